@@ -1,0 +1,46 @@
+# Two commands matter: `make sweep` (the main job) and `make test`. Each sets up its own environment.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+
+# A variable of the user's shell must not keep bytecode from being written: Ray's start-up relies on fast imports.
+unexport PYTHONDONTWRITEBYTECODE
+export RAY_USAGE_STATS_ENABLED := 0
+
+.PHONY: sweep test test-slow lint lock bench clean
+
+sweep: $(READY)
+	$(BIN)/python -m sweeps experiment=quickstart
+
+test: lint
+	$(BIN)/python -m pytest
+
+test-slow: $(READY)
+	$(BIN)/python -m pytest -m "slow or not slow" --timeout 3600
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(READY)
+	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+
+$(READY): requirements/installer.lock requirements/environment.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
+	  || { echo "$(PYTHON) is not Python 3.11 to 3.13; name one that is: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/installer.lock
+	$(BIN)/uv pip sync --quiet --python $(BIN)/python --compile-bytecode --require-hashes requirements/environment.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	touch $@
+
+lock: $(READY)
+	echo uv | $(BIN)/uv pip compile $(LOCK) - -o requirements/installer.lock
+	$(BIN)/uv pip compile $(LOCK) pyproject.toml --extra dev -o requirements/environment.lock
+lock: LOCK = --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --upgrade
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache build *.egg-info

@@ -1,0 +1,117 @@
+"""The one place that knows which array libraries exist.
+
+Kernels never import an array library: they take the namespace of their inputs with `array_namespace` and use
+names of the Python array API standard only, so one code serves numpy, cupy and any other library that keeps it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import array_api_compat
+import numpy as np
+from scipy import special
+
+from sedyn.errors import InvalidInput
+
+__all__ = [
+    "Array",
+    "array_namespace",
+    "asarray",
+    "device_description",
+    "erf",
+    "gpu_unusable_because",
+    "resolve_device",
+    "to_numpy",
+    "use_device",
+]
+
+Array = Any  # an array of any library that keeps the array API standard
+
+array_namespace = array_api_compat.array_namespace
+
+
+def gpu_unusable_because() -> str | None:
+    """Say why no GPU can be used from this process, or None if one can.
+
+    Importing cupy, seeing a device and running a kernel are three things that fail apart, so each is tried.
+    """
+    try:
+        import cupy
+    except ImportError:
+        return "cupy is not installed (pip install 'sedyn[gpu]')"
+    try:
+        if not cupy.cuda.is_available():
+            return "cupy finds no CUDA device"
+        if (cupy.zeros(1) + 1).get()[0] != 1:
+            return "a CUDA device computes wrong results"
+    except RuntimeError as error:
+        return f"cupy cannot run a kernel ({str(error).splitlines()[0]})"
+    return None
+
+
+def resolve_device(device: str) -> str:
+    """Turn ``auto``, ``cpu`` or ``gpu`` into ``cpu`` or ``gpu``.
+
+    Raises
+    ------
+    InvalidInput
+        If the name is not one of the three, or a GPU is asked for and none is usable.
+    """
+    if device not in ("auto", "cpu", "gpu"):
+        raise InvalidInput.unknown("device", device, ("auto", "cpu", "gpu"))
+    if device == "cpu":
+        return "cpu"
+    reason = gpu_unusable_because()
+    if device == "gpu" and reason:
+        raise InvalidInput("device", device, f"{reason}; use device=cpu or device=auto")
+    return "cpu" if reason else "gpu"
+
+
+def asarray(array: np.ndarray, device: str) -> Array:
+    """Move a numpy array to a resolved device (``cpu`` or ``gpu``)."""
+    if device == "cpu":
+        return array
+    import cupy
+
+    return cupy.asarray(array)
+
+
+@contextmanager
+def use_device(device: str) -> Iterator[None]:
+    """Give the device's memory pool back to the system when the work inside is done."""
+    try:
+        yield
+    finally:
+        if device == "gpu":
+            import cupy
+
+            cupy.get_default_memory_pool().free_all_blocks()
+
+
+def to_numpy(array: Array) -> np.ndarray:
+    """Bring an array to the host as numpy."""
+    return array.get() if array_api_compat.is_cupy_array(array) else np.asarray(array)
+
+
+def device_description(device: str) -> str:
+    """Name a resolved device for the record, for example ``cpu`` or ``gpu: NVIDIA H100``."""
+    if device == "cpu":
+        return "cpu"
+    import cupy
+
+    return "gpu: " + cupy.cuda.runtime.getDeviceProperties(0)["name"].decode()
+
+
+def erf(x: Array) -> Array:
+    """Error function of an array in its own library; the array API standard has none."""
+    if array_api_compat.is_cupy_array(x):
+        from cupyx.scipy import special as cupy_special
+
+        return cupy_special.erf(x)
+    if isinstance(x, np.ndarray):
+        return special.erf(x)
+    xp = array_namespace(x)
+    return xp.asarray(special.erf(np.asarray(x)), device=array_api_compat.device(x))

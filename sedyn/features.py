@@ -1,0 +1,128 @@
+"""Laws of the feature entries, each standardized to mean 0 and variance 1, and spectra of their covariance."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from sedyn.errors import InvalidInput
+from sedyn.functions import Registry, parse_call
+
+__all__ = ["FEATURES", "FeatureLaw", "feature_sampler", "register_features", "spectrum"]
+
+Draw = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
+
+
+class FeatureLaw(NamedTuple):
+    """A law of feature entries.
+
+    Attributes
+    ----------
+    draw : callable
+        ``draw(rng, shape)`` or, with a parameter, ``draw(rng, shape, parameter)``: standardized entries.
+    parameter : str or None
+        What the number in ``name(number)`` means, if the law takes one.
+    valid : callable or None
+        Whether a parameter is allowed.
+    condition : str
+        The same in words.
+    """
+
+    draw: Callable[..., np.ndarray]
+    parameter: str | None = None
+    valid: Callable[[float], bool] | None = None
+    condition: str = ""
+
+
+def _student_t(rng: np.random.Generator, shape: tuple[int, ...], df: float) -> np.ndarray:
+    return rng.standard_t(df, shape) * math.sqrt((df - 2) / df)
+
+
+def _sparse(rng: np.random.Generator, shape: tuple[int, ...], density: float) -> np.ndarray:
+    # A Gaussian entry with probability `density`, else zero.
+    return (rng.random(shape) < density) * rng.standard_normal(shape) / math.sqrt(density)
+
+
+FEATURES: Registry[FeatureLaw] = Registry(
+    "features",
+    {
+        "gaussian": FeatureLaw(lambda rng, shape: rng.standard_normal(shape)),
+        "rademacher": FeatureLaw(lambda rng, shape: 2.0 * rng.integers(0, 2, shape) - 1.0),
+        "uniform": FeatureLaw(lambda rng, shape: rng.uniform(-math.sqrt(3), math.sqrt(3), shape)),
+        "laplace": FeatureLaw(lambda rng, shape: rng.laplace(scale=math.sqrt(0.5), size=shape)),
+        "student_t": FeatureLaw(_student_t, "degrees of freedom", lambda df: df > 2, "greater than 2"),
+        "sparse": FeatureLaw(_sparse, "density", lambda density: 0 < density <= 1, "in (0, 1]"),
+        "exponential": FeatureLaw(lambda rng, shape: rng.standard_exponential(shape) - 1.0),
+    },
+)
+
+
+def register_features(name: str, draw: Draw) -> None:
+    """Make a law of feature entries known under a name, for `Problem` and for configurations.
+
+    Parameters
+    ----------
+    name : str
+        A new name.
+    draw : callable
+        ``draw(rng, shape)`` returns independent entries with mean 0 and variance 1.
+
+    Raises
+    ------
+    InvalidInput
+        If the name is taken or no identifier.
+    """
+    FEATURES.register(name, FeatureLaw(draw))
+
+
+def feature_sampler(text: str) -> Draw:
+    """Find the sampler for ``name`` or ``name(parameter)``.
+
+    Raises
+    ------
+    InvalidInput
+        If the name is unknown, or its parameter is missing, unwanted or out of range.
+    """
+    name, parameter = parse_call("features", text)
+    law = FEATURES[name]
+    if law.parameter is None:
+        if parameter is not None:
+            raise InvalidInput("features", text, f"{name} takes no number")
+        return law.draw
+    if parameter is None or (law.valid and not law.valid(parameter)):
+        example = f"{name}({law.parameter})"
+        raise InvalidInput("features", text, f"write {example} with {law.parameter} {law.condition}")
+    return lambda rng, shape: law.draw(rng, shape, parameter)
+
+
+def spectrum(text: str, d: int) -> np.ndarray:
+    """Eigenvalues of the feature covariance, in decreasing order, with mean 1.
+
+    Parameters
+    ----------
+    text : str
+        ``identity`` or ``power_law(exponent)``: the j-th eigenvalue is proportional to (j/d)^-exponent.
+    d : int
+        Number of features.
+
+    Returns
+    -------
+    ndarray, shape (d,)
+
+    Raises
+    ------
+    InvalidInput
+        If the name is unknown or the exponent is not in [0, 1).
+    """
+    name, exponent = parse_call("covariance", text)
+    if name == "identity" and exponent is None:
+        return np.ones(d)
+    if name == "power_law" and exponent is not None and 0 <= exponent < 1:
+        eigenvalues = (np.arange(1, d + 1) / d) ** -exponent
+        return eigenvalues / eigenvalues.mean()
+    if name in ("identity", "power_law"):
+        raise InvalidInput("covariance", text, "write identity, or power_law(exponent) with an exponent in [0, 1)")
+    raise InvalidInput.unknown("covariance", name, ("identity", "power_law"))

@@ -1,0 +1,124 @@
+"""Names, dimensions and words of everything that simulation and theory report: the schema of their datasets.
+
+Simulation and theory use the same names for the same quantity, so ``runs - theory`` aligns; whoever stores datasets
+reads shapes here before anything has run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import xarray as xr
+
+from sedyn.problem import Problem
+
+__all__ = ["PREDICTED", "SIMULATED", "Observable", "dimension_coordinates", "to_dataset"]
+
+
+class Observable(NamedTuple):
+    """One variable of a dataset.
+
+    Attributes
+    ----------
+    dims : tuple of str
+        Dimensions after the replicate (simulation) or alone (theory).
+    long_name : str
+        What a plot's axis says.
+    units : str
+        ``1`` where the variable has none.
+    """
+
+    dims: tuple[str, ...]
+    long_name: str
+    units: str = "1"
+
+
+_ERRORS = {
+    "train_error": Observable(("iteration",), "training error", "response^2"),
+    "test_error": Observable(("iteration",), "test error", "response^2"),
+}
+_WEIGHTS = {
+    "signal_overlap": Observable(("iteration", "neuron", "index"), "overlap of first-layer weights and signal"),
+    "weight_gram": Observable(("iteration", "neuron", "neuron_"), "Gram matrix of first-layer weights"),
+    "deep_weights": Observable(("iteration", "layer", "fan_in", "fan_out"), "deeper weights"),
+}
+_LAW_OF_ROWS = {
+    "init_coefficient": Observable(("iteration", "neuron", "neuron_"), "initialization carried by a first-layer row"),
+    "signal_coefficient": Observable(("iteration", "neuron", "index"), "signal carried by a first-layer row"),
+    "noise_covariance": Observable(("iteration", "neuron", "neuron_"), "conditional covariance of a first-layer row"),
+}
+_ESTIMATE = {"estimated_test_error": Observable(("iteration",), "test error estimated from training data", "response^2")}
+
+
+def _with_standard_errors(observables: Mapping[str, Observable]) -> dict[str, Observable]:
+    return {
+        name + suffix: observable._replace(long_name=prefix + observable.long_name)
+        for name, observable in observables.items()
+        for suffix, prefix in (("", ""), ("_stderr", "standard error of the solver: "))
+    }
+
+
+SIMULATED: dict[str, Observable] = {**_ERRORS, **_ESTIMATE, **_WEIGHTS}
+PREDICTED: dict[str, Observable] = _with_standard_errors({**_ERRORS, **_WEIGHTS, **_LAW_OF_ROWS})
+
+
+def dimension_coordinates(problem: Problem) -> dict[str, np.ndarray]:
+    """Coordinates of every dimension in the datasets of a problem, `replicate` apart.
+
+    Layers are counted as in THEORY section 1: the deeper weights are W_2 .. W_depth.
+    """
+    units = np.arange(problem.width)
+    return {
+        "iteration": np.arange(problem.steps + 1),
+        "neuron": units,
+        "neuron_": units,
+        "index": np.arange(problem.signals),
+        "layer": np.arange(2, problem.depth + 1),
+        "fan_in": units,
+        "fan_out": units,
+    }
+
+
+def to_dataset(
+    problem: Problem,
+    arrays: Mapping[str, np.ndarray],
+    observables: Mapping[str, Observable],
+    *,
+    replicates: Sequence[int] | None = None,
+    attributes: Mapping[str, Any],
+) -> xr.Dataset:
+    """Assemble named arrays into a dataset with dimensions, coordinates and words.
+
+    Parameters
+    ----------
+    problem : Problem
+        Gives coordinates and attributes.
+    arrays : mapping of str to ndarray
+        One array for each observable, of its dimensions, with a leading replicate axis if `replicates` is given.
+    observables : mapping of str to Observable
+        Which variables the dataset has.
+    replicates : sequence of int, optional
+        Coordinate of the replicate dimension.
+    attributes : mapping
+        Recorded beside the problem's fields.
+    """
+    leading = () if replicates is None else ("replicate",)
+    coordinates: dict[str, Any] = dimension_coordinates(problem)
+    if replicates is not None:
+        coordinates["replicate"] = np.asarray(replicates, dtype=np.int64)
+    variables = {
+        name: (
+            (*leading, *observable.dims),
+            arrays[name],
+            {"long_name": observable.long_name, "units": observable.units},
+        )
+        for name, observable in observables.items()
+    }
+    used = {dim for dims, *_ in variables.values() for dim in dims}
+    return xr.Dataset(
+        variables,
+        coords={name: values for name, values in coordinates.items() if name in used},
+        attrs={**problem.to_dict(), **attributes},
+    )
