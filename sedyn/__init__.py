@@ -1,0 +1,19 @@
+"""sedyn: gradient descent on finite-width multi-layer networks, and its state evolution, side by side.
+
+The public interface is what this module exports; see the README for how it is used.
+"""
+
+from sedyn.errors import InvalidInput
+from sedyn.features import register_features
+from sedyn.functions import register_activation, register_link
+from sedyn.problem import Problem
+from sedyn.state_evolution import state_evolution
+
+__all__ = [
+    "InvalidInput",
+    "Problem",
+    "register_activation",
+    "register_features",
+    "register_link",
+    "state_evolution",
+]

@@ -12,9 +12,20 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 
+from sedyn.backend import to_numpy
+from sedyn.network import DeepWeights
 from sedyn.problem import Problem
 
-__all__ = ["PREDICTED", "SIMULATED", "Observable", "dimension_coordinates", "to_dataset"]
+__all__ = [
+    "PREDICTED",
+    "SIMULATED",
+    "Observable",
+    "dimension_coordinates",
+    "pad_deep_weights",
+    "stack_iterations",
+    "to_dataset",
+    "with_standard_errors",
+]
 
 
 class Observable(NamedTuple):
@@ -49,10 +60,13 @@ _LAW_OF_ROWS = {
     "signal_coefficient": Observable(("iteration", "neuron", "index"), "signal carried by a first-layer row"),
     "noise_covariance": Observable(("iteration", "neuron", "neuron_"), "conditional covariance of a first-layer row"),
 }
-_ESTIMATE = {"estimated_test_error": Observable(("iteration",), "test error estimated from training data", "response^2")}
+_ESTIMATE = {
+    "estimated_test_error": Observable(("iteration",), "test error estimated from training data", "response^2")
+}
 
 
-def _with_standard_errors(observables: Mapping[str, Observable]) -> dict[str, Observable]:
+def with_standard_errors(observables: Mapping[str, Observable]) -> dict[str, Observable]:
+    """Add to each observable the standard error that the solver of the theory reports for it."""
     return {
         name + suffix: observable._replace(long_name=prefix + observable.long_name)
         for name, observable in observables.items()
@@ -61,7 +75,7 @@ def _with_standard_errors(observables: Mapping[str, Observable]) -> dict[str, Ob
 
 
 SIMULATED: dict[str, Observable] = {**_ERRORS, **_ESTIMATE, **_WEIGHTS}
-PREDICTED: dict[str, Observable] = _with_standard_errors({**_ERRORS, **_WEIGHTS, **_LAW_OF_ROWS})
+PREDICTED: dict[str, Observable] = with_standard_errors({**_ERRORS, **_WEIGHTS, **_LAW_OF_ROWS})
 
 
 def dimension_coordinates(problem: Problem) -> dict[str, np.ndarray]:
@@ -72,6 +86,7 @@ def dimension_coordinates(problem: Problem) -> dict[str, np.ndarray]:
     units = np.arange(problem.width)
     return {
         "iteration": np.arange(problem.steps + 1),
+        "iteration_": np.arange(problem.steps + 1),
         "neuron": units,
         "neuron_": units,
         "index": np.arange(problem.signals),
@@ -79,6 +94,21 @@ def dimension_coordinates(problem: Problem) -> dict[str, np.ndarray]:
         "fan_in": units,
         "fan_out": units,
     }
+
+
+def pad_deep_weights(problem: Problem, deep: DeepWeights) -> np.ndarray:
+    """Stack W_2 .. W_L in one array, NaN where a matrix has no entry; shape (L - 1, q, q)."""
+    padded = np.full((problem.depth - 1, problem.width, problem.width), np.nan)
+    for layer, weights in enumerate(deep):
+        padded[layer, : weights.shape[0], : weights.shape[1]] = to_numpy(weights)
+    return padded
+
+
+def stack_iterations(problem: Problem, values: Sequence[Any]) -> np.ndarray:
+    """Stack values by iteration, NaN for the iterations up to `steps` that have none."""
+    stacked = np.asarray(values, dtype=float)
+    missing = problem.steps + 1 - len(values)
+    return np.pad(stacked, [(0, missing)] + [(0, 0)] * (stacked.ndim - 1), constant_values=np.nan)
 
 
 def to_dataset(

@@ -155,7 +155,9 @@ class Problem:
 
     def _check_combinations(self) -> None:
         if self.depth == 1 and self.width != 1:
-            raise InvalidInput("width", self.width, "depth=1 is a linear model and has width=1; set width=1 or depth>=2")
+            raise InvalidInput(
+                "width", self.width, "depth=1 is a linear model and has width=1; set width=1 or depth>=2"
+            )
         if LOSSES[self.loss].binary and self.labels != "binary":
             raise InvalidInput("loss", self.loss, "needs responses -1 and 1; set labels=binary, or loss=squared")
         if LINKS[self.link].joint and self.combine != "sum":

@@ -1,0 +1,54 @@
+"""Responses: what a sample's label is, given its indices and its noise (THEORY section 1)."""
+
+from __future__ import annotations
+
+import math
+
+from sedyn.backend import Array, array_namespace
+from sedyn.functions import LINKS
+from sedyn.problem import Problem
+
+__all__ = ["clean_response", "respond"]
+
+
+def clean_response(problem: Problem, indices: Array) -> Array:
+    """Noiseless response phi(z_*).
+
+    Parameters
+    ----------
+    problem : Problem
+        Its link, and how several signals combine.
+    indices : array, shape (k, N)
+        z_*, the projections on the k signals.
+
+    Returns
+    -------
+    array, shape (N,)
+    """
+    xp = array_namespace(indices)
+    link = LINKS[problem.link]
+    values = link.f(indices)
+    if link.joint:
+        return values
+    if problem.combine == "product":
+        return xp.prod(values, axis=0)
+    return xp.sum(values, axis=0) / math.sqrt(problem.signals)
+
+
+def respond(problem: Problem, indices: Array, noise: Array) -> Array:
+    """Response y of samples with given indices and standardized label noise.
+
+    Parameters
+    ----------
+    problem : Problem
+    indices : array, shape (k, N)
+    noise : array, shape (N,)
+        xi, mean 0 and variance 1.
+
+    Returns
+    -------
+    array, shape (N,)
+        Additive: ``phi(z_*) + noise * xi``; binary: its sign.
+    """
+    response = clean_response(problem, indices) + problem.noise * noise
+    return array_namespace(indices).sign(response) if problem.labels == "binary" else response

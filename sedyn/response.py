@@ -1,0 +1,92 @@
+"""The mean response of gradients to pushes on pre-activations, by one backward (adjoint) pass per iteration.
+
+State evolution averages over draws, the data-driven estimate over training samples; both call this.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sedyn.backend import Array, array_namespace
+from sedyn.network import apply_per_sample
+
+__all__ = ["mean_response", "remembered"]
+
+# A chunk of samples is carried through the whole pass while its adjoints stay in cache; a block of iterations makes
+# the matrix products wide enough to run at the speed of arithmetic rather than of memory. Both measured, see
+# benchmarks/state_evolution.py.
+SAMPLES_PER_CHUNK = 1024
+ITERATIONS_PER_BLOCK = 8
+
+
+def mean_response(curvatures: Array, memory: Array) -> Array:
+    """Average over samples of dg^t/dz^s for s = 0..t (THEORY section 2, *Responses*).
+
+    With Lambda_t = D^t and Lambda_s = (sum_{s<r<=t} Lambda_r R_w(r, s)) D^s the answer is the mean of Lambda_s.
+    The sum is the same for every sample but for Lambda, so it is one matrix product for a block of iterations;
+    only the product with D^s is done sample by sample. Work is O(N t^2 q^3), memory O(N t q^2) for the curvatures.
+
+    Parameters
+    ----------
+    curvatures : array, shape (t + 1, q, q, N)
+        D^0..D^t, each symmetric.
+    memory : array, shape (t + 1, t + 1, q, q)
+        R_w(r, s), zero unless s < r.
+
+    Returns
+    -------
+    array, shape (t + 1, q, q)
+    """
+    xp = array_namespace(curvatures)
+    iterations, q, _, samples = curvatures.shape
+    total = xp.zeros((iterations, q, q), dtype=curvatures.dtype, device=curvatures.device)
+    # (s, b, r, c) -> R_w(r, s)[c, b]: rows are what a product for Lambda_s needs.
+    couplings = xp.permute_dims(memory, (1, 3, 0, 2))
+    for start in range(0, samples, SAMPLES_PER_CHUNK):
+        chunk = curvatures[..., start : start + SAMPLES_PER_CHUNK]
+        total += xp.sum(_transposed_adjoints(chunk, couplings), axis=-1)
+    return xp.matrix_transpose(total) / samples
+
+
+def _transposed_adjoints(curvatures: Array, couplings: Array) -> Array:
+    """Lambda_s^T for every s and sample, shape (t + 1, q, q, N)."""
+    xp = array_namespace(curvatures)
+    iterations, q, _, samples = curvatures.shape
+    adjoints = xp.empty(curvatures.shape, dtype=curvatures.dtype, device=curvatures.device)
+    adjoints[-1, ...] = curvatures[-1, ...]
+
+    def pushed(s0: int, s1: int, r0: int, r1: int) -> Array:
+        """Sum over r in [r0, r1) of R_w(r, s)^T Lambda_r^T, for s in [s0, s1)."""
+        matrix = xp.reshape(couplings[s0:s1, :, r0:r1, :], ((s1 - s0) * q, (r1 - r0) * q))
+        known = xp.reshape(adjoints[r0:r1, ...], ((r1 - r0) * q, q * samples))
+        return xp.reshape(xp.matmul(matrix, known), (s1 - s0, q, q, samples))
+
+    last = iterations - 1
+    for stop in range(last, 0, -ITERATIONS_PER_BLOCK):
+        first = max(0, stop - ITERATIONS_PER_BLOCK)
+        block = pushed(first, stop, stop, iterations)
+        for s in range(stop - 1, first - 1, -1):
+            push = block[s - first, ...]
+            if s + 1 < stop:
+                push = push + pushed(s, s + 1, s + 1, stop)[0, ...]
+            adjoints[s, ...] = apply_per_sample(curvatures[s, ...], push)
+    return adjoints
+
+
+def remembered(memory: np.ndarray, gradients: Array) -> Array:
+    """Sum over s of R_w(t, s) g^s, what pre-activations keep of earlier gradients.
+
+    Parameters
+    ----------
+    memory : ndarray, shape (S, q, q)
+        R_w(t, s), on the host.
+    gradients : array, shape (S, q, N)
+
+    Returns
+    -------
+    array, shape (q, N)
+    """
+    xp = array_namespace(gradients)
+    row = np.reshape(np.swapaxes(memory, 0, 1), (memory.shape[1], -1))
+    flat = xp.reshape(gradients, (-1, gradients.shape[-1]))
+    return xp.matmul(xp.asarray(row, dtype=gradients.dtype, device=gradients.device), flat)

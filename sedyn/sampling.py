@@ -1,0 +1,142 @@
+"""Points to average over: scrambled Sobol normals with exact first and second moments, and correlated draws.
+
+Independent scrambles are independent randomizations of the same quadrature, so their spread is its standard error
+(Owen 1997); matching moments makes every average of a quadratic function exact.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import special
+from scipy.linalg import solve_triangular
+from scipy.stats import qmc
+
+__all__ = ["CausalFactor", "matched_normals", "psd_root", "sobol_uniforms"]
+
+# Directions whose variance is below this share of the largest are rounding, not randomness.
+NEGLIGIBLE_VARIANCE = 1e-12
+
+
+def sobol_uniforms(seed: np.random.SeedSequence, dimensions: int, samples: int) -> np.ndarray:
+    """Scrambled Sobol points in the open unit cube, coordinates first.
+
+    Parameters
+    ----------
+    seed : SeedSequence
+        Of the scramble.
+    dimensions : int
+        At most 21201.
+    samples : int
+        A power of two.
+
+    Returns
+    -------
+    ndarray, shape (dimensions, samples)
+    """
+    engine = qmc.Sobol(dimensions, scramble=True, rng=np.random.default_rng(seed), bits=52)
+    points = engine.random_base2(samples.bit_length() - 1)
+    return np.ascontiguousarray(points.T).clip(2.0**-53, 1 - 2.0**-53)
+
+
+def matched_normals(uniforms: np.ndarray) -> np.ndarray:
+    """Turn uniform points into normal ones with mean exactly 0 and covariance exactly the identity.
+
+    The moments are matched causally, each coordinate using only those before it, so the first coordinates do not
+    depend on how many follow.
+
+    Parameters
+    ----------
+    uniforms : ndarray, shape (dimensions, samples)
+        Points in the open unit cube, more of them than dimensions.
+
+    Returns
+    -------
+    ndarray, shape (dimensions, samples)
+    """
+    normals = special.ndtri(uniforms)
+    normals -= normals.mean(axis=1, keepdims=True)
+    factor = np.linalg.cholesky(normals @ normals.T / normals.shape[1])
+    return solve_triangular(factor, normals, lower=True, overwrite_b=True)
+
+
+def psd_root(covariance: np.ndarray, scale: float | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Square root B of a covariance, B B^T, and its pseudo-inverse, with negligible directions left out.
+
+    Parameters
+    ----------
+    covariance : ndarray, shape (q, q)
+        Symmetric; negative eigenvalues are taken for rounding.
+    scale : float, optional
+        The variance that others are negligible against; by default the largest on the diagonal.
+
+    Returns
+    -------
+    root, inverse : ndarray, shape (q, q)
+    """
+    if scale is None:
+        scale = float(np.max(np.diagonal(covariance), initial=0.0))
+    values, vectors = np.linalg.eigh((covariance + covariance.T) / 2)
+    kept = values > NEGLIGIBLE_VARIANCE * scale
+    deviation = np.sqrt(np.where(kept, values, 1.0))
+    return vectors * np.where(kept, deviation, 0.0), (vectors * np.where(kept, 1 / deviation, 0.0)).T
+
+
+class CausalFactor:
+    """A block Cholesky factor that grows by one block of rows at a time and never changes what it has.
+
+    With independent normal innovations eps_0, eps_1, ..., the draws ``[z_0, z_1, ...] = L [eps_0, eps_1, ...]`` have
+    the covariance whose rows were given, and each z_t is drawn conditionally on the earlier ones. Where a block
+    brings (almost) no new variance its innovation is left out, which keeps the factor usable when weights
+    hardly move (THEORY section 2, numerics).
+    """
+
+    def __init__(self) -> None:
+        self.rows: list[np.ndarray] = []
+        self._inverses: list[np.ndarray] = []
+        self._offsets: list[int] = [0]
+
+    def append(self, covariances: list[np.ndarray]) -> np.ndarray:
+        """Add a block from its covariances with the earlier blocks and, last, with itself.
+
+        Parameters
+        ----------
+        covariances : list of ndarray
+            Cov(z_t, z_s) for s = 0..t, each (size of z_t, size of z_s).
+
+        Returns
+        -------
+        ndarray, shape (size of z_t, number of innovations so far)
+            The new rows of L.
+        """
+        *past, own = covariances
+        coefficients = np.empty((own.shape[0], self._offsets[-1]))
+        for s, covariance in enumerate(past):
+            start, stop = self._offsets[s], self._offsets[s + 1]
+            known = coefficients[:, :start] @ self.rows[s][:, :start].T
+            coefficients[:, start:stop] = (covariance - known) @ self._inverses[s].T
+        scale = float(np.max(np.diagonal(own), initial=0.0))
+        root, inverse = psd_root(own - coefficients @ coefficients.T, scale)
+        self.rows.append(np.concatenate([coefficients, root], axis=1))
+        self._inverses.append(inverse)
+        self._offsets.append(self._offsets[-1] + own.shape[0])
+        return self.rows[-1]
+
+    def solve(self, moments: np.ndarray) -> list[np.ndarray]:
+        """Solve R L = `moments` for the blocks of R, taking no part in directions that were left out.
+
+        Parameters
+        ----------
+        moments : ndarray, shape (q, number of innovations)
+
+        Returns
+        -------
+        list of ndarray
+            One block of R for each block of rows, (q, size of z_s) each.
+        """
+        remainder = moments.copy()
+        blocks: list[np.ndarray] = []
+        for s in reversed(range(len(self.rows))):
+            start, stop = self._offsets[s], self._offsets[s + 1]
+            blocks.insert(0, remainder[:, start:stop] @ self._inverses[s])
+            remainder[:, :start] -= blocks[0] @ self.rows[s][:, :start]
+        return blocks

@@ -1,0 +1,186 @@
+"""The weight side of state evolution: what first-layer rows carry, in closed form (THEORY section 2).
+
+Everything here is linear and small (matrices of the width, for each iteration and spectral node), so it lives on the
+host as numpy whatever device the samples are on.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from sedyn.optimizer import Update
+from sedyn.spectral import SpectralMeasure
+
+__all__ = [
+    "Memory",
+    "Rows",
+    "averaged",
+    "carried_covariance",
+    "init_memory",
+    "init_rows",
+    "noise_covariance",
+    "signal_covariance",
+    "step_memory",
+    "step_rows",
+]
+
+
+class Memory(NamedTuple):
+    """How weights answer to earlier gradients.
+
+    Attributes
+    ----------
+    spectrum : SpectralMeasure
+        B nodes and weights.
+    responses : ndarray, shape (T + 1, T + 1, B, q, q)
+        ``responses[t, s]`` is r(t, s) at each node, the response of the weights at t to a push at s < t; zero
+        elsewhere. Rows up to the present iteration are filled, in place.
+    """
+
+    spectrum: SpectralMeasure
+    responses: np.ndarray
+
+
+class Rows(NamedTuple):
+    """What a first-layer row carries of its start.
+
+    Attributes
+    ----------
+    coefficients : ndarray, shape (T + 1, B, q, q + k)
+        [P_t, m_t] at each node: the row at t has mean P_t w^0 + m_t mu. Filled in place like the memory.
+    overlaps : ndarray, shape (B, q + k, q + k)
+        Gram matrix of [w~^0, mu~] at each node.
+    """
+
+    coefficients: np.ndarray
+    overlaps: np.ndarray
+
+
+def init_memory(spectrum: SpectralMeasure, steps: int, width: int) -> Memory:
+    """Memory before the first step: R_w(0, 0) = 0."""
+    return Memory(spectrum, np.zeros((steps + 1, steps + 1, spectrum.nodes.size, width, width)))
+
+
+def init_rows(spectrum: SpectralMeasure, steps: int, overlaps: np.ndarray, width: int) -> Rows:
+    """Rows before the first step: P_0 = I, m_0 = 0.
+
+    Parameters
+    ----------
+    spectrum : SpectralMeasure
+    steps : int
+    overlaps : ndarray, shape (q + k, q + k)
+        Gram matrix of [W0, mu] over d, the same all along the spectrum.
+    width : int
+        q.
+    """
+    nodes = spectrum.nodes
+    coefficients = np.zeros((steps + 1, nodes.size, width, overlaps.shape[0]))
+    coefficients[0, :, :, :width] = np.eye(width)
+    return Rows(coefficients, nodes[:, None, None] * overlaps)
+
+
+def _drive(memory: Memory, gradient: np.ndarray, delta: float) -> np.ndarray:
+    """Gradient of a row at every node: eigenvalue / delta times the sum over s of R_g(t, s) u_s."""
+    return memory.spectrum.nodes[:, None, None] / delta * gradient
+
+
+def step_memory(memory: Memory, t: int, responses: np.ndarray, update: Update, delta: float) -> Memory:
+    """Advance R_w from iteration t to t + 1.
+
+    Parameters
+    ----------
+    memory : Memory
+        Filled up to t.
+    t : int
+    responses : ndarray, shape (t + 1, q, q)
+        R_g(t, s) for s = 0..t.
+    update : Update
+        Of step t.
+    delta : float
+        Aspect ratio.
+    """
+    history = memory.responses
+    pushed = np.einsum("rab,rsnbc->snac", responses, history[: t + 1, : t + 1], optimize=True)
+    pushed[t] += np.eye(responses.shape[1])
+    previous = history[max(t - 1, 0), : t + 1]
+    history[t + 1, : t + 1] = update(history[t, : t + 1], previous, _drive(memory, pushed, delta))
+    return memory
+
+
+def step_rows(
+    rows: Rows,
+    memory: Memory,
+    t: int,
+    responses: np.ndarray,
+    signal: np.ndarray,
+    update: Update,
+    delta: float,
+) -> Rows:
+    """Advance P and m from iteration t to t + 1.
+
+    Parameters
+    ----------
+    rows : Rows
+        Filled up to t.
+    memory : Memory
+        For its spectrum.
+    t : int
+    responses : ndarray, shape (t + 1, q, q)
+        R_g(t, s) for s = 0..t.
+    signal : ndarray, shape (q, k)
+        R_g(t, *).
+    update : Update
+        Of step t.
+    delta : float
+        Aspect ratio.
+    """
+    history = rows.coefficients
+    gradient = np.einsum("sab,snbc->nac", responses, history[: t + 1], optimize=True)
+    gradient[:, :, responses.shape[1] :] += signal
+    history[t + 1] = update(history[t], history[max(t - 1, 0)], _drive(memory, gradient, delta))
+    return rows
+
+
+def averaged(spectrum: SpectralMeasure, values: np.ndarray) -> np.ndarray:
+    """Average over the spectrum of values whose node axis is third from last."""
+    return np.einsum("n,...nab->...ab", spectrum.weights, values)
+
+
+def signal_covariance(rows: Rows, memory: Memory, t: int) -> np.ndarray:
+    """Cov(z^s, z_*) = P_s S0* + m_s sigma_*^2 for s = 0..t, shape (t + 1, q, k)."""
+    q = rows.coefficients.shape[2]
+    return averaged(memory.spectrum, rows.coefficients[: t + 1] @ rows.overlaps[:, :, q:])
+
+
+def carried_covariance(rows: Rows, memory: Memory, t: int) -> np.ndarray:
+    """The part of Cov(z^t, z^s) that initialization and signal carry, for s = 0..t, shape (t + 1, q, q)."""
+    present = rows.coefficients[t] @ rows.overlaps
+    return averaged(memory.spectrum, present @ np.swapaxes(rows.coefficients[: t + 1], -1, -2))
+
+
+def noise_covariance(
+    memory: Memory, t: int, gradient_covariance: np.ndarray, *, of_weights: bool = False
+) -> np.ndarray:
+    """Sum over a < t, b < s of R_w(t, a) C_u(a, b) R_w(s, b)^T for s = 0..t, averaged over the spectrum.
+
+    Parameters
+    ----------
+    memory : Memory
+        Filled up to t.
+    t : int
+    gradient_covariance : ndarray, shape (>= t, >= t, q, q)
+        C_u(a, b).
+    of_weights : bool, optional
+        Measure the rows w themselves, not w~ = Lambda^(1/2) w: the conditional covariance of a first-layer row.
+
+    Returns
+    -------
+    ndarray, shape (t + 1, q, q)
+    """
+    nodes, weights = memory.spectrum
+    history = memory.responses[: t + 1, :t]
+    half = np.einsum("anij,abjk->bnik", history[t], gradient_covariance[:t, :t], optimize=True)
+    measure = weights / nodes if of_weights else weights
+    return np.einsum("n,bnik,sbnlk->sil", measure, half, history, optimize=True)
