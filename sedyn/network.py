@@ -113,7 +113,7 @@ def differentiate(
     # delta is the derivative of the output in the pre-activations of the layer at hand, from the last down to h.
     delta = xp.ones_like(pre[:1, :])
     deep_gradient: list[Array] = []
-    bends = []
+    bends: list[Array] = []
     for weights, (units, *derivatives) in zip(reversed(deep), reversed(layers), strict=True):
         deep_gradient.insert(0, xp.matmul(units * slope, delta.T) / samples)
         downstream = xp.matmul(weights, delta)

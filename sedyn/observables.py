@@ -60,8 +60,9 @@ _LAW_OF_ROWS = {
     "signal_coefficient": Observable(("iteration", "neuron", "index"), "signal carried by a first-layer row"),
     "noise_covariance": Observable(("iteration", "neuron", "neuron_"), "conditional covariance of a first-layer row"),
 }
-_ESTIMATE = {
-    "estimated_test_error": Observable(("iteration",), "test error estimated from training data", "response^2")
+_SIMULATED_ONLY = {
+    "test_error_stderr": Observable(("iteration",), "standard error of the average over fresh data", "response^2"),
+    "estimated_test_error": Observable(("iteration",), "test error estimated from training data", "response^2"),
 }
 
 
@@ -74,7 +75,7 @@ def with_standard_errors(observables: Mapping[str, Observable]) -> dict[str, Obs
     }
 
 
-SIMULATED: dict[str, Observable] = {**_ERRORS, **_ESTIMATE, **_WEIGHTS}
+SIMULATED: dict[str, Observable] = {**_ERRORS, **_SIMULATED_ONLY, **_WEIGHTS}
 PREDICTED: dict[str, Observable] = with_standard_errors({**_ERRORS, **_WEIGHTS, **_LAW_OF_ROWS})
 
 

@@ -322,8 +322,8 @@ def _responses(problem: Problem, draws: Draws, state: State) -> tuple[np.ndarray
     if state.curvatures is None:
         innovations = draws.innovations[: k + problem.width * (t + 1), :]
         moments = delta * _mean_products(gradient, innovations[None, ...])[0]
-        signal, *responses = state.factor.solve(moments)
-        return np.stack(responses), signal
+        signal, *fresh = state.factor.solve(moments)
+        return np.stack(fresh), signal
     xp = array_namespace(gradient)
     memory = averaged(state.memory.spectrum, state.memory.responses[: t + 1, : t + 1])
     responses = delta * to_numpy(mean_response(state.curvatures[: t + 1, ...], xp.asarray(memory, **_like(draws))))

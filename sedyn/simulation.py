@@ -1,0 +1,175 @@
+"""Monte Carlo: gradient descent on independent data sets, as one dataset."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import xarray as xr
+
+from sedyn import backend, gradient_descent
+from sedyn.backend import Array, to_numpy
+from sedyn.batching import batch_weights
+from sedyn.design import DeferredDesign, Design, dense_design
+from sedyn.engines import choose_engine
+from sedyn.errors import InvalidInput
+from sedyn.features import feature_sampler, spectrum
+from sedyn.fresh_data import draw_quadrature, fresh_rows_errors, quadrature_error
+from sedyn.generalization import estimate_test_error, init_estimator, no_estimate_because, step_estimator
+from sedyn.initialization import initial_deep_weights, initial_rows
+from sedyn.labels import respond
+from sedyn.network import DeepWeights
+from sedyn.observables import SIMULATED, stack_iterations, to_dataset
+from sedyn.problem import Problem, seed_sequence
+from sedyn.spectral import gauss_quadrature
+from sedyn.versions import versions
+
+__all__ = ["simulate"]
+
+
+def simulate(
+    problem: Problem,
+    replicates: int | Iterable[int] = 16,
+    seed: int = 0,
+    engine: str = "auto",
+    *,
+    estimate: bool = True,
+    device: str = "auto",
+) -> xr.Dataset:
+    """Run gradient descent on independent data sets.
+
+    Parameters
+    ----------
+    problem : Problem
+    replicates : int or iterable of int, optional
+        How many, or which: replicate r is the same whether it runs alone or among others.
+    seed : int, optional
+        Base seed. A replicate depends on `Problem.key`, its index and this.
+    engine : {'auto', 'dense', 'deferred'}, optional
+        Form the design in memory, or draw only what its products reveal (Gaussian features only; the same law, other
+        numbers). ``auto`` takes the faster one that fits; the choice and its reason are attributes.
+    estimate : bool, optional
+        Whether the test error is also estimated from training data alone; memory O(n T q^2).
+    device : {'auto', 'cpu', 'gpu'}, optional
+
+    Returns
+    -------
+    xarray.Dataset
+        The variables of `sedyn.observables.SIMULATED` along `replicate`. From a divergence on, values are NaN.
+        `estimated_test_error` is NaN where it cannot be had, and attribute ``no_estimate_because`` says why.
+
+    Raises
+    ------
+    InvalidInput
+        If an argument is out of range, the engine does not apply or does not fit, or the device is not usable.
+
+    Notes
+    -----
+    THEORY sections 1 (gradient descent), 4 (estimate) and 5 (deferred engine).
+
+    Examples
+    --------
+    >>> runs = simulate(Problem(n=300, d=200, steps=3), replicates=4)
+    >>> runs.train_error.dims
+    ('replicate', 'iteration')
+    """
+    device = backend.resolve_device(device)
+    indices = _replicate_indices(replicates)
+    choice = choose_engine(problem, engine)
+    reason = no_estimate_because(problem) if estimate else "it was not asked for"
+    with backend.use_device(device):
+        records = [_run(problem, index, seed, choice.engine, reason is None, device) for index in indices]
+    arrays = {name: np.stack([record[name] for record in records]) for name in SIMULATED}
+    attributes = {
+        "seed": seed,
+        "engine": choice.engine,
+        "engine_reason": choice.reason,
+        "device": backend.device_description(device),
+        "no_estimate_because": reason or "",
+        **versions(),
+    }
+    return to_dataset(problem, arrays, SIMULATED, replicates=indices, attributes=attributes)
+
+
+def _run(
+    problem: Problem, replicate: int, seed: int, engine: str, estimate: bool, device: str
+) -> dict[str, np.ndarray]:
+    """One replicate: every observable along a leading axis of iterations."""
+    streams = seed_sequence(problem.key, seed, replicate).spawn(5)
+    rows_rng, design_rng, noise_rng, batch_rng = (np.random.default_rng(stream) for stream in streams[:4])
+    eigenvalues = spectrum(problem.covariance, problem.d)
+    scales = backend.asarray(np.sqrt(eigenvalues), device)
+    rows = backend.asarray(initial_rows(problem, rows_rng), device)
+    first, signals = rows[: problem.width, :], rows[problem.width :, :]
+    deep = tuple(backend.asarray(weights, device) for weights in initial_deep_weights(problem))
+
+    design: Design
+    if engine == "deferred":
+        design = DeferredDesign(problem.n, problem.d, design_rng, device)
+    else:
+        design = dense_design(problem.n, problem.d, feature_sampler(problem.features), design_rng, device)
+    noise = backend.asarray(noise_rng.standard_normal(problem.n), device)
+    y = respond(problem, design.matmul(signals * scales), noise)
+
+    data = gradient_descent.Data(design, scales, y)
+    state = gradient_descent.init(data, first, deep)
+    measure = gauss_quadrature(eigenvalues, problem.steps + 1)
+    estimator = init_estimator(problem, measure, first) if estimate else None
+    gaussian = problem.features == "gaussian"
+    firsts: list[Array] = []
+    deeps: list[DeepWeights] = []
+    records: list[dict[str, np.ndarray]] = []
+    batches = batch_weights(problem, batch_rng)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for t in range(problem.steps + 1):
+            record = gradient_descent.observe(problem, data, signals, state)
+            if not all(np.all(np.isfinite(record[name])) for name in ("train_error", "weight_gram")):
+                break
+            estimated = np.nan
+            if estimator is not None:
+                estimated = estimate_test_error(problem, estimator, t, state.trained, y, state.deep)
+            records.append({**record, "estimated_test_error": np.asarray(estimated)})
+            deeps.append(state.deep)
+            if not gaussian:
+                firsts.append(state.first * scales)
+            if t < problem.steps:
+                batch = next(batches)
+                state, derivatives = gradient_descent.step(
+                    problem,
+                    data,
+                    state,
+                    None if batch is None else backend.asarray(batch, device),
+                    curvature=estimator is not None,
+                )
+                if estimator is not None:
+                    estimator = step_estimator(problem, estimator, t, derivatives)
+        if gaussian:
+            signal_gram = to_numpy((signals * scales) @ (signals * scales).T) / problem.d
+            points = draw_quadrature(problem, streams[4], device)
+            overlaps = [(record["signal_overlap"], record["weight_gram"]) for record in records]
+            errors = [
+                quadrature_error(problem, points, *overlap, signal_gram, weights)
+                for overlap, weights in zip(overlaps, deeps, strict=True)
+            ]
+            test_error, test_error_stderr = np.array(errors).T
+        else:
+            fresh_rng = np.random.default_rng(streams[4])
+            test_error, test_error_stderr = fresh_rows_errors(
+                problem, firsts, deeps, signals * scales, fresh_rng, device
+            )
+    columns: dict[str, Sequence] = {name: [record[name] for record in records] for name in records[0]}
+    columns |= {"test_error": test_error, "test_error_stderr": test_error_stderr}
+    return {name: stack_iterations(problem, values) for name, values in columns.items()}
+
+
+def _replicate_indices(replicates: int | Iterable[int]) -> list[int]:
+    """Indices of the replicates asked for, 0 and up."""
+    try:
+        indices = list(replicates) if isinstance(replicates, Iterable) else list(range(operator.index(replicates)))
+        indices = [operator.index(index) for index in indices]
+    except TypeError:
+        raise InvalidInput("replicates", replicates, "a whole number, or the indices of replicates") from None
+    if not indices or min(indices) < 0 or len(set(indices)) < len(indices):
+        raise InvalidInput("replicates", replicates, "at least one replicate, with different indices from 0 up")
+    return indices
