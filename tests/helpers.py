@@ -1,0 +1,24 @@
+"""Comparisons in units of standard errors, used by every statistical test."""
+
+import numpy as np
+
+# Rounding that recursions of a few dozen steps leave on quantities of order one.
+ROUNDING = 1e-12
+
+
+def assert_within_se(actual, expected, *standard_errors, multiple=5.0, rounding=ROUNDING):
+    """Assert that two results differ by at most `multiple` of their combined standard errors, everywhere.
+
+    NaN must stand at the same places in both; a standard error of NaN counts as zero.
+    """
+    actual, expected = np.asarray(actual), np.asarray(expected)
+    np.testing.assert_array_equal(np.isnan(actual), np.isnan(expected))
+    combined = np.sqrt(sum(np.nan_to_num(np.asarray(se)) ** 2 for se in standard_errors))
+    excess = np.abs(actual - expected) / (multiple * combined + rounding * np.maximum(1, np.abs(expected)))
+    worst = np.nanmax(excess, initial=0.0)
+    assert worst <= 1, f"{worst * multiple:.1f} combined standard errors apart at {np.argwhere(excess == worst)}"
+
+
+def mean_and_se(values, dim="replicate"):
+    """Mean of a DataArray over replicates and its standard error."""
+    return values.mean(dim), values.std(dim, ddof=1) / np.sqrt(values.sizes[dim])
