@@ -1,0 +1,191 @@
+"""The command line: ``python -m sweeps``. Composes the configuration with Hydra, runs the sweep, says what happened."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from unittest.mock import patch
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from sedyn.errors import InvalidInput
+from sweeps.plan import PROBLEM_FIELDS, blocks
+from sweeps.request import THEORY, TOP_LEVEL, Request, read_request, register_resolvers
+
+__all__ = ["main"]
+
+DONE, FAILED, WRONG_REQUEST, INTERRUPTED = 0, 1, 2, 130
+CONFIGURATIONS = Path(__file__).resolve().parent.parent / "conf"
+PLUGINS = str(Path(__file__).resolve().parent / "plugins")
+FAILURES_SHOWN = 5
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the application.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Command-line arguments without the program's name; those of the process by default.
+
+    Returns
+    -------
+    int
+        Exit status: 0 done, 1 some tasks failed, 2 the request was wrong, 130 stopped by Ctrl-C.
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    status = DONE
+    failure: Exception | None = None
+
+    def application(config: DictConfig) -> None:
+        nonlocal status, failure
+        settings = HydraConfig.get()
+        overridden = [key.lstrip("+").partition("=")[0] for key in settings.overrides.task]
+        try:
+            status = run(read_request(config, settings.runtime.choices.get("experiment"), overridden))
+        except Exception as error:
+            failure = error  # past Hydra, which would print its own account of it
+
+    try:
+        with _hydra_settings(arguments):
+            hydra.main(version_base="1.3", config_path=str(CONFIGURATIONS), config_name="config")(application)()
+            if failure is not None:
+                raise failure
+    except InvalidInput as error:
+        return _refuse(str(error))
+    except (HydraException, OmegaConfBaseException) as error:
+        return _refuse(_one_line(error))
+    except KeyboardInterrupt:
+        print("stopped; what is finished is kept, and the same command goes on from there", file=sys.stderr)
+        return INTERRUPTED
+    except SystemExit as stop:
+        # Hydra's own commands (--help, --version, wrong flags) end this way.
+        return stop.code if isinstance(stop.code, int) else DONE
+    return status
+
+
+def run(request: Request) -> int:
+    """Run a checked request: plan, or compute what is missing and report.
+
+    Raises
+    ------
+    InvalidInput
+        If the machine or the store cannot serve the request.
+    """
+    spec, compute = request.spec, request.compute
+    spec.cells  # noqa: B018 - builds and so checks every problem of the grid
+    device = None if compute.address and compute.executor == "ray" else compute.local_device()
+    # These load zarr and xarray, which a wrong request need not wait for.
+    from sweeps.driver import Failure, run_tasks
+    from sweeps.executors import make_executor
+    from sweeps.progress import make_progress
+    from sweeps.store import Store
+
+    if request.plan:
+        _print_plan(request)
+        return DONE
+    store = Store.prepare(request.location, spec)
+    tasks = store.missing_tasks(spec)
+    failures: list[Failure] = []
+    seconds = 0.0
+    if tasks:
+        executor = make_executor(compute, request.location, device, spec.memory)
+        try:
+            with make_progress(tasks) as progress:
+                _, failures, seconds = run_tasks(tasks, store, executor, progress)
+        except OSError as error:
+            print(f"store={request.location!r} cannot be written: {error}; what is finished is kept", file=sys.stderr)
+            return FAILED
+        finally:
+            executor.close()
+    for failure in failures[:FAILURES_SHOWN]:
+        print(f"failed: {failure.task}: {failure.error}", file=sys.stderr)
+    if len(failures) > FAILURES_SHOWN:
+        print(f"and {len(failures) - FAILURES_SHOWN} more; status/simulation_error has them all", file=sys.stderr)
+    if request.report is not None:
+        request.report(request.location)
+    done = f"{len(tasks) - len(failures)} tasks done" if tasks else "nothing was missing"
+    print(f"{done}, {len(failures)} failed, {seconds:.1f} s: {request.location}")
+    print(f'open it with: xarray.open_datatree("{request.location}", engine="zarr")')
+    return FAILED if failures else DONE
+
+
+def _print_plan(request: Request) -> None:
+    spec = request.spec
+    block = spec.block or spec.automatic_block
+    per_cell = len(list(blocks(range(spec.replicates), block)))
+    axes = " x ".join(f"{axis} ({len(values)})" for axis, values in spec.axes.items()) or "single problem"
+    simulations, theories = len(spec.cells) * per_cell, len(spec.theory_groups)
+    print(f"grid: {axes}")
+    print(f"cells: {len(spec.cells)}")
+    print(f"tasks: {simulations + theories} ({simulations} simulation, {theories} theory)")
+    print(f"replicates: {spec.replicates} a cell, {block} a task")
+    print(f"largest task: {spec.memory / 2**20:.0f} MiB")
+    print(f"store: {request.location}")
+
+
+def _refuse(message: str) -> int:
+    print(message, file=sys.stderr)
+    return WRONG_REQUEST
+
+
+@contextmanager
+def _hydra_settings(arguments: list[str]) -> Iterator[None]:
+    """Let Hydra raise its errors instead of printing them, and write what it must write where it is deleted."""
+    register_resolvers()
+    if PLUGINS not in sys.path:
+        sys.path.append(PLUGINS)
+    with tempfile.TemporaryDirectory(prefix="sweeps-") as scratch:
+        OmegaConf.register_new_resolver("scratch_folder", lambda: scratch, replace=True)
+        with patch.object(sys, "argv", ["sweeps", *arguments]), patch.dict(os.environ, {"HYDRA_FULL_ERROR": "1"}):
+            yield
+
+
+def _one_line(error: Exception) -> str:
+    """Say what was wrong with a command line in this program's words."""
+    text = str(error)
+    if isinstance(error, OverrideParseException):
+        reason = " ".join(line for line in str(error.message).splitlines() if not line.startswith(("See ", "Error ")))
+        return str(
+            InvalidInput(
+                "override", error.override, f"{reason}; write KEY=VALUE, in quotes if it has special characters"
+            )
+        )
+    if unknown := re.search(r"Could not override '([^']+)'", text):
+        return str(_unknown_key(unknown[1]))
+    if missing := re.search(r"Could not find '(\w+)/([^']+)'", text):
+        group, name = missing.groups()
+        return str(InvalidInput.unknown(group, name, _choices(group)))
+    if group_error := re.search(r"Could not override '(\w+)'\. No match in the defaults list", text):
+        return str(_unknown_key(group_error[1]))
+    return " ".join(line.strip() for line in text.splitlines() if line.strip())
+
+
+def _unknown_key(key: str) -> InvalidInput:
+    key = key.lstrip("+~")
+    parent, _, name = key.rpartition(".")
+    known = {"problem": PROBLEM_FIELDS, "grid": PROBLEM_FIELDS, "theory": THEORY, "compute": _compute_fields()}
+    if parent in known:
+        return InvalidInput.unknown(parent, name, known[parent])
+    return InvalidInput.unknown("key", key, (*TOP_LEVEL, "experiment"))
+
+
+def _compute_fields() -> tuple[str, ...]:
+    from dataclasses import fields
+
+    from sweeps.executors import Compute
+
+    return tuple(f.name for f in fields(Compute))
+
+
+def _choices(group: str) -> list[str]:
+    return sorted(path.stem for path in (CONFIGURATIONS / group).glob("*.yaml"))

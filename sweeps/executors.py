@@ -1,0 +1,273 @@
+"""Where tasks run: in this process, or on Ray actors. The driver sees both through one small interface."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from dataclasses import dataclass, fields
+from typing import Any, NamedTuple, Protocol
+
+from sedyn.backend import resolve_device
+from sedyn.engines import memory_limit
+from sedyn.errors import InvalidInput
+from sweeps.plan import Task
+from sweeps.worker import Outcome, Worker
+
+__all__ = ["Attempt", "Compute", "Executor", "InlineExecutor", "RayExecutor", "make_executor"]
+
+CALLS_IN_FLIGHT = 2  # per actor: one runs, one waits, so that no actor idles while the driver answers
+MEMORY_SHARE = 0.8  # of this machine's memory that the tasks of all workers together may need
+OBJECT_STORE_BYTES = 100 * 2**20  # tasks and outcomes are small; results go straight to the Zarr store
+
+
+class Attempt(NamedTuple):
+    """A task on its way: what to run and how often it was tried, this time included."""
+
+    task: Task
+    number: int = 1
+
+
+class Executor(Protocol):
+    """Runs attempts; each comes back exactly once."""
+
+    def has_room(self) -> bool:
+        """Whether another attempt may be submitted now."""
+
+    def submit(self, attempt: Attempt) -> None:
+        """Start an attempt, or queue it behind a running one."""
+
+    def collect(self, timeout: float) -> list[tuple[Attempt, Outcome | None]]:
+        """Wait for outcomes, at most `timeout` seconds. None instead of an outcome: the worker was lost."""
+
+    def close(self) -> None:
+        """Stop whatever the executor started."""
+
+
+@dataclass(frozen=True)
+class Compute:
+    """Where a sweep computes; it never changes a number.
+
+    Parameters
+    ----------
+    executor : {'ray', 'inline'}
+        Ray actors, or this process.
+    workers : int, optional
+        Actors; None is one per core (per share of a GPU on GPUs).
+    device : {'auto', 'cpu', 'gpu'}
+        What the kernels run on.
+    gpus_per_worker : float
+        Share of a GPU each actor reserves when the device is a GPU.
+    address : str, optional
+        A running Ray cluster to join; None starts Ray on this machine.
+
+    Raises
+    ------
+    InvalidInput
+        If a field is unknown or wrong.
+    """
+
+    executor: str = "ray"
+    workers: int | None = None
+    device: str = "auto"
+    gpus_per_worker: float = 1.0
+    address: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.executor not in ("ray", "inline"):
+            raise InvalidInput.unknown("compute.executor", self.executor, ("ray", "inline"))
+        if self.device not in ("auto", "cpu", "gpu"):
+            raise InvalidInput.unknown("compute.device", self.device, ("auto", "cpu", "gpu"))
+        if self.workers is not None and (
+            isinstance(self.workers, bool) or not isinstance(self.workers, int) or self.workers < 1
+        ):
+            raise InvalidInput("compute.workers", self.workers, "a whole number >= 1, or null for one per core")
+        if (
+            isinstance(self.gpus_per_worker, bool)
+            or not isinstance(self.gpus_per_worker, int | float)
+            or self.gpus_per_worker <= 0
+        ):
+            raise InvalidInput("compute.gpus_per_worker", self.gpus_per_worker, "a number > 0")
+
+    @classmethod
+    def from_mapping(cls, values: dict[str, Any]) -> Compute:
+        """Build from names and values, refusing an unknown name."""
+        known = [f.name for f in fields(cls)]
+        for name in values:
+            if name not in known:
+                raise InvalidInput.unknown("compute", name, known)
+        return cls(**values)
+
+    def local_device(self) -> str:
+        """Resolve the device for work on this machine, refusing a GPU that is not there."""
+        try:
+            return resolve_device(self.device)
+        except InvalidInput as error:
+            remedy = error.remedy.replace("device=", "compute.device=")
+            raise InvalidInput("compute.device", error.value, remedy) from None
+
+
+def make_executor(compute: Compute, location: str, device: str | None, memory: int) -> Executor:
+    """Start the executor that `compute` asks for.
+
+    Parameters
+    ----------
+    compute : Compute
+        What was asked for.
+    location : str
+        The store that the workers write to.
+    device : str, optional
+        The resolved device; None where only the cluster's resources can tell.
+    memory : int
+        Bytes that the largest task needs.
+    """
+    if compute.executor == "inline":
+        return InlineExecutor(location, device or "cpu")
+    return RayExecutor(compute, location, device, memory)
+
+
+class InlineExecutor:
+    """Runs each task in this process, one at a time: the debugging twin of Ray."""
+
+    def __init__(self, location: str, device: str) -> None:
+        self._worker = Worker(location, device)
+        self._waiting: deque[Attempt] = deque()
+
+    def has_room(self) -> bool:
+        """Whether nothing waits."""
+        return not self._waiting
+
+    def submit(self, attempt: Attempt) -> None:
+        """Queue one attempt."""
+        self._waiting.append(attempt)
+
+    def collect(self, timeout: float) -> list[tuple[Attempt, Outcome | None]]:
+        """Run what is queued; takes as long as it takes."""
+        if not self._waiting:
+            time.sleep(timeout)
+            return []
+        attempt = self._waiting.popleft()
+        return [(attempt, self._worker.run(attempt.task, attempt.number))]
+
+    def close(self) -> None:
+        """Nothing was started."""
+
+
+class RayExecutor:
+    """A pool of Ray actors, on this machine or on a running cluster.
+
+    A lost actor is restarted by Ray, but its calls are not retried by Ray (they could hang for good after a node
+    death): the driver gets them back and decides.
+
+    Raises
+    ------
+    InvalidInput
+        If the cluster cannot be reached or has not the resources asked for.
+    """
+
+    def __init__(self, compute: Compute, location: str, device: str | None, memory: int) -> None:
+        # Ray reads these when it is imported; a user's own choice stands.
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        import ray
+
+        self._ray = ray
+        self._started = not ray.is_initialized()
+        if self._started:
+            _start_ray(ray, compute)
+        try:
+            device, count = _placement(ray.cluster_resources(), compute, device, memory)
+        except InvalidInput:
+            self.close()
+            raise
+        actor = ray.remote(
+            num_cpus=1,
+            num_gpus=compute.gpus_per_worker if device == "gpu" else 0,
+            max_restarts=-1,
+            max_task_retries=0,
+        )(Worker)
+        self._actors: list[Any] = [actor.remote(location, device) for _ in range(count)]
+        self._load = [0] * count
+        self._flying: dict[Any, tuple[Attempt, int]] = {}
+
+    def has_room(self) -> bool:
+        """Whether an actor has fewer calls in flight than it may."""
+        return min(self._load) < CALLS_IN_FLIGHT
+
+    def submit(self, attempt: Attempt) -> None:
+        """Send an attempt to the actor with the least to do."""
+        actor = min(range(len(self._load)), key=self._load.__getitem__)
+        call = self._actors[actor].run.remote(attempt.task, attempt.number)
+        self._load[actor] += 1
+        self._flying[call] = attempt, actor
+
+    def collect(self, timeout: float) -> list[tuple[Attempt, Outcome | None]]:
+        """Wait for the first outcomes and take every one that is ready."""
+        if not self._flying:
+            time.sleep(timeout)
+            return []
+        ready, _ = self._ray.wait(list(self._flying), num_returns=1, timeout=timeout)
+        if ready:
+            more, _ = self._ray.wait(list(self._flying), num_returns=len(self._flying), timeout=0)
+            ready = list({*ready, *more})
+        outcomes: list[tuple[Attempt, Outcome | None]] = []
+        for call in ready:
+            attempt, actor = self._flying.pop(call)
+            self._load[actor] -= 1
+            try:
+                outcomes.append((attempt, self._ray.get(call)))
+            except (self._ray.exceptions.ActorDiedError, self._ray.exceptions.ActorUnavailableError):
+                outcomes.append((attempt, None))
+        return outcomes
+
+    def close(self) -> None:
+        """End the actors, and Ray if this executor started it."""
+        for actor in getattr(self, "_actors", ()):
+            self._ray.kill(actor)
+        if self._started:
+            self._ray.shutdown()
+
+
+def _start_ray(ray: Any, compute: Compute) -> None:
+    quiet = {"log_to_driver": False, "logging_level": "ERROR"}
+    if compute.address is not None:
+        try:
+            ray.init(address=compute.address, **quiet)
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            reason = str(error).splitlines()[0]
+            remedy = f"no Ray cluster answers ({reason}); start one, or use compute=local"
+            raise InvalidInput("compute.address", compute.address, remedy) from None
+    else:
+        ray.init(
+            num_cpus=compute.workers or available_cores(),
+            include_dashboard=False,
+            object_store_memory=OBJECT_STORE_BYTES,
+            **quiet,
+        )
+
+
+def available_cores() -> int:
+    """Cores that this process may use, which a container or a scheduler can make fewer than there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _placement(resources: dict[str, float], compute: Compute, device: str | None, memory: int) -> tuple[str, int]:
+    """Choose the device and the number of actors, from what the cluster says it has."""
+    cores, gpus = int(resources.get("CPU", 0)), resources.get("GPU", 0.0)
+    if device is None:
+        device = "gpu" if compute.device == "gpu" or (compute.device == "auto" and gpus > 0) else "cpu"
+    if device == "gpu" and gpus < compute.gpus_per_worker:
+        raise InvalidInput(
+            "compute.device", compute.device, f"the cluster has {gpus:g} GPUs; use compute.device=cpu or add a GPU node"
+        )
+    if cores < 1:
+        raise InvalidInput("compute.workers", compute.workers, "the cluster offers no core; wait for one or add a node")
+    possible = min(cores, int(gpus / compute.gpus_per_worker)) if device == "gpu" else cores
+    if compute.workers is not None and compute.workers > possible:
+        raise InvalidInput(
+            "compute.workers", compute.workers, f"the cluster has room for {possible}; use that many or null"
+        )
+    count = compute.workers or possible
+    if compute.address is None:
+        count = min(count, max(1, int(MEMORY_SHARE * memory_limit() / memory)))
+    return device, count

@@ -1,0 +1,251 @@
+"""What a sweep consists of: its specification, its cells and its tasks. Nothing here runs or stores anything."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from sedyn.engines import choose_engine, memory_needed, predicted_seconds
+from sedyn.errors import InvalidInput
+from sedyn.problem import Problem
+
+__all__ = ["Cell", "SimulationTask", "SweepSpec", "Task", "TheoryTask", "blocks", "estimated_seconds"]
+
+PROBLEM_FIELDS = tuple(f.name for f in fields(Problem))
+TARGET_TASK_SECONDS = 1.0  # long against the overhead of a task, short against the wait for the last one
+
+
+class Cell(NamedTuple):
+    """One fully resolved problem of a grid.
+
+    Attributes
+    ----------
+    values : tuple
+        Its value on each axis, in the order of `SweepSpec.axes`.
+    problem : Problem
+        The problem itself.
+    engine : str
+        The engine that simulates it, resolved where the sweep is planned: workers may have other amounts of memory,
+        and another engine would give other numbers.
+    """
+
+    values: tuple[Any, ...]
+    problem: Problem
+    engine: str
+
+
+@dataclass(frozen=True)
+class SweepSpec:
+    """What a sweep computes; where it computes is no part of it.
+
+    Parameters
+    ----------
+    base : mapping
+        The `Problem` fields that are the same in every cell. `d` is absent where it follows n.
+    axes : mapping of str to tuple
+        Grid axes: a `Problem` field to its distinct values. They are kept in the order of the fields of `Problem`.
+    features_at : mapping of int to int
+        For each n, the d that belongs to it; empty where `d` is in `base` or an axis of its own.
+    aspect : float, optional
+        The aspect ratio that `features_at` was made from.
+    replicates : int
+        Simulations of each cell.
+    block : int, optional
+        Replicates of one task; None chooses by predicted duration. It changes no number.
+    seed : int
+        Base seed of simulation and theory.
+    engine : str
+        Passed to `sedyn.simulate`.
+    samples, randomizations : int
+        Passed to `sedyn.state_evolution`.
+
+    Raises
+    ------
+    InvalidInput
+        If an axis or a field is unknown, a value is wrong, or a cell of the grid is no valid problem.
+    """
+
+    base: Mapping[str, Any]
+    axes: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    features_at: Mapping[int, int] = field(default_factory=dict)
+    aspect: float | None = None
+    replicates: int = 16
+    block: int | None = None
+    seed: int = 0
+    engine: str = "auto"
+    samples: int = 2**14
+    randomizations: int = 8
+
+    def __post_init__(self) -> None:
+        for axis, values in self.axes.items():
+            if axis not in PROBLEM_FIELDS:
+                raise InvalidInput.unknown("grid", axis, PROBLEM_FIELDS)
+            if isinstance(values, str | Mapping) or not isinstance(values, Sequence) or not values:
+                raise InvalidInput(f"grid.{axis}", values, f"a list of values, as in grid.{axis}=[VALUE,VALUE]")
+            if any(isinstance(value, Sequence) and not isinstance(value, str) for value in values):
+                raise InvalidInput(f"grid.{axis}", values, "the values on an axis are single numbers or names")
+        # The order of a problem's fields, not of the request: a store looks the same however its axes were named.
+        object.__setattr__(self, "axes", {axis: self.axes[axis] for axis in PROBLEM_FIELDS if axis in self.axes})
+        for name, least in (("replicates", 1), ("seed", 0), ("samples", 1), ("randomizations", 2)):
+            _require_whole(
+                f"theory.{name}" if name in ("samples", "randomizations") else name, getattr(self, name), least
+            )
+        if self.block is not None:
+            _require_whole("block", self.block, 1)
+        # Every value once as Problem keeps it: noise=1 and noise=1.0 are one value, and the store sees one type.
+        first = {axis: values[0] for axis, values in self.axes.items()}
+        object.__setattr__(
+            self,
+            "axes",
+            {
+                axis: tuple(getattr(self.problem_at({**first, axis: value}), axis) for value in values)
+                for axis, values in self.axes.items()
+            },
+        )
+        for axis, values in self.axes.items():
+            if len(set(values)) < len(values):
+                raise InvalidInput(f"grid.{axis}", list(values), "a value stands twice; list each once")
+        plain = self.problem_at({axis: values[0] for axis, values in self.axes.items()}).to_dict()
+        object.__setattr__(self, "base", {name: plain[name] for name in self.base if name not in self.axes})
+
+    def problem_at(self, values: Mapping[str, Any]) -> Problem:
+        """Build the problem at these values of the axes."""
+        named = {**self.base, **values}
+        if self.features_at:
+            named["d"] = self.features_at.get(named["n"])
+        return Problem.from_mapping(named)
+
+    @cached_property
+    def cells(self) -> list[Cell]:
+        """Every cell, the last axis fastest.
+
+        Raises
+        ------
+        InvalidInput
+            If a cell is no valid problem, its engine does not apply, or it needs more memory than there is.
+        """
+        cells = []
+        for values in itertools.product(*self.axes.values()):
+            problem = self.problem_at(dict(zip(self.axes, values, strict=True)))
+            cells.append(Cell(values, problem, choose_engine(problem, self.engine).engine))
+        return cells
+
+    @cached_property
+    def memory(self) -> int:
+        """Bytes that one replicate of the largest cell needs."""
+        return max(memory_needed(cell.problem, cell.engine) for cell in self.cells)
+
+    @cached_property
+    def theory_groups(self) -> dict[str, list[Cell]]:
+        """The cells that share each theory solution."""
+        groups: dict[str, list[Cell]] = {}
+        for cell in self.cells:
+            groups.setdefault(cell.problem.theory_key, []).append(cell)
+        return groups
+
+    @cached_property
+    def automatic_block(self) -> int:
+        """Replicates of one task such that the longest task takes about a second and blocks are alike."""
+        slowest = max(estimated_seconds(cell.problem, cell.engine) for cell in self.cells)
+        blocks = math.ceil(self.replicates * slowest / TARGET_TASK_SECONDS)
+        return math.ceil(self.replicates / blocks) if blocks < self.replicates else 1
+
+
+@dataclass(frozen=True)
+class SimulationTask:
+    """Simulate some replicates of one cell.
+
+    Parameters
+    ----------
+    problem : Problem
+        The cell's problem.
+    position : tuple of int
+        Where the cell is in the store.
+    replicates : tuple of int
+        Which replicates; all of one block.
+    seed, engine
+        Passed to `sedyn.simulate`.
+    """
+
+    problem: Problem
+    position: tuple[int, ...]
+    replicates: tuple[int, ...]
+    seed: int
+    engine: str
+
+    @cached_property
+    def seconds(self) -> float:
+        """Predicted duration."""
+        return estimated_seconds(self.problem, self.engine) * len(self.replicates)
+
+    @property
+    def name(self) -> str:
+        """What a message calls this task."""
+        return f"simulation of {_describe(self.problem)}, replicates {self.replicates[0]}..{self.replicates[-1]}"
+
+
+@dataclass(frozen=True)
+class TheoryTask:
+    """Solve the state evolution once for all cells that share it.
+
+    Parameters
+    ----------
+    problem : Problem
+        The problem of one of the cells.
+    positions : tuple of tuple of int
+        Where the cells are in the store that lack the solution.
+    solved_at : tuple of int, optional
+        A cell that has the solution already; it is copied from there.
+    seed, samples, randomizations : int
+        Passed to `sedyn.state_evolution`.
+    """
+
+    problem: Problem
+    positions: tuple[tuple[int, ...], ...]
+    solved_at: tuple[int, ...] | None
+    seed: int
+    samples: int
+    randomizations: int
+
+    @cached_property
+    def seconds(self) -> float:
+        """Predicted duration."""
+        if self.solved_at is not None:
+            return 1e-3 * len(self.positions)
+        problem = self.problem
+        points = self.samples * self.randomizations
+        return 0.03 * problem.steps + 1e-8 * points * problem.width**2 * problem.steps**2
+
+    @property
+    def name(self) -> str:
+        """What a message calls this task."""
+        return f"theory of {_describe(self.problem)}"
+
+
+Task = SimulationTask | TheoryTask
+
+
+def estimated_seconds(problem: Problem, engine: str) -> float:
+    """Predict roughly how long one replicate takes on one core; it orders tasks and sizes blocks, no more."""
+    calls = 0.015 + 2.5e-3 * problem.steps
+    network_and_estimate = 8e-9 * problem.n * problem.width**2 * problem.steps**2
+    return calls + network_and_estimate + predicted_seconds(problem, engine)
+
+
+def blocks(replicates: Sequence[int], block: int) -> Iterator[tuple[int, ...]]:
+    """Split increasing replicate indices at the multiples of `block`."""
+    for _, group in itertools.groupby(replicates, key=lambda replicate: replicate // block):
+        yield tuple(group)
+
+
+def _require_whole(name: str, value: Any, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise InvalidInput(name, value, f"a whole number >= {least}")
+
+
+def _describe(problem: Problem) -> str:
+    return f"n={problem.n} d={problem.d} width={problem.width} depth={problem.depth} noise={problem.noise:g}"
