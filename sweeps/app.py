@@ -7,7 +7,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from unittest.mock import patch
 
@@ -83,30 +83,35 @@ def run(request: Request) -> int:
     """
     spec, compute = request.spec, request.compute
     spec.cells  # noqa: B018 - builds and so checks every problem of the grid
-    device = None if compute.address and compute.executor == "ray" else compute.local_device()
+    device = None if compute.joins_cluster else compute.local_device()
     # These load zarr and xarray, which a wrong request need not wait for.
     from sweeps.driver import Failure, run_tasks
     from sweeps.executors import make_executor
+    from sweeps.lock import only_driver
     from sweeps.progress import make_progress
     from sweeps.store import Store
 
     if request.plan:
         _print_plan(request)
         return DONE
-    store = Store.prepare(request.location, spec)
-    tasks = store.missing_tasks(spec)
     failures: list[Failure] = []
     seconds = 0.0
-    if tasks:
-        executor = make_executor(compute, request.location, device, spec.memory)
-        try:
-            with make_progress(tasks) as progress:
-                _, failures, seconds = run_tasks(tasks, store, executor, progress)
-        except OSError as error:
-            print(f"store={request.location!r} cannot be written: {error}; what is finished is kept", file=sys.stderr)
-            return FAILED
-        finally:
-            executor.close()
+    with ExitStack() as stack:
+        if compute.joins_cluster:  # and may be refused, before there is a store
+            executor = stack.enter_context(closing(make_executor(compute, request.location, device, spec.memory)))
+        stack.enter_context(only_driver(request.location))
+        store = Store.prepare(request.location, spec)
+        tasks = store.missing_tasks(spec)
+        if tasks:
+            if not compute.joins_cluster:
+                executor = stack.enter_context(closing(make_executor(compute, request.location, device, spec.memory)))
+            try:
+                with make_progress(tasks) as progress:
+                    _, failures, seconds = run_tasks(tasks, store, executor, progress)
+            except OSError as error:
+                message = f"store={request.location!r} cannot be written: {error}; what is finished is kept"
+                print(message, file=sys.stderr)
+                return FAILED
     for failure in failures[:FAILURES_SHOWN]:
         print(f"failed: {failure.task}: {failure.error}", file=sys.stderr)
     if len(failures) > FAILURES_SHOWN:

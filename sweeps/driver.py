@@ -6,7 +6,7 @@ import heapq
 import time
 from typing import NamedTuple
 
-from sweeps.executors import Attempt, Executor
+from sweeps.executors import Attempt, Executor, Lost
 from sweeps.plan import Task
 from sweeps.progress import Progress
 from sweeps.store import FAILED, Store
@@ -55,13 +55,13 @@ def run_tasks(tasks: list[Task], store: Store, executor: Executor, progress: Pro
             executor.submit(pending.pop())
         for attempt, outcome in executor.collect(POLL_SECONDS):
             task, number = attempt
-            if outcome is None and number < ATTEMPTS:
+            if isinstance(outcome, Lost) and number < ATTEMPTS:
                 lost += 1
                 again = time.monotonic() + FIRST_BACK_OFF * 2 ** (number - 1)
                 heapq.heappush(waiting, (again, lost, Attempt(task, number + 1)))
                 continue
-            if outcome is None:
-                error = f"its worker was lost {ATTEMPTS} times"
+            if isinstance(outcome, Lost):
+                error = f"its worker was lost {ATTEMPTS} times, last: {outcome.reason}"
                 store.write_status(task, FAILED, seconds=float("nan"), attempt=number, error=error)
             else:
                 error = outcome.error

@@ -6,6 +6,7 @@ import os
 import time
 from collections import deque
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from sedyn.backend import resolve_device
@@ -14,7 +15,7 @@ from sedyn.errors import InvalidInput
 from sweeps.plan import Task
 from sweeps.worker import Outcome, Worker
 
-__all__ = ["Attempt", "Compute", "Executor", "InlineExecutor", "RayExecutor", "make_executor"]
+__all__ = ["Attempt", "Compute", "Executor", "InlineExecutor", "Lost", "RayExecutor", "make_executor"]
 
 CALLS_IN_FLIGHT = 2  # per actor: one runs, one waits, so that no actor idles while the driver answers
 MEMORY_SHARE = 0.8  # of this machine's memory that the tasks of all workers together may need
@@ -28,6 +29,12 @@ class Attempt(NamedTuple):
     number: int = 1
 
 
+class Lost(NamedTuple):
+    """What comes back instead of an outcome when the worker died or could not be reached, and why."""
+
+    reason: str
+
+
 class Executor(Protocol):
     """Runs attempts; each comes back exactly once."""
 
@@ -37,8 +44,8 @@ class Executor(Protocol):
     def submit(self, attempt: Attempt) -> None:
         """Start an attempt, or queue it behind a running one."""
 
-    def collect(self, timeout: float) -> list[tuple[Attempt, Outcome | None]]:
-        """Wait for outcomes, at most `timeout` seconds. None instead of an outcome: the worker was lost."""
+    def collect(self, timeout: float) -> list[tuple[Attempt, Outcome | Lost]]:
+        """Wait for outcomes, at most `timeout` seconds."""
 
     def close(self) -> None:
         """Stop whatever the executor started."""
@@ -98,6 +105,11 @@ class Compute:
                 raise InvalidInput.unknown("compute", name, known)
         return cls(**values)
 
+    @property
+    def joins_cluster(self) -> bool:
+        """Whether the work is done elsewhere, where only the cluster knows what there is."""
+        return self.executor == "ray" and self.address is not None
+
     def local_device(self) -> str:
         """Resolve the device for work on this machine, refusing a GPU that is not there."""
         try:
@@ -141,7 +153,7 @@ class InlineExecutor:
         """Queue one attempt."""
         self._waiting.append(attempt)
 
-    def collect(self, timeout: float) -> list[tuple[Attempt, Outcome | None]]:
+    def collect(self, timeout: float) -> list[tuple[Attempt, Outcome | Lost]]:
         """Run what is queued; takes as long as it takes."""
         if not self._waiting:
             time.sleep(timeout)
@@ -171,7 +183,8 @@ class RayExecutor:
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         import ray
 
-        self._ray = ray
+        self._ray: Any = ray
+        self._actors: list[Any] = []
         self._started = not ray.is_initialized()
         if self._started:
             _start_ray(ray, compute)
@@ -180,13 +193,10 @@ class RayExecutor:
         except InvalidInput:
             self.close()
             raise
-        actor = ray.remote(
-            num_cpus=1,
-            num_gpus=compute.gpus_per_worker if device == "gpu" else 0,
-            max_restarts=-1,
-            max_task_retries=0,
-        )(Worker)
-        self._actors: list[Any] = [actor.remote(location, device) for _ in range(count)]
+        self._resources = {"num_cpus": 1, "num_gpus": compute.gpus_per_worker if device == "gpu" else 0}
+        # Workers have a working directory of their own.
+        self._location = location if "://" in location else str(Path(location).absolute())
+        self._device = device
         self._load = [0] * count
         self._flying: dict[Any, tuple[Attempt, int]] = {}
 
@@ -196,12 +206,16 @@ class RayExecutor:
 
     def submit(self, attempt: Attempt) -> None:
         """Send an attempt to the actor with the least to do."""
+        if not self._actors:
+            # Not before there is work: the store they open may not exist when the cluster is asked what it has.
+            remote = self._ray.remote(**self._resources, max_restarts=-1, max_task_retries=0)(Worker)
+            self._actors = [remote.remote(self._location, self._device) for _ in self._load]
         actor = min(range(len(self._load)), key=self._load.__getitem__)
         call = self._actors[actor].run.remote(attempt.task, attempt.number)
         self._load[actor] += 1
         self._flying[call] = attempt, actor
 
-    def collect(self, timeout: float) -> list[tuple[Attempt, Outcome | None]]:
+    def collect(self, timeout: float) -> list[tuple[Attempt, Outcome | Lost]]:
         """Wait for the first outcomes and take every one that is ready."""
         if not self._flying:
             time.sleep(timeout)
@@ -210,19 +224,20 @@ class RayExecutor:
         if ready:
             more, _ = self._ray.wait(list(self._flying), num_returns=len(self._flying), timeout=0)
             ready = list({*ready, *more})
-        outcomes: list[tuple[Attempt, Outcome | None]] = []
+        outcomes: list[tuple[Attempt, Outcome | Lost]] = []
         for call in ready:
             attempt, actor = self._flying.pop(call)
             self._load[actor] -= 1
             try:
                 outcomes.append((attempt, self._ray.get(call)))
-            except (self._ray.exceptions.ActorDiedError, self._ray.exceptions.ActorUnavailableError):
-                outcomes.append((attempt, None))
+            except (self._ray.exceptions.ActorDiedError, self._ray.exceptions.ActorUnavailableError) as error:
+                last_line = str(error).strip().splitlines()[-1]  # the cause, where there is a trace before it
+                outcomes.append((attempt, Lost(last_line)))
         return outcomes
 
     def close(self) -> None:
         """End the actors, and Ray if this executor started it."""
-        for actor in getattr(self, "_actors", ()):
+        for actor in self._actors:
             self._ray.kill(actor)
         if self._started:
             self._ray.shutdown()

@@ -80,7 +80,7 @@ class Store:
         InvalidInput
             If there is none, or it is not a sweep's.
         """
-        root = _open_root(location)
+        root = _open_root(location, consolidated=True)
         if root is None or not _stored_settings(root):
             raise InvalidInput("store", location, "holds no sweep; name the store of a sweep that was run")
         return cls(location, root)
@@ -94,7 +94,7 @@ class Store:
         InvalidInput
             If the store was made with other settings; the message names the difference.
         """
-        root = _open_root(location)
+        root = _open_root(location, consolidated=False)  # arrays as they are, also after an interrupted growth
         known = None if root is None else _stored_settings(root)
         if root is not None and not known and any(root.members()):
             raise InvalidInput("store", location, "is a Zarr group that holds something else; name another path")
@@ -279,7 +279,7 @@ def _write_file(path: Path, data: bytes) -> None:
     os.replace(partial, path)
 
 
-def _open_root(location: str) -> zarr.Group | None:
+def _open_root(location: str, *, consolidated: bool) -> zarr.Group | None:
     if "://" in location:
         try:
             import fsspec  # noqa: F401
@@ -290,7 +290,7 @@ def _open_root(location: str) -> zarr.Group | None:
     elif Path(location).exists() and not (Path(location).is_dir() and _is_empty_or_zarr(Path(location))):
         raise InvalidInput("store", location, "exists and is no Zarr store; name another path")
     try:
-        return zarr.open_group(location, mode="r+", zarr_format=3)
+        return zarr.open_group(location, mode="r+", zarr_format=3, use_consolidated=None if consolidated else False)
     except (FileNotFoundError, GroupNotFoundError):
         return None
 

@@ -1,0 +1,248 @@
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+from omegaconf import OmegaConf
+
+import sedyn
+from sedyn.problem import Problem
+from sweeps import worker
+from sweeps.app import CONFIGURATIONS, main
+from sweeps.driver import ATTEMPTS, run_tasks
+from sweeps.executors import InlineExecutor, Lost
+from sweeps.lock import only_driver
+from sweeps.plan import SweepSpec
+from sweeps.progress import make_progress
+from sweeps.store import Store
+
+
+def test_the_configured_problem_is_the_default_problem():
+    configured = OmegaConf.to_container(OmegaConf.load(CONFIGURATIONS / "problem" / "default.yaml"), resolve=False)
+    defaults = {field.name: field.default for field in dataclasses.fields(Problem)}
+    assert configured | {"d": defaults["d"]} == defaults
+    assert list(OmegaConf.load(CONFIGURATIONS / "grid" / "single.yaml")) == list(defaults)
+
+
+def test_without_an_experiment_one_problem_is_run(sweep, read, capsys):
+    assert sweep() == 0
+    tree = read()
+    assert tree["simulation"].train_error.dims == ("replicate", "iteration")
+    assert tree["simulation"].train_error.notnull().all()
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert 'xarray.open_datatree("stores/sweep.zarr", engine="zarr")' in last
+    assert sweep() == 0
+    assert "nothing was missing" in capsys.readouterr().out
+
+
+def test_d_follows_n_at_the_aspect_ratio(sweep, read):
+    assert sweep("grid.n=[40,60]", "aspect=2", "replicates=1") == 0
+    assert read()["simulation"].d.values.tolist() == [20, 30]
+
+
+def test_ray_and_inline_agree_to_the_last_bit(sweep, read, ray_session):
+    grid = ("grid.noise=[0.1,0.5]", "problem.n=120", "aspect=1.5")
+    assert sweep(*grid, "store=stores/inline.zarr") == 0
+    assert sweep(*grid, "store=stores/ray.zarr", "compute=local") == 0
+    for group in ("simulation", "theory"):
+        xr.testing.assert_identical(read("stores/inline.zarr")[group].ds, read("stores/ray.zarr")[group].ds)
+
+
+def test_the_block_changes_no_number(sweep, read):
+    assert sweep("block=1", "store=stores/a.zarr") == 0
+    assert sweep("block=5", "store=stores/b.zarr") == 0
+    xr.testing.assert_identical(read("stores/a.zarr")["simulation"].ds, read("stores/b.zarr")["simulation"].ds)
+
+
+def test_a_sweep_resumes_where_status_is_missing(sweep, read, tmp_path, monkeypatch):
+    assert sweep() == 0
+    before = read()
+    (tmp_path / "stores/sweep.zarr/status/simulation/c/1").unlink()
+    executed = []
+    execute = worker.execute
+    monkeypatch.setattr(worker, "execute", lambda task, *a, **k: executed.append(task) or execute(task, *a, **k))
+    assert sweep() == 0
+    assert [task.replicates for task in executed] == [(2, 3)]
+    xr.testing.assert_identical(read()["simulation"].ds, before["simulation"].ds)
+    assert (read()["status"].simulation == 1).all()
+
+
+def test_a_failing_task_is_recorded_and_the_others_go_on(sweep, read, monkeypatch, capsys):
+    simulate = sedyn.simulate
+
+    def failing(problem, *arguments, **options):
+        if problem.noise == 0.5:
+            raise FloatingPointError("no luck")
+        return simulate(problem, *arguments, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(sedyn, "simulate", failing)
+        assert sweep("grid.noise=[0.1,0.5]") == 1
+    shown = capsys.readouterr()
+    assert "FloatingPointError: no luck" in shown.err
+    assert "Traceback" not in shown.err
+    status = read()["status"]
+    assert (status.simulation.sel(noise=0.1) == 1).all()
+    assert (status.simulation.sel(noise=0.5) == 2).all()
+    assert set(status.simulation_error.sel(noise=0.5).values.tolist()) == {"FloatingPointError: no luck"}
+    assert np.isnan(read()["simulation"].train_error.sel(noise=0.5)).all()
+    assert sweep("grid.noise=[0.1,0.5]") == 0
+    assert (read()["status"].simulation == 1).all()
+
+
+WRONG = [
+    (["problem.widht=3"], "did you mean 'width'"),
+    (["problem.noise=-1"], "noise=-1"),
+    (["problem.n=abc"], "n='abc'"),
+    (["problem.activation=tahn"], "did you mean 'tanh'"),
+    (["+problem.colour=3"], "'colour'"),
+    (["problem=nope"], "problem='nope'"),
+    (["grid.nosie=[1]"], "did you mean 'noise'"),
+    (["grid.noise=0.5"], "grid.noise=[VALUE,VALUE]"),
+    (["grid.noise=[]"], "a list of values"),
+    (["grid.noise=[a]"], "noise='a'"),
+    (["grid.noise=[0.1]", "problem.noise=0.2"], "the grid sweeps over noise"),
+    (["aspect=0"], "aspect=0"),
+    (["aspect=2", "problem.d=20"], "nothing follows this ratio"),
+    (["replicates=0"], "replicates=0"),
+    (["replicates=many"], "replicates='many'"),
+    (["block=0"], "block=0"),
+    (["seed=-1"], "seed=-1"),
+    (["engine=sparse"], "engine='sparse'"),
+    (["engine=deferred", "problem.features=uniform"], "needs Gaussian features"),
+    (["theory.samples=0"], "theory.samples=0"),
+    (["theory.sample=10"], "did you mean 'samples'"),
+    (["problem.n=100000000", "problem.d=100000000"], "GB"),
+    (["store=3"], "store=3"),
+    (["store=."], "store='.'"),
+    (["store=s3://bucket/store.zarr"], "s3://bucket/store.zarr"),
+    (["compute=ray"], "known: cluster, inline, local"),
+    (["compute.device=tpu"], "compute.device='tpu'"),
+    (["compute.workers=0"], "compute.workers=0"),
+    (["report=no.such"], "report='no.such'"),
+    (["plan=maybe"], "plan='maybe'"),
+    (["experiment=quikstart"], "did you mean 'quickstart'"),
+    (["nonsense=1"], "key='nonsense'"),
+    (["~seed"], "do not delete it"),
+    (["problem.n=["], "problem.n=["),
+    (["n"], "write KEY=VALUE"),
+    (["--multirun", "problem.nise=1,2"], "did you mean 'noise'"),
+    (["--multirun", "problem.noise=0.1,-1"], "noise=-1"),
+    (["--multirun", "seed=1,2"], "sweeps over problem fields"),
+    (["--multirun", "experiment=quikstart,other"], "experiment="),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), WRONG, ids=lambda value: str(value)[:60])
+def test_a_wrong_request_is_one_line_and_status_two(sweep, capsys, tmp_path, arguments, message):
+    (tmp_path / "stores").mkdir()
+    if arguments == ["store=."]:
+        (tmp_path / "stores" / "mine").touch()
+    assert sweep(*arguments) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert message in shown.err
+    assert shown.err.count("\n") == 1
+    assert not list(tmp_path.glob("stores/*.zarr"))
+
+
+def test_a_gpu_that_is_absent_is_refused(sweep, capsys, monkeypatch):
+    monkeypatch.setattr("sedyn.backend.gpu_unusable_because", lambda: "no GPU here")
+    assert sweep("compute.device=gpu") == 2
+    assert "compute.device='gpu': no GPU here; use compute.device=cpu" in capsys.readouterr().err
+
+
+def test_a_resource_that_the_cluster_lacks_is_refused_at_once(sweep, capsys, ray_session):
+    assert sweep("compute=local", "compute.workers=64") == 2
+    assert "room for 2" in capsys.readouterr().err
+
+
+def test_other_settings_on_the_same_store_are_refused(sweep, capsys):
+    assert sweep("replicates=1") == 0
+    capsys.readouterr()
+    assert sweep("replicates=1", "problem.noise=0.4") == 2
+    assert "problem.noise was 0.3 and is now 0.4" in capsys.readouterr().err
+
+
+def test_a_plan_is_printed_and_nothing_is_made(sweep, tmp_path, capsys):
+    assert sweep("plan=true", "grid.noise=[0.1,0.5]") == 0
+    shown = capsys.readouterr().out
+    assert "cells: 2" in shown
+    assert "tasks: 8 (6 simulation, 2 theory)" in shown
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_multirun_lands_in_one_store(sweep, read):
+    keys = ("problem.width=1,2", "problem.noise=0.1,0.5", "replicates=1")
+    assert sweep("--multirun", *keys) == 0
+    runs = read()["simulation"]
+    assert runs.train_error.dims[:2] == ("width", "noise")
+    assert runs.train_error.notnull().all()
+    assert sweep("grid.width=[1,2]", "grid.noise=[0.1,0.5]", "replicates=1", "store=stores/grid.zarr") == 0
+    xr.testing.assert_identical(runs.ds, read("stores/grid.zarr")["simulation"].ds)
+
+
+def test_the_report_is_called_with_the_store(sweep, tmp_path, monkeypatch):
+    (tmp_path / "stores").mkdir()
+    (tmp_path / "stores" / "my_report.py").write_text("def show(path):\n    print('reported', path)\n")
+    monkeypatch.syspath_prepend(tmp_path / "stores")
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    assert sweep("replicates=1", "report=my_report.show") == 0
+
+
+def test_a_second_driver_is_refused(sweep, tmp_path, capsys):
+    with only_driver(str(tmp_path / "stores/sweep.zarr")):
+        assert sweep() == 2
+    assert "another sweep is writing this store" in capsys.readouterr().err
+
+
+class LosingExecutor(InlineExecutor):
+    """Loses the worker of the first attempts."""
+
+    def __init__(self, location, losses):
+        super().__init__(location, "cpu")
+        self.losses = losses
+
+    def collect(self, timeout):
+        if self._waiting and self.losses:
+            self.losses -= 1
+            return [(self._waiting.popleft(), Lost("killed"))]
+        return super().collect(min(timeout, 0.01))
+
+
+@pytest.mark.parametrize("losses", [2, 100])
+def test_a_task_whose_worker_is_lost_is_tried_again_but_not_for_ever(tmp_path, monkeypatch, losses):
+    monkeypatch.setattr("sweeps.driver.FIRST_BACK_OFF", 0.01)
+    base = {"n": 40, "d": 20, "steps": 2, "depth": 2}
+    spec = SweepSpec(base, replicates=1, samples=64, randomizations=2)
+    store = Store.prepare(str(tmp_path / "stores" / "a.zarr"), spec)
+    tasks = store.missing_tasks(spec)
+    with make_progress(tasks) as progress:
+        summary = run_tasks(tasks, store, LosingExecutor(store.location, losses), progress)
+    lost = losses > 2
+    assert (summary.done, len(summary.failures)) == ((0, 2) if lost else (2, 0))
+    attempts = int(store.array("status", "simulation_attempt")[0]), int(store.array("status", "theory_attempt")[()])
+    assert max(attempts) == (ATTEMPTS if lost else 2)
+
+
+def test_the_module_runs_as_a_program(tmp_path):
+    command = [sys.executable, "-m", "sweeps", "problem.n=-1"]
+    root = Path(__file__).parents[2]
+    ended = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (2, "n=-1: a whole number >= 1\n")
+
+
+def test_interruption_says_how_to_go_on(sweep, monkeypatch, capsys):
+    def interrupt(*arguments, **options):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(worker, "execute", interrupt)
+        assert sweep() == 130
+    assert "the same command goes on from there" in capsys.readouterr().err
+    assert main(["plan=true"]) == 0
