@@ -471,10 +471,11 @@ def _randomized(
             for i, stream in enumerate(seeds)
         ]
     arrays: dict[str, np.ndarray] = {}
-    for name in solutions[-1]:
-        values = np.stack([solution[name] for solution in solutions])
-        arrays[name] = values.mean(axis=0)
-        arrays[name + "_stderr"] = values.std(axis=0, ddof=1) / math.sqrt(randomizations)
+    with np.errstate(over="ignore", invalid="ignore"):  # the last finite values before a divergence are huge
+        for name in solutions[-1]:
+            values = np.stack([solution[name] for solution in solutions])
+            arrays[name] = values.mean(axis=0)
+            arrays[name + "_stderr"] = values.std(axis=0, ddof=1) / math.sqrt(randomizations)
     return {**solutions[0], **arrays}
 
 
