@@ -3,6 +3,8 @@
 The public interface is what this module exports; see the README for how it is used.
 """
 
+from typing import Any
+
 from sedyn.engines import memory_needed
 from sedyn.errors import InvalidInput
 from sedyn.features import register_features
@@ -13,6 +15,8 @@ from sedyn.state_evolution import state_evolution
 
 __all__ = [
     "InvalidInput",
+    "NetworkClassifier",
+    "NetworkRegressor",
     "Problem",
     "memory_needed",
     "register_activation",
@@ -21,3 +25,12 @@ __all__ = [
     "simulate",
     "state_evolution",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # Simulation and theory do not need scikit-learn; who asks for an estimator waits for its import, and nobody else.
+    if name in ("NetworkClassifier", "NetworkRegressor"):
+        from sedyn import estimators
+
+        return getattr(estimators, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
