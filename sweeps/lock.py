@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sedyn.errors import InvalidInput
 
-__all__ = ["only_driver"]
+__all__ = ["is_driven", "only_driver"]
 
 
 @contextmanager
@@ -28,8 +28,7 @@ def only_driver(location: str) -> Iterator[None]:
     if "://" in location:
         yield
         return
-    path = Path(location).absolute()
-    lock = path.with_name(f".{path.name}.lock")
+    lock = _lock_file(location)
     try:
         lock.parent.mkdir(parents=True, exist_ok=True)
         file = lock.open("w")
@@ -47,3 +46,20 @@ def only_driver(location: str) -> Iterator[None]:
             yield
         finally:
             lock.unlink(missing_ok=True)
+
+
+def is_driven(location: str) -> bool:
+    """Whether a driver holds a local store; one on another machine may go unseen."""
+    try:
+        with _lock_file(location).open("r") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False
+
+
+def _lock_file(location: str) -> Path:
+    path = Path(location).absolute()
+    return path.with_name(f".{path.name}.lock")

@@ -42,7 +42,7 @@ _COORDINATE_CHUNK = 256  # fixed, so that a coordinate that grows keeps the byte
 _WORDS = {"replicate": "replicate", "iteration": "gradient-descent step", "layer": "weight layer"}
 _PER_TASK: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "": ("int8", PENDING, {"long_name": "state of the task", **_FLAGS}),
-    "_seconds": ("float64", np.nan, {"long_name": "computing time of the task, per replicate", "units": "s"}),
+    "_seconds": ("float64", np.nan, {"long_name": "share of its task's computing time", "units": "s"}),
     "_attempt": ("int16", 0, {"long_name": "attempts the task took"}),
     "_error": (np.dtypes.StringDType(), "", {"long_name": "why the task failed"}),
 }
@@ -149,23 +149,54 @@ class Store:
                 )
         return sorted(tasks, key=lambda task: -task.seconds)
 
+    def chunk_fault(self, group: str, name: str, lead: tuple[int, ...]) -> str | None:
+        """Say what is wrong with the stored values of one cell (and block), or None.
+
+        Parameters
+        ----------
+        group, name : str
+            The array.
+        lead : tuple of int
+            Position of the cell and, for simulations, number of the block.
+        """
+        array = self.array(group, name)
+        if 0 in array.shape:
+            return None
+        # Further chunks along inner dimensions come from growth, and hold padding for the cells that were there before.
+        key = f"{array.path}/{array.metadata.encode_chunk_key((*lead, *(0,) * (array.ndim - len(lead))))}"
+        try:
+            size = sync(self._root.store.getsize(key))
+        except FileNotFoundError:
+            return f"{key} is missing"
+        expected = int(np.prod(array.chunks)) * array.dtype.itemsize
+        return None if size == expected else f"{key} has {size} bytes instead of {expected}"
+
+    def forget(self, group: str, selection: tuple[int | slice, ...]) -> None:
+        """Mark results as pending, so that the next run computes them again."""
+        self.array("status", group)[selection] = PENDING
+
+    def orphans(self) -> list[Path]:
+        """List the files that writers left behind when they were killed. A store behind a URL has none."""
+        store = self._root.store
+        return sorted(Path(store.root).rglob("*.partial")) if isinstance(store, LocalStore) else []
+
     def write_simulation(self, task: SimulationTask, runs: xr.Dataset) -> None:
         """Write the data of a simulation task (its status apart)."""
         self._write_together(
             chunk
             for name, observable in SIMULATED.items()
             for chunk in self._simulation_chunks(
-                "simulation", name, task, runs[name].transpose("replicate", *observable.dims).values
+                "simulation", name, task, _ordered(runs, name, ("replicate", *observable.dims))
             )
         )
 
-    def write_theory(self, position: tuple[int, ...], theory: xr.Dataset) -> None:
-        """Write a theory solution into one cell."""
-        self._write_together(
-            chunk
-            for name, observable in PREDICTED.items()
-            for chunk in _chunks(self.array("theory", name), position, theory[name].transpose(*observable.dims).values)
-        )
+    def write_theory(self, positions: Iterable[tuple[int, ...]], theory: xr.Dataset) -> None:
+        """Write a theory solution into every cell that shares it."""
+        values = {name: _ordered(theory, name, observable.dims) for name, observable in PREDICTED.items()}
+        for position in positions:
+            self._write_together(
+                chunk for name in values for chunk in _chunks(self.array("theory", name), position, values[name])
+            )
 
     def read_theory(self, position: tuple[int, ...]) -> xr.Dataset:
         """Read the theory solution of one cell, padded as it is stored."""
@@ -183,7 +214,7 @@ class Store:
             share = seconds / len(task.replicates)
         else:
             group, places = "theory", list(task.positions)
-            share = seconds
+            share = seconds / len(task.positions)
         if error:
             for place in places:
                 array = self.array("status", f"{group}_error")
@@ -232,6 +263,10 @@ class Store:
                 )
 
             sync(write_all())
+
+
+def _ordered(dataset: xr.Dataset, name: str, dims: Sequence[str]) -> np.ndarray:
+    return dataset.variables[name].transpose(*dims).values
 
 
 def _chunks(array: zarr.Array, lead: tuple[int, ...], values: np.ndarray) -> Iterable[tuple[zarr.Array, str, bytes]]:
@@ -458,6 +493,8 @@ def _require_array(group: zarr.Group, name: str, shape: tuple[int, ...], layout:
             attributes=layout.attributes,
             dimension_names=layout.dims,
             compressors=None,
+            # One folder an array: a folder for every index would be most of the cost of a write.
+            chunk_key_encoding={"name": "default", "separator": "."},
         )
     else:
         array = group[name]

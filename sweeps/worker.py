@@ -76,8 +76,7 @@ def execute(task: Task, store: Store, *, device: str, attempt: int = 1) -> Outco
         return Outcome(seconds, message)
     computed = time.perf_counter() - start
     if isinstance(task, TheoryTask):
-        for position in task.positions:
-            store.write_theory(position, theory)
+        store.write_theory(task.positions, theory)
     else:
         store.write_simulation(task, runs)
     store.write_status(task, DONE, seconds=computed, attempt=attempt)

@@ -62,7 +62,7 @@ def test_the_block_changes_no_number(sweep, read):
 def test_a_sweep_resumes_where_status_is_missing(sweep, read, tmp_path, monkeypatch):
     assert sweep() == 0
     before = read()
-    (tmp_path / "stores/sweep.zarr/status/simulation/c/1").unlink()
+    (tmp_path / "stores/sweep.zarr/status/simulation/c.1").unlink()
     executed = []
     execute = worker.execute
     monkeypatch.setattr(worker, "execute", lambda task, *a, **k: executed.append(task) or execute(task, *a, **k))

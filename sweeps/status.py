@@ -1,0 +1,54 @@
+"""How far a sweep is: ``python -m sweeps.status PATH``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+import numpy as np
+
+from sedyn.errors import InvalidInput
+from sweeps.lock import is_driven
+from sweeps.store import DONE, FAILED, Store
+
+__all__ = ["main", "summary"]
+
+ERRORS_SHOWN = 5
+
+
+def summary(store: Store) -> list[str]:
+    """Describe progress, failures and computing time, a line each."""
+    lines = [f"axes: {', '.join(f'{axis} ({len(values)})' for axis, values in store.axes.items()) or 'none'}"]
+    errors: list[str] = []
+    for kind, unit in (("simulation", "replicates"), ("theory", "cells")):
+        state = np.asarray(store.array("status", kind)[...])
+        seconds = np.nansum(np.asarray(store.array("status", f"{kind}_seconds")[...]))
+        done, failed = int((state == DONE).sum()), int((state == FAILED).sum())
+        share = f"{done / state.size:.0%}"
+        lines.append(
+            f"{kind}: {done} of {state.size} {unit} done ({share}), {failed} failed, "
+            f"{state.size - done - failed} left, {seconds:.1f} s computed"
+        )
+        if failed:
+            errors += np.asarray(store.array("status", f"{kind}_error")[...])[state == FAILED].astype(str).tolist()
+    counts = {error: errors.count(error) for error in errors}
+    lines += [f"failed {count} times: {error}" for error, count in list(counts.items())[:ERRORS_SHOWN]]
+    lines.append("a sweep is running" if is_driven(store.location) else "no sweep is running on this machine")
+    return lines
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the state of a store; exit status 0, or 2 if there is none."""
+    parser = argparse.ArgumentParser(prog="python -m sweeps.status", description="How far a sweep is.")
+    parser.add_argument("path", help="path or URL of the store")
+    try:
+        print("\n".join(summary(Store.open(parser.parse_args(arguments).path))))
+    except InvalidInput as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

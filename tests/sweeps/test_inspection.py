@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import pytest
+import xarray as xr
+
+from sweeps import status, validate
+from sweeps.lock import only_driver
+
+STORE = "stores/sweep.zarr"
+
+
+def test_status_counts_what_is_done_failed_and_left(sweep, tmp_path, capsys):
+    assert sweep("grid.noise=[0.1,0.5]") == 0
+    (tmp_path / STORE / "status/simulation/c.0.1").unlink()
+    capsys.readouterr()
+    assert status.main([STORE]) == 0
+    shown = capsys.readouterr().out
+    assert "axes: noise (2)" in shown
+    assert "simulation: 8 of 10 replicates done (80%), 0 failed, 2 left" in shown
+    assert "theory: 2 of 2 cells done" in shown
+    assert "no sweep is running" in shown
+    with only_driver(STORE):
+        assert status.main([STORE]) == 0
+    assert "a sweep is running" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", [status.main, validate.main])
+def test_a_store_that_is_not_there_is_one_line(command, capsys):
+    assert command(["absent.zarr"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def damage_missing(store):
+    (store / "simulation/test_error/c.1.0.0").unlink()
+
+
+def damage_short(store):
+    path = store / "simulation/weight_gram/c.0.1.0.0.0"
+    path.write_bytes(path.read_bytes()[:-8])
+
+
+def damage_theory(store):
+    (store / "theory/test_error/c.1.0").unlink()
+
+
+def damage_values(store):
+    path = store / "simulation/train_error/c.0.2.0"
+    path.write_bytes(b"\xff" * len(path.read_bytes()))
+
+
+@pytest.mark.parametrize("damage", [damage_missing, damage_short, damage_theory, damage_values])
+def test_damage_is_found_repaired_and_computed_again(sweep, read, tmp_path, damage):
+    grid = ("grid.noise=[0.1,0.5]",)
+    assert sweep(*grid) == 0
+    assert validate.main([STORE]) == 0
+    before = read()
+    damage(tmp_path / STORE)
+    assert validate.main([STORE]) == 1
+    assert validate.main([STORE, "--repair"]) == 0
+    assert sweep(*grid) == 0
+    assert validate.main([STORE]) == 0
+    for group in ("simulation", "theory"):
+        xr.testing.assert_identical(read()[group].ds, before[group].ds)
+
+
+def test_orphans_of_killed_writers_are_found_and_deleted(sweep, tmp_path):
+    assert sweep("replicates=1") == 0
+    orphan = tmp_path / STORE / "simulation/test_error/c.0.0.0123.partial"
+    orphan.write_bytes(b"half")
+    assert validate.main([STORE]) == 1
+    assert validate.main([STORE, "--repair"]) == 0
+    assert not orphan.exists()
