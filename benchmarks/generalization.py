@@ -1,0 +1,377 @@
+"""The estimate of the test error from training data alone: what it costs, how close it is, what it is worth.
+
+``python benchmarks/generalization.py`` measures the cost. Named parts measure the rest, in minutes each::
+
+    python benchmarks/generalization.py cost consistency holdout tuning real
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+import time
+import tracemalloc
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+import xarray as xr
+from sklearn.base import clone
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
+from sklearn.metrics import log_loss
+from sklearn.preprocessing import PolynomialFeatures
+from threadpoolctl import threadpool_limits
+
+import sedyn
+from analysis.selection import compare, consistency
+from sedyn import gradient_descent
+from sedyn.design import DenseDesign
+from sedyn.evaluation import mean_error
+from sedyn.fresh_data import draw_quadrature, quadrature_error
+from sedyn.generalization import estimate_test_error, init_estimator, step_estimator
+from sedyn.initialization import initial_deep_weights
+from sedyn.labels import respond
+from sedyn.spectral import gauss_quadrature
+
+FOLDS = 5  # a fifth of the rows is the holdout, and each fold of the cross-validation
+
+
+# --- cost ----------------------------------------------------------------------------------------------------------
+
+
+def cost(repeats: int = 3) -> None:
+    """Time and memory of the estimate beside the descent's own."""
+    print("n      d      T   width  descent   estimate   ratio   estimate's memory   bytes / (n T q^2)")
+    for n, d, steps, width in ((2000, 2000, 30, 4), (4000, 2000, 30, 4), (2000, 2000, 60, 4), (2000, 2000, 30, 8)):
+        problem = sedyn.Problem(n=n, d=d, width=width, depth=2, steps=steps, noise=0.5)
+        data, _, first = draw(problem, np.random.default_rng(0))
+        run = partial(_descend_only, problem, data, first)
+        alone = min(_seconds(partial(run, estimate=False)) for _ in range(repeats))
+        both = min(_seconds(partial(run, estimate=True)) for _ in range(repeats))
+        memory = _peak(partial(run, estimate=True)) - _peak(partial(run, estimate=False))
+        per = memory / (n * steps * width**2)
+        extra = both - alone
+        print(f"{n:<6d} {d:<6d} {steps:<3d} {width:<5d} {alone:7.3f} s  {extra:7.3f} s {extra / alone:7.2f} "
+              f"{memory / 2**20:12.1f} MiB {per:16.1f}", flush=True)  # fmt: skip
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((2000, 2000))
+    y = np.tanh(X[:, 0]) + 0.5 * rng.standard_normal(2000)
+    for spectrum in ("identity", "ledoit_wolf"):
+        model = sedyn.NetworkRegressor(steps=30, spectrum=spectrum, random_state=0)
+        seconds = _seconds(partial(model.fit, X, y))
+        print(f"NetworkRegressor.fit, n = d = 2000, 30 steps, spectrum={spectrum}: {seconds:.2f} s", flush=True)
+
+
+def _descend_only(*arguments: Any, estimate: bool) -> None:
+    deque(descend(*arguments, estimate=estimate), maxlen=0)
+
+
+def _seconds(work: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def _peak(work: Callable[[], Any]) -> int:
+    tracemalloc.start()
+    try:
+        work()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+# --- training on given rows ----------------------------------------------------------------------------------------
+
+
+def draw(problem: sedyn.Problem, rng: np.random.Generator) -> tuple[gradient_descent.Data, np.ndarray, np.ndarray]:
+    """A Gaussian data set, its signals, and a first layer to start from."""
+    n, d = problem.n, problem.d
+    signals = rng.standard_normal((problem.signals, d))
+    signals *= np.sqrt(d) / np.linalg.norm(signals, axis=1, keepdims=True)
+    design = DenseDesign(rng.standard_normal((n, d)) / np.sqrt(d))
+    y = respond(problem, design.matmul(signals), rng.standard_normal(n))
+    return gradient_descent.Data(design, np.ones(d), y), signals, rng.standard_normal((problem.width, d))
+
+
+def descend(
+    problem: sedyn.Problem, data: gradient_descent.Data, first: np.ndarray, *, estimate: bool
+) -> Iterator[tuple[gradient_descent.State, float]]:
+    """States of a run, with the estimated test error where it is wanted."""
+    state = gradient_descent.init(data, first, initial_deep_weights(problem))
+    estimator = init_estimator(problem, gauss_quadrature(np.ones(problem.d), 1), first) if estimate else None
+    for t in range(problem.steps + 1):
+        estimated = np.nan
+        if estimator is not None:
+            estimated = estimate_test_error(problem, estimator, t, state.trained, data.responses, state.deep)
+        yield state, estimated
+        if t < problem.steps:
+            state, derivatives = gradient_descent.step(problem, data, state, curvature=estimate)
+            if estimator is not None:
+                estimator = step_estimator(problem, estimator, t, derivatives)
+
+
+# --- consistency ---------------------------------------------------------------------------------------------------
+
+BASE = sedyn.Problem(n=512, d=256, width=3, depth=3, steps=12, noise=0.3)
+VARIANTS: dict[str, dict[str, Any]] = {
+    "depth 3, tanh, gaussian": {},
+    "depth 2": {"depth": 2},
+    "depth 4": {"depth": 4},
+    "erf": {"activation": "erf"},
+    "gelu": {"activation": "gelu"},
+    "rademacher": {"features": "rademacher"},
+    "laplace": {"features": "laplace"},
+    "sparse(0.1)": {"features": "sparse(0.1)"},
+    "student_t(5)": {"features": "student_t(5)"},
+    "power_law(0.25)": {"covariance": "power_law(0.25)"},
+    "power_law(0.6)": {"covariance": "power_law(0.6)", "learning_rate": 0.4},
+    "logistic": {"loss": "logistic", "labels": "binary", "learning_rate": 2.0},
+    "huber": {"loss": "huber"},
+    "momentum 0.7": {"momentum": 0.7, "learning_rate": 0.4},
+    "weight decay 0.1": {"weight_decay": 0.1},
+    "SGD, batches of a fifth": {"batch_fraction": 0.2},
+    "SGD, shuffled fourths": {"batch_fraction": 0.25, "batching": "shuffle"},
+}
+
+
+def consistent(sizes: Sequence[int] = (256, 512, 1024, 2048), replicates: int = 32) -> None:
+    """Exponent in n of the root mean square of estimated minus true test error, one setting at a time."""
+    print(f"n/d = {BASE.aspect_ratio}, {replicates} replicates, n = {', '.join(map(str, sizes))}; iterations 1 to T")
+    print(f"{'setting':<26s} exponent   95% interval        relative error at the least and largest n")
+    measured = []
+    for name, changes in VARIANTS.items():
+        problems = [replace(BASE, n=n, d=int(n / BASE.aspect_ratio), **changes) for n in sizes]
+        runs = xr.concat([sedyn.simulate(problem, replicates, device="cpu") for problem in problems], sized(sizes))
+        one = consistency(runs)
+        relative = one.relative_rms.isel(iteration=slice(1, None)).mean("iteration").values
+        measured.append(runs[["test_error", "test_error_stderr", "estimated_test_error"]])
+        print(f"{name:<26s} {_with_interval(one.exponent, one.exponent_low, one.exponent_high)}    "
+              f"{relative[0]:6.2%} {relative[-1]:6.2%}", flush=True)  # fmt: skip
+    pooled = consistency(xr.concat(measured, xr.Variable("setting", list(VARIANTS))))
+    print("all", _with_interval(pooled.overall_exponent, pooled.overall_exponent_low, pooled.overall_exponent_high))
+
+
+def sized(sizes: Sequence[int]) -> xr.Variable:
+    return xr.Variable("n", list(sizes))
+
+
+def _with_interval(value: Any, low: Any, high: Any) -> str:
+    return f"{float(value):+.3f}   [{float(low):+.3f}, {float(high):+.3f}]"
+
+
+# --- against holdout and cross-validation --------------------------------------------------------------------------
+
+STOPPING = sedyn.Problem(n=1000, d=1000, width=4, depth=2, noise=0.5, steps=30, learning_rate=0.8)
+CHOICES: dict[str, Sequence[Any]] = {
+    "learning_rate": (0.2, 0.8, 2.0),
+    "width": (2, 6),
+    "depth": (2, 3),
+    "weight_decay": (0.0, 0.1),
+}
+
+
+def split_runs(
+    problem: sedyn.Problem, replicates: int, choices: Mapping[str, Sequence[Any]] | None = None, seed: int = 0
+) -> xr.Dataset:
+    """Train every candidate on the same data: on all rows, and on all but each fold.
+
+    Parameters
+    ----------
+    problem : Problem
+        Data, and training but for the choices. Gaussian features.
+    replicates : int
+        Data sets.
+    choices : mapping of str to sequence, optional
+        Fields of the problem, and the values that make the candidates.
+    seed : int, optional
+
+    Returns
+    -------
+    Dataset
+        On (replicate, choices..., iteration), as `analysis.selection.compare` reads it; the holdout is the last fold.
+    """
+    choices = choices or {}
+    names = ("test_error", "estimated_test_error", "holdout_test_error", "holdout_error", "cross_validation_error")
+    shape = (replicates, *map(len, choices.values()), problem.steps + 1)
+    arrays = {name: np.empty(shape) for name in names}
+    for replicate in range(replicates):
+        data, signals, _ = draw(problem, np.random.default_rng([seed, replicate]))
+        points = draw_quadrature(problem, np.random.SeedSequence([seed, replicate, 1]))
+        for index in np.ndindex(shape[1:-1]):
+            picked = {name: values[i] for (name, values), i in zip(choices.items(), index, strict=True)}
+            curves = _candidate(replace(problem, **picked), data, signals, points, [seed, replicate, 2])
+            for name in names:
+                arrays[name][(replicate, *index)] = curves[name]
+    dims = ("replicate", *choices, "iteration")
+    return xr.Dataset({name: (dims, values) for name, values in arrays.items()}, coords={**choices})
+
+
+def _candidate(problem, data, signals, points, seed) -> dict[str, np.ndarray]:
+    """Error curves of one candidate on one data set."""
+    n, d = problem.n, problem.d
+    first = np.random.default_rng(seed).standard_normal((problem.width, d))
+    # A candidate of another width sees as many signals, in other dimensions of the points.
+    points = (
+        points
+        if points.normals[0].shape[0] == problem.width + 1
+        else draw_quadrature(problem, np.random.SeedSequence(seed))
+    )
+
+    def errors(state: gradient_descent.State) -> float:
+        overlap, gram = state.first @ signals.T / d, state.first @ state.first.T / d
+        return quadrature_error(problem, points, overlap, gram, signals @ signals.T / d, state.deep)[0]
+
+    whole = [(errors(state), estimated) for state, estimated in descend(problem, data, first, estimate=True)]
+    test_error, estimated = np.array(whole).T
+    held_errors = []
+    for held in np.array_split(np.arange(n), FOLDS):
+        kept = np.setdiff1d(np.arange(n), held)
+        matrix, y = data.design.matrix, data.responses
+        part = gradient_descent.Data(DenseDesign(matrix[kept]), data.scales, y[kept])
+        states = [state for state, _ in descend(replace(problem, n=kept.size), part, first, estimate=False)]
+        rows = DenseDesign(matrix[held])
+        held_errors.append([mean_error(problem, rows.matmul(state.first), y[held], state.deep) for state in states])
+    return {
+        "test_error": test_error,
+        "estimated_test_error": estimated,
+        "holdout_test_error": np.array([errors(state) for state in states]),
+        "holdout_error": np.array(held_errors[-1]),
+        "cross_validation_error": np.mean(held_errors, axis=0),
+    }
+
+
+def holdout(sizes: Sequence[int] = (1000, 2000, 4000), replicates: int = 30) -> None:
+    """Error of the estimate, of a 20% holdout and of 5-fold cross-validation, and what stopping by them costs."""
+    print(
+        f"n/d = 1, {replicates} replicates; root mean square of estimated minus true test error of the model delivered"
+    )
+    for n in sizes:
+        runs = split_runs(replace(STOPPING, n=n, d=n), replicates)
+        measured = compare(runs)
+        every = measured.rms.isel(iteration=slice(1, None))
+        least = float((every.sel(method=["holdout", "holdout, refitted"]) / every.sel(method="estimate")).min())
+        print(f"n = {n}: least ratio of the holdout's error to the estimate's, over iterations 1 to T: {least:.2f}")
+        print_methods(measured)
+
+
+def tuned(n: int = 1000, replicates: int = 12) -> None:
+    """What choosing learning rate, width, depth, weight decay and iteration by each criterion costs."""
+    runs = split_runs(replace(STOPPING, n=n, d=n), replicates, CHOICES)
+    print(f"n = d = {n}, {replicates} data sets, candidates {' x '.join(CHOICES)} x iteration, all on the same rows")
+    print_methods(compare(runs, [*CHOICES, "iteration"]))
+
+
+def print_methods(measured: xr.Dataset) -> None:
+    print(f"  {'method':<20s} error t=1   t=T/2    t=T      mean bias   regret (standard error)")
+    other = [dim for dim in measured.rms.dims if dim not in ("method", "iteration")]
+    rms, bias = np.sqrt((measured.rms**2).mean(other)), measured.bias.isel(iteration=slice(1, None)).mean()
+    for method in measured.method.values:
+        row, last = rms.sel(method=method).values, rms.sizes["iteration"] - 1
+        bias = float(measured.bias.sel(method=method).isel(iteration=slice(1, None)).mean())
+        one = measured.sel(method=method)
+        print(f"  {method:<20s} {row[1]:.4f}  {row[last // 2]:.4f}  {row[last]:.4f}   {bias:+.4f}     "
+              f"{float(one.regret):.4f} ({float(one.regret_stderr):.4f})", flush=True)  # fmt: skip
+
+
+# --- real data -----------------------------------------------------------------------------------------------------
+
+
+# Iterations at which the test error is looked at for the least one.
+ITERATIONS = (1, 2, 3, 5, 8, 12, 18, 26, 36, 50)
+
+
+class RealTable(NamedTuple):
+    """Features, responses, the size of a training split, and how it is learned."""
+
+    X: np.ndarray
+    y: np.ndarray
+    rows: int
+    model: Any
+
+
+def tables() -> Iterator[tuple[str, RealTable]]:
+    """The regression and binary tables that scikit-learn ships, with training rows a little more than the features."""
+    X, y = load_diabetes(return_X_y=True)
+    regressor, classifier = sedyn.NetworkRegressor(learning_rate=0.1), sedyn.NetworkClassifier(learning_rate=0.4)
+    yield "diabetes", RealTable(X, y, 30, regressor)
+    pairs = PolynomialFeatures(2, include_bias=False).fit_transform(X)
+    yield "diabetes, pairwise", RealTable(pairs, y, 130, regressor)
+    X, y = load_breast_cancer(return_X_y=True)
+    yield "breast cancer", RealTable(X, y, 60, classifier)
+    X, y = load_digits(return_X_y=True)
+    for one, two in itertools.combinations((1, 3, 4, 8, 9), 2):
+        chosen = (y == one) | (y == two)
+        yield f"digits {one}/{two}", RealTable(X[chosen], y[chosen], 130, classifier)
+
+
+def real(splits: int = 50) -> None:
+    """Estimate against the test split at the iteration stopped at, over repeated random splits."""
+    print(f"{splits} random splits; errors over the response's variance, or twice the logistic loss; the minimum's "
+          "selection is part of the estimate")  # fmt: skip
+    print(f"{'table':<20s} rows  d   spectrum      test    estimate  rms    regret   last    iteration")
+    for name, table in tables():
+        for spectrum in ("ledoit_wolf", "identity"):
+            rows = np.array([_split(table, spectrum, split) for split in range(splits)])
+            test, estimate, best, last, iteration, columns = rows.T
+            rms = np.sqrt(np.mean((estimate - test) ** 2))
+            print(f"{name:<20s} {table.rows:<5d} {columns.mean():<3.0f} {spectrum:<12s} {test.mean():7.3f} "
+                  f"{estimate.mean():8.3f} {rms:8.3f} {(test - best).mean():7.3f} {(last - best).mean():7.3f} "
+                  f"{iteration.mean():7.1f}", flush=True)  # fmt: skip
+
+
+def _split(table: RealTable, spectrum: str, split: int) -> tuple[float, ...]:
+    """One split: test error, its estimate, the least and last test errors, the iteration stopped at, the features."""
+    order = np.random.default_rng(split).permutation(table.y.size)
+    train, test = order[: table.rows], order[table.rows :]
+    model = clone(table.model).set_params(spectrum=spectrum, random_state=split)
+
+    def fitted(**options: Any) -> Any:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # pixels that are blank in all training rows
+            return clone(model).set_params(**options).fit(table.X[train], table.y[train])
+
+    stopped = fitted()
+    errors = [_error(fitted(steps=steps, early_stopping=False), table, test) for steps in ITERATIONS]
+    reached = _error(stopped, table, test)
+    scale = _scale(stopped, table)
+    estimate = float(stopped.history_.estimated_test_error[stopped.best_iteration_])
+    values = (reached, estimate, min([reached, *errors]), errors[-1])
+    return (*(value / scale for value in values), stopped.best_iteration_, stopped.kept_features_.size)
+
+
+def _error(model: Any, table: RealTable, rows: np.ndarray) -> float:
+    """Mean squared error, or twice the logistic loss, as in the history."""
+    if isinstance(model, sedyn.NetworkRegressor):
+        return float(np.mean((model.predict(table.X[rows]) - table.y[rows]) ** 2))
+    return 2 * log_loss(table.y[rows], model.predict_proba(table.X[rows]))
+
+
+def _scale(model: Any, table: RealTable) -> float:
+    return float(table.y.var()) if isinstance(model, sedyn.NetworkRegressor) else 1.0
+
+
+PARTS: dict[str, Callable[[], None]] = {
+    "cost": cost,
+    "consistency": consistent,
+    "holdout": holdout,
+    "tuning": tuned,
+    "real": real,
+}
+
+
+def main(names: Sequence[str]) -> None:
+    for name in names:
+        print(f"--- {name}", flush=True)
+        start = time.perf_counter()
+        PARTS[name]()
+        print(f"    {time.perf_counter() - start:.0f} s")
+
+
+if __name__ == "__main__":
+    with threadpool_limits(1):
+        main(sys.argv[1:] or ["cost"])
