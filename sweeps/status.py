@@ -22,7 +22,7 @@ def summary(store: Store) -> list[str]:
     lines = [f"axes: {', '.join(f'{axis} ({len(values)})' for axis, values in store.axes.items()) or 'none'}"]
     errors: list[str] = []
     for kind, unit in (("simulation", "replicates"), ("theory", "cells")):
-        state = np.asarray(store.array("status", kind)[...])
+        state = store.states(kind)
         seconds = np.nansum(np.asarray(store.array("status", f"{kind}_seconds")[...]))
         done, failed = int((state == DONE).sum()), int((state == FAILED).sum())
         share = f"{done / state.size:.0%}"

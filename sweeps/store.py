@@ -127,10 +127,26 @@ class Store:
             self._arrays[group, name] = array
         return self._arrays[group, name]
 
+    def states(self, group: str) -> np.ndarray:
+        """Read the state of every simulation (cell axes, replicate) or theory solution (cell axes)."""
+        array = self.array("status", group)
+        store = self._root.store
+        if not isinstance(store, LocalStore):
+            return np.asarray(array[...])
+        # Read the chunks that exist instead of asking for each that might: a large grid is empty at first.
+        states = np.full(array.shape, PENDING, array.dtype)
+        for file in os.scandir(Path(store.root) / array.path):
+            if file.name.startswith("c") and not file.name.endswith(".partial"):
+                numbers = tuple(map(int, file.name.split(".")[1:]))
+                bounds = zip(numbers, array.chunks, strict=True)
+                place = tuple(slice(k * size, (k + 1) * size) for k, size in bounds)
+                whole = np.frombuffer(Path(file.path).read_bytes(), array.dtype).reshape(array.chunks)
+                states[place] = whole[tuple(slice(size) for size in np.shape(states[place]))]
+        return states
+
     def missing_tasks(self, spec: SweepSpec) -> list[Task]:
         """List the tasks of a sweep whose results are not in the store, the longest first."""
-        simulated = np.asarray(self.array("status", "simulation")[...])
-        predicted = np.asarray(self.array("status", "theory")[...])
+        simulated, predicted = self.states("simulation"), self.states("theory")
         tasks: list[Task] = []
         for cell in spec.cells:
             position = self.position(cell.values)

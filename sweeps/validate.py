@@ -41,7 +41,7 @@ class Fault(NamedTuple):
 def faults(store: Store) -> Iterator[Fault]:
     """Compare status and data: each chunk of a finished task is there and whole, and starts with finite errors."""
     for group, names in (("simulation", SIMULATED), ("theory", PREDICTED)):
-        done = np.asarray(store.array("status", group)[...]) == DONE
+        done = store.states(group) == DONE
         for position in np.ndindex(*done.shape[: len(store.axes)]):
             parts: list[tuple[Place, tuple[int, ...]]] = [(position, position)]
             if group == "simulation":

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import signal
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
+import ray
 import xarray as xr
 from omegaconf import OmegaConf
 
@@ -15,10 +19,10 @@ from sedyn.problem import Problem
 from sweeps import worker
 from sweeps.app import CONFIGURATIONS, main
 from sweeps.driver import ATTEMPTS, run_tasks
-from sweeps.executors import InlineExecutor, Lost
+from sweeps.executors import Compute, InlineExecutor, Lost, RayExecutor
 from sweeps.lock import only_driver
 from sweeps.plan import SweepSpec
-from sweeps.progress import make_progress
+from sweeps.progress import _Lines, make_progress
 from sweeps.store import Store
 
 
@@ -228,6 +232,32 @@ def test_a_task_whose_worker_is_lost_is_tried_again_but_not_for_ever(tmp_path, m
     assert (summary.done, len(summary.failures)) == ((0, 2) if lost else (2, 0))
     attempts = int(store.array("status", "simulation_attempt")[0]), int(store.array("status", "theory_attempt")[()])
     assert max(attempts) == (ATTEMPTS if lost else 2)
+
+
+def test_a_killed_worker_loses_nothing(tmp_path, ray_session):
+    base = {"n": 300, "d": 200, "steps": 10}
+    spec = SweepSpec(base, {"noise": (0.1, 0.2, 0.3)}, replicates=8, block=2, samples=64, randomizations=2)
+    whole, store = (Store.prepare(str(tmp_path / "stores" / name), spec) for name in ("whole.zarr", "store.zarr"))
+    for task in whole.missing_tasks(spec):
+        assert not worker.execute(task, whole, device="cpu").error
+    tasks = store.missing_tasks(spec)
+    executor = RayExecutor(Compute(), store.location, "cpu", 1)
+    victim = None
+
+    class Killing(_Lines):
+        def advance(self, task, *, failed):
+            nonlocal victim
+            super().advance(task, failed=failed)
+            if victim is None:
+                victim = ray.get(executor._actors[0].__ray_call__.remote(lambda actor: os.getpid()))
+                os.kill(victim, signal.SIGKILL)
+
+    with closing(executor):
+        summary = run_tasks(tasks, store, executor, Killing(tasks))
+    assert (summary.done, summary.failures) == (len(tasks), [])
+    undisturbed, disturbed = (xr.open_datatree(s.location, engine="zarr").load() for s in (whole, store))
+    for group in ("simulation", "theory"):
+        xr.testing.assert_identical(disturbed[group].ds, undisturbed[group].ds)
 
 
 def test_the_module_runs_as_a_program(tmp_path):
