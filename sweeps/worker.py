@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import NamedTuple
 
+import scipy.linalg  # noqa: F401 - loads scipy's own BLAS, so that its threads can be limited
 import threadpoolctl
 
 import sedyn
