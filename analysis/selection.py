@@ -64,23 +64,24 @@ def select(criterion: xr.DataArray, test_error: xr.DataArray, over: Sequence[Has
         if dim not in criterion.dims or dim not in test_error.dims:
             raise ValueError(f"over={dim!r}: no dimension of the runs; they have {', '.join(map(str, criterion.dims))}")
     criterion, test_error = xr.align(criterion, test_error, join="inner")
-    flat = criterion.stack(candidate=over)
-    judged = test_error.stack(candidate=over)
-    available = flat.notnull() & judged.notnull()
-    some = available.any("candidate")
-    chosen = flat.where(available, np.inf).argmin("candidate")
-    oracle = judged.where(available, np.inf).argmin("candidate")
-    flat, judged = flat.reset_index("candidate"), judged.reset_index("candidate")
+    available = criterion.notnull() & test_error.notnull()
+    some = available.any(over)
+    chosen = criterion.where(available, np.inf).argmin(over)
+    oracle = test_error.where(available, np.inf).argmin(over)
+
+    def at(values: xr.DataArray, where: dict[Hashable, xr.DataArray]) -> xr.DataArray:
+        return values.isel(where).drop_vars(over, errors="ignore")
+
     result = xr.Dataset(
         {
-            "test_error": judged.isel(candidate=chosen, drop=True),
-            "criterion": flat.isel(candidate=chosen, drop=True),
-            "oracle_test_error": judged.isel(candidate=oracle, drop=True),
+            "test_error": at(test_error, chosen),
+            "criterion": at(criterion, chosen),
+            "oracle_test_error": at(test_error, oracle),
         }
-    ).drop_vars(over, errors="ignore")
-    for prefix, index in (("chosen", chosen), ("oracle", oracle)):
+    )
+    for prefix, where in (("chosen", chosen), ("oracle", oracle)):
         for dim in over:
-            result[f"{prefix}_{dim}"] = flat[dim].isel(candidate=index).drop_vars(over, errors="ignore")
+            result[f"{prefix}_{dim}"] = at(test_error[dim], {dim: where[dim]})
     result["regret"] = result.test_error - result.oracle_test_error
     return result.where(some)
 
@@ -147,7 +148,7 @@ def compare(runs: xr.Dataset, over: Sequence[str] = ("iteration",)) -> xr.Datase
     Returns
     -------
     Dataset
-        Along ``method`` (`CRITERIA`): ``rms``, ``bias`` and ``rms_stderr``, of the criterion minus the test error of
+        Along ``rule`` (`CRITERIA`): ``rms``, ``bias`` and ``rms_stderr``, of the criterion minus the test error of
         the model delivered, at each iteration; ``regret`` and ``regret_stderr``, the mean over replicates of the test
         error delivered minus the least that a model trained on all rows reaches; ``chosen_<dim>``, means for numbers.
     """
@@ -175,7 +176,7 @@ def compare(runs: xr.Dataset, over: Sequence[str] = ("iteration",)) -> xr.Datase
                 }
             )
         )
-    return _with_words(xr.concat(measured, dim=xr.Variable("method", list(CRITERIA))))
+    return _with_words(xr.concat(measured, dim="rule").assign_coords(rule=list(CRITERIA)))
 
 
 def consistency(simulation: xr.Dataset, *, draws: int = 1000, level: float = 0.95, seed: int = 0) -> xr.Dataset:
