@@ -8,7 +8,7 @@ import math
 import numbers
 import operator
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from fractions import Fraction
 from functools import cached_property
 from typing import Any
@@ -213,7 +213,7 @@ class Problem:
 
     def to_dict(self) -> dict[str, Any]:
         """All fields by name, as plain Python values that JSON keeps."""
-        values = asdict(self)
+        values = {name: getattr(self, name) for name in DEFAULTS}
         if isinstance(self.learning_rate, tuple):
             values["learning_rate"] = list(self.learning_rate)
         return values
@@ -239,8 +239,10 @@ class Problem:
         return _canonical(self._non_defaults())
 
     def _non_defaults(self) -> dict[str, Any]:
-        values = self.to_dict()
-        return {f.name: values[f.name] for f in fields(self) if values[f.name] != f.default}
+        return {name: value for name, value in self.to_dict().items() if value != DEFAULTS[name]}
+
+
+DEFAULTS = {field.name: field.default for field in fields(Problem)}
 
 
 def seed_sequence(key: str, seed: int, *stream: int) -> np.random.SeedSequence:
@@ -260,8 +262,11 @@ def seed_sequence(key: str, seed: int, *stream: int) -> np.random.SeedSequence:
     return np.random.SeedSequence([_whole("seed", seed, least=0), *words], spawn_key=stream)
 
 
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
+
+
 def _canonical(values: Mapping[str, Any]) -> str:
-    return json.dumps(values, sort_keys=True, separators=(",", ":"))
+    return _ENCODER.encode(values)
 
 
 def _whole(name: str, value: Any, least: int) -> int:
