@@ -1,21 +1,34 @@
-"""Designs: the feature matrix as an operator, formed in memory or only as far as it has been looked at.
+"""Designs: the feature matrix as an operator; this one formed in memory, `sedyn.deferred` only as far as looked at.
 
-Both designs hold standardized features Z / sqrt(d), with independent entries of variance 1/d; the covariance of
+Designs hold standardized features Z / sqrt(d), with independent entries of variance 1/d; the covariance of
 correlated features is applied by the caller. Vectors are rows: a block of q vectors is (q, n) or (q, d).
 """
 
 from __future__ import annotations
 
+import itertools
 import math
-from typing import Protocol
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import numpy as np
+from scipy import sparse
 
 from sedyn import backend
 from sedyn.backend import Array, array_namespace
 from sedyn.features import Draw
+from sedyn.row_blocks import row_blocks
+from sedyn.threads import run_each
 
-__all__ = ["DeferredDesign", "DenseDesign", "Design", "dense_design"]
+__all__ = ["DenseDesign", "Design", "RowGradients", "dense_design"]
+
+# The rows are cut into this many runs for threads, or more, so that sums in single precision stay short.
+LANES, ROWS_PER_LANE = 16, 4096
+# Entries that one random stream draws: few enough to stay in cache until they are stored.
+ENTRIES_PER_STREAM = 2**17
+
+
+RowGradients = Callable[[Array, slice], Array]
 
 
 class Design(Protocol):
@@ -29,129 +42,143 @@ class Design(Protocol):
         """Rows of `gradients`, (q, n), to X^T g, (q, d)."""
         ...
 
+    def descend(self, weights: Array, row_gradients: RowGradients) -> tuple[Array, Array]:
+        """X w, and X^T g for gradients that depend on it row by row, in one pass over X.
+
+        Parameters
+        ----------
+        weights : array, shape (q, d)
+        row_gradients : callable
+            From a block of X w, (q, r), and which rows these are, to g of these rows, (q, r). It is called once for
+            each of the blocks that the rows are cut into, from several threads and in any order.
+
+        Returns
+        -------
+        products : array, shape (q, n)
+        drive : array, shape (q, d)
+        """
+        ...
+
 
 class DenseDesign:
     """A design that holds its matrix.
 
+    On a CPU each block of rows is used forward and backward while it is in cache, so that `descend` reads the matrix
+    from memory once. Blocks and the order of sums depend on the shape alone: results are the same bit by bit
+    whatever the number of threads.
+
     Parameters
     ----------
-    matrix : array, shape (n, d)
+    matrix : array or scipy.sparse array, shape (n, d)
+        Floats are multiplied in their own type; integers are kept as they are.
+    scale : float, optional
+        X is this times the matrix.
+    dtype : dtype, optional
+        Of the products of integers.
     """
 
-    def __init__(self, matrix: Array) -> None:
-        self.matrix = matrix
+    def __init__(self, matrix: Array, scale: float = 1.0, dtype: str | np.dtype = "float64") -> None:
+        self.matrix, self.scale = matrix, scale
+        self.rows = row_blocks(matrix, np.dtype(dtype))
 
     def matmul(self, weights: Array) -> Array:
         """Rows of `weights`, (q, d), to X w, (q, n)."""
-        return array_namespace(weights).matmul(weights, self.matrix.T)
+        prepared = self.rows.prepare(weights * self.scale)
+        products = self._empty_products(weights)
+
+        def forward(rows: slice) -> None:
+            products[:, rows] = self.rows.products(prepared, rows)[: weights.shape[0], :]
+
+        run_each(forward, [rows for lane in self._lanes() for rows in lane])
+        return products
 
     def rmatmul(self, gradients: Array) -> Array:
         """Rows of `gradients`, (q, n), to X^T g, (q, d)."""
-        return array_namespace(gradients).matmul(gradients, self.matrix)
+        return self._summed(lambda rows: gradients[:, rows], gradients)
+
+    def descend(self, weights: Array, row_gradients: RowGradients) -> tuple[Array, Array]:
+        """X w, and X^T g for gradients that depend on it row by row; see `Design.descend`."""
+        prepared = self.rows.prepare(weights * self.scale)
+        products = self._empty_products(weights)
+
+        def gradients(rows: slice) -> Array:
+            products[:, rows] = self.rows.products(prepared, rows)[: weights.shape[0], :]
+            return row_gradients(products[:, rows], rows)
+
+        return products, self._summed(gradients, weights)
+
+    def _summed(self, gradients: Callable[[slice], Array], like: Array) -> Array:
+        """X^T g, each lane of blocks added up by itself and the lanes in their order."""
+        lanes = self._lanes()
+        totals: list[Array] = [None] * len(lanes)
+
+        def work(lane: int) -> None:
+            total = None
+            for rows in lanes[lane]:
+                total = self.rows.add_products(gradients(rows), rows, total)
+            totals[lane] = total
+
+        run_each(work, range(len(lanes)))
+        drive = array_namespace(like).zeros((like.shape[0], self.rows.shape[1]), dtype=like.dtype, device=like.device)
+        for total in totals:
+            drive += total[: like.shape[0], :]
+        return drive * self.scale
+
+    def _empty_products(self, like: Array) -> Array:
+        xp = array_namespace(like)
+        return xp.empty((like.shape[0], self.rows.shape[0]), dtype=like.dtype, device=like.device)
+
+    def _lanes(self) -> list[list[slice]]:
+        """Blocks of rows in runs of neighbours, each the work of one thread."""
+        n, size = self.rows.shape[0], self.rows.block_rows
+        blocks = [slice(start, min(start + size, n)) for start in range(0, n, size)]
+        lanes = min(len(blocks), max(LANES, -(-n // ROWS_PER_LANE)))
+        cuts = [len(blocks) * lane // lanes for lane in range(lanes + 1)]
+        return [blocks[start:stop] for start, stop in itertools.pairwise(cuts)]
 
 
-def dense_design(n: int, d: int, sampler: Draw, rng: np.random.Generator, device: str = "cpu") -> DenseDesign:
+def dense_design(
+    n: int,
+    d: int,
+    sampler: Draw,
+    seed: np.random.SeedSequence,
+    device: str = "cpu",
+    dtype: str | np.dtype = "float64",
+) -> DenseDesign:
     """Draw a dense design.
+
+    Each block of rows has a random stream of its own, so that threads draw side by side and the entries do not
+    depend on their number; nor, but for rounding, on `dtype`.
 
     Parameters
     ----------
     n, d : int
     sampler : callable
-        Of standardized entries, see `sedyn.features.feature_sampler`.
-    rng : numpy.random.Generator
+        Of standardized entries, see `sedyn.features.feature_sampler`. Integers and sparse arrays are kept as they are.
+    seed : SeedSequence
     device : {'cpu', 'gpu'}, optional
+    dtype : dtype, optional
+        That floats are stored in.
     """
-    matrix = sampler(rng, (n, d))
-    matrix /= math.sqrt(d)
-    return DenseDesign(backend.asarray(matrix, device))
+    size = max(1, ENTRIES_PER_STREAM // d)
+    starts = range(0, n, size)
 
+    def draw(start: int) -> Any:
+        stream = np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, start // size))
+        return sampler(np.random.default_rng(stream), (min(size, n - start), d))
 
-class DeferredDesign:
-    """A Gaussian design that draws only what its products reveal, exactly in law (THEORY section 5).
+    first = draw(0)
+    if sparse.issparse(first):
+        pieces = {0: first}
+        run_each(lambda start: pieces.__setitem__(start, draw(start)), starts[1:])
+        matrix = sparse.vstack([pieces[start] for start in starts], format="csr", dtype=dtype)
+    else:
+        matrix = np.empty((n, d), first.dtype if first.dtype.kind == "i" else dtype)
+        matrix[:size] = first
 
-    After k weight directions and l gradient directions have been asked for, all that is known of X is its action on
-    them: orthonormal ``weight_basis`` Q_w with images B = X Q_w, orthonormal ``gradient_basis`` Q_g with
-    images C = X^T Q_g. A product with a new direction draws fresh normals orthogonal to what is known.
-    Time is O((n + d) k q) a product and memory O((n + d)(k + l)), instead of O(n d).
+        def fill(start: int) -> None:
+            matrix[start : start + size] = draw(start)
 
-    Parameters
-    ----------
-    n, d : int
-    rng : numpy.random.Generator
-    device : {'cpu', 'gpu'}, optional
-
-    References
-    ----------
-    Lu (arXiv 2101.07464), Householder dice.
-    """
-
-    def __init__(self, n: int, d: int, rng: np.random.Generator, device: str = "cpu") -> None:
-        self.scale = 1 / math.sqrt(d)
-        self.rng = rng
-        self.device = device
-        self.weight_basis, self.gradient_images = (backend.asarray(np.empty((0, d)), device) for _ in range(2))
-        self.gradient_basis, self.weight_images = (backend.asarray(np.empty((0, n)), device) for _ in range(2))
-
-    def matmul(self, weights: Array) -> Array:
-        """Rows of `weights`, (q, d), to X w, (q, n)."""
-        known, fresh, directions = _split(weights, self.weight_basis)
-        images = self._reveal(directions, self.gradient_basis, self.gradient_images)
-        xp = array_namespace(directions)
-        self.weight_basis = xp.concat([self.weight_basis, directions], axis=0)
-        self.weight_images = xp.concat([self.weight_images, images], axis=0)
-        return xp.concat([known, fresh], axis=1) @ self.weight_images
-
-    def rmatmul(self, gradients: Array) -> Array:
-        """Rows of `gradients`, (q, n), to X^T g, (q, d)."""
-        known, fresh, directions = _split(gradients, self.gradient_basis)
-        images = self._reveal(directions, self.weight_basis, self.weight_images)
-        xp = array_namespace(directions)
-        self.gradient_basis = xp.concat([self.gradient_basis, directions], axis=0)
-        self.gradient_images = xp.concat([self.gradient_images, images], axis=0)
-        return xp.concat([known, fresh], axis=1) @ self.gradient_images
-
-    def _reveal(self, directions: Array, other_basis: Array, other_images: Array) -> Array:
-        """Images of new directions: what the other side's products fix, and fresh normals orthogonal to it."""
-        normals = self.rng.standard_normal((directions.shape[0], other_basis.shape[1])) * self.scale
-        normals = backend.asarray(normals, self.device)
-        fixed = directions @ other_images.T - normals @ other_basis.T
-        return normals + fixed @ other_basis
-
-    def complete(self, rng: np.random.Generator) -> DenseDesign:
-        """Draw what is still unknown of X: the dense design that would have given the same products.
-
-        Parameters
-        ----------
-        rng : numpy.random.Generator
-        """
-        q_w, b, q_g, c = self.weight_basis, self.weight_images, self.gradient_basis, self.gradient_images
-        rest = rng.standard_normal((q_g.shape[1], q_w.shape[1])) * self.scale
-        rest = backend.asarray(rest, self.device)
-        rest = rest - q_g.T @ (q_g @ rest)
-        rest = rest - (rest @ q_w.T) @ q_w
-        return DenseDesign(b.T @ q_w + q_g.T @ (c - (c @ q_w.T) @ q_w) + rest)
-
-
-# A direction that adds less than this share of its block's norm is rounding, not new.
-NEGLIGIBLE_SHARE = 1e-12
-
-
-def _split(block: Array, basis: Array) -> tuple[Array, Array, Array]:
-    """Coefficients of a block in a basis and in new orthonormal directions, and these directions.
-
-    Returns
-    -------
-    known : array, shape (q, k)
-    fresh : array, shape (q, r)
-    directions : array, shape (r, d)
-        Orthonormal and orthogonal to the basis, r <= q.
-    """
-    xp = array_namespace(block)
-    remainder = block - (block @ basis.T) @ basis
-    remainder -= (remainder @ basis.T) @ basis
-    _, sizes, directions = xp.linalg.svd(remainder, full_matrices=False)
-    directions = directions[sizes > NEGLIGIBLE_SHARE * xp.linalg.vector_norm(block), :]
-    # Directions of small remainders come with rounding of the large parts that were taken away: clean them again.
-    directions = directions - (directions @ basis.T) @ basis
-    directions = xp.linalg.qr(directions.T)[0].T
-    return block @ basis.T, block @ directions.T, directions
+        run_each(fill, starts[1:])
+        matrix = backend.asarray(matrix, device)
+    return DenseDesign(matrix, 1 / math.sqrt(d), dtype)

@@ -67,7 +67,7 @@ def predicted_seconds(problem: Problem, engine: str) -> float:
     return 1e-9 * block * (NORMAL * steps + CACHED * 14 * directions)
 
 
-def choose_engine(problem: Problem, engine: str = "auto") -> Choice:
+def choose_engine(problem: Problem, engine: str = "auto", *, dtype: str = "float64", estimate: bool = True) -> Choice:
     """Choose the engine: the one asked for, or the fastest that applies and fits in memory.
 
     The choice depends on the problem and the machine's total memory, not on what else is running, so that a sweep

@@ -546,12 +546,13 @@ def _descend(
     early_stopping : bool
         Whether the weights kept are those of the least estimate.
     """
-    state = chosen = gradient_descent.init(data, first, initial_deep_weights(problem))
     estimator = None if measure is None else init_estimator(problem, measure, first)
-    batches = batch_weights(problem, rng)
+    batches, curvature = batch_weights(problem, rng), estimator is not None
     train: list[float] = []
     estimates: list[float] = []
     with np.errstate(over="ignore", invalid="ignore"):
+        deep = initial_deep_weights(problem)
+        state = chosen = gradient_descent.init(problem, data, first, deep, next(batches), curvature=curvature)
         for t in range(problem.steps + 1):
             error = mean_error(problem, state.trained, data.responses, state.deep)
             if not np.isfinite(error):
@@ -563,12 +564,10 @@ def _descend(
                 chosen = state
             train.append(error)
             estimates.append(estimate)
-            if t < problem.steps:
-                state, derivatives = gradient_descent.step(
-                    problem, data, state, next(batches), curvature=estimator is not None
-                )
+            if state.derivatives is not None:
                 if estimator is not None:
-                    estimator = step_estimator(problem, estimator, t, derivatives)
+                    estimator = step_estimator(problem, estimator, t, state.derivatives)
+                state = gradient_descent.step(problem, data, state, next(batches, None), curvature=curvature)
     return _Fit(train, estimates, chosen.iteration, chosen.first, chosen.deep)
 
 

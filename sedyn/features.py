@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from scipy import sparse
 
 from sedyn.errors import InvalidInput
 from sedyn.functions import Registry, parse_call
 
 __all__ = ["FEATURES", "FeatureLaw", "feature_sampler", "register_features", "spectrum"]
 
-Draw = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
+# Of an array of a given shape, or of a sparse one where most entries are zero.
+Draw = Callable[[np.random.Generator, tuple[int, int]], Any]
+
+# Below this density a compressed sparse array is both smaller and faster than a full one in double precision.
+SPARSE_BELOW = 0.1
 
 
 class FeatureLaw(NamedTuple):
@@ -22,7 +27,8 @@ class FeatureLaw(NamedTuple):
     Attributes
     ----------
     draw : callable
-        ``draw(rng, shape)`` or, with a parameter, ``draw(rng, shape, parameter)``: standardized entries.
+        ``draw(rng, shape)`` or, with a parameter, ``draw(rng, shape, parameter)``: standardized entries of a matrix,
+        as floats, as integers, or as a sparse array.
     parameter : str or None
         What the number in ``name(number)`` means, if the law takes one.
     valid : callable or None
@@ -31,26 +37,44 @@ class FeatureLaw(NamedTuple):
         The same in words.
     """
 
-    draw: Callable[..., np.ndarray]
+    draw: Callable[..., Any]
     parameter: str | None = None
     valid: Callable[[float], bool] | None = None
     condition: str = ""
 
 
-def _student_t(rng: np.random.Generator, shape: tuple[int, ...], df: float) -> np.ndarray:
+def _rademacher(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
+    size = math.prod(shape)
+    bits = np.unpackbits(np.frombuffer(rng.bytes(-(-size // 8)), np.uint8), count=size)
+    return (2 * bits.astype(np.int8) - 1).reshape(shape)
+
+
+def _student_t(rng: np.random.Generator, shape: tuple[int, int], df: float) -> np.ndarray:
     return rng.standard_t(df, shape) * math.sqrt((df - 2) / df)
 
 
-def _sparse(rng: np.random.Generator, shape: tuple[int, ...], density: float) -> np.ndarray:
-    # A Gaussian entry with probability `density`, else zero.
-    return (rng.random(shape) < density) * rng.standard_normal(shape) / math.sqrt(density)
+def _sparse(rng: np.random.Generator, shape: tuple[int, int], density: float) -> np.ndarray | sparse.csr_array:
+    """A Gaussian entry with probability `density`, else zero; drawn by the gaps between entries."""
+    size = math.prod(shape)
+    if density >= SPARSE_BELOW:
+        return (rng.random(shape) < density) * rng.standard_normal(shape) / math.sqrt(density)
+    positions = np.zeros(0, dtype=np.int64)
+    while positions.size == 0 or positions[-1] < size:
+        last = positions[-1] if positions.size else -1
+        expected = (size - last) * density
+        gaps = rng.geometric(density, math.ceil(expected + 4 * math.sqrt(expected)) + 1)
+        positions = np.concatenate([positions, last + np.cumsum(gaps)])
+    positions = positions[positions < size]
+    values = rng.standard_normal(positions.size) / math.sqrt(density)
+    starts = np.searchsorted(positions, np.arange(shape[0] + 1) * shape[1])
+    return sparse.csr_array((values, (positions % shape[1]).astype(np.int32), starts.astype(np.int32)), shape=shape)
 
 
 FEATURES: Registry[FeatureLaw] = Registry(
     "features",
     {
         "gaussian": FeatureLaw(lambda rng, shape: rng.standard_normal(shape)),
-        "rademacher": FeatureLaw(lambda rng, shape: 2.0 * rng.integers(0, 2, shape) - 1.0),
+        "rademacher": FeatureLaw(_rademacher),
         "uniform": FeatureLaw(lambda rng, shape: rng.uniform(-math.sqrt(3), math.sqrt(3), shape)),
         "laplace": FeatureLaw(lambda rng, shape: rng.laplace(scale=math.sqrt(0.5), size=shape)),
         "student_t": FeatureLaw(_student_t, "degrees of freedom", lambda df: df > 2, "greater than 2"),
@@ -68,7 +92,8 @@ def register_features(name: str, draw: Draw) -> None:
     name : str
         A new name.
     draw : callable
-        ``draw(rng, shape)`` returns independent entries with mean 0 and variance 1.
+        ``draw(rng, shape)`` returns a matrix of independent entries with mean 0 and variance 1: floats, small integers,
+        which are kept as they are, or a `scipy.sparse` array. It is called from several threads, with a generator each.
 
     Raises
     ------

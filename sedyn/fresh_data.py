@@ -14,6 +14,7 @@ import numpy as np
 
 from sedyn import backend
 from sedyn.backend import Array, array_namespace, to_numpy
+from sedyn.design import dense_design
 from sedyn.evaluation import mean_error, sample_errors
 from sedyn.features import feature_sampler
 from sedyn.labels import respond
@@ -104,7 +105,7 @@ def fresh_rows_errors(
     first: Sequence[Array],
     deep: Sequence[DeepWeights],
     signals: Array,
-    rng: np.random.Generator,
+    seed: np.random.SeedSequence,
     device: str = "cpu",
 ) -> tuple[np.ndarray, np.ndarray]:
     """Test errors and their standard errors on fresh rows of any feature law, the same rows for all iterations.
@@ -118,7 +119,7 @@ def fresh_rows_errors(
         Deeper weights at each iteration.
     signals : array, shape (k, d)
         Signals, scaled likewise.
-    rng : numpy.random.Generator
+    seed : SeedSequence
     device : {'cpu', 'gpu'}, optional
 
     Returns
@@ -133,9 +134,9 @@ def fresh_rows_errors(
     per_block = max(1, FEATURES_PER_BLOCK // d)
     for start in range(0, rows, per_block):
         count = min(per_block, rows - start)
-        block = backend.asarray(sampler(rng, (count, d)) / math.sqrt(d), device)
-        noise = backend.asarray(rng.standard_normal(count), device)
-        projections = xp.matmul(directions, block.T)
+        block_seed, noise_seed = seed.spawn(2)
+        projections = dense_design(count, d, sampler, block_seed, device).matmul(directions)
+        noise = backend.asarray(np.random.default_rng(noise_seed).standard_normal(count), device)
         y = respond(problem, projections[:k, :], noise)
         for t, weights in enumerate(deep):
             errors = sample_errors(problem, projections[k + t * q : k + (t + 1) * q, :], y, weights)

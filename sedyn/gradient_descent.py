@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -40,44 +41,61 @@ class Data(NamedTuple):
 
 
 class State(NamedTuple):
-    """Gradient descent at one iteration t.
+    """Gradient descent at one iteration t, and what one pass over the data shows there.
 
     Attributes
     ----------
     iteration : int
-    trained : array, shape (q, n)
-        h^t = X W^t, the pre-activations of the training rows.
     first, previous_first : array, shape (q, d)
         W^t and W^{t-1}, one row for each unit.
     deep, previous_deep : tuple of array
         V^t and V^{t-1}.
+    trained : array, shape (q, n)
+        h^t = X W^t, the pre-activations of the training rows.
+    derivatives : Derivatives or None
+        At h^t, with the weights of the mini-batch; None at the last iteration, which no step follows.
+    drive : array, shape (q, d), or None
+        Gradient of the mean loss in W^t, X^T G^t / delta.
     """
 
     iteration: int
-    trained: Array
     first: Array
     previous_first: Array
     deep: DeepWeights
     previous_deep: DeepWeights
+    trained: Array
+    derivatives: Derivatives | None
+    drive: Array | None
 
 
-def init(data: Data, first: Array, deep: DeepWeights) -> State:
+def init(
+    problem: Problem,
+    data: Data,
+    first: Array,
+    deep: DeepWeights,
+    batch: Array | None = None,
+    *,
+    curvature: bool = False,
+) -> State:
     """Gradient descent at iteration 0.
 
     Parameters
     ----------
+    problem : Problem
     data : Data
     first : array, shape (q, d)
         W^0.
     deep : tuple of array
         V^0.
+    batch : array, shape (n,), optional
+        Mini-batch weights of the samples in the gradient at iteration 0; all ones if left out.
+    curvature : bool, optional
+        Whether D^0 is wanted.
     """
-    return State(0, data.design.matmul(first * data.scales), first, first, deep, deep)
+    return _look(problem, data, 0, (first, first), (deep, deep), batch, curvature)
 
 
-def step(
-    problem: Problem, data: Data, state: State, batch: Array | None = None, *, curvature: bool = False
-) -> tuple[State, Derivatives]:
+def step(problem: Problem, data: Data, state: State, batch: Array | None = None, *, curvature: bool = False) -> State:
     """Advance from iteration t to t + 1.
 
     Parameters
@@ -87,36 +105,69 @@ def step(
     state : State
         At t < T.
     batch : array, shape (n,), optional
-        Mini-batch weights of the samples; all ones if left out.
+        Mini-batch weights of the samples in the gradient at t + 1; all ones if left out.
     curvature : bool, optional
-        Whether D^t is wanted.
-
-    Returns
-    -------
-    state : State
-    derivatives : Derivatives
-        At h^t: what the step was made of.
+        Whether D^{t+1} is wanted.
     """
-    t = state.iteration
-    update = update_of(problem, t)
-    derivatives = differentiate(
-        state.trained,
-        data.responses,
-        state.deep,
-        ACTIVATIONS[problem.activation],
-        LOSSES[problem.loss],
-        sample_weights=batch,
-        curvature=curvature,
-    )
-    drive = data.design.rmatmul(derivatives.gradient) * data.scales / float(problem.aspect_ratio)
-    first = update(state.first, state.previous_first, drive)
+    if state.derivatives is None:
+        raise ValueError(f"iteration {state.iteration} is the last of the problem's {problem.steps} steps")
+    update = update_of(problem, state.iteration)
+    first = update(state.first, state.previous_first, state.drive)
     deep = state.deep
     if problem.train == "all":
-        deep = tuple(
-            update(*weights) for weights in zip(state.deep, state.previous_deep, derivatives.deep_gradient, strict=True)
+        gradients = state.derivatives.deep_gradient
+        deep = tuple(update(*each) for each in zip(state.deep, state.previous_deep, gradients, strict=True))
+    t = state.iteration + 1
+    return _look(problem, data, t, (first, state.first), (deep, state.deep), batch, curvature)
+
+
+def _look(
+    problem: Problem,
+    data: Data,
+    t: int,
+    first: tuple[Array, Array],
+    deep: tuple[DeepWeights, DeepWeights],
+    batch: Array | None,
+    curvature: bool,
+) -> State:
+    """State at t from the weights there and at t - 1, in one pass over the design."""
+    weights = first[0] * data.scales
+    if t == problem.steps:
+        return State(t, *first, *deep, data.design.matmul(weights), None, None)
+    parts: dict[int, Derivatives] = {}
+
+    def row_gradients(trained: Array, rows: slice) -> Array:
+        parts[rows.start] = differentiate(
+            trained,
+            data.responses[rows],
+            deep[0],
+            ACTIVATIONS[problem.activation],
+            LOSSES[problem.loss],
+            sample_weights=None if batch is None else batch[rows],
+            curvature=curvature,
         )
-    trained = data.design.matmul(first * data.scales)
-    return State(t + 1, trained, first, state.first, deep, state.deep), derivatives
+        return parts[rows.start].gradient
+
+    trained, products = data.design.descend(weights, row_gradients)
+    drive = products * data.scales / float(problem.aspect_ratio)
+    return State(t, *first, *deep, trained, _joined([parts[start] for start in sorted(parts)]), drive)
+
+
+def _joined(parts: Sequence[Derivatives]) -> Derivatives:
+    """Derivatives on consecutive blocks of samples as those on all of them."""
+    if len(parts) == 1:
+        return parts[0]
+    xp = array_namespace(parts[0].loss)
+    shares = [part.loss.shape[0] for part in parts]
+    deep = zip(*(part.deep_gradient for part in parts), strict=True)
+    return Derivatives(
+        xp.concat([part.loss for part in parts]),
+        xp.concat([part.gradient for part in parts], axis=-1),
+        tuple(
+            sum(gradient * share for gradient, share in zip(layer, shares, strict=True)) / sum(shares) for layer in deep
+        ),
+        None if parts[0].curvature is None else xp.concat([part.curvature for part in parts], axis=-1),
+    )
 
 
 def observe(problem: Problem, data: Data, signals: Array, state: State) -> dict[str, np.ndarray]:

@@ -1,0 +1,243 @@
+"""A Gaussian design that is drawn only as far as its products reveal it, exactly in law (THEORY section 5).
+
+Vectors are rows: a block of q vectors is (q, n) or (q, d).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from sedyn import backend
+from sedyn.backend import Array, array_namespace
+from sedyn.design import DenseDesign, RowGradients
+from sedyn.threads import run_each
+
+__all__ = ["DeferredDesign"]
+
+# Columns handled at a time, by one thread: enough for BLAS, few enough to stay in cache between two uses.
+COLUMNS = 2**13
+# What a block adds to a basis below this share of the block's norm is rounding, not new.
+NEGLIGIBLE_SHARE = 1e-12
+# Directions found together are of similar size, within this factor, so that each is orthogonal to rounding.
+SIMILAR = 1e-3
+
+
+class DeferredDesign:
+    """A Gaussian design that draws only what its products reveal, exactly in law (THEORY section 5).
+
+    After k weight directions and l gradient directions have been asked for, all that is known of X is its action on
+    them: orthonormal Q_w with images B = X Q_w, orthonormal Q_g with images C = X^T Q_g. A product with a new
+    direction draws fresh normals orthogonal to what is known. Time is O((n + d) k q) a product and memory
+    O((n + d)(k + l)), instead of O(n d q) and O(n d). Everything is in double precision. Results do not depend on
+    the number of threads.
+
+    Parameters
+    ----------
+    n, d : int
+    seed : SeedSequence
+    device : {'cpu', 'gpu'}, optional
+    capacity : int, optional
+        Directions that room is kept for on each side; more make it grow.
+
+    References
+    ----------
+    Lu (arXiv 2101.07464), Householder dice.
+    """
+
+    def __init__(self, n: int, d: int, seed: np.random.SeedSequence, device: str = "cpu", capacity: int = 64) -> None:
+        self.scale = 1 / math.sqrt(d)
+        self.seed = seed
+        self.device = device
+        self.weights = Revealed(d, n, capacity, device)
+        self.gradients = Revealed(n, d, capacity, device)
+
+    def matmul(self, weights: Array) -> Array:
+        """Rows of `weights`, (q, d), to X w, (q, n)."""
+        return self._product(weights, self.weights, self.gradients)
+
+    def rmatmul(self, gradients: Array) -> Array:
+        """Rows of `gradients`, (q, n), to X^T g, (q, d)."""
+        return self._product(gradients, self.gradients, self.weights)
+
+    def descend(self, weights: Array, row_gradients: RowGradients) -> tuple[Array, Array]:
+        """X w, and X^T g for gradients that depend on it row by row; see `Design.descend`."""
+        products = self.matmul(weights)
+        return products, self.rmatmul(row_gradients(products, slice(0, products.shape[1])))
+
+    def _product(self, block: Array, own: Revealed, other: Revealed) -> Array:
+        xp = array_namespace(block)
+        if not xp.all(xp.isfinite(block)):  # a diverged run: its products are of no use, and must not end it
+            return xp.full((block.shape[0], own.images.shape[1]), xp.nan, dtype=block.dtype, device=block.device)
+        coefficients, directions = split(block, own.basis)
+        if directions.shape[0]:
+            own.append(directions, self._reveal(directions, own, other))
+        return _combined(coefficients, own.images)
+
+    def _reveal(self, directions: Array, own: Revealed, other: Revealed) -> Array:
+        """Images of new directions: what the other side's products fix, and fresh normals orthogonal to it."""
+        images = self._normals((directions.shape[0], other.basis.shape[1]), own is self.weights, own.count)
+        fixed = _coefficients(directions, other.images) - _coefficients(images, other.basis)
+        _add_combined(images, fixed, other.basis)
+        return images
+
+    def _normals(self, shape: tuple[int, int], *stream: int) -> Array:
+        """Independent normals of variance 1/d, each block of columns from a stream of its own."""
+        normals = np.empty(shape)
+
+        def fill(columns: slice) -> None:
+            key = (*self.seed.spawn_key, *(int(part) for part in stream), columns.start)
+            rng = np.random.default_rng(np.random.SeedSequence(self.seed.entropy, spawn_key=key))
+            block = rng.standard_normal((shape[0], columns.stop - columns.start))
+            np.multiply(block, self.scale, out=normals[:, columns])
+
+        run_each(fill, _column_blocks(shape[1]))
+        return backend.asarray(normals, self.device)
+
+    def complete(self, rng: np.random.Generator) -> DenseDesign:
+        """Draw what is still unknown of X: the dense design that would have given the same products.
+
+        Parameters
+        ----------
+        rng : numpy.random.Generator
+        """
+        q_w, b, q_g, c = self.weights.basis, self.weights.images, self.gradients.basis, self.gradients.images
+        rest = backend.asarray(rng.standard_normal((q_g.shape[1], q_w.shape[1])) * self.scale, self.device)
+        rest = rest - q_g.T @ (q_g @ rest)
+        rest = rest - (rest @ q_w.T) @ q_w
+        return DenseDesign(b.T @ q_w + q_g.T @ (c - (c @ q_w.T) @ q_w) + rest)
+
+
+class Revealed:
+    """Orthonormal directions on one side of a design and their images on the other, in room that is made ahead.
+
+    Parameters
+    ----------
+    size, image_size : int
+        Length of directions and of images.
+    capacity : int
+    device : {'cpu', 'gpu'}
+    """
+
+    def __init__(self, size: int, image_size: int, capacity: int, device: str) -> None:
+        self.count = 0
+        # Memory that is not written to is not taken from the system.
+        self._rooms = [backend.asarray(np.empty((capacity, length)), device) for length in (size, image_size)]
+
+    @property
+    def basis(self) -> Array:
+        """Directions, shape (count, size)."""
+        return self._rooms[0][: self.count, :]
+
+    @property
+    def images(self) -> Array:
+        """Images of the directions, shape (count, image_size)."""
+        return self._rooms[1][: self.count, :]
+
+    def append(self, directions: Array, images: Array) -> None:
+        """Add directions and their images."""
+        xp = array_namespace(directions)
+        count = self.count + directions.shape[0]
+        if count > self._rooms[0].shape[0]:
+            self._rooms = [xp.concat([room[: self.count, :], xp.empty_like(room)], axis=0) for room in self._rooms]
+        for room, rows in zip(self._rooms, (directions, images), strict=True):
+            room[self.count : count, :] = rows
+        self.count = count
+
+
+def split(block: Array, basis: Array) -> tuple[Array, Array]:
+    """Coefficients of a block in a basis and in new directions, and these directions.
+
+    Block Gram-Schmidt, twice. The directions come from the Gram matrix of the remainder, those of similar size
+    together; what they leave is split again, so that nearly dependent and dependent rows are met alike.
+
+    Parameters
+    ----------
+    block : array, shape (q, d)
+    basis : array, shape (k, d)
+        Orthonormal rows.
+
+    Returns
+    -------
+    coefficients : array, shape (q, k + r)
+    directions : array, shape (r, d)
+        Orthonormal and orthogonal to the basis, r <= q.
+    """
+    xp = array_namespace(block)
+    remainder = xp.asarray(block, copy=True)
+    coefficients = _remove(remainder, basis)
+    gram = _gram(remainder)
+    negligible = NEGLIGIBLE_SHARE**2 * float(xp.sum(coefficients**2) + xp.linalg.trace(gram))
+    directions = remainder[:0, :]
+    while directions.shape[0] < block.shape[0]:
+        squares, axes = xp.linalg.eigh(gram)
+        largest = float(squares[-1])
+        if not largest > negligible:
+            break
+        kept = squares > SIMILAR**2 * largest
+        found = _combined((axes[:, kept] / xp.sqrt(squares[kept])).T, remainder)
+        # The Gram matrix squares the spread of sizes and with it the rounding: once more makes it exact.
+        squares, axes = xp.linalg.eigh(_gram(found))
+        found = _combined((axes / xp.sqrt(squares)).T, found)
+        directions = xp.concat([directions, found], axis=0)
+        if directions.shape[0] == block.shape[0]:
+            break
+        coefficients += _remove(remainder, basis)
+        _remove(remainder, directions)
+        gram = _gram(remainder)
+    return xp.concat([coefficients, _coefficients(block, directions)], axis=1), directions
+
+
+def _remove(block: Array, basis: Array) -> Array:
+    """Take the part in a basis out of a block, in place, twice; returns the coefficients of that part."""
+    first = _coefficients(block, basis)
+
+    def again(columns: slice) -> Array:
+        block[:, columns] -= first @ basis[:, columns]
+        return block[:, columns] @ basis[:, columns].T
+
+    second = _summed(again, block)
+    _add_combined(block, -second, basis)
+    return first + second
+
+
+def _coefficients(block: Array, basis: Array) -> Array:
+    return _summed(lambda columns: block[:, columns] @ basis[:, columns].T, block)
+
+
+def _gram(block: Array) -> Array:
+    return _coefficients(block, block)
+
+
+def _combined(coefficients: Array, basis: Array) -> Array:
+    xp = array_namespace(basis)
+    out = xp.zeros((coefficients.shape[0], basis.shape[1]), dtype=basis.dtype, device=basis.device)
+    _add_combined(out, coefficients, basis)
+    return out
+
+
+def _add_combined(block: Array, coefficients: Array, basis: Array) -> None:
+    """Add ``coefficients @ basis`` to a block, in place."""
+
+    def add(columns: slice) -> Array:
+        block[:, columns] += coefficients @ basis[:, columns]
+
+    _for_columns(add, block)
+
+
+def _summed(part: Callable[[slice], Array], like: Array) -> Array:
+    """Sum of a part for each block of columns, in their order."""
+    parts: dict[int, Array] = {}
+    _for_columns(lambda columns: parts.__setitem__(columns.start, part(columns)), like)
+    return sum(parts[start] for start in sorted(parts))
+
+
+def _for_columns(task: Callable[[slice], object], like: Array) -> None:
+    blocks = _column_blocks(like.shape[1]) if isinstance(like, np.ndarray) else [slice(0, like.shape[1])]
+    run_each(task, blocks)
+
+
+def _column_blocks(length: int) -> list[slice]:
+    return [slice(start, min(start + COLUMNS, length)) for start in range(0, length, COLUMNS)]

@@ -1,0 +1,101 @@
+"""Compiled products with a block of rows small enough to stay in cache; they release the interpreter lock.
+
+numpy hands products with few columns to a BLAS made for square matrices, which copies the large factor first. Four
+rows and four units at a time keep sums in registers and read the rows once. Sums may be reordered by the compiler
+(once, when it vectorizes), so results are the same every time; infinities and NaN keep their meaning.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+__all__ = ["TILE", "add_products", "products"]
+
+# Units at a time; callers pad to a multiple of it.
+TILE = 4
+
+_compiled = njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"})
+
+
+@_compiled
+def products(rows: np.ndarray, weights: np.ndarray, out: np.ndarray) -> None:
+    """Set ``out = weights @ rows.T``.
+
+    Parameters
+    ----------
+    rows : ndarray, shape (r, d)
+        Floats, or small integers.
+    weights : ndarray, shape (q, d)
+        q a multiple of `TILE`; its type is that of the sums.
+    out : ndarray, shape (q, r)
+    """
+    count, d = rows.shape
+    zero = weights.dtype.type(0)
+    for a in range(0, weights.shape[0], 4):
+        w0, w1, w2, w3 = weights[a], weights[a + 1], weights[a + 2], weights[a + 3]
+        for i in range(0, count, 4):
+            # Past the end the last row is computed again.
+            i1, i2, i3 = min(i + 1, count - 1), min(i + 2, count - 1), min(i + 3, count - 1)
+            x0, x1, x2, x3 = rows[i], rows[i1], rows[i2], rows[i3]
+            s00 = s01 = s02 = s03 = zero
+            s10 = s11 = s12 = s13 = zero
+            s20 = s21 = s22 = s23 = zero
+            s30 = s31 = s32 = s33 = zero
+            for j in range(d):
+                u0, u1, u2, u3 = w0[j], w1[j], w2[j], w3[j]
+                x = x0[j]
+                s00 += x * u0
+                s01 += x * u1
+                s02 += x * u2
+                s03 += x * u3
+                x = x1[j]
+                s10 += x * u0
+                s11 += x * u1
+                s12 += x * u2
+                s13 += x * u3
+                x = x2[j]
+                s20 += x * u0
+                s21 += x * u1
+                s22 += x * u2
+                s23 += x * u3
+                x = x3[j]
+                s30 += x * u0
+                s31 += x * u1
+                s32 += x * u2
+                s33 += x * u3
+            out[a, i], out[a + 1, i], out[a + 2, i], out[a + 3, i] = s00, s01, s02, s03
+            out[a, i1], out[a + 1, i1], out[a + 2, i1], out[a + 3, i1] = s10, s11, s12, s13
+            out[a, i2], out[a + 1, i2], out[a + 2, i2], out[a + 3, i2] = s20, s21, s22, s23
+            out[a, i3], out[a + 1, i3], out[a + 2, i3], out[a + 3, i3] = s30, s31, s32, s33
+
+
+@_compiled
+def add_products(rows: np.ndarray, gradients: np.ndarray, out: np.ndarray) -> None:
+    """Add ``gradients @ rows`` to `out`.
+
+    Parameters
+    ----------
+    rows : ndarray, shape (r, d)
+        Floats, or small integers.
+    gradients : ndarray, shape (q, r')
+        q a multiple of `TILE`, and r' the multiple of it next to r, zero from r on; its type is that of the sums.
+    out : ndarray, shape (q, d)
+    """
+    count, d = rows.shape
+    for a in range(0, gradients.shape[0], 4):
+        o0, o1, o2, o3 = out[a], out[a + 1], out[a + 2], out[a + 3]
+        for i in range(0, count, 4):
+            x0, x1 = rows[i], rows[min(i + 1, count - 1)]
+            x2, x3 = rows[min(i + 2, count - 1)], rows[min(i + 3, count - 1)]
+            g00, g01, g02, g03 = gradients[a, i], gradients[a, i + 1], gradients[a, i + 2], gradients[a, i + 3]
+            a1, a2, a3 = a + 1, a + 2, a + 3
+            g10, g11, g12, g13 = gradients[a1, i], gradients[a1, i + 1], gradients[a1, i + 2], gradients[a1, i + 3]
+            g20, g21, g22, g23 = gradients[a2, i], gradients[a2, i + 1], gradients[a2, i + 2], gradients[a2, i + 3]
+            g30, g31, g32, g33 = gradients[a3, i], gradients[a3, i + 1], gradients[a3, i + 2], gradients[a3, i + 3]
+            for j in range(d):
+                y0, y1, y2, y3 = x0[j], x1[j], x2[j], x3[j]
+                o0[j] += g00 * y0 + g01 * y1 + g02 * y2 + g03 * y3
+                o1[j] += g10 * y0 + g11 * y1 + g12 * y2 + g13 * y3
+                o2[j] += g20 * y0 + g21 * y1 + g22 * y2 + g23 * y3
+                o3[j] += g30 * y0 + g31 * y1 + g32 * y2 + g33 * y3
