@@ -202,3 +202,45 @@ def test_extras_on_request():
 def test_wrong_argument_is_one_clear_line(arguments, message):
     with pytest.raises(InvalidInput, match=message):
         state_evolution(Problem(steps=2), **arguments)
+
+
+KINKED = {"n": 800, "d": 400, "width": 2, "depth": 2, "steps": 6, "learning_rate": 2.0, "init_overlap": 0.3}
+
+
+def sharpened_softplus(beta):
+    name = f"softplus_sharpened_{beta}"
+    if name not in ACTIVATIONS:
+
+        def logistic(x):
+            return 0.5 * (1 + np.tanh(0.5 * beta * x))
+
+        sedyn.register_activation(
+            name,
+            lambda x: np.logaddexp(0, beta * x) / beta,
+            logistic,
+            lambda x: beta * logistic(x) * (1 - logistic(x)),
+        )
+    return name
+
+
+def test_relu_is_the_limit_of_a_sharpened_softplus():
+    """Different estimates of the response, Stein's for relu and the adjoint for softplus, meet as the kink sharpens."""
+    relu = state_evolution(Problem(activation="relu", **KINKED), samples=2**12)
+    gaps = []
+    for beta in (4, 16, 64):
+        smooth = state_evolution(Problem(activation=sharpened_softplus(beta), **KINKED), samples=2**12)
+        gaps.append(np.abs(smooth.test_error - relu.test_error).values)
+    assert gaps[1].max() < 0.4 * gaps[0].max()
+    assert_within_se(smooth.test_error, relu.test_error, smooth.test_error_stderr, relu.test_error_stderr, gaps[1] / 10)
+
+
+def test_leaving_the_point_mass_of_a_kink_out_would_be_wrong():
+    name = "relu_taken_for_smooth"
+    if name not in ACTIVATIONS:
+        ACTIVATIONS.register(name, ACTIVATIONS["relu"]._replace(kinked=False))
+    right = state_evolution(Problem(activation="relu", **KINKED), samples=2**12)
+    wrong = state_evolution(Problem(activation=name, **KINKED), samples=2**12)
+    apart = np.abs(right.weight_gram - wrong.weight_gram)[-1] / np.hypot(
+        right.weight_gram_stderr, wrong.weight_gram_stderr
+    )
+    assert float(apart.max()) > 50
