@@ -9,7 +9,7 @@ READY  := $(VENV)/.ready
 unexport PYTHONDONTWRITEBYTECODE
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: sweep test test-slow lint lock bench clean
+.PHONY: sweep test test-slow lint lock bench install clean
 
 sweep: $(READY)
 	$(BIN)/python -m sweeps experiment=quickstart
@@ -36,6 +36,9 @@ $(READY): requirements/installer.lock requirements/environment.lock pyproject.to
 	$(BIN)/uv pip sync --quiet --python $(BIN)/python --compile-bytecode --require-hashes requirements/environment.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	touch $@
+
+install: $(READY)
+	$(if $(EXTRA),$(BIN)/uv pip install --python $(BIN)/python --compile-bytecode --constraint requirements/environment.lock ".[$(EXTRA)]")
 
 lock: $(READY)
 	echo uv | $(BIN)/uv pip compile $(LOCK) - -o requirements/installer.lock
