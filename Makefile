@@ -38,7 +38,7 @@ $(READY): requirements/installer.lock requirements/environment.lock pyproject.to
 	touch $@
 
 install: $(READY)
-	$(if $(EXTRA),$(BIN)/uv pip install --python $(BIN)/python --compile-bytecode --constraint requirements/environment.lock ".[$(EXTRA)]")
+	$(if $(EXTRA),$(BIN)/uv pip install --python $(BIN)/python --compile-bytecode --no-build-isolation --constraint requirements/environment.lock --editable ".[$(EXTRA)]")
 
 lock: $(READY)
 	echo uv | $(BIN)/uv pip compile $(LOCK) - -o requirements/installer.lock
