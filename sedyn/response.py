@@ -15,7 +15,7 @@ __all__ = ["mean_response", "remembered"]
 # A chunk of samples is carried through the whole pass while its adjoints stay in cache; a block of iterations makes
 # the matrix products wide enough to run at the speed of arithmetic rather than of memory. Both measured, see
 # benchmarks/state_evolution.py.
-SAMPLES_PER_CHUNK = 1024
+SAMPLES_PER_CHUNK = 2048
 ITERATIONS_PER_BLOCK = 8
 
 

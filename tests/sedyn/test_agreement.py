@@ -96,3 +96,16 @@ def test_bias_falls_faster_than_fluctuation():
     tolerance = np.array(errors) * sizes
     assert_within_se(scaled[1:], scaled[:-1], tolerance[1:], tolerance[:-1])
     assert abs(biases[0]) > 5 * errors[0]
+
+
+@pytest.mark.slow
+def test_agreement_at_a_hundred_thousand_samples():
+    """Where fluctuations are an order of magnitude smaller, the theory must be right to another digit."""
+    problem = Problem(n=120_000, d=60_000, width=3, depth=3, steps=10, init_overlap=0.2)
+    theory = sedyn.state_evolution(problem, samples=2**15)
+    runs = sedyn.simulate(problem, replicates=8, engine="deferred")
+    assert float(runs.test_error.std("replicate").max()) < 0.005
+    for name in ("train_error", "test_error", "estimated_test_error", "signal_overlap", "weight_gram", "deep_weights"):
+        mean, se = mean_and_se(runs[name])
+        predicted = name.replace("estimated_", "")
+        assert_within_se(mean, theory[predicted], se, theory[predicted + "_stderr"])
