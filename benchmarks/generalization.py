@@ -101,17 +101,17 @@ def descend(
     problem: sedyn.Problem, data: gradient_descent.Data, first: np.ndarray, *, estimate: bool
 ) -> Iterator[tuple[gradient_descent.State, float]]:
     """States of a run, with the estimated test error where it is wanted."""
-    state = gradient_descent.init(data, first, initial_deep_weights(problem))
     estimator = init_estimator(problem, gauss_quadrature(np.ones(problem.d), 1), first) if estimate else None
+    state = gradient_descent.init(problem, data, first, initial_deep_weights(problem), curvature=estimate)
     for t in range(problem.steps + 1):
         estimated = np.nan
         if estimator is not None:
             estimated = estimate_test_error(problem, estimator, t, state.trained, data.responses, state.deep)
         yield state, estimated
         if t < problem.steps:
-            state, derivatives = gradient_descent.step(problem, data, state, curvature=estimate)
             if estimator is not None:
-                estimator = step_estimator(problem, estimator, t, derivatives)
+                estimator = step_estimator(problem, estimator, t, state.derivatives)
+            state = gradient_descent.step(problem, data, state, curvature=estimate)
 
 
 # --- consistency ---------------------------------------------------------------------------------------------------

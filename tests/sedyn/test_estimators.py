@@ -1,0 +1,273 @@
+"""The scikit-learn estimators: scikit-learn's own checks, a plain reimplementation, and what users get wrong."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.covariance import LedoitWolf
+from sklearn.datasets import load_breast_cancer
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import PolynomialFeatures
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import sedyn
+from sedyn import InvalidInput, NetworkClassifier, NetworkRegressor
+
+
+@parametrize_with_checks([NetworkRegressor(), NetworkClassifier()])
+def test_scikit_learns_own_checks(estimator, check):
+    check(estimator)
+
+
+def data_set(n=300, d=100, seed=0, noise=0.3):
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((n, d))
+    return X, np.tanh(X @ rng.standard_normal(d) / np.sqrt(d)) + noise * rng.standard_normal(n)
+
+
+@pytest.fixture(scope="module")
+def regression():
+    return data_set()
+
+
+@pytest.fixture(scope="module")
+def fitted(regression):
+    return NetworkRegressor(learning_rate=0.8, steps=25, random_state=0).fit(*regression)
+
+
+def textbook_descent(Z, y, first, last, rate, steps):
+    """One hidden layer of tanh units on the mean squared loss, in weights that multiply unit-variance features."""
+    first, last = first.copy(), last.copy()
+    for _ in range(steps):
+        units = np.tanh(Z @ first)
+        residual = (units @ last - y) / len(y)
+        back = residual[:, None] * last[None, :] * (1 - units**2)
+        first, last = first - rate * Z.T @ back, last - rate * units.T @ residual
+    return np.tanh(Z @ first) @ last
+
+
+@pytest.mark.parametrize("d", [100, 3])
+def test_training_is_textbook_gradient_descent_on_standardized_data(d):
+    X, y = data_set(d=d)
+    X = 5 + 3 * X
+    y = 7 + 2 * y
+    options = {"width": 4, "learning_rate": 0.7, "early_stopping": False, "random_state": 3}
+    begun = NetworkRegressor(steps=1, **options).fit(X, y)
+    model = NetworkRegressor(steps=9, **options).fit(X, y)
+    Z, target = (X - X.mean(0)) / X.std(0), (y - y.mean()) / y.std()
+    # The estimator does not tell where it started, so the textbook goes on from its first step.
+    after = textbook_descent(Z, target, begun.first_weights_.T, begun.deep_weights_[0][:, 0], 0.7, 8)
+    np.testing.assert_allclose(model.predict(X), y.mean() + y.std() * after, rtol=1e-9)
+    np.testing.assert_allclose(model.history_.train_error[-1], np.mean((model.predict(X) - y) ** 2), rtol=1e-9)
+
+
+def test_stops_where_the_estimate_is_least_and_keeps_these_weights(regression, fitted):
+    X, y = regression
+    assert 0 < fitted.best_iteration_ < 25
+    assert fitted.best_iteration_ == fitted.history_.estimated_test_error.values.argmin()
+    again = NetworkRegressor(learning_rate=0.8, steps=fitted.best_iteration_, early_stopping=False, random_state=0)
+    again.fit(X, y)
+    assert again.best_iteration_ == fitted.best_iteration_
+    np.testing.assert_allclose(again.predict(X), fitted.predict(X), rtol=1e-12)
+    shorter = again.history_.estimated_test_error
+    np.testing.assert_allclose(shorter, fitted.history_.estimated_test_error[: shorter.size], rtol=1e-9)
+
+
+def test_history_is_in_units_of_the_squared_response_and_standardization_is_recorded(regression, fitted):
+    X, y = regression
+    moved = NetworkRegressor(learning_rate=0.8, steps=25, random_state=0).fit(4 * X - 1, 10 * y + 3)
+    for name in ("train_error", "estimated_test_error"):
+        np.testing.assert_allclose(moved.history_[name], 100 * fitted.history_[name], rtol=1e-9)
+    np.testing.assert_allclose(moved.predict(4 * X - 1), 10 * fitted.predict(X) + 3, rtol=1e-9)
+    np.testing.assert_allclose(moved.feature_mean_, (4 * X - 1).mean(0))
+    np.testing.assert_allclose(moved.feature_scale_, 4 * X.std(0))
+    assert moved.response_mean_ == pytest.approx(10 * y.mean() + 3)
+    assert fitted.history_.attrs["learning_rate"] == 0.8
+    plain = NetworkRegressor(learning_rate=0.8, steps=5, standardize=False, random_state=0).fit(X, y)
+    assert (plain.feature_scale_ == 1).all()
+    assert plain.response_scale_ == 1
+
+
+@pytest.mark.parametrize(
+    ("model", "n", "d"),
+    [
+        (NetworkRegressor(learning_rate=0.8, steps=15), 1000, 600),
+        (NetworkRegressor(learning_rate=0.4, momentum=0.5, batch_fraction=0.5, depth=3, width=3, steps=15), 1000, 600),
+        (NetworkClassifier(learning_rate=1.5, steps=15), 1000, 600),
+        (NetworkClassifier(loss="squared", learning_rate=0.5, steps=15), 800, 800),
+    ],
+    ids=["regression", "momentum, mini-batches", "logistic", "squared, two classes"],
+)
+def test_estimate_is_the_error_on_fresh_data(model, n, d):
+    X, y = data_set(n + 20000, d, seed=1)
+    if isinstance(model, NetworkClassifier):
+        y = np.where(y > 0, 1, -1)
+    model.set_params(random_state=0, spectrum="identity").fit(X[:n], y[:n])
+    if getattr(model, "loss", "") == "logistic":
+        errors = 2 * np.logaddexp(0, -y * model.decision_function(X))
+    elif isinstance(model, NetworkClassifier):
+        errors = (y - model.decision_function(X)) ** 2
+    else:
+        errors = (y - model.predict(X)) ** 2
+    fresh, estimate = errors[n:], model.history_.estimated_test_error[model.best_iteration_].item()
+    # The estimate is an average over n rows of errors that spread like fresh ones.
+    assert abs(estimate - fresh.mean()) < 4 * fresh.std() * np.sqrt(1 / n + 1 / 20000)
+
+
+def test_spectrum_is_of_the_shrunk_covariance_and_reaches_the_estimate():
+    for n, d in ((120, 50), (60, 90)):
+        X = data_set(n, d)[0] * np.linspace(0.5, 3, d) + 3 * np.random.default_rng(5).standard_normal((n, 1))
+        model = NetworkRegressor(steps=3).fit(X, X[:, 0])
+        Z = (X - X.mean(0)) / X.std(0)
+        expected = np.linalg.eigvalsh(LedoitWolf(assume_centered=True).fit(Z).covariance_)[::-1]
+        np.testing.assert_allclose(model.spectrum_, expected, atol=1e-10)
+        assert model.spectrum_.mean() == pytest.approx(1)
+
+
+def test_given_spectrum_of_correlated_features_makes_the_estimate_right():
+    n, d = 600, 400
+    rng = np.random.default_rng(0)
+    eigenvalues = np.r_[np.full(d // 5, 4.0), np.full(d - d // 5, 0.25)]
+    rotation = np.linalg.qr(rng.standard_normal((d, d)))[0]
+    X = (rng.standard_normal((n + 10000, d)) * np.sqrt(eigenvalues)) @ rotation.T
+    y = np.tanh(X @ rng.standard_normal(d) / np.sqrt(d)) + 0.3 * rng.standard_normal(len(X))
+    deviation = {}
+    for name, spectrum in (("given", 7 * eigenvalues), ("shrunk", "ledoit_wolf"), ("flat", "identity")):
+        model = NetworkRegressor(learning_rate=0.8, steps=12, early_stopping=False, spectrum=spectrum, random_state=0)
+        model.fit(X[:n], y[:n])
+        errors = (y[n:] - model.predict(X[n:])) ** 2
+        se = errors.std() * np.sqrt(1 / n + 1 / 10000)
+        deviation[name] = abs(model.history_.estimated_test_error[-1].item() - errors.mean()) / se
+    # Shrinkage leaves eigenvalues closer together than the true ones, so it corrects most of the error, not all.
+    assert deviation["given"] < 4
+    assert deviation["given"] < deviation["shrunk"] < deviation["flat"] / 2
+
+
+def test_probabilities_labels_and_their_absence():
+    X, y = data_set()
+    model = NetworkClassifier(steps=5, random_state=0).fit(X, np.where(y > 0, "up", "down"))
+    probabilities = model.predict_proba(X)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1)
+    np.testing.assert_array_equal(model.classes_, ["down", "up"])
+    np.testing.assert_array_equal(model.predict(X), model.classes_[probabilities.argmax(axis=1)])
+    assert model.score(X, np.where(y > 0, "up", "down")) > 0.7
+    assert not hasattr(NetworkClassifier(loss="squared"), "predict_proba")
+
+
+def test_pipeline_grid_search_and_real_data():
+    X, y = load_breast_cancer(return_X_y=True)
+    search = GridSearchCV(NetworkClassifier(random_state=0), {"width": [2, 4]}, cv=2)
+    search.fit(X, y)
+    assert search.best_score_ > 0.94
+    X, y = data_set(120, 8)
+    pipeline = make_pipeline(PolynomialFeatures(2, include_bias=False), NetworkRegressor(steps=10, random_state=0))
+    assert pipeline.fit(X, y).predict(X).shape == (120,)
+    assert pipeline[-1].n_features_in_ == 44
+
+
+def refused(fit, *words):
+    with pytest.raises(ValueError) as caught:  # noqa: PT011
+        fit()
+    message = str(caught.value)
+    assert "\n" not in message
+    for word in words:
+        assert word in message
+
+
+def changed(array, index, value):
+    array = array.copy()
+    array[index] = value
+    return array
+
+
+def test_bad_input_is_one_clear_line(regression):
+    X, y = regression
+    classes = np.arange(len(y)) % 3
+
+    def fit(model, X=X, y=y):
+        return lambda: model.fit(X, y)
+
+    refused(fit(NetworkRegressor(), X=changed(X, (4, 7), np.nan)), "X=", "NaN", "row 4", "column 7")
+    refused(fit(NetworkRegressor(), X=changed(X, (4, 7), np.inf)), "X=", "inf", "row 4", "column 7")
+    refused(fit(NetworkRegressor(), y=changed(y, 3, np.nan)), "y", "NaN")
+    refused(fit(NetworkRegressor(), y=y[:-1]), "inconsistent numbers of samples", "300", "299")
+    refused(fit(NetworkClassifier(), y=classes), "Only binary classification is supported", "3 classes")
+    refused(fit(NetworkClassifier(), y=np.zeros(len(y))), "one class")
+    refused(fit(NetworkRegressor(spectrum=np.ones(99))), "spectrum", "(99,)", "100 features")
+    refused(fit(NetworkRegressor(spectrum=-np.ones(100))), "spectrum", ">= 0")
+    refused(fit(NetworkRegressor(spectrum="ledoit")), "spectrum='ledoit'", "did you mean 'ledoit_wolf'")
+    refused(fit(NetworkRegressor(width=0)), "width=0")
+    refused(fit(NetworkRegressor(steps=2.5)), "steps=2.5")
+    refused(fit(NetworkRegressor(learning_rate=-1.0)), "learning_rate=-1.0")
+    refused(fit(NetworkRegressor(activation="tanhh")), "activation='tanhh'", "did you mean 'tanh'")
+    refused(fit(NetworkRegressor(loss="logistic")), "loss='logistic'", "NetworkClassifier")
+    refused(fit(NetworkRegressor(early_stopping="no")), "early_stopping='no'")
+    refused(fit(NetworkRegressor(), X=np.ones((300, 2))), "X", "every column is constant")
+
+
+def test_nan_in_a_named_column_is_named_at_prediction_too(regression):
+    X, y = regression
+    frame = pd.DataFrame(X, columns=[f"gene {j}" for j in range(X.shape[1])])
+    model = NetworkRegressor(steps=2).fit(frame, y)
+    frame.iloc[2, 5] = np.nan
+    refused(lambda: model.predict(frame), "row 2", "'gene 5'")
+
+
+def test_constant_columns_are_dropped_with_a_warning_that_names_them(regression, fitted):
+    X, y = regression
+    padded = np.insert(X, [3, 10], 1e6 / 3, axis=1)
+    model = NetworkRegressor(learning_rate=0.8, steps=25, random_state=0)
+    with pytest.warns(UserWarning, match=r"constant columns are dropped: 3, 11$"):
+        model.fit(padded, y)
+    assert model.kept_features_.size == X.shape[1]
+    np.testing.assert_allclose(model.predict(padded), fitted.predict(X), rtol=1e-9)
+    frame = pd.DataFrame({"age": X[:, 0], "blank": 2.0, "weight": X[:, 1]})
+    with pytest.warns(UserWarning, match="'blank'"):
+        NetworkRegressor(steps=1).fit(frame, y)
+    with pytest.warns(UserWarning, match="dropped"):
+        refused(lambda: NetworkRegressor(spectrum=[1, 1, 1]).fit(frame, y), "2 features", "1 constant")
+    with pytest.warns(UserWarning, match="and 5 more$"):
+        NetworkRegressor(steps=1).fit(np.concatenate([X, np.ones((300, 15))], axis=1), y)
+
+
+def test_kink_is_refused_or_trained_without_an_estimate(regression):
+    refused(lambda: NetworkRegressor(activation="relu").fit(*regression), "kink", "softplus", "early_stopping=False")
+    model = NetworkRegressor(activation="relu", early_stopping=False, steps=4, random_state=0).fit(*regression)
+    assert np.isnan(model.history_.estimated_test_error).all()
+    assert np.isfinite(model.history_.train_error).all()
+    assert model.best_iteration_ == 4
+    assert "kink" in model.history_.no_estimate_because
+
+
+def test_divergence_stops_before_it_or_is_refused(regression):
+    wild = {"activation": "softplus", "learning_rate": 50.0, "steps": 60, "random_state": 0}
+    with pytest.warns(ConvergenceWarning, match="diverged at iteration") as caught:
+        model = NetworkRegressor(**wild).fit(*regression)
+    assert "smaller learning rate" in str(caught[0].message)
+    assert np.isfinite(model.predict(regression[0])).all()
+    assert np.isnan(model.history_.train_error[-1])
+    refused(lambda: NetworkRegressor(early_stopping=False, **wild).fit(*regression), "learning_rate=50.0", "diverged")
+
+
+def test_same_random_state_same_model_and_fewer_features_than_units():
+    X, y = data_set(60, 1)
+    models = [NetworkRegressor(width=6, random_state=1, batch_fraction=0.5).fit(X, y) for _ in range(2)]
+    np.testing.assert_array_equal(models[0].predict(X), models[1].predict(X))
+    assert models[0].first_weights_.shape == (6, 1)
+
+
+def test_simulating_does_not_import_scikit_learn():
+    loaded = "'sklearn' in sys.modules"
+    code = f"import sedyn, sys; assert not {loaded}; sedyn.NetworkRegressor; assert {loaded}"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    with pytest.raises(AttributeError, match="NetworkTransformer"):
+        sedyn.NetworkTransformer  # noqa: B018
+
+
+def test_an_option_out_of_range_is_invalid_input(regression):
+    with pytest.raises(InvalidInput, match="momentum"):
+        NetworkRegressor(momentum=1.0).fit(*regression)
