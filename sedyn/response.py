@@ -43,7 +43,7 @@ def mean_response(curvatures: Array, memory: Array) -> Array:
     # (s, b, r, c) -> R_w(r, s)[c, b]: rows are what a product for Lambda_s needs.
     couplings = xp.permute_dims(memory, (1, 3, 0, 2))
     for start in range(0, samples, SAMPLES_PER_CHUNK):
-        chunk = curvatures[..., start : start + SAMPLES_PER_CHUNK]
+        chunk = curvatures[..., start : min(start + SAMPLES_PER_CHUNK, samples)]
         total += xp.sum(_transposed_adjoints(chunk, couplings), axis=-1)
     return xp.matrix_transpose(total) / samples
 
