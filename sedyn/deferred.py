@@ -6,19 +6,17 @@ Vectors are rows: a block of q vectors is (q, n) or (q, d).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 
 from sedyn import backend
 from sedyn.backend import Array, array_namespace
 from sedyn.design import DenseDesign, RowGradients
+from sedyn.long_rows import add_combination, coefficients_of, column_blocks, combination, remove
 from sedyn.threads import run_each
 
 __all__ = ["DeferredDesign"]
 
-# Columns handled at a time, by one thread: enough for BLAS, few enough to stay in cache between two uses.
-COLUMNS = 2**13
 # What a block adds to a basis below this share of the block's norm is rounding, not new.
 NEGLIGIBLE_SHARE = 1e-12
 # Directions found together are of similar size, within this factor, so that each is orthogonal to rounding.
@@ -74,13 +72,13 @@ class DeferredDesign:
         coefficients, directions = split(block, own.basis)
         if directions.shape[0]:
             own.append(directions, self._reveal(directions, own, other))
-        return _combined(coefficients, own.images)
+        return combination(coefficients, own.images)
 
     def _reveal(self, directions: Array, own: Revealed, other: Revealed) -> Array:
         """Images of new directions: what the other side's products fix, and fresh normals orthogonal to it."""
         images = self._normals((directions.shape[0], other.basis.shape[1]), own is self.weights, own.count)
-        fixed = _coefficients(directions, other.images) - _coefficients(images, other.basis)
-        _add_combined(images, fixed, other.basis)
+        fixed = coefficients_of(directions, other.images) - coefficients_of(images, other.basis)
+        add_combination(images, fixed, other.basis)
         return images
 
     def _normals(self, shape: tuple[int, int], *stream: int) -> Array:
@@ -89,11 +87,11 @@ class DeferredDesign:
 
         def fill(columns: slice) -> None:
             key = (*self.seed.spawn_key, *(int(part) for part in stream), columns.start)
-            rng = np.random.default_rng(np.random.SeedSequence(self.seed.entropy, spawn_key=key))
+            rng = np.random.Generator(np.random.SFC64(np.random.SeedSequence(self.seed.entropy, spawn_key=key)))
             block = rng.standard_normal((shape[0], columns.stop - columns.start))
             np.multiply(block, self.scale, out=normals[:, columns])
 
-        run_each(fill, _column_blocks(shape[1]))
+        run_each(fill, column_blocks(shape[1]))
         return backend.asarray(normals, self.device)
 
     def complete(self, rng: np.random.Generator) -> DenseDesign:
@@ -167,8 +165,8 @@ def split(block: Array, basis: Array) -> tuple[Array, Array]:
     """
     xp = array_namespace(block)
     remainder = xp.asarray(block, copy=True)
-    coefficients = _remove(remainder, basis)
-    gram = _gram(remainder)
+    coefficients = remove(remainder, basis)
+    gram = coefficients_of(remainder, remainder)
     negligible = NEGLIGIBLE_SHARE**2 * float(xp.sum(coefficients**2) + xp.linalg.trace(gram))
     directions = remainder[:0, :]
     while directions.shape[0] < block.shape[0]:
@@ -177,67 +175,14 @@ def split(block: Array, basis: Array) -> tuple[Array, Array]:
         if not largest > negligible:
             break
         kept = squares > SIMILAR**2 * largest
-        found = _combined((axes[:, kept] / xp.sqrt(squares[kept])).T, remainder)
+        found = combination((axes[:, kept] / xp.sqrt(squares[kept])).T, remainder)
         # The Gram matrix squares the spread of sizes and with it the rounding: once more makes it exact.
-        squares, axes = xp.linalg.eigh(_gram(found))
-        found = _combined((axes / xp.sqrt(squares)).T, found)
+        squares, axes = xp.linalg.eigh(coefficients_of(found, found))
+        found = combination((axes / xp.sqrt(squares)).T, found)
         directions = xp.concat([directions, found], axis=0)
         if directions.shape[0] == block.shape[0]:
             break
-        coefficients += _remove(remainder, basis)
-        _remove(remainder, directions)
-        gram = _gram(remainder)
-    return xp.concat([coefficients, _coefficients(block, directions)], axis=1), directions
-
-
-def _remove(block: Array, basis: Array) -> Array:
-    """Take the part in a basis out of a block, in place, twice; returns the coefficients of that part."""
-    first = _coefficients(block, basis)
-
-    def again(columns: slice) -> Array:
-        block[:, columns] -= first @ basis[:, columns]
-        return block[:, columns] @ basis[:, columns].T
-
-    second = _summed(again, block)
-    _add_combined(block, -second, basis)
-    return first + second
-
-
-def _coefficients(block: Array, basis: Array) -> Array:
-    return _summed(lambda columns: block[:, columns] @ basis[:, columns].T, block)
-
-
-def _gram(block: Array) -> Array:
-    return _coefficients(block, block)
-
-
-def _combined(coefficients: Array, basis: Array) -> Array:
-    xp = array_namespace(basis)
-    out = xp.zeros((coefficients.shape[0], basis.shape[1]), dtype=basis.dtype, device=basis.device)
-    _add_combined(out, coefficients, basis)
-    return out
-
-
-def _add_combined(block: Array, coefficients: Array, basis: Array) -> None:
-    """Add ``coefficients @ basis`` to a block, in place."""
-
-    def add(columns: slice) -> Array:
-        block[:, columns] += coefficients @ basis[:, columns]
-
-    _for_columns(add, block)
-
-
-def _summed(part: Callable[[slice], Array], like: Array) -> Array:
-    """Sum of a part for each block of columns, in their order."""
-    parts: dict[int, Array] = {}
-    _for_columns(lambda columns: parts.__setitem__(columns.start, part(columns)), like)
-    return sum(parts[start] for start in sorted(parts))
-
-
-def _for_columns(task: Callable[[slice], object], like: Array) -> None:
-    blocks = _column_blocks(like.shape[1]) if isinstance(like, np.ndarray) else [slice(0, like.shape[1])]
-    run_each(task, blocks)
-
-
-def _column_blocks(length: int) -> list[slice]:
-    return [slice(start, min(start + COLUMNS, length)) for start in range(0, length, COLUMNS)]
+        coefficients += remove(remainder, basis)
+        remove(remainder, directions)
+        gram = coefficients_of(remainder, remainder)
+    return xp.concat([coefficients, coefficients_of(block, directions)], axis=1), directions

@@ -165,7 +165,7 @@ def dense_design(
 
     def draw(start: int) -> Any:
         stream = np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, start // size))
-        return sampler(np.random.default_rng(stream), (min(size, n - start), d))
+        return sampler(np.random.Generator(np.random.SFC64(stream)), (min(size, n - start), d))
 
     first = draw(0)
     if sparse.issparse(first):

@@ -10,34 +10,52 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-__all__ = ["TILE", "add_products", "products"]
+__all__ = ["TILE", "add_products", "padded", "products"]
 
 # Units at a time; callers pad to a multiple of it.
 TILE = 4
+
+
+def padded(block: np.ndarray, dtype: np.dtype, columns: int | None = None) -> np.ndarray:
+    """Copy a block of rows with zeros below, to whole tiles, and on the right, to a number of columns.
+
+    Parameters
+    ----------
+    block : ndarray, shape (q, m)
+    dtype : dtype
+        Of the copy.
+    columns : int, optional
+        At least m.
+    """
+    out = np.zeros((-(-block.shape[0] // TILE) * TILE, columns or block.shape[1]), dtype)
+    out[: block.shape[0], : block.shape[1]] = block
+    return out
+
 
 _compiled = njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"})
 
 
 @_compiled
-def products(rows: np.ndarray, weights: np.ndarray, out: np.ndarray) -> None:
-    """Set ``out = weights @ rows.T``.
+def products(rows: np.ndarray, start: int, weights: np.ndarray, out: np.ndarray) -> None:
+    """Set ``out = weights @ rows[:, start : start + d].T``.
 
     Parameters
     ----------
-    rows : ndarray, shape (r, d)
+    rows : ndarray, shape (r, at least start + d)
         Floats, or small integers.
+    start : int
     weights : ndarray, shape (q, d)
         q a multiple of `TILE`; its type is that of the sums.
     out : ndarray, shape (q, r)
     """
-    count, d = rows.shape
+    count, d = rows.shape[0], weights.shape[1]
     zero = weights.dtype.type(0)
     for a in range(0, weights.shape[0], 4):
         w0, w1, w2, w3 = weights[a], weights[a + 1], weights[a + 2], weights[a + 3]
         for i in range(0, count, 4):
             # Past the end the last row is computed again.
             i1, i2, i3 = min(i + 1, count - 1), min(i + 2, count - 1), min(i + 3, count - 1)
-            x0, x1, x2, x3 = rows[i], rows[i1], rows[i2], rows[i3]
+            x0, x1, x2, x3 = rows[i, start:], rows[i1, start:], rows[i2, start:], rows[i3, start:]
             s00 = s01 = s02 = s03 = zero
             s10 = s11 = s12 = s13 = zero
             s20 = s21 = s22 = s23 = zero
@@ -71,23 +89,24 @@ def products(rows: np.ndarray, weights: np.ndarray, out: np.ndarray) -> None:
 
 
 @_compiled
-def add_products(rows: np.ndarray, gradients: np.ndarray, out: np.ndarray) -> None:
-    """Add ``gradients @ rows`` to `out`.
+def add_products(rows: np.ndarray, start: int, gradients: np.ndarray, out: np.ndarray) -> None:
+    """Add ``gradients @ rows[:, start : start + d]`` to `out`.
 
     Parameters
     ----------
-    rows : ndarray, shape (r, d)
+    rows : ndarray, shape (r, at least start + d)
         Floats, or small integers.
+    start : int
     gradients : ndarray, shape (q, r')
         q a multiple of `TILE`, and r' the multiple of it next to r, zero from r on; its type is that of the sums.
     out : ndarray, shape (q, d)
     """
-    count, d = rows.shape
+    count, d = rows.shape[0], out.shape[1]
     for a in range(0, gradients.shape[0], 4):
         o0, o1, o2, o3 = out[a], out[a + 1], out[a + 2], out[a + 3]
         for i in range(0, count, 4):
-            x0, x1 = rows[i], rows[min(i + 1, count - 1)]
-            x2, x3 = rows[min(i + 2, count - 1)], rows[min(i + 3, count - 1)]
+            i1, i2, i3 = min(i + 1, count - 1), min(i + 2, count - 1), min(i + 3, count - 1)
+            x0, x1, x2, x3 = rows[i, start:], rows[i1, start:], rows[i2, start:], rows[i3, start:]
             g00, g01, g02, g03 = gradients[a, i], gradients[a, i + 1], gradients[a, i + 2], gradients[a, i + 3]
             a1, a2, a3 = a + 1, a + 2, a + 3
             g10, g11, g12, g13 = gradients[a1, i], gradients[a1, i + 1], gradients[a1, i + 2], gradients[a1, i + 3]

@@ -71,29 +71,24 @@ class StoredRows:
 
     def prepare(self, weights: np.ndarray) -> np.ndarray:
         """Pad to whole tiles of units and round to the type of the products."""
-        return self._padded(weights, self.shape[1])
+        return self.kernels.padded(weights, self.dtype)
 
     def products(self, weights: np.ndarray, rows: slice) -> np.ndarray:
         """Prepared weights to X w on a block, padded units included."""
         block = self.matrix[rows]
         out = np.empty((weights.shape[0], block.shape[0]), self.dtype)
-        self.kernels.products(block, weights, out)
+        self.kernels.products(block, 0, weights, out)
         return out
 
     def add_products(self, gradients: np.ndarray, rows: slice, total: np.ndarray | None) -> np.ndarray:
         """Add X^T g of a block, padded units included, to a total."""
         block = self.matrix[rows]
-        padded = self._padded(gradients, -(-block.shape[0] // self.kernels.TILE) * self.kernels.TILE)
+        tile = self.kernels.TILE
+        padded = self.kernels.padded(gradients, self.dtype, -(-block.shape[0] // tile) * tile)
         if total is None:
             total = np.zeros((padded.shape[0], self.shape[1]), self.dtype)
-        self.kernels.add_products(block, padded, total)
+        self.kernels.add_products(block, 0, padded, total)
         return total
-
-    def _padded(self, block: np.ndarray, columns: int) -> np.ndarray:
-        tile = self.kernels.TILE
-        padded = np.zeros((-(-block.shape[0] // tile) * tile, columns), self.dtype)
-        padded[: block.shape[0], : block.shape[1]] = block
-        return padded
 
 
 class SparseRows:
