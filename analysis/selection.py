@@ -81,7 +81,10 @@ def select(criterion: xr.DataArray, test_error: xr.DataArray, over: Sequence[Has
     )
     for prefix, where in (("chosen", chosen), ("oracle", oracle)):
         for dim in over:
-            result[f"{prefix}_{dim}"] = at(test_error[dim], {dim: where[dim]})
+            labels = test_error[dim]
+            if not np.issubdtype(labels.dtype, np.number):  # names, in whatever type a store gives them
+                labels = labels.astype(object)
+            result[f"{prefix}_{dim}"] = at(labels, {dim: where[dim]})
     result["regret"] = result.test_error - result.oracle_test_error
     return result.where(some)
 
@@ -324,8 +327,8 @@ def show(path: str | Path, *, console: Console | None = None) -> None:
     table = Table(
         title="Regret: test error minus the least, means over runs", title_justify="left", box=box.SIMPLE_HEAD
     )
-    for heading in ("", "least test error", "regret of the estimate", "standard error", "regret without it"):
-        table.add_column(heading, justify="right" if heading else "left")
+    for heading in ("", "least error", "by the estimate", "stderr", "without it"):
+        table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
     for name, (chosen, other, words) in tables.items():
         regret = chosen.regret.values[np.isfinite(chosen.regret.values)]
         cells = (float(chosen.oracle_test_error.mean()), regret.mean(), regret.std() / np.sqrt(max(regret.size - 1, 1)))
@@ -339,22 +342,22 @@ def _consistency_table(measured: xr.Dataset) -> Table:
         title_justify="left",
         box=box.SIMPLE_HEAD,
     )
-    axes = [dim for dim in measured.exponent.dims]
-    for heading in (*map(str, axes), "exponent", f"{measured.level:.0%} interval", "relative error at the largest n"):
-        table.add_column(heading, justify="right")
-    last = measured.relative_rms.isel(n=-1).mean("iteration")
-    rows = measured.assign(last=last).stack(cell=axes) if axes else measured.assign(last=last).expand_dims("cell")
-    for index in range(rows.sizes["cell"]):
-        row = rows.isel(cell=index)
-        low, high = float(row.exponent_low), float(row.exponent_high)
-        names = [str(row[axis].item()) for axis in axes]
-        table.add_row(*names, f"{float(row.exponent):+.3f}", f"[{low:+.3f}, {high:+.3f}]", f"{float(row['last']):.2%}")
-    low, high = float(measured.overall_exponent_low), float(measured.overall_exponent_high)
-    blank = [""] * max(len(axes) - 1, 0)
-    names = ["all", *blank] if axes else []
+    axes = list(measured.exponent.dims)
+    for heading in (*map(str, axes), "exponent", f"{measured.level:.0%} interval", "error, largest n"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    relative = measured.relative_rms.isel(n=-1).mean("iteration")
+    for index in np.ndindex(measured.exponent.shape):
+        cell = dict(zip(axes, index, strict=True))
+        names = [str(measured[axis][i].item()) for axis, i in cell.items()]
+        table.add_row(*names, *_exponent_cells(measured.isel(cell), ""), f"{float(relative.isel(cell)):.1%}")
     if axes:
-        table.add_row(*names, f"{float(measured.overall_exponent):+.3f}", f"[{low:+.3f}, {high:+.3f}]", "")
+        table.add_row("all", *[""] * (len(axes) - 1), *_exponent_cells(measured, "overall_"), "")
     return table
+
+
+def _exponent_cells(measured: xr.Dataset, prefix: str) -> tuple[str, str]:
+    value, low, high = (float(measured[f"{prefix}exponent{suffix}"]) for suffix in ("", "_low", "_high"))
+    return f"{value:+.3f}", f"[{low:+.3f}, {high:+.3f}]"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -62,6 +62,12 @@ def test_tuning_chooses_configuration_and_iteration_together():
     np.testing.assert_allclose(chosen.blind_regret[:3], 0.375)
 
 
+def test_names_in_the_type_of_a_store_can_be_chosen():
+    runs = grid()
+    stored = runs.assign_coords(activation=runs.activation.astype(np.dtypes.StringDType()))
+    assert tuning(stored).chosen_activation.values[:3].tolist() == ["tanh"] * 3
+
+
 def test_tuning_along_some_axes_keeps_the_others():
     chosen = tuning(grid(), ["learning_rate"])
     assert chosen.regret.dims == ("replicate", "activation")
