@@ -182,7 +182,8 @@ def split(block: Array, basis: Array) -> tuple[Array, Array]:
         directions = xp.concat([directions, found], axis=0)
         if directions.shape[0] == block.shape[0]:
             break
-        coefficients += remove(remainder, basis)
+        # The large directions first: what rounding they leave along the basis goes with the basis.
         remove(remainder, directions)
+        coefficients += remove(remainder, basis)
         gram = coefficients_of(remainder, remainder)
     return xp.concat([coefficients, coefficients_of(block, directions)], axis=1), directions

@@ -7,14 +7,19 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sedyn.errors import InvalidInput
+from sedyn.features import bytes_per_entry
 from sedyn.problem import Problem
 
 __all__ = ["ENGINES", "Choice", "choose_engine", "memory_limit", "memory_needed"]
 
 ENGINES = ("dense", "deferred")
-# Nanoseconds on one core of a current server, measured with benchmarks/gradient_descent.py: for a standard normal,
-# for a multiply-add that streams from memory (products with a matrix), and for one in cache.
-NORMAL, STREAMED, CACHED = 9.0, 0.35, 0.12
+# Nanoseconds on one core of a current server, from benchmarks/gradient_descent.py: for drawing an entry of a dense
+# design; for one of its entries in one pass forward and backward, for each tile of four units; for the linear algebra
+# of a deferred design, for each of n + d rows, direction known and tile; and for what it does once for each of them.
+DRAWN, PASSED, KNOWN, FRESH = 15.0, 1.3, 4.0, 250.0
+# Seconds of a step that do not depend on its size.
+STEP = {"dense": 0.2e-3, "deferred": 3e-3}
+TILE = 4
 DOUBLE = 8
 SHARE_OF_MEMORY = 0.8
 
@@ -41,30 +46,35 @@ def memory_limit() -> int:
         return total
 
 
-def memory_needed(problem: Problem, engine: str = "auto") -> int:
+def memory_needed(problem: Problem, engine: str = "auto", *, dtype: str = "float64", estimate: bool = True) -> int:
     """Bytes that simulating one replicate takes at its peak.
 
     Parameters
     ----------
     problem : Problem
     engine : {'auto', 'dense', 'deferred'}, optional
+    dtype, estimate : optional
+        As for `sedyn.simulate`.
 
     Raises
     ------
     InvalidInput
         As for `choose_engine`.
     """
-    return _bytes(problem, choose_engine(problem, engine).engine if engine == "auto" else engine)
+    if engine == "auto":
+        engine = choose_engine(problem, engine, dtype=dtype, estimate=estimate).engine
+    return _bytes(problem, engine, dtype, estimate)
 
 
 def predicted_seconds(problem: Problem, engine: str) -> float:
-    """Time of the products of one replicate on one core; a guide for choosing, not a promise."""
-    n, d, q, steps = problem.n, problem.d, problem.width, problem.steps
+    """Time of the design's part in one replicate on one core; a guide for choosing, not a promise."""
+    n, d, steps = problem.n, problem.d, problem.steps
+    tiles = -(-problem.width // TILE)
+    overhead = (steps + 1) * STEP[engine]
     if engine == "dense":
-        return 1e-9 * n * d * (NORMAL + STREAMED * (2 * steps + 1) * max(1.0, q / 4))
-    block = q * (n + d)
-    directions = q * steps * (steps + 1) / 2
-    return 1e-9 * block * (NORMAL * steps + CACHED * 14 * directions)
+        return overhead + 1e-9 * n * d * (DRAWN + PASSED * tiles * (steps + 1))
+    directions = problem.width * steps * (steps + 1) / 2
+    return overhead + 1e-9 * (n + d) * (FRESH * (steps + 1) * tiles + KNOWN * directions * tiles)
 
 
 def choose_engine(problem: Problem, engine: str = "auto", *, dtype: str = "float64", estimate: bool = True) -> Choice:
@@ -85,9 +95,10 @@ def choose_engine(problem: Problem, engine: str = "auto", *, dtype: str = "float
         raise InvalidInput("engine", engine, f"needs Gaussian features; with features={problem.features} use dense")
     candidates = applicable if engine == "auto" else (engine,)
     room = SHARE_OF_MEMORY * memory_limit()
-    fitting = [name for name in candidates if _bytes(problem, name) <= room]
+    needed = {name: _bytes(problem, name, dtype, estimate) for name in candidates}
+    fitting = [name for name in candidates if needed[name] <= room]
     if not fitting:
-        needs = " and ".join(f"{_bytes(problem, name) / 1e9:.1f} GB ({name})" for name in candidates)
+        needs = " and ".join(f"{size / 1e9:.1f} GB ({name})" for name, size in needed.items())
         raise InvalidInput(
             "n", problem.n, f"with d={problem.d} this needs {needs} of {room / 1e9:.1f} GB; shrink n or d"
         )
@@ -102,9 +113,11 @@ def choose_engine(problem: Problem, engine: str = "auto", *, dtype: str = "float
     return Choice(best, f"predicted faster ({times})")
 
 
-def _bytes(problem: Problem, engine: str) -> int:
+def _bytes(problem: Problem, engine: str, dtype: str, estimate: bool) -> int:
     n, d, q, steps = problem.n, problem.d, problem.width, problem.steps
-    history = n * steps * q * (1 + q)  # gradients and curvatures, for the data-driven estimate
-    # Two basis and two image blocks; growing one copies it.
-    matrix = n * d if engine == "dense" else 2 * (n + d) * (q * (steps + 1) + problem.signals) * 3 // 2
-    return DOUBLE * (matrix + history + 20 * q * (n + d))
+    history = DOUBLE * n * steps * q * (1 + q) if estimate else 0  # gradients and curvatures
+    if engine == "dense":
+        design = n * d * bytes_per_entry(problem.features, dtype)
+    else:  # a basis and its images on each side
+        design = DOUBLE * (n + d) * (2 * q * (steps + 1) + problem.signals)
+    return round(design + history + DOUBLE * 20 * q * (n + d))

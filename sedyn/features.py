@@ -12,7 +12,7 @@ from scipy import sparse
 from sedyn.errors import InvalidInput
 from sedyn.functions import Registry, parse_call
 
-__all__ = ["FEATURES", "FeatureLaw", "feature_sampler", "register_features", "spectrum"]
+__all__ = ["FEATURES", "FeatureLaw", "bytes_per_entry", "feature_sampler", "register_features", "spectrum"]
 
 # Of an array of a given shape, or of a sparse one where most entries are zero.
 Draw = Callable[[np.random.Generator, tuple[int, int]], Any]
@@ -121,6 +121,26 @@ def feature_sampler(text: str) -> Draw:
         example = f"{name}({law.parameter})"
         raise InvalidInput("features", text, f"write {example} with {law.parameter} {law.condition}")
     return lambda rng, shape: law.draw(rng, shape, parameter)
+
+
+def bytes_per_entry(text: str, dtype: str = "float64") -> float:
+    """Memory that one entry takes in a dense design, see `sedyn.design.dense_design`.
+
+    Parameters
+    ----------
+    text : str
+        ``name`` or ``name(parameter)`` of the law.
+    dtype : str, optional
+        That floats are stored in.
+    """
+    name, parameter = parse_call("features", text)
+    size = np.dtype(dtype).itemsize
+    if name == "rademacher":
+        return 1
+    if name == "sparse" and parameter is not None and parameter < SPARSE_BELOW:
+        # Values and columns, held twice while pieces are put together.
+        return 2 * parameter * (size + 4)
+    return size
 
 
 def spectrum(text: str, d: int) -> np.ndarray:

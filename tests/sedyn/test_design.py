@@ -1,0 +1,208 @@
+import dataclasses
+
+import array_api_strict
+import numpy as np
+import pytest
+from scipy import sparse, stats
+from threadpoolctl import threadpool_limits
+
+import sedyn
+from sedyn import Problem, gradient_descent
+from sedyn.batching import batch_weights
+from sedyn.deferred import DeferredDesign
+from sedyn.design import DenseDesign, dense_design
+from sedyn.features import feature_sampler
+from sedyn.initialization import initial_deep_weights, initial_rows
+from sedyn.labels import respond
+
+# Two lanes of several blocks, and a last block and a last tile that are not full.
+SHAPE = (2101, 3003)
+
+
+def drawn(law, shape=SHAPE, dtype="float64", seed=1):
+    return dense_design(*shape, feature_sampler(law), np.random.SeedSequence(seed), dtype=dtype)
+
+
+def full(design):
+    matrix = design.matrix.toarray() if sparse.issparse(design.matrix) else design.matrix
+    return matrix.astype(float) * design.scale
+
+
+@pytest.mark.parametrize("law", ["gaussian", "rademacher", "sparse(0.01)"])
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-12), ("float32", 2e-5)])
+@pytest.mark.parametrize("q", [1, 4, 6])
+def test_products_are_those_of_the_matrix(law, dtype, tolerance, q):
+    design = drawn(law, dtype=dtype)
+    x = full(design)
+    rng = np.random.default_rng(0)
+    weights, gradients = rng.standard_normal((q, SHAPE[1])), rng.standard_normal((q, SHAPE[0]))
+    np.testing.assert_allclose(design.matmul(weights), weights @ x.T, atol=tolerance)
+    np.testing.assert_allclose(design.rmatmul(gradients), gradients @ x, atol=tolerance)
+    seen = []
+    products, drive = design.descend(weights, lambda h, rows: seen.append(rows) or np.tanh(h))
+    np.testing.assert_allclose(products, weights @ x.T, atol=tolerance)
+    np.testing.assert_allclose(drive, np.tanh(weights @ x.T) @ x, atol=tolerance)
+    rows = np.concatenate([np.arange(SHAPE[0])[part] for part in sorted(seen, key=lambda part: part.start)])
+    np.testing.assert_array_equal(rows, np.arange(SHAPE[0]))
+
+
+def test_infinities_and_nan_keep_their_meaning():
+    matrix = np.ones((3, 5))
+    weights = np.array([[1.0, np.inf, 1, 1, 1], [1, np.nan, 1, 1, 1], [1, 1, 1, 1, 1]])
+    products = DenseDesign(matrix).matmul(weights)
+    np.testing.assert_array_equal(products, [[np.inf] * 3, [np.nan] * 3, [5.0] * 3])
+
+
+def test_storage():
+    assert drawn("rademacher").matrix.dtype == np.int8
+    assert sparse.issparse(drawn("sparse(0.01)").matrix)
+    assert drawn("gaussian", dtype="float32").matrix.dtype == np.float32
+
+
+@pytest.mark.parametrize("law", ["gaussian", "rademacher", "sparse(0.01)", "student_t(5)"])
+def test_nothing_depends_on_the_number_of_threads(law):
+    results = []
+    for threads in (1, 2):
+        with threadpool_limits(threads, user_api="blas"):
+            design = drawn(law)
+            weights = np.random.default_rng(0).standard_normal((3, SHAPE[1]))
+            results.append((full(design), *design.descend(weights, lambda h, rows: np.tanh(h))))
+    for one, two in zip(*results, strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.parametrize("engine", ["dense", "deferred"])
+def test_a_simulation_does_not_depend_on_the_number_of_threads(engine):
+    problem = Problem(n=1500, d=6000, steps=4)
+    runs = []
+    for threads in (1, 2):
+        with threadpool_limits(threads, user_api="blas"):
+            runs.append(sedyn.simulate(problem, replicates=1, engine=engine))
+    # The small products outside the design are the library's.
+    for name in runs[0]:
+        np.testing.assert_allclose(runs[0][name], runs[1][name], rtol=1e-13)
+
+
+def test_single_precision_is_the_same_data_rounded():
+    one, two = drawn("gaussian", (50, 60), "float32"), drawn("gaussian", (50, 60))
+    np.testing.assert_array_equal(one.matrix, two.matrix.astype(np.float32))
+
+
+def test_a_descent_in_single_precision_differs_by_rounding():
+    problem = Problem(n=1500, d=1000, steps=20, width=4, depth=3)
+    single, double = (sedyn.simulate(problem, 1, engine="dense", dtype=dtype) for dtype in ("float32", "float64"))
+    for name in double:
+        np.testing.assert_allclose(single[name], double[name], atol=2e-6)
+
+
+def test_another_array_library():
+    matrix = np.random.default_rng(0).standard_normal((6, 5))
+    weights = np.ones((2, 5))
+    design = DenseDesign(array_api_strict.asarray(matrix))
+    products, drive = design.descend(array_api_strict.asarray(weights), lambda h, rows: h)
+    np.testing.assert_allclose(np.asarray(products), weights @ matrix.T)
+    np.testing.assert_allclose(np.asarray(drive), weights @ matrix.T @ matrix)
+
+
+# --- deferred against dense on the completed matrix -----------------------------------------------------------------
+
+BASE = Problem(n=60, d=45, width=3, depth=3, steps=20, learning_rate=0.4, init_overlap=0.3)
+CASES = {
+    "full batch": {},
+    "more directions than rows and columns": {"n": 30, "d": 25},
+    "mini-batches": {"batch_fraction": 0.4},
+    "momentum and decay": {"momentum": 0.6, "weight_decay": 0.05},
+    "two signals": {"signals": 2, "combine": "product", "init_overlap": 0.7},
+    "correlated features": {"covariance": "power_law(0.3)"},
+    "frozen": {"train": "first", "deep_init": "signs"},
+}
+
+
+def descend(problem, design, first, signals, deep=None):
+    """First-layer weights at every iteration."""
+    scales = np.sqrt(sedyn.features.spectrum(problem.covariance, problem.d))
+    noise = np.random.default_rng(5).standard_normal(problem.n)
+    y = respond(problem, design.matmul(signals * scales), noise)
+    data = gradient_descent.Data(design, scales, y)
+    batches = batch_weights(problem, np.random.default_rng(6))
+    deep = initial_deep_weights(problem) if deep is None else deep
+    state = gradient_descent.init(problem, data, first, deep, next(batches))
+    path = [state]
+    while state.derivatives is not None:
+        state = gradient_descent.step(problem, data, state, next(batches, None))
+        path.append(state)
+    return path
+
+
+def assert_same_iterates(problem, first, signals, deep=None):
+    deferred = DeferredDesign(problem.n, problem.d, np.random.SeedSequence(2), capacity=8)
+    path = descend(problem, deferred, first, signals, deep)
+    completed = deferred.complete(np.random.default_rng(3))
+    again = descend(problem, completed, first, signals, deep)
+    assert len(path) == problem.steps + 1
+    for state, other in zip(path, again, strict=True):
+        np.testing.assert_allclose(state.first, other.first, atol=1e-10)
+        np.testing.assert_allclose(state.trained, other.trained, atol=1e-10)
+        for weights, others in zip(state.deep, other.deep, strict=True):
+            np.testing.assert_allclose(weights, others, atol=1e-10)
+    return deferred
+
+
+@pytest.mark.parametrize("fields", CASES.values(), ids=CASES)
+def test_deferred_is_dense_on_the_completed_matrix(fields):
+    problem = dataclasses.replace(BASE, **fields)
+    rows = initial_rows(problem, np.random.default_rng(0))
+    assert_same_iterates(problem, rows[: problem.width], rows[problem.width :])
+
+
+def test_deferred_with_dependent_rows():
+    rows = initial_rows(BASE, np.random.default_rng(0))
+    first, signals = rows[:3].copy(), rows[3:]
+    first[1] = first[0]
+    first[2] = first[0] * (1 + 1e-9) + 1e-9 * first[2]
+    design = assert_same_iterates(BASE, first, signals)
+    assert design.weights.count <= BASE.d
+
+
+def test_deferred_with_a_gradient_of_zero():
+    # With a zero last layer no gradient reaches the first one, and with frozen layers it stays so.
+    problem = dataclasses.replace(BASE, train="first")
+    rows = initial_rows(problem, np.random.default_rng(0))
+    deep = tuple(0 * weights for weights in initial_deep_weights(problem))
+    design = assert_same_iterates(problem, rows[:3], rows[3:], deep)
+    assert design.gradients.count == 0
+
+
+def test_deferred_bases_stay_orthonormal():
+    rows = initial_rows(BASE, np.random.default_rng(0))
+    design = DeferredDesign(BASE.n, BASE.d, np.random.SeedSequence(2))
+    descend(BASE, design, rows[:3], rows[3:])
+    for side in (design.weights, design.gradients):
+        np.testing.assert_allclose(side.basis @ side.basis.T, np.eye(side.count), atol=1e-13)
+    # The two sides' images say the same about Q_g^T X Q_w.
+    between = design.gradients.basis @ design.weights.images.T
+    np.testing.assert_allclose(between, design.gradients.images @ design.weights.basis.T, atol=1e-12)
+
+
+def test_deferred_products_of_a_diverged_run_are_nan():
+    design = DeferredDesign(5, 4, np.random.SeedSequence(0))
+    assert np.isnan(design.matmul(np.full((2, 4), np.inf))).all()
+    assert design.weights.count == 0
+
+
+@pytest.mark.parametrize("replicates", [120, pytest.param(500, marks=pytest.mark.slow)])
+def test_deferred_and_dense_have_the_same_law(replicates):
+    problem = Problem(n=24, d=16, width=2, depth=2, steps=6, learning_rate=1.0, init_overlap=0.5)
+    dense, deferred = (
+        sedyn.simulate(problem, range(start, start + replicates), engine=engine, estimate=False)
+        for engine, start in (("dense", 0), ("deferred", replicates))
+    )
+    p_values = []
+    for name in ("train_error", "test_error", "signal_overlap", "weight_gram", "deep_weights"):
+        one = dense[name].isel(iteration=[1, 3, 6]).values.reshape(replicates, -1)
+        two = deferred[name].isel(iteration=[1, 3, 6]).values.reshape(replicates, -1)
+        for left, right in zip(one.T, two.T, strict=True):
+            if np.isfinite(left).all() and np.ptp(left) > 0:
+                p_values.append(stats.ks_2samp(left, right).pvalue)
+    assert len(p_values) > 20
+    assert min(p_values) * len(p_values) > 1e-3  # Bonferroni

@@ -1,0 +1,62 @@
+import pytest
+
+import sedyn
+from sedyn import InvalidInput, Problem, engines
+from sedyn.engines import choose_engine, memory_needed, predicted_seconds
+
+SMALL = Problem(n=60, d=40, width=2, steps=60)
+LARGE = Problem(n=20_000, d=20_000, width=4)
+
+
+def test_auto_takes_the_faster():
+    assert choose_engine(SMALL).engine == "dense"
+    assert choose_engine(LARGE).engine == "deferred"
+    assert "predicted faster" in choose_engine(LARGE).reason
+    for problem in (SMALL, LARGE):
+        other = {"dense": "deferred", "deferred": "dense"}[choose_engine(problem).engine]
+        assert predicted_seconds(problem, choose_engine(problem).engine) <= predicted_seconds(problem, other)
+
+
+def test_only_dense_draws_other_laws():
+    choice = choose_engine(Problem(n=300, d=200, features="rademacher"))
+    assert choice.engine == "dense"
+    assert "rademacher" in choice.reason
+    with pytest.raises(InvalidInput, match="needs Gaussian features"):
+        choose_engine(Problem(features="uniform"), "deferred")
+
+
+def test_auto_takes_what_fits(monkeypatch):
+    problem = Problem(n=3000, d=3000, width=1, depth=1, steps=80)
+    monkeypatch.setattr(engines, "memory_limit", lambda: 70e6)
+    assert choose_engine(problem, estimate=False).reason == "the only one that fits in memory"
+
+
+def test_refusal_names_needed_and_available_memory(monkeypatch):
+    monkeypatch.setattr(engines, "memory_limit", lambda: 10e6)
+    with pytest.raises(InvalidInput, match=r"needs .* GB \(dense\) and .* GB \(deferred\) of 0\.0 GB"):
+        choose_engine(LARGE)
+    with pytest.raises(InvalidInput, match=r"GB \(dense\) of"):
+        choose_engine(LARGE, "dense")
+
+
+def test_unknown_names():
+    with pytest.raises(InvalidInput, match="did you mean 'dense'"):
+        choose_engine(SMALL, "dens")
+    with pytest.raises(InvalidInput, match="did you mean 'float32'"):
+        sedyn.simulate(SMALL, 1, dtype="float3")
+
+
+def test_the_dataset_says_which_and_why():
+    runs = sedyn.simulate(SMALL, 1)
+    assert runs.attrs["engine"] == "dense"
+    assert runs.attrs["engine_reason"]
+    assert sedyn.simulate(SMALL, 1, engine="deferred").attrs["engine_reason"] == "asked for"
+
+
+def test_storage_counts():
+    problem = Problem(n=5000, d=5000)
+    gaussian = memory_needed(problem, "dense")
+    assert memory_needed(problem, "dense", dtype="float32") < 0.6 * gaussian
+    assert memory_needed(Problem(n=5000, d=5000, features="rademacher"), "dense") < 0.3 * gaussian
+    assert memory_needed(Problem(n=5000, d=5000, features="sparse(0.01)"), "dense") < 0.2 * gaussian
+    assert memory_needed(problem, "dense", estimate=False) < gaussian
