@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
 import sys
@@ -9,6 +10,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
+from typing import NoReturn
 from unittest.mock import patch
 
 import hydra
@@ -18,8 +20,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from sedyn.errors import InvalidInput
-from sweeps.plan import PROBLEM_FIELDS, blocks
-from sweeps.request import THEORY, TOP_LEVEL, Request, read_request, register_resolvers
+from sweeps.plan import PROBLEM_FIELDS
+from sweeps.precision import Target
+from sweeps.request import TARGET, THEORY, TOP_LEVEL, Request, read_request, register_resolvers
 
 __all__ = ["main"]
 
@@ -83,59 +86,63 @@ def run(request: Request) -> int:
     """
     spec, compute = request.spec, request.compute
     spec.cells  # noqa: B018 - builds and so checks every problem of the grid
-    device = None if compute.joins_cluster else compute.local_device()
+    device = "cpu" if compute.joins_cluster else compute.local_device()
     # These load zarr and xarray, which a wrong request need not wait for.
-    from sweeps.driver import Failure, run_tasks
+    from sweeps.driver import FixedTasks, Summary, run_tasks
     from sweeps.executors import make_executor
+    from sweeps.forecast import forecast
     from sweeps.lock import only_driver
+    from sweeps.precision import PreciseTasks
     from sweeps.progress import make_progress
+    from sweeps.provenance import git_commit
     from sweeps.store import Store
+    from sweeps.worker import WorkerSetup
 
     if request.plan:
-        _print_plan(request)
+        for line in forecast(spec, compute, device, request.target):
+            print(line)
+        print(f"store: {request.location}")
         return DONE
-    failures: list[Failure] = []
-    seconds = 0.0
+    setup = WorkerSetup(request.location, device, request.imports, git_commit())
+    summary = Summary(0, [], 0.0)
     with ExitStack() as stack:
         if compute.joins_cluster:  # and may be refused, before there is a store
-            executor = stack.enter_context(closing(make_executor(compute, request.location, device, spec.memory)))
+            executor = stack.enter_context(closing(make_executor(compute, setup, spec.memory)))
         stack.enter_context(only_driver(request.location))
-        store = Store.prepare(request.location, spec)
-        tasks = store.missing_tasks(spec)
-        if tasks:
-            if not compute.joins_cluster:
-                executor = stack.enter_context(closing(make_executor(compute, request.location, device, spec.memory)))
-            try:
+        try:
+            store = Store.prepare(request.location, spec)
+            precise = None if request.target is None else PreciseTasks(store, spec, request.target)
+            tasks = store.missing_tasks(spec) if precise is None else precise.tasks
+            if tasks:
+                if not compute.joins_cluster:
+                    executor = stack.enter_context(closing(make_executor(compute, setup, spec.memory)))
                 with make_progress(tasks) as progress:
-                    _, failures, seconds = run_tasks(tasks, store, executor, progress)
-            except OSError as error:
-                message = f"store={request.location!r} cannot be written: {error}; what is finished is kept"
-                print(message, file=sys.stderr)
-                return FAILED
+                    summary = run_tasks(precise or FixedTasks(tasks), store, executor, progress)
+        except OSError as error:
+            message = f"store={request.location!r} cannot be written: {error}; what is finished is kept"
+            print(message, file=sys.stderr)
+            return FAILED
+    failures = summary.failures
     for failure in failures[:FAILURES_SHOWN]:
         print(f"failed: {failure.task}: {failure.error}", file=sys.stderr)
     if len(failures) > FAILURES_SHOWN:
         print(f"and {len(failures) - FAILURES_SHOWN} more; status/simulation_error has them all", file=sys.stderr)
     if request.report is not None:
         request.report(request.location)
-    done = f"{len(tasks) - len(failures)} tasks done" if tasks else "nothing was missing"
-    print(f"{done}, {len(failures)} failed, {seconds:.1f} s: {request.location}")
-    print(f'open it with: xarray.open_datatree("{request.location}", engine="zarr")')
+    if request.target is not None and precise is not None:
+        print(_precision_reached(precise.errors, request.target))
+    done = f"{summary.done} tasks done" if tasks else "nothing was missing"
+    print(f"{done}, {len(failures)} failed, {summary.seconds:.1f} s: {request.location}")
+    print(f"open it with: {store.opening_line}")
     return FAILED if failures else DONE
 
 
-def _print_plan(request: Request) -> None:
-    spec = request.spec
-    block = spec.block or spec.automatic_block
-    per_cell = len(list(blocks(range(spec.replicates), block)))
-    axes = " x ".join(f"{axis} ({len(values)})" for axis, values in spec.axes.items()) or "single problem"
-    simulations, theories = len(spec.cells) * per_cell, len(spec.theory_groups)
-    print(f"grid: {axes}")
-    print(f"cells: {len(spec.cells)}")
-    print(f"tasks: {simulations + theories} ({simulations} simulation, {theories} theory)")
-    print(f"replicates: {spec.replicates} a cell, {block} a task")
-    print(f"largest task: {spec.memory / 2**20:.0f} MiB")
-    print(f"store: {request.location}")
+def _precision_reached(errors: list[float], target: Target) -> str:
+    met = sum(error <= target.stderr for error in errors)
+    return (
+        f"target met in {met} of {len(errors)} cells; largest standard error of {target.observable}: "
+        f"{max(errors):.3g} (target {target.stderr:g}, at most {target.max_replicates} replicates)"
+    )
 
 
 def _refuse(message: str) -> int:
@@ -151,8 +158,16 @@ def _hydra_settings(arguments: list[str]) -> Iterator[None]:
         sys.path.append(PLUGINS)
     with tempfile.TemporaryDirectory(prefix="sweeps-") as scratch:
         OmegaConf.register_new_resolver("scratch_folder", lambda: scratch, replace=True)
-        with patch.object(sys, "argv", ["sweeps", *arguments]), patch.dict(os.environ, {"HYDRA_FULL_ERROR": "1"}):
+        with (
+            patch.object(sys, "argv", ["sweeps", *arguments]),
+            patch.dict(os.environ, {"HYDRA_FULL_ERROR": "1"}),
+            patch.object(argparse.ArgumentParser, "error", _refuse_flag),
+        ):
             yield
+
+
+def _refuse_flag(parser: argparse.ArgumentParser, message: str) -> NoReturn:
+    raise InvalidInput("flags", message, "write KEY=VALUE without dashes; --help lists what can be set")
 
 
 def _one_line(error: Exception) -> str:
@@ -178,7 +193,10 @@ def _one_line(error: Exception) -> str:
 def _unknown_key(key: str) -> InvalidInput:
     key = key.lstrip("+~")
     parent, _, name = key.rpartition(".")
-    known = {"problem": PROBLEM_FIELDS, "grid": PROBLEM_FIELDS, "theory": THEORY, "compute": _compute_fields()}
+    known = {
+        **{"problem": PROBLEM_FIELDS, "grid": PROBLEM_FIELDS, "theory": THEORY, "target": TARGET},
+        "compute": _compute_fields(),
+    }
     if parent in known:
         return InvalidInput.unknown(parent, name, known[parent])
     return InvalidInput.unknown("key", key, (*TOP_LEVEL, "experiment"))

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import heapq
 import time
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
 
 from sweeps.executors import Attempt, Executor, Lost
 from sweeps.plan import Task
 from sweeps.progress import Progress
 from sweeps.store import FAILED, Store
 
-__all__ = ["Failure", "Summary", "run_tasks"]
+__all__ = ["Failure", "FixedTasks", "Summary", "TaskSource", "run_tasks"]
 
 ATTEMPTS = 5  # of a task whose worker is lost; a task that kills its worker must not go round for ever
 FIRST_BACK_OFF = 0.5  # seconds before a lost task is tried again; doubles with each attempt
@@ -25,6 +26,39 @@ class Failure(NamedTuple):
     error: str
 
 
+class TaskSource(Protocol):
+    """Decides which task is next."""
+
+    announced: int  # tasks that will be given out, as far as is known
+
+    def take(self) -> Task | None:
+        """Give out a task; None if there is none now."""
+
+    def finish(self, task: Task, *, failed: bool) -> Sequence[Task]:
+        """Take note that a task has ended, and return the tasks that this adds."""
+
+
+class FixedTasks:
+    """A list of tasks, given out in its order.
+
+    Parameters
+    ----------
+    tasks : sequence of Task
+    """
+
+    def __init__(self, tasks: Sequence[Task]) -> None:
+        self.announced = len(tasks)
+        self._rest = list(reversed(tasks))
+
+    def take(self) -> Task | None:
+        """Give out the next task."""
+        return self._rest.pop() if self._rest else None
+
+    def finish(self, task: Task, *, failed: bool) -> Sequence[Task]:
+        """Add nothing."""
+        return ()
+
+
 class Summary(NamedTuple):
     """How a run of tasks ended."""
 
@@ -33,8 +67,8 @@ class Summary(NamedTuple):
     seconds: float
 
 
-def run_tasks(tasks: list[Task], store: Store, executor: Executor, progress: Progress) -> Summary:
-    """Run tasks in the order given and return when each has succeeded or failed.
+def run_tasks(source: TaskSource, store: Store, executor: Executor, progress: Progress) -> Summary:
+    """Run tasks in the order they are given out and return when each has succeeded or failed.
 
     A task whose worker is lost is tried again after a growing pause; one that raises is not, since it would again.
 
@@ -44,31 +78,37 @@ def run_tasks(tasks: list[Task], store: Store, executor: Executor, progress: Pro
         If the store cannot be written.
     """
     start = time.monotonic()
-    pending = [Attempt(task) for task in reversed(tasks)]
-    waiting: list[tuple[float, int, Attempt]] = []  # when to try again, an order for ties, what
+    again: list[tuple[float, int, Attempt]] = []  # when to try, an order for ties, what
     failures: list[Failure] = []
     done = lost = 0
-    while done + len(failures) < len(tasks):
-        while waiting and waiting[0][0] <= time.monotonic():
-            pending.append(heapq.heappop(waiting)[2])
-        while pending and executor.has_room():
-            executor.submit(pending.pop())
-        for attempt, outcome in executor.collect(POLL_SECONDS):
-            task, number = attempt
+
+    def next_attempt() -> Attempt | None:
+        if again and again[0][0] <= time.monotonic():
+            return heapq.heappop(again)[2]
+        task = source.take()
+        return None if task is None else Attempt(task)
+
+    while done + len(failures) < source.announced:
+        while executor.has_room() and (attempt := next_attempt()):
+            executor.submit(attempt)
+        for (task, number), outcome in executor.collect(POLL_SECONDS):
             if isinstance(outcome, Lost) and number < ATTEMPTS:
                 lost += 1
-                again = time.monotonic() + FIRST_BACK_OFF * 2 ** (number - 1)
-                heapq.heappush(waiting, (again, lost, Attempt(task, number + 1)))
+                pause = FIRST_BACK_OFF * 2 ** (number - 1)
+                heapq.heappush(again, (time.monotonic() + pause, lost, Attempt(task, number + 1)))
                 continue
             if isinstance(outcome, Lost):
                 error = f"its worker was lost {ATTEMPTS} times, last: {outcome.reason}"
                 store.write_status(task, FAILED, seconds=float("nan"), attempt=number, error=error)
             else:
                 error = outcome.error
+                if outcome.environment is not None:
+                    store.record_environment(outcome.environment)
             if error:
                 failures.append(Failure(task.name, error))
             else:
                 done += 1
             progress.advance(task, failed=bool(error))
+            progress.add(source.finish(task, failed=bool(error)))
         progress.tick()
     return Summary(done, failures, time.monotonic() - start)

@@ -13,7 +13,7 @@ from sedyn.backend import resolve_device
 from sedyn.engines import memory_limit
 from sedyn.errors import InvalidInput
 from sweeps.plan import Task
-from sweeps.worker import Outcome, Worker
+from sweeps.worker import Outcome, Worker, WorkerSetup
 
 __all__ = ["Attempt", "Compute", "Executor", "InlineExecutor", "Lost", "RayExecutor", "make_executor"]
 
@@ -111,38 +111,43 @@ class Compute:
         return self.executor == "ray" and self.address is not None
 
     def local_device(self) -> str:
-        """Resolve the device for work on this machine, refusing a GPU that is not there."""
+        """Resolve the device for work on this machine.
+
+        Raises
+        ------
+        InvalidInput
+            If a GPU is asked for and not there, or more of it than there is.
+        """
         try:
-            return resolve_device(self.device)
+            device = resolve_device(self.device)
         except InvalidInput as error:
             remedy = error.remedy.replace("device=", "compute.device=")
             raise InvalidInput("compute.device", error.value, remedy) from None
+        if device == "gpu" and self.executor == "ray":
+            _require_gpus(gpu_count(), self)
+        return device
 
 
-def make_executor(compute: Compute, location: str, device: str | None, memory: int) -> Executor:
+def make_executor(compute: Compute, setup: WorkerSetup, memory: int) -> Executor:
     """Start the executor that `compute` asks for.
 
     Parameters
     ----------
     compute : Compute
         What was asked for.
-    location : str
-        The store that the workers write to.
-    device : str, optional
-        The resolved device; None where only the cluster's resources can tell.
+    setup : WorkerSetup
+        What the workers are told; a cluster may change the device, which only it knows.
     memory : int
         Bytes that the largest task needs.
     """
-    if compute.executor == "inline":
-        return InlineExecutor(location, device or "cpu")
-    return RayExecutor(compute, location, device, memory)
+    return InlineExecutor(setup) if compute.executor == "inline" else RayExecutor(compute, setup, memory)
 
 
 class InlineExecutor:
     """Runs each task in this process, one at a time: the debugging twin of Ray."""
 
-    def __init__(self, location: str, device: str) -> None:
-        self._worker = Worker(location, device)
+    def __init__(self, setup: WorkerSetup) -> None:
+        self._worker = Worker(setup)
         self._waiting: deque[Attempt] = deque()
 
     def has_room(self) -> bool:
@@ -177,7 +182,7 @@ class RayExecutor:
         If the cluster cannot be reached or has not the resources asked for.
     """
 
-    def __init__(self, compute: Compute, location: str, device: str | None, memory: int) -> None:
+    def __init__(self, compute: Compute, setup: WorkerSetup, memory: int) -> None:
         # Ray reads these when it is imported; a user's own choice stands.
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -189,14 +194,14 @@ class RayExecutor:
         if self._started:
             _start_ray(ray, compute)
         try:
-            device, count = _placement(ray.cluster_resources(), compute, device, memory)
+            device, count = _placement(ray.cluster_resources(), compute, setup.device, memory)
         except InvalidInput:
             self.close()
             raise
         self._resources = {"num_cpus": 1, "num_gpus": compute.gpus_per_worker if device == "gpu" else 0}
         # Workers have a working directory of their own.
-        self._location = location if "://" in location else str(Path(location).absolute())
-        self._device = device
+        location = setup.location if "://" in setup.location else str(Path(setup.location).absolute())
+        self._setup = setup._replace(location=location, device=device)
         self._load = [0] * count
         self._flying: dict[Any, tuple[Attempt, int]] = {}
 
@@ -209,7 +214,7 @@ class RayExecutor:
         if not self._actors:
             # Not before there is work: the store they open may not exist when the cluster is asked what it has.
             remote = self._ray.remote(**self._resources, max_restarts=-1, max_task_retries=0)(Worker)
-            self._actors = [remote.remote(self._location, self._device) for _ in self._load]
+            self._actors = [remote.remote(self._setup) for _ in self._load]
         actor = min(range(len(self._load)), key=self._load.__getitem__)
         call = self._actors[actor].run.remote(attempt.task, attempt.number)
         self._load[actor] += 1
@@ -254,11 +259,16 @@ def _start_ray(ray: Any, compute: Compute) -> None:
             raise InvalidInput("compute.address", compute.address, remedy) from None
     else:
         ray.init(
-            num_cpus=compute.workers or available_cores(),
+            num_cpus=worker_count(compute),
             include_dashboard=False,
             object_store_memory=OBJECT_STORE_BYTES,
             **quiet,
         )
+
+
+def worker_count(compute: Compute) -> int:
+    """Workers on this machine, the memory they need apart."""
+    return 1 if compute.executor == "inline" else compute.workers or available_cores()
 
 
 def available_cores() -> int:
@@ -266,15 +276,29 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _placement(resources: dict[str, float], compute: Compute, device: str | None, memory: int) -> tuple[str, int]:
+def _require_gpus(gpus: float, compute: Compute) -> None:
+    if gpus < compute.gpus_per_worker:
+        if gpus:
+            remedy = f"there is room for {gpus:g} GPUs; use that or less"
+            raise InvalidInput("compute.gpus_per_worker", compute.gpus_per_worker, remedy)
+        remedy = "the cluster has 0 GPUs; use compute.device=cpu or add a GPU node"
+        raise InvalidInput("compute.device", compute.device, remedy)
+
+
+def gpu_count() -> int:
+    """GPUs that this process sees; only asked where one is usable."""
+    import cupy
+
+    return cupy.cuda.runtime.getDeviceCount()
+
+
+def _placement(resources: dict[str, float], compute: Compute, device: str, memory: int) -> tuple[str, int]:
     """Choose the device and the number of actors, from what the cluster says it has."""
     cores, gpus = int(resources.get("CPU", 0)), resources.get("GPU", 0.0)
-    if device is None:
+    if compute.joins_cluster:
         device = "gpu" if compute.device == "gpu" or (compute.device == "auto" and gpus > 0) else "cpu"
-    if device == "gpu" and gpus < compute.gpus_per_worker:
-        raise InvalidInput(
-            "compute.device", compute.device, f"the cluster has {gpus:g} GPUs; use compute.device=cpu or add a GPU node"
-        )
+    if device == "gpu":
+        _require_gpus(gpus, compute)
     if cores < 1:
         raise InvalidInput("compute.workers", compute.workers, "the cluster offers no core; wait for one or add a node")
     possible = min(cores, int(gpus / compute.gpus_per_worker)) if device == "gpu" else cores

@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
 from sedyn.engines import choose_engine, memory_needed, predicted_seconds
 from sedyn.errors import InvalidInput
 from sedyn.problem import Problem
+from sedyn.simulation import DTYPES
 
-__all__ = ["Cell", "SimulationTask", "SweepSpec", "Task", "TheoryTask", "blocks", "estimated_seconds"]
+__all__ = [
+    "Cell",
+    "SimulationTask",
+    "SweepSpec",
+    "Task",
+    "TheoryTask",
+    "blocks",
+    "estimated_seconds",
+    "simulation_work",
+    "theory_work",
+]
 
 PROBLEM_FIELDS = tuple(f.name for f in fields(Problem))
 TARGET_TASK_SECONDS = 1.0  # long against the overhead of a task, short against the wait for the last one
@@ -58,7 +69,7 @@ class SweepSpec:
         Replicates of one task; None chooses by predicted duration. It changes no number.
     seed : int
         Base seed of simulation and theory.
-    engine : str
+    engine, dtype : str
         Passed to `sedyn.simulate`.
     samples, randomizations : int
         Passed to `sedyn.state_evolution`.
@@ -77,6 +88,7 @@ class SweepSpec:
     block: int | None = None
     seed: int = 0
     engine: str = "auto"
+    dtype: str = "float64"
     samples: int = 2**14
     randomizations: int = 8
 
@@ -96,6 +108,8 @@ class SweepSpec:
             )
         if self.block is not None:
             _require_whole("block", self.block, 1)
+        if self.dtype not in DTYPES:
+            raise InvalidInput.unknown("dtype", self.dtype, DTYPES)
         # Every value once as Problem keeps it: noise=1 and noise=1.0 are one value, and the store sees one type.
         first = {axis: values[0] for axis, values in self.axes.items()}
         object.__setattr__(
@@ -119,6 +133,11 @@ class SweepSpec:
             named["d"] = self.features_at.get(named["n"])
         return Problem.from_mapping(named)
 
+    def along(self, axes: Iterable[str]) -> SweepSpec:
+        """Describe the same cells with these fields as axes, of one value where they are constants."""
+        constants = {axis: (self.base[axis],) for axis in axes if axis in self.base}
+        return replace(self, axes={**self.axes, **constants}) if constants else self
+
     @cached_property
     def cells(self) -> list[Cell]:
         """Every cell, the last axis fastest.
@@ -131,7 +150,7 @@ class SweepSpec:
         cells = []
         for values in itertools.product(*self.axes.values()):
             problem = self.problem_at(dict(zip(self.axes, values, strict=True)))
-            cells.append(Cell(values, problem, choose_engine(problem, self.engine).engine))
+            cells.append(Cell(values, problem, choose_engine(problem, self.engine, dtype=self.dtype).engine))
         return cells
 
     @cached_property
@@ -167,7 +186,7 @@ class SimulationTask:
         Where the cell is in the store.
     replicates : tuple of int
         Which replicates; all of one block.
-    seed, engine
+    seed, engine, dtype
         Passed to `sedyn.simulate`.
     """
 
@@ -176,6 +195,7 @@ class SimulationTask:
     replicates: tuple[int, ...]
     seed: int
     engine: str
+    dtype: str = "float64"
 
     @cached_property
     def seconds(self) -> float:
@@ -216,9 +236,7 @@ class TheoryTask:
         """Predicted duration."""
         if self.solved_at is not None:
             return 1e-3 * len(self.positions)
-        problem = self.problem
-        points = self.samples * self.randomizations
-        return 0.03 * problem.steps + 1e-8 * points * problem.width**2 * problem.steps**2
+        return sum(theory_work(self.problem, self.samples * self.randomizations))
 
     @property
     def name(self) -> str:
@@ -231,9 +249,18 @@ Task = SimulationTask | TheoryTask
 
 def estimated_seconds(problem: Problem, engine: str) -> float:
     """Predict roughly how long one replicate takes on one core; it orders tasks and sizes blocks, no more."""
-    calls = 0.015 + 2.5e-3 * problem.steps
+    return sum(simulation_work(problem, engine))
+
+
+def simulation_work(problem: Problem, engine: str) -> tuple[float, float]:
+    """Seconds of one replicate on one core of a current server: in calls, whatever the size, and in arithmetic."""
     network_and_estimate = 8e-9 * problem.n * problem.width**2 * problem.steps**2
-    return calls + network_and_estimate + predicted_seconds(problem, engine)
+    return 0.015 + 2.5e-3 * problem.steps, network_and_estimate + predicted_seconds(problem, engine)
+
+
+def theory_work(problem: Problem, points: int) -> tuple[float, float]:
+    """Seconds of a theory solution from so many points in all: in calls, and in arithmetic."""
+    return 0.03 * problem.steps, 1e-8 * points * problem.width**2 * problem.steps**2
 
 
 def blocks(replicates: Sequence[int], block: int) -> Iterator[tuple[int, ...]]:

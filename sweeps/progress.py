@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from typing import Protocol, Self
 
 from sweeps.plan import Task
@@ -25,11 +26,14 @@ class Progress(Protocol):
     def advance(self, task: Task, *, failed: bool) -> None:
         """Count a finished task."""
 
+    def add(self, tasks: Sequence[Task]) -> None:
+        """Count tasks that were not known at the start."""
+
     def tick(self) -> None:
         """Let time pass."""
 
 
-def make_progress(tasks: list[Task]) -> Progress:
+def make_progress(tasks: Sequence[Task]) -> Progress:
     """Choose the display that suits standard error."""
     return _Bar(tasks) if sys.stderr.isatty() else _Lines(tasks)
 
@@ -37,11 +41,15 @@ def make_progress(tasks: list[Task]) -> Progress:
 class _Work:
     """Share of the work done and the time that is left, both by predicted seconds rather than by count."""
 
-    def __init__(self, tasks: list[Task]) -> None:
+    def __init__(self, tasks: Sequence[Task]) -> None:
         self.count, self.finished, self.failed = len(tasks), 0, 0
         self.total = sum(task.seconds for task in tasks) or 1.0
         self.completed = 0.0
         self.start = time.monotonic()
+
+    def add(self, tasks: Sequence[Task]) -> None:
+        self.count += len(tasks)
+        self.total += sum(task.seconds for task in tasks)
 
     def advance(self, task: Task, failed: bool) -> None:
         self.finished += 1
@@ -68,7 +76,7 @@ class _Work:
 
 
 class _Lines:
-    def __init__(self, tasks: list[Task]) -> None:
+    def __init__(self, tasks: Sequence[Task]) -> None:
         self._work = _Work(tasks)
         self._last = time.monotonic()
 
@@ -82,6 +90,9 @@ class _Lines:
     def advance(self, task: Task, *, failed: bool) -> None:
         self._work.advance(task, failed)
 
+    def add(self, tasks: Sequence[Task]) -> None:
+        self._work.add(tasks)
+
     def tick(self) -> None:
         if time.monotonic() - self._last >= SECONDS_BETWEEN_LINES and self._work.finished < self._work.count:
             self._say()
@@ -92,7 +103,7 @@ class _Lines:
 
 
 class _Bar:
-    def __init__(self, tasks: list[Task]) -> None:
+    def __init__(self, tasks: Sequence[Task]) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, TextColumn
         from rich.progress import Progress as RichProgress
@@ -116,6 +127,9 @@ class _Bar:
 
     def advance(self, task: Task, *, failed: bool) -> None:
         self._work.advance(task, failed)
+
+    def add(self, tasks: Sequence[Task]) -> None:
+        self._work.add(tasks)
 
     def tick(self) -> None:
         self._show()

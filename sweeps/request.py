@@ -7,20 +7,23 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from sedyn.errors import InvalidInput
 from sweeps.executors import Compute
 from sweeps.plan import PROBLEM_FIELDS, SweepSpec
+from sweeps.precision import Target
+from sweeps.worker import import_modules
 
 __all__ = ["Request", "read_request", "register_resolvers"]
 
 TOP_LEVEL = (
-    *("problem", "grid", "aspect", "replicates", "block", "seed", "engine", "theory"),
-    *("store", "compute", "report", "plan"),
+    *("problem", "grid", "aspect", "replicates", "target", "block", "seed", "engine", "dtype", "theory"),
+    *("imports", "store", "compute", "report", "plan"),
 )
 THEORY = ("samples", "randomizations")
+TARGET = ("observable", "stderr", "max_replicates")
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,10 @@ class Request:
         Path or URL of the store.
     compute : Compute
         Where to compute.
+    imports : tuple of str
+        Modules that every worker imports first.
+    target : Target, optional
+        How precise every cell should be; None gives each its `replicates`.
     report : callable, optional
         Called with the store's location after a finished run.
     plan : bool
@@ -44,6 +51,8 @@ class Request:
     spec: SweepSpec
     location: str
     compute: Compute
+    imports: tuple[str, ...]
+    target: Target | None
     report: Callable[[str], Any] | None
     plan: bool
 
@@ -81,7 +90,11 @@ def read_request(config: DictConfig, experiment: str | None, overridden: Sequenc
     for key in TOP_LEVEL:
         if key not in config:
             raise InvalidInput(key, None, "this key is needed; do not delete it")
+    imports = _read_imports(config)
     spec = _read_spec(config, overridden)
+    target = _read_target(config)
+    if target is not None:
+        target.require_start(spec.replicates)
     try:
         compute = Compute.from_mapping(_mapping(config, "compute"))
         store, report, plan = config.store, config.report, config.plan
@@ -91,7 +104,24 @@ def read_request(config: DictConfig, experiment: str | None, overridden: Sequenc
         raise InvalidInput("plan", plan, "true or false")
     if store is not None and not (isinstance(store, str) and store.strip()):
         raise InvalidInput("store", store, "a path or URL, or null for stores/<experiment>.zarr")
-    return Request(spec, store or f"stores/{experiment or 'sweep'}.zarr", compute, _find_report(report), plan)
+    location = store or f"stores/{experiment or 'sweep'}.zarr"
+    return Request(spec, location, compute, imports, target, _find_report(report), plan)
+
+
+def _read_imports(config: DictConfig) -> tuple[str, ...]:
+    names = OmegaConf.to_container(config.imports) if isinstance(config.imports, ListConfig) else config.imports
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise InvalidInput("imports", names, "a list of modules, as in imports=[my_functions]")
+    import_modules(names)
+    return tuple(names)
+
+
+def _read_target(config: DictConfig) -> Target | None:
+    values = _mapping(config, "target")
+    for name in values:
+        if name not in TARGET:
+            raise InvalidInput.unknown("target", name, TARGET)
+    return None if values.get("stderr") is None else Target(**values)
 
 
 def _read_spec(config: DictConfig, overridden: Sequence[str]) -> SweepSpec:
@@ -140,6 +170,7 @@ def _read_spec(config: DictConfig, overridden: Sequence[str]) -> SweepSpec:
         block=config.block,
         seed=config.seed,
         engine=config.engine,
+        dtype=config.dtype,
         **theory,
     )
 

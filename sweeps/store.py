@@ -4,70 +4,69 @@ Every array has the grid's axes first, in chunks of one cell (times one block of
 chunks it writes and no chunk has two writers. Chunks hold plain little-endian numbers without compression: a task can
 then write each as one file in one step, and a reader sees it whole or not at all. A task's status is written after
 its data. Metadata is consolidated in the root after every change of shape, so that a reader changes from the old shape
-to the new one in a single step.
+to the new one in a single step. Only the driver changes metadata; workers write chunks.
 """
 
 from __future__ import annotations
 
 import asyncio
-import itertools
+import json
 import os
-import uuid
-import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any
 
 import numpy as np
 import xarray as xr
 import zarr
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
-from zarr.errors import GroupNotFoundError, ZarrUserWarning
+from zarr.errors import GroupNotFoundError
 from zarr.storage import LocalStore
 
 from sedyn.errors import InvalidInput
-from sedyn.observables import PREDICTED, SIMULATED, Observable, dimension_coordinates
-from sedyn.problem import Problem
-from sweeps.plan import SimulationTask, SweepSpec, Task, TheoryTask, blocks
+from sedyn.observables import PREDICTED, SIMULATED
+from sweeps import metadata
+from sweeps.chunks import Chunk, chunk_numbers, chunks_of, write_file
+from sweeps.layout import DONE, FAILED, PENDING, lay_out
+from sweeps.metadata import stored_settings
+from sweeps.migration import add_axes, finish_interrupted
+from sweeps.plan import Cell, SimulationTask, SweepSpec, Task, TheoryTask, blocks
+from sweeps.provenance import Environment
+from sweeps.settings import grown, require_same, settings_of, with_axes
 
 __all__ = ["DONE", "FAILED", "PENDING", "Store"]
-
-PENDING, DONE, FAILED = 0, 1, 2
-_FLAGS = {"flag_values": [PENDING, DONE, FAILED], "flag_meanings": "pending done failed"}
-_SETTINGS = "sedyn_sweep"
-_FORMAT = 1
-_COORDINATE_CHUNK = 256  # fixed, so that a coordinate that grows keeps the bytes its readers know
-
-_WORDS = {"replicate": "replicate", "iteration": "gradient-descent step", "layer": "weight layer"}
-_PER_TASK: dict[str, tuple[Any, Any, dict[str, Any]]] = {
-    "": ("int8", PENDING, {"long_name": "state of the task", **_FLAGS}),
-    "_seconds": ("float64", np.nan, {"long_name": "share of its task's computing time", "units": "s"}),
-    "_attempt": ("int16", 0, {"long_name": "attempts the task took"}),
-    "_error": (np.dtypes.StringDType(), "", {"long_name": "why the task failed"}),
-}
-
-
-class _Layout(NamedTuple):
-    dims: tuple[str, ...]
-    chunks: tuple[int, ...]
-    dtype: Any
-    fill_value: Any
-    attributes: dict[str, Any]
 
 
 class Store:
     """An open store of one sweep.
 
     Use `prepare` to make or reopen one for a sweep, `open` to reach one that exists.
+
+    Attributes
+    ----------
+    location : str
+        Path or URL.
+    settings : dict
+        What it was made with.
+    axes : dict of str to list
+        Grid axes and their values, in the order they are stored.
+    block : int
+        Replicates of one chunk.
+    replicates : int
+        Room for so many in every cell.
     """
 
     def __init__(self, location: str, root: zarr.Group) -> None:
         self.location = location
         self._root = root
-        self.settings = _stored_settings(root)
-        self.axes: dict[str, list[Any]] = self.settings["axes"]
-        self.block: int = self.settings["block"]
+        self._read_settings(stored_settings(root))
+
+    def _read_settings(self, settings: dict[str, Any]) -> None:
+        self.settings = settings
+        self.axes: dict[str, list[Any]] = settings["axes"]
+        self.block: int = settings["block"]
+        self.replicates: int = settings["replicates"]
         self._arrays: dict[tuple[str, str], zarr.Array] = {}
         self._positions = [{value: k for k, value in enumerate(values)} for values in self.axes.values()]
 
@@ -81,7 +80,7 @@ class Store:
             If there is none, or it is not a sweep's.
         """
         root = _open_root(location, consolidated=True)
-        if root is None or not _stored_settings(root):
+        if root is None or not stored_settings(root).get("ready"):
             raise InvalidInput("store", location, "holds no sweep; name the store of a sweep that was run")
         return cls(location, root)
 
@@ -89,31 +88,59 @@ class Store:
     def prepare(cls, location: str, spec: SweepSpec) -> Store:
         """Make the store of a sweep, or reopen it and grow it by what the sweep adds.
 
+        It grows by more replicates, by new values on an axis, and by an axis for what was a constant. A constant of
+        the sweep that is an axis of the store is one value on it.
+
         Raises
         ------
         InvalidInput
             If the store was made with other settings; the message names the difference.
         """
         root = _open_root(location, consolidated=False)  # arrays as they are, also after an interrupted growth
-        known = None if root is None else _stored_settings(root)
-        if root is not None and not known and any(root.members()):
+        known = {} if root is None else stored_settings(root)
+        if root is None:
+            root = zarr.open_group(location, mode="a", zarr_format=3)
+        elif not known and any(root.members()):
             raise InvalidInput("store", location, "is a Zarr group that holds something else; name another path")
-        settings = _settings(spec)
+        settings = settings_of(spec)
         if known:
-            _require_same(location, known, settings)
-            settings = _grown(known, settings)
+            known = finish_interrupted(root, known)
+            settings = settings_of(spec.along(known["axes"]))
+            wanted = with_axes(known, settings["axes"])
+            require_same(location, wanted, settings)
+            if wanted["axes"] != known["axes"]:
+                known = add_axes(root, known, [axis for axis in wanted["axes"] if axis not in known["axes"]])
+            settings = grown(known, settings)
+        else:
+            root.attrs[metadata.SETTINGS] = settings | {"ready": False}  # claims the path
         if known != settings:
-            if root is None or not known:
-                root = zarr.open_group(location, mode="a", zarr_format=3)
-                # Claims the path; from here on an interrupted start can be taken up again.
-                root.attrs[_SETTINGS] = settings | {"ready": False}
-            _lay_out(root, settings)
-            root.attrs[_SETTINGS] = settings
-            with warnings.catch_warnings():
-                # Other implementations may ignore consolidated metadata; they lose nothing by it.
-                warnings.simplefilter("ignore", ZarrUserWarning)
-                zarr.consolidate_metadata(root.store)
+            metadata.publish(root.store, lay_out(root, settings), settings)
         return cls.open(location)
+
+    def grow(self, replicates: int) -> None:
+        """Make room for more replicates in every cell; whoever has the store open keeps the old shape."""
+        self._change({"replicates": max(self.replicates, replicates)})
+
+    def record_environment(self, environment: Environment) -> None:
+        """Say what a code in ``status/*_environment`` means, as an attribute of these variables."""
+        known = self.settings["environments"]
+        if str(environment.code) not in known:
+            self._change({"environments": {**known, str(environment.code): environment.description}})
+
+    def _change(self, changes: dict[str, Any]) -> None:
+        settings = self.settings | changes
+        root = _open_root(self.location, consolidated=False)
+        assert root is not None, "a store that is open is there"
+        metadata.publish(root.store, lay_out(root, settings), settings)
+        self._root = root
+        self._read_settings(settings)
+
+    @property
+    def opening_line(self) -> str:
+        """Python that opens the store with every axis in increasing order; values that came later are stored last."""
+        opened = f'xarray.open_datatree("{self.location}", engine="zarr")'
+        unsorted = [axis for axis, values in self.axes.items() if _numbers(values) and sorted(values) != values]
+        return f"{opened}.map_over_datasets(lambda group: group.sortby({unsorted}))" if unsorted else opened
 
     def position(self, values: Sequence[Any]) -> tuple[int, ...]:
         """Find where the cell with these values on the axes is in the arrays."""
@@ -136,8 +163,8 @@ class Store:
         # Read the chunks that exist instead of asking for each that might: a large grid is empty at first.
         states = np.full(array.shape, PENDING, array.dtype)
         for file in os.scandir(Path(store.root) / array.path):
-            if file.name.startswith("c") and not file.name.endswith(".partial"):
-                numbers = tuple(map(int, file.name.split(".")[1:]))
+            numbers = chunk_numbers(file.name, array.ndim)
+            if numbers is not None:
                 bounds = zip(numbers, array.chunks, strict=True)
                 place = tuple(slice(k * size, (k + 1) * size) for k, size in bounds)
                 whole = np.frombuffer(Path(file.path).read_bytes(), array.dtype).reshape(array.chunks)
@@ -146,15 +173,11 @@ class Store:
 
     def missing_tasks(self, spec: SweepSpec) -> list[Task]:
         """List the tasks of a sweep whose results are not in the store, the longest first."""
+        spec = spec.along(self.axes)
         simulated, predicted = self.states("simulation"), self.states("theory")
         tasks: list[Task] = []
         for cell in spec.cells:
-            position = self.position(cell.values)
-            missing = np.flatnonzero(simulated[position][: spec.replicates] != DONE).tolist()
-            tasks += [
-                SimulationTask(cell.problem, position, block, spec.seed, cell.engine)
-                for block in blocks(missing, self.block)
-            ]
+            tasks += self.simulation_tasks(spec, cell, simulated[self.position(cell.values)][: spec.replicates])
         for cells in spec.theory_groups.values():
             positions = [self.position(cell.values) for cell in cells]
             lacking = tuple(position for position in positions if predicted[position] != DONE)
@@ -164,6 +187,14 @@ class Store:
                     TheoryTask(cells[0].problem, lacking, solved_at, spec.seed, spec.samples, spec.randomizations)
                 )
         return sorted(tasks, key=lambda task: -task.seconds)
+
+    def simulation_tasks(self, spec: SweepSpec, cell: Cell, states: np.ndarray) -> list[SimulationTask]:
+        """List the tasks for the replicates of one cell that are not done, given the state of each, 0 and up."""
+        position = self.position(cell.values)
+        return [
+            SimulationTask(cell.problem, position, block, spec.seed, cell.engine, spec.dtype)
+            for block in blocks(np.flatnonzero(states != DONE).tolist(), self.block)
+        ]
 
     def chunk_fault(self, group: str, name: str, lead: tuple[int, ...]) -> str | None:
         """Say what is wrong with the stored values of one cell (and block), or None.
@@ -211,7 +242,7 @@ class Store:
         values = {name: _ordered(theory, name, observable.dims) for name, observable in PREDICTED.items()}
         for position in positions:
             self._write_together(
-                chunk for name in values for chunk in _chunks(self.array("theory", name), position, values[name])
+                chunk for name in values for chunk in chunks_of(self.array("theory", name), position, values[name])
             )
 
     def read_theory(self, position: tuple[int, ...]) -> xr.Dataset:
@@ -223,34 +254,51 @@ class Store:
             }
         )
 
-    def write_status(self, task: Task, state: int, *, seconds: float, attempt: int, error: str = "") -> None:
+    def read_simulation(self, position: tuple[int, ...], name: str, replicates: int) -> np.ndarray:
+        """Read the first replicates of one observable of one cell, padded as it is stored."""
+        return np.asarray(self.array("simulation", name)[(*position, slice(replicates))])
+
+    def write_status(
+        self,
+        task: Task,
+        state: int,
+        *,
+        seconds: float,
+        attempt: int,
+        error: str = "",
+        peak_memory: int = 0,
+        environment: int = 0,
+    ) -> None:
         """Record how a task ended. Comes after its data; the state itself comes last of all."""
-        if isinstance(task, SimulationTask):
-            group, places = "simulation", [task.position]
-            share = seconds / len(task.replicates)
-        else:
-            group, places = "theory", list(task.positions)
-            share = seconds / len(task.positions)
+        kind = "simulation" if isinstance(task, SimulationTask) else "theory"
+        places = [task.position] if isinstance(task, SimulationTask) else list(task.positions)
+        shared_by = len(task.replicates) if isinstance(task, SimulationTask) else len(places)
         if error:
             for place in places:
-                array = self.array("status", f"{group}_error")
-                replicates: tuple[Any, ...] = ()
+                where: Any = place
                 if isinstance(task, SimulationTask):
-                    replicates = (slice(task.replicates[0], task.replicates[-1] + 1),)
-                array[(*place, *replicates)] = error
-        for suffix, value in (("_seconds", share), ("_attempt", attempt), ("", state)):
-            array = self.array("status", group + suffix)
+                    where = (*place, slice(task.replicates[0], task.replicates[-1] + 1))
+                self.array("status", f"{kind}_error")[where] = error
+        facts = {
+            "_seconds": seconds / shared_by,
+            "_peak_memory": peak_memory,
+            "_environment": environment,
+            "_attempt": attempt,
+        }
+        self._write_together(self._status_chunks(task, places, {kind + name: fact for name, fact in facts.items()}))
+        self._write_together(self._status_chunks(task, places, {kind: state}))
+
+    def _status_chunks(self, task: Task, places: list[tuple[int, ...]], facts: dict[str, Any]) -> Iterator[Chunk]:
+        for name, fact in facts.items():
+            array = self.array("status", name)
             for place in places:
                 if isinstance(task, SimulationTask):
-                    values = np.full(len(task.replicates), value, array.dtype)
-                    chunks = list(self._simulation_chunks("status", group + suffix, task, values))
+                    values = np.full(len(task.replicates), fact, array.dtype)
+                    yield from self._simulation_chunks("status", name, task, values)
                 else:
-                    chunks = list(_chunks(array, place, np.asarray(value, array.dtype)))
-                self._write_together(chunks)
+                    yield from chunks_of(array, place, np.asarray(fact, array.dtype))
 
-    def _simulation_chunks(
-        self, group: str, name: str, task: SimulationTask, values: np.ndarray
-    ) -> Iterable[tuple[zarr.Array, str, bytes]]:
+    def _simulation_chunks(self, group: str, name: str, task: SimulationTask, values: np.ndarray) -> Iterator[Chunk]:
         array = self.array(group, name)
         number = task.replicates[0] // self.block
         start, stop = number * self.block, min((number + 1) * self.block, array.shape[len(task.position)])
@@ -264,12 +312,12 @@ class Store:
             padded[tuple(slice(size) for size in values.shape)] = values
             whole[np.asarray(task.replicates) - start] = padded
             values = whole
-        yield from _chunks(array, (*task.position, number), values)
+        yield from chunks_of(array, (*task.position, number), values)
 
-    def _write_together(self, chunks: Iterable[tuple[zarr.Array, str, bytes]]) -> None:
+    def _write_together(self, chunks: Iterable[Chunk]) -> None:
         if isinstance(self._root.store, LocalStore):
             for array, key, data in chunks:
-                _write_file(Path(self._root.store.root) / array.path / key, data)
+                write_file(Path(self._root.store.root) / array.path / key, data)
         else:
             buffer = default_buffer_prototype().buffer
 
@@ -281,251 +329,27 @@ class Store:
             sync(write_all())
 
 
+def _numbers(values: Sequence[Any]) -> bool:
+    return all(isinstance(value, int | float) for value in values)
+
+
 def _ordered(dataset: xr.Dataset, name: str, dims: Sequence[str]) -> np.ndarray:
     return dataset.variables[name].transpose(*dims).values
 
 
-def _chunks(array: zarr.Array, lead: tuple[int, ...], values: np.ndarray) -> Iterable[tuple[zarr.Array, str, bytes]]:
-    """Cut values into whole chunks, padded with the fill value.
-
-    Parameters
-    ----------
-    array : zarr.Array
-        Its dimensions: cell axes, perhaps a replicate axis, inner dimensions.
-    lead : tuple of int
-        Number of the chunk along the leading dimensions (position of the cell, number of the block).
-    values : ndarray
-        Replicates of the block if the array has them, then the inner dimensions.
-    """
-    free = array.ndim - values.ndim  # leading dimensions of which the chunk has one element
-    assert free <= len(lead), "values do not reach from the cell to the last dimension"
-    assert all(size == 1 for size in array.chunks[:free]), "a chunk holds one cell only"
-    shape = array.chunks[free:]
-    blocks_in_lead = len(lead) - free
-    assert all(values.shape[k] <= shape[k] for k in range(blocks_in_lead)), "a task writes one block of replicates"
-    extent = tuple(
-        shape[k] if k < blocks_in_lead else -(-array.shape[free + k] // shape[k]) * shape[k] for k in range(values.ndim)
-    )
-    padded = np.full(extent, array.fill_value, array.dtype)
-    padded[tuple(slice(size) for size in values.shape)] = values
-    inner = [range(extent[k] // shape[k]) for k in range(blocks_in_lead, values.ndim)]
-    for numbers in itertools.product(*inner):
-        offsets = (0,) * blocks_in_lead + numbers
-        part = padded[tuple(slice(k * size, (k + 1) * size) for k, size in zip(offsets, shape, strict=True))]
-        yield array, array.metadata.encode_chunk_key((*lead, *numbers)), part.astype(_little(array.dtype)).tobytes()
-
-
-def _little(dtype: np.dtype) -> np.dtype:
-    return dtype.newbyteorder("<")
-
-
-def _write_file(path: Path, data: bytes) -> None:
-    """Write a file in one step: a reader sees the old content or the new, whatever happens."""
-    partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
-    try:
-        partial.write_bytes(data)
-    except FileNotFoundError:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(data)
-    os.replace(partial, path)
-
-
 def _open_root(location: str, *, consolidated: bool) -> zarr.Group | None:
-    if "://" in location:
-        try:
-            import fsspec  # noqa: F401
-        except ImportError:
-            raise InvalidInput(
-                "store", location, "a URL needs the package fsspec and its driver, such as s3fs"
-            ) from None
-    elif Path(location).exists() and not (Path(location).is_dir() and _is_empty_or_zarr(Path(location))):
+    path = None if "://" in location else Path(location)
+    if path and path.exists() and not (path.is_dir() and _is_empty_or_zarr(path)):
         raise InvalidInput("store", location, "exists and is no Zarr store; name another path")
     try:
         return zarr.open_group(location, mode="r+", zarr_format=3, use_consolidated=None if consolidated else False)
     except (FileNotFoundError, GroupNotFoundError):
         return None
-
-
-def _stored_settings(root: zarr.Group) -> dict[str, Any]:
-    """Read what a store was made with; empty if it holds no sweep."""
-    return dict(cast("Mapping[str, Any]", root.attrs.get(_SETTINGS, {})))
+    except json.JSONDecodeError:
+        raise InvalidInput("store", location, "its zarr.json is no JSON; name another path") from None
+    except (ImportError, ValueError) as error:
+        raise InvalidInput("store", location, f"cannot be reached ({error}); name another path or URL") from None
 
 
 def _is_empty_or_zarr(folder: Path) -> bool:
     return (folder / "zarr.json").exists() or not any(folder.iterdir())
-
-
-# --- settings: what a store was made with ---------------------------------------------------------------------------
-
-
-def _settings(spec: SweepSpec) -> dict[str, Any]:
-    sizes: dict[str, int] = {}
-    for cell in spec.cells:
-        for dim, size in _inner_sizes(cell.problem).items():
-            sizes[dim] = max(sizes.get(dim, 0), size)
-    return {
-        "format": _FORMAT,
-        "problem": dict(spec.base),
-        "aspect": spec.aspect,
-        "seed": spec.seed,
-        "engine": spec.engine,
-        "theory": {"samples": spec.samples, "randomizations": spec.randomizations},
-        "axes": {axis: list(values) for axis, values in spec.axes.items()},
-        "d": {str(n): d for n, d in spec.features_at.items()},
-        "replicates": spec.replicates,
-        "block": spec.block or spec.automatic_block,
-        "sizes": sizes,
-        "ready": True,
-    }
-
-
-def _inner_sizes(problem: Problem) -> dict[str, int]:
-    return {
-        "iteration": problem.steps + 1,
-        "neuron": problem.width,
-        "neuron_": problem.width,
-        "index": problem.signals,
-        "layer": problem.depth - 1,
-        "fan_in": problem.width,
-        "fan_out": problem.width,
-    }
-
-
-def _require_same(location: str, known: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
-    differences = [
-        f"{prefix}{name} was {old.get(name)!r} and is now {new.get(name)!r}"
-        for prefix, old, new in (
-            ("", _scalars(known), _scalars(asked)),
-            ("problem.", known["problem"], asked["problem"]),
-            ("theory.", known["theory"], asked["theory"]),
-        )
-        for name in {**old, **new}
-        if old.get(name) != new.get(name)
-    ]
-    if set(known["axes"]) != set(asked["axes"]):
-        differences.insert(
-            0, f"its axes were {', '.join(known['axes']) or 'none'} and are now {', '.join(asked['axes']) or 'none'}"
-        )
-    differences += [
-        f"d at n={n} was {known['d'][n]} and is now {d}" for n, d in asked["d"].items() if known["d"].get(n, d) != d
-    ]
-    if differences:
-        raise InvalidInput(
-            "store", location, f"was made with other settings: {'; '.join(differences)}; name another store"
-        )
-
-
-def _scalars(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: settings[name] for name in ("format", "aspect", "seed", "engine")}
-
-
-def _grown(known: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
-    # New values go to the end of an axis, wherever they sort: what is stored stays where it is.
-    return {
-        **known,
-        "axes": {
-            axis: [*values, *(value for value in asked["axes"][axis] if value not in values)]
-            for axis, values in known["axes"].items()
-        },
-        "d": {**known["d"], **asked["d"]},
-        "replicates": max(known["replicates"], asked["replicates"]),
-        "sizes": {dim: max(size, asked["sizes"][dim]) for dim, size in known["sizes"].items()},
-        "ready": True,
-    }
-
-
-# --- layout: arrays and coordinates ---------------------------------------------------------------------------------
-
-
-def _lay_out(root: zarr.Group, settings: Mapping[str, Any]) -> None:
-    """Make or enlarge every array; may be repeated after an interruption."""
-    axes, block, sizes = settings["axes"], settings["block"], settings["sizes"]
-    coordinates = {
-        **{axis: np.asarray(values) for axis, values in axes.items()},
-        "replicate": np.arange(settings["replicates"]),
-        **_inner_coordinates(settings),
-    }
-    cell_dims, cell_chunks = tuple(axes), (1,) * len(axes)
-
-    def of_observables(
-        observables: Mapping[str, Observable], dims: tuple[str, ...], chunks: tuple[int, ...]
-    ) -> dict[str, _Layout]:
-        return {
-            name: _Layout(
-                (*dims, *observable.dims),
-                (*chunks, *(max(1, sizes[dim]) for dim in observable.dims)),
-                "float64",
-                np.nan,
-                {"long_name": observable.long_name, "units": observable.units},
-            )
-            for name, observable in observables.items()
-        }
-
-    def of_tasks(kind: str, dims: tuple[str, ...], chunks: tuple[int, ...]) -> dict[str, _Layout]:
-        return {
-            kind + suffix: _Layout(dims, chunks, dtype, fill_value, attributes)
-            for suffix, (dtype, fill_value, attributes) in _PER_TASK.items()
-        }
-
-    replicated = (*cell_dims, "replicate"), (*cell_chunks, block)
-    layouts = {
-        "simulation": of_observables(SIMULATED, *replicated),
-        "theory": of_observables(PREDICTED, cell_dims, cell_chunks),
-        "status": of_tasks("simulation", *replicated) | of_tasks("theory", cell_dims, cell_chunks),
-    }
-    follows_n = {"d": np.asarray([settings["d"][str(n)] for n in axes["n"]])} if settings["d"] and "n" in axes else {}
-    for group_name, arrays in layouts.items():
-        group = root.require_group(group_name)
-        group.attrs.update(dict(settings["problem"]) | ({"coordinates": " ".join(follows_n)} if follows_n else {}))
-        for dim in {dim for layout in arrays.values() for dim in layout.dims}:
-            _write_coordinate(group, dim, dim, coordinates[dim])
-        for name, values in follows_n.items():
-            _write_coordinate(group, name, "n", values)
-        for name, layout in arrays.items():
-            _require_array(group, name, tuple(len(coordinates[dim]) for dim in layout.dims), layout)
-
-
-def _inner_coordinates(settings: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    sizes = settings["sizes"]
-    largest = Problem(
-        n=sizes["neuron"] + sizes["index"],
-        d=sizes["neuron"] + sizes["index"],
-        width=sizes["neuron"],
-        depth=sizes["layer"] + 1,
-        steps=sizes["iteration"] - 1,
-        signals=sizes["index"],
-    )
-    return dimension_coordinates(largest)
-
-
-def _require_array(group: zarr.Group, name: str, shape: tuple[int, ...], layout: _Layout) -> None:
-    if name not in group:
-        group.create_array(
-            name,
-            shape=shape,
-            chunks=layout.chunks,
-            dtype=layout.dtype,
-            fill_value=layout.fill_value,
-            attributes=layout.attributes,
-            dimension_names=layout.dims,
-            compressors=None,
-            # One folder an array: a folder for every index would be most of the cost of a write.
-            chunk_key_encoding={"name": "default", "separator": "."},
-        )
-    else:
-        array = group[name]
-        assert isinstance(array, zarr.Array)
-        if array.shape != shape:
-            array.resize(shape)
-
-
-def _write_coordinate(group: zarr.Group, name: str, dim: str, values: np.ndarray) -> None:
-    dtype: Any = np.dtypes.StringDType() if values.dtype.kind == "U" else values.dtype
-    layout = _Layout((dim,), (_COORDINATE_CHUNK,), dtype, "" if values.dtype.kind == "U" else 0, {})
-    if name in _WORDS:
-        layout.attributes["long_name"] = _WORDS[name]
-    _require_array(group, name, values.shape, layout)
-    array = group[name]
-    assert isinstance(array, zarr.Array)
-    if len(values):
-        array[:] = values.astype(dtype)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import importlib
 import time
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import scipy.linalg  # noqa: F401 - loads scipy's own BLAS, so that its threads can be limited
 import threadpoolctl
 
 import sedyn
-from sweeps.plan import SimulationTask, Task, TheoryTask
+from sedyn.errors import InvalidInput
+from sweeps.plan import SimulationTask, Task
+from sweeps.provenance import Environment, environment, peak_memory, reset_peak_memory
 from sweeps.store import DONE, FAILED, Store
 
-__all__ = ["Outcome", "Worker", "execute"]
+__all__ = ["Outcome", "Worker", "WorkerSetup", "execute", "import_modules"]
 
 
 class Outcome(NamedTuple):
@@ -24,13 +28,37 @@ class Outcome(NamedTuple):
         Time the task took, its writing included.
     error : str
         Why it failed; empty if it did not.
+    environment : Environment, optional
+        Where it was computed.
     """
 
     seconds: float
     error: str = ""
+    environment: Environment | None = None
 
 
-def execute(task: Task, store: Store, *, device: str, attempt: int = 1) -> Outcome:
+class WorkerSetup(NamedTuple):
+    """What every worker of a sweep is told.
+
+    Attributes
+    ----------
+    location : str
+        Path or URL of the store.
+    device : str
+        ``cpu`` or ``gpu``.
+    imports : tuple of str
+        Modules to import first, such as those that register a user's functions.
+    commit : str
+        Commit of the project, recorded with every result.
+    """
+
+    location: str
+    device: str
+    imports: tuple[str, ...] = ()
+    commit: str = ""
+
+
+def execute(task: Task, store: Store, *, device: str, attempt: int = 1, where: Environment | None = None) -> Outcome:
     """Compute a task and write its results, status last. Repeating it writes the same again.
 
     Parameters
@@ -43,6 +71,8 @@ def execute(task: Task, store: Store, *, device: str, attempt: int = 1) -> Outco
         ``cpu`` or ``gpu``.
     attempt : int
         Recorded in the status.
+    where : Environment, optional
+        Recorded in the status.
 
     Returns
     -------
@@ -54,11 +84,18 @@ def execute(task: Task, store: Store, *, device: str, attempt: int = 1) -> Outco
     OSError
         If the store cannot be written; no other task could be either.
     """
+    reset_peak_memory()
     start = time.perf_counter()
+    error = ""
     try:
         if isinstance(task, SimulationTask):
             runs = sedyn.simulate(
-                task.problem, replicates=task.replicates, seed=task.seed, engine=task.engine, device=device
+                task.problem,
+                replicates=task.replicates,
+                seed=task.seed,
+                engine=task.engine,
+                device=device,
+                dtype=task.dtype,
             )
         elif task.solved_at is not None:
             theory = store.read_theory(task.solved_at)
@@ -70,18 +107,25 @@ def execute(task: Task, store: Store, *, device: str, attempt: int = 1) -> Outco
                 seed=task.seed,
                 device=device,
             )
-    except Exception as error:
-        message = f"{type(error).__name__}: {error}".splitlines()[0]
-        seconds = time.perf_counter() - start
-        store.write_status(task, FAILED, seconds=seconds, attempt=attempt, error=message)
-        return Outcome(seconds, message)
-    computed = time.perf_counter() - start
-    if isinstance(task, TheoryTask):
-        store.write_theory(task.positions, theory)
-    else:
+    except Exception as failure:
+        error = f"{type(failure).__name__}: {failure}".splitlines()[0]
+    computed, peak = time.perf_counter() - start, peak_memory()
+    if error:
+        pass
+    elif isinstance(task, SimulationTask):
         store.write_simulation(task, runs)
-    store.write_status(task, DONE, seconds=computed, attempt=attempt)
-    return Outcome(time.perf_counter() - start)
+    else:
+        store.write_theory(task.positions, theory)
+    store.write_status(
+        task,
+        FAILED if error else DONE,
+        seconds=computed,
+        attempt=attempt,
+        error=error,
+        peak_memory=peak,
+        environment=0 if where is None else where.code,
+    )
+    return Outcome(time.perf_counter() - start, error, where)
 
 
 class Worker:
@@ -89,18 +133,35 @@ class Worker:
 
     Parameters
     ----------
-    location : str
-        Path or URL of the store.
-    device : str
-        ``cpu`` or ``gpu``.
+    setup : WorkerSetup
     """
 
-    def __init__(self, location: str, device: str) -> None:
-        self._store = Store.open(location)
-        self._device = device
+    def __init__(self, setup: WorkerSetup) -> None:
+        import_modules(setup.imports)
+        self._store = Store.open(setup.location)
+        self._device = setup.device
+        self._where = environment(setup.device, setup.commit)
         self._threads = threadpoolctl.ThreadpoolController()
 
     def run(self, task: Task, attempt: int) -> Outcome:
         """Execute one task on a single BLAS thread, so that every worker anywhere rounds alike."""
+        if isinstance(task, SimulationTask) and task.replicates[-1] >= self._store.replicates:
+            self._store = Store.open(self._store.location)  # the driver has made room since
         with self._threads.limit(limits=1):
-            return execute(task, self._store, device=self._device, attempt=attempt)
+            return execute(task, self._store, device=self._device, attempt=attempt, where=self._where)
+
+
+def import_modules(names: Sequence[str]) -> None:
+    """Import modules for what they register.
+
+    Raises
+    ------
+    InvalidInput
+        If one cannot be imported.
+    """
+    for name in names:
+        try:
+            importlib.import_module(name)
+        except Exception as error:
+            reason = f"cannot be imported ({type(error).__name__}: {error}".splitlines()[0]
+            raise InvalidInput("imports", name, f"{reason}); is its folder on PYTHONPATH?") from None

@@ -18,12 +18,13 @@ import sedyn
 from sedyn.problem import Problem
 from sweeps import worker
 from sweeps.app import CONFIGURATIONS, main
-from sweeps.driver import ATTEMPTS, run_tasks
+from sweeps.driver import ATTEMPTS, FixedTasks, run_tasks
 from sweeps.executors import Compute, InlineExecutor, Lost, RayExecutor
 from sweeps.lock import only_driver
 from sweeps.plan import SweepSpec
 from sweeps.progress import _Lines, make_progress
 from sweeps.store import Store
+from sweeps.worker import WorkerSetup
 
 
 def test_the_configured_problem_is_the_default_problem():
@@ -209,7 +210,7 @@ class LosingExecutor(InlineExecutor):
     """Loses the worker of the first attempts."""
 
     def __init__(self, location, losses):
-        super().__init__(location, "cpu")
+        super().__init__(WorkerSetup(location, "cpu"))
         self.losses = losses
 
     def collect(self, timeout):
@@ -227,7 +228,7 @@ def test_a_task_whose_worker_is_lost_is_tried_again_but_not_for_ever(tmp_path, m
     store = Store.prepare(str(tmp_path / "stores" / "a.zarr"), spec)
     tasks = store.missing_tasks(spec)
     with make_progress(tasks) as progress:
-        summary = run_tasks(tasks, store, LosingExecutor(store.location, losses), progress)
+        summary = run_tasks(FixedTasks(tasks), store, LosingExecutor(store.location, losses), progress)
     lost = losses > 2
     assert (summary.done, len(summary.failures)) == ((0, 2) if lost else (2, 0))
     attempts = int(store.array("status", "simulation_attempt")[0]), int(store.array("status", "theory_attempt")[()])
@@ -241,7 +242,7 @@ def test_a_killed_worker_loses_nothing(tmp_path, ray_session):
     for task in whole.missing_tasks(spec):
         assert not worker.execute(task, whole, device="cpu").error
     tasks = store.missing_tasks(spec)
-    executor = RayExecutor(Compute(), store.location, "cpu", 1)
+    executor = RayExecutor(Compute(), WorkerSetup(store.location, "cpu"), 1)
     victim = None
 
     class Killing(_Lines):
@@ -253,7 +254,7 @@ def test_a_killed_worker_loses_nothing(tmp_path, ray_session):
                 os.kill(victim, signal.SIGKILL)
 
     with closing(executor):
-        summary = run_tasks(tasks, store, executor, Killing(tasks))
+        summary = run_tasks(FixedTasks(tasks), store, executor, Killing(tasks))
     assert (summary.done, summary.failures) == (len(tasks), [])
     undisturbed, disturbed = (xr.open_datatree(s.location, engine="zarr").load() for s in (whole, store))
     for group in ("simulation", "theory"):

@@ -1,0 +1,147 @@
+"""What tasks will take: seconds and memory, from a model that a short probe fits to this machine."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import threadpoolctl
+
+import sedyn
+from sedyn.engines import ENGINES, memory_needed
+from sedyn.problem import Problem
+from sweeps.plan import SimulationTask, SweepSpec, Task, simulation_work, theory_work
+from sweeps.provenance import peak_memory
+
+__all__ = ["CostModel", "calibrate", "theory_memory"]
+
+PROBE_SECONDS = 0.15  # predicted duration of one probe
+PROBE_STEPS = 20
+PROBE_SAMPLES, PROBE_RANDOMIZATIONS = 2048, 2
+THEORY = "theory"
+
+
+@dataclass(frozen=True)
+class CostModel:
+    """Predicts duration and memory of tasks on one core (or GPU) of this machine.
+
+    Parameters
+    ----------
+    factors : dict
+        For each engine, and for the theory, how much longer calls and work take than `sweeps.plan` says.
+    resident : int
+        Bytes of a worker process that computes nothing.
+    """
+
+    factors: dict[str, tuple[float, float]]
+    resident: int
+
+    def seconds(self, task: Task) -> float:
+        """Predict how long a task takes."""
+        if isinstance(task, SimulationTask):
+            kind, repeats, (calls, work) = task.engine, len(task.replicates), simulation_work(task.problem, task.engine)
+        elif task.solved_at is not None:
+            return task.seconds
+        else:
+            points = task.samples * task.randomizations
+            kind, repeats, (calls, work) = THEORY, 1, theory_work(task.problem, points)
+        for_calls, for_work = self.factors[kind]
+        return repeats * (for_calls * calls + for_work * work)
+
+    def memory(self, task: Task) -> int:
+        """Predict the bytes that a task's arrays take at its peak, the process itself apart."""
+        if isinstance(task, SimulationTask):
+            return memory_needed(task.problem, task.engine)
+        return theory_memory(task.problem, task.samples)
+
+
+def theory_memory(problem: Problem, samples: int) -> int:
+    """Bytes of a state evolution: draws, gradients and curvatures of all iterations, and what a step works with."""
+    width, steps = problem.width, problem.steps
+    rows = problem.signals + 2 * width * (steps + 1) + width**2 * steps + 20 * width
+    return 8 * samples * rows
+
+
+def calibrate(spec: SweepSpec, device: str) -> CostModel:
+    """Time small problems like those of the sweep, two for each engine and two for the theory.
+
+    Parameters
+    ----------
+    spec : SweepSpec
+    device : str
+        ``cpu`` or ``gpu``.
+    """
+    factors = {}
+    with threadpoolctl.threadpool_limits(1):
+        for engine in ENGINES:
+            cells = [cell for cell in spec.cells if cell.engine == engine]
+            if cells:
+                largest = max((cell.problem for cell in cells), key=lambda p: sum(simulation_work(p, engine)))
+                factors[engine] = _fit_simulation(largest, engine, spec, device)
+        largest = max((cell.problem for cell in spec.cells), key=lambda p: theory_work(p, 1)[1])
+        factors[THEORY] = _fit_theory(largest, device)
+    return CostModel(factors, peak_memory())
+
+
+def _fit_simulation(problem: Problem, engine: str, spec: SweepSpec, device: str) -> tuple[float, float]:
+    small = shrunk(problem, 1e-9, engine)
+    medium = shrunk(problem, PROBE_SECONDS, engine)
+
+    def run(probe: Problem) -> float:
+        return _seconds(
+            lambda: sedyn.simulate(probe, 1, engine=engine, device=device, dtype=spec.dtype),
+        )
+
+    run(small)  # compiles and loads what the first call needs
+    return _solve(simulation_work(small, engine), run(small), simulation_work(medium, engine), run(medium))
+
+
+def _fit_theory(problem: Problem, device: str) -> tuple[float, float]:
+    problem = shrunk(problem, 1e-9, "dense")
+
+    def run(samples: int) -> float:
+        return _seconds(
+            lambda: sedyn.state_evolution(problem, samples=samples, randomizations=PROBE_RANDOMIZATIONS, device=device),
+        )
+
+    few = PROBE_SAMPLES // 32
+    run(few)
+    return _solve(
+        theory_work(problem, few * PROBE_RANDOMIZATIONS),
+        run(few),
+        theory_work(problem, PROBE_SAMPLES * PROBE_RANDOMIZATIONS),
+        run(PROBE_SAMPLES),
+    )
+
+
+def shrunk(problem: Problem, seconds: float, engine: str) -> Problem:
+    """Reduce steps, then n and d alike, until the predicted work is at most so many seconds or no less is possible."""
+    steps = min(problem.steps, PROBE_STEPS)
+    problem = replace(problem, steps=steps, learning_rate=problem.learning_rates[0])
+    least = max(2, problem.width + problem.signals)
+    while simulation_work(problem, engine)[1] > seconds and min(problem.n, problem.d) >= 2 * least:
+        if round(problem.batch_fraction * (problem.n // 2)) < 1:
+            break
+        problem = replace(problem, n=problem.n // 2, d=problem.d // 2)
+    return problem
+
+
+def _solve(
+    small: tuple[float, float], small_seconds: float, large: tuple[float, float], large_seconds: float
+) -> tuple[float, float]:
+    """Find two non-negative factors, for calls and for work, from two timings."""
+    determinant = small[0] * large[1] - small[1] * large[0]
+    if determinant > 0:
+        calls = (small_seconds * large[1] - small[1] * large_seconds) / determinant
+        work = (small[0] * large_seconds - small_seconds * large[0]) / determinant
+        if calls >= 0 and work >= 0:
+            return calls, work
+    ratio = large_seconds / sum(large)
+    return ratio, ratio
+
+
+def _seconds(run: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start

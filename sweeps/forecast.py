@@ -1,0 +1,92 @@
+"""What ``plan=true`` prints: cells, tasks, and what they will take, before any work."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator
+
+from sweeps.cost import CostModel, calibrate
+from sweeps.executors import Compute, worker_count
+from sweeps.layout import stored_bytes
+from sweeps.plan import SimulationTask, SweepSpec, Task, TheoryTask, blocks
+from sweeps.precision import Target
+from sweeps.settings import settings_of
+
+__all__ = ["forecast", "makespan"]
+
+LONGEST_SHOWN = 5
+MEBIBYTE = 2**20
+
+
+def forecast(spec: SweepSpec, compute: Compute, device: str, target: Target | None) -> Iterator[str]:
+    """Describe a sweep that starts from nothing, a line at a time. Times small problems for about two seconds.
+
+    Parameters
+    ----------
+    spec : SweepSpec
+    compute : Compute
+        Where it would run.
+    device : str
+        What the probe runs on, ``cpu`` or ``gpu``.
+    target : Target, optional
+        Only the first round of each cell can be foreseen.
+    """
+    settings = settings_of(spec)
+    tasks = sorted(_all_tasks(spec, settings["block"]), key=lambda task: -task.seconds)
+    axes = " x ".join(f"{axis} ({len(values)})" for axis, values in spec.axes.items()) or "single problem"
+    theories = len(spec.theory_groups)
+    yield f"grid: {axes}"
+    yield f"cells: {len(spec.cells)}"
+    yield f"tasks: {len(tasks)} ({len(tasks) - theories} simulation, {theories} theory)"
+    yield f"replicates: {spec.replicates} a cell, {settings['block']} a task"
+    model = calibrate(spec, device)
+    durations = [model.seconds(task) for task in tasks]
+    workers = worker_count(compute)
+    elsewhere = "; cores and speed of the cluster may differ" if compute.joins_cluster else ""
+    yield (
+        f"predicted: {_duration(sum(durations))} of computing, {_duration(makespan(durations, workers))} on {workers} "
+        f"{'worker' if workers == 1 else 'workers'} of this machine ({device}){elsewhere}"
+    )
+    ordered = sorted(zip(durations, tasks, strict=True), key=lambda pair: -pair[0])
+    yield f"seconds a task: {ordered[0][0]:.2g} at most, {ordered[len(ordered) // 2][0]:.2g} median"
+    for duration, task in ordered[:LONGEST_SHOWN]:
+        yield f"  {duration:.2g} s, {_memory(model, task, device)}: {task.name}"
+    most = max(tasks, key=model.memory)
+    yield f"most memory: {_memory(model, most, device)}: {most.name}"
+    if target is not None:
+        most_bytes = stored_bytes(settings, target.max_replicates) / MEBIBYTE
+        yield (
+            f"target: standard error of {target.observable} {target.stderr:g}; this is the first round, and up to "
+            f"{target.max_replicates} replicates a cell and {most_bytes:.1f} MiB may follow"
+        )
+    yield f"store's size: {stored_bytes(settings, spec.replicates) / MEBIBYTE:.1f} MiB"
+
+
+def makespan(durations: list[float], workers: int) -> float:
+    """Seconds until all tasks are done when each goes, the longest first, to the worker that is free first."""
+    free_at = [0.0] * workers
+    for duration in sorted(durations, reverse=True):
+        heapq.heapreplace(free_at, free_at[0] + duration)
+    return max(free_at)
+
+
+def _all_tasks(spec: SweepSpec, block: int) -> Iterator[Task]:
+    for cell in spec.cells:
+        for replicates in blocks(range(spec.replicates), block):
+            yield SimulationTask(cell.problem, (), replicates, spec.seed, cell.engine, spec.dtype)
+    for cells in spec.theory_groups.values():
+        yield TheoryTask(cells[0].problem, ((),), None, spec.seed, spec.samples, spec.randomizations)
+
+
+def _memory(model: CostModel, task: Task, device: str) -> str:
+    arrays = model.memory(task) / MEBIBYTE
+    resident = model.resident / MEBIBYTE
+    if device == "gpu":
+        return f"{resident:.0f} MiB and {arrays:.0f} MiB of GPU memory"
+    return f"{resident + arrays:.0f} MiB"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.2g} s"
+    return f"{seconds / 60:.1f} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"

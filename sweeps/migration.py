@@ -1,0 +1,105 @@
+"""A new axis for what was a constant: every array of the store gains a dimension of size one, in place.
+
+The chunks get a second name, with a 0 for the new axis; then the metadata changes; then the old names go. A reader
+sees the old store or the new one, never a mixture, since the root's document changes in one step. The intention is
+recorded first, and whoever prepares the store next carries it to its end.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import zarr
+from zarr.abc.store import Store as ZarrStore
+from zarr.storage import LocalStore
+
+from sweeps import metadata
+from sweeps.chunks import chunk_numbers
+from sweeps.layout import lay_out, layouts
+from sweeps.settings import with_axes
+
+__all__ = ["add_axes", "finish_interrupted"]
+
+_UNFINISHED = "gains_axes"
+
+
+def finish_interrupted(root: zarr.Group, known: Mapping[str, Any]) -> dict[str, Any]:
+    """Carry a migration that was interrupted to its end, and return the settings of the store."""
+    return add_axes(root, known, known[_UNFINISHED]) if _UNFINISHED in known else dict(known)
+
+
+def add_axes(root: zarr.Group, known: Mapping[str, Any], axes: Sequence[str]) -> dict[str, Any]:
+    """Turn constants of a store into axes of one value; may be repeated after an interruption.
+
+    Parameters
+    ----------
+    root : zarr.Group
+        The store, opened without consolidated metadata.
+    known : mapping
+        Its settings.
+    axes : sequence of str
+        The constants.
+
+    Returns
+    -------
+    dict
+        Its new settings.
+    """
+    store = root.store
+    settings = {key: value for key, value in with_axes(known, axes).items() if key != _UNFINISHED}
+    added = {position: axis for position, axis in enumerate(settings["axes"]) if axis in axes}
+    metadata.mark(store, {**known, _UNFINISHED: list(axes)})
+    arrays = {
+        f"{group}/{name}": len(layout.dims)
+        for group, members in layouts(settings).items()
+        for name, layout in members.items()
+    }
+    for path, dimensions in arrays.items():
+        for name in metadata.list_names(store, path):
+            _add_name(store, path, name, dimensions, added)
+    for path, dimensions in arrays.items():
+        _add_dimensions(store, f"{path}/zarr.json", dimensions, added)
+    metadata.publish(store, lay_out(root, settings), {**settings, _UNFINISHED: list(axes)})
+    for path, dimensions in arrays.items():
+        for name in metadata.list_names(store, path):
+            if chunk_numbers(name, dimensions - len(added)) is not None:
+                metadata.delete(store, f"{path}/{name}")
+    metadata.mark(store, settings)
+    return settings
+
+
+def _add_name(store: ZarrStore, path: str, name: str, dimensions: int, added: Mapping[int, str]) -> None:
+    numbers = chunk_numbers(name, dimensions - len(added))
+    if numbers is None:
+        return
+    renamed = list(numbers)
+    for position in added:
+        renamed.insert(position, 0)
+    target = ".".join(["c", *map(str, renamed)])
+    if isinstance(store, LocalStore):
+        folder = Path(store.root) / path
+        try:
+            os.link(folder / name, folder / target)
+        except FileExistsError:
+            return  # an interrupted migration made it
+        except OSError:  # a file system without links
+            pass
+        else:
+            return
+    data = metadata.read(store, f"{path}/{name}")
+    assert data is not None, "only the driver that holds the lock deletes chunks"
+    metadata.write(store, f"{path}/{target}", data)
+
+
+def _add_dimensions(store: ZarrStore, key: str, dimensions: int, added: Mapping[int, str]) -> None:
+    document = metadata.read_document(store, key)
+    if len(document["shape"]) == dimensions:
+        return  # an interrupted migration did it
+    for position, name in added.items():
+        document["shape"].insert(position, 1)
+        document["chunk_grid"]["configuration"]["chunk_shape"].insert(position, 1)
+        document["dimension_names"].insert(position, name)
+    metadata.write_document(store, key, document)

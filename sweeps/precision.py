@@ -1,0 +1,199 @@
+"""Replicates until a standard error is met: which cells get more, how many, and in which order.
+
+A cell's replicates come in rounds. How many it gets next follows from the values of those it has and from nothing
+else, so the replicates of a finished sweep are the same whatever ran where, in which order, and however often it was
+stopped. Order is free, and goes to the round that lowers its standard error most per second.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import math
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from sedyn.errors import InvalidInput
+from sedyn.observables import SIMULATED
+from sweeps.layout import DONE
+from sweeps.plan import Cell, SimulationTask, SweepSpec, Task, TheoryTask
+from sweeps.store import Store
+
+__all__ = ["PreciseTasks", "Target", "next_count", "standard_error"]
+
+GROWTH = 2  # at most, from round to round: an error from few replicates says little about how many are needed
+
+
+@dataclass(frozen=True)
+class Target:
+    """How precise every cell should be.
+
+    Parameters
+    ----------
+    observable : str
+        Name of a variable of the group `simulation`.
+    stderr : float
+        Largest allowed standard error of its mean over replicates, among all iterations and entries.
+    max_replicates : int
+        Where a cell stops in any case.
+
+    Raises
+    ------
+    InvalidInput
+        If the observable is unknown or a number is out of range.
+    """
+
+    observable: str
+    stderr: float
+    max_replicates: int
+
+    def __post_init__(self) -> None:
+        if self.observable not in SIMULATED:
+            raise InvalidInput.unknown("target.observable", self.observable, SIMULATED)
+        stderr, most = self.stderr, self.max_replicates
+        if isinstance(stderr, bool) or not isinstance(stderr, int | float) or not stderr > 0:
+            raise InvalidInput("target.stderr", stderr, "a number > 0")
+        if isinstance(most, bool) or not isinstance(most, int) or most < 2:
+            raise InvalidInput("target.max_replicates", most, "a whole number >= 2")
+
+    def require_start(self, replicates: int) -> None:
+        """Refuse a first round from which no error can be had, or which is larger than the cap."""
+        if not 2 <= replicates <= self.max_replicates:
+            remedy = f"a target needs 2 to target.max_replicates={self.max_replicates} replicates to start with"
+            raise InvalidInput("replicates", replicates, remedy)
+
+
+def standard_error(values: np.ndarray) -> float:
+    """Find the largest standard error of the mean over replicates.
+
+    Parameters
+    ----------
+    values : ndarray, shape (replicates, ...)
+        NaN where there is no value. An entry that no replicate has is left out.
+
+    Returns
+    -------
+    float
+        Infinite if some entry has a single value.
+    """
+    counts = np.isfinite(values).sum(axis=0)
+    with warnings.catch_warnings(), np.errstate(invalid="ignore", divide="ignore"):
+        warnings.simplefilter("ignore", RuntimeWarning)  # of entries that have too few values
+        errors = np.nanstd(values, axis=0, ddof=1) / np.sqrt(counts)
+    errors = np.where(counts == 1, np.inf, errors)[counts > 0]
+    return float(errors.max()) if errors.size else 0.0
+
+
+def next_count(count: int, error: float, block: int, target: Target) -> int:
+    """Decide how many replicates a cell should have, given the standard error from those it has.
+
+    Errors fall as one over the square root of the number. The next count is whole blocks, at most twice the present
+    one, and `count` itself where the target is met.
+    """
+    if error <= target.stderr:
+        return count
+    ratio = error / target.stderr
+    wanted = count * GROWTH if ratio**2 >= GROWTH else math.ceil(count * ratio**2)
+    return min(max(count + 1, -(-wanted // block) * block), target.max_replicates)
+
+
+class PreciseTasks:
+    """Gives out the first round of every cell, then further rounds where they pay most.
+
+    Parameters
+    ----------
+    store : Store
+        Grows as more replicates are needed.
+    spec : SweepSpec
+        Its `replicates` are the first round.
+    target : Target
+    """
+
+    def __init__(self, store: Store, spec: SweepSpec, target: Target) -> None:
+        self._store, self._spec, self._target = store, spec.along(store.axes), target
+        self._states = store.states("simulation")
+        self._heap: list[tuple[tuple[float, ...], int, Task]] = []
+        self._order = itertools.count()
+        self._cells: dict[tuple[int, ...], _CellRounds] = {}
+        for task in store.missing_tasks(spec):
+            if isinstance(task, TheoryTask):
+                self._push(task, (0.0, -task.seconds))
+        for cell in self._spec.cells:
+            rounds = _CellRounds(cell, spec.replicates)
+            self._cells[store.position(cell.values)] = rounds
+            self._advance(rounds)
+        self.announced = len(self._heap)
+        self.tasks = [task for _, _, task in self._heap]
+
+    @property
+    def errors(self) -> list[float]:
+        """Standard error of every cell at its latest round."""
+        return [rounds.error for rounds in self._cells.values()]
+
+    def take(self) -> Task | None:
+        """Give out first rounds, the longest first; then what lowers an error most per second."""
+        return heapq.heappop(self._heap)[2] if self._heap else None
+
+    def finish(self, task: Task, *, failed: bool) -> Sequence[Task]:
+        """Plan the next round of the task's cell when this one is complete. A cell with a failure gets no more."""
+        if not isinstance(task, SimulationTask):
+            return ()
+        rounds = self._cells[task.position]
+        rounds.running -= 1
+        rounds.failed |= failed
+        if not failed:
+            self._states[task.position][list(task.replicates)] = DONE
+        if rounds.running or rounds.failed:
+            return ()
+        added = self._advance(rounds)
+        self.announced += len(added)
+        return added
+
+    def _advance(self, rounds: _CellRounds) -> list[SimulationTask]:
+        """Go through the rounds that are complete, up to one with something missing."""
+        position = self._store.position(rounds.cell.values)
+        while True:
+            if rounds.count > self._states.shape[-1]:
+                self._make_room(rounds.count)
+            states = self._states[position][: rounds.count]
+            missing = self._store.simulation_tasks(self._spec, rounds.cell, states)
+            if missing:
+                for task in missing:
+                    self._push(task, rounds.priority(task))
+                rounds.running = len(missing)
+                return missing
+            values = self._store.read_simulation(position, self._target.observable, rounds.count)
+            rounds.error = standard_error(values)
+            count = next_count(rounds.count, rounds.error, self._store.block, self._target)
+            if count == rounds.count:
+                return []
+            rounds.before, rounds.count = rounds.count, count
+
+    def _make_room(self, count: int) -> None:
+        self._store.grow(count)
+        more = self._store.replicates - self._states.shape[-1]
+        self._states = np.pad(self._states, [(0, 0)] * (self._states.ndim - 1) + [(0, more)])
+
+    def _push(self, task: Task, priority: tuple[float, ...]) -> None:
+        heapq.heappush(self._heap, (priority, next(self._order), task))
+
+
+@dataclass
+class _CellRounds:
+    """Where one cell stands."""
+
+    cell: Cell
+    count: int  # replicates up to the present round
+    before: int = 0  # and up to the one before
+    error: float = math.inf
+    running: int = 0
+    failed: bool = False
+
+    def priority(self, task: SimulationTask) -> tuple[float, ...]:
+        if not self.before:
+            return 0.0, -task.seconds
+        gain = 1 - math.sqrt(self.before / (self.before + len(task.replicates)))
+        return 1.0, -(self.error if math.isfinite(self.error) else 1e300) * gain / task.seconds

@@ -1,0 +1,113 @@
+"""What a store was made with, and whether a sweep may go on in it: plain mappings that JSON keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from sedyn.errors import InvalidInput
+from sedyn.problem import Problem
+from sweeps.plan import PROBLEM_FIELDS, SweepSpec
+
+__all__ = ["grown", "inner_sizes", "require_same", "settings_of", "with_axes"]
+
+FORMAT = 2
+_SCALARS = ("format", "aspect", "seed", "engine", "dtype")
+
+
+def settings_of(spec: SweepSpec) -> dict[str, Any]:
+    """Describe the store that a sweep needs."""
+    sizes: dict[str, int] = {}
+    for cell in spec.cells:
+        for dim, size in inner_sizes(cell.problem).items():
+            sizes[dim] = max(sizes.get(dim, 0), size)
+    return {
+        "format": FORMAT,
+        "problem": dict(spec.base),
+        "aspect": spec.aspect,
+        "seed": spec.seed,
+        "engine": spec.engine,
+        "dtype": spec.dtype,
+        "theory": {"samples": spec.samples, "randomizations": spec.randomizations},
+        "axes": {axis: list(values) for axis, values in spec.axes.items()},
+        "d": {str(n): d for n, d in spec.features_at.items()},
+        "replicates": spec.replicates,
+        "block": spec.block or spec.automatic_block,
+        "sizes": sizes,
+        "environments": {},
+        "ready": True,
+    }
+
+
+def inner_sizes(problem: Problem) -> dict[str, int]:
+    """Sizes of the dimensions that follow the axes and the replicates."""
+    return {
+        "iteration": problem.steps + 1,
+        "neuron": problem.width,
+        "neuron_": problem.width,
+        "index": problem.signals,
+        "layer": problem.depth - 1,
+        "fan_in": problem.width,
+        "fan_out": problem.width,
+    }
+
+
+def with_axes(known: Mapping[str, Any], axes: Iterable[str]) -> dict[str, Any]:
+    """Turn constants into axes of one value; what is no constant, or an axis already, stays as it is."""
+    constants = {axis: known["problem"][axis] for axis in axes if axis in known["problem"]}
+    values = {**known["axes"], **{axis: [value] for axis, value in constants.items()}}
+    return {
+        **known,
+        "problem": {name: value for name, value in known["problem"].items() if name not in constants},
+        "axes": {axis: values[axis] for axis in PROBLEM_FIELDS if axis in values},
+    }
+
+
+def require_same(location: str, known: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
+    """Refuse a sweep that differs from its store in more than what the store can grow by.
+
+    Raises
+    ------
+    InvalidInput
+        Naming every difference.
+    """
+    differences = [
+        f"{prefix}{name} was {old.get(name)!r} and is now {new.get(name)!r}"
+        for prefix, old, new in (
+            ("", _scalars(known), _scalars(asked)),
+            ("problem.", known["problem"], asked["problem"]),
+            ("theory.", known["theory"], asked["theory"]),
+        )
+        for name in {**old, **new}
+        if old.get(name) != new.get(name)
+    ]
+    if set(known["axes"]) != set(asked["axes"]):
+        differences.insert(
+            0, f"its axes were {', '.join(known['axes']) or 'none'} and are now {', '.join(asked['axes']) or 'none'}"
+        )
+    differences += [
+        f"d at n={n} was {known['d'][n]} and is now {d}" for n, d in asked["d"].items() if known["d"].get(n, d) != d
+    ]
+    if differences:
+        raise InvalidInput(
+            "store", location, f"was made with other settings: {'; '.join(differences)}; name another store"
+        )
+
+
+def grown(known: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Add what a sweep asks for; new values go to the end of an axis, since what is stored stays where it is."""
+    return {
+        **known,
+        "axes": {
+            axis: [*values, *(value for value in asked["axes"][axis] if value not in values)]
+            for axis, values in known["axes"].items()
+        },
+        "d": {**known["d"], **asked["d"]},
+        "replicates": max(known["replicates"], asked["replicates"]),
+        "sizes": {dim: max(size, asked["sizes"][dim]) for dim, size in known["sizes"].items()},
+        "ready": True,
+    }
+
+
+def _scalars(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: settings.get(name) for name in _SCALARS}
