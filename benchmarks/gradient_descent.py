@@ -1,0 +1,247 @@
+"""Gradient descent: one read of the features per step against what else one would write, and deferred against dense.
+
+Everything in one run, contenders alternating, medians; ratios of medians are what counts on a shared machine. The
+threads are those of ``OMP_NUM_THREADS`` (2 if unset). PyTorch and JAX take part where they are installed.
+
+    python benchmarks/gradient_descent.py [--quick]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+
+THREADS = int(os.environ.setdefault("OMP_NUM_THREADS", "2"))
+# JAX has no setting of its own: it takes the processors it may run on.
+if hasattr(os, "sched_setaffinity"):
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:THREADS])
+
+import numpy as np  # noqa: E402
+
+import sedyn  # noqa: E402
+from sedyn import Problem, gradient_descent  # noqa: E402
+from sedyn.deferred import DeferredDesign  # noqa: E402
+from sedyn.design import dense_design  # noqa: E402
+from sedyn.features import feature_sampler  # noqa: E402
+from sedyn.initialization import initial_deep_weights, initial_rows  # noqa: E402
+from sedyn.kernels import products  # noqa: E402
+from sedyn.threads import run_each  # noqa: E402
+
+ETA = 0.3
+
+
+def alternate(contenders, rounds):
+    """Seconds of each contender, in rounds so that a disturbance meets all of them; the first round warms up."""
+    seconds = {name: [] for name in contenders}
+    for lap in range(rounds + 1):
+        for name, work in contenders.items():
+            start = time.perf_counter()
+            work()
+            if lap:
+                seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def row(name, seconds, *more):
+    print(f"  {name:<44}{1e3 * np.median(seconds):11.2f} ms  (least {1e3 * min(seconds):.2f})", *more)
+
+
+def problem_of(n, d, steps=20, **fields):
+    return Problem(n=n, d=d, width=4, depth=2, steps=steps, learning_rate=ETA, **fields)
+
+
+def data_of(problem, design):
+    rows = initial_rows(problem, np.random.default_rng(0))
+    y = np.random.default_rng(1).standard_normal(problem.n)
+    return gradient_descent.Data(design, np.ones(problem.d), y), rows[: problem.width]
+
+
+def descend(problem, data, first):
+    state = gradient_descent.init(problem, data, first, initial_deep_weights(problem))
+    while state.derivatives is not None:
+        state = gradient_descent.step(problem, data, state)
+    return state.first
+
+
+def numpy_loop(x, w, v, y, steps):
+    delta, n = x.shape[0] / x.shape[1], x.shape[0]
+    for _ in range(steps):
+        units = np.tanh(x @ w)
+        residual = units @ v - y
+        gradient = residual[:, None] * v * (1 - units * units)
+        w, v = w - ETA / delta * (x.T @ gradient), v - ETA * (units.T @ residual) / n
+    return w
+
+
+def torch_loop(x, w, v, y, steps):
+    import torch
+
+    torch.set_num_threads(THREADS)
+    x, w, v, y = (torch.from_numpy(part) for part in (x, w, v, y))
+    delta, n = x.shape[0] / x.shape[1], x.shape[0]
+
+    def work():
+        first, last = w.clone().requires_grad_(), v.clone().requires_grad_()
+        for _ in range(steps):
+            loss = ((torch.tanh(x @ first) @ last - y) ** 2).sum() / 2
+            drive, deep = torch.autograd.grad(loss, (first, last))
+            with torch.no_grad():
+                first -= ETA / delta * drive
+                last -= ETA / n * deep
+        return first.detach().numpy()
+
+    return work
+
+
+def jax_loop(x, w, v, y, steps):
+    import jax
+    import jax.numpy as jnp
+
+    arrays = [jnp.asarray(part) for part in (x, w, v, y)]
+    delta, n = x.shape[0] / x.shape[1], x.shape[0]
+
+    @jax.jit
+    def loop(x, w, v, y):
+        def step(carry, _):
+            w, v = carry
+            units = jnp.tanh(x @ w)
+            residual = units @ v - y
+            gradient = residual[:, None] * v * (1 - units * units)
+            return (w - ETA / delta * (x.T @ gradient), v - ETA * (units.T @ residual) / n), None
+
+        return jax.lax.scan(step, (w, v), None, length=steps)[0][0]
+
+    return lambda: np.asarray(loop(*arrays).block_until_ready())
+
+
+def against_others(n, steps, rounds):
+    """Dense single precision at n = d against other libraries, and against the memory."""
+    print(f"\ndense, float32, n = d = {n}, width 4, {steps} steps, {THREADS} threads")
+    problem, sampler, seed = problem_of(n, n, steps), feature_sampler("gaussian"), np.random.SeedSequence(0)
+    design = dense_design(n, n, sampler, seed, dtype="float32")
+    data, first = data_of(problem, design)
+    x = design.matrix * np.float32(design.scale)
+    w, y = np.ascontiguousarray(first.T, np.float32), data.responses.astype(np.float32)
+    v = initial_deep_weights(problem)[0][:, 0].astype(np.float32)
+
+    # The fastest read of the matrix there is here: the forward product, four rows side by side.
+    weights, pieces = np.ones((4, n), np.float32), [slice(start, start + 256) for start in range(0, n, 256)]
+    out = np.empty((4, n), np.float32)
+    parts = {piece.start: np.ascontiguousarray(out[:, piece]) for piece in pieces}
+
+    def read():
+        run_each(lambda piece: products(design.matrix[piece], 0, weights, parts[piece.start]), pieces)
+
+    def sum_all():
+        run_each(lambda piece: np.add.reduce(design.matrix[piece], axis=None), pieces)
+
+    contenders = {"sedyn": lambda: descend(problem, data, first), "numpy": lambda: numpy_loop(x, w, v, y, steps)}
+    for name, make in (("PyTorch", torch_loop), ("JAX", jax_loop)):
+        try:
+            contenders[name] = make(x, w, v, y, steps)
+        except ImportError:
+            print(f"  {name} is not installed: left out")
+    reference = descend(problem, data, first).T
+    for name, work in contenders.items():
+        if name != "sedyn":
+            np.testing.assert_allclose(work(), reference, atol=1e-3, err_msg=name)
+    contenders |= {
+        "generation of X": lambda: dense_design(n, n, sampler, seed, dtype="float32"),
+        "read of X, four rows at a time": read,
+        "read of X, plain sum": sum_all,
+    }
+    seconds = alternate(contenders, rounds)
+    own = np.median(seconds["sedyn"])
+    goals = {"PyTorch": 5, "JAX": 2, "numpy": 1.5, "generation of X": 1}
+    for name, taken in seconds.items():
+        ratio = np.median(taken) / own
+        if name == "generation of X":
+            row(name, taken, f"  {ratio:.2f} of the descent (goal at most 1)")
+        elif name in goals:
+            row(name, taken, f"  sedyn is {ratio:.2f} times as fast (goal {goals[name]})")
+        else:
+            row(name, taken)
+    fastest = min(np.median(seconds[name]) for name in seconds if name.startswith("read"))
+    passes = steps + 1  # the last iteration is looked at too
+    print(f"  memory read at {x.nbytes / fastest / 1e9:.1f} GB/s; one read per step at ", end="")
+    print(f"{passes * x.nbytes / own / 1e9:.1f} GB/s: {100 * passes * fastest / own:.0f} % (goal 70 %)")
+
+
+def deferred_against_dense(n, rounds):
+    """Both engines, drawing included."""
+    print(f"\ndeferred against dense, generation included, n = d = {n}, width 4, 20 steps, float64")
+    problem, sampler, seed = problem_of(n, n), feature_sampler("gaussian"), np.random.SeedSequence(0)
+
+    def run(make):
+        data, first = data_of(problem, make())
+        return descend(problem, data, first)
+
+    seconds = alternate(
+        {
+            "dense": lambda: run(lambda: dense_design(n, n, sampler, seed)),
+            "deferred": lambda: run(lambda: DeferredDesign(n, n, seed, capacity=85)),
+        },
+        rounds,
+    )
+    for name, taken in seconds.items():
+        row(name, taken)
+    ratio = np.median(seconds["dense"]) / np.median(seconds["deferred"])
+    print(f"  deferred is {ratio:.1f} times as fast (goal 5)")
+
+
+def large(n, estimate):
+    """One simulation in a process of its own, for its peak memory."""
+    code = (
+        "import resource, time, sedyn\n"
+        f"problem = sedyn.Problem(n={n}, d={n}, width=4, depth=2, steps=20, learning_rate={ETA})\n"
+        "start, cpu = time.perf_counter(), time.process_time()\n"
+        f"runs = sedyn.simulate(problem, replicates=1, engine='deferred', estimate={estimate})\n"
+        "peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9\n"
+        "print(f'{time.perf_counter() - start:.1f} s ({time.process_time() - cpu:.1f} s of processor),'\n"
+        "      f' peak {peak:.2f} GB')"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+    print(f"  n = d = {n:.0e}, estimate={estimate}: {told} (goal, without the estimate: 60 s and 4 GB)")
+
+
+def growth(rounds):
+    """Exponents: doubling one size at a time."""
+    print("\ngrowth: time when one size doubles (dense: float64, without generation; deferred: all of it)")
+    seed, sampler = np.random.SeedSequence(0), feature_sampler("gaussian")
+    base = {"dense": (2048, 2048, 20), "deferred": (50_000, 50_000, 20)}
+    for engine, sizes in base.items():
+        contenders = {}
+        for name, factors in (("base", (1, 1, 1)), ("n", (2, 1, 1)), ("d", (1, 2, 1)), ("steps", (1, 1, 2))):
+            n, d, steps = (size * factor for size, factor in zip(sizes, factors, strict=True))
+            problem = problem_of(n, d, steps)
+            if engine == "dense":
+                data, first = data_of(problem, dense_design(n, d, sampler, seed))
+                contenders[name] = lambda p=problem, a=data, f=first: descend(p, a, f)
+            else:
+                contenders[name] = lambda p=problem: descend(
+                    p, *data_of(p, DeferredDesign(p.n, p.d, seed, capacity=4 * (p.steps + 1)))
+                )
+        seconds = {name: np.median(taken) for name, taken in alternate(contenders, rounds).items()}
+        ratios = ", ".join(f"{name} x{seconds[name] / seconds['base']:.2f}" for name in ("n", "d", "steps"))
+        print(f"  {engine} from n, d, steps = {sizes}: {1e3 * seconds['base']:.0f} ms; {ratios}")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="small sizes, to see that everything runs")
+    quick = parser.parse_args().quick
+    print(f"sedyn {sedyn.__version__}, numpy {np.__version__}" if hasattr(sedyn, "__version__") else "")
+    against_others(1024 if quick else 4096, 20, 3 if quick else 7)
+    deferred_against_dense(1024 if quick else 16384, 1 if quick else 2)
+    growth(1 if quick else 3)
+    print("\nmatrix-free at large sizes")
+    large(10_000 if quick else 1_000_000, False)
+    if quick:
+        large(10_000, True)
+
+
+if __name__ == "__main__":
+    main()
