@@ -321,14 +321,10 @@ def show(path: str | Path, *, console: Console | None = None) -> None:
     if simulation.sizes.get("n", 1) >= LEAST_SIZES:
         console.print(_consistency_table(consistency(simulation)))
     stopped = early_stopping(simulation)
-    tables = {"stopping": (stopped, "last_regret", "going on to the end")}
+    tables = {"stopping": (stopped, "last_regret", "to the last iteration")}
     if any(axis in simulation.test_error.dims for axis in AXES):
         tables["choice"] = (tuning(simulation), "blind_regret", "choosing blindly")
-    table = Table(
-        title="Regret: test error minus the least, means over runs", title_justify="left", box=box.SIMPLE_HEAD
-    )
-    for heading in ("", "least error", "by the estimate", "stderr", "without it"):
-        table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
+    table = _table("Regret: test error minus the least, means over runs", "", "least", "regret", "stderr", "otherwise")
     for name, (chosen, other, words) in tables.items():
         regret = chosen.regret.values[np.isfinite(chosen.regret.values)]
         cells = (float(chosen.oracle_test_error.mean()), regret.mean(), regret.std() / np.sqrt(max(regret.size - 1, 1)))
@@ -337,14 +333,9 @@ def show(path: str | Path, *, console: Console | None = None) -> None:
 
 
 def _consistency_table(measured: xr.Dataset) -> Table:
-    table = Table(
-        title="Root mean square of estimated minus true test error ~ n^exponent",
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-    )
     axes = list(measured.exponent.dims)
-    for heading in (*map(str, axes), "exponent", f"{measured.level:.0%} interval", "error, largest n"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    title = "Root mean square of estimated minus true test error ~ n^exponent, and its size at the largest n"
+    table = _table(title, *map(str, axes), "exponent", f"{measured.level:.0%} interval", "size")
     relative = measured.relative_rms.isel(n=-1).mean("iteration")
     for index in np.ndindex(measured.exponent.shape):
         cell = dict(zip(axes, index, strict=True))
@@ -352,6 +343,13 @@ def _consistency_table(measured: xr.Dataset) -> Table:
         table.add_row(*names, *_exponent_cells(measured.isel(cell), ""), f"{float(relative.isel(cell)):.1%}")
     if axes:
         table.add_row("all", *[""] * (len(axes) - 1), *_exponent_cells(measured, "overall_"), "")
+    return table
+
+
+def _table(title: str, *headings: str) -> Table:
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for heading in headings:
+        table.add_column(heading, justify="right", no_wrap=True)
     return table
 
 
