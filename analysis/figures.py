@@ -11,7 +11,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from analysis.verdicts import interval_text, title_of
 
@@ -75,9 +75,22 @@ def learning_curves(simulation: xr.Dataset, theory: xr.Dataset, *, observables: 
             for n, c in zip(names, COLOURS, strict=False)
         ),
         Line2D([], [], color="black", lw=1.8, label="theory"),
-        Line2D([], [], color="black", marker="o", ls="", ms=4, label=f"mean ± s.d. over {replicates} replicates"),
+        Line2D(
+            [],
+            [],
+            color="black",
+            marker="o",
+            markerfacecolor="white",
+            ls="",
+            ms=4,
+            label=f"n = {largest}: mean ± s.d. over {replicates} replicates" if largest else "simulation",
+        ),
     ]
-    figure.legend(handles=handles, loc="outside lower left", ncols=2 if columns < 2 else 4, frameon=False)
+    if smallest:
+        handles.append(
+            Line2D([], [], color="black", alpha=0.2, lw=8, solid_capstyle="butt", label=f"n = {smallest}: mean ± s.d.")
+        )
+    figure.legend(handles=handles, loc="outside lower left", ncols=1 if columns < 2 else 2, frameon=False)
     return figure
 
 
@@ -122,8 +135,9 @@ def rates_figure(measured: xr.Dataset) -> Figure:
         ),
         Line2D([], [], color="black", lw=1.6, label="fit, common slope"),
         Line2D([], [], color="black", lw=1.2, ls=(0, (1, 2)), label="guide n$^{-1/2}$"),
-        Line2D([], [], color=GREY, lw=1.2, ls="--", label="solver's own error"),
     ]
+    if bool((measured.overall_solver_ratio >= BELOW).any()):
+        handles.append(Line2D([], [], color=GREY, lw=1.2, ls="--", label="solver's own error"))
     figure.legend(handles=handles, loc="outside lower left", ncols=4, frameon=False, fontsize=9)
     return figure
 
@@ -142,9 +156,9 @@ def _rate_panel(ax: Axes, one: xr.Dataset, name: str, cells: Sequence[Mapping[Ha
         ax.errorbar(n, distance, error, color=colour, marker=marker, ms=4.5, lw=0, elinewidth=1, capsize=0, zorder=3)
         if np.isfinite(slope):
             ax.plot(n, _line(n, distance, error, slope), color=colour, lw=1.4, zorder=2)
-        solver = np.sqrt((here.solver_error**2).mean("iteration"))
-        if bool((solver > 0).any()):
-            ax.plot(n, solver.values, color=GREY, lw=1.2, ls="--", zorder=1)
+        solver = np.sqrt((here.solver_error**2).mean("iteration").values)
+        if float(one.overall_solver_ratio) >= BELOW:
+            ax.plot(n, solver, color=GREY, lw=1.2, ls="--", zorder=1)
     ax.set_xscale("log")
     ax.set_yscale("log")
     if levels:
@@ -155,22 +169,22 @@ def _rate_panel(ax: Axes, one: xr.Dataset, name: str, cells: Sequence[Mapping[Ha
         ax.plot(n, guide, color="black", lw=1.2, ls=(0, (1, 2)), zorder=1)
         # A solver's error far below the distances is said in words: drawn, it would flatten everything else.
         ax.set_ylim(lowest * BELOW, 1.4 * guide.max())
-        ratio = float(one.overall_solver_ratio)
-        if np.isfinite(ratio):
-            words = f"solver's own error: {ratio:.2g} of the distance"
+        if (ratio := float(one.overall_solver_ratio)) < BELOW:
+            words = f"solver's own error: {ratio:.2g} of the smallest distance"
             ax.text(0.03, 0.04, words, transform=ax.transAxes, fontsize=8.5, color="#555555")
     low, high = float(whole.overall_exponent_low), float(whole.overall_exponent_high)
     words = f"exponent {slope:+.3f}  {interval_text(low, high)}" if np.isfinite(slope) else "no exponent"
     ax.set_title(f"{title_of(name)}: {words}", fontsize=10)
     _plain(ax)
+    ax.yaxis.set_minor_formatter(NullFormatter())
     _sizes_on_axis(ax, n)
 
 
 def _over_iterations(distance: xr.DataArray, stderr: xr.DataArray) -> tuple[np.ndarray, np.ndarray]:
     """Root mean square over iterations; its error as if iterations were fully correlated, which overstates it."""
-    together = np.sqrt((distance**2).mean("iteration"))
+    together = np.sqrt((distance**2).mean("iteration").values)
     error = (distance * stderr).mean("iteration").values
-    return together.values, error / together.values
+    return together, error / together
 
 
 def _line(n: np.ndarray, distance: np.ndarray, error: np.ndarray, slope: float) -> np.ndarray:

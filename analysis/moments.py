@@ -21,6 +21,8 @@ class Stack(NamedTuple):
     ----------
     simulated : ndarray, shape (cell, n, replicate, iteration, entry)
         Replicates.
+    readout : ndarray, shape (cell, n, replicate, iteration, entry)
+        Standard error with which a simulation knows its own observable, zero for what it knows exactly.
     predicted, solver : ndarray, shape (cell, n, iteration, entry)
         Theory and its standard error (NaN where the store has none).
     axes : dict
@@ -30,6 +32,7 @@ class Stack(NamedTuple):
     """
 
     simulated: np.ndarray
+    readout: np.ndarray
     predicted: np.ndarray
     solver: np.ndarray
     axes: dict[Hashable, np.ndarray]
@@ -52,6 +55,8 @@ class Moments(NamedTuple):
         Squared standard error of the solver.
     distance_stderr, fluctuation_stderr, bias_stderr : ndarray
         Standard errors of the squares: exact sample variance over replicates, and bootstrap for the other two.
+    readout : ndarray
+        Mean square of the standard error of each replicate's own observable; it is part of the fluctuation.
     predicted : ndarray
         Mean square of theory itself, the scale of rounding errors.
     replicates : ndarray of int
@@ -67,6 +72,7 @@ class Moments(NamedTuple):
     distance_stderr: np.ndarray
     fluctuation_stderr: np.ndarray
     bias_stderr: np.ndarray
+    readout: np.ndarray
     predicted: np.ndarray
     replicates: np.ndarray
     distance_draws: np.ndarray
@@ -80,12 +86,14 @@ def stack(name: str, simulation: xr.Dataset, theory: xr.Dataset) -> Stack:
     """
     simulated, predicted = simulation[name], theory[name]
     solver = theory.get(f"{name}_stderr", xr.full_like(predicted, np.nan))
+    readout = simulation.get(f"{name}_stderr", xr.zeros_like(simulated))
     if "n" not in simulated.dims:
         size = simulation.coords["n"].item() if "n" in simulation.coords else simulation.attrs.get("n", 0)
-        simulated, predicted, solver = (
-            array.drop_vars("n", errors="ignore").expand_dims(n=[size]) for array in (simulated, predicted, solver)
+        simulated, readout, predicted, solver = (
+            array.drop_vars("n", errors="ignore").expand_dims(n=[size])
+            for array in (simulated, readout, predicted, solver)
         )
-    simulated, predicted, solver = xr.align(simulated, predicted, solver, join="left", copy=False)
+    simulated, readout, predicted, solver = xr.align(simulated, readout, predicted, solver, join="left", copy=False)
     entries = tuple(dim for dim in simulated.dims if dim in ENTRY_DIMS)
     axes = tuple(d for d in simulated.dims if d not in (*entries, "n", "replicate", "iteration"))
     ends = ("iteration", *entries)
@@ -98,6 +106,7 @@ def stack(name: str, simulation: xr.Dataset, theory: xr.Dataset) -> Stack:
     width = int(np.prod([sizes[entry] for entry in entries], dtype=int))
     return Stack(
         whole.values.reshape(count, n, runs, steps, width),
+        readout.transpose(*whole.dims).values.reshape(count, n, runs, steps, width),
         predicted.values.reshape(count, n, steps, width),
         solver.values.reshape(count, n, steps, width),
         {axis: simulated[axis].values for axis in axes},
@@ -124,7 +133,7 @@ def moments(data: Stack, draws: int, rng: np.random.Generator) -> Moments:
     cells, sizes, _, steps, width = data.simulated.shape
     points = (cells, sizes, steps)
     result = Moments(
-        **{name: np.full(points, np.nan) for name in Moments._fields[:8]},
+        **{name: np.full(points, np.nan) for name in Moments._fields[:9]},
         replicates=np.zeros(points, dtype=np.int64),
         distance_draws=np.full((draws, sizes, cells, steps), np.nan),
         fluctuation_draws=np.full((draws, sizes, cells, steps), np.nan),
@@ -172,10 +181,13 @@ def _fill(result: Moments, data: Stack, cell: int, size: int, shift: np.ndarray,
         result.distance[at] = distance
         result.fluctuation[at] = fluctuation
         result.bias[at] = (everyone.square - everyone.variance)[0] - fluctuation / total - solver_square
-        result.solver[at] = np.where(entries > 0, solver_square, np.nan)
+        known = np.isfinite(data.solver[cell, size]) | ~used
+        result.solver[at] = np.where(known.all(-1) & (entries > 0), solver_square, np.nan)
         result.distance_stderr[at] = np.sqrt(spread / (total - 1) / total)
         result.fluctuation_stderr[at] = drawn.variance.std(0) * unbiased
         result.bias_stderr[at] = (drawn.square - drawn.variance - pull + push).std(0)
+        doubt = np.where(used & finite[..., None], np.nan_to_num(data.readout[cell, size][runs]), 0.0)
+        result.readout[at] = np.einsum("rie,ie->i", doubt**2, per_entry) / total
         result.predicted[at] = (np.where(used, predicted, 0.0) ** 2 * per_entry).sum(-1)
         result.replicates[at] = total
     result.distance_draws[:, size, cell] = drawn.square - pull + push

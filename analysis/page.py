@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 from itertools import product
 from typing import Any
@@ -16,6 +16,9 @@ from analysis.verdicts import interval_text, title_of, verdict
 
 __all__ = ["page"]
 
+LONGEST = 400
+"""Characters of a value in the table of provenance."""
+
 _STYLE = """
 :root { color-scheme: light; }
 body { font: 16px/1.5 system-ui, sans-serif; color: #1c1c1c; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
@@ -24,7 +27,7 @@ p.lead { color: #555; margin-top: 0; }
 ul.findings { list-style: none; padding: 0; } ul.findings li { padding: .45rem .8rem; margin: .35rem 0;
   background: #f6f6f4; border-left: 4px solid #8a8a8a; } li.holds { border-color: #009E73 !important; }
 li.fails { border-color: #D55E00 !important; }
-figure { margin: 1rem 0; } img { width: 100%; height: auto; } figcaption { color: #555; font-size: .9rem; }
+figure { margin: 1rem 0; } img { max-width: 100%; height: auto; } figcaption { color: #555; font-size: .9rem; }
 .wide { overflow-x: auto; } table { border-collapse: collapse; font-size: .87rem; }
 th, td { text-align: left; padding: .25rem .7rem .25rem 0; border-bottom: 1px solid #e3e3e3; vertical-align: top; }
 td.number { font-variant-numeric: tabular-nums; white-space: nowrap; } code { background: #f1f1ef; padding: .1em .3em; }
@@ -33,7 +36,8 @@ dt { font-weight: 600; } dd { margin: 0 0 .5rem 0; }
 
 _LEARNING_CAPTION = (
     "Lines: state evolution, computed without reference to any simulation. Points: mean over replicates at the largest "
-    "finished n; bars: one standard deviation over replicates."
+    "finished n; bars: one standard deviation over replicates. Shaded: mean and one standard deviation at the "
+    "smallest n."
 )
 _RATES_CAPTION = (
     "Points: root-mean-square distance of a replicate from theory, over replicates, entries and those iterations that "
@@ -87,7 +91,7 @@ def page(
         "<h2>Exponents by grid cell</h2>",
         _cell_table(measured),
         "<h2>Provenance</h2>",
-        _table(("attribute", "value"), sorted((str(k), _short(v)) for k, v in attributes.items())),
+        _table(("attribute", "value"), sorted(_flat(attributes))),
         f"<p>Measure: {escape(', '.join(f'{k} {v}' for k, v in measured.attrs.items() if k != 'store'))}. "
         f"Reproduce with <code>python -m analysis.report {escape(name)}.zarr</code>.</p>",
     ]
@@ -152,6 +156,12 @@ def _field(text: str) -> str:
     return f"<td{' class=number' if number and len(text) < 40 else ''}>{escape(text)}</td>"
 
 
-def _short(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= 400 else f"{text[:400]}..."
+def _flat(attributes: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Names and values as text; a mapping's entries by dotted names, those already said at the top left out."""
+    for key, value in attributes.items():
+        if isinstance(value, Mapping):
+            new = {k: v for k, v in value.items() if prefix or k not in attributes or attributes[k] != v}
+            yield from _flat(new, f"{prefix}{key}.")
+        else:
+            text = str(value)
+            yield f"{prefix}{key}", text if len(text) <= LONGEST else f"{text[:LONGEST]}..."

@@ -37,8 +37,10 @@ LEAST_SIZES = 3
 LEAST_REPLICATES = 2
 ROUNDING = 1e-12
 """Relative size below which a difference is rounding and not a finite-size effect."""
-SOLVER_ALLOWANCE = 5.0
-"""A difference without fluctuation and within so many solver errors is the solver's, not of finite size."""
+NUMERICAL_ALLOWANCE = 5.0
+"""A difference without fluctuation and within so many numerical errors is numerical, not of finite size."""
+READOUT_ALLOWANCE = 2.0
+"""A fluctuation within so many errors of the simulation's own average over fresh data is no fluctuation."""
 
 
 def rates(
@@ -82,7 +84,8 @@ def rates(
     -------
     Dataset
         On (observable, grid axes, n, iteration): ``distance``, ``fluctuation`` (a standard deviation),
-        ``bias_squared`` (it can be negative), each with ``_stderr``; ``solver_error``; ``replicates``.
+        ``bias_squared`` (it can be negative), each with ``_stderr``; ``solver_error``; ``readout_error`` (standard
+        error of a simulation's own average over fresh data, part of the fluctuation); ``replicates``.
         On (observable, part, grid axes, iteration): ``exponent``, ``exponent_stderr``, ``exponent_low``,
         ``exponent_high``, ``prefactor`` (the line at n = 1), ``reason`` (see `REASONS`); and without part
         ``solver_ratio`` (largest solver error over distance), ``solver_negligible``.
@@ -139,6 +142,7 @@ def _measure(data: Stack, squares: Moments, level: float, solver_tolerance: floa
         out.points("bias_squared", squares.bias)
         out.points("bias_squared_stderr", squares.bias_stderr)
         out.points("solver_error", np.sqrt(squares.solver))
+        out.points("readout_error", np.sqrt(squares.readout))
         out.points("replicates", squares.replicates)
         ratio = np.sqrt(squares.solver / squares.distance)
         share = squares.bias / squares.distance
@@ -185,8 +189,10 @@ def _usable(squares: Moments) -> tuple[np.ndarray, np.ndarray]:
     repeated = squares.replicates >= LEAST_REPLICATES
     scale = np.where(present, squares.predicted, 0.0).max((1, 2), keepdims=True) * ROUNDING**2
     with np.errstate(invalid="ignore"):
-        still = np.where(repeated, squares.fluctuation, 0.0) <= scale
-        near = squares.distance <= np.maximum(scale, SOLVER_ALLOWANCE**2 * squares.solver)
+        fluctuation = np.where(repeated, squares.fluctuation, 0.0)
+        still = fluctuation <= np.maximum(scale, READOUT_ALLOWANCE**2 * squares.readout)
+        numerical = NUMERICAL_ALLOWANCE**2 * (np.nan_to_num(squares.solver) + squares.readout)
+        near = squares.distance <= np.maximum(scale, numerical)
     exact = present & still & near
     valid = repeated & ~exact
     reason = np.select(
@@ -267,6 +273,7 @@ _WORDS = {
     "fluctuation": "standard deviation over replicates",
     "bias_squared": "squared bias (mean minus theory), unbiased",
     "solver_error": "standard error of the theory's solver",
+    "readout_error": "standard error of the simulation's average over fresh data",
     "replicates": "finite replicates",
     "exponent": "exponent of n",
     "cell_exponent": "exponent of n, all iterations together",

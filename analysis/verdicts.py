@@ -41,9 +41,11 @@ def verdict(measured: xr.Dataset, observable: str) -> str:
     if low > EXPECTED:
         if biased or high >= 0:
             return "fails: the bias stays as n grows, so theory and simulation do not converge"
-        return "fails: slower than n^-1/2"
+        if low > NEIGHBOURS[1]:
+            return "fails: slower than n^-1/2"
+        return "undecided: slower than n^-1/2 over these n; more replicates or larger n decide"
     if high < EXPECTED:
-        return "faster than n^-1/2" + _fluctuation_alone(row)
+        return "faster than n^-1/2 over these n" + _fluctuation_alone(row)
     if NEIGHBOURS[0] < low and high < NEIGHBOURS[1]:
         return "holds: consistent with n^-1/2"
     return "undecided at this precision: consistent with n^-1/2, but the interval is wide"

@@ -1,0 +1,146 @@
+import re
+
+import numpy as np
+import pytest
+import xarray as xr
+from matplotlib import pyplot
+from rich.console import Console
+
+from analysis.figures import learning_curves, rates_figure
+from analysis.rates import rates
+from analysis.report import NothingToReport, main, report
+from analysis.tables import rates_table, rows
+from tests.analysis.synthetic import SIZES, store
+
+
+@pytest.fixture(scope="module")
+def tree():
+    return store(steps=5)
+
+
+@pytest.fixture(scope="module")
+def measured(tree):
+    return rates(tree["simulation"].to_dataset(), tree["theory"].to_dataset(), draws=100)
+
+
+@pytest.fixture
+def path(tree, tmp_path):
+    at = tmp_path / "small.zarr"
+    tree.to_zarr(at, mode="w", consolidated=False)
+    return at
+
+
+def visible(figure):
+    return [ax for ax in figure.axes if ax.get_visible()]
+
+
+def test_learning_curves_have_a_panel_a_cell(tree):
+    figure = learning_curves(tree["simulation"].to_dataset(), tree["theory"].to_dataset())
+    assert [ax.get_title() for ax in visible(figure)] == [
+        f"depth {depth}, noise {noise}" for depth in (2, 3) for noise in (0.1, 0.5)
+    ]
+    theory = tree["theory"]["train_error"].sel(depth=2, noise=0.1).isel(n=-1).values
+    mean = tree["simulation"]["train_error"].sel(depth=2, noise=0.1).isel(n=-1).mean("replicate").values
+    drawn = [line.get_ydata() for line in figure.axes[0].lines]
+    assert any(np.array_equal(line, theory) for line in drawn)
+    assert any(np.array_equal(line, mean) for line in drawn)
+
+
+def test_learning_curves_of_an_unfinished_store_are_theory_alone(tree):
+    figure = learning_curves(tree["simulation"].to_dataset() * np.nan, tree["theory"].to_dataset())
+    assert len(figure.axes[0].lines) == 2
+
+
+def test_learning_curves_say_what_they_leave_out():
+    many = store(depths=(2,), noises=tuple(np.linspace(0.1, 0.5, 15)), steps=1, replicates=2)
+    figure = learning_curves(many["simulation"].to_dataset(), many["theory"].to_dataset())
+    assert len(visible(figure)) == 12
+    assert "3 more cells" in figure.get_suptitle()
+
+
+def test_rates_figure_has_data_fit_and_guide(measured):
+    figure = rates_figure(measured)
+    panels = visible(figure)
+    assert len(panels) == 4
+    for ax, name in zip(panels, measured.observable.values, strict=True):
+        assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")
+        slopes = [np.polyfit(np.log(SIZES), np.log(line.get_ydata()), 1)[0] for line in ax.lines if line.get_lw() > 0]
+        fitted = float(measured.overall_exponent.sel(observable=name, part="distance"))
+        assert sum(np.isclose(slopes, fitted)) == 4
+        assert sum(np.isclose(slopes, -0.5)) >= 1
+        assert f"{fitted:+.3f}" in ax.get_title()
+
+
+def test_rates_figure_draws_what_has_no_exponent(tree):
+    short = tree["simulation"].to_dataset().isel(n=slice(2)), tree["theory"].to_dataset().isel(n=slice(2))
+    figure = rates_figure(rates(*short, draws=10))
+    assert all("no exponent" in ax.get_title() for ax in visible(figure))
+
+
+def test_figures_leave_no_global_state(tree, measured):
+    rates_figure(measured)
+    learning_curves(tree["simulation"].to_dataset(), tree["theory"].to_dataset())
+    assert pyplot.get_fignums() == []
+
+
+def test_table_fits_a_terminal(measured):
+    console = Console(width=80, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console.print(rates_table(measured))
+    text = console.export_text()
+    assert "…" not in text
+    for row in rows(measured):
+        assert row.exponent in text
+        assert row.interval in text
+
+
+def test_report_writes_its_files(path, capsys):
+    report(path, console=Console(quiet=True))
+    written = report(path, console=Console(width=100))  # a second report replaces the first
+    assert [file.name for file in written] == [
+        "small.learning_curves.png",
+        "small.rates.png",
+        "small.rates.zarr",
+        "small.report.html",
+    ]
+    for image in written[:2]:
+        assert image.read_bytes().startswith(b"\x89PNG")
+    kept = xr.open_zarr(written.rates, consolidated=False)
+    assert kept.attrs["store"] == "small.zarr"
+    assert kept.overall_exponent.dims == ("observable", "part")
+    page = written.page.read_text()
+    assert page.index("Findings") < page.index("<img") < page.index("Provenance")
+    assert page.count("data:image/png;base64,") == 2
+    assert not re.search(r'(src|href)="(?!data:)', page)
+    assert "learning_rate" in page
+    out = capsys.readouterr().out
+    assert "consistent with n^-1/2" in out
+    assert "small.report.html" in out
+
+
+def test_report_of_strings_on_an_axis(tree, tmp_path):
+    named = xr.DataTree.from_dict(
+        {
+            name: group.to_dataset().isel(noise=slice(1)).rename(noise="activation").assign_coords(activation=["tanh"])
+            for name, group in tree.children.items()
+        }
+    )
+    named.to_zarr(tmp_path / "named.zarr", mode="w", consolidated=False)
+    written = report(tmp_path / "named.zarr", console=Console(quiet=True))
+    assert "tanh" in written.page.read_text()
+
+
+@pytest.mark.parametrize("kind", ["missing", "folder", "unfinished"])
+def test_nothing_to_report_is_one_line_and_status_2(kind, tree, tmp_path, capsys):
+    at = tmp_path / "store.zarr"
+    if kind == "folder":
+        at.mkdir()
+    if kind == "unfinished":
+        groups = {name: group.to_dataset() for name, group in tree.children.items()}
+        groups["simulation"] = groups["simulation"] * np.nan
+        xr.DataTree.from_dict(groups).to_zarr(at, mode="w", consolidated=False)
+    assert main([str(at)]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "store.zarr" in error
+    with pytest.raises(NothingToReport):
+        report(at)
