@@ -138,7 +138,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 
-def consistent(sizes: Sequence[int] = (256, 512, 1024, 2048), replicates: int = 32) -> None:
+def consistent(sizes: Sequence[int] = (256, 512, 1024, 2048), replicates: int = 64) -> None:
     """Exponent in n of the root mean square of estimated minus true test error, one setting at a time."""
     print(f"n/d = {BASE.aspect_ratio}, {replicates} replicates, n = {', '.join(map(str, sizes))}; iterations 1 to T")
     print(f"{'setting':<26s} exponent   95% interval        relative error at the least and largest n")
