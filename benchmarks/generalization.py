@@ -207,7 +207,10 @@ def split_runs(
             for name in names:
                 arrays[name][(replicate, *index)] = curves[name]
     dims = ("replicate", *choices, "iteration")
-    return xr.Dataset({name: (dims, values) for name, values in arrays.items()}, coords={**choices})
+    return xr.Dataset(
+        {name: (dims, values) for name, values in arrays.items()},
+        coords={name: list(values) for name, values in choices.items()},
+    )
 
 
 def _candidate(problem, data, signals, points, seed) -> dict[str, np.ndarray]:
@@ -258,7 +261,7 @@ def holdout(sizes: Sequence[int] = (1000, 2000, 4000), replicates: int = 30) -> 
         print_rules(measured)
 
 
-def tuned(n: int = 1000, replicates: int = 12) -> None:
+def tuned(n: int = 500, replicates: int = 16) -> None:
     """What choosing learning rate, width, depth, weight decay and iteration by each criterion costs."""
     runs = split_runs(replace(STOPPING, n=n, d=n), replicates, CHOICES)
     print(f"n = d = {n}, {replicates} data sets, candidates {' x '.join(CHOICES)} x iteration, all on the same rows")
