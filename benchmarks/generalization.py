@@ -270,14 +270,13 @@ def tuned(n: int = 500, replicates: int = 16) -> None:
 
 def print_rules(measured: xr.Dataset) -> None:
     print(f"  {'rule':<20s} error t=1   t=T/2    t=T      mean bias   regret (standard error)")
-    other = [dim for dim in measured.rms.dims if dim not in ("rule", "iteration")]
-    rms, bias = np.sqrt((measured.rms**2).mean(other)), measured.bias.isel(iteration=slice(1, None)).mean()
+    candidates = [dim for dim in measured.rms.dims if dim not in ("rule", "iteration")]
+    typical = measured[["rms", "bias"]].median(candidates)  # a candidate that diverges would be the whole mean
     for rule in measured.rule.values:
-        row, last = rms.sel(rule=rule).values, rms.sizes["iteration"] - 1
-        bias = float(measured.bias.sel(rule=rule).isel(iteration=slice(1, None)).mean())
-        one = measured.sel(rule=rule)
-        print(f"  {rule:<20s} {row[1]:.4f}  {row[last // 2]:.4f}  {row[last]:.4f}   {bias:+.4f}     "
-              f"{float(one.regret):.4f} ({float(one.regret_stderr):.4f})", flush=True)  # fmt: skip
+        rms, bias = (typical[name].sel(rule=rule).values for name in ("rms", "bias"))
+        regret = measured[["regret", "regret_stderr"]].sel(rule=rule)
+        print(f"  {rule:<20s} {rms[1]:.4f}  {rms[rms.size // 2]:.4f}  {rms[-1]:.4f}   {bias[1:].mean():+.4f}     "
+              f"{float(regret.regret):.4f} ({float(regret.regret_stderr):.4f})", flush=True)  # fmt: skip
 
 
 # --- real data -----------------------------------------------------------------------------------------------------
