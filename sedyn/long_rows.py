@@ -14,6 +14,7 @@ from sedyn.threads import run_each
 
 __all__ = ["add_combination", "coefficients_of", "column_blocks", "combination", "remove"]
 
+# Columns in a block: a basis of some forty rows of it stays in the second-level cache.
 COLUMNS = 2**12
 
 

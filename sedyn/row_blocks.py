@@ -14,8 +14,8 @@ from sedyn.backend import Array, array_namespace
 
 __all__ = ["PlainRows", "RowBlocks", "SparseRows", "StoredRows", "row_blocks"]
 
-# Bytes of a block: with the weights and sums beside it, it fits in the second-level cache of a current core, so that
-# its second reading does not go to memory. Measured with benchmarks/gradient_descent.py.
+# Bytes of a block. Its second reading comes from the cache, not from memory; smaller blocks would fit the second-level
+# cache too, but each costs a call of the network, about 60 microseconds, which weighs more than the third level's delay.
 BLOCK_BYTES = 2**22
 LEAST_ROWS = 8
 # Sparse rows are not blocked for the cache, only cut for threads.
