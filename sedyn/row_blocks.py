@@ -15,7 +15,7 @@ from sedyn.backend import Array, array_namespace
 __all__ = ["PlainRows", "RowBlocks", "SparseRows", "StoredRows", "row_blocks"]
 
 # Bytes of a block. Its second reading comes from the cache, not from memory; smaller blocks would fit the second-level
-# cache too, but each costs a call of the network, about 60 microseconds, which weighs more than the third level's delay.
+# cache too, but each costs a call of the network, about 60 microseconds, which weighs more than the slower cache.
 BLOCK_BYTES = 2**22
 LEAST_ROWS = 8
 # Sparse rows are not blocked for the cache, only cut for threads.
