@@ -59,18 +59,18 @@ class LineFit(NamedTuple):
         return self.y_mean - self.slope * self.x_mean
 
 
-def weights(relative_variance: np.ndarray, valid: np.ndarray) -> np.ndarray:
+def weights(variance: np.ndarray, valid: np.ndarray) -> np.ndarray:
     """Inverse variances of log distance, zero where a point is not valid.
 
     Parameters
     ----------
-    relative_variance : ndarray
-        Squared standard error of the distance over its square: by the delta method, the variance of its logarithm.
+    variance : ndarray
+        Of log distance; by the delta method, the squared standard error of the distance over its square.
     valid : ndarray of bool
         Points that take part.
     """
-    variance = np.where(valid, np.maximum(relative_variance, PRECISION_FLOOR**2), 1.0)
-    return np.where(valid, 1.0 / variance, 0.0)
+    floored = np.where(valid, np.maximum(variance, PRECISION_FLOOR**2), 1.0)
+    return np.where(valid, 1.0 / floored, 0.0)
 
 
 def line_fit(x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> LineFit:
