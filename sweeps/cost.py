@@ -105,14 +105,16 @@ def _fit_theory(problem: Problem, device: str) -> tuple[float, float]:
             lambda: sedyn.state_evolution(problem, samples=samples, randomizations=PROBE_RANDOMIZATIONS, device=device),
         )
 
-    few = PROBE_SAMPLES // 32
-    run(few)
-    return _solve(
-        theory_work(problem, few * PROBE_RANDOMIZATIONS),
-        run(few),
-        theory_work(problem, PROBE_SAMPLES * PROBE_RANDOMIZATIONS),
-        run(PROBE_SAMPLES),
-    )
+    samples_few = least_samples(problem)
+    samples_many = max(PROBE_SAMPLES, 8 * samples_few)
+    run(samples_few)
+    few, many = (theory_work(problem, samples * PROBE_RANDOMIZATIONS) for samples in (samples_few, samples_many))
+    return _solve(few, run(samples_few), many, run(samples_many))
+
+
+def least_samples(problem: Problem) -> int:
+    """Samples that the theory needs at least, generously: as many as it draws normals, as a power of two."""
+    return 2 ** (2 * (problem.signals + problem.width * (problem.steps + 1))).bit_length()
 
 
 def shrunk(problem: Problem, seconds: float, engine: str) -> Problem:

@@ -19,6 +19,8 @@ __all__ = ["Attempt", "Compute", "Executor", "InlineExecutor", "Lost", "RayExecu
 
 CALLS_IN_FLIGHT = 2  # per actor: one runs, one waits, so that no actor idles while the driver answers
 MEMORY_SHARE = 0.8  # of this machine's memory that the tasks of all workers together may need
+REFUSALS = 5  # of an actor in a row; then it is given up
+POLL_RESTART_SECONDS = 0.1
 OBJECT_STORE_BYTES = 100 * 2**20  # tasks and outcomes are small; results go straight to the Zarr store
 
 
@@ -173,8 +175,8 @@ class InlineExecutor:
 class RayExecutor:
     """A pool of Ray actors, on this machine or on a running cluster.
 
-    A lost actor is restarted by Ray, but its calls are not retried by Ray (they could hang for good after a node
-    death): the driver gets them back and decides.
+    Actors join as they start, so that a cluster may grow while it works. A lost actor is restarted by Ray, but its
+    calls are not retried by Ray (they could hang for good after a node death): the driver gets them back and decides.
 
     Raises
     ------
@@ -194,7 +196,7 @@ class RayExecutor:
         if self._started:
             _start_ray(ray, compute)
         try:
-            device, count = _placement(ray.cluster_resources(), compute, setup.device, memory)
+            device, count = _placement(_resources(ray, compute), compute, setup.device, memory)
         except InvalidInput:
             self.close()
             raise
@@ -202,43 +204,78 @@ class RayExecutor:
         # Workers have a working directory of their own.
         location = setup.location if "://" in setup.location else str(Path(setup.location).absolute())
         self._setup = setup._replace(location=location, device=device)
-        self._load = [0] * count
+        self._count = count
+        self._load: dict[int, int] = {}  # calls in flight of each actor that is there
+        self._invited: dict[Any, int] = {}  # actors that are not there yet, or not again
+        self._refusals = [0] * count
         self._flying: dict[Any, tuple[Attempt, int]] = {}
 
     def has_room(self) -> bool:
-        """Whether an actor has fewer calls in flight than it may."""
-        return min(self._load) < CALLS_IN_FLIGHT
-
-    def submit(self, attempt: Attempt) -> None:
-        """Send an attempt to the actor with the least to do."""
+        """Whether an actor that is there has fewer calls in flight than it may."""
         if not self._actors:
             # Not before there is work: the store they open may not exist when the cluster is asked what it has.
             remote = self._ray.remote(**self._resources, max_restarts=-1, max_task_retries=0)(Worker)
-            self._actors = [remote.remote(self._setup) for _ in self._load]
-        actor = min(range(len(self._load)), key=self._load.__getitem__)
+            self._actors = [remote.remote(self._setup) for _ in range(self._count)]
+            for actor in range(self._count):
+                self._invite(actor)
+        return min(self._load.values(), default=CALLS_IN_FLIGHT) < CALLS_IN_FLIGHT
+
+    def submit(self, attempt: Attempt) -> None:
+        """Send an attempt to the actor with the least to do."""
+        actor = min(self._load, key=self._load.__getitem__)
         call = self._actors[actor].run.remote(attempt.task, attempt.number)
         self._load[actor] += 1
         self._flying[call] = attempt, actor
 
     def collect(self, timeout: float) -> list[tuple[Attempt, Outcome | Lost]]:
-        """Wait for the first outcomes and take every one that is ready."""
-        if not self._flying:
+        """Wait for the first outcomes and take every one that is ready; let actors join.
+
+        Raises
+        ------
+        InvalidInput
+            If no actor can start.
+        """
+        awaited = [*self._flying, *self._invited]
+        if not awaited:
             time.sleep(timeout)
             return []
-        ready, _ = self._ray.wait(list(self._flying), num_returns=1, timeout=timeout)
+        ready, _ = self._ray.wait(awaited, num_returns=1, timeout=timeout)
         if ready:
-            more, _ = self._ray.wait(list(self._flying), num_returns=len(self._flying), timeout=0)
-            ready = list({*ready, *more})
+            ready, _ = self._ray.wait(awaited, num_returns=len(awaited), timeout=0)
         outcomes: list[tuple[Attempt, Outcome | Lost]] = []
+        lost = (self._ray.exceptions.ActorDiedError, self._ray.exceptions.ActorUnavailableError)
         for call in ready:
+            if call in self._invited:
+                self._welcome(call, lost)
+                continue
             attempt, actor = self._flying.pop(call)
-            self._load[actor] -= 1
+            if actor in self._load:
+                self._load[actor] -= 1
             try:
                 outcomes.append((attempt, self._ray.get(call)))
-            except (self._ray.exceptions.ActorDiedError, self._ray.exceptions.ActorUnavailableError) as error:
-                last_line = str(error).strip().splitlines()[-1]  # the cause, where there is a trace before it
-                outcomes.append((attempt, Lost(last_line)))
+            except lost as error:
+                outcomes.append((attempt, Lost(_last_line(error))))
+                if self._load.pop(actor, None) is not None:
+                    self._invite(actor)  # Ray restarts it, perhaps elsewhere; nothing is sent there before
         return outcomes
+
+    def _invite(self, actor: int) -> None:
+        self._invited[self._actors[actor].__ray_ready__.remote()] = actor
+
+    def _welcome(self, call: Any, lost: tuple[type[Exception], ...]) -> None:
+        actor = self._invited.pop(call)
+        try:
+            self._ray.get(call)
+        except lost as error:
+            self._refusals[actor] += 1
+            if self._refusals[actor] < REFUSALS:
+                time.sleep(POLL_RESTART_SECONDS)
+                self._invite(actor)
+            elif not self._load and not self._invited:
+                raise InvalidInput("compute", "ray", f"no worker can start: {_last_line(error)}") from None
+        else:
+            self._load[actor] = 0
+            self._refusals[actor] = 0
 
     def close(self) -> None:
         """End the actors, and Ray if this executor started it."""
@@ -246,6 +283,10 @@ class RayExecutor:
             self._ray.kill(actor)
         if self._started:
             self._ray.shutdown()
+
+
+def _last_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[-1]  # the cause, where there is a trace before it
 
 
 def _start_ray(ray: Any, compute: Compute) -> None:
@@ -276,6 +317,17 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def _resources(ray: Any, compute: Compute) -> dict[str, float]:
+    """What the cluster has and, where workers were asked for by number, what its autoscaler may add."""
+    present = dict(ray.cluster_resources())
+    if not (compute.joins_cluster and compute.workers):
+        return present
+    from ray._private.state import state
+
+    reachable = state.get_max_resources_from_cluster_config() or {}
+    return {name: max(present.get(name, 0.0), reachable.get(name, 0.0)) for name in {*present, *reachable}}
+
+
 def _require_gpus(gpus: float, compute: Compute) -> None:
     if gpus < compute.gpus_per_worker:
         if gpus:
@@ -300,7 +352,9 @@ def _placement(resources: dict[str, float], compute: Compute, device: str, memor
     if device == "gpu":
         _require_gpus(gpus, compute)
     if cores < 1:
-        raise InvalidInput("compute.workers", compute.workers, "the cluster offers no core; wait for one or add a node")
+        raise InvalidInput(
+            "compute.workers", compute.workers, "the cluster has no free node; name how many workers it should grow to"
+        )
     possible = min(cores, int(gpus / compute.gpus_per_worker)) if device == "gpu" else cores
     if compute.workers is not None and compute.workers > possible:
         raise InvalidInput(

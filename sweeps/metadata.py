@@ -16,7 +16,19 @@ from zarr.abc.store import Store as ZarrStore
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 
-__all__ = ["delete", "list_names", "publish", "read", "read_document", "stored_settings", "write", "write_document"]
+__all__ = [
+    "SETTINGS",
+    "add_attributes",
+    "delete",
+    "list_names",
+    "mark",
+    "publish",
+    "read",
+    "read_document",
+    "stored_settings",
+    "write",
+    "write_document",
+]
 
 SETTINGS = "sedyn_sweep"
 
@@ -53,6 +65,20 @@ def publish(store: ZarrStore, arrays: Iterable[str], settings: Mapping[str, Any]
     root = read_document(store, "zarr.json")
     root["attributes"][SETTINGS] = settings
     write_document(store, "zarr.json", {**root, "consolidated_metadata": _consolidated(documents)})
+
+
+def add_attributes(
+    store: ZarrStore, arrays: Iterable[str], attributes: Mapping[str, Any], settings: Mapping[str, Any]
+) -> None:
+    """Give some arrays further attributes, and the store its settings, without a change of shape."""
+    root = read_document(store, "zarr.json")
+    for path in arrays:
+        document = read_document(store, f"{path}/zarr.json")
+        document["attributes"].update(attributes)
+        write_document(store, f"{path}/zarr.json", document)
+        root["consolidated_metadata"]["metadata"][path] = document
+    root["attributes"][SETTINGS] = settings
+    write_document(store, "zarr.json", root)
 
 
 def _consolidated(documents: Mapping[str, Any]) -> dict[str, Any]:

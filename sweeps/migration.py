@@ -101,5 +101,5 @@ def _add_dimensions(store: ZarrStore, key: str, dimensions: int, added: Mapping[
     for position, name in added.items():
         document["shape"].insert(position, 1)
         document["chunk_grid"]["configuration"]["chunk_shape"].insert(position, 1)
-        document["dimension_names"].insert(position, name)
+        document.setdefault("dimension_names", []).insert(position, name)
     metadata.write_document(store, key, document)

@@ -56,7 +56,8 @@ class SweepSpec:
     Parameters
     ----------
     base : mapping
-        The `Problem` fields that are the same in every cell. `d` is absent where it follows n.
+        The `Problem` fields that are the same in every cell, completed by the defaults. `d` is absent where it
+        follows n.
     axes : mapping of str to tuple
         Grid axes: a `Problem` field to its distinct values. They are kept in the order of the fields of `Problem`.
     features_at : mapping of int to int
@@ -124,7 +125,8 @@ class SweepSpec:
             if len(set(values)) < len(values):
                 raise InvalidInput(f"grid.{axis}", list(values), "a value stands twice; list each once")
         plain = self.problem_at({axis: values[0] for axis, values in self.axes.items()}).to_dict()
-        object.__setattr__(self, "base", {name: plain[name] for name in self.base if name not in self.axes})
+        varying = {*self.axes, *(("d",) if self.features_at else ())}
+        object.__setattr__(self, "base", {name: plain[name] for name in PROBLEM_FIELDS if name not in varying})
 
     def problem_at(self, values: Mapping[str, Any]) -> Problem:
         """Build the problem at these values of the axes."""

@@ -54,11 +54,12 @@ def inner_sizes(problem: Problem) -> dict[str, int]:
 
 def with_axes(known: Mapping[str, Any], axes: Iterable[str]) -> dict[str, Any]:
     """Turn constants into axes of one value; what is no constant, or an axis already, stays as it is."""
-    constants = {axis: known["problem"][axis] for axis in axes if axis in known["problem"]}
+    problem = known["problem"]
+    constants = {axis: problem[axis] for axis in axes if axis in problem and not isinstance(problem[axis], list)}
     values = {**known["axes"], **{axis: [value] for axis, value in constants.items()}}
     return {
         **known,
-        "problem": {name: value for name, value in known["problem"].items() if name not in constants},
+        "problem": {name: value for name, value in problem.items() if name not in constants},
         "axes": {axis: values[axis] for axis in PROBLEM_FIELDS if axis in values},
     }
 

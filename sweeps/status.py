@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 
@@ -25,13 +26,17 @@ def summary(store: Store) -> list[str]:
         state = store.states(kind)
         seconds = np.nansum(np.asarray(store.array("status", f"{kind}_seconds")[...]))
         done, failed = int((state == DONE).sum()), int((state == FAILED).sum())
+        peak = int(np.max(np.asarray(store.array("status", f"{kind}_peak_memory")[...]), initial=0)) / 2**20
         share = f"{done / state.size:.0%}"
         lines.append(
             f"{kind}: {done} of {state.size} {unit} done ({share}), {failed} failed, "
-            f"{state.size - done - failed} left, {seconds:.1f} s computed"
+            f"{state.size - done - failed} left, {seconds:.1f} s computed, peak memory {peak:.0f} MiB"
         )
         if failed:
             errors += np.asarray(store.array("status", f"{kind}_error")[...])[state == FAILED].astype(str).tolist()
+    for description in store.settings["environments"].values():
+        facts = json.loads(description)
+        lines.append(f"computed on {facts['host']} ({facts['device']}) with commit {facts['commit'] or 'unknown'}")
     counts = {error: errors.count(error) for error in errors}
     lines += [f"failed {count} times: {error}" for error, count in list(counts.items())[:ERRORS_SHOWN]]
     lines.append("a sweep is running" if is_driven(store.location) else "no sweep is running on this machine")

@@ -119,28 +119,33 @@ class Store:
 
     def grow(self, replicates: int) -> None:
         """Make room for more replicates in every cell; whoever has the store open keeps the old shape."""
-        self._change({"replicates": max(self.replicates, replicates)})
-
-    def record_environment(self, environment: Environment) -> None:
-        """Say what a code in ``status/*_environment`` means, as an attribute of these variables."""
-        known = self.settings["environments"]
-        if str(environment.code) not in known:
-            self._change({"environments": {**known, str(environment.code): environment.description}})
-
-    def _change(self, changes: dict[str, Any]) -> None:
-        settings = self.settings | changes
+        settings = self.settings | {"replicates": max(self.replicates, replicates)}
         root = _open_root(self.location, consolidated=False)
         assert root is not None, "a store that is open is there"
         metadata.publish(root.store, lay_out(root, settings), settings)
         self._root = root
         self._read_settings(settings)
 
+    def record_environment(self, environment: Environment) -> None:
+        """Say what a code in ``status/*_environment`` means, as an attribute of these variables."""
+        known = self.settings["environments"]
+        if str(environment.code) not in known:
+            settings = self.settings | {"environments": {**known, str(environment.code): environment.description}}
+            arrays = [f"status/{kind}_environment" for kind in ("simulation", "theory")]
+            attribute = {str(environment.code): environment.description}
+            metadata.add_attributes(self._root.store, arrays, attribute, settings)
+            self._read_settings(settings)
+
     @property
     def opening_line(self) -> str:
         """Python that opens the store with every axis in increasing order; values that came later are stored last."""
         opened = f'xarray.open_datatree("{self.location}", engine="zarr")'
         unsorted = [axis for axis, values in self.axes.items() if _numbers(values) and sorted(values) != values]
-        return f"{opened}.map_over_datasets(lambda group: group.sortby({unsorted}))" if unsorted else opened
+        return (
+            f"{opened}.map_over_datasets(lambda group: group.sortby({unsorted}) if group else group)"
+            if unsorted
+            else opened
+        )
 
     def position(self, values: Sequence[Any]) -> tuple[int, ...]:
         """Find where the cell with these values on the axes is in the arrays."""
@@ -256,7 +261,8 @@ class Store:
 
     def read_simulation(self, position: tuple[int, ...], name: str, replicates: int) -> np.ndarray:
         """Read the first replicates of one observable of one cell, padded as it is stored."""
-        return np.asarray(self.array("simulation", name)[(*position, slice(replicates))])
+        where: Any = (*position, slice(replicates))
+        return np.asarray(self.array("simulation", name)[where])
 
     def write_status(
         self,
@@ -320,10 +326,11 @@ class Store:
                 write_file(Path(self._root.store.root) / array.path / key, data)
         else:
             buffer = default_buffer_prototype().buffer
+            ready = list(chunks)  # making them may read from the store
 
             async def write_all() -> None:
                 await asyncio.gather(
-                    *((array.store_path / key).set(buffer.from_bytes(data)) for array, key, data in chunks)
+                    *((array.store_path / key).set(buffer.from_bytes(data)) for array, key, data in ready)
                 )
 
             sync(write_all())

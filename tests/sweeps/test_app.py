@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from omegaconf import OmegaConf
 import sedyn
 from sedyn.problem import Problem
 from sweeps import worker
-from sweeps.app import CONFIGURATIONS, main
+from sweeps.app import CONFIGURATIONS
 from sweeps.driver import ATTEMPTS, FixedTasks, run_tasks
 from sweeps.executors import Compute, InlineExecutor, Lost, RayExecutor
 from sweeps.lock import only_driver
@@ -129,6 +130,13 @@ WRONG = [
     (["compute=ray"], "known: cluster, inline, local"),
     (["compute.device=tpu"], "compute.device='tpu'"),
     (["compute.workers=0"], "compute.workers=0"),
+    (["target.stderr=-1"], "target.stderr=-1"),
+    (["target.stderr=0.1", "replicates=1"], "replicates=1"),
+    (["target.sterr=0.1"], "did you mean 'stderr'"),
+    (["dtype=float16"], "dtype='float16'"),
+    (["imports=[no_such_module]"], "imports='no_such_module'"),
+    (["imports=json"], "a list of modules"),
+    (["--foo"], "write KEY=VALUE without dashes"),
     (["report=no.such"], "report='no.such'"),
     (["plan=maybe"], "plan='maybe'"),
     (["experiment=quikstart"], "did you mean 'quickstart'"),
@@ -179,6 +187,9 @@ def test_a_plan_is_printed_and_nothing_is_made(sweep, tmp_path, capsys):
     shown = capsys.readouterr().out
     assert "cells: 2" in shown
     assert "tasks: 8 (6 simulation, 2 theory)" in shown
+    assert re.search(r"predicted: [0-9.e-]+ s of computing, [0-9.e-]+ s on 1 worker of this machine \(cpu\)", shown)
+    assert re.search(r"most memory: [0-9]+ MiB: ", shown)
+    assert "store's size: 0.0 MiB" in shown
     assert not list(tmp_path.iterdir())
 
 
@@ -276,4 +287,3 @@ def test_interruption_says_how_to_go_on(sweep, monkeypatch, capsys):
         patched.setattr(worker, "execute", interrupt)
         assert sweep() == 130
     assert "the same command goes on from there" in capsys.readouterr().err
-    assert main(["plan=true"]) == 0

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import json
+import platform
+
 import pytest
 import xarray as xr
 
@@ -19,9 +22,24 @@ def test_status_counts_what_is_done_failed_and_left(sweep, tmp_path, capsys):
     assert "simulation: 8 of 10 replicates done (80%), 0 failed, 2 left" in shown
     assert "theory: 2 of 2 cells done" in shown
     assert "no sweep is running" in shown
+    assert "computed on " in shown
     with only_driver(STORE):
         assert status.main([STORE]) == 0
     assert "a sweep is running" in capsys.readouterr().out
+
+
+def test_status_says_what_computed_each_task(sweep, read):
+    assert sweep("grid.noise=[0.1,0.5]") == 0
+    status = read()["status"]
+    assert (status.simulation_attempt == 1).all()
+    assert (status.simulation_seconds > 0).all()
+    assert (status.theory_peak_memory > 10 * 2**20).all()
+    assert (status.attrs["seed"], status.attrs["dtype"]) == (0, "float64")
+    (code,) = set(status.simulation_environment.values.ravel().tolist())
+    facts = json.loads(status.theory_environment.attrs[str(code)])
+    assert facts["device"] == "cpu"
+    assert facts["host"] == platform.node()
+    assert {"commit", "sedyn_version", "numpy_version", "zarr_version", "python_version"} <= set(facts)
 
 
 @pytest.mark.parametrize("command", [status.main, validate.main])

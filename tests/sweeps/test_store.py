@@ -137,7 +137,8 @@ def test_new_cells_that_share_a_solved_theory_copy_it(location):
         ({"seed": 1}, "seed was 0 and is now 1"),
         ({"samples": 128}, "theory.samples was 64 and is now 128"),
         ({"base": BASE | {"width": 3}}, "problem.width was 2 and is now 3"),
-        ({"axes": {"momentum": (0.0, 0.5)}}, "its axes were noise and are now momentum"),
+        ({"dtype": "float32"}, "dtype was 'float64' and is now 'float32'"),
+        ({"base": BASE | {"d": 10}}, "problem.d was 20 and is now 10"),
     ],
 )
 def test_other_settings_are_refused_with_the_difference(location, changes, difference):
@@ -162,7 +163,7 @@ def test_a_task_across_blocks_is_caught(location):
 
 def test_an_interrupted_creation_is_taken_up_again(location, monkeypatch):
     with monkeypatch.context() as patched:
-        patched.setattr("sweeps.store._lay_out", lambda root, settings: (_ for _ in ()).throw(KeyboardInterrupt))
+        patched.setattr("sweeps.store.lay_out", lambda root, settings: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             Store.prepare(location, spec_of())
     finish(location, spec_of())

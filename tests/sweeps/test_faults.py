@@ -1,0 +1,175 @@
+"""Kill workers, drivers and nodes: nothing is lost, and the end is bit-identical to an undisturbed run."""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import xarray as xr
+
+from sweeps import chunks, status, validate
+from sweeps.app import main
+from tests.sweeps.execution_log import LOG, read_log
+
+ROOT = Path(__file__).parents[2]
+SWEEP = ["problem.n=300", "problem.d=200", "problem.steps=10", "theory.samples=128", "theory.randomizations=2"]
+SWEEP += ["grid.noise=[0.1,0.2,0.3]", "replicates=8", "block=2", "imports=[tests.sweeps.execution_log]"]
+TASKS = 15
+SECONDS = 120.0
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Path of a store that is not there yet; workers log what they do, and no test's Ray is touched."""
+    (tmp_path / "stores").mkdir()
+    monkeypatch.setenv(LOG, str(tmp_path / "stores" / "log.txt"))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    return str(tmp_path / "stores" / "store.zarr")
+
+
+@pytest.fixture
+def undisturbed(tmp_path: Path, store: str) -> xr.DataTree:
+    """The same sweep without any fault."""
+    path = str(tmp_path / "stores" / "undisturbed.zarr")
+    assert main([*SWEEP, f"store={path}", "compute=inline"]) == 0
+    Path(os.environ[LOG]).unlink(missing_ok=True)
+    return xr.open_datatree(path, engine="zarr").load()
+
+
+@pytest.fixture
+def cluster(store: str) -> Iterator[object]:
+    """A Ray cluster of several nodes on this machine: a head without cores, and two nodes of one core."""
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    cluster.computing = [cluster.add_node(num_cpus=1) for _ in range(2)]
+    yield cluster
+    cluster.shutdown()
+
+
+def start_driver(store: str, *arguments: str) -> subprocess.Popen:
+    command = [sys.executable, "-m", "sweeps", *SWEEP, f"store={store}", *arguments]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+
+def wait_until(condition: Callable[[], bool], driver: subprocess.Popen) -> None:
+    end = time.monotonic() + SECONDS
+    while not condition() and driver.poll() is None:
+        assert time.monotonic() < end, "nothing happens"
+        time.sleep(0.02)
+
+
+def assert_whole(store: str, undisturbed: xr.DataTree) -> None:
+    tree = xr.open_datatree(store, engine="zarr").load()
+    for group in ("simulation", "theory"):
+        xr.testing.assert_identical(tree[group].ds, undisturbed[group].ds)
+    assert (tree["status"].simulation == 1).all()
+    assert validate.main([store, "--repair"]) == 0
+    assert validate.main([store]) == 0
+
+
+def test_a_killed_driver_goes_on_where_it_was(store, undisturbed):
+    driver = start_driver(store, "compute=inline")
+    wait_until(lambda: len(read_log("end")) >= 5, driver)
+    driver.kill()
+    driver.wait()
+    ended = len(read_log("end"))
+    assert 5 <= ended < TASKS
+    assert main([*SWEEP, f"store={store}", "compute=inline"]) == 0
+    # Whatever ended is not run again; a task that had its status but was not logged yet is one less.
+    assert TASKS - 1 <= len(read_log("end")) <= TASKS
+    assert_whole(store, undisturbed)
+
+
+def test_a_killed_node_loses_nothing(store, undisturbed, cluster):
+    driver = start_driver(store, "compute=cluster", f"compute.address={cluster.address}")
+    wait_until(lambda: len(read_log("end")) >= 3, driver)
+    cluster.remove_node(cluster.computing[0], allow_graceful=False)
+    assert driver.wait(SECONDS) == 0, driver.stderr.read()
+    assert_whole(store, undisturbed)
+
+
+def test_a_store_can_be_read_at_every_moment(store):
+    driver = start_driver(store, "compute=inline", "problem.steps=3")
+    reads = 0
+    wait_until(lambda: Path(store, "zarr.json").exists() and len(read_log("start")) > 0, driver)
+    while driver.poll() is None:
+        status = xr.open_datatree(store, engine="zarr")["status"].simulation.load()  # before the data
+        runs = xr.open_datatree(store, engine="zarr")["simulation"].load()
+        assert runs.train_error.where(status == 1, 0).notnull().all()
+        assert runs.test_error.where(status == 1, 0).notnull().all()
+        reads += 1
+    assert (driver.returncode, reads > 3) == (0, True)
+
+
+def test_a_full_disk_ends_the_sweep_and_leaves_nothing_half_written(store, undisturbed, monkeypatch, capsys):
+    write_bytes = Path.write_bytes
+    left = 150
+
+    def failing(path, data):
+        nonlocal left
+        left -= 1
+        if left < 0:
+            write_bytes(path, data[: len(data) // 2])
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write_bytes(path, data)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(chunks.Path, "write_bytes", failing)
+        assert main([*SWEEP, f"store={store}", "compute=inline"]) == 1
+    shown = capsys.readouterr().err.splitlines()[-1]
+    assert "cannot be written" in shown
+    assert os.strerror(errno.ENOSPC) in shown
+    assert validate.main([store]) == 0
+    assert status.main([store]) == 0
+    assert main([*SWEEP, f"store={store}", "compute=inline"]) == 0
+    assert_whole(store, undisturbed)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3000)
+def test_twenty_kills_at_random_moments(store, undisturbed, cluster, capsys):
+    moments = random.Random(0)
+    kills = dict.fromkeys(("worker", "driver", "node"), 0)
+    executed = sweeps = 0
+    while sum(kills.values()) < 20:
+        sweeps += 1
+        location = store.replace("store", f"store{sweeps}")
+        Path(os.environ[LOG]).unlink(missing_ok=True)
+        finished = False
+        while not finished:
+            driver = start_driver(location, "compute=cluster", f"compute.address={cluster.address}")
+            begun = len(read_log("start"))
+            wait_until(lambda begun=begun: len(read_log("start")) > begun, driver)
+            time.sleep(moments.uniform(0, 2))
+            what = moments.choice(list(kills))
+            if driver.poll() is None:
+                if what == "driver":
+                    driver.kill()
+                elif what == "worker":
+                    try:
+                        os.kill(read_log("start")[-1][0], signal.SIGKILL)
+                    except ProcessLookupError:  # it went with an earlier node
+                        what = None
+                else:
+                    cluster.remove_node(cluster.computing.pop(0), allow_graceful=False)
+                    cluster.computing.append(cluster.add_node(num_cpus=1))
+                if what is not None:
+                    kills[what] += 1
+            finished = driver.wait(SECONDS) == 0
+            assert finished or driver.returncode == -signal.SIGKILL, driver.stderr.read()
+        executed += len(read_log("start"))
+        assert_whole(location, undisturbed)
+    with capsys.disabled():
+        print(f"\n{kills} in {sweeps} sweeps: {executed} executions of {sweeps * TASKS} tasks")
+    # A kill costs the tasks that were running, or on their way to be recorded, and no more.
+    assert executed - sweeps * TASKS <= 4 * sum(kills.values())
