@@ -83,6 +83,6 @@ def test_gradient_descent_and_estimate_on_another_device(fields):
 def test_missing_gpu_is_one_clear_line():
     if backend.gpu_unusable_because() is None:
         pytest.skip("this machine has a GPU")
-    with pytest.raises(InvalidInput, match="device='gpu': .*; use device=cpu or device=auto"):
+    with pytest.raises(InvalidInput, match=r"device='gpu': .*; use device=cpu or device=auto"):
         resolve_device("gpu")
     assert resolve_device("auto") == "cpu"
