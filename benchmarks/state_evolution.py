@@ -34,6 +34,7 @@ class ForwardJacobians:
         self.jacobians: np.ndarray | None = None
 
     def __call__(self, curvatures: np.ndarray, memory: np.ndarray) -> np.ndarray:
+        """Stand in for `sedyn.response.mean_response`, called for t = 0, 1, ... in turn."""
         t, (_, q, _, samples) = curvatures.shape[0] - 1, curvatures.shape
         if self.jacobians is None:
             self.jacobians = np.empty((self.iterations, q, self.iterations, q, samples))
