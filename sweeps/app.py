@@ -46,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Exit status: 0 done, 1 some tasks failed, 2 the request was wrong, 130 stopped by Ctrl-C.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    arguments.sort(key=lambda argument: argument not in ("--multirun", "-m"))  # argparse wants it before the keys
     status = DONE
     failure: Exception | None = None
 
@@ -103,7 +104,8 @@ def run(request: Request) -> int:
             print(line)
         print(f"store: {request.location}")
         return DONE
-    setup = WorkerSetup(request.location, device, request.imports, git_commit())
+    search_path = tuple(os.path.abspath(folder) for folder in sys.path) if request.imports else ()
+    setup = WorkerSetup(request.location, device, request.imports, git_commit(), search_path)
     summary = Summary(0, [], 0.0)
     with ExitStack() as stack:
         if compute.joins_cluster:  # and may be refused, before there is a store

@@ -6,12 +6,12 @@ import os
 import time
 from collections import deque
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from sedyn.backend import resolve_device
 from sedyn.engines import memory_limit
 from sedyn.errors import InvalidInput
+from sweeps.location import local_path
 from sweeps.plan import Task
 from sweeps.worker import Outcome, Worker, WorkerSetup
 
@@ -202,7 +202,8 @@ class RayExecutor:
             raise
         self._resources = {"num_cpus": 1, "num_gpus": compute.gpus_per_worker if device == "gpu" else 0}
         # Workers have a working directory of their own.
-        location = setup.location if "://" in setup.location else str(Path(setup.location).absolute())
+        path = local_path(setup.location)
+        location = setup.location if path is None else str(path.absolute())
         self._setup = setup._replace(location=location, device=device)
         self._count = count
         self._load: dict[int, int] = {}  # calls in flight of each actor that is there
@@ -352,9 +353,8 @@ def _placement(resources: dict[str, float], compute: Compute, device: str, memor
     if device == "gpu":
         _require_gpus(gpus, compute)
     if cores < 1:
-        raise InvalidInput(
-            "compute.workers", compute.workers, "the cluster has no free node; name how many workers it should grow to"
-        )
+        remedy = "the cluster has no node with a core; say how many workers it should grow to, or add a node"
+        raise InvalidInput("compute.workers", compute.workers, remedy)
     possible = min(cores, int(gpus / compute.gpus_per_worker)) if device == "gpu" else cores
     if compute.workers is not None and compute.workers > possible:
         raise InvalidInput(

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sedyn.errors import InvalidInput
+from sweeps.location import local_path
 
 __all__ = ["is_driven", "only_driver"]
 
@@ -34,16 +35,18 @@ def only_driver(location: str) -> Iterator[None]:
     InvalidInput
         If another driver runs on this store, or the folder cannot be written.
     """
-    with _object_lock(location) if "://" in location else _file_lock(location):
+    path = local_path(location)
+    with _object_lock(location) if path is None else _file_lock(location, path):
         yield
 
 
 def is_driven(location: str) -> bool:
     """Whether a driver holds a store; one of a local path on another machine may go unseen."""
-    if "://" in location:
+    path = local_path(location)
+    if path is None:
         return _Beacon(location).is_fresh()
     try:
-        with _lock_file(location).open("r") as file:
+        with _lock_file(path).open("r") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except FileNotFoundError:
         return False
@@ -53,8 +56,8 @@ def is_driven(location: str) -> bool:
 
 
 @contextmanager
-def _file_lock(location: str) -> Iterator[None]:
-    lock = _lock_file(location)
+def _file_lock(location: str, path: Path) -> Iterator[None]:
+    lock = _lock_file(path)
     try:
         lock.parent.mkdir(parents=True, exist_ok=True)
         file = lock.open("w")
@@ -121,9 +124,6 @@ class _Beacon:
         """
         try:
             self._create()
-        except FileNotFoundError:  # a file system that has folders
-            self._files.makedirs(self._files._parent(self._path), exist_ok=True)
-            self._create()
         except FileExistsError:
             if self.is_fresh():
                 raise
@@ -162,6 +162,6 @@ def _held(location: str) -> InvalidInput:
     return InvalidInput("store", location, remedy)
 
 
-def _lock_file(location: str) -> Path:
-    path = Path(location).absolute()
+def _lock_file(path: Path) -> Path:
+    path = path.absolute()
     return path.with_name(f".{path.name}.lock")

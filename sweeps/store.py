@@ -29,6 +29,7 @@ from sedyn.observables import PREDICTED, SIMULATED
 from sweeps import metadata
 from sweeps.chunks import Chunk, chunk_numbers, chunks_of, write_file
 from sweeps.layout import DONE, FAILED, PENDING, lay_out
+from sweeps.location import local_path
 from sweeps.metadata import stored_settings
 from sweeps.migration import add_axes, finish_interrupted
 from sweeps.plan import Cell, SimulationTask, SweepSpec, Task, TheoryTask, blocks
@@ -99,7 +100,7 @@ class Store:
         root = _open_root(location, consolidated=False)  # arrays as they are, also after an interrupted growth
         known = {} if root is None else stored_settings(root)
         if root is None:
-            root = zarr.open_group(location, mode="a", zarr_format=3)
+            root = zarr.open_group(local_path(location) or location, mode="a", zarr_format=3)
         elif not known and any(root.members()):
             raise InvalidInput("store", location, "is a Zarr group that holds something else; name another path")
         settings = settings_of(spec)
@@ -345,11 +346,12 @@ def _ordered(dataset: xr.Dataset, name: str, dims: Sequence[str]) -> np.ndarray:
 
 
 def _open_root(location: str, *, consolidated: bool) -> zarr.Group | None:
-    path = None if "://" in location else Path(location)
+    path = local_path(location)
     if path and path.exists() and not (path.is_dir() and _is_empty_or_zarr(path)):
         raise InvalidInput("store", location, "exists and is no Zarr store; name another path")
     try:
-        return zarr.open_group(location, mode="r+", zarr_format=3, use_consolidated=None if consolidated else False)
+        where, use_consolidated = path or location, None if consolidated else False
+        return zarr.open_group(where, mode="r+", zarr_format=3, use_consolidated=use_consolidated)
     except (FileNotFoundError, GroupNotFoundError):
         return None
     except json.JSONDecodeError:

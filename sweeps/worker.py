@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import os
+import sys
 import time
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -50,12 +52,15 @@ class WorkerSetup(NamedTuple):
         Modules to import first, such as those that register a user's functions.
     commit : str
         Commit of the project, recorded with every result.
+    search_path : tuple of str
+        Folders where the driver finds modules; a worker elsewhere ignores those that it has not.
     """
 
     location: str
     device: str
     imports: tuple[str, ...] = ()
     commit: str = ""
+    search_path: tuple[str, ...] = ()
 
 
 def execute(task: Task, store: Store, *, device: str, attempt: int = 1, where: Environment | None = None) -> Outcome:
@@ -137,6 +142,7 @@ class Worker:
     """
 
     def __init__(self, setup: WorkerSetup) -> None:
+        sys.path += [folder for folder in setup.search_path if folder not in sys.path and os.path.isdir(folder)]
         import_modules(setup.imports)
         self._store = Store.open(setup.location)
         self._device = setup.device

@@ -12,8 +12,9 @@ _execute = worker.execute
 
 
 def _note(event: str, name: str) -> None:
-    with Path(os.environ[LOG]).open("a") as log:
-        log.write(f"{event}\t{os.getpid()}\t{name}\n")
+    if LOG in os.environ:
+        with Path(os.environ[LOG]).open("a") as log:
+            log.write(f"{event}\t{os.getpid()}\t{name}\n")
 
 
 def _logged(task, *arguments, **options):

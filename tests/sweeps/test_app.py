@@ -211,6 +211,20 @@ def test_the_report_is_called_with_the_store(sweep, tmp_path, monkeypatch):
     assert sweep("replicates=1", "report=my_report.show") == 0
 
 
+def test_functions_that_a_user_registered_work_in_workers(sweep, read, tmp_path, monkeypatch, ray_session):
+    (tmp_path / "stores").mkdir()
+    (tmp_path / "stores" / "users_functions.py").write_text(
+        "import sedyn\n"
+        "sedyn.register_activation('halved', lambda x: x / 2, lambda x: 0 * x + 0.5, lambda x: 0 * x)\n"
+        "sedyn.register_link('doubled', lambda z: 2 * z)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path / "stores")
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    functions = ("imports=[users_functions]", "problem.activation=halved", "problem.link=doubled")
+    assert sweep(*functions, "compute=local", "replicates=2") == 0
+    assert read()["simulation"].train_error.notnull().all()
+
+
 def test_a_second_driver_is_refused(sweep, tmp_path, capsys):
     with only_driver(str(tmp_path / "stores/sweep.zarr")):
         assert sweep() == 2

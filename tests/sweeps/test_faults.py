@@ -20,8 +20,9 @@ from sweeps.app import main
 from tests.sweeps.execution_log import LOG, read_log
 
 ROOT = Path(__file__).parents[2]
-SWEEP = ["problem.n=300", "problem.d=200", "problem.steps=10", "theory.samples=128", "theory.randomizations=2"]
-SWEEP += ["grid.noise=[0.1,0.2,0.3]", "replicates=8", "block=2", "imports=[tests.sweeps.execution_log]"]
+PROBLEM = ["problem.n=120", "problem.d=80", "problem.steps=6", "theory.samples=128", "theory.randomizations=2"]
+PROBLEM += ["imports=[tests.sweeps.execution_log]"]
+SWEEP = [*PROBLEM, "grid.noise=[0.1,0.2,0.3]", "replicates=8", "block=2"]
 TASKS = 15
 SECONDS = 120.0
 
@@ -36,13 +37,14 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return str(tmp_path / "stores" / "store.zarr")
 
 
-@pytest.fixture
-def undisturbed(tmp_path: Path, store: str) -> xr.DataTree:
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> xr.DataTree:
     """The same sweep without any fault."""
-    path = str(tmp_path / "stores" / "undisturbed.zarr")
-    assert main([*SWEEP, f"store={path}", "compute=inline"]) == 0
-    Path(os.environ[LOG]).unlink(missing_ok=True)
-    return xr.open_datatree(path, engine="zarr").load()
+    folder = tmp_path_factory.mktemp("undisturbed")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv(LOG, str(folder / "log.txt"))
+        assert main([*SWEEP, f"store={folder}/store.zarr", "compute=inline"]) == 0
+    return xr.open_datatree(folder / "store.zarr", engine="zarr").load()
 
 
 @pytest.fixture
@@ -56,8 +58,8 @@ def cluster(store: str) -> Iterator[object]:
     cluster.shutdown()
 
 
-def start_driver(store: str, *arguments: str) -> subprocess.Popen:
-    command = [sys.executable, "-m", "sweeps", *SWEEP, f"store={store}", *arguments]
+def start_driver(store: str, *arguments: str, settings: list[str] = SWEEP) -> subprocess.Popen:
+    command = [sys.executable, "-m", "sweeps", *settings, f"store={store}", *arguments]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
 
@@ -77,17 +79,22 @@ def assert_whole(store: str, undisturbed: xr.DataTree) -> None:
     assert validate.main([store]) == 0
 
 
-def test_a_killed_driver_goes_on_where_it_was(store, undisturbed):
-    driver = start_driver(store, "compute=inline")
+def test_a_multirun_of_twelve_jobs_goes_on_after_a_kill(store):
+    replicates = ["replicates=2", "compute=inline"]
+    jobs = ["--multirun", "problem.width=1,2,3", "problem.noise=0.1,0.2,0.3,0.4", *replicates]
+    driver = start_driver(store, *jobs, settings=PROBLEM)
     wait_until(lambda: len(read_log("end")) >= 5, driver)
     driver.kill()
     driver.wait()
-    ended = len(read_log("end"))
-    assert 5 <= ended < TASKS
-    assert main([*SWEEP, f"store={store}", "compute=inline"]) == 0
+    tasks, ended = 24, len(read_log("end"))
+    assert 5 <= ended < tasks
+    assert main([*PROBLEM, f"store={store}", *jobs]) == 0
     # Whatever ended is not run again; a task that had its status but was not logged yet is one less.
-    assert TASKS - 1 <= len(read_log("end")) <= TASKS
-    assert_whole(store, undisturbed)
+    assert tasks - 1 <= len(read_log("end")) <= tasks
+    grid = store.replace("store.zarr", "grid.zarr")
+    axes = ["grid.width=[1,2,3]", "grid.noise=[0.1,0.2,0.3,0.4]"]
+    assert main([*PROBLEM, *axes, f"store={grid}", *replicates]) == 0
+    assert_whole(store, xr.open_datatree(grid, engine="zarr").load())
 
 
 def test_a_killed_node_loses_nothing(store, undisturbed, cluster):

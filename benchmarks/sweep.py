@@ -1,0 +1,178 @@
+"""What a sweep costs beside its computing: overhead of a task, share of time at work, rates beside others, planning.
+
+    python benchmarks/sweep.py
+
+All in one run on one machine, so that ratios are of the same minutes. Every variant computes the same replicates with
+one BLAS thread and writes the same store.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import closing
+
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import joblib
+import numpy as np
+import ray
+
+from sweeps import worker
+from sweeps.driver import FixedTasks, Summary, run_tasks
+from sweeps.executors import Compute, InlineExecutor, RayExecutor, available_cores
+from sweeps.plan import SimulationTask, SweepSpec
+from sweeps.progress import make_progress
+from sweeps.store import DONE, Store
+from sweeps.worker import WorkerSetup
+
+OVERHEAD_GOAL_MS, SHARE_GOAL, PLAN_GOALS = 3.0, 0.9, {5_000: 2.0, 100_000: 30.0}
+SMALL_TASKS = 200
+
+
+def quickstart(replicates: int = 16) -> SweepSpec:
+    """The grid of conf/experiment/quickstart.yaml."""
+    sizes = (128, 256, 512, 1024, 2048)
+    axes = {"n": sizes, "depth": (2, 3), "noise": (0.1, 0.5)}
+    features = {n: n // 2 for n in sizes}
+    return SweepSpec(
+        {"width": 3, "steps": 15}, axes, features, 2.0, replicates=replicates, samples=8192, randomizations=8
+    )
+
+
+def small() -> SweepSpec:
+    """Many tasks of some 30 ms, where what a task costs beside its computing shows."""
+    noise = tuple(np.linspace(0.1, 1, SMALL_TASKS).tolist())
+    base = {"n": 128, "d": 64, "width": 2, "depth": 2, "steps": 5}
+    return SweepSpec(base, {"noise": noise}, replicates=1, samples=128, randomizations=2)
+
+
+def simulations(spec: SweepSpec, folder: str, name: str) -> tuple[Store, list[SimulationTask]]:
+    store = Store.prepare(f"{folder}/{name}.zarr", spec)
+    return store, [task for task in store.missing_tasks(spec) if isinstance(task, SimulationTask)]
+
+
+def computing_seconds(store: Store) -> float:
+    """Time that tasks say they computed, their writing apart."""
+    return sum(
+        float(np.nansum(np.asarray(store.array("status", f"{kind}_seconds")[...]))) for kind in ("simulation", "theory")
+    )
+
+
+def drive(store: Store, tasks: list, executor: object) -> Summary:
+    with make_progress([]) as progress:
+        return run_tasks(FixedTasks(tasks), store, executor, progress)
+
+
+def overhead(folder: str) -> None:
+    """Wall time of a sweep in this process less the time its kernels ran, for each task."""
+    store, tasks = simulations(small(), folder, "overhead")
+    executor = InlineExecutor(WorkerSetup(store.location, "cpu"))
+    drive(store, tasks[:10], executor)
+    before = computing_seconds(store)
+    summary = drive(store, tasks[10:], executor)
+    each = 1e3 * (summary.seconds - (computing_seconds(store) - before)) / summary.done
+    print(f"overhead of a task, its write included: {each:.2f} ms (goal {OVERHEAD_GOAL_MS:g})")
+
+
+def share_at_work(folder: str) -> None:
+    """Computing time of all workers over their number times the time from the first result to the last."""
+    spec = quickstart()
+    store = Store.prepare(f"{folder}/quickstart.zarr", spec)
+    tasks = store.missing_tasks(spec)
+    cores = available_cores()
+    with closing(RayExecutor(Compute(), WorkerSetup(store.location, "cpu"), 1)) as executor:
+        warm_up(executor)
+        summary = drive(store, tasks, executor)
+    share = computing_seconds(store) / (cores * summary.seconds)
+    print(
+        f"quickstart on {cores} cores: {summary.done} tasks in {summary.seconds:.1f} s; "
+        f"workers compute {share:.0%} of the time (goal {SHARE_GOAL:.0%})"
+    )
+
+
+def warm_up(executor: RayExecutor) -> None:
+    """Wait until every actor has joined."""
+    while not executor.has_room() or executor._invited:
+        executor.collect(0.1)
+
+
+def rates(folder: str) -> None:
+    """Tasks per second of the sweep, of a plain Ray task for each, and of a joblib loop."""
+    spec = small()
+
+    def sweep() -> float:
+        store, tasks = simulations(spec, folder, "sweep")
+        with closing(RayExecutor(Compute(), WorkerSetup(store.location, "cpu"), 1)) as executor:
+            warm_up(executor)
+            return timed(store, tasks, lambda: drive(store, tasks, executor))
+
+    def plain_ray() -> float:
+        store, tasks = simulations(spec, folder, "ray")
+        remote = ray.remote(run_alone)
+        ray.get([remote.remote(store.location, task) for task in tasks[:4]])
+        return timed(store, tasks, lambda: ray.get([remote.remote(store.location, task) for task in tasks]))
+
+    def joblib_loop() -> float:
+        store, tasks = simulations(spec, folder, "joblib")
+        with joblib.Parallel(n_jobs=available_cores()) as parallel:
+            parallel(joblib.delayed(run_alone)(store.location, task) for task in tasks[:4])
+            return timed(
+                store, tasks, lambda: parallel(joblib.delayed(run_alone)(store.location, task) for task in tasks)
+            )
+
+    found = {"sweep": sweep(), "a plain Ray task each": plain_ray(), "a joblib loop": joblib_loop()}
+    for name, rate in found.items():
+        print(f"{name}: {rate:.1f} tasks/s, {found['sweep'] / rate:.2f} times slower than the sweep")
+
+
+def run_alone(location: str, task: SimulationTask) -> None:
+    """What a script does that opens the store for every task."""
+    worker.Worker(WorkerSetup(location, "cpu")).run(task, 1)
+
+
+def timed(store: Store, tasks: list, run: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    run()
+    seconds = time.perf_counter() - start
+    assert (store.states("simulation") == DONE).all()
+    return len(tasks) / seconds
+
+
+def planning(folder: str) -> None:
+    """From a specification to the list of missing tasks of a new store."""
+    for cells, goal in PLAN_GOALS.items():
+        sizes, noises = cells // 100, np.linspace(0.1, 1, 100)
+        axes = {"n": tuple(range(40, 40 + 2 * sizes, 2)), "noise": tuple(noises.tolist())}
+        start = time.perf_counter()
+        spec = SweepSpec({"steps": 3}, axes, {n: n // 2 for n in axes["n"]}, 2.0, block=16)
+        found = (len(spec.cells), len(spec.theory_groups))
+        planned = time.perf_counter() - start
+        tasks = Store.prepare(f"{folder}/plan{cells}.zarr", spec).missing_tasks(spec)
+        assert found == (cells, 100)
+        whole = time.perf_counter() - start
+        print(
+            f"{cells} cells: planned in {planned:.1f} s, "
+            f"store made and {len(tasks)} tasks listed in {whole:.1f} s (goal {goal:g})"
+        )
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory(prefix="sweep-") as folder:
+        planning(folder)
+        overhead(folder)
+        ray.init(
+            num_cpus=available_cores(), include_dashboard=False, log_to_driver=False, object_store_memory=100 * 2**20
+        )
+        try:
+            rates(folder)
+            share_at_work(folder)
+        finally:
+            ray.shutdown()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""The cluster's configuration, and a job submitted to a Ray that the test starts on this machine."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+import xarray as xr
+import yaml
+from ray.autoscaler._private.util import prepare_config, validate_config
+
+from sedyn.errors import InvalidInput
+from sweeps import validate
+from sweeps.executors import Compute, _placement
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_cluster_configuration_keeps_rays_schema():
+    config = prepare_config(yaml.safe_load((ROOT / "cluster.yaml").read_text()))
+    validate_config(config)
+    types = config["available_node_types"]
+    assert set(types) == {"head", "cpu", "gpu"}
+    assert types["head"]["resources"] == {"CPU": 0}
+    assert types["gpu"]["resources"]["GPU"] == 1
+    assert all(types[name]["max_workers"] > types[name]["min_workers"] for name in ("cpu", "gpu"))
+
+
+@pytest.mark.parametrize(
+    ("resources", "compute", "expected"),
+    [
+        ({"CPU": 8}, Compute(address="auto"), ("cpu", 8)),
+        ({"CPU": 8, "GPU": 2}, Compute(address="auto"), ("gpu", 2)),
+        ({"CPU": 8, "GPU": 2}, Compute(address="auto", gpus_per_worker=0.25), ("gpu", 8)),
+        ({"CPU": 8, "GPU": 2}, Compute(address="auto", gpus_per_worker=0.25, workers=3), ("gpu", 3)),
+        ({"CPU": 8, "GPU": 2}, Compute(address="auto", device="cpu"), ("cpu", 8)),
+    ],
+)
+def test_workers_are_placed_by_what_the_cluster_has(resources, compute, expected):
+    assert _placement(resources, compute, "cpu", 1) == expected
+
+
+@pytest.mark.parametrize(
+    ("resources", "compute", "message"),
+    [
+        ({"CPU": 8}, Compute(address="auto", device="gpu"), "the cluster has 0 GPUs"),
+        ({"CPU": 8, "GPU": 1}, Compute(address="auto", gpus_per_worker=2), "room for 1 GPUs"),
+        ({"CPU": 8}, Compute(address="auto", workers=9), "room for 8"),
+        ({}, Compute(address="auto"), "no node with a core"),
+    ],
+)
+def test_what_the_cluster_lacks_is_refused_at_once(resources, compute, message):
+    with pytest.raises(InvalidInput, match=message):
+        _placement(resources, compute, "cpu", 1)
+
+
+def test_a_share_of_gpus_that_is_absent_is_refused_before_there_is_a_store(sweep, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("sweeps.executors.resolve_device", lambda device: "gpu")
+    monkeypatch.setattr("sweeps.executors.gpu_count", lambda: 1)
+    assert sweep("compute=local", "compute.gpus_per_worker=2") == 2
+    assert "compute.gpus_per_worker=2: there is room for 1 GPUs" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_submitted_job_leaves_a_valid_store(tmp_path):
+    environment = os.environ | {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
+    ray = str(Path(sys.executable).with_name("ray"))
+    dashboard, store = f"http://127.0.0.1:{free_port()}", tmp_path / "stores" / "job.zarr"
+    with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp") as folder:  # socket names have a limit of length
+        start = [ray, "start", "--head", "--block", f"--port={free_port()}", "--num-cpus=2", f"--temp-dir={folder}"]
+        start += [f"--dashboard-port={dashboard.rpartition(':')[2]}", "--include-dashboard=true"]
+        head = subprocess.Popen(start, env=environment, stdout=subprocess.DEVNULL, start_new_session=True)
+        try:
+            end = time.monotonic() + 120
+            while True:
+                try:
+                    urllib.request.urlopen(f"{dashboard}/api/version", timeout=5).close()
+                    break
+                except OSError:
+                    assert time.monotonic() < end, "Ray's dashboard does not answer"
+                    time.sleep(0.5)
+            submit = [ray, "job", "submit", f"--address={dashboard}", "--working-dir=."]
+            submit += ['--runtime-env-json={"excludes": [".venv", ".git", "stores"]}', "--"]
+            sweep = ["python", "-m", "sweeps", "experiment=quickstart", "grid.n=[64,128]", "replicates=4"]
+            sweep += ["theory.samples=512", "report=null", "compute=cluster", f"store={store}"]
+            ended = subprocess.run(
+                [*submit, *sweep], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600, check=False
+            )
+        finally:
+            os.killpg(head.pid, signal.SIGTERM)
+            head.wait(60)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert validate.main([str(store)]) == 0
+    assert (xr.open_datatree(store, engine="zarr")["status"].simulation == 1).all()
