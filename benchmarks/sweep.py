@@ -165,7 +165,11 @@ def main() -> None:
         planning(folder)
         overhead(folder)
         ray.init(
-            num_cpus=available_cores(), include_dashboard=False, log_to_driver=False, object_store_memory=100 * 2**20
+            address="local",
+            num_cpus=available_cores(),
+            include_dashboard=False,
+            log_to_driver=False,
+            object_store_memory=100 * 2**20,
         )
         try:
             rates(folder)

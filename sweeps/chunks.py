@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import uuid
@@ -12,7 +13,11 @@ from typing import NamedTuple
 import numpy as np
 import zarr
 
-__all__ = ["Chunk", "chunk_numbers", "chunks_of", "write_file"]
+__all__ = ["Chunk", "chunk_numbers", "chunks_of", "write_bytes", "write_file"]
+
+
+_WRITER = uuid.uuid4().hex
+_COUNT = itertools.count()
 
 
 class Chunk(NamedTuple):
@@ -72,7 +77,7 @@ def chunk_numbers(name: str, dimensions: int) -> tuple[int, ...] | None:
     return tuple(map(int, numbers))
 
 
-def write_file(path: Path, data: bytes) -> None:
+def write_file(path: str | Path, data: bytes) -> None:
     """Write a file in one step: a reader sees the old content or the new, whatever happens.
 
     Raises
@@ -80,14 +85,27 @@ def write_file(path: Path, data: bytes) -> None:
     OSError
         If it cannot be written, the disk being full for example; nothing is left behind.
     """
-    partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
+    # Strings and system calls: path objects would be a third of the cost of a write.
+    target = os.fspath(path)
+    partial = f"{target}.{_WRITER}-{os.getpid()}-{next(_COUNT)}.partial"
     try:
         try:
-            partial.write_bytes(data)
+            write_bytes(partial, data)
         except FileNotFoundError:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            partial.write_bytes(data)
-        os.replace(partial, path)
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+            write_bytes(partial, data)
+        os.replace(partial, target)
     except OSError:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(partial)
         raise
+
+
+def write_bytes(path: str, data: bytes) -> None:
+    """Write a new file."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+    try:
+        while data:
+            data = data[os.write(descriptor, data) :]
+    finally:
+        os.close(descriptor)

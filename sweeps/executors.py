@@ -301,6 +301,7 @@ def _start_ray(ray: Any, compute: Compute) -> None:
             raise InvalidInput("compute.address", compute.address, remedy) from None
     else:
         ray.init(
+            address="local",  # else Ray would join whatever cluster it finds on this machine
             num_cpus=worker_count(compute),
             include_dashboard=False,
             object_store_memory=OBJECT_STORE_BYTES,

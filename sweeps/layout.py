@@ -10,6 +10,8 @@ import zarr
 
 from sedyn.observables import PREDICTED, SIMULATED, Observable, dimension_coordinates
 from sedyn.problem import Problem
+from sweeps.chunks import chunks_of
+from sweeps.metadata import write
 
 __all__ = ["DONE", "FAILED", "PENDING", "Layout", "lay_out", "layouts", "stored_bytes"]
 
@@ -171,5 +173,8 @@ def _write_coordinate(group: zarr.Group, name: str, dim: str, values: np.ndarray
     _require_array(group, name, values.shape, layout)
     array = group[name]
     assert isinstance(array, zarr.Array)
-    if len(values):
+    if values.dtype.kind == "U":
         array[:] = values.astype(dtype)
+    else:  # whole chunks, since setting elements costs ten times as much
+        for chunk in chunks_of(array, (), values):
+            write(group.store, f"{array.path}/{chunk.name}", chunk.data)

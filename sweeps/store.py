@@ -323,8 +323,9 @@ class Store:
 
     def _write_together(self, chunks: Iterable[Chunk]) -> None:
         if isinstance(self._root.store, LocalStore):
+            folder = os.fspath(self._root.store.root)
             for array, key, data in chunks:
-                write_file(Path(self._root.store.root) / array.path / key, data)
+                write_file(f"{folder}/{array.path}/{key}", data)
         else:
             buffer = default_buffer_prototype().buffer
             ready = list(chunks)  # making them may read from the store

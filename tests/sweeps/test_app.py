@@ -193,16 +193,6 @@ def test_a_plan_is_printed_and_nothing_is_made(sweep, tmp_path, capsys):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_multirun_lands_in_one_store(sweep, read):
-    keys = ("problem.width=1,2", "problem.noise=0.1,0.5", "replicates=1")
-    assert sweep("--multirun", *keys) == 0
-    runs = read()["simulation"]
-    assert runs.train_error.dims[:2] == ("width", "noise")
-    assert runs.train_error.notnull().all()
-    assert sweep("grid.width=[1,2]", "grid.noise=[0.1,0.5]", "replicates=1", "store=stores/grid.zarr") == 0
-    xr.testing.assert_identical(runs.ds, read("stores/grid.zarr")["simulation"].ds)
-
-
 def test_the_report_is_called_with_the_store(sweep, tmp_path, monkeypatch):
     (tmp_path / "stores").mkdir()
     (tmp_path / "stores" / "my_report.py").write_text("def show(path):\n    print('reported', path)\n")
