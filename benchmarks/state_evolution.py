@@ -90,7 +90,8 @@ def error_against_samples(problem: Problem, exponents: range) -> None:
     seconds_needed = samples_needed * float(rows[-1, 3] / counts[-1])
     print(
         f"to reach {target:.1e}: ours {counts[-2]:.0f} samples, {seconds:.2f} s; plain {samples_needed:.1e} samples, "
-        f"{seconds_needed:.0f} s; ratio of samples {samples_needed / counts[-2]:.0f}, of seconds {seconds_needed / seconds:.0f}"
+        f"{seconds_needed:.0f} s; ratio of samples {samples_needed / counts[-2]:.0f}, of seconds "
+        f"{seconds_needed / seconds:.0f}"
     )
 
 

@@ -112,15 +112,10 @@ class _NetworkEstimator(BaseEstimator):
         self.random_state = random_state
 
     def _problem(self, n: int, d: int) -> Problem:
-        """Describe the training to the kernels; refuses options out of range.
-
-        Features fewer than units are completed by features that are always zero: the kernels then see the same
-        descent, and start from weights that are smaller by sqrt(d / columns).
-        """
+        """Describe the training to the kernels; refuses options out of range."""
         options = {name: getattr(self, name) for name in TRAINING}
         seed = int(check_random_state(self.random_state).randint(2**31))
-        columns = max(d, _whole_or(self.width, d - 1) + 1)
-        problem = Problem(**options, n=n, d=columns, labels=self._labels, init_seed=seed, initialization="random")
+        problem = Problem(**options, n=n, d=d, labels=self._labels, init_seed=seed, initialization="random")
         for name in ("early_stopping", "standardize"):
             if not isinstance(getattr(self, name), bool | np.bool_):
                 raise InvalidInput(name, getattr(self, name), "True or False")
@@ -139,8 +134,7 @@ class _NetworkEstimator(BaseEstimator):
         self.spectrum_, measure = None, None
         if not reason:
             self.spectrum_ = self._eigenvalues(features)
-            padded = np.pad(self.spectrum_, (0, problem.d - kept.size))
-            measure = gauss_quadrature(padded, problem.steps + 1)
+            measure = gauss_quadrature(self.spectrum_, problem.steps + 1)
 
         rng = np.random.default_rng([problem.init_seed, 1])  # `init_seed` alone is the deeper weights'
         first = rng.standard_normal((problem.width, kept.size))
@@ -223,7 +217,7 @@ class _NetworkEstimator(BaseEstimator):
         history = to_dataset(problem, arrays, {name: SIMULATED[name] for name in names}, attributes=attributes)
         # The kernels' description of the data is for simulated ones; what is true of a user's is how many there are.
         training = {name: history.attrs[name] for name in TRAINING}
-        history.attrs = {"n": problem.n, "d": self.kept_features_.size, **training, **attributes}
+        history.attrs = {"n": problem.n, "d": problem.d, **training, **attributes}
         return history
 
     def _output(self, X: Any) -> np.ndarray:
@@ -582,11 +576,6 @@ def _require_finite(X: np.ndarray, names: Sequence[str]) -> None:
         row, column = np.argwhere(~finite)[0]
         kind = "NaN" if np.isnan(X[row, column]) else "inf"
         raise InvalidInput("X", X[row, column], f"{kind} in row {row}, column {names[column]}; impute or drop it")
-
-
-def _whole_or(value: Any, otherwise: int) -> int:
-    """Take a whole number; anything else is left for `Problem` to refuse in its own words."""
-    return int(value) if isinstance(value, int | np.integer) else otherwise
 
 
 def _listed(names: Sequence[str]) -> str:

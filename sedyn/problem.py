@@ -162,9 +162,10 @@ class Problem:
             raise InvalidInput("loss", self.loss, "needs responses -1 and 1; set labels=binary, or loss=squared")
         if LINKS[self.link].joint and self.combine != "sum":
             raise InvalidInput("combine", self.combine, f"link {self.link!r} is joint and leaves nothing to combine")
-        if self.signals + self.width > self.d:
-            least = self.signals + self.width
-            raise InvalidInput("d", self.d, f"signals and width together need at least d={least}")
+        columns = self.signals + self.width
+        if self.initialization == "exact" and columns > self.d:
+            remedy = f"orthogonal signals and units need d={columns} at least; or set initialization=random"
+            raise InvalidInput("d", self.d, remedy)
         if self.batch_size < 1:
             raise InvalidInput("batch_fraction", self.batch_fraction, f"at n={self.n} use at least {1 / self.n:.3g}")
         if self.batching == "shuffle" and not math.isclose(self.batches_per_epoch * self.batch_fraction, 1):
