@@ -69,7 +69,7 @@ def timed(function, *arguments):
 
 
 def error_against_samples(problem: Problem, exponents: range) -> None:
-    """Root-mean-square error of one randomization, over iterations and seeds, and its time."""
+    """Root-mean-square error of one randomization, over iterations and seeds, and the least time of one."""
     reference = np.mean([ours(problem, 2 ** (exponents[-1] + 2), 100 + seed) for seed in range(8)], axis=0)
     print(f"\nerror of test_error at T={problem.steps}, width {problem.width}, depth {problem.depth}")
     print(f"{'samples':>8} {'ours: error':>12} {'seconds':>8} {'plain: error':>13} {'seconds':>8}")
@@ -79,7 +79,7 @@ def error_against_samples(problem: Problem, exponents: range) -> None:
         for contender in (ours, plain):
             runs = [timed(contender, problem, 2**exponent, seed) for seed in range(REPEATS)]
             error = np.sqrt(np.mean([(result - reference)[1:] ** 2 for _, result in runs]))
-            row += [float(error), float(np.median([seconds for seconds, _ in runs]))]
+            row += [float(error), min(seconds for seconds, _ in runs)]
         table.append(row)
         print(f"{2**exponent:8d} {row[0]:12.2e} {row[1]:8.3f} {row[2]:13.2e} {row[3]:8.3f}")
     rows = np.array(table)
@@ -102,14 +102,14 @@ def operations(problem: Problem, samples: int) -> float:
 
 
 def growth(base: dict, samples: int, variants: dict[str, dict]) -> None:
-    print(f"\ngrowth from {base}, {samples} samples (seconds of one randomization, median of 3)")
+    print(f"\ngrowth from {base}, {samples} samples (seconds of one randomization, least of 3)")
     print(f"{'':22} {'seconds':>8} {'ratio':>6} {'ratio of adjoint operations':>28}")
     reference = None
     for name, fields in variants.items():
         fields = dict(fields)
         count = fields.pop("samples", samples)
         problem = Problem(**{**base, **fields})
-        seconds = float(np.median([timed(ours, problem, count, seed)[0] for seed in range(3)]))
+        seconds = min(timed(ours, problem, count, seed)[0] for seed in range(3))
         reference = reference or (seconds, operations(problem, count))
         ratio = operations(problem, count) / reference[1]
         print(f"{name:22} {seconds:8.2f} {seconds / reference[0]:6.1f} {ratio:28.1f}")
