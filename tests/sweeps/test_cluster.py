@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -85,6 +86,7 @@ def test_a_submitted_job_leaves_a_valid_store(tmp_path):
     with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp") as folder:  # socket names have a limit of length
         start = [ray, "start", "--head", "--block", f"--port={free_port()}", "--num-cpus=2", f"--temp-dir={folder}"]
         start += [f"--dashboard-port={dashboard.rpartition(':')[2]}", "--include-dashboard=true"]
+        start += [f"--dashboard-agent-listen-port={free_port()}"]  # another Ray on this machine may have the usual one
         head = subprocess.Popen(start, env=environment, stdout=subprocess.DEVNULL, start_new_session=True)
         try:
             end = time.monotonic() + 120
@@ -97,14 +99,21 @@ def test_a_submitted_job_leaves_a_valid_store(tmp_path):
                     time.sleep(0.5)
             submit = [ray, "job", "submit", f"--address={dashboard}", "--working-dir=."]
             submit += ['--runtime-env-json={"excludes": [".venv", ".git", "stores"]}', "--"]
-            sweep = ["python", "-m", "sweeps", "experiment=quickstart", "grid.n=[64,128]", "replicates=4"]
+            sweep = [sys.executable, "-m", "sweeps", "experiment=quickstart", "grid.n=[64,128]", "replicates=4"]
             sweep += ["theory.samples=512", "report=null", "compute=cluster", f"store={store}"]
-            ended = subprocess.run(
-                [*submit, *sweep], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600, check=False
-            )
+            while True:
+                ended = subprocess.run(
+                    [*submit, *sweep], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+                )
+                if "No available agent" not in ended.stderr:  # the dashboard answers before the node's agent does
+                    break
+                assert time.monotonic() < end, "Ray's agent does not answer"
+                time.sleep(0.5)
         finally:
-            os.killpg(head.pid, signal.SIGTERM)
+            head.terminate()
             head.wait(60)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(head.pid, signal.SIGKILL)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert validate.main([str(store)]) == 0
     assert (xr.open_datatree(store, engine="zarr")["status"].simulation == 1).all()
