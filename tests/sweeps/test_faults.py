@@ -144,8 +144,12 @@ def test_a_full_disk_ends_the_sweep_and_leaves_nothing_half_written(store, undis
 
 @pytest.mark.slow
 @pytest.mark.timeout(3000)
-def test_twenty_kills_at_random_moments(store, undisturbed, cluster, capsys):
+def test_twenty_kills_at_random_moments(store, cluster, capsys):
     moments = random.Random(0)
+    longer = [*SWEEP, "problem.n=600", "problem.d=400", "problem.steps=20", "theory.samples=512"]
+    path = store.replace("store.zarr", "undisturbed.zarr")
+    assert main([*longer, f"store={path}", "compute=inline"]) == 0
+    undisturbed = xr.open_datatree(path, engine="zarr").load()
     kills = dict.fromkeys(("worker", "driver", "node"), 0)
     executed = sweeps = 0
     while sum(kills.values()) < 20:
@@ -154,11 +158,12 @@ def test_twenty_kills_at_random_moments(store, undisturbed, cluster, capsys):
         Path(os.environ[LOG]).unlink(missing_ok=True)
         finished = False
         while not finished:
-            driver = start_driver(location, "compute=cluster", f"compute.address={cluster.address}")
+            where = ("compute=cluster", f"compute.address={cluster.address}")
+            driver = start_driver(location, *where, settings=longer)
             begun = len(read_log("start"))
             wait_until(lambda begun=begun: len(read_log("start")) > begun, driver)
             time.sleep(moments.uniform(0, 2))
-            what = min(kills, key=kills.__getitem__)
+            what = moments.choice(list(kills))
             if driver.poll() is None:
                 if what == "driver":
                     driver.kill()
