@@ -52,7 +52,7 @@ from sedyn.weight_side import (
     step_rows,
 )
 
-__all__ = ["Draws", "State", "draw", "init", "observe", "solve", "state_evolution", "step"]
+__all__ = ["Draws", "State", "draw", "init", "observe", "require_samples", "solve", "state_evolution", "step"]
 
 EXTRAS: dict[str, dict[str, Observable]] = {
     "responses": with_standard_errors(
@@ -373,6 +373,19 @@ def solve(problem: Problem, draws: Draws, *, keep_samples: bool = False) -> dict
     return arrays
 
 
+def require_samples(problem: Problem, samples: int, field: str = "samples") -> None:
+    """Refuse a number of quadrature points that a problem cannot be solved with.
+
+    Raises
+    ------
+    InvalidInput
+        If it is no power of two, or not larger than the normal variables of a sample; the message names `field`.
+    """
+    least = 2 ** (_normal_dimensions(problem) + 1).bit_length()
+    if isinstance(samples, bool) or not isinstance(samples, int) or samples < least or samples & (samples - 1):
+        raise InvalidInput(field, samples, f"a power of two, at least {least} for this width and number of steps")
+
+
 def state_evolution(
     problem: Problem,
     samples: int = 2**14,
@@ -428,7 +441,7 @@ def state_evolution(
     ('iteration',)
     """
     device = backend.resolve_device(device)
-    _check_samples(problem, "samples", samples)
+    require_samples(problem, samples)
     if randomizations < 2:
         raise InvalidInput("randomizations", randomizations, "at least 2, since the standard error is their spread")
     for name in include:
@@ -477,9 +490,3 @@ def _randomized(
             arrays[name] = values.mean(axis=0)
             arrays[name + "_stderr"] = values.std(axis=0, ddof=1) / math.sqrt(randomizations)
     return {**solutions[0], **arrays}
-
-
-def _check_samples(problem: Problem, name: str, samples: int) -> None:
-    least = 2 ** (_normal_dimensions(problem) + 1).bit_length()
-    if isinstance(samples, bool) or not isinstance(samples, int) or samples < least or samples & (samples - 1):
-        raise InvalidInput(name, samples, f"a power of two, at least {least} for this width and number of steps")

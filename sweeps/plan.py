@@ -13,6 +13,7 @@ from sedyn.engines import choose_engine, memory_needed, predicted_seconds
 from sedyn.errors import InvalidInput
 from sedyn.problem import Problem
 from sedyn.simulation import DTYPES
+from sedyn.state_evolution import require_samples
 
 __all__ = [
     "Cell",
@@ -147,11 +148,13 @@ class SweepSpec:
         Raises
         ------
         InvalidInput
-            If a cell is no valid problem, its engine does not apply, or it needs more memory than there is.
+            If a cell is no valid problem, its engine does not apply, it needs more memory than there is, or its
+            theory needs more samples.
         """
         cells = []
         for values in itertools.product(*self.axes.values()):
             problem = self.problem_at(dict(zip(self.axes, values, strict=True)))
+            require_samples(problem, self.samples, "theory.samples")
             cells.append(Cell(values, problem, choose_engine(problem, self.engine, dtype=self.dtype).engine))
         return cells
 

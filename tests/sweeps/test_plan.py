@@ -48,7 +48,7 @@ def test_automatic_blocks_are_alike_and_shorter_for_longer_problems():
     small = SweepSpec({"n": 40, "d": 20, "steps": 3}, replicates=16)
     large = SweepSpec({"n": 4000, "d": 2000, "steps": 20}, replicates=16)
     assert small.automatic_block == 16
-    assert large.automatic_block in (2, 4, 8)
+    assert 1 < large.automatic_block < 16
 
 
 @pytest.mark.parametrize(
