@@ -27,7 +27,7 @@ from sedyn.design import DenseDesign
 from sedyn.errors import InvalidInput
 from sedyn.evaluation import mean_error
 from sedyn.functions import ACTIVATIONS, LOSSES
-from sedyn.generalization import estimate_test_error, init_estimator, no_estimate_because, step_estimator
+from sedyn.generalization import estimated_descent, no_estimate_because
 from sedyn.initialization import initial_deep_weights
 from sedyn.network import DeepWeights, forward
 from sedyn.observables import SIMULATED, stack_iterations, to_dataset
@@ -544,28 +544,20 @@ def _descend(
     early_stopping : bool
         Whether the weights kept are those of the least estimate.
     """
-    estimator = None if measure is None else init_estimator(problem, measure, first)
-    batches, curvature = batch_weights(problem, rng), estimator is not None
     train: list[float] = []
     estimates: list[float] = []
+    batches, deep = batch_weights(problem, rng), initial_deep_weights(problem)
     with np.errstate(over="ignore", invalid="ignore"):
-        deep = initial_deep_weights(problem)
-        state = chosen = gradient_descent.init(problem, data, first, deep, next(batches), curvature=curvature)
-        for t in range(problem.steps + 1):
+        for state, estimate in estimated_descent(problem, data, first, deep, measure, batches):
+            if state.iteration == 0:
+                chosen = state  # what is kept if not even the start is finite
             error = mean_error(problem, state.trained, data.responses, state.deep)
             if not np.isfinite(error):
                 break
-            estimate = np.nan
-            if estimator is not None:
-                estimate = estimate_test_error(problem, estimator, t, state.trained, data.responses, state.deep)
-            if not early_stopping or t == 0 or estimate < np.nanmin(estimates):
+            if not early_stopping or (estimates and estimate < np.nanmin(estimates)):
                 chosen = state
             train.append(error)
             estimates.append(estimate)
-            if state.derivatives is not None:
-                if estimator is not None:
-                    estimator = step_estimator(problem, estimator, t, state.derivatives)
-                state = gradient_descent.step(problem, data, state, next(batches, None), curvature=curvature)
     return _Fit(train, estimates, chosen.iteration, chosen.first, chosen.deep)
 
 

@@ -6,8 +6,10 @@ pre-activations, which are then distributed like those of a fresh row.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
+from sedyn import gradient_descent
 from sedyn.backend import Array, array_namespace, to_numpy
 from sedyn.evaluation import mean_error
 from sedyn.network import DeepWeights, Derivatives, has_kink
@@ -17,7 +19,15 @@ from sedyn.response import mean_response, remembered
 from sedyn.spectral import SpectralMeasure
 from sedyn.weight_side import Memory, averaged, init_memory, step_memory
 
-__all__ = ["Estimator", "estimate_test_error", "fresh_like", "init_estimator", "no_estimate_because", "step_estimator"]
+__all__ = [
+    "Estimator",
+    "estimate_test_error",
+    "estimated_descent",
+    "fresh_like",
+    "init_estimator",
+    "no_estimate_because",
+    "step_estimator",
+]
 
 
 def no_estimate_because(problem: Problem) -> str | None:
@@ -133,3 +143,48 @@ def estimate_test_error(
         V^t.
     """
     return mean_error(problem, fresh_like(estimator, t, trained), y, deep)
+
+
+def estimated_descent(
+    problem: Problem,
+    data: gradient_descent.Data,
+    first: Array,
+    deep: DeepWeights,
+    spectrum: SpectralMeasure | None,
+    batches: Iterator[Array | None],
+) -> Iterator[tuple[gradient_descent.State, float]]:
+    """Run gradient descent and estimate its test error along the way; whoever iterates may stop at any time.
+
+    Parameters
+    ----------
+    problem : Problem
+    data : gradient_descent.Data
+    first : array, shape (q, d)
+        W^0.
+    deep : tuple of array
+        V^0.
+    spectrum : SpectralMeasure or None
+        Of the feature covariance; None for no estimate.
+    batches : iterator of array or None
+        Mini-batch weights of each step.
+
+    Yields
+    ------
+    state : gradient_descent.State
+        At iterations 0..T.
+    estimate : float
+        Of the test error there; NaN without a spectrum.
+    """
+    estimator = None if spectrum is None else init_estimator(problem, spectrum, first)
+    curvature = estimator is not None
+    state = gradient_descent.init(problem, data, first, deep, next(batches), curvature=curvature)
+    while True:
+        t, estimate = state.iteration, float("nan")
+        if estimator is not None:
+            estimate = estimate_test_error(problem, estimator, t, state.trained, data.responses, state.deep)
+        yield state, estimate
+        if state.derivatives is None:
+            return
+        if estimator is not None:
+            estimator = step_estimator(problem, estimator, t, state.derivatives)
+        state = gradient_descent.step(problem, data, state, next(batches, None), curvature=curvature)

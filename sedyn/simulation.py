@@ -17,7 +17,7 @@ from sedyn.engines import choose_engine
 from sedyn.errors import InvalidInput
 from sedyn.features import feature_sampler, spectrum
 from sedyn.fresh_data import draw_quadrature, fresh_rows_errors, quadrature_error
-from sedyn.generalization import estimate_test_error, init_estimator, no_estimate_because, step_estimator
+from sedyn.generalization import estimated_descent, no_estimate_because
 from sedyn.initialization import initial_deep_weights, initial_rows
 from sedyn.labels import respond
 from sedyn.network import DeepWeights
@@ -124,31 +124,21 @@ def _run(
     y = respond(problem, design.matmul(signals * scales), noise)
 
     data = gradient_descent.Data(design, scales, y)
-    measure = gauss_quadrature(eigenvalues, problem.steps + 1)
-    estimator = init_estimator(problem, measure, first) if estimate else None
+    measure = gauss_quadrature(eigenvalues, problem.steps + 1) if estimate else None
     gaussian = problem.features == "gaussian"
     firsts: list[Array] = []
     deeps: list[DeepWeights] = []
     records: list[dict[str, np.ndarray]] = []
     batches = (None if batch is None else backend.asarray(batch, device) for batch in batch_weights(problem, batch_rng))
-    curvature = estimator is not None
     with np.errstate(over="ignore", invalid="ignore"):
-        state = gradient_descent.init(problem, data, first, deep, next(batches), curvature=curvature)
-        for t in range(problem.steps + 1):
+        for state, estimated in estimated_descent(problem, data, first, deep, measure, batches):
             record = gradient_descent.observe(problem, data, signals, state)
             if not all(np.all(np.isfinite(record[name])) for name in ("train_error", "weight_gram")):
                 break
-            estimated = np.nan
-            if estimator is not None:
-                estimated = estimate_test_error(problem, estimator, t, state.trained, y, state.deep)
             records.append({**record, "estimated_test_error": np.asarray(estimated)})
             deeps.append(state.deep)
             if not gaussian:
                 firsts.append(state.first * scales)
-            if state.derivatives is not None:
-                if estimator is not None:
-                    estimator = step_estimator(problem, estimator, t, state.derivatives)
-                state = gradient_descent.step(problem, data, state, next(batches, None), curvature=curvature)
         if gaussian:
             signal_gram = to_numpy((signals * scales) @ (signals * scales).T) / problem.d
             points = draw_quadrature(problem, streams[4], device)
