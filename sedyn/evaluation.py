@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from sedyn.backend import Array, array_namespace
+import numpy as np
+
+from sedyn.backend import Array, array_namespace, to_numpy
 from sedyn.functions import ACTIVATIONS, LOSSES
 from sedyn.network import DeepWeights, forward
 from sedyn.problem import Problem
@@ -17,22 +19,22 @@ def sample_errors(problem: Problem, h: Array, y: Array, deep: DeepWeights) -> Ar
     ----------
     problem : Problem
         Its activation and loss.
-    h : array, shape (q, N)
+    h : array, shape (..., q, N)
         Pre-activations.
-    y : array, shape (N,)
+    y : array, shape (..., N)
         Responses.
     deep : tuple of array
         Deeper weights.
 
     Returns
     -------
-    array, shape (N,)
+    array, shape (..., N)
     """
     output = forward(h, deep, ACTIVATIONS[problem.activation])
     return 2 * LOSSES[problem.loss].jet(output, y, 0)[0]
 
 
-def mean_error(problem: Problem, h: Array, y: Array, deep: DeepWeights) -> float:
-    """Mean of `sample_errors`."""
+def mean_error(problem: Problem, h: Array, y: Array, deep: DeepWeights) -> np.ndarray:
+    """Mean of `sample_errors`, on the host; one for each replicate."""
     errors = sample_errors(problem, h, y, deep)
-    return float(array_namespace(errors).mean(errors))
+    return to_numpy(array_namespace(errors).mean(errors, axis=-1))

@@ -1,13 +1,16 @@
 """The test error at every iteration, estimated from training data alone (THEORY section 4).
 
 No holdout and no retraining: what each training row remembers of its own gradients is subtracted from its
-pre-activations, which are then distributed like those of a fresh row.
+pre-activations, which are then distributed like those of a fresh row. Arrays may have the same further axes in front,
+replicates that are run together.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import NamedTuple
+
+import numpy as np
 
 from sedyn import gradient_descent
 from sedyn.backend import Array, array_namespace, to_numpy
@@ -47,9 +50,9 @@ class Estimator(NamedTuple):
     ----------
     memory : Memory
         The empirical R_w.
-    gradients : array, shape (T, q, n)
+    gradients : array, shape (..., T, q, n)
         G^s, filled for s < t.
-    curvatures : array, shape (T, q, q, n)
+    curvatures : array, shape (..., T, q, q, n)
         D^s, filled for s < t.
     """
 
@@ -58,7 +61,7 @@ class Estimator(NamedTuple):
     curvatures: Array
 
 
-def init_estimator(problem: Problem, spectrum: SpectralMeasure, like: Array) -> Estimator:
+def init_estimator(problem: Problem, spectrum: SpectralMeasure, first: Array) -> Estimator:
     """Estimate before the first step.
 
     Parameters
@@ -67,16 +70,16 @@ def init_estimator(problem: Problem, spectrum: SpectralMeasure, like: Array) -> 
         With n the number of training samples.
     spectrum : SpectralMeasure
         Of the feature covariance.
-    like : array
-        Gives dtype and device.
+    first : array, shape (..., q, d)
+        W^0; gives dtype, device and the axes in front.
     """
-    xp = array_namespace(like)
-    q, steps, n = problem.width, problem.steps, problem.n
-    kind = {"dtype": like.dtype, "device": like.device}
+    xp = array_namespace(first)
+    q, steps, n, replicates = problem.width, problem.steps, problem.n, first.shape[:-2]
+    kind = {"dtype": first.dtype, "device": first.device}
     return Estimator(
-        init_memory(spectrum, steps, q),
-        xp.empty((steps, q, n), **kind),
-        xp.empty((steps, q, q, n), **kind),
+        init_memory(spectrum, steps, q, replicates),
+        xp.empty((*replicates, steps, q, n), **kind),
+        xp.empty((*replicates, steps, q, q, n), **kind),
     )
 
 
@@ -92,14 +95,14 @@ def step_estimator(problem: Problem, estimator: Estimator, t: int, derivatives: 
     derivatives : Derivatives
         At h^t, with curvature.
     """
-    estimator.gradients[t, ...] = derivatives.gradient
-    estimator.curvatures[t, ...] = derivatives.curvature
+    estimator.gradients[..., t, :, :] = derivatives.gradient
+    estimator.curvatures[..., t, :, :, :] = derivatives.curvature
     xp = array_namespace(estimator.gradients)
     delta = float(problem.aspect_ratio)
     memory = estimator.memory
-    row = averaged(memory.spectrum, memory.responses[: t + 1, : t + 1])
+    row = averaged(memory.spectrum, memory.responses[..., : t + 1, : t + 1, :, :, :])
     device_row = xp.asarray(row, dtype=estimator.gradients.dtype, device=estimator.gradients.device)
-    responses = delta * to_numpy(mean_response(estimator.curvatures[: t + 1, ...], device_row))
+    responses = delta * to_numpy(mean_response(estimator.curvatures[..., : t + 1, :, :, :], device_row))
     return estimator._replace(memory=step_memory(memory, t, responses, update_of(problem, t), delta))
 
 
@@ -111,23 +114,23 @@ def fresh_like(estimator: Estimator, t: int, trained: Array) -> Array:
     estimator : Estimator
         Up to t.
     t : int
-    trained : array, shape (q, n)
+    trained : array, shape (..., q, n)
         h^t.
 
     Returns
     -------
-    array, shape (q, n)
+    array, shape (..., q, n)
         zhat^t = h^t - sum over s < t of G^s R_w(t, s)^T.
     """
     if t == 0:
         return trained
-    row = averaged(estimator.memory.spectrum, estimator.memory.responses[t, :t])
-    return trained - remembered(row, estimator.gradients[:t, ...])
+    row = averaged(estimator.memory.spectrum, estimator.memory.responses[..., t, :t, :, :, :])
+    return trained - remembered(row, estimator.gradients[..., :t, :, :])
 
 
 def estimate_test_error(
     problem: Problem, estimator: Estimator, t: int, trained: Array, y: Array, deep: DeepWeights
-) -> float:
+) -> np.ndarray:
     """Estimate of the test error at iteration t from training data alone (THEORY section 4).
 
     Parameters
@@ -136,9 +139,9 @@ def estimate_test_error(
     estimator : Estimator
         Up to t.
     t : int
-    trained : array, shape (q, n)
+    trained : array, shape (..., q, n)
         h^t.
-    y : array, shape (n,)
+    y : array, shape (..., n)
     deep : tuple of array
         V^t.
     """
@@ -152,14 +155,14 @@ def estimated_descent(
     deep: DeepWeights,
     spectrum: SpectralMeasure | None,
     batches: Iterator[Array | None],
-) -> Iterator[tuple[gradient_descent.State, float]]:
+) -> Iterator[tuple[gradient_descent.State, np.ndarray]]:
     """Run gradient descent and estimate its test error along the way; whoever iterates may stop at any time.
 
     Parameters
     ----------
     problem : Problem
     data : gradient_descent.Data
-    first : array, shape (q, d)
+    first : array, shape (..., q, d)
         W^0.
     deep : tuple of array
         V^0.
@@ -172,14 +175,14 @@ def estimated_descent(
     ------
     state : gradient_descent.State
         At iterations 0..T.
-    estimate : float
+    estimate : ndarray, shape (...)
         Of the test error there; NaN without a spectrum.
     """
     estimator = None if spectrum is None else init_estimator(problem, spectrum, first)
     curvature = estimator is not None
     state = gradient_descent.init(problem, data, first, deep, next(batches), curvature=curvature)
     while True:
-        t, estimate = state.iteration, float("nan")
+        t, estimate = state.iteration, np.full(first.shape[:-2], np.nan)
         if estimator is not None:
             estimate = estimate_test_error(problem, estimator, t, state.trained, data.responses, state.deep)
         yield state, estimate

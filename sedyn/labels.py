@@ -18,21 +18,22 @@ def clean_response(problem: Problem, indices: Array) -> Array:
     ----------
     problem : Problem
         Its link, and how several signals combine.
-    indices : array, shape (k, N)
+    indices : array, shape (..., k, N)
         z_*, the projections on the k signals.
 
     Returns
     -------
-    array, shape (N,)
+    array, shape (..., N)
     """
     xp = array_namespace(indices)
     link = LINKS[problem.link]
+    if link.joint:  # a user's function of (k, samples): replicates become more samples
+        together = xp.reshape(xp.moveaxis(indices, -2, 0), (indices.shape[-2], -1))
+        return xp.reshape(link.f(together), (*indices.shape[:-2], indices.shape[-1]))
     values = link.f(indices)
-    if link.joint:
-        return values
     if problem.combine == "product":
-        return xp.prod(values, axis=0)
-    return xp.sum(values, axis=0) / math.sqrt(problem.signals)
+        return xp.prod(values, axis=-2)
+    return xp.sum(values, axis=-2) / math.sqrt(problem.signals)
 
 
 def respond(problem: Problem, indices: Array, noise: Array) -> Array:
@@ -41,13 +42,13 @@ def respond(problem: Problem, indices: Array, noise: Array) -> Array:
     Parameters
     ----------
     problem : Problem
-    indices : array, shape (k, N)
-    noise : array, shape (N,)
+    indices : array, shape (..., k, N)
+    noise : array, shape (..., N)
         xi, mean 0 and variance 1.
 
     Returns
     -------
-    array, shape (N,)
+    array, shape (..., N)
         Additive: ``phi(z_*) + noise * xi``; binary: its sign.
     """
     response = clean_response(problem, indices) + problem.noise * noise

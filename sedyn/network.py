@@ -1,7 +1,8 @@
 """The network on a batch of samples: output, and derivatives with respect to pre-activations and deeper weights.
 
 Arrays are units first, samples last: pre-activations h are (q, N), so that a unit's values are contiguous. The deeper
-weights are a tuple (W_2, ..., W_L), each fan_in x fan_out; without them the network is linear, f = h_1.
+weights are a tuple (W_2, ..., W_L), each fan_in x fan_out; without them the network is linear, f = h_1. Every array may
+have the same further axes in front, replicates that are run together.
 """
 
 from __future__ import annotations
@@ -22,14 +23,14 @@ class Derivatives(NamedTuple):
 
     Attributes
     ----------
-    loss : array, shape (N,)
+    loss : array, shape (..., N)
         Loss of each sample, without sample weights.
-    gradient : array, shape (q, N)
+    gradient : array, shape (..., q, N)
         G, the derivative of each sample's weighted loss in its pre-activations.
     deep_gradient : tuple of array
         Mean over samples of the derivative of the weighted loss in each deeper weight matrix.
-    curvature : array, shape (q, q, N), or None
-        D, the derivative of `gradient` in the pre-activations; symmetric in its first two axes.
+    curvature : array, shape (..., q, q, N), or None
+        D, the derivative of `gradient` in the pre-activations; symmetric in its two axes of units.
     """
 
     loss: Array
@@ -48,20 +49,20 @@ def forward(h: Array, deep: DeepWeights, activation: Activation) -> Array:
 
     Parameters
     ----------
-    h : array, shape (q, N)
+    h : array, shape (..., q, N)
         First-layer pre-activations.
     deep : tuple of array
-        Deeper weights, fan_in x fan_out each.
+        Deeper weights, (..., fan_in, fan_out) each.
     activation : Activation
 
     Returns
     -------
-    array, shape (N,)
+    array, shape (..., N)
     """
     xp = array_namespace(h)
     for weights in deep:
-        h = xp.matmul(weights.T, activation.jet(h, 0)[0])
-    return h[0, :]
+        h = xp.matmul(xp.matrix_transpose(weights), activation.jet(h, 0)[0])
+    return h[..., 0, :]
 
 
 def differentiate(
@@ -81,14 +82,14 @@ def differentiate(
 
     Parameters
     ----------
-    h : array, shape (q, N)
+    h : array, shape (..., q, N)
         First-layer pre-activations.
-    y : array, shape (N,)
+    y : array, shape (..., N)
         Responses.
     deep : tuple of array
         Deeper weights.
     activation, loss : Activation, Loss
-    sample_weights : array, shape (N,), optional
+    sample_weights : array, shape (..., N), optional
         Mini-batch weights s with mean 1; they multiply gradients and curvature.
     curvature : bool, optional
         Whether D is wanted.
@@ -98,45 +99,48 @@ def differentiate(
     Derivatives
     """
     xp = array_namespace(h)
-    samples = h.shape[1]
+    q, samples = h.shape[-2:]
     order = 2 if curvature else 1
 
     layers = []
     pre = h
     for weights in deep:
         layers.append(activation.jet(pre, order))
-        pre = xp.matmul(weights.T, layers[-1][0])
-    value, slope, *bend = loss.jet(pre[0, :], y, order)
+        pre = xp.matmul(xp.matrix_transpose(weights), layers[-1][0])
+    value, slope, *bend = loss.jet(pre[..., 0, :], y, order)
     if sample_weights is not None:
         slope = slope * sample_weights
 
     # delta is the derivative of the output in the pre-activations of the layer at hand, from the last down to h.
-    delta = xp.ones_like(pre[:1, :])
+    delta = xp.ones_like(pre[..., :1, :])
     deep_gradient: list[Array] = []
     bends: list[Array] = []
     for weights, (units, *derivatives) in zip(reversed(deep), reversed(layers), strict=True):
-        deep_gradient.insert(0, xp.matmul(units * slope, delta.T) / samples)
+        deep_gradient.insert(0, xp.matmul(units * slope[..., None, :], xp.matrix_transpose(delta)) / samples)
         downstream = xp.matmul(weights, delta)
         delta = derivatives[0] * downstream
         if curvature:
             bends.insert(0, derivatives[1] * downstream)
 
+    gradient = delta * slope[..., None, :]
     if not curvature:
-        return Derivatives(value, delta * slope, tuple(deep_gradient), None)
+        return Derivatives(value, gradient, tuple(deep_gradient), None)
 
     weight = bend[0] if sample_weights is None else bend[0] * sample_weights
-    second = delta[:, None, :] * (delta * weight)[None, :, :]
-    jacobian = xp.broadcast_to(xp.eye(h.shape[0], dtype=h.dtype, device=h.device)[:, :, None], (h.shape[0], *h.shape))
+    second = delta[..., :, None, :] * (delta * weight[..., None, :])[..., None, :, :]
+    jacobian = xp.broadcast_to(xp.eye(q, dtype=h.dtype, device=h.device)[:, :, None], (*h.shape[:-2], q, q, samples))
     for layer, coefficient in enumerate(bends):
         if layer:
             slopes = layers[layer - 1][1]
-            flat = xp.reshape(slopes[:, None, :] * jacobian, (slopes.shape[0], -1))
-            jacobian = xp.reshape(xp.matmul(deep[layer - 1].T, flat), (-1, *h.shape))
-        coefficient = coefficient * slope
-        for unit in range(coefficient.shape[0]):
-            row = jacobian[unit, ...]
-            second = second + row[:, None, :] * (row * coefficient[unit, :])[None, :, :]
-    return Derivatives(value, delta * slope, tuple(deep_gradient), second)
+            scaled = slopes[..., :, None, :] * jacobian
+            flat = xp.reshape(scaled, (*scaled.shape[:-2], q * samples))
+            carried = xp.matmul(xp.matrix_transpose(deep[layer - 1]), flat)
+            jacobian = xp.reshape(carried, (*carried.shape[:-1], q, samples))
+        coefficient = coefficient * slope[..., None, :]
+        for unit in range(coefficient.shape[-2]):
+            row = jacobian[..., unit, :, :]
+            second = second + row[..., :, None, :] * (row * coefficient[..., unit, None, :])[..., None, :, :]
+    return Derivatives(value, gradient, tuple(deep_gradient), second)
 
 
 def apply_per_sample(matrices: Array, blocks: Array) -> Array:
@@ -144,14 +148,14 @@ def apply_per_sample(matrices: Array, blocks: Array) -> Array:
 
     Parameters
     ----------
-    matrices : array, shape (a, b, N)
-    blocks : array, shape (b, c, N)
+    matrices : array, shape (..., a, b, N)
+    blocks : array, shape (..., b, c, N)
 
     Returns
     -------
-    array, shape (a, c, N)
+    array, shape (..., a, c, N)
     """
-    total = matrices[:, 0, None, :] * blocks[None, 0, :, :]
-    for inner in range(1, blocks.shape[0]):
-        total += matrices[:, inner, None, :] * blocks[None, inner, :, :]
+    total = matrices[..., :, 0, None, :] * blocks[..., None, 0, :, :]
+    for inner in range(1, blocks.shape[-3]):
+        total += matrices[..., :, inner, None, :] * blocks[..., None, inner, :, :]
     return total

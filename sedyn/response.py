@@ -1,6 +1,7 @@
 """The mean response of gradients to pushes on pre-activations, by one backward (adjoint) pass per iteration.
 
-State evolution averages over draws, the data-driven estimate over training samples; both call this.
+State evolution averages over draws, the data-driven estimate over training samples; both call this. Arrays may have the
+same further axes in front, replicates that are run together.
 """
 
 from __future__ import annotations
@@ -28,20 +29,20 @@ def mean_response(curvatures: Array, memory: Array) -> Array:
 
     Parameters
     ----------
-    curvatures : array, shape (t + 1, q, q, N)
+    curvatures : array, shape (..., t + 1, q, q, N)
         D^0..D^t, each symmetric.
-    memory : array, shape (t + 1, t + 1, q, q)
+    memory : array, shape (..., t + 1, t + 1, q, q)
         R_w(r, s), zero unless s < r.
 
     Returns
     -------
-    array, shape (t + 1, q, q)
+    array, shape (..., t + 1, q, q)
     """
     xp = array_namespace(curvatures)
-    iterations, q, _, samples = curvatures.shape
-    total = xp.zeros((iterations, q, q), dtype=curvatures.dtype, device=curvatures.device)
+    samples = curvatures.shape[-1]
+    total = xp.zeros(curvatures.shape[:-1], dtype=curvatures.dtype, device=curvatures.device)
     # (s, b, r, c) -> R_w(r, s)[c, b]: rows are what a product for Lambda_s needs.
-    couplings = xp.permute_dims(memory, (1, 3, 0, 2))
+    couplings = xp.moveaxis(memory, (-4, -3, -2, -1), (-2, -4, -1, -3))
     for start in range(0, samples, SAMPLES_PER_CHUNK):
         chunk = curvatures[..., start : min(start + SAMPLES_PER_CHUNK, samples)]
         total += xp.sum(_transposed_adjoints(chunk, couplings), axis=-1)
@@ -49,27 +50,27 @@ def mean_response(curvatures: Array, memory: Array) -> Array:
 
 
 def _transposed_adjoints(curvatures: Array, couplings: Array) -> Array:
-    """Lambda_s^T for every s and sample, shape (t + 1, q, q, N)."""
+    """Lambda_s^T for every s and sample, shape (..., t + 1, q, q, N)."""
     xp = array_namespace(curvatures)
-    iterations, q, _, samples = curvatures.shape
+    *replicates, iterations, q, _, samples = curvatures.shape
     adjoints = xp.empty(curvatures.shape, dtype=curvatures.dtype, device=curvatures.device)
-    adjoints[-1, ...] = curvatures[-1, ...]
+    adjoints[..., -1, :, :, :] = curvatures[..., -1, :, :, :]
 
     def pushed(s0: int, s1: int, r0: int, r1: int) -> Array:
         """Sum over r in [r0, r1) of R_w(r, s)^T Lambda_r^T, for s in [s0, s1)."""
-        matrix = xp.reshape(couplings[s0:s1, :, r0:r1, :], ((s1 - s0) * q, (r1 - r0) * q))
-        known = xp.reshape(adjoints[r0:r1, ...], ((r1 - r0) * q, q * samples))
-        return xp.reshape(xp.matmul(matrix, known), (s1 - s0, q, q, samples))
+        matrix = xp.reshape(couplings[..., s0:s1, :, r0:r1, :], (*replicates, (s1 - s0) * q, (r1 - r0) * q))
+        known = xp.reshape(adjoints[..., r0:r1, :, :, :], (*replicates, (r1 - r0) * q, q * samples))
+        return xp.reshape(xp.matmul(matrix, known), (*replicates, s1 - s0, q, q, samples))
 
     last = iterations - 1
     for stop in range(last, 0, -ITERATIONS_PER_BLOCK):
         first = max(0, stop - ITERATIONS_PER_BLOCK)
         block = pushed(first, stop, stop, iterations)
         for s in range(stop - 1, first - 1, -1):
-            push = block[s - first, ...]
+            push = block[..., s - first, :, :, :]
             if s + 1 < stop:
-                push = push + pushed(s, s + 1, s + 1, stop)[0, ...]
-            adjoints[s, ...] = apply_per_sample(curvatures[s, ...], push)
+                push = push + pushed(s, s + 1, s + 1, stop)[..., 0, :, :, :]
+            adjoints[..., s, :, :, :] = apply_per_sample(curvatures[..., s, :, :, :], push)
     return adjoints
 
 
@@ -78,15 +79,16 @@ def remembered(memory: np.ndarray, gradients: Array) -> Array:
 
     Parameters
     ----------
-    memory : ndarray, shape (S, q, q)
+    memory : ndarray, shape (..., S, q, q)
         R_w(t, s), on the host.
-    gradients : array, shape (S, q, N)
+    gradients : array, shape (..., S, q, N)
 
     Returns
     -------
-    array, shape (q, N)
+    array, shape (..., q, N)
     """
     xp = array_namespace(gradients)
-    row = np.reshape(np.swapaxes(memory, 0, 1), (memory.shape[1], -1))
-    flat = xp.reshape(gradients, (-1, gradients.shape[-1]))
+    *replicates, iterations, q, samples = gradients.shape
+    row = np.reshape(np.swapaxes(memory, -3, -2), (*replicates, q, iterations * q))
+    flat = xp.reshape(gradients, (*replicates, iterations * q, samples))
     return xp.matmul(xp.asarray(row, dtype=gradients.dtype, device=gradients.device), flat)

@@ -1,7 +1,8 @@
 """The weight side of state evolution: what first-layer rows carry, in closed form (THEORY section 2).
 
 Everything here is linear and small (matrices of the width, for each iteration and spectral node), so it lives on the
-host as numpy whatever device the samples are on.
+host as numpy whatever device the samples are on. A memory may have further axes in front, replicates that are run
+together.
 """
 
 from __future__ import annotations
@@ -34,9 +35,9 @@ class Memory(NamedTuple):
     ----------
     spectrum : SpectralMeasure
         B nodes and weights.
-    responses : ndarray, shape (T + 1, T + 1, B, q, q)
-        ``responses[t, s]`` is r(t, s) at each node, the response of the weights at t to a push at s < t; zero
-        elsewhere. Rows up to the present iteration are filled, in place.
+    responses : ndarray, shape (..., T + 1, T + 1, B, q, q)
+        ``responses[..., t, s, :, :, :]`` is r(t, s) at each node, the response of the weights at t to a push at s < t;
+        zero elsewhere. Rows up to the present iteration are filled, in place.
     """
 
     spectrum: SpectralMeasure
@@ -58,9 +59,9 @@ class Rows(NamedTuple):
     overlaps: np.ndarray
 
 
-def init_memory(spectrum: SpectralMeasure, steps: int, width: int) -> Memory:
-    """Memory before the first step: R_w(0, 0) = 0."""
-    return Memory(spectrum, np.zeros((steps + 1, steps + 1, spectrum.nodes.size, width, width)))
+def init_memory(spectrum: SpectralMeasure, steps: int, width: int, replicates: tuple[int, ...] = ()) -> Memory:
+    """Memory before the first step, R_w(0, 0) = 0, with these axes in front."""
+    return Memory(spectrum, np.zeros((*replicates, steps + 1, steps + 1, spectrum.nodes.size, width, width)))
 
 
 def init_rows(spectrum: SpectralMeasure, steps: int, overlaps: np.ndarray, width: int) -> Rows:
@@ -94,7 +95,7 @@ def step_memory(memory: Memory, t: int, responses: np.ndarray, update: Update, d
     memory : Memory
         Filled up to t.
     t : int
-    responses : ndarray, shape (t + 1, q, q)
+    responses : ndarray, shape (..., t + 1, q, q)
         R_g(t, s) for s = 0..t.
     update : Update
         Of step t.
@@ -102,10 +103,15 @@ def step_memory(memory: Memory, t: int, responses: np.ndarray, update: Update, d
         Aspect ratio.
     """
     history = memory.responses
-    pushed = np.einsum("rab,rsnbc->snac", responses, history[: t + 1, : t + 1], optimize=True)
-    pushed[t] += np.eye(responses.shape[1])
-    previous = history[max(t - 1, 0), : t + 1]
-    history[t + 1, : t + 1] = update(history[t, : t + 1], previous, _drive(memory, pushed, delta))
+    *replicates, _, _, nodes, q, _ = history.shape
+    # One matrix product for each replicate, so that its rounding does not depend on what runs beside it.
+    left = np.reshape(np.swapaxes(responses, -3, -2), (*replicates, q, (t + 1) * q))
+    known = np.moveaxis(history[..., : t + 1, : t + 1, :, :, :], -2, -4)  # (..., r, b, s, node, c)
+    right = np.reshape(known, (*replicates, (t + 1) * q, (t + 1) * nodes * q))
+    pushed = np.moveaxis(np.reshape(left @ right, (*replicates, q, t + 1, nodes, q)), -4, -2)
+    pushed[..., t, :, :, :] += np.eye(q)
+    present, previous = (history[..., s, : t + 1, :, :, :] for s in (t, max(t - 1, 0)))
+    history[..., t + 1, : t + 1, :, :, :] = update(present, previous, _drive(memory, pushed, delta))
     return memory
 
 
