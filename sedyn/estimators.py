@@ -556,8 +556,8 @@ def _descend(
                 break
             if not early_stopping or (estimates and estimate < np.nanmin(estimates)):
                 chosen = state
-            train.append(error)
-            estimates.append(estimate)
+            train.append(float(error))
+            estimates.append(float(estimate))
     return _Fit(train, estimates, chosen.iteration, chosen.first, chosen.deep)
 
 
