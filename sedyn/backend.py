@@ -6,7 +6,7 @@ names of the Python array API standard only, so one code serves numpy, cupy and 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,8 +21,11 @@ __all__ = [
     "array_namespace",
     "asarray",
     "device_description",
+    "empty",
     "erf",
+    "free_device_memory",
     "gpu_unusable_because",
+    "ndtri",
     "resolve_device",
     "to_numpy",
     "use_device",
@@ -79,16 +82,30 @@ def asarray(array: np.ndarray, device: str) -> Array:
     return cupy.asarray(array)
 
 
+def empty(shape: tuple[int, ...], device: str) -> Array:
+    """Make room for double-precision numbers on a resolved device, its contents undefined."""
+    if device == "cpu":
+        return np.empty(shape)
+    import cupy
+
+    return cupy.empty(shape)
+
+
 @contextmanager
 def use_device(device: str) -> Iterator[None]:
     """Give the device's memory pool back to the system when the work inside is done."""
     try:
         yield
     finally:
-        if device == "gpu":
-            import cupy
+        free_device_memory(device)
 
-            cupy.get_default_memory_pool().free_all_blocks()
+
+def free_device_memory(device: str) -> None:
+    """Give a resolved device's unused memory back to the system."""
+    if device == "gpu":
+        import cupy
+
+        cupy.get_default_memory_pool().free_all_blocks()
 
 
 def to_numpy(array: Array) -> np.ndarray:
@@ -111,7 +128,19 @@ def erf(x: Array) -> Array:
         from cupyx.scipy import special as cupy_special
 
         return cupy_special.erf(x)
+    return _on_host(special.erf, x)
+
+
+def ndtri(x: Array) -> Array:
+    """Quantiles of the standard normal law in an array's own library; the array API standard has none."""
+    if array_api_compat.is_cupy_array(x):
+        from cupyx.scipy import special as cupy_special
+
+        return cupy_special.ndtri(x)
+    return _on_host(special.ndtri, x)
+
+
+def _on_host(function: Callable[[np.ndarray], np.ndarray], x: Array) -> Array:
     if isinstance(x, np.ndarray):
-        return special.erf(x)
-    xp = array_namespace(x)
-    return xp.asarray(special.erf(to_numpy(x)), device=array_api_compat.device(x))
+        return function(x)
+    return array_namespace(x).asarray(function(to_numpy(x)), device=array_api_compat.device(x))

@@ -120,9 +120,9 @@ class Revealed:
     """
 
     def __init__(self, size: int, image_size: int, capacity: int, device: str) -> None:
-        self.count = 0
-        # Memory that is not written to is not taken from the system.
-        self._rooms = [backend.asarray(np.empty((capacity, length)), device) for length in (size, image_size)]
+        self.count, self.device = 0, device
+        # On a CPU, memory that is not written to is not taken from the system.
+        self._rooms = [backend.empty((capacity, length), device) for length in (size, image_size)]
 
     @property
     def basis(self) -> Array:
@@ -138,8 +138,12 @@ class Revealed:
         """Add directions and their images."""
         xp = array_namespace(directions)
         count = self.count + directions.shape[0]
-        if count > self._rooms[0].shape[0]:
-            self._rooms = [xp.concat([room[: self.count, :], xp.empty_like(room)], axis=0) for room in self._rooms]
+        capacity = self._rooms[0].shape[0]
+        if count > capacity:
+            more = max(count - capacity, capacity)
+            self._rooms = [
+                xp.concat([room, backend.empty((more, room.shape[1]), self.device)], axis=0) for room in self._rooms
+            ]
         for room, rows in zip(self._rooms, (directions, images), strict=True):
             room[self.count : count, :] = rows
         self.count = count
@@ -174,11 +178,10 @@ def split(block: Array, basis: Array) -> tuple[Array, Array]:
         largest = float(squares[-1])
         if not largest > negligible:
             break
-        kept = squares > SIMILAR**2 * largest
-        found = combination((axes[:, kept] / xp.sqrt(squares[kept])).T, remainder)
+        first = int(xp.sum(xp.astype(squares <= SIMILAR**2 * largest, xp.int64)))  # the squares ascend
+        found = combination(_whitening(squares[first:], axes[:, first:]), remainder)
         # The Gram matrix squares the spread of sizes and with it the rounding: once more makes it exact.
-        squares, axes = xp.linalg.eigh(coefficients_of(found, found))
-        found = combination((axes / xp.sqrt(squares)).T, found)
+        found = combination(_whitening(*xp.linalg.eigh(coefficients_of(found, found))), found)
         directions = xp.concat([directions, found], axis=0)
         if directions.shape[0] == block.shape[0]:
             break
@@ -187,3 +190,13 @@ def split(block: Array, basis: Array) -> tuple[Array, Array]:
         coefficients += remove(remainder, basis)
         gram = coefficients_of(remainder, remainder)
     return xp.concat([coefficients, coefficients_of(block, directions)], axis=1), directions
+
+
+def _whitening(squares: Array, axes: Array) -> Array:
+    """Coefficients of rows that make them orthonormal, from eigenvalues and vectors of their Gram matrix.
+
+    Where all vectors are given this is the symmetric root of the inverse, which no choice of vectors enters: neither
+    their signs nor, where eigenvalues are equal, their directions. Results then do not hang on rounding.
+    """
+    scaled = (axes / array_namespace(axes).sqrt(squares)).T
+    return axes @ scaled if axes.shape[0] == axes.shape[1] else scaled

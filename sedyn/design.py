@@ -154,7 +154,8 @@ def dense_design(
     ----------
     n, d : int
     sampler : callable
-        Of standardized entries, see `sedyn.features.feature_sampler`. Integers and sparse arrays are kept as they are.
+        Of standardized entries, see `sedyn.features.feature_sampler`. On a CPU integers and sparse arrays are kept as
+        they are; on a GPU, whose library multiplies neither with floats, every matrix is one of floats.
     seed : SeedSequence
     device : {'cpu', 'gpu'}, optional
     dtype : dtype, optional
@@ -172,8 +173,10 @@ def dense_design(
         pieces = {0: first}
         run_each(lambda start: pieces.__setitem__(start, draw(start)), starts[1:])
         matrix = sparse.vstack([pieces[start] for start in starts], format="csr", dtype=dtype)
+        if device != "cpu":
+            matrix = backend.asarray(matrix.toarray(), device)
     else:
-        matrix = np.empty((n, d), first.dtype if first.dtype.kind == "i" else dtype)
+        matrix = np.empty((n, d), first.dtype if first.dtype.kind == "i" and device == "cpu" else dtype)
         matrix[:size] = first
 
         def fill(start: int) -> None:

@@ -64,10 +64,11 @@ def draw_quadrature(problem: Problem, seed: np.random.SeedSequence, device: str 
     device : {'cpu', 'gpu'}, optional
     """
     dimensions, points = problem.width + problem.signals + 1, test_points(problem) // SCRAMBLES
-    scrambles = [matched_normals(sobol_uniforms(stream, dimensions, points)) for stream in seed.spawn(SCRAMBLES)]
+    uniforms = [sobol_uniforms(stream, dimensions, points) for stream in seed.spawn(SCRAMBLES)]
+    scrambles = [matched_normals(backend.asarray(each, device)) for each in uniforms]
     return Quadrature(
-        tuple(backend.asarray(normals[1:], device) for normals in scrambles),
-        tuple(backend.asarray(normals[0], device) for normals in scrambles),
+        tuple(normals[1:, :] for normals in scrambles),
+        tuple(normals[0, :] for normals in scrambles),
     )
 
 

@@ -7,9 +7,11 @@ Independent scrambles are independent randomizations of the same quadrature, so 
 from __future__ import annotations
 
 import numpy as np
-from scipy import special
 from scipy.linalg import solve_triangular
 from scipy.stats import qmc
+
+from sedyn import backend
+from sedyn.backend import Array, array_namespace, to_numpy
 
 __all__ = ["CausalFactor", "matched_normals", "psd_root", "sobol_uniforms"]
 
@@ -38,7 +40,7 @@ def sobol_uniforms(seed: np.random.SeedSequence, dimensions: int, samples: int) 
     return np.ascontiguousarray(points.T).clip(2.0**-53, 1 - 2.0**-53)
 
 
-def matched_normals(uniforms: np.ndarray) -> np.ndarray:
+def matched_normals(uniforms: Array) -> Array:
     """Turn uniform points into normal ones with mean exactly 0 and covariance exactly the identity.
 
     The moments are matched causally, each coordinate using only those before it, so the first coordinates do not
@@ -46,17 +48,20 @@ def matched_normals(uniforms: np.ndarray) -> np.ndarray:
 
     Parameters
     ----------
-    uniforms : ndarray, shape (dimensions, samples)
+    uniforms : array, shape (dimensions, samples)
         Points in the open unit cube, more of them than dimensions.
 
     Returns
     -------
-    ndarray, shape (dimensions, samples)
+    array, shape (dimensions, samples)
     """
-    normals = special.ndtri(uniforms)
-    normals -= normals.mean(axis=1, keepdims=True)
-    factor = np.linalg.cholesky(normals @ normals.T / normals.shape[1])
-    return solve_triangular(factor, normals, lower=True, overwrite_b=True)
+    xp = array_namespace(uniforms)
+    normals = backend.ndtri(uniforms)
+    normals -= xp.mean(normals, axis=1, keepdims=True)
+    covariance = to_numpy(xp.matmul(normals, normals.T)) / normals.shape[1]
+    # Near the identity, so that nothing is lost by inverting its factor, which is small and stays on the host.
+    inverse = solve_triangular(np.linalg.cholesky(covariance), np.eye(covariance.shape[0]), lower=True)
+    return xp.matmul(xp.asarray(inverse, dtype=normals.dtype, device=normals.device), normals)
 
 
 def psd_root(covariance: np.ndarray, scale: float | None = None) -> tuple[np.ndarray, np.ndarray]:

@@ -150,12 +150,12 @@ def draw(problem: Problem, samples: int, seed: np.random.SeedSequence, device: s
         Where the draws go.
     """
     normal_dimensions = _normal_dimensions(problem)
-    uniforms = sobol_uniforms(seed, normal_dimensions + limit_dimensions(problem), samples)
-    normals = matched_normals(uniforms[:normal_dimensions])
-    k = problem.signals
+    uniforms = backend.asarray(sobol_uniforms(seed, normal_dimensions + limit_dimensions(problem), samples), device)
+    normals = matched_normals(uniforms[:normal_dimensions, :])
+    xp, k = array_namespace(normals), problem.signals
     # The label noise comes second, so that its Sobol coordinate is among the evenest.
-    noise, innovations = normals[k], np.concatenate([normals[:k], normals[k + 1 :]])
-    return Draws(*(backend.asarray(a, device) for a in (innovations, noise, uniforms[normal_dimensions:])))
+    innovations = xp.concat([normals[:k, :], normals[k + 1 :, :]], axis=0)
+    return Draws(innovations, normals[k, :], uniforms[normal_dimensions:, :])
 
 
 def init(problem: Problem, draws: Draws) -> State:

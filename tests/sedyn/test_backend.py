@@ -1,26 +1,18 @@
-"""The kernels on a library that keeps the array API standard to the letter: what works here works on cupy.
-
-Its second device stands for a GPU: an operation that mixes it with host arrays is an error.
-"""
-
-import importlib
+"""The kernels on a device that is not the host: what works on the pretend GPU works on cupy."""
 
 import array_api_strict
 import numpy as np
 import pytest
 
-from sedyn import Problem, backend, gradient_descent
+import sedyn
+from sedyn import Problem, backend
 from sedyn.backend import resolve_device
-from sedyn.design import DenseDesign
+from sedyn.deferred import DeferredDesign
 from sedyn.errors import InvalidInput
-from sedyn.generalization import estimate_test_error, init_estimator, step_estimator
-from sedyn.initialization import initial_deep_weights
-from sedyn.problem import seed_sequence
-from sedyn.spectral import gauss_quadrature
+from tests.sedyn import cupy_interface
+from tests.sedyn.pretend_gpu import on_device
 
-solver = importlib.import_module("sedyn.state_evolution")
-DEVICE = array_api_strict.Device("device1")
-
+# One problem for each way through the kernels.
 PROBLEMS = {
     "full batch": {"width": 2, "depth": 3},
     "shuffled logistic with momentum": {
@@ -29,55 +21,93 @@ PROBLEMS = {
     },
     "two signals by Stein": {"width": 2, "depth": 2, "activation": "relu", "signals": 2, "combine": "product"},
     "huber, erf": {"width": 2, "depth": 2, "activation": "erf", "link": "erf", "loss": "huber", "batch_fraction": 0.5},
+    "correlated features, softplus": {
+        "width": 2, "depth": 2, "covariance": "power_law(0.3)", "activation": "softplus", "link": "softplus",
+    },
+    "linear": {"width": 1, "depth": 1, "activation": "identity", "weight_decay": 0.1},
 }  # fmt: skip
 
 
-def on_device(array):
-    return array_api_strict.asarray(array, device=DEVICE)
+def assert_same(found, expected):
+    for name in expected:
+        np.testing.assert_allclose(found[name], expected[name], rtol=1e-8, atol=1e-10, err_msg=name)
 
 
-@pytest.fixture(autouse=True)
-def only_explicit_transfers(monkeypatch):
-    """Give device arrays the one door to the host that cupy has; every other way out of the device is an error."""
-    monkeypatch.setattr(type(on_device(np.ones(1))), "get", lambda array: np.asarray(array._array), raising=False)
-
-
+@pytest.mark.usefixtures("pretend_gpu")
 @pytest.mark.parametrize("fields", PROBLEMS.values(), ids=PROBLEMS)
 def test_state_evolution_on_another_device(fields):
     problem = Problem(n=400, d=200, steps=4, **fields)
-    draws = solver.draw(problem, 128, seed_sequence("test", 0))
-    expected = solver.solve(problem, draws)
-    found = solver.solve(problem, solver.Draws(*map(on_device, draws)))
-    for name, values in expected.items():
-        np.testing.assert_allclose(found[name], values, rtol=1e-9, atol=1e-11)
+    expected, found = (
+        sedyn.state_evolution(problem, 128, 2, include=("responses", "samples"), device=device)
+        for device in ("cpu", "gpu")
+    )
+    assert_same(found, expected)
 
 
+@pytest.mark.usefixtures("pretend_gpu")
+@pytest.mark.parametrize("engine", ["dense", "deferred"])
 @pytest.mark.parametrize("fields", PROBLEMS.values(), ids=PROBLEMS)
-def test_gradient_descent_and_estimate_on_another_device(fields):
-    problem = Problem(n=40, d=20, steps=4, **fields)
-    rng = np.random.default_rng(0)
-    matrix, first = rng.standard_normal((40, 20)) / np.sqrt(20), rng.standard_normal((problem.width, 20))
-    y, batch = np.sign(rng.standard_normal(40)), rng.integers(0, 2, 40) * 2.0
-    estimate = problem.activation != "relu"
+def test_simulation_on_another_device(fields, engine):
+    problem = Problem(n=60, d=40, steps=4, **fields)
+    expected, found = (sedyn.simulate(problem, 1, engine=engine, device=device) for device in ("cpu", "gpu"))
+    assert_same(found, expected)
 
-    def run(convert):
-        data = gradient_descent.Data(DenseDesign(convert(matrix)), convert(np.ones(20)), convert(y))
-        deep = tuple(convert(weights) for weights in initial_deep_weights(problem))
-        state = gradient_descent.init(problem, data, convert(first), deep, convert(batch), curvature=estimate)
-        estimator = init_estimator(problem, gauss_quadrature(np.ones(20), 1), convert(first))
-        for t in range(problem.steps):
-            if estimate:
-                estimator = step_estimator(problem, estimator, t, state.derivatives)
-            state = gradient_descent.step(problem, data, state, convert(batch), curvature=estimate)
-        record = gradient_descent.observe(problem, data, convert(first), state)
-        if estimate:
-            at = (problem.steps, state.trained, data.responses, state.deep)
-            record["estimated_test_error"] = estimate_test_error(problem, estimator, *at)
-        return record
 
-    expected, found = run(np.asarray), run(on_device)
-    for name, values in expected.items():
-        np.testing.assert_allclose(found[name], values, rtol=1e-9, atol=1e-11)
+@pytest.mark.usefixtures("pretend_gpu")
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("law", ["rademacher", "student_t(5)", "sparse(0.05)"])
+def test_other_features_and_fresh_rows_on_another_device(law, dtype):
+    problem = Problem(n=60, d=40, steps=3, features=law)
+    expected, found = (sedyn.simulate(problem, 1, device=device, dtype=dtype) for device in ("cpu", "gpu"))
+    if dtype == "float64":
+        assert_same(found, expected)
+    else:
+        for name in expected:
+            np.testing.assert_allclose(found[name], expected[name], atol=1e-5, err_msg=name)
+
+
+@pytest.mark.usefixtures("pretend_gpu")
+def test_deferred_design_completes_on_another_device():
+    designs = [DeferredDesign(9, 7, np.random.SeedSequence(1), device, capacity=1) for device in ("cpu", "gpu")]
+    weights, gradients = np.random.default_rng(0).standard_normal((2, 7)), np.ones((1, 9))
+    for design, convert in zip(designs, (np.asarray, on_device), strict=True):
+        design.matmul(convert(weights))
+        design.rmatmul(convert(gradients))
+    expected, found = (design.complete(np.random.default_rng(2)).matrix for design in designs)
+    np.testing.assert_allclose(found.get(), expected, atol=1e-12)
+    assert np.isnan(designs[1].matmul(on_device(np.full((2, 7), np.inf))).get()).all()
+
+
+@pytest.mark.usefixtures("pretend_gpu")
+def test_the_pretend_device_refuses_what_a_gpu_would():
+    x = on_device(np.ones((2, 2)))
+    xp = backend.array_namespace(x)
+    for mistake in (
+        lambda: np.sqrt(x),
+        lambda: np.asarray(x),
+        lambda: x + np.ones((2, 2)),
+        lambda: x + array_api_strict.ones((2, 2)),
+        lambda: x.__setitem__((0, ...), np.ones(2)),
+        lambda: xp.sum(x, axes=0),
+        lambda: x.to_device,
+        lambda: xp.from_dlpack(x),
+        lambda: range(10)[xp.astype(x[0, 0], xp.int64)],
+    ):
+        with pytest.raises((RuntimeError, ValueError, TypeError, AssertionError)):
+            mistake()
+
+
+def test_every_name_of_cupy_that_the_package_uses_was_seen_in_cupy():
+    assert sorted(cupy_interface.names_in_package()) == cupy_interface.load()["taken by sedyn"]
+
+
+def test_table_of_cupy_is_true():
+    pytest.importorskip("cupy", reason="cupy is not installed; its table was made where it is")
+    actual, table = cupy_interface.read_cupy(), cupy_interface.load()
+    if actual["versions"] == table["versions"]:
+        assert actual == table
+    for kind in ("functions", "generator"):
+        assert set(table[kind]) <= set(actual[kind])
 
 
 def test_missing_gpu_is_one_clear_line():

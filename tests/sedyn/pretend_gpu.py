@@ -1,0 +1,79 @@
+"""A GPU that any machine has: the second device of a library that keeps the array API standard to the letter.
+
+An operation that mixes its arrays with those of the host is an error, and so is handing one to numpy. Beyond that,
+kernels may only use what cupy has, called as cupy can be called (`tests.sedyn.cupy_interface`).
+"""
+
+from __future__ import annotations
+
+import operator
+from types import ModuleType
+from typing import Any
+
+import array_api_strict
+import numpy as np
+import pytest
+
+from sedyn import backend
+from tests.sedyn import cupy_interface
+
+DEVICE = array_api_strict.Device("device1")
+Array = type(array_api_strict.asarray(0.0))
+
+
+def on_device(array: Any) -> Any:
+    """Copy an array to the pretend device."""
+    return array_api_strict.asarray(array, device=DEVICE)
+
+
+class CupyLike:
+    """The strict namespace, less what cupy's lacks.
+
+    Parameters
+    ----------
+    module : module
+    parameters : dict of str to str
+        Of each function, by its name with `prefix`, as in the table of cupy's interface.
+    prefix : str, optional
+    """
+
+    __name__ = "array_api_strict"
+
+    def __init__(self, module: ModuleType, parameters: dict[str, str], prefix: str = "") -> None:
+        self._module, self._parameters, self._prefix = module, parameters, prefix
+
+    def __getattr__(self, name: str) -> Any:
+        own, full = getattr(self._module, name), self._prefix + name
+        if isinstance(own, ModuleType):
+            return CupyLike(own, self._parameters, full + ".")
+        if not callable(own) or isinstance(own, type(array_api_strict.float64)):
+            return own
+        assert full in self._parameters, f"cupy has no {full}"
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            cupy_interface.signature_of(self._parameters[full]).bind(*args, **kwargs)
+            return own(*args, **kwargs)
+
+        return call
+
+
+def install(patch: pytest.MonkeyPatch) -> None:
+    """Let ``device="gpu"`` mean the pretend device, and its arrays behave as cupy's."""
+    table = cupy_interface.load()
+    namespace = CupyLike(array_api_strict, table["functions"])
+    patch.setattr(Array, "__array_namespace__", lambda array, api_version=None: namespace)
+    # The one door to the host that cupy has.
+    patch.setattr(Array, "get", lambda array: np.asarray(array._array), raising=False)
+
+    def getattribute(array: Any, name: str) -> Any:
+        assert name in table["array"] or name.startswith("_"), f"cupy's arrays have no {name}"
+        return object.__getattribute__(array, name)
+
+    patch.setattr(Array, "__getattribute__", getattribute)
+    for name in set(dir(operator)) & set(vars(Array)) - set(table["array"]):
+        patch.delattr(Array, name)
+    patch.setattr(backend, "resolve_device", lambda device: device)
+    patch.setattr(backend, "device_description", lambda device: device)
+    patch.setattr(backend, "free_device_memory", lambda device: None)
+    patch.setattr(backend, "asarray", lambda array, device: array if device == "cpu" else on_device(array))
+    patch.setattr(backend, "empty", lambda shape, device: backend.asarray(np.full(shape, np.nan), device))
