@@ -14,10 +14,12 @@ from sedyn.backend import Array, array_namespace, to_numpy
 from sedyn.design import Design
 from sedyn.evaluation import mean_error
 from sedyn.functions import ACTIVATIONS, LOSSES
+from sedyn.long_rows import summed
 from sedyn.network import DeepWeights, Derivatives, differentiate
 from sedyn.observables import pad_deep_weights
 from sedyn.optimizer import update_of
 from sedyn.problem import Problem
+from sedyn.row_functions import row_sums
 
 __all__ = ["Data", "State", "init", "observe", "step"]
 
@@ -170,29 +172,39 @@ def _joined(parts: Sequence[Derivatives]) -> Derivatives:
     )
 
 
-def observe(problem: Problem, data: Data, signals: Array, state: State) -> dict[str, np.ndarray]:
+def observe(problem: Problem, data: Data, start: Array, state: State) -> dict[str, np.ndarray]:
     """What the training run shows at the state's iteration.
 
     Parameters
     ----------
     problem : Problem
     data : Data
-    signals : array, shape (k, d)
-        mu^T.
+    start : array, shape (q + k, d)
+        [W^0, mu]^T.
     state : State
 
     Returns
     -------
     dict of str to ndarray
-        `train_error`, `signal_overlap`, `weight_gram`, `deep_weights` of `sedyn.observables.SIMULATED`, without their
-        iteration axis.
+        `train_error`, `initial_overlap`, `signal_overlap`, `weight_gram`, `row_average`, `deep_weights` of
+        `sedyn.observables.SIMULATED`, without their iteration axis.
     """
     xp = array_namespace(state.first)
-    scaled = state.first * data.scales
-    d = scaled.shape[1]
+    q, d = state.first.shape
+
+    def sums(columns: slice) -> Array:
+        weights, known, scales = state.first[:, columns], start[:, columns], data.scales[columns]
+        scaled = weights * scales
+        gram, with_start = xp.matmul(scaled, scaled.T), xp.matmul(scaled * scales, known.T)
+        return xp.concat([gram, with_start, row_sums(weights, known).T], axis=1)
+
+    averages = to_numpy(summed(sums, state.first)) / d
+    gram, initial, signal, functions = np.split(averages, np.cumsum([q, q, problem.signals]), axis=1)
     return {
         "train_error": mean_error(problem, state.trained, data.responses, state.deep),
-        "signal_overlap": to_numpy(xp.matmul(scaled, (signals * data.scales).T)) / d,
-        "weight_gram": to_numpy(xp.matmul(scaled, scaled.T)) / d,
+        "initial_overlap": initial,
+        "signal_overlap": signal,
+        "weight_gram": gram,
+        "row_average": functions.T,
         "deep_weights": pad_deep_weights(problem, state.deep),
     }

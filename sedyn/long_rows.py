@@ -12,7 +12,7 @@ import numpy as np
 from sedyn.backend import Array, array_namespace
 from sedyn.threads import run_each
 
-__all__ = ["add_combination", "coefficients_of", "column_blocks", "combination", "remove"]
+__all__ = ["add_combination", "coefficients_of", "column_blocks", "combination", "remove", "summed"]
 
 # Columns in a block: a basis of some forty rows of it stays in the second-level cache.
 COLUMNS = 2**12
@@ -35,7 +35,7 @@ def coefficients_of(block: Array, basis: Array) -> Array:
     -------
     array, shape (q, k)
     """
-    return _summed(lambda columns: _times_transpose(block[:, columns], basis, columns), block)
+    return summed(lambda columns: _times_transpose(block[:, columns], basis, columns), block)
 
 
 def combination(coefficients: Array, basis: Array) -> Array:
@@ -70,7 +70,7 @@ def remove(block: Array, basis: Array) -> Array:
         _add_part(block, -first, basis, columns)
         return _times_transpose(block[:, columns], basis, columns)
 
-    second = _summed(again, block)
+    second = summed(again, block)
     add_combination(block, -second, basis)
     return first + second
 
@@ -102,7 +102,16 @@ def _compiled(basis: Array) -> bool:
     return isinstance(basis, np.ndarray) and basis.flags.c_contiguous and basis.shape[0] > 0
 
 
-def _summed(part: Callable[[slice], Array], like: Array) -> Array:
+def summed(part: Callable[[slice], Array], like: Array) -> Array:
+    """Sum what a function gives for each block of columns of an array, in their order.
+
+    Parameters
+    ----------
+    part : callable
+        Of the columns of one block; called from several threads.
+    like : array, shape (q, d)
+        On a GPU it is one block.
+    """
     parts: dict[int, Array] = {}
     _for_columns(lambda columns: parts.__setitem__(columns.start, part(columns)), like)
     return sum(parts[start] for start in sorted(parts))

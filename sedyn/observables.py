@@ -15,6 +15,7 @@ import xarray as xr
 from sedyn.backend import to_numpy
 from sedyn.network import DeepWeights
 from sedyn.problem import Problem
+from sedyn.row_functions import ROW_FUNCTIONS
 
 __all__ = [
     "PREDICTED",
@@ -51,8 +52,15 @@ _ERRORS = {
     "test_error": Observable(("iteration",), "test error", "response^2"),
 }
 _WEIGHTS = {
+    "initial_overlap": Observable(
+        ("iteration", "neuron", "neuron_"), "overlap of first-layer weights and initialization"
+    ),
     "signal_overlap": Observable(("iteration", "neuron", "index"), "overlap of first-layer weights and signal"),
     "weight_gram": Observable(("iteration", "neuron", "neuron_"), "Gram matrix of first-layer weights"),
+    # Predicted for identity covariance only: with another, the law of a row depends on its eigenvalue.
+    "row_average": Observable(
+        ("iteration", "function", "neuron"), "average over first-layer rows (theory: identity covariance)"
+    ),
     "deep_weights": Observable(("iteration", "layer", "fan_in", "fan_out"), "deeper weights"),
 }
 _LAW_OF_ROWS = {
@@ -91,6 +99,7 @@ def dimension_coordinates(problem: Problem) -> dict[str, np.ndarray]:
         "neuron": units,
         "neuron_": units,
         "index": np.arange(problem.signals),
+        "function": np.array(list(ROW_FUNCTIONS)),
         "layer": np.arange(2, problem.depth + 1),
         "fan_in": units,
         "fan_out": units,

@@ -132,7 +132,7 @@ def _run(
     batches = (None if batch is None else backend.asarray(batch, device) for batch in batch_weights(problem, batch_rng))
     with np.errstate(over="ignore", invalid="ignore"):
         for state, estimated in estimated_descent(problem, data, first, deep, measure, batches):
-            record = gradient_descent.observe(problem, data, signals, state)
+            record = gradient_descent.observe(problem, data, rows, state)
             if not all(np.all(np.isfinite(record[name])) for name in ("train_error", "weight_gram")):
                 break
             records.append({**record, "estimated_test_error": np.asarray(estimated)})

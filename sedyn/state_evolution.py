@@ -36,6 +36,7 @@ from sedyn.observables import (
 from sedyn.optimizer import update_of
 from sedyn.problem import Problem, seed_sequence
 from sedyn.response import mean_response, remembered
+from sedyn.row_functions import ROW_FUNCTIONS, normal_averages
 from sedyn.sampling import CausalFactor, matched_normals, sobol_uniforms
 from sedyn.spectral import gauss_quadrature
 from sedyn.versions import versions
@@ -47,7 +48,7 @@ from sedyn.weight_side import (
     init_memory,
     init_rows,
     noise_covariance,
-    signal_covariance,
+    start_covariance,
     step_memory,
     step_rows,
 )
@@ -268,18 +269,29 @@ def observe(problem: Problem, state: State) -> dict[str, np.ndarray]:
     t, q = state.iteration, problem.width
     spectrum_, coefficients = state.memory.spectrum, state.rows.coefficients[t]
     carried = averaged(spectrum_, coefficients)
+    overlap = start_covariance(state.rows, state.memory, t)[t]
     noise = noise_covariance(state.memory, t, state.gradient_covariance)
     row_noise = noise_covariance(state.memory, t, state.gradient_covariance, of_weights=True)
     return {
         "train_error": mean_error(problem, state.trained, state.responses, state.deep),
         "test_error": mean_error(problem, state.fresh, state.responses, state.deep),
-        "signal_overlap": signal_covariance(state.rows, state.memory, t)[t],
+        "initial_overlap": overlap[:, :q],
+        "signal_overlap": overlap[:, q:],
         "weight_gram": carried_covariance(state.rows, state.memory, t)[t] + noise[t],
+        "row_average": _row_averages(state.rows, t, row_noise[t]),
         "deep_weights": pad_deep_weights(problem, state.deep),
         "init_coefficient": carried[:, :q],
         "signal_coefficient": carried[:, q:],
         "noise_covariance": row_noise[t],
     }
+
+
+def _row_averages(rows: Rows, t: int, noise: np.ndarray) -> np.ndarray:
+    """Averages of test functions over rows, shape (functions, q); NaN where rows differ in law by their eigenvalue."""
+    nodes, q = rows.coefficients.shape[1:3]
+    if nodes > 1:
+        return np.full((len(ROW_FUNCTIONS), q), np.nan)
+    return normal_averages(rows.coefficients[t, 0], rows.overlaps[0], noise)
 
 
 def _like(draws: Draws) -> dict[str, Any]:
@@ -301,7 +313,8 @@ def _mean_products(left: Array, right: Array) -> np.ndarray:
 def _fresh_covariances(rows: Rows, memory: Memory, t: int, gradient_covariance: np.ndarray) -> list[np.ndarray]:
     """Covariances of z^t with z_*, z^0, ..., z^t."""
     with_fresh = carried_covariance(rows, memory, t) + noise_covariance(memory, t, gradient_covariance)
-    return [signal_covariance(rows, memory, t)[t], *with_fresh]
+    with_indices = start_covariance(rows, memory, t)[t][:, with_fresh.shape[-1] :]
+    return [with_indices, *with_fresh]
 
 
 def _draw_fresh(draws: Draws, factor: CausalFactor, covariances: list[np.ndarray]) -> Array:
@@ -329,7 +342,8 @@ def _responses(problem: Problem, draws: Draws, state: State) -> tuple[np.ndarray
     responses = delta * to_numpy(mean_response(state.curvatures[: t + 1, ...], xp.asarray(memory, **_like(draws))))
     indices = state.factor.rows[0]
     with_indices = delta * _mean_products(gradient, draws.innovations[None, :k, :])[0] @ indices.T
-    through_fresh = np.einsum("sab,sbk->ak", responses, signal_covariance(state.rows, state.memory, t))
+    with_signal = start_covariance(state.rows, state.memory, t)[:, :, problem.width :]
+    through_fresh = np.einsum("sab,sbk->ak", responses, with_signal)
     return responses, np.linalg.solve(indices @ indices.T, (with_indices - through_fresh).T).T
 
 

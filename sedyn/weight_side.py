@@ -22,7 +22,7 @@ __all__ = [
     "init_memory",
     "init_rows",
     "noise_covariance",
-    "signal_covariance",
+    "start_covariance",
     "step_memory",
     "step_rows",
 ]
@@ -154,10 +154,13 @@ def averaged(spectrum: SpectralMeasure, values: np.ndarray) -> np.ndarray:
     return np.einsum("n,...nab->...ab", spectrum.weights, values)
 
 
-def signal_covariance(rows: Rows, memory: Memory, t: int) -> np.ndarray:
-    """Cov(z^s, z_*) = P_s S0* + m_s sigma_*^2 for s = 0..t, shape (t + 1, q, k)."""
-    q = rows.coefficients.shape[2]
-    return averaged(memory.spectrum, rows.coefficients[: t + 1] @ rows.overlaps[:, :, q:])
+def start_covariance(rows: Rows, memory: Memory, t: int) -> np.ndarray:
+    """Overlaps of the rows at s = 0..t with where they started, shape (t + 1, q, q + k).
+
+    The first q columns belong to the initialization, P_s S00 + m_s S0*^T, and the last k to the signals: there
+    P_s S0* + m_s sigma_*^2 = Cov(z^s, z_*).
+    """
+    return averaged(memory.spectrum, rows.coefficients[: t + 1] @ rows.overlaps)
 
 
 def carried_covariance(rows: Rows, memory: Memory, t: int) -> np.ndarray:

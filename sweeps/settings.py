@@ -6,12 +6,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sedyn.errors import InvalidInput
+from sedyn.observables import dimension_coordinates
 from sedyn.problem import Problem
 from sweeps.plan import PROBLEM_FIELDS, SweepSpec
 
 __all__ = ["grown", "inner_sizes", "require_same", "settings_of", "with_axes"]
 
-FORMAT = 2
+FORMAT = 3
 _SCALARS = ("format", "aspect", "seed", "engine", "dtype")
 
 
@@ -41,15 +42,7 @@ def settings_of(spec: SweepSpec) -> dict[str, Any]:
 
 def inner_sizes(problem: Problem) -> dict[str, int]:
     """Sizes of the dimensions that follow the axes and the replicates."""
-    return {
-        "iteration": problem.steps + 1,
-        "neuron": problem.width,
-        "neuron_": problem.width,
-        "index": problem.signals,
-        "layer": problem.depth - 1,
-        "fan_in": problem.width,
-        "fan_out": problem.width,
-    }
+    return {dim: len(values) for dim, values in dimension_coordinates(problem).items()}
 
 
 def with_axes(known: Mapping[str, Any], axes: Iterable[str]) -> dict[str, Any]:
