@@ -13,20 +13,25 @@ from sedyn.problem import Problem
 from sweeps.chunks import chunks_of
 from sweeps.metadata import write
 
-__all__ = ["DONE", "FAILED", "PENDING", "Layout", "lay_out", "layouts", "stored_bytes"]
+__all__ = ["DONE", "FACTS", "FAILED", "PENDING", "Layout", "lay_out", "layouts", "stored_bytes"]
 
 PENDING, DONE, FAILED = 0, 1, 2
 _FLAGS = {"flag_values": [PENDING, DONE, FAILED], "flag_meanings": "pending done failed"}
 _COORDINATE_CHUNK = 256  # fixed, so that a coordinate that grows keeps the bytes its readers know
 
 _WORDS = {"replicate": "replicate", "iteration": "gradient-descent step", "layer": "weight layer"}
-_PER_TASK: dict[str, tuple[Any, Any, dict[str, Any]]] = {
-    "": ("int8", PENDING, {"long_name": "state of the task", **_FLAGS}),
-    "_seconds": ("float64", np.nan, {"long_name": "share of its task's computing time", "units": "s"}),
-    "_peak_memory": ("int64", 0, {"long_name": "peak resident memory of its task's process", "units": "B"}),
-    "_environment": ("int64", 0, {"long_name": "code of where it was computed; the attribute of that name says more"}),
-    "_attempt": ("int16", 0, {"long_name": "attempts the task took"}),
-    "_error": (np.dtypes.StringDType(), "", {"long_name": "why the task failed"}),
+# Numbers about a task. They share one array, since files are most of what a short task costs beside its computing.
+FACTS = {
+    "seconds": "share of its task's computing time (s)",
+    "peak_memory": "peak resident memory of its task's process (B)",
+    "gpu_peak_memory": "peak memory of its task on the GPU (B); 0 on a CPU",
+    "attempt": "attempts the task took",
+    "environment": "code of where it was computed; the attribute of that name says more",
+}
+_PER_TASK: dict[str, tuple[tuple[str, ...], Any, Any, dict[str, Any]]] = {
+    "": ((), "int8", PENDING, {"long_name": "state of the task", **_FLAGS}),
+    "_facts": (("fact",), "float64", np.nan, {"long_name": "numbers about the task", **FACTS}),
+    "_error": ((), np.dtypes.StringDType(), "", {"long_name": "why the task failed"}),
 }
 
 
@@ -72,13 +77,13 @@ def layouts(settings: Mapping[str, Any]) -> dict[str, dict[str, Layout]]:
     def of_tasks(kind: str, dims: tuple[str, ...], chunks: tuple[int, ...]) -> dict[str, Layout]:
         return {
             kind + suffix: Layout(
-                dims,
-                chunks,
+                (*dims, *inner),
+                (*chunks, *(len(FACTS) for _ in inner)),
                 dtype,
                 fill_value,
-                attributes | (settings["environments"] if suffix == "_environment" else {}),
+                attributes | (settings["environments"] if suffix == "_facts" else {}),
             )
-            for suffix, (dtype, fill_value, attributes) in _PER_TASK.items()
+            for suffix, (inner, dtype, fill_value, attributes) in _PER_TASK.items()
         }
 
     return {
@@ -138,6 +143,7 @@ def _coordinates(settings: Mapping[str, Any]) -> dict[str, np.ndarray]:
     return {
         **{axis: np.asarray(values) for axis, values in settings["axes"].items()},
         "replicate": np.arange(settings["replicates"]),
+        "fact": np.asarray(list(FACTS)),
         **dimension_coordinates(largest),
     }
 

@@ -24,9 +24,9 @@ def summary(store: Store) -> list[str]:
     errors: list[str] = []
     for kind, unit in (("simulation", "replicates"), ("theory", "cells")):
         state = store.states(kind)
-        seconds = np.nansum(np.asarray(store.array("status", f"{kind}_seconds")[...]))
+        seconds = np.nansum(store.facts(kind, "seconds"))
         done, failed = int((state == DONE).sum()), int((state == FAILED).sum())
-        peak = int(np.max(np.asarray(store.array("status", f"{kind}_peak_memory")[...]), initial=0)) / 2**20
+        peak = np.nanmax(store.facts(kind, "peak_memory"), initial=0) / 2**20
         share = f"{done / state.size:.0%}"
         lines.append(
             f"{kind}: {done} of {state.size} {unit} done ({share}), {failed} failed, "

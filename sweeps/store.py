@@ -28,7 +28,7 @@ from sedyn.errors import InvalidInput
 from sedyn.observables import PREDICTED, SIMULATED
 from sweeps import metadata
 from sweeps.chunks import Chunk, chunk_numbers, chunks_of, write_file
-from sweeps.layout import DONE, FAILED, PENDING, lay_out
+from sweeps.layout import DONE, FACTS, FAILED, PENDING, lay_out
 from sweeps.location import local_path
 from sweeps.metadata import stored_settings
 from sweeps.migration import add_axes, finish_interrupted
@@ -128,11 +128,11 @@ class Store:
         self._read_settings(settings)
 
     def record_environment(self, environment: Environment) -> None:
-        """Say what a code in ``status/*_environment`` means, as an attribute of these variables."""
+        """Say what a code of an environment in ``status/*_facts`` means, as an attribute of these variables."""
         known = self.settings["environments"]
         if str(environment.code) not in known:
             settings = self.settings | {"environments": {**known, str(environment.code): environment.description}}
-            arrays = [f"status/{kind}_environment" for kind in ("simulation", "theory")]
+            arrays = [f"status/{kind}_facts" for kind in ("simulation", "theory")]
             attribute = {str(environment.code): environment.description}
             metadata.add_attributes(self._root.store, arrays, attribute, settings)
             self._read_settings(settings)
@@ -176,6 +176,10 @@ class Store:
                 whole = np.frombuffer(Path(file.path).read_bytes(), array.dtype).reshape(array.chunks)
                 states[place] = whole[tuple(slice(size) for size in np.shape(states[place]))]
         return states
+
+    def facts(self, kind: str, name: str) -> np.ndarray:
+        """Read one of `sweeps.layout.FACTS` for every simulation or theory solution; NaN where there is none."""
+        return np.asarray(self.array("status", f"{kind}_facts")[..., list(FACTS).index(name)])
 
     def missing_tasks(self, spec: SweepSpec) -> list[Task]:
         """List the tasks of a sweep whose results are not in the store, the longest first."""
@@ -265,18 +269,21 @@ class Store:
         where: Any = (*position, slice(replicates))
         return np.asarray(self.array("simulation", name)[where])
 
-    def write_status(
-        self,
-        task: Task,
-        state: int,
-        *,
-        seconds: float,
-        attempt: int,
-        error: str = "",
-        peak_memory: int = 0,
-        environment: int = 0,
-    ) -> None:
-        """Record how a task ended. Comes after its data; the state itself comes last of all."""
+    def write_status(self, task: Task, state: int, *, seconds: float, error: str = "", **facts: float) -> None:
+        """Record how a task ended. Comes after its data; the state itself comes last of all.
+
+        Parameters
+        ----------
+        task : SimulationTask or TheoryTask
+        state : int
+            `DONE` or `FAILED`.
+        seconds : float
+            Computing time of the whole task.
+        error : str, optional
+            Why it failed.
+        **facts : float
+            Others of `sweeps.layout.FACTS`.
+        """
         kind = "simulation" if isinstance(task, SimulationTask) else "theory"
         places = [task.position] if isinstance(task, SimulationTask) else list(task.positions)
         shared_by = len(task.replicates) if isinstance(task, SimulationTask) else len(places)
@@ -286,24 +293,21 @@ class Store:
                 if isinstance(task, SimulationTask):
                     where = (*place, slice(task.replicates[0], task.replicates[-1] + 1))
                 self.array("status", f"{kind}_error")[where] = error
-        facts = {
-            "_seconds": seconds / shared_by,
-            "_peak_memory": peak_memory,
-            "_environment": environment,
-            "_attempt": attempt,
-        }
-        self._write_together(self._status_chunks(task, places, {kind + name: fact for name, fact in facts.items()}))
-        self._write_together(self._status_chunks(task, places, {kind: state}))
+        facts |= {"seconds": seconds / shared_by}
+        assert set(facts) <= set(FACTS), "a fact without a place in the store"
+        numbers = [facts.get(name, np.nan) for name in FACTS]
+        self._write_together(self._status_chunks(task, places, f"{kind}_facts", np.asarray(numbers)))
+        self._write_together(self._status_chunks(task, places, kind, np.asarray(state, np.int8)))
 
-    def _status_chunks(self, task: Task, places: list[tuple[int, ...]], facts: dict[str, Any]) -> Iterator[Chunk]:
-        for name, fact in facts.items():
-            array = self.array("status", name)
+    def _status_chunks(
+        self, task: Task, places: list[tuple[int, ...]], name: str, value: np.ndarray
+    ) -> Iterator[Chunk]:
+        if isinstance(task, SimulationTask):
+            values = np.broadcast_to(value, (len(task.replicates), *value.shape))
+            yield from self._simulation_chunks("status", name, task, values)
+        else:
             for place in places:
-                if isinstance(task, SimulationTask):
-                    values = np.full(len(task.replicates), fact, array.dtype)
-                    yield from self._simulation_chunks("status", name, task, values)
-                else:
-                    yield from chunks_of(array, place, np.asarray(fact, array.dtype))
+                yield from chunks_of(self.array("status", name), place, value)
 
     def _simulation_chunks(self, group: str, name: str, task: SimulationTask, values: np.ndarray) -> Iterator[Chunk]:
         array = self.array(group, name)

@@ -128,6 +128,7 @@ def execute(task: Task, store: Store, *, device: str, attempt: int = 1, where: E
         attempt=attempt,
         error=error,
         peak_memory=peak,
+        gpu_peak_memory=0,
         environment=0 if where is None else where.code,
     )
     return Outcome(time.perf_counter() - start, error, where)

@@ -246,7 +246,7 @@ def test_a_task_whose_worker_is_lost_is_tried_again_but_not_for_ever(tmp_path, m
         summary = run_tasks(FixedTasks(tasks), store, LosingExecutor(store.location, losses), progress)
     lost = losses > 2
     assert (summary.done, len(summary.failures)) == ((0, 2) if lost else (2, 0))
-    attempts = int(store.array("status", "simulation_attempt")[0]), int(store.array("status", "theory_attempt")[()])
+    attempts = [store.facts(kind, "attempt").max() for kind in ("simulation", "theory")]
     assert max(attempts) == (ATTEMPTS if lost else 2)
 
 

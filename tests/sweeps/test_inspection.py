@@ -31,12 +31,16 @@ def test_status_counts_what_is_done_failed_and_left(sweep, tmp_path, capsys):
 def test_status_says_what_computed_each_task(sweep, read):
     assert sweep("grid.noise=[0.1,0.5]") == 0
     status = read()["status"]
-    assert (status.simulation_attempt == 1).all()
-    assert (status.simulation_seconds > 0).all()
-    assert (status.theory_peak_memory > 10 * 2**20).all()
+    simulation, theory = status.simulation_facts, status.theory_facts
+    assert (simulation.sel(fact="attempt") == 1).all()
+    assert (simulation.sel(fact="seconds") > 0).all()
+    assert (theory.sel(fact="peak_memory") > 10 * 2**20).all()
+    assert (theory.sel(fact="gpu_peak_memory") == 0).all()
+    assert simulation.attrs["seconds"] == "share of its task's computing time (s)"
+    assert (status.simulation_error == "").all()
     assert (status.attrs["seed"], status.attrs["dtype"]) == (0, "float64")
-    (code,) = set(status.simulation_environment.values.ravel().tolist())
-    facts = json.loads(status.theory_environment.attrs[str(code)])
+    (code,) = set(simulation.sel(fact="environment").values.ravel().tolist())
+    facts = json.loads(theory.attrs[str(int(code))])
     assert facts["device"] == "cpu"
     assert facts["host"] == platform.node()
     assert {"commit", "sedyn_version", "numpy_version", "zarr_version", "python_version"} <= set(facts)
