@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from sedyn.errors import InvalidInput
+from sweeps.location import local_path
 from sweeps.plan import PROBLEM_FIELDS
 from sweeps.precision import Target
 from sweeps.request import TARGET, THEORY, TOP_LEVEL, Request, read_request, register_resolvers
@@ -92,6 +93,7 @@ def run(request: Request) -> int:
     from sweeps.driver import FixedTasks, Summary, run_tasks
     from sweeps.executors import make_executor
     from sweeps.forecast import forecast
+    from sweeps.integrity import mend
     from sweeps.lock import only_driver
     from sweeps.precision import PreciseTasks
     from sweeps.progress import make_progress
@@ -113,6 +115,8 @@ def run(request: Request) -> int:
         stack.enter_context(only_driver(request.location))
         try:
             store = Store.prepare(request.location, spec)
+            if local_path(request.location) and (lost := mend(store)):
+                print(f"{lost} results were cut short, as by a power cut, and are computed again", file=sys.stderr)
             precise = None if request.target is None else PreciseTasks(store, spec, request.target)
             tasks = store.missing_tasks(spec) if precise is None else precise.tasks
             if tasks:

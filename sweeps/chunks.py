@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import zarr
 
-__all__ = ["Chunk", "chunk_numbers", "chunks_of", "write_bytes", "write_file"]
+__all__ = ["Chunk", "chunk_numbers", "chunks_of", "settle", "write_bytes", "write_file"]
 
 
 _WRITER = uuid.uuid4().hex
@@ -77,8 +77,15 @@ def chunk_numbers(name: str, dimensions: int) -> tuple[int, ...] | None:
     return tuple(map(int, numbers))
 
 
-def write_file(path: str | Path, data: bytes) -> None:
-    """Write a file in one step: a reader sees the old content or the new, whatever happens.
+def write_file(path: str | Path, data: bytes, *, settled: bool = False) -> None:
+    """Write a file in one step: a reader sees the old content or the new, whatever happens to this process.
+
+    Parameters
+    ----------
+    path : str or Path
+    data : bytes
+    settled : bool, optional
+        Whether to wait until the disk has it, so that this also holds through a power cut.
 
     Raises
     ------
@@ -94,6 +101,8 @@ def write_file(path: str | Path, data: bytes) -> None:
         except FileNotFoundError:
             os.makedirs(os.path.dirname(target), exist_ok=True)
             write_bytes(partial, data)
+        if settled:
+            settle(partial)
         os.replace(partial, target)
     except OSError:
         with contextlib.suppress(FileNotFoundError):
@@ -107,5 +116,14 @@ def write_bytes(path: str, data: bytes) -> None:
     try:
         while data:
             data = data[os.write(descriptor, data) :]
+    finally:
+        os.close(descriptor)
+
+
+def settle(path: str) -> None:
+    """Wait until the disk has a file, or the names in a folder."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
     finally:
         os.close(descriptor)

@@ -1,7 +1,8 @@
 """The documents that describe a store: read, changed, and published to readers in a single step.
 
 Readers go by the consolidated metadata in the root's document. Whatever changes below becomes visible only when
-`publish` replaces that one document, shapes and settings together.
+`publish` replaces that one document, shapes and settings together. These documents are few, and a store is lost without
+them: on a local disk each is waited for, so that they outlive a power cut.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ import zarr
 from zarr.abc.store import Store as ZarrStore
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
+from zarr.storage import LocalStore
+
+from sweeps.chunks import settle, write_file
 
 __all__ = [
     "SETTINGS",
@@ -62,6 +66,10 @@ def publish(store: ZarrStore, arrays: Iterable[str], settings: Mapping[str, Any]
     for document in documents.values():
         if document["node_type"] == "group":
             document["consolidated_metadata"] = _consolidated({})
+    if isinstance(store, LocalStore):
+        for path in paths:  # zarr wrote the documents of arrays, and does not wait
+            settle(f"{store.root}/{path}/zarr.json")
+            settle(f"{store.root}/{path}")
     root = read_document(store, "zarr.json")
     root["attributes"][SETTINGS] = settings
     write_document(store, "zarr.json", {**root, "consolidated_metadata": _consolidated(documents)})
@@ -103,7 +111,10 @@ def read(store: ZarrStore, key: str) -> bytes | None:
 
 def write(store: ZarrStore, key: str, data: bytes) -> None:
     """Write one object."""
-    sync(store.set(key, default_buffer_prototype().buffer.from_bytes(data)))
+    if isinstance(store, LocalStore):
+        write_file(f"{store.root}/{key}", data, settled=True)
+    else:
+        sync(store.set(key, default_buffer_prototype().buffer.from_bytes(data)))
 
 
 def delete(store: ZarrStore, key: str) -> None:

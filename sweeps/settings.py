@@ -12,7 +12,7 @@ from sweeps.plan import PROBLEM_FIELDS, SweepSpec
 
 __all__ = ["grown", "inner_sizes", "require_same", "settings_of", "with_axes"]
 
-FORMAT = 3
+FORMAT = 4
 _SCALARS = ("format", "aspect", "seed", "engine", "dtype")
 
 

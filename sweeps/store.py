@@ -173,8 +173,10 @@ class Store:
             if numbers is not None:
                 bounds = zip(numbers, array.chunks, strict=True)
                 place = tuple(slice(k * size, (k + 1) * size) for k, size in bounds)
-                whole = np.frombuffer(Path(file.path).read_bytes(), array.dtype).reshape(array.chunks)
-                states[place] = whole[tuple(slice(size) for size in np.shape(states[place]))]
+                values = np.frombuffer(Path(file.path).read_bytes(), array.dtype)
+                if values.size == np.prod(array.chunks):  # else a power cut left it, and nothing is known
+                    whole = values.reshape(array.chunks)
+                    states[place] = whole[tuple(slice(size) for size in np.shape(states[place]))]
         return states
 
     def facts(self, kind: str, name: str) -> np.ndarray:
@@ -206,31 +208,30 @@ class Store:
             for block in blocks(np.flatnonzero(states != DONE).tolist(), self.block)
         ]
 
-    def chunk_fault(self, group: str, name: str, lead: tuple[int, ...]) -> str | None:
-        """Say what is wrong with the stored values of one cell (and block), or None.
-
-        Parameters
-        ----------
-        group, name : str
-            The array.
-        lead : tuple of int
-            Position of the cell and, for simulations, number of the block.
-        """
-        array = self.array(group, name)
-        if 0 in array.shape:
-            return None
-        # Further chunks along inner dimensions come from growth, and hold padding for the cells that were there before.
-        key = f"{array.path}/{array.metadata.encode_chunk_key((*lead, *(0,) * (array.ndim - len(lead))))}"
-        try:
-            size = sync(self._root.store.getsize(key))
-        except FileNotFoundError:
-            return f"{key} is missing"
+    def chunks(self, group: str, name: str) -> Iterator[tuple[tuple[int, ...], bool]]:
+        """List the chunks of an array that are there: where each is, and whether it has the size it should have."""
+        array, store = self.array(group, name), self._root.store
+        if isinstance(store, LocalStore):
+            files = os.scandir(Path(store.root) / array.path)
+            found = ((file.name, file.stat().st_size) for file in files)
+        else:
+            names = metadata.list_names(store, array.path)
+            found = ((name, sync(store.getsize(f"{array.path}/{name}"))) for name in names)
+        words = array.dtype.kind == "T"  # of variable length
         expected = int(np.prod(array.chunks)) * array.dtype.itemsize
-        return None if size == expected else f"{key} has {size} bytes instead of {expected}"
+        for key, size in found:
+            numbers = chunk_numbers(key, array.ndim)
+            if numbers is not None:
+                yield numbers, size > 0 if words else size == expected
 
-    def forget(self, group: str, selection: tuple[int | slice, ...]) -> None:
-        """Mark results as pending, so that the next run computes them again."""
-        self.array("status", group)[selection] = PENDING
+    def discard_chunk(self, group: str, name: str, numbers: tuple[int, ...]) -> None:
+        """Delete a chunk; what it held reads as missing."""
+        array = self.array(group, name)
+        metadata.delete(self._root.store, f"{array.path}/{array.metadata.encode_chunk_key(numbers)}")
+
+    def forget(self, group: str, lead: tuple[int, ...]) -> None:
+        """Mark a cell, or a block of its replicates, as pending, so that the next run computes it again."""
+        self.discard_chunk("status", group, lead)
 
     def orphans(self) -> list[Path]:
         """List the files that writers left behind when they were killed. A store behind a URL has none."""

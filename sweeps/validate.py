@@ -5,58 +5,36 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 
 from sedyn.errors import InvalidInput
-from sedyn.observables import PREDICTED, SIMULATED
+from sweeps.integrity import Fault, done_chunks, find_damage, mend
 from sweeps.lock import only_driver
 from sweeps.store import DONE, Store
 
-__all__ = ["Fault", "faults", "main"]
+__all__ = ["faults", "main"]
 
 FAULTS_SHOWN = 10
-Place = tuple[int | slice, ...]
-
-
-class Fault(NamedTuple):
-    """Results that are marked as done and are not.
-
-    Attributes
-    ----------
-    group : str
-        ``simulation`` or ``theory``.
-    place : tuple
-        Where they are in the status.
-    reason : str
-        What is wrong.
-    """
-
-    group: str
-    place: Place
-    reason: str
 
 
 def faults(store: Store) -> Iterator[Fault]:
     """Compare status and data: each chunk of a finished task is there and whole, and starts with finite errors."""
-    for group, names in (("simulation", SIMULATED), ("theory", PREDICTED)):
+    found = find_damage(store).faults
+    yield from found
+    known = {(fault.group, fault.lead) for fault in found}
+    for group in ("simulation", "theory"):
         done = store.states(group) == DONE
-        for position in np.ndindex(*done.shape[: len(store.axes)]):
-            parts: list[tuple[Place, tuple[int, ...]]] = [(position, position)]
+        for lead in map(tuple, np.argwhere(done_chunks(store, group)).tolist()):
+            if (group, lead) in known:
+                continue
+            place: Any = lead
             if group == "simulation":
-                starts = range(0, done.shape[-1], store.block)
-                parts = [((*position, slice(k, k + store.block)), (*position, k // store.block)) for k in starts]
-            for place, chunk in parts:
-                if not done[place].any():
-                    continue
-                reason = next(filter(None, (store.chunk_fault(group, name, chunk) for name in names)), None)
-                if reason is None:
-                    start_errors = np.asarray(store.array(group, "train_error")[(*place, 0)])[done[place]]
-                    if not np.isfinite(start_errors).all():
-                        reason = f"{group}/train_error is not finite at the first iteration"
-                if reason:
-                    yield Fault(group, place, reason)
+                place = (*lead[:-1], slice(lead[-1] * store.block, (lead[-1] + 1) * store.block))
+            start_errors = np.asarray(store.array(group, "train_error")[(*place, 0)])[done[place]]
+            if not np.isfinite(start_errors).all():
+                yield Fault(group, lead, f"{group}/train_error is not finite at the first iteration at {lead}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -71,7 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             found, orphans = list(faults(store)), store.orphans()
             if options.repair:
                 for fault in found:
-                    store.forget(fault.group, fault.place)
+                    store.forget(fault.group, fault.lead)
+                mend(store)
                 for orphan in orphans:
                     orphan.unlink()
     except InvalidInput as error:

@@ -142,6 +142,28 @@ def test_a_full_disk_ends_the_sweep_and_leaves_nothing_half_written(store, undis
     assert_whole(store, undisturbed)
 
 
+def test_what_a_power_cut_leaves_torn_is_computed_again(store, undisturbed, capsys):
+    assert main([*SWEEP, f"store={store}", "compute=inline"]) == 0
+    started = len(read_log("start"))
+
+    def tear(name: str, size: int | None) -> None:
+        path = Path(store, name)
+        path.unlink() if size is None else os.truncate(path, size)
+
+    tear("simulation/train_error/c.0.0.0", 0)
+    tear("simulation/weight_gram/c.0.1.0.0.0", 100)
+    tear("simulation/test_error/c.1.0.0", None)
+    tear("status/simulation_facts/c.1.1.0", 8)
+    tear("status/simulation/c.2.3", 0)
+    tear("theory/test_error/c.2.0", 0)
+    assert main([*SWEEP, f"store={store}", "compute=inline"]) == 0
+    assert "5 results were cut short" in capsys.readouterr().err
+    again = sorted(task.rpartition("noise=")[2] for _, task in read_log("start")[started:])
+    assert again == ["0.1, replicates 0..1", "0.1, replicates 2..3", "0.2, replicates 0..1", "0.2, replicates 2..3",
+                     "0.3", "0.3, replicates 6..7"]  # fmt: skip
+    assert_whole(store, undisturbed)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(3000)
 def test_twenty_kills_at_random_moments(store, cluster, capsys):
