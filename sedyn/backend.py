@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import array_api_compat
@@ -20,12 +22,16 @@ __all__ = [
     "Array",
     "array_namespace",
     "asarray",
+    "contiguous",
+    "cuda_kernel",
     "device_description",
     "empty",
     "erf",
     "free_device_memory",
     "gpu_unusable_because",
+    "is_contiguous",
     "ndtri",
+    "on_cuda",
     "resolve_device",
     "to_numpy",
     "use_device",
@@ -120,6 +126,48 @@ def device_description(device: str) -> str:
     import cupy
 
     return "gpu: " + cupy.cuda.runtime.getDeviceProperties(0)["name"].decode()
+
+
+def on_cuda(x: Array) -> bool:
+    """Whether CUDA kernels can be launched on an array."""
+    return array_api_compat.is_cupy_array(x)
+
+
+def is_contiguous(x: Array) -> bool:
+    """Whether an array of numpy or cupy lies in memory without gaps, last axis fastest."""
+    return x.flags.c_contiguous
+
+
+def contiguous(x: Array) -> Array:
+    """Bring an array of numpy or cupy to memory without gaps, last axis fastest; the same array where it is so."""
+    if isinstance(x, np.ndarray):
+        return np.ascontiguousarray(x)
+    import cupy
+
+    return cupy.ascontiguousarray(x)
+
+
+@cache
+def cuda_kernel(source: Path, name: str, **macros: int | str) -> Callable[[tuple, tuple, tuple], None]:
+    """Compile a CUDA kernel for the present device, once in a process.
+
+    Parameters
+    ----------
+    source : Path
+    name : str
+        Of the kernel, declared ``extern "C"``.
+    **macros : int or str
+        Defined for the compiler.
+
+    Returns
+    -------
+    callable
+        Of the grid, the block and the arguments: arrays of cupy and numpy scalars.
+    """
+    import cupy
+
+    options = tuple(f"-D{macro}={value}" for macro, value in macros.items())
+    return cupy.RawModule(code=source.read_text(), options=options).get_function(name)
 
 
 def erf(x: Array) -> Array:

@@ -243,6 +243,10 @@ def register_activation(
     ------
     InvalidInput
         If the name is taken or no identifier.
+
+    Notes
+    -----
+    On a GPU the functions meet cupy's arrays, and the network runs through cupy's operations instead of its own kernel.
     """
 
     def jet(x: Array, order: int) -> tuple[Array, ...]:
