@@ -11,8 +11,9 @@ import numpy as np
 
 from sedyn import backend
 from sedyn.backend import Array, array_namespace
-from sedyn.design import DenseDesign, RowGradients
+from sedyn.design import DenseDesign, two_products
 from sedyn.long_rows import add_combination, coefficients_of, column_blocks, combination, remove
+from sedyn.network import Derivatives, Network
 from sedyn.threads import run_each
 
 __all__ = ["DeferredDesign"]
@@ -60,10 +61,9 @@ class DeferredDesign:
         """Rows of `gradients`, (q, n), to X^T g, (q, d)."""
         return self._product(gradients, self.gradients, self.weights)
 
-    def descend(self, weights: Array, row_gradients: RowGradients) -> tuple[Array, Array]:
-        """X w, and X^T g for gradients that depend on it row by row; see `Design.descend`."""
-        products = self.matmul(weights)
-        return products, self.rmatmul(row_gradients(products, slice(0, products.shape[1])))
+    def descend(self, weights: Array, network: Network, *, curvature: bool) -> tuple[Array, Derivatives, Array]:
+        """Two products, with the network between them; see `Design.descend`."""
+        return two_products(self, weights, network, curvature=curvature)
 
     def _product(self, block: Array, own: Revealed, other: Revealed) -> Array:
         xp = array_namespace(block)

@@ -6,7 +6,6 @@ correlated features is applied by the caller. Vectors are rows: a block of q vec
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -17,18 +16,14 @@ from scipy import sparse
 from sedyn import backend
 from sedyn.backend import Array, array_namespace
 from sedyn.features import Draw
+from sedyn.network import Derivatives, Network
 from sedyn.row_blocks import row_blocks
 from sedyn.threads import run_each
 
-__all__ = ["DenseDesign", "Design", "RowGradients", "dense_design"]
+__all__ = ["DenseDesign", "Design", "dense_design", "two_products"]
 
-# The rows are cut into this many runs for threads, or more, so that sums in single precision stay short.
-LANES, ROWS_PER_LANE = 16, 4096
 # Entries that one random stream draws: few enough to stay in cache until they are stored.
 ENTRIES_PER_STREAM = 2**17
-
-
-RowGradients = Callable[[Array, slice], Array]
 
 
 class Design(Protocol):
@@ -42,30 +37,41 @@ class Design(Protocol):
         """Rows of `gradients`, (q, n), to X^T g, (q, d)."""
         ...
 
-    def descend(self, weights: Array, row_gradients: RowGradients) -> tuple[Array, Array]:
-        """X w, and X^T g for gradients that depend on it row by row, in one pass over X.
+    def descend(self, weights: Array, network: Network, *, curvature: bool) -> tuple[Array, Derivatives, Array]:
+        """X w, what the network makes of it, and X^T g for the gradients found there.
 
         Parameters
         ----------
         weights : array, shape (q, d)
-        row_gradients : callable
-            From a block of X w, (q, r), and which rows these are, to g of these rows, (q, r). It is called once for
-            each of the blocks that the rows are cut into, from several threads and in any order.
+        network : Network
+            Of all n rows.
+        curvature : bool
+            Whether D is wanted.
 
         Returns
         -------
-        products : array, shape (q, n)
-        drive : array, shape (q, d)
+        trained : array, shape (q, n)
+        derivatives : Derivatives
+        products : array, shape (q, d)
         """
         ...
+
+
+def two_products(
+    design: Design, weights: Array, network: Network, *, curvature: bool
+) -> tuple[Array, Derivatives, Array]:
+    """Do what `Design.descend` does by a product forward and another one backward."""
+    trained = design.matmul(weights)
+    derivatives = network.differentiate(trained, curvature=curvature)
+    return trained, derivatives, design.rmatmul(derivatives.gradient)
 
 
 class DenseDesign:
     """A design that holds its matrix.
 
-    On a CPU each block of rows is used forward and backward while it is in cache, so that `descend` reads the matrix
-    from memory once. Blocks and the order of sums depend on the shape alone: results are the same bit by bit
-    whatever the number of threads.
+    On a CPU a few rows at a time go forward, through the network and backward while they are in cache, so that
+    `descend` reads the matrix from memory once. Blocks and the order of sums depend on the shape alone: results are
+    the same bit by bit whatever the number of threads.
 
     Parameters
     ----------
@@ -84,57 +90,39 @@ class DenseDesign:
     def matmul(self, weights: Array) -> Array:
         """Rows of `weights`, (q, d), to X w, (q, n)."""
         prepared = self.rows.prepare(weights * self.scale)
-        products = self._empty_products(weights)
+        xp = array_namespace(weights)
+        products = xp.empty((weights.shape[0], self.rows.shape[0]), dtype=weights.dtype, device=weights.device)
 
         def forward(rows: slice) -> None:
             products[:, rows] = self.rows.products(prepared, rows)[: weights.shape[0], :]
 
-        run_each(forward, [rows for lane in self._lanes() for rows in lane])
+        run_each(forward, self.rows.blocks)
         return products
 
     def rmatmul(self, gradients: Array) -> Array:
         """Rows of `gradients`, (q, n), to X^T g, (q, d)."""
-        return self._summed(lambda rows: gradients[:, rows], gradients)
+        return self._summed(lambda rows: self.rows.transposed_products(gradients[:, rows], rows), gradients)
 
-    def descend(self, weights: Array, row_gradients: RowGradients) -> tuple[Array, Array]:
-        """X w, and X^T g for gradients that depend on it row by row; see `Design.descend`."""
-        prepared = self.rows.prepare(weights * self.scale)
-        products = self._empty_products(weights)
+    def descend(self, weights: Array, network: Network, *, curvature: bool) -> tuple[Array, Derivatives, Array]:
+        """X w, the derivatives there and X^T g; see `Design.descend`."""
+        pass_over = self.rows.begin_pass(weights * self.scale, network)
+        if pass_over is None:
+            return two_products(self, weights, network, curvature=curvature)
+        products = self._summed(pass_over.run, weights)
+        derivatives = pass_over.derivatives()
+        if curvature:  # which the compiled network leaves out
+            found = network.differentiate(pass_over.trained, curvature=True)
+            derivatives = derivatives._replace(curvature=found.curvature)
+        return pass_over.trained, derivatives, products
 
-        def gradients(rows: slice) -> Array:
-            products[:, rows] = self.rows.products(prepared, rows)[: weights.shape[0], :]
-            return row_gradients(products[:, rows], rows)
-
-        return products, self._summed(gradients, weights)
-
-    def _summed(self, gradients: Callable[[slice], Array], like: Array) -> Array:
-        """X^T g, each lane of blocks added up by itself and the lanes in their order."""
-        lanes = self._lanes()
-        totals: list[Array] = [None] * len(lanes)
-
-        def work(lane: int) -> None:
-            total = None
-            for rows in lanes[lane]:
-                total = self.rows.add_products(gradients(rows), rows, total)
-            totals[lane] = total
-
-        run_each(work, range(len(lanes)))
-        drive = array_namespace(like).zeros((like.shape[0], self.rows.shape[1]), dtype=like.dtype, device=like.device)
-        for total in totals:
-            drive += total[: like.shape[0], :]
-        return drive * self.scale
-
-    def _empty_products(self, like: Array) -> Array:
-        xp = array_namespace(like)
-        return xp.empty((like.shape[0], self.rows.shape[0]), dtype=like.dtype, device=like.device)
-
-    def _lanes(self) -> list[list[slice]]:
-        """Blocks of rows in runs of neighbours, each the work of one thread."""
-        n, size = self.rows.shape[0], self.rows.block_rows
-        blocks = [slice(start, min(start + size, n)) for start in range(0, n, size)]
-        lanes = min(len(blocks), max(LANES, -(-n // ROWS_PER_LANE)))
-        cuts = [len(blocks) * lane // lanes for lane in range(lanes + 1)]
-        return [blocks[start:stop] for start, stop in itertools.pairwise(cuts)]
+    def _summed(self, part: Callable[[slice], Array], like: Array) -> Array:
+        """X^T g from its parts, one for each block of rows, added up in their order."""
+        parts: dict[int, Array] = {}
+        run_each(lambda rows: parts.__setitem__(rows.start, part(rows)), self.rows.blocks)
+        total = array_namespace(like).zeros((like.shape[0], self.rows.shape[1]), dtype=like.dtype, device=like.device)
+        for rows in self.rows.blocks:
+            total += parts[rows.start][: like.shape[0], :]
+        return total * self.scale
 
 
 def dense_design(

@@ -25,7 +25,6 @@ from sedyn import gradient_descent
 from sedyn.batching import batch_weights
 from sedyn.design import DenseDesign
 from sedyn.errors import InvalidInput
-from sedyn.evaluation import mean_error
 from sedyn.functions import ACTIVATIONS, LOSSES
 from sedyn.generalization import estimated_descent, no_estimate_because
 from sedyn.initialization import initial_deep_weights
@@ -551,7 +550,7 @@ def _descend(
         for state, estimate in estimated_descent(problem, data, first, deep, measure, batches):
             if state.iteration == 0:
                 chosen = state  # what is kept if not even the start is finite
-            error = mean_error(problem, state.trained, data.responses, state.deep)
+            error = gradient_descent.train_error(state)
             if not np.isfinite(error):
                 break
             if not early_stopping or (estimates and estimate < np.nanmin(estimates)):

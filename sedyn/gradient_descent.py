@@ -5,23 +5,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from sedyn.backend import Array, array_namespace, to_numpy
 from sedyn.design import Design
-from sedyn.evaluation import mean_error
-from sedyn.functions import ACTIVATIONS, LOSSES
 from sedyn.long_rows import summed
-from sedyn.network import DeepWeights, Derivatives, differentiate
+from sedyn.network import DeepWeights, Derivatives, Network
 from sedyn.observables import pad_deep_weights
 from sedyn.optimizer import update_of
 from sedyn.problem import Problem
 from sedyn.row_functions import row_sums
 
-__all__ = ["Data", "State", "init", "observe", "step"]
+__all__ = ["Data", "State", "init", "observe", "step", "train_error"]
 
 
 class Data(NamedTuple):
@@ -54,6 +51,8 @@ class State(NamedTuple):
         V^t and V^{t-1}.
     trained : array, shape (q, n)
         h^t = X W^t, the pre-activations of the training rows.
+    losses : array, shape (n,)
+        Of the training rows at h^t.
     derivatives : Derivatives or None
         At h^t, with the weights of the mini-batch; None at the last iteration, which no step follows.
     drive : array, shape (q, d), or None
@@ -66,6 +65,7 @@ class State(NamedTuple):
     deep: DeepWeights
     previous_deep: DeepWeights
     trained: Array
+    losses: Array
     derivatives: Derivatives | None
     drive: Array | None
 
@@ -134,42 +134,18 @@ def _look(
 ) -> State:
     """State at t from the weights there and at t - 1, in one pass over the design."""
     weights = first[0] * data.scales
+    network = Network(problem.activation, problem.loss, deep[0], data.responses, batch)
     if t == problem.steps:
-        return State(t, *first, *deep, data.design.matmul(weights), None, None)
-    parts: dict[int, Derivatives] = {}
-
-    def row_gradients(trained: Array, rows: slice) -> Array:
-        parts[rows.start] = differentiate(
-            trained,
-            data.responses[rows],
-            deep[0],
-            ACTIVATIONS[problem.activation],
-            LOSSES[problem.loss],
-            sample_weights=None if batch is None else batch[rows],
-            curvature=curvature,
-        )
-        return parts[rows.start].gradient
-
-    trained, products = data.design.descend(weights, row_gradients)
+        trained = data.design.matmul(weights)
+        return State(t, *first, *deep, trained, network.losses(trained), None, None)
+    trained, derivatives, products = data.design.descend(weights, network, curvature=curvature)
     drive = products * data.scales / float(problem.aspect_ratio)
-    return State(t, *first, *deep, trained, _joined([parts[start] for start in sorted(parts)]), drive)
+    return State(t, *first, *deep, trained, derivatives.loss, derivatives, drive)
 
 
-def _joined(parts: Sequence[Derivatives]) -> Derivatives:
-    """Derivatives on consecutive blocks of samples as those on all of them."""
-    if len(parts) == 1:
-        return parts[0]
-    xp = array_namespace(parts[0].loss)
-    shares = [part.loss.shape[0] for part in parts]
-    deep = zip(*(part.deep_gradient for part in parts), strict=True)
-    return Derivatives(
-        xp.concat([part.loss for part in parts]),
-        xp.concat([part.gradient for part in parts], axis=-1),
-        tuple(
-            sum(gradient * share for gradient, share in zip(layer, shares, strict=True)) / sum(shares) for layer in deep
-        ),
-        None if parts[0].curvature is None else xp.concat([part.curvature for part in parts], axis=-1),
-    )
+def train_error(state: State) -> np.ndarray:
+    """Twice the mean loss of the training rows, on the host: the mean squared error for the squared loss."""
+    return 2 * to_numpy(array_namespace(state.losses).mean(state.losses, axis=-1))
 
 
 def observe(problem: Problem, data: Data, start: Array, state: State) -> dict[str, np.ndarray]:
@@ -201,7 +177,7 @@ def observe(problem: Problem, data: Data, start: Array, state: State) -> dict[st
     averages = to_numpy(summed(sums, state.first)) / d
     gram, initial, signal, functions = np.split(averages, np.cumsum([q, q, problem.signals]), axis=1)
     return {
-        "train_error": mean_error(problem, state.trained, data.responses, state.deep),
+        "train_error": train_error(state),
         "initial_overlap": initial,
         "signal_overlap": signal,
         "weight_gram": gram,

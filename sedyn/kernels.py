@@ -1,4 +1,4 @@
-"""Compiled products with a block of rows small enough to stay in cache; they release the interpreter lock.
+"""Compiled products with blocks of rows small enough to stay in cache; they release the interpreter lock.
 
 numpy hands products with few columns to a BLAS made for square matrices, which copies the large factor first. Four
 rows and four units at a time keep sums in registers and read the rows once. Sums may be reordered by the compiler
@@ -10,7 +10,9 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-__all__ = ["TILE", "add_products", "padded", "products"]
+from sedyn.compiled_network import CompiledNetwork, differentiate_rows
+
+__all__ = ["TILE", "add_products", "descend", "padded", "products"]
 
 # Units at a time; callers pad to a multiple of it.
 TILE = 4
@@ -118,3 +120,53 @@ def add_products(rows: np.ndarray, start: int, gradients: np.ndarray, out: np.nd
                 o1[j] += g10 * y0 + g11 * y1 + g12 * y2 + g13 * y3
                 o2[j] += g20 * y0 + g21 * y1 + g22 * y2 + g23 * y3
                 o3[j] += g30 * y0 + g31 * y1 + g32 * y2 + g33 * y3
+
+
+@_compiled
+def descend(
+    matrix: np.ndarray,
+    rows: tuple[int, int],
+    block_rows: int,
+    weights: np.ndarray,
+    network: CompiledNetwork,
+    trained: np.ndarray,
+    losses: np.ndarray,
+    gradients: np.ndarray,
+    deep_gradient: np.ndarray,
+    drive: np.ndarray,
+) -> None:
+    """Forward, through the network and backward, block after block, so that each is read from memory once.
+
+    Parameters
+    ----------
+    matrix : ndarray, shape (n, d)
+        Floats, or small integers.
+    rows : tuple of int
+        The first of the rows that are meant, and the one after the last.
+    block_rows : int
+        Rows in a block.
+    weights : ndarray, shape (q', d)
+        Padded to q' units, a multiple of `TILE`; their type is that of the sums.
+    network : CompiledNetwork
+    trained : ndarray, shape (q, n)
+        Set on these rows: their pre-activations.
+    losses, gradients, deep_gradient
+        As in `differentiate_rows`.
+    drive : ndarray, shape (q', d)
+        To it is added the product of gradients and rows.
+    """
+    q = trained.shape[0]
+    forward = np.empty((weights.shape[0], block_rows), weights.dtype)
+    backward = np.zeros((weights.shape[0], block_rows), weights.dtype)
+    for start in range(rows[0], rows[1], block_rows):
+        stop = min(start + block_rows, rows[1])
+        block, count = matrix[start:stop], stop - start
+        products(block, 0, weights, forward)
+        for a in range(q):
+            for i in range(count):
+                trained[a, start + i] = forward[a, i]
+        differentiate_rows(network, (start, stop), trained, losses, gradients, deep_gradient)
+        for a in range(q):
+            for i in range(block_rows):
+                backward[a, i] = gradients[a, start + i] if i < count else 0.0
+        add_products(block, 0, backward, drive)

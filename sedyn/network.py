@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 from sedyn import fused
 from sedyn.backend import Array, array_namespace
-from sedyn.functions import ACTIVATIONS, Activation, Loss
+from sedyn.functions import ACTIVATIONS, LOSSES, Activation, Loss
 from sedyn.problem import Problem
 
-__all__ = ["DeepWeights", "Derivatives", "apply_per_sample", "differentiate", "forward", "has_kink"]
+__all__ = ["DeepWeights", "Derivatives", "Network", "apply_per_sample", "differentiate", "forward", "has_kink"]
 
 DeepWeights = tuple[Array, ...]
 
@@ -149,6 +149,44 @@ def differentiate(
             row = jacobian[..., unit, :, :]
             second = second + row[..., :, None, :] * (row * coefficient[..., unit, None, :])[..., None, :, :]
     return Derivatives(value, gradient, tuple(deep_gradient), second)
+
+
+class Network(NamedTuple):
+    """All that turns the pre-activations of the training rows into losses and derivatives.
+
+    Attributes
+    ----------
+    activation, loss : str
+        Names in the registries.
+    deep : tuple of array
+        Deeper weights.
+    responses : array, shape (..., n)
+    sample_weights : array, shape (..., n), or None
+        Of the mini-batch, with mean 1; None for all ones.
+    """
+
+    activation: str
+    loss: str
+    deep: DeepWeights
+    responses: Array
+    sample_weights: Array | None
+
+    def losses(self, h: Array) -> Array:
+        """Loss of each row, (..., n), at pre-activations (..., q, n)."""
+        output = forward(h, self.deep, ACTIVATIONS[self.activation])
+        return LOSSES[self.loss].jet(output, self.responses, 0)[0]
+
+    def differentiate(self, h: Array, *, curvature: bool) -> Derivatives:
+        """Run `differentiate` on pre-activations (..., q, n)."""
+        return differentiate(
+            h,
+            self.responses,
+            self.deep,
+            ACTIVATIONS[self.activation],
+            LOSSES[self.loss],
+            sample_weights=self.sample_weights,
+            curvature=curvature,
+        )
 
 
 def apply_per_sample(matrices: Array, blocks: Array) -> Array:

@@ -1,25 +1,48 @@
-"""A feature matrix by blocks of rows that stay in cache, in the form its entries are stored in.
+"""A feature matrix by blocks of rows, one the work of one thread, in the form its entries are stored in.
 
-Each class answers the same three questions about a block: weights in the form its products want, X w, and X^T g.
+Each class answers the same questions about a block: weights in the form its products want, X w, X^T g, and, where
+there is a compiled one, the pass that does both with the network between them.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from scipy import sparse
 
 from sedyn.backend import Array, array_namespace
+from sedyn.network import Derivatives, Network
 
-__all__ = ["PlainRows", "RowBlocks", "SparseRows", "StoredRows", "row_blocks"]
+if TYPE_CHECKING:
+    from sedyn.compiled_network import CompiledNetwork
 
-# Bytes of a block. Its second reading comes from the cache, not from memory; smaller blocks would fit the second-level
-# cache too, but each costs a call of the network, about 60 microseconds, which weighs more than the slower cache.
-BLOCK_BYTES = 2**22
-LEAST_ROWS = 8
-# Sparse rows are not blocked for the cache, only cut for threads.
-SPARSE_BLOCKS = 16
+__all__ = ["Pass", "PlainRows", "RowBlocks", "SparseRows", "StoredRows", "row_blocks"]
+
+# The rows are cut into this many blocks, or more, so that sums in single precision stay short.
+BLOCKS, ROWS_PER_BLOCK = 16, 4096
+# Bytes of the rows that go forward and backward together: they stay in the second-level cache, with room to spare.
+CACHED_BYTES = 2**19
+
+
+class Pass(Protocol):
+    """One pass over a matrix, forward, through the network and backward; it holds what the pass finds.
+
+    Attributes
+    ----------
+    trained : array, shape (q, n)
+        X w.
+    """
+
+    trained: Array
+
+    def run(self, rows: slice) -> Array:
+        """Pass over a block of rows; its part of X^T g, (q' >= q, d)."""
+        ...
+
+    def derivatives(self) -> Derivatives:
+        """Losses and derivatives of all rows, without curvature, when every block has been passed over."""
+        ...
 
 
 class RowBlocks(Protocol):
@@ -29,23 +52,27 @@ class RowBlocks(Protocol):
     ----------
     shape : tuple of int
         (n, d).
-    block_rows : int
-        Rows that a block should have; every block but the last must begin and end at a multiple of it.
+    blocks : list of slice
+        The rows, cut by the shape alone.
     """
 
     shape: tuple[int, int]
-    block_rows: int
+    blocks: list[slice]
 
     def prepare(self, weights: Array) -> Array:
         """Bring weights, (q, d), to the form that `products` takes."""
         ...
 
     def products(self, weights: Array, rows: slice) -> Array:
-        """Prepared weights to X w on a block of r rows, (q, r)."""
+        """Prepared weights to X w on a block of r rows, (q' >= q, r)."""
         ...
 
-    def add_products(self, gradients: Array, rows: slice, total: Array | None) -> Array:
-        """Add X^T g of a block, gradients (q, r), to a total, (q, d); None stands for zero."""
+    def transposed_products(self, gradients: Array, rows: slice) -> Array:
+        """X^T g of a block, (q' >= q, d), from gradients (q, r)."""
+        ...
+
+    def begin_pass(self, weights: Array, network: Network) -> Pass | None:
+        """Begin a compiled pass with weights (q, d); None if there is none for this matrix and this network."""
         ...
 
 
@@ -60,14 +87,15 @@ class StoredRows:
     """
 
     def __init__(self, matrix: np.ndarray, dtype: np.dtype) -> None:
-        from sedyn import kernels  # loads a compiler, which processes without a dense design can do without
+        from sedyn import compiled_network, kernels  # load a compiler, which only dense designs need
 
-        self.kernels = kernels
+        self.kernels, self.compile = kernels, compiled_network.compiled_network
         self.dtype = matrix.dtype if matrix.dtype.kind == "f" else dtype
         self.matrix = np.ascontiguousarray(matrix)
         self.shape = matrix.shape
-        tiles = BLOCK_BYTES // (matrix.dtype.itemsize * matrix.shape[1] * kernels.TILE)
-        self.block_rows = max(LEAST_ROWS, kernels.TILE * tiles)
+        tile_bytes = kernels.TILE * matrix.dtype.itemsize * matrix.shape[1]
+        self.cached_rows = kernels.TILE * max(1, CACHED_BYTES // tile_bytes)
+        self.blocks = _cut(matrix.shape[0], self.cached_rows)
 
     def prepare(self, weights: np.ndarray) -> np.ndarray:
         """Pad to whole tiles of units and round to the type of the products."""
@@ -80,15 +108,61 @@ class StoredRows:
         self.kernels.products(block, 0, weights, out)
         return out
 
-    def add_products(self, gradients: np.ndarray, rows: slice, total: np.ndarray | None) -> np.ndarray:
-        """Add X^T g of a block, padded units included, to a total."""
-        block = self.matrix[rows]
-        tile = self.kernels.TILE
+    def transposed_products(self, gradients: np.ndarray, rows: slice) -> np.ndarray:
+        """X^T g of a block, padded units included."""
+        block, tile = self.matrix[rows], self.kernels.TILE
         padded = self.kernels.padded(gradients, self.dtype, -(-block.shape[0] // tile) * tile)
-        if total is None:
-            total = np.zeros((padded.shape[0], self.shape[1]), self.dtype)
-        self.kernels.add_products(block, 0, padded, total)
-        return total
+        out = np.zeros((padded.shape[0], self.shape[1]), self.dtype)
+        self.kernels.add_products(block, 0, padded, out)
+        return out
+
+    def begin_pass(self, weights: np.ndarray, network: Network) -> CompiledPass | None:
+        """Begin a compiled pass, unless the network has functions of a user's own."""
+        compiled = self.compile(network, weights.shape[0])
+        return None if compiled is None else CompiledPass(self, weights, network, compiled)
+
+
+class CompiledPass:
+    """One pass over stored rows without the interpreter, each read from memory once; see `Pass`.
+
+    Parameters
+    ----------
+    stored : StoredRows
+    weights : ndarray, shape (q, d)
+    network : Network
+    compiled : CompiledNetwork
+        The same, as the kernels take it.
+    """
+
+    def __init__(self, stored: StoredRows, weights: np.ndarray, network: Network, compiled: CompiledNetwork) -> None:
+        q, n = weights.shape[0], stored.shape[0]
+        self.stored, self.network, self.compiled = stored, network, compiled
+        self.weights = stored.prepare(weights)
+        self.trained, self.gradients, self.losses = np.empty((q, n)), np.empty((q, n)), np.empty(n)
+        self.deep_gradients = {rows.start: np.zeros_like(self.compiled.deep) for rows in stored.blocks}
+
+    def run(self, rows: slice) -> np.ndarray:
+        """Pass over a block of rows; its part of X^T g, padded units included."""
+        drive = np.zeros_like(self.weights)
+        self.stored.kernels.descend(
+            self.stored.matrix,
+            (rows.start, rows.stop),
+            self.stored.cached_rows,
+            self.weights,
+            self.compiled,
+            self.trained,
+            self.losses,
+            self.gradients,
+            self.deep_gradients[rows.start],
+            drive,
+        )
+        return drive
+
+    def derivatives(self) -> Derivatives:
+        """Losses and derivatives of all rows, without curvature."""
+        total = np.sum([self.deep_gradients[rows.start] for rows in self.stored.blocks], axis=0) / self.losses.size
+        deep = tuple(total[layer, :, : weights.shape[1]] for layer, weights in enumerate(self.network.deep))
+        return Derivatives(self.losses, self.gradients, deep, None)
 
 
 class SparseRows:
@@ -101,9 +175,8 @@ class SparseRows:
 
     def __init__(self, matrix: sparse.csr_array) -> None:
         self.shape = matrix.shape
-        self.block_rows = -(-matrix.shape[0] // SPARSE_BLOCKS)
-        starts = range(0, matrix.shape[0], self.block_rows)
-        self.blocks = {start: matrix[start : start + self.block_rows] for start in starts}
+        self.blocks = _cut(matrix.shape[0], 1)
+        self.parts = {rows.start: matrix[rows] for rows in self.blocks}
 
     def prepare(self, weights: np.ndarray) -> np.ndarray:
         """Weights of one feature beside each other, as the sparse product reads them."""
@@ -111,12 +184,14 @@ class SparseRows:
 
     def products(self, weights: np.ndarray, rows: slice) -> np.ndarray:
         """Prepared weights to X w on a block."""
-        return (self.blocks[rows.start] @ weights).T
+        return (self.parts[rows.start] @ weights).T
 
-    def add_products(self, gradients: np.ndarray, rows: slice, total: np.ndarray | None) -> np.ndarray:
-        """Add X^T g of a block to a total."""
-        products = (self.blocks[rows.start].T @ np.ascontiguousarray(gradients.T)).T
-        return products if total is None else total + products
+    def transposed_products(self, gradients: np.ndarray, rows: slice) -> np.ndarray:
+        """X^T g of a block."""
+        return (self.parts[rows.start].T @ np.ascontiguousarray(gradients.T)).T
+
+    def begin_pass(self, weights: Array, network: Network) -> None:
+        """Nothing compiled: what sparse rows take is arithmetic, not reading them twice."""
 
 
 class PlainRows:
@@ -128,7 +203,7 @@ class PlainRows:
     """
 
     def __init__(self, matrix: Array) -> None:
-        self.matrix, self.shape, self.block_rows = matrix, matrix.shape, matrix.shape[0]
+        self.matrix, self.shape, self.blocks = matrix, matrix.shape, [slice(0, matrix.shape[0])]
 
     def prepare(self, weights: Array) -> Array:
         """Weights in the type of the matrix."""
@@ -138,10 +213,12 @@ class PlainRows:
         """Prepared weights to X w on a block."""
         return array_namespace(weights).matmul(weights, self.matrix[rows, :].T)
 
-    def add_products(self, gradients: Array, rows: slice, total: Array | None) -> Array:
-        """Add X^T g of a block to a total."""
-        products = array_namespace(gradients).matmul(self.prepare(gradients), self.matrix[rows, :])
-        return products if total is None else total + products
+    def transposed_products(self, gradients: Array, rows: slice) -> Array:
+        """X^T g of a block."""
+        return array_namespace(gradients).matmul(self.prepare(gradients), self.matrix[rows, :])
+
+    def begin_pass(self, weights: Array, network: Network) -> None:
+        """Nothing compiled: the library's two products are what there is."""
 
 
 def row_blocks(matrix: Array, dtype: np.dtype) -> RowBlocks:
@@ -151,3 +228,10 @@ def row_blocks(matrix: Array, dtype: np.dtype) -> RowBlocks:
     if isinstance(matrix, np.ndarray):
         return StoredRows(matrix, dtype)
     return PlainRows(matrix)
+
+
+def _cut(n: int, multiple: int) -> list[slice]:
+    """Cut rows into blocks of equal size but for the last, a multiple of some number."""
+    count = max(BLOCKS, -(-n // ROWS_PER_BLOCK))
+    size = multiple * max(1, -(-n // (count * multiple)))
+    return [slice(start, min(start + size, n)) for start in range(0, n, size)]

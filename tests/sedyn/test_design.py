@@ -1,6 +1,5 @@
 import dataclasses
 
-import array_api_strict
 import numpy as np
 import pytest
 from scipy import sparse, stats
@@ -9,11 +8,14 @@ from threadpoolctl import threadpool_limits
 import sedyn
 from sedyn import Problem, gradient_descent
 from sedyn.batching import batch_weights
+from sedyn.compiled_network import compiled_network
 from sedyn.deferred import DeferredDesign
-from sedyn.design import DenseDesign, dense_design
+from sedyn.design import DenseDesign, dense_design, two_products
 from sedyn.features import feature_sampler
+from sedyn.functions import ACTIVATIONS, LOSSES
 from sedyn.initialization import initial_deep_weights, initial_rows
 from sedyn.labels import respond
+from sedyn.network import Network
 
 # Two lanes of several blocks, and a last block and a last tile that are not full.
 SHAPE = (2101, 3003)
@@ -38,12 +40,61 @@ def test_products_are_those_of_the_matrix(law, dtype, tolerance, q):
     weights, gradients = rng.standard_normal((q, SHAPE[1])), rng.standard_normal((q, SHAPE[0]))
     np.testing.assert_allclose(design.matmul(weights), weights @ x.T, atol=tolerance)
     np.testing.assert_allclose(design.rmatmul(gradients), gradients @ x, atol=tolerance)
-    seen = []
-    products, drive = design.descend(weights, lambda h, rows: seen.append(rows) or np.tanh(h))
-    np.testing.assert_allclose(products, weights @ x.T, atol=tolerance)
-    np.testing.assert_allclose(drive, np.tanh(weights @ x.T) @ x, atol=tolerance)
-    rows = np.concatenate([np.arange(SHAPE[0])[part] for part in sorted(seen, key=lambda part: part.start)])
-    np.testing.assert_array_equal(rows, np.arange(SHAPE[0]))
+
+
+def network_on(n, width, depth=3, activation="tanh", loss="squared", weighted=True, seed=0):
+    """Training rows of a network, all of them different."""
+    rng = np.random.default_rng(seed)
+    shapes = [(width, width)] * (depth - 2) + [(width, 1)] * (depth > 1)
+    deep = tuple(rng.standard_normal(shape) for shape in shapes)
+    y = np.sign(rng.standard_normal(n))
+    return Network(activation, loss, deep, y, rng.integers(0, 3, n) * 1.0 if weighted else None)
+
+
+def assert_same_pass(found, expected, **tolerances):
+    for one, two in zip(found[1], expected[1], strict=True):
+        if isinstance(two, tuple):
+            for weights, others in zip(one, two, strict=True):
+                np.testing.assert_allclose(weights, others, **tolerances)
+        elif two is not None:
+            np.testing.assert_allclose(one, two, **tolerances)
+    np.testing.assert_allclose(found[0], expected[0], **tolerances)
+    np.testing.assert_allclose(found[2], expected[2], **tolerances)
+
+
+@pytest.mark.parametrize("law", ["gaussian", "rademacher", "sparse(0.01)"])
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-12), ("float32", 1e-4)])
+@pytest.mark.parametrize("curvature", [False, True])
+def test_a_pass_is_two_products(law, dtype, tolerance, curvature):
+    design, network = drawn(law, dtype=dtype), network_on(SHAPE[0], 5)
+    weights = np.random.default_rng(0).standard_normal((5, SHAPE[1]))
+    exact = two_products(DenseDesign(full(design)), weights, network, curvature=curvature)
+    assert (exact[1].curvature is not None) == curvature
+    assert_same_pass(design.descend(weights, network, curvature=curvature), exact, atol=tolerance)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize(("width", "depth"), [(1, 1), (3, 2), (4, 4)])
+def test_compiled_networks_are_those_of_the_registries(activation, loss, width, depth):
+    rng = np.random.default_rng(0)
+    design = DenseDesign(4 * rng.standard_normal((203, 9)), 1 / 3)
+    weights = rng.standard_normal((width, 9))
+    for weighted in (False, True):
+        network = network_on(203, width, depth, activation, loss, weighted)
+        assert compiled_network(network, width) is not None
+        expected = two_products(design, weights, network, curvature=False)
+        assert_same_pass(design.descend(weights, network, curvature=False), expected, rtol=1e-12, atol=1e-13)
+
+
+def test_a_network_of_the_user_goes_the_other_way(monkeypatch):
+    entries = {"mine": ACTIVATIONS["tanh"], "tanh": ACTIVATIONS["tanh"]}
+    monkeypatch.setattr(ACTIVATIONS, "_entries", entries)
+    design, weights = drawn("gaussian"), np.random.default_rng(0).standard_normal((3, SHAPE[1]))
+    mine, built_in = (network_on(SHAPE[0], 3, activation=name) for name in entries)
+    assert compiled_network(mine, 3) is None
+    found = design.descend(weights, mine, curvature=False)
+    assert_same_pass(design.descend(weights, built_in, curvature=False), found, atol=1e-12)
 
 
 def test_infinities_and_nan_keep_their_meaning():
@@ -66,7 +117,9 @@ def test_nothing_depends_on_the_number_of_threads(law):
         with threadpool_limits(threads, user_api="blas"):
             design = drawn(law)
             weights = np.random.default_rng(0).standard_normal((3, SHAPE[1]))
-            results.append((full(design), *design.descend(weights, lambda h, rows: np.tanh(h))))
+            trained, derivatives, products = design.descend(weights, network_on(SHAPE[0], 3), curvature=False)
+            found = (derivatives.loss, derivatives.gradient, *derivatives.deep_gradient)
+            results.append((full(design), trained, *found, products))
     for one, two in zip(*results, strict=True):
         np.testing.assert_array_equal(one, two)
 
@@ -93,15 +146,6 @@ def test_a_descent_in_single_precision_differs_by_rounding():
     single, double = (sedyn.simulate(problem, 1, engine="dense", dtype=dtype) for dtype in ("float32", "float64"))
     for name in double:
         np.testing.assert_allclose(single[name], double[name], atol=2e-6)
-
-
-def test_another_array_library():
-    matrix = np.random.default_rng(0).standard_normal((6, 5))
-    weights = np.ones((2, 5))
-    design = DenseDesign(array_api_strict.asarray(matrix))
-    products, drive = design.descend(array_api_strict.asarray(weights), lambda h, rows: h)
-    np.testing.assert_allclose(np.asarray(products), weights @ matrix.T)
-    np.testing.assert_allclose(np.asarray(drive), weights @ matrix.T @ matrix)
 
 
 # --- deferred against dense on the completed matrix -----------------------------------------------------------------
