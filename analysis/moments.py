@@ -10,7 +10,7 @@ import xarray as xr
 
 __all__ = ["ENTRY_DIMS", "Moments", "Stack", "moments", "stack"]
 
-ENTRY_DIMS = ("neuron", "neuron_", "index", "function", "layer", "fan_in", "fan_out")
+ENTRY_DIMS = ("neuron", "neuron_", "index", "function", "probability", "layer", "fan_in", "fan_out")
 """Dimensions of the entries of vector and matrix observables; every other dimension of theory is a grid axis."""
 
 

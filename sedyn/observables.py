@@ -18,11 +18,15 @@ from sedyn.problem import Problem
 from sedyn.row_functions import ROW_FUNCTIONS
 
 __all__ = [
+    "COMPARED",
     "PREDICTED",
+    "PROBABILITIES",
+    "SCALES",
     "SIMULATED",
     "Observable",
     "dimension_coordinates",
     "pad_deep_weights",
+    "quantiles",
     "stack_iterations",
     "to_dataset",
     "with_standard_errors",
@@ -68,6 +72,15 @@ _LAW_OF_ROWS = {
     "signal_coefficient": Observable(("iteration", "neuron", "index"), "signal carried by a first-layer row"),
     "noise_covariance": Observable(("iteration", "neuron", "neuron_"), "conditional covariance of a first-layer row"),
 }
+_QUANTILES = {
+    "pre_activation_quantiles": Observable(
+        ("iteration", "neuron", "probability"), "quantiles of training pre-activations"
+    ),
+}
+_DISTANCES = {
+    "kolmogorov": "Kolmogorov distance",
+    "wasserstein": "Wasserstein distance",
+}
 _SIMULATED_ONLY = {
     "test_error_stderr": Observable(("iteration",), "standard error of the average over fresh data", "response^2"),
     "estimated_test_error": Observable(("iteration",), "test error estimated from training data", "response^2"),
@@ -84,7 +97,34 @@ def with_standard_errors(observables: Mapping[str, Observable]) -> dict[str, Obs
 
 
 SIMULATED: dict[str, Observable] = {**_ERRORS, **_SIMULATED_ONLY, **_WEIGHTS}
-PREDICTED: dict[str, Observable] = with_standard_errors({**_ERRORS, **_WEIGHTS, **_LAW_OF_ROWS})
+PREDICTED: dict[str, Observable] = with_standard_errors({**_ERRORS, **_WEIGHTS, **_LAW_OF_ROWS, **_QUANTILES})
+COMPARED: dict[str, Observable] = {
+    **{
+        f"row_{name}": Observable(
+            ("iteration", "neuron", "scale"), f"{words} of whitened row residuals from the standard normal law"
+        )
+        for name, words in _DISTANCES.items()
+    },
+    "row_residual_quantiles": Observable(("iteration", "neuron", "probability"), "quantiles of whitened row residuals"),
+    "row_residual_covariance": Observable(("iteration", "neuron", "neuron_"), "mean outer product of row residuals"),
+    **{
+        f"{law}_{name}": Observable(("iteration", "neuron"), f"{words} of {what} from theory")
+        for law, what in (
+            ("pre_activation", "training pre-activations"),
+            ("pre_activation_response", "products of training pre-activation and response"),
+        )
+        for name, words in _DISTANCES.items()
+    },
+    **_QUANTILES,
+}
+"""What a simulation that is given its theory has besides: see `sedyn.laws`."""
+
+SCALES = ("predicted", "own")
+"""How whitened residuals are taken: as they are, or standardized, which leaves the shape of their law."""
+
+_TAIL = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05]
+PROBABILITIES = np.array([*_TAIL, *np.arange(1, 10) / 10, *(1 - p for p in reversed(_TAIL))])
+"""Where quantiles are taken."""
 
 
 def dimension_coordinates(problem: Problem) -> dict[str, np.ndarray]:
@@ -100,10 +140,17 @@ def dimension_coordinates(problem: Problem) -> dict[str, np.ndarray]:
         "neuron_": units,
         "index": np.arange(problem.signals),
         "function": np.array(list(ROW_FUNCTIONS)),
+        "scale": np.array(SCALES),
+        "probability": PROBABILITIES,
         "layer": np.arange(2, problem.depth + 1),
         "fan_in": units,
         "fan_out": units,
     }
+
+
+def quantiles(values: np.ndarray) -> np.ndarray:
+    """Quantiles at `PROBABILITIES` along the last axis, (..., N) to (..., P)."""
+    return np.moveaxis(np.quantile(values, PROBABILITIES, axis=-1), 0, -1)
 
 
 def pad_deep_weights(problem: Problem, deep: DeepWeights) -> np.ndarray:

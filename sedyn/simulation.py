@@ -20,8 +20,9 @@ from sedyn.fresh_data import draw_quadrature, fresh_rows_errors, quadrature_erro
 from sedyn.generalization import estimated_descent, no_estimate_because
 from sedyn.initialization import initial_deep_weights, initial_rows
 from sedyn.labels import respond
+from sedyn.laws import Laws, compare, laws_of
 from sedyn.network import DeepWeights
-from sedyn.observables import SIMULATED, stack_iterations, to_dataset
+from sedyn.observables import COMPARED, SIMULATED, stack_iterations, to_dataset
 from sedyn.problem import Problem, seed_sequence
 from sedyn.spectral import gauss_quadrature
 from sedyn.versions import versions
@@ -29,6 +30,8 @@ from sedyn.versions import versions
 __all__ = ["simulate"]
 
 DTYPES = ("float64", "float32")
+# Of the theory that laws were compared with.
+THEORY_ATTRIBUTES = ("samples", "randomizations", "seed")
 
 
 def simulate(
@@ -40,6 +43,7 @@ def simulate(
     estimate: bool = True,
     device: str = "auto",
     dtype: str = "float64",
+    theory: xr.Dataset | None = None,
 ) -> xr.Dataset:
     """Run gradient descent on independent data sets.
 
@@ -59,17 +63,25 @@ def simulate(
     dtype : {'float64', 'float32'}, optional
         How a dense design stores its entries and multiplies with them: in single precision the same data rounded, in
         half the memory and about half the time. Everything else, and the deferred engine, is in double precision.
+    theory : Dataset, optional
+        What `sedyn.state_evolution` says about the problem, with ``include=("samples",)``. Each replicate then also
+        compares the laws of its first-layer rows and of its training pre-activations with it.
 
     Returns
     -------
     xarray.Dataset
-        The variables of `sedyn.observables.SIMULATED` along `replicate`. From a divergence on, values are NaN.
+        The variables of `sedyn.observables.SIMULATED` along `replicate`, and with `theory` those of
+        `sedyn.observables.COMPARED`. From a divergence on, values are NaN.
         `estimated_test_error` is NaN where it cannot be had, and attribute ``no_estimate_because`` says why.
+        Comparisons of rows are NaN at iteration 0, where a row has no noise, and where eigenvalues of the features
+        differ, since a row's law then depends on its own. Those of pre-activations are with the finitely many draws
+        of the theory (attribute ``theory_samples``), which bound from below how near the two laws can come.
 
     Raises
     ------
     InvalidInput
-        If an argument is out of range, the engine does not apply or does not fit, or the device is not usable.
+        If an argument is out of range, the engine does not apply or does not fit, the device is not usable, or the
+        theory is another problem's or has no samples.
 
     Notes
     -----
@@ -86,10 +98,12 @@ def simulate(
     if dtype not in DTYPES:
         raise InvalidInput.unknown("dtype", dtype, DTYPES)
     reason = no_estimate_because(problem) if estimate else "it was not asked for"
+    laws = None if theory is None else laws_of(problem, theory)
+    observables = SIMULATED if theory is None else {**SIMULATED, **COMPARED}
     choice = choose_engine(problem, engine, dtype=dtype, estimate=reason is None)
     with backend.use_device(device):
-        records = [_run(problem, index, seed, choice.engine, reason is None, device, dtype) for index in indices]
-    arrays = {name: np.stack([record[name] for record in records]) for name in SIMULATED}
+        records = [_run(problem, index, seed, choice.engine, reason is None, device, dtype, laws) for index in indices]
+    arrays = {name: np.stack([record[name] for record in records]) for name in observables}
     attributes = {
         "seed": seed,
         "engine": choice.engine,
@@ -97,13 +111,21 @@ def simulate(
         "device": backend.device_description(device),
         "dtype": dtype,
         "no_estimate_because": reason or "",
+        **({f"theory_{name}": theory.attrs[name] for name in THEORY_ATTRIBUTES} if theory is not None else {}),
         **versions(),
     }
-    return to_dataset(problem, arrays, SIMULATED, replicates=indices, attributes=attributes)
+    return to_dataset(problem, arrays, observables, replicates=indices, attributes=attributes)
 
 
 def _run(
-    problem: Problem, replicate: int, seed: int, engine: str, estimate: bool, device: str, dtype: str
+    problem: Problem,
+    replicate: int,
+    seed: int,
+    engine: str,
+    estimate: bool,
+    device: str,
+    dtype: str,
+    laws: Laws | None,
 ) -> dict[str, np.ndarray]:
     """One replicate: every observable along a leading axis of iterations."""
     streams = seed_sequence(problem.key, seed, replicate).spawn(5)
@@ -135,6 +157,8 @@ def _run(
             record = gradient_descent.observe(problem, data, rows, state)
             if not all(np.all(np.isfinite(record[name])) for name in ("train_error", "weight_gram")):
                 break
+            if laws is not None:
+                record |= compare(laws, state.iteration, rows, state.first, state.trained, y)
             records.append({**record, "estimated_test_error": np.asarray(estimated)})
             deeps.append(state.deep)
             if not gaussian:

@@ -29,6 +29,7 @@ from sedyn.observables import (
     PREDICTED,
     Observable,
     pad_deep_weights,
+    quantiles,
     stack_iterations,
     to_dataset,
     with_standard_errors,
@@ -283,6 +284,7 @@ def observe(problem: Problem, state: State) -> dict[str, np.ndarray]:
         "init_coefficient": carried[:, :q],
         "signal_coefficient": carried[:, q:],
         "noise_covariance": row_noise[t],
+        "pre_activation_quantiles": quantiles(to_numpy(state.trained)),
     }
 
 
