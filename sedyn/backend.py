@@ -28,6 +28,8 @@ __all__ = [
     "empty",
     "erf",
     "free_device_memory",
+    "gpu_count",
+    "gpu_memory",
     "gpu_unusable_because",
     "is_contiguous",
     "ndtri",
@@ -35,6 +37,7 @@ __all__ = [
     "resolve_device",
     "to_numpy",
     "use_device",
+    "watch_device_memory",
 ]
 
 Array = Any  # an array of any library that keeps the array API standard
@@ -112,6 +115,51 @@ def free_device_memory(device: str) -> None:
         import cupy
 
         cupy.get_default_memory_pool().free_all_blocks()
+
+
+@contextmanager
+def watch_device_memory(device: str) -> Iterator[Callable[[], int]]:
+    """Tell the most bytes that a resolved device's memory pool has held since the watch began; 0 on a CPU.
+
+    Yields
+    ------
+    callable
+        Answers at any time, also after the pool was freed.
+    """
+    if device != "gpu":
+        yield lambda: 0
+        return
+    import cupy
+
+    pool = cupy.get_default_memory_pool()
+    peak = pool.total_bytes()
+
+    class Watch(cupy.cuda.MemoryHook):
+        """Is called whenever the pool has taken memory from the device."""
+
+        name = "sedyn"
+
+        def alloc_postprocess(self, **_: int) -> None:
+            """Look at the pool."""
+            nonlocal peak
+            peak = max(peak, pool.total_bytes())
+
+    with Watch():
+        yield lambda: peak
+
+
+def gpu_count() -> int:
+    """GPUs that this process sees; only to be asked where one is usable."""
+    import cupy
+
+    return cupy.cuda.runtime.getDeviceCount()
+
+
+def gpu_memory() -> tuple[int, int]:
+    """Free and total bytes of the present GPU; only to be asked where one is usable."""
+    import cupy
+
+    return cupy.cuda.runtime.memGetInfo()
 
 
 def to_numpy(array: Array) -> np.ndarray:

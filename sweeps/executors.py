@@ -8,14 +8,24 @@ from collections import deque
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple, Protocol
 
-from sedyn.backend import resolve_device
+from sedyn.backend import gpu_count, resolve_device
 from sedyn.engines import memory_limit
 from sedyn.errors import InvalidInput
 from sweeps.location import local_path
 from sweeps.plan import Task
 from sweeps.worker import Outcome, Worker, WorkerSetup
 
-__all__ = ["Attempt", "Compute", "Executor", "InlineExecutor", "Lost", "RayExecutor", "make_executor"]
+__all__ = [
+    "Attempt",
+    "Compute",
+    "Executor",
+    "InlineExecutor",
+    "Lost",
+    "RayExecutor",
+    "available_cores",
+    "make_executor",
+    "start_ray",
+]
 
 CALLS_IN_FLIGHT = 2  # per actor: one runs, one waits, so that no actor idles while the driver answers
 MEMORY_SHARE = 0.8  # of this machine's memory that the tasks of all workers together may need
@@ -194,7 +204,7 @@ class RayExecutor:
         self._actors: list[Any] = []
         self._started = not ray.is_initialized()
         if self._started:
-            _start_ray(ray, compute)
+            start_ray(ray, compute)
         try:
             device, count = _placement(_resources(ray, compute), compute, setup.device, memory)
         except InvalidInput:
@@ -290,7 +300,14 @@ def _last_line(error: Exception) -> str:
     return str(error).strip().splitlines()[-1]  # the cause, where there is a trace before it
 
 
-def _start_ray(ray: Any, compute: Compute) -> None:
+def start_ray(ray: Any, compute: Compute) -> None:
+    """Start Ray on this machine, or join the cluster asked for.
+
+    Raises
+    ------
+    InvalidInput
+        If no cluster answers.
+    """
     quiet = {"log_to_driver": False, "logging_level": "ERROR"}
     if compute.address is not None:
         try:
@@ -337,13 +354,6 @@ def _require_gpus(gpus: float, compute: Compute) -> None:
             raise InvalidInput("compute.gpus_per_worker", compute.gpus_per_worker, remedy)
         remedy = "the cluster has 0 GPUs; use compute.device=cpu or add a GPU node"
         raise InvalidInput("compute.device", compute.device, remedy)
-
-
-def gpu_count() -> int:
-    """GPUs that this process sees; only asked where one is usable."""
-    import cupy
-
-    return cupy.cuda.runtime.getDeviceCount()
 
 
 def _placement(resources: dict[str, float], compute: Compute, device: str, memory: int) -> tuple[str, int]:

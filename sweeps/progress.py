@@ -9,7 +9,7 @@ from typing import Protocol, Self
 
 from sweeps.plan import Task
 
-__all__ = ["Progress", "make_progress"]
+__all__ = ["Progress", "Quiet", "make_progress"]
 
 SECONDS_BETWEEN_LINES = 5.0
 
@@ -36,6 +36,26 @@ class Progress(Protocol):
 def make_progress(tasks: Sequence[Task]) -> Progress:
     """Choose the display that suits standard error."""
     return _Bar(tasks) if sys.stderr.isatty() else _Lines(tasks)
+
+
+class Quiet:
+    """Shows nothing."""
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """End."""
+
+    def advance(self, task: Task, *, failed: bool) -> None:
+        """Count nothing."""
+
+    def add(self, tasks: Sequence[Task]) -> None:
+        """Count nothing."""
+
+    def tick(self) -> None:
+        """Let time pass."""
 
 
 class _Work:

@@ -1,0 +1,225 @@
+"""Every kernel on a device, beside the same on one thread with numpy: is this machine fit for work, and how fast.
+
+Inputs are drawn on the host and moved, so that what differs is the arithmetic alone. One list serves the tests, on a
+pretend device, and `python -m sweeps.doctor`, on a real one.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+import threadpoolctl
+
+from sedyn import backend, gradient_descent
+from sedyn.backend import Array, to_numpy
+from sedyn.batching import batch_weights
+from sedyn.deferred import DeferredDesign
+from sedyn.design import DenseDesign, Design, two_products
+from sedyn.generalization import estimated_descent
+from sedyn.initialization import initial_deep_weights, initial_rows
+from sedyn.labels import respond
+from sedyn.network import Derivatives, Network
+from sedyn.problem import Problem
+from sedyn.response import mean_response
+from sedyn.sampling import matched_normals, sobol_uniforms
+from sedyn.spectral import gauss_quadrature
+from sedyn.state_evolution import Draws, draw, solve
+
+__all__ = ["TOLERANCE", "Finding", "check_kernels", "kernels"]
+
+TOLERANCE = 1e-8  # of differences, relative to the largest entry; iterations enlarge rounding
+SAMPLES = 2048
+
+Results = Mapping[str, np.ndarray]
+
+
+class Kernel(NamedTuple):
+    """A kernel with its inputs.
+
+    Attributes
+    ----------
+    run : callable
+        From a resolved device to named results.
+    reference : callable, optional
+        The same by numpy alone, where the kernel has code of its own for a CPU.
+    """
+
+    run: Callable[[str], Results]
+    reference: Callable[[], Results] | None = None
+
+
+class Finding(NamedTuple):
+    """How a kernel did on a device.
+
+    Attributes
+    ----------
+    kernel : str
+    seconds : float
+        Of a second run, the first having compiled and loaded what it needs.
+    reference_seconds : float
+        Of a second run with numpy, on one thread.
+    difference : float
+        Largest, relative to the largest entry of the same array.
+    error : str
+        Why it did not run; empty if it did.
+    """
+
+    kernel: str
+    seconds: float
+    reference_seconds: float
+    difference: float
+    error: str = ""
+
+    @property
+    def works(self) -> bool:
+        """Whether it ran and agrees."""
+        return not self.error and self.difference <= TOLERANCE
+
+
+def kernels(n: int, samples: int = SAMPLES) -> dict[str, Kernel]:
+    """List every kernel.
+
+    Parameters
+    ----------
+    n : int
+        Training samples; there are two thirds as many features.
+    samples : int, optional
+        Samples that averages of the theory are taken over, a power of two.
+    """
+    d = 2 * n // 3
+    full = Problem(n=n, d=d, width=3, depth=3, steps=6)
+    batches = Problem(
+        n=n, d=d, width=2, depth=2, steps=6, batch_fraction=0.5, batching="shuffle", momentum=0.5, weight_decay=0.01,
+        loss="logistic", labels="binary", activation="gelu",
+    )  # fmt: skip
+    kinked = Problem(n=n, d=d, width=2, depth=2, steps=6, signals=2, combine="product", activation="relu")
+    seed = np.random.SeedSequence(0)
+    rng = np.random.default_rng(0)
+    matrix = rng.standard_normal((n, d))
+    uniforms = sobol_uniforms(seed, 8, samples)
+    curvatures = rng.standard_normal((2, 5, 3, 3, samples)) / 3
+    curvatures = (curvatures + np.swapaxes(curvatures, -3, -2)) / 2
+    memory = np.tril(rng.standard_normal((2, 3, 3, 5, 5)), -1)
+    memory = np.moveaxis(memory, (1, 2), (3, 4)) / 3
+
+    def sampling(device: str) -> Results:
+        return {"normals": to_numpy(matched_normals(backend.asarray(uniforms, device)))}
+
+    def response(device: str) -> Results:
+        moved = backend.asarray(curvatures, device), backend.asarray(memory, device)
+        return {"mean_response": to_numpy(mean_response(*moved))}
+
+    def theory(problem: Problem) -> Kernel:
+        draws = draw(problem, samples, seed)
+        return Kernel(lambda device: solve(problem, Draws(*(backend.asarray(part, device) for part in draws))))
+
+    def dense(problem: Problem, *, estimate: bool) -> Kernel:
+        def run(device: str) -> Results:
+            design = DenseDesign(backend.asarray(matrix, device), 1 / math.sqrt(d))
+            return _descend(problem, design, device, estimate)
+
+        return Kernel(run, lambda: _descend(problem, PlainDesign(matrix / math.sqrt(d)), "cpu", estimate))
+
+    def deferred(device: str) -> Results:
+        capacity = full.signals + full.width * (full.steps + 1)
+        return _descend(full, DeferredDesign(n, d, seed, device, capacity), device, estimate=True)
+
+    return {
+        "sampling": Kernel(sampling),
+        "response (replicates together)": Kernel(response),
+        "state evolution": theory(full),
+        "state evolution, mini-batches": theory(batches),
+        "state evolution, Stein's identity": theory(kinked),
+        "dense descent": dense(full, estimate=False),
+        "dense descent and estimate": dense(full, estimate=True),
+        "dense descent and estimate, mini-batches": dense(batches, estimate=True),
+        "deferred descent and estimate": Kernel(deferred),
+    }
+
+
+def check_kernels(device: str, n: int, samples: int = SAMPLES) -> Iterator[Finding]:
+    """Run every kernel on a device, and with numpy on one thread, and compare.
+
+    Parameters
+    ----------
+    device : {'cpu', 'gpu'}
+        ``cpu`` runs on as many threads as the process may use.
+    n, samples : int
+        As for `kernels`.
+    """
+    for name, kernel in kernels(n, samples).items():
+        with threadpoolctl.threadpool_limits(1):
+            expected, reference_seconds = _timed(kernel.reference or partial(kernel.run, "cpu"))
+        try:
+            with backend.use_device(device):
+                found, seconds = _timed(partial(kernel.run, device))
+        except Exception as error:  # whatever a device's library raises, the other kernels are still of interest
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            yield Finding(name, np.nan, reference_seconds, np.nan, reason)
+            continue
+        difference = max(_difference(found[part], expected[part]) for part in expected)
+        yield Finding(name, seconds, reference_seconds, difference)
+
+
+class PlainDesign:
+    """A design in numpy's own products.
+
+    Parameters
+    ----------
+    matrix : ndarray, shape (n, d)
+    """
+
+    def __init__(self, matrix: np.ndarray) -> None:
+        self.matrix = matrix
+
+    def matmul(self, weights: Array) -> Array:
+        """Rows of `weights`, (q, d), to X w, (q, n)."""
+        return weights @ self.matrix.T
+
+    def rmatmul(self, gradients: Array) -> Array:
+        """Rows of `gradients`, (q, n), to X^T g, (q, d)."""
+        return gradients @ self.matrix
+
+    def descend(self, weights: Array, network: Network, *, curvature: bool) -> tuple[Array, Derivatives, Array]:
+        """X w, the derivatives there and X^T g; see `Design.descend`."""
+        return two_products(self, weights, network, curvature=curvature)
+
+
+def _descend(problem: Problem, design: Design, device: str, estimate: bool) -> Results:
+    """Gradient descent on a design, all else drawn from one seed on the host."""
+    rng = np.random.default_rng(1)
+    rows = initial_rows(problem, rng)
+    noise, scales = rng.standard_normal(problem.n), np.ones(problem.d)
+    batches = [None if batch is None else backend.asarray(batch, device) for batch in batch_weights(problem, rng)]
+    start = backend.asarray(rows, device)
+    deep = tuple(backend.asarray(weights, device) for weights in initial_deep_weights(problem))
+    y = respond(problem, design.matmul(start[problem.width :, :]), backend.asarray(noise, device))
+    data = gradient_descent.Data(design, backend.asarray(scales, device), y)
+    measure = gauss_quadrature(scales, problem.steps + 1) if estimate else None
+    first: Array = start[: problem.width, :]
+    for state, estimated in estimated_descent(problem, data, first, deep, measure, iter([*batches, None])):
+        record = gradient_descent.observe(problem, data, start, state) | {"estimated_test_error": np.asarray(estimated)}
+    return record
+
+
+def _timed(run: Callable[[], Results]) -> tuple[Results, float]:
+    run()
+    start = time.perf_counter()
+    found = run()  # on the host, so the device has finished
+    return found, time.perf_counter() - start
+
+
+def _difference(found: np.ndarray, expected: np.ndarray) -> float:
+    """Largest difference relative to the largest entry; infinite where only one is finite."""
+    found, expected = np.asarray(found), np.asarray(expected)
+    if found.shape != expected.shape or not np.array_equal(np.isfinite(found), np.isfinite(expected)):
+        return np.inf
+    there = np.isfinite(expected)
+    if not there.any():
+        return 0.0
+    return float(np.max(np.abs(found[there] - expected[there])) / max(1.0, np.max(np.abs(expected[there]))))

@@ -1,0 +1,241 @@
+"""Whether this machine can run sweeps, and how fast: ``python -m sweeps.doctor [--store LOCATION]``."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import platform
+import shutil
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import NamedTuple
+
+import numba
+import scipy.linalg  # noqa: F401 - loads its BLAS, which is listed below
+import threadpoolctl
+
+from sedyn import backend
+from sedyn.engines import memory_limit
+from sedyn.errors import InvalidInput
+from sedyn.selfcheck import check_kernels
+from sweeps.driver import FixedTasks, run_tasks
+from sweeps.executors import Compute, InlineExecutor, available_cores, start_ray
+from sweeps.integrity import find_damage
+from sweeps.location import local_path
+from sweeps.lock import only_driver
+from sweeps.plan import SweepSpec
+from sweeps.progress import Quiet
+from sweeps.store import Store
+from sweeps.worker import WorkerSetup
+
+__all__ = ["Answer", "main"]
+
+GIBIBYTE = 2**30
+SAMPLES_OF_PROBLEMS = 3000  # n of the problems that kernels are checked on
+LIBRARIES = ("sedyn", "numpy", "scipy", "numba", "xarray", "zarr", "fsspec", "ray", "hydra-core")
+GPU_LIBRARIES = ("cupy-cuda12x", "cupy-cuda13x", "cupy")
+NVIDIA_GPUS = Path("/proc/driver/nvidia/gpus")  # where the driver lists them, whatever else is installed
+RAY_SECONDS = 120.0
+
+
+class Answer(NamedTuple):
+    """One finding.
+
+    Attributes
+    ----------
+    text : str
+    works : bool
+        False for what is there and does not work; what is not there is no fault.
+    """
+
+    text: str
+    works: bool = True
+
+
+def libraries() -> Iterator[Answer]:
+    """Versions of Python and of the libraries."""
+    found = []
+    for name in (*LIBRARIES, *GPU_LIBRARIES):
+        with contextlib.suppress(PackageNotFoundError):
+            found.append(f"{name} {version(name)}")
+    yield Answer(f"Python {platform.python_version()}, {', '.join(found)}")
+
+
+def machine() -> Iterator[Answer]:
+    """Cores, memory and threads."""
+    yield Answer(f"{platform.node()}, {platform.platform()}, {platform.machine()}")
+    yield Answer(f"{available_cores()} cores, {memory_limit() / GIBIBYTE:.1f} GiB of memory for this process")
+    for library in threadpoolctl.threadpool_info():
+        name = Path(library["filepath"]).name
+        yield Answer(f"{library['user_api']} threads: {library['num_threads']} ({library['internal_api']}, {name})")
+    yield Answer(f"numba threads: {numba.get_num_threads()}")
+    limits = {name: os.environ[name] for name in sorted(os.environ) if name.endswith("_NUM_THREADS")}
+    given = ", ".join(f"{name}={value}" for name, value in limits.items()) or "none set"
+    yield Answer(f"limits of threads in the environment: {given}; a worker computes on one thread in any case")
+
+
+def devices() -> Iterator[Answer]:
+    """What kernels can run on."""
+    yield Answer("cpu: usable")
+    reason = backend.gpu_unusable_because()
+    if reason is None:
+        free, total = backend.gpu_memory()
+        yield Answer(
+            f"{backend.device_description('gpu')}: usable, {backend.gpu_count()} in all, "
+            f"{free / GIBIBYTE:.1f} of {total / GIBIBYTE:.1f} GiB free"
+        )
+    elif NVIDIA_GPUS.is_dir() and any(NVIDIA_GPUS.iterdir()):
+        yield Answer(f"gpu: there is one, but {reason}", works=False)
+    else:
+        yield Answer(f"gpu: none found; {reason}; sweeps run on the CPU (compute.device=auto or cpu)")
+
+
+def ray_starts() -> Iterator[Answer]:
+    """Whether Ray starts, what it has, and whether its workers find this project."""
+    import ray
+
+    start = time.perf_counter()
+    started = not ray.is_initialized()
+    if started:
+        start_ray(ray, Compute())
+    try:
+        resources = ray.cluster_resources()
+        shown = ", ".join(f"{name} {resources[name]:g}" for name in ("CPU", "GPU") if name in resources)
+        yield Answer(f"ready in {time.perf_counter() - start:.1f} s: {shown}")
+        start = time.perf_counter()
+        reason = ray.get(ray.remote(backend.gpu_unusable_because).remote(), timeout=RAY_SECONDS)
+        here = "without a GPU" if reason else "with a GPU"
+        yield Answer(f"a worker answers in {time.perf_counter() - start:.1f} s, {here}")
+    finally:
+        if started:
+            ray.shutdown()
+
+
+def store_access(location: str) -> Iterator[Answer]:
+    """Whether stores can be written, read and renamed at a place, and a small sweep run there."""
+    place = f"{location.rstrip('/')}/doctor-{uuid.uuid4().hex[:8]}"
+    path = local_path(place)
+    steps = _on_disk(path) if path else _behind_url(place)
+    made = path is not None and not path.parent.exists()
+    try:
+        if path:
+            path.mkdir(parents=True)
+        yield Answer(", ".join(f"{name} {_milliseconds(step):.2f} ms" for name, step in steps.items()))
+        start = time.perf_counter()
+        spec = SweepSpec({"n": 40, "d": 20, "steps": 2}, replicates=2, samples=64, randomizations=2)
+        store_at = f"{place}/store.zarr"
+        with only_driver(store_at):
+            store = Store.prepare(store_at, spec)
+            tasks = store.missing_tasks(spec)
+            with Quiet() as progress:
+                summary = run_tasks(FixedTasks(tasks), store, InlineExecutor(WorkerSetup(store_at, "cpu")), progress)
+        faults = [
+            *(failure.error for failure in summary.failures),
+            *(fault.reason for fault in find_damage(store).faults),
+        ]
+        seconds = time.perf_counter() - start
+        text = f"a sweep of {len(tasks)} tasks in {seconds:.1f} s: {faults[0] if faults else 'whole'}"
+        yield Answer(text, works=not faults)
+        if path:
+            yield Answer(f"{shutil.disk_usage(path).free / GIBIBYTE:.1f} GiB free")
+    finally:
+        _remove(place, path, made)
+
+
+def kernels(device: str, n: int = SAMPLES_OF_PROBLEMS) -> Iterator[Answer]:
+    """Every kernel on a device against numpy on one thread."""
+    for finding in check_kernels(device, n):
+        if finding.error:
+            yield Answer(f"{finding.kernel}: {finding.error}", works=False)
+        else:
+            times = f"{finding.seconds:.4f} s, numpy {finding.reference_seconds:.4f} s"
+            text = f"{finding.kernel}: differs by {finding.difference:.1e}; {times}"
+            yield Answer(text, works=finding.works)
+
+
+def _on_disk(folder: Path) -> dict[str, Callable[[], object]]:
+    first, second = folder / "written", folder / "renamed"
+    return {
+        "write": lambda: first.write_bytes(b"sedyn"),
+        "read": lambda: _require(first.read_bytes() == b"sedyn"),
+        "rename": lambda: first.replace(second),
+        "delete": second.unlink,
+    }
+
+
+def _behind_url(place: str) -> dict[str, Callable[[], object]]:
+    import fsspec
+
+    files, folder = fsspec.core.url_to_fs(place)
+    first, second = f"{folder}/written", f"{folder}/renamed"
+    return {
+        "write": lambda: files.pipe_file(first, b"sedyn"),
+        "read": lambda: _require(files.cat_file(first) == b"sedyn"),
+        "rename": lambda: files.mv(first, second),
+        "delete": lambda: files.rm(second),
+    }
+
+
+def _require(same: bool) -> None:
+    if not same:
+        raise OSError("what is read is not what was written")
+
+
+def _remove(place: str, path: Path | None, made: bool) -> None:
+    if path is not None:
+        shutil.rmtree(path, ignore_errors=True)
+        if made:
+            with contextlib.suppress(OSError):
+                path.parent.rmdir()
+        return
+    import fsspec
+
+    files, folder = fsspec.core.url_to_fs(place)
+    with contextlib.suppress(OSError):
+        files.rm(folder, recursive=True)
+
+
+def _milliseconds(step: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    step()
+    return 1e3 * (time.perf_counter() - start)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print all that matters on a new machine; exit status 0 if all that is there works, 1 otherwise."""
+    parser = argparse.ArgumentParser(prog="python -m sweeps.doctor", description="Check this machine, and time it.")
+    parser.add_argument("--store", default="stores", help="folder or URL that stores shall go to (stores)")
+    parser.add_argument("--size", type=int, default=SAMPLES_OF_PROBLEMS, help="samples of the problems timed (3000)")
+    options = parser.parse_args(arguments)
+    sections: dict[str, Callable[[], Iterator[Answer]]] = {
+        "libraries": libraries,
+        "machine": machine,
+        "devices": devices,
+        "Ray": ray_starts,
+        f"stores in {options.store}": lambda: store_access(options.store),
+        "kernels on cpu, all threads": lambda: kernels("cpu", options.size),
+    }
+    if backend.gpu_unusable_because() is None:
+        sections["kernels on gpu"] = lambda: kernels("gpu", options.size)
+    faults = 0
+    for title, section in sections.items():
+        print(f"{title}:", flush=True)
+        try:
+            for answer in section():
+                faults += not answer.works
+                print(f"  {'' if answer.works else 'DOES NOT WORK: '}{answer.text}", flush=True)
+        except Exception as error:  # whatever is wrong with a machine, the rest is still of interest
+            faults += 1
+            reason = str(error) if isinstance(error, InvalidInput) else f"{type(error).__name__}: {error}"
+            print(f"  DOES NOT WORK: {(reason.splitlines() or [''])[0]}", flush=True)
+    print("all that is there works" if not faults else f"{faults} findings do not work; see above")
+    return 0 if not faults else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
