@@ -18,12 +18,14 @@ from sedyn.features import spectrum
 from sedyn.observables import quantiles
 from sedyn.problem import Problem
 
-__all__ = ["Laws", "compare", "laws_of", "whitening"]
+__all__ = ["SOLVER", "Laws", "compare", "laws_of", "whitening"]
 
 # A unit whose row noise is determined by the others' up to this share of its variance has none of its own to compare.
 NEGLIGIBLE_SHARE = 1e-10
+# Attributes that say how the theory was solved; they go with every comparison.
+SOLVER = ("samples", "randomizations", "seed")
 
-_NEEDED = (
+_VARIABLES = (
     "init_coefficient",
     "signal_coefficient",
     "noise_covariance",
@@ -67,16 +69,17 @@ def laws_of(problem: Problem, theory: xr.Dataset) -> Laws:
         theory cannot see may differ, as n and d at the same ratio.
     """
     remedy = 'give what sedyn.state_evolution(problem, include=("samples",)) returns'
-    missing = [name for name in _NEEDED if name not in theory]
+    missing = [name for name in _VARIABLES if name not in theory]
+    missing += [f"attribute {name}" for name in (*problem.to_dict(), *SOLVER) if name not in theory.attrs]
     if missing:
         raise InvalidInput("theory", f"a dataset without {', '.join(missing)}", remedy)
-    solved = Problem.from_mapping({name: theory.attrs[name] for name in problem.to_dict() if name in theory.attrs})
+    solved = Problem.from_mapping({name: theory.attrs[name] for name in problem.to_dict()})
     if solved.theory_key != problem.theory_key:
         there, here = (json.loads(each.theory_key) for each in (solved, problem))
         names = sorted(name for name in {**there, **here} if there.get(name) != here.get(name))
         differences = ", ".join(f"{name} {getattr(solved, name)} instead of {getattr(problem, name)}" for name in names)
         raise InvalidInput("theory", f"of a problem with {differences}", f"{remedy} for this problem")
-    values = {name: theory[name].values for name in _NEEDED}
+    values = {name: theory[name].values for name in _VARIABLES}
     carried = np.concatenate([values["init_coefficient"], values["signal_coefficient"]], axis=-1)
     if np.ptp(spectrum(problem.covariance, problem.d)) > 0:
         carried = np.full_like(carried, np.nan)

@@ -77,10 +77,6 @@ _QUANTILES = {
         ("iteration", "neuron", "probability"), "quantiles of training pre-activations"
     ),
 }
-_DISTANCES = {
-    "kolmogorov": "Kolmogorov distance",
-    "wasserstein": "Wasserstein distance",
-}
 _SIMULATED_ONLY = {
     "test_error_stderr": Observable(("iteration",), "standard error of the average over fresh data", "response^2"),
     "estimated_test_error": Observable(("iteration",), "test error estimated from training data", "response^2"),
@@ -98,23 +94,22 @@ def with_standard_errors(observables: Mapping[str, Observable]) -> dict[str, Obs
 
 SIMULATED: dict[str, Observable] = {**_ERRORS, **_SIMULATED_ONLY, **_WEIGHTS}
 PREDICTED: dict[str, Observable] = with_standard_errors({**_ERRORS, **_WEIGHTS, **_LAW_OF_ROWS, **_QUANTILES})
+
+
+def _distances(name: str, dims: tuple[str, ...], between: str) -> dict[str, Observable]:
+    return {
+        f"{name}_kolmogorov": Observable(dims, f"Kolmogorov distance {between}"),
+        f"{name}_wasserstein": Observable(dims, f"Wasserstein distance {between}"),
+    }
+
+
+_UNITS = ("iteration", "neuron")
 COMPARED: dict[str, Observable] = {
-    **{
-        f"row_{name}": Observable(
-            ("iteration", "neuron", "scale"), f"{words} of whitened row residuals from the standard normal law"
-        )
-        for name, words in _DISTANCES.items()
-    },
-    "row_residual_quantiles": Observable(("iteration", "neuron", "probability"), "quantiles of whitened row residuals"),
-    "row_residual_covariance": Observable(("iteration", "neuron", "neuron_"), "mean outer product of row residuals"),
-    **{
-        f"{law}_{name}": Observable(("iteration", "neuron"), f"{words} of {what} from theory")
-        for law, what in (
-            ("pre_activation", "training pre-activations"),
-            ("pre_activation_response", "products of training pre-activation and response"),
-        )
-        for name, words in _DISTANCES.items()
-    },
+    **_distances("row", (*_UNITS, "scale"), "of whitened row residuals from the standard normal law"),
+    "row_residual_quantiles": Observable((*_UNITS, "probability"), "quantiles of whitened row residuals"),
+    "row_residual_covariance": Observable((*_UNITS, "neuron_"), "mean outer product of row residuals"),
+    **_distances("pre_activation", _UNITS, "of training pre-activations from theory"),
+    **_distances("pre_activation_response", _UNITS, "of training pre-activations times response from theory"),
     **_QUANTILES,
 }
 """What a simulation that is given its theory has besides: see `sedyn.laws`."""

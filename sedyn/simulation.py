@@ -20,7 +20,7 @@ from sedyn.fresh_data import draw_quadrature, fresh_rows_errors, quadrature_erro
 from sedyn.generalization import estimated_descent, no_estimate_because
 from sedyn.initialization import initial_deep_weights, initial_rows
 from sedyn.labels import respond
-from sedyn.laws import Laws, compare, laws_of
+from sedyn.laws import SOLVER, Laws, compare, laws_of
 from sedyn.network import DeepWeights
 from sedyn.observables import COMPARED, SIMULATED, stack_iterations, to_dataset
 from sedyn.problem import Problem, seed_sequence
@@ -30,8 +30,6 @@ from sedyn.versions import versions
 __all__ = ["simulate"]
 
 DTYPES = ("float64", "float32")
-# Of the theory that laws were compared with.
-THEORY_ATTRIBUTES = ("samples", "randomizations", "seed")
 
 
 def simulate(
@@ -70,12 +68,21 @@ def simulate(
     Returns
     -------
     xarray.Dataset
-        The variables of `sedyn.observables.SIMULATED` along `replicate`, and with `theory` those of
-        `sedyn.observables.COMPARED`. From a divergence on, values are NaN.
-        `estimated_test_error` is NaN where it cannot be had, and attribute ``no_estimate_because`` says why.
-        Comparisons of rows are NaN at iteration 0, where a row has no noise, and where eigenvalues of the features
-        differ, since a row's law then depends on its own. Those of pre-activations are with the finitely many draws
-        of the theory (attribute ``theory_samples``), which bound from below how near the two laws can come.
+        The variables of `sedyn.observables.SIMULATED` along `replicate`: `train_error`, `test_error` (with its
+        ``_stderr``), `estimated_test_error`, `initial_overlap`, `signal_overlap`, `weight_gram`, `row_average` and
+        `deep_weights`. From a divergence on, values are NaN. `estimated_test_error` is NaN where it cannot be had,
+        and attribute ``no_estimate_because`` says why.
+
+        With `theory` also those of `sedyn.observables.COMPARED`:
+
+        - `row_kolmogorov`, `row_wasserstein`: distances from N(0, 1) of row residuals w_j - P_t w_j^0 - m_t mu_j,
+          whitened by the predicted covariance, as they are (``scale='predicted'``) and standardized (``'own'``);
+          `row_residual_quantiles` of the whitened ones, and `row_residual_covariance` before whitening. NaN where a
+          unit's row has no noise of its own, as at iteration 0, and where eigenvalues of the features differ, since a
+          row's law then depends on its eigenvalue.
+        - `pre_activation_kolmogorov`, `pre_activation_wasserstein`: distances of h^t from the theory's draws, the same
+          for the product h^t y (`pre_activation_response_...`), and `pre_activation_quantiles`. They cannot fall
+          below the error of these draws: give the theory more `samples` than n (attribute ``theory_samples``).
 
     Raises
     ------
@@ -98,8 +105,10 @@ def simulate(
     if dtype not in DTYPES:
         raise InvalidInput.unknown("dtype", dtype, DTYPES)
     reason = no_estimate_because(problem) if estimate else "it was not asked for"
-    laws = None if theory is None else laws_of(problem, theory)
-    observables = SIMULATED if theory is None else {**SIMULATED, **COMPARED}
+    laws, observables, solver = None, SIMULATED, {}
+    if theory is not None:
+        laws, observables = laws_of(problem, theory), {**SIMULATED, **COMPARED}
+        solver = {f"theory_{name}": theory.attrs[name] for name in SOLVER}
     choice = choose_engine(problem, engine, dtype=dtype, estimate=reason is None)
     with backend.use_device(device):
         records = [_run(problem, index, seed, choice.engine, reason is None, device, dtype, laws) for index in indices]
@@ -111,7 +120,7 @@ def simulate(
         "device": backend.device_description(device),
         "dtype": dtype,
         "no_estimate_because": reason or "",
-        **({f"theory_{name}": theory.attrs[name] for name in THEORY_ATTRIBUTES} if theory is not None else {}),
+        **solver,
         **versions(),
     }
     return to_dataset(problem, arrays, observables, replicates=indices, attributes=attributes)

@@ -437,8 +437,11 @@ def state_evolution(
     Returns
     -------
     xarray.Dataset
-        The variables of `sedyn.observables.PREDICTED`, each with its ``_stderr``. After a divergence values are NaN
-        and attribute ``diverged_at`` is the first iteration without a value (-1 if there is none).
+        The variables of `sedyn.observables.PREDICTED`, each with its ``_stderr``: `train_error`, `test_error`,
+        `initial_overlap`, `signal_overlap`, `weight_gram`, `row_average` (NaN unless the feature covariance is the
+        identity), `deep_weights`, the law of rows (`init_coefficient`, `signal_coefficient`, `noise_covariance`) and
+        `pre_activation_quantiles`. After a divergence values are NaN and attribute ``diverged_at`` is the first
+        iteration without a value (-1 if there is none).
 
     Raises
     ------

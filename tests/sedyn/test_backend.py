@@ -49,7 +49,10 @@ def test_state_evolution_on_another_device(fields):
 @pytest.mark.parametrize("fields", PROBLEMS.values(), ids=PROBLEMS)
 def test_simulation_on_another_device(fields, engine):
     problem = Problem(n=60, d=40, steps=4, **fields)
-    expected, found = (sedyn.simulate(problem, 1, engine=engine, device=device) for device in ("cpu", "gpu"))
+    theory = sedyn.state_evolution(problem, 128, 2, include=("samples",), device="cpu")
+    expected, found = (
+        sedyn.simulate(problem, 1, engine=engine, device=device, theory=theory) for device in ("cpu", "gpu")
+    )
     assert_same(found, expected)
 
 

@@ -183,3 +183,8 @@ def test_a_solution_without_samples_is_refused():
     theory = sedyn.state_evolution(Problem(steps=2), samples=256)
     with pytest.raises(InvalidInput, match=r"without pre_activation_samples.*include=\(\"samples\",\)"):
         sedyn.simulate(Problem(steps=2), 1, theory=theory)
+
+
+def test_a_solution_that_lost_its_attributes_is_refused(theory):
+    with pytest.raises(InvalidInput, match="without attribute n, attribute d, "):
+        sedyn.simulate(PROBLEM, 1, theory=theory.drop_attrs())
