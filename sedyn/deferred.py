@@ -83,12 +83,14 @@ class DeferredDesign:
 
     def _normals(self, shape: tuple[int, int], *stream: int) -> Array:
         """Independent normals of variance 1/d, each block of columns from a stream of its own."""
+        from sedyn.normals import standard_normals  # loads a compiler, which only designs need
+
         normals = np.empty(shape)
 
         def fill(columns: slice) -> None:
             key = (*self.seed.spawn_key, *(int(part) for part in stream), columns.start)
             rng = np.random.Generator(np.random.SFC64(np.random.SeedSequence(self.seed.entropy, spawn_key=key)))
-            block = rng.standard_normal((shape[0], columns.stop - columns.start))
+            block = standard_normals(rng, (shape[0], columns.stop - columns.start))
             np.multiply(block, self.scale, out=normals[:, columns])
 
         run_each(fill, column_blocks(shape[1]))

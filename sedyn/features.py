@@ -43,6 +43,12 @@ class FeatureLaw(NamedTuple):
     condition: str = ""
 
 
+def _gaussian(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
+    from sedyn.normals import standard_normals  # loads a compiler, which only designs need
+
+    return standard_normals(rng, shape)
+
+
 def _rademacher(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
     size = math.prod(shape)
     bits = np.unpackbits(np.frombuffer(rng.bytes(-(-size // 8)), np.uint8), count=size)
@@ -73,7 +79,7 @@ def _sparse(rng: np.random.Generator, shape: tuple[int, int], density: float) ->
 FEATURES: Registry[FeatureLaw] = Registry(
     "features",
     {
-        "gaussian": FeatureLaw(lambda rng, shape: rng.standard_normal(shape)),
+        "gaussian": FeatureLaw(_gaussian),
         "rademacher": FeatureLaw(_rademacher),
         "uniform": FeatureLaw(lambda rng, shape: rng.uniform(-math.sqrt(3), math.sqrt(3), shape)),
         "laplace": FeatureLaw(lambda rng, shape: rng.laplace(scale=math.sqrt(0.5), size=shape)),
