@@ -49,6 +49,8 @@ def gauss_quadrature(eigenvalues: np.ndarray, count: int) -> SpectralMeasure:
     """
     d = eigenvalues.shape[0]
     scale = float(np.max(eigenvalues))
+    if np.all(eigenvalues == scale):  # to the last bit, so that problems of all d share their theory
+        return SpectralMeasure(np.array([scale]), np.ones(1))
     basis = np.full((1, d), 1 / np.sqrt(d))
     diagonal: list[float] = []
     off_diagonal: list[float] = []

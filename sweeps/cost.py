@@ -11,7 +11,7 @@ import threadpoolctl
 import sedyn
 from sedyn.engines import ENGINES, memory_needed
 from sedyn.problem import Problem
-from sweeps.plan import SimulationTask, SweepSpec, Task, simulation_work, theory_work
+from sweeps.plan import SimulationTask, SweepSpec, Task, laws_work, simulation_work, theory_work
 from sweeps.provenance import peak_memory
 
 __all__ = ["CostModel", "calibrate", "theory_memory"]
@@ -40,20 +40,25 @@ class CostModel:
     def seconds(self, task: Task) -> float:
         """Predict how long a task takes."""
         if isinstance(task, SimulationTask):
-            kind, repeats, (calls, work) = task.engine, len(task.replicates), simulation_work(task.problem, task.engine)
+            kind, repeats = task.engine, len(task.replicates)
+            calls, work = map(sum, zip(simulation_work(task.problem, task.engine), laws_work(task), strict=True))
         elif task.solved_at is not None:
             return task.seconds
         else:
-            points = task.samples * task.randomizations
-            kind, repeats, (calls, work) = THEORY, 1, theory_work(task.problem, points)
+            kind, repeats, (calls, work) = THEORY, 1, theory_work(task.problem, task.settings.points)
         for_calls, for_work = self.factors[kind]
         return repeats * (for_calls * calls + for_work * work)
 
     def memory(self, task: Task) -> int:
         """Predict the bytes that a task's arrays take at its peak, the process itself apart."""
         if isinstance(task, SimulationTask):
-            return memory_needed(task.problem, task.engine)
-        return theory_memory(task.problem, task.samples)
+            descent = memory_needed(task.problem, task.engine)
+            if task.laws is None:
+                return descent
+            return kept_memory(task.problem, task.laws.samples) + max(
+                descent, theory_memory(task.problem, task.laws.samples)
+            )
+        return theory_memory(task.problem, task.settings.samples)
 
 
 def theory_memory(problem: Problem, samples: int) -> int:
@@ -61,6 +66,11 @@ def theory_memory(problem: Problem, samples: int) -> int:
     width, steps = problem.width, problem.steps
     rows = problem.signals + 2 * width * (steps + 1) + width**2 * steps + 20 * width
     return 8 * samples * rows
+
+
+def kept_memory(problem: Problem, samples: int) -> int:
+    """Bytes of the samples that a theory keeps for comparing laws, and of their sorted copies."""
+    return 8 * samples * 4 * problem.width * (problem.steps + 1)
 
 
 def calibrate(spec: SweepSpec, device: str) -> CostModel:

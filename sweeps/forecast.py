@@ -40,8 +40,8 @@ def forecast(spec: SweepSpec, compute: Compute, device: str, target: Target | No
     yield f"tasks: {len(tasks)} ({len(tasks) - theories} simulation, {theories} theory)"
     yield f"replicates: {spec.replicates} a cell, {settings['block']} a task"
     model = calibrate(spec, device)
-    durations = [model.seconds(task) for task in tasks]
     workers = worker_count(compute)
+    durations = _durations(tasks, model, workers)
     elsewhere = "; cores and speed of the cluster may differ" if compute.joins_cluster else ""
     yield (
         f"predicted: {_duration(sum(durations))} of computing, {_duration(makespan(durations, workers))} on {workers} "
@@ -73,9 +73,22 @@ def makespan(durations: list[float], workers: int) -> float:
 def _all_tasks(spec: SweepSpec, block: int) -> Iterator[Task]:
     for cell in spec.cells:
         for replicates in blocks(range(spec.replicates), block):
-            yield SimulationTask(cell.problem, (), replicates, spec.seed, cell.engine, spec.dtype)
+            yield spec.simulation_task(cell, (), replicates)
     for cells in spec.theory_groups.values():
-        yield TheoryTask(cells[0].problem, ((),), None, spec.seed, spec.samples, spec.randomizations)
+        yield TheoryTask(cells[0].problem, ((),), None, spec.theory_settings)
+
+
+def _durations(tasks: list[Task], model: CostModel, workers: int) -> list[float]:
+    """Predict every task; where laws are compared, each worker solves each theory when it first needs it."""
+    durations = [model.seconds(task) for task in tasks]
+    solved: dict[str, int] = {}
+    for k, task in enumerate(tasks):
+        if isinstance(task, SimulationTask) and task.laws is not None:
+            times = solved.get(task.problem.theory_key, 0)
+            if times < workers:
+                solved[task.problem.theory_key] = times + 1
+                durations[k] += model.seconds(TheoryTask(task.problem, ((),), None, task.laws))
+    return durations
 
 
 def _memory(model: CostModel, task: Task, device: str) -> str:

@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import zarr
 
-from sedyn.observables import PREDICTED, SIMULATED, Observable, dimension_coordinates
+from sedyn.observables import COMPARED, PREDICTED, SIMULATED, Observable, dimension_coordinates
 from sedyn.problem import Problem
 from sweeps.chunks import chunks_of
 from sweeps.metadata import write
 
-__all__ = ["DONE", "FACTS", "FAILED", "PENDING", "Layout", "lay_out", "layouts", "stored_bytes"]
+__all__ = ["DONE", "FACTS", "FAILED", "PENDING", "Layout", "lay_out", "layouts", "simulated", "stored_bytes"]
 
 PENDING, DONE, FAILED = 0, 1, 2
 _FLAGS = {"flag_values": [PENDING, DONE, FAILED], "flag_meanings": "pending done failed"}
@@ -54,6 +54,11 @@ class Layout(NamedTuple):
     attributes: dict[str, Any]
 
 
+def simulated(settings: Mapping[str, Any]) -> dict[str, Observable]:
+    """What simulations of a store report."""
+    return {**SIMULATED, **COMPARED} if settings["laws"] else SIMULATED
+
+
 def layouts(settings: Mapping[str, Any]) -> dict[str, dict[str, Layout]]:
     """Lay out every array that has the grid's axes first, by group and name."""
     sizes, axes = settings["sizes"], tuple(settings["axes"])
@@ -87,7 +92,7 @@ def layouts(settings: Mapping[str, Any]) -> dict[str, dict[str, Layout]]:
         }
 
     return {
-        "simulation": of_observables(SIMULATED, *replicated),
+        "simulation": of_observables(simulated(settings), *replicated),
         "theory": of_observables(PREDICTED, *cell),
         "status": of_tasks("simulation", *replicated) | of_tasks("theory", *cell),
     }

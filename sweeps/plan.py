@@ -20,9 +20,10 @@ __all__ = [
     "SimulationTask",
     "SweepSpec",
     "Task",
+    "TheorySettings",
     "TheoryTask",
     "blocks",
-    "estimated_seconds",
+    "laws_work",
     "simulation_work",
     "theory_work",
 ]
@@ -75,6 +76,8 @@ class SweepSpec:
         Passed to `sedyn.simulate`.
     samples, randomizations : int
         Passed to `sedyn.state_evolution`.
+    laws : bool
+        Whether every simulation compares the laws of its rows and pre-activations with this theory.
 
     Raises
     ------
@@ -93,6 +96,7 @@ class SweepSpec:
     dtype: str = "float64"
     samples: int = 2**14
     randomizations: int = 8
+    laws: bool = False
 
     def __post_init__(self) -> None:
         for axis, values in self.axes.items():
@@ -112,6 +116,8 @@ class SweepSpec:
             _require_whole("block", self.block, 1)
         if self.dtype not in DTYPES:
             raise InvalidInput.unknown("dtype", self.dtype, DTYPES)
+        if not isinstance(self.laws, bool):
+            raise InvalidInput("laws", self.laws, "true or false")
         # Every value once as Problem keeps it: noise=1 and noise=1.0 are one value, and the store sees one type.
         first = {axis: values[0] for axis, values in self.axes.items()}
         object.__setattr__(
@@ -158,6 +164,16 @@ class SweepSpec:
             cells.append(Cell(values, problem, choose_engine(problem, self.engine, dtype=self.dtype).engine))
         return cells
 
+    @property
+    def theory_settings(self) -> TheorySettings:
+        """How the theory is solved."""
+        return TheorySettings(self.samples, self.randomizations, self.seed)
+
+    def simulation_task(self, cell: Cell, position: tuple[int, ...], replicates: tuple[int, ...]) -> SimulationTask:
+        """Make the task of some replicates of a cell."""
+        laws = self.theory_settings if self.laws else None
+        return SimulationTask(cell.problem, position, replicates, self.seed, cell.engine, self.dtype, laws)
+
     @cached_property
     def memory(self) -> int:
         """Bytes that one replicate of the largest cell needs."""
@@ -174,9 +190,22 @@ class SweepSpec:
     @cached_property
     def automatic_block(self) -> int:
         """Replicates of one task such that the longest task takes about a second and blocks are alike."""
-        slowest = max(estimated_seconds(cell.problem, cell.engine) for cell in self.cells)
+        slowest = max(self.simulation_task(cell, (), (0,)).seconds for cell in self.cells)
         blocks = math.ceil(self.replicates * slowest / TARGET_TASK_SECONDS)
         return math.ceil(self.replicates / blocks) if blocks < self.replicates else 1
+
+
+class TheorySettings(NamedTuple):
+    """How a theory is solved: arguments of `sedyn.state_evolution`."""
+
+    samples: int
+    randomizations: int
+    seed: int
+
+    @property
+    def points(self) -> int:
+        """Samples of all randomizations."""
+        return self.samples * self.randomizations
 
 
 @dataclass(frozen=True)
@@ -193,6 +222,8 @@ class SimulationTask:
         Which replicates; all of one block.
     seed, engine, dtype
         Passed to `sedyn.simulate`.
+    laws : TheorySettings, optional
+        Of the theory that laws are compared with, where they are.
     """
 
     problem: Problem
@@ -201,11 +232,12 @@ class SimulationTask:
     seed: int
     engine: str
     dtype: str = "float64"
+    laws: TheorySettings | None = None
 
     @cached_property
     def seconds(self) -> float:
-        """Predicted duration."""
-        return estimated_seconds(self.problem, self.engine) * len(self.replicates)
+        """Predicted duration; roughly, as it orders tasks and sizes blocks, no more."""
+        return len(self.replicates) * sum(simulation_work(self.problem, self.engine) + laws_work(self))
 
     @property
     def name(self) -> str:
@@ -225,23 +257,20 @@ class TheoryTask:
         Where the cells are in the store that lack the solution.
     solved_at : tuple of int, optional
         A cell that has the solution already; it is copied from there.
-    seed, samples, randomizations : int
-        Passed to `sedyn.state_evolution`.
+    settings : TheorySettings
     """
 
     problem: Problem
     positions: tuple[tuple[int, ...], ...]
     solved_at: tuple[int, ...] | None
-    seed: int
-    samples: int
-    randomizations: int
+    settings: TheorySettings
 
     @cached_property
     def seconds(self) -> float:
         """Predicted duration."""
         if self.solved_at is not None:
             return 1e-3 * len(self.positions)
-        return sum(theory_work(self.problem, self.samples * self.randomizations))
+        return sum(theory_work(self.problem, self.settings.points))
 
     @property
     def name(self) -> str:
@@ -252,15 +281,19 @@ class TheoryTask:
 Task = SimulationTask | TheoryTask
 
 
-def estimated_seconds(problem: Problem, engine: str) -> float:
-    """Predict roughly how long one replicate takes on one core; it orders tasks and sizes blocks, no more."""
-    return sum(simulation_work(problem, engine))
-
-
 def simulation_work(problem: Problem, engine: str) -> tuple[float, float]:
     """Seconds of one replicate on one core of a current server: in calls, whatever the size, and in arithmetic."""
     network_and_estimate = 8e-9 * problem.n * problem.width**2 * problem.steps**2
     return 0.015 + 2.5e-3 * problem.steps, network_and_estimate + predicted_seconds(problem, engine)
+
+
+def laws_work(task: SimulationTask) -> tuple[float, float]:
+    """Seconds that comparing laws adds to one replicate: in calls, and in sorting and merging."""
+    if task.laws is None:
+        return 0.0, 0.0
+    problem, iterations = task.problem, task.problem.steps + 1
+    rows = 3e-7 * (problem.n + problem.d) + 1.3e-7 * task.laws.samples
+    return 3e-3 * iterations, problem.width * iterations * rows
 
 
 def theory_work(problem: Problem, points: int) -> tuple[float, float]:

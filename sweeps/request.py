@@ -20,7 +20,7 @@ __all__ = ["Request", "read_request", "register_resolvers"]
 
 TOP_LEVEL = (
     *("problem", "grid", "aspect", "replicates", "target", "block", "seed", "engine", "dtype", "theory"),
-    *("imports", "store", "compute", "report", "plan"),
+    *("laws", "imports", "store", "compute", "report", "plan"),
 )
 THEORY = ("samples", "randomizations")
 TARGET = ("observable", "stderr", "max_replicates")
@@ -171,6 +171,7 @@ def _read_spec(config: DictConfig, overridden: Sequence[str]) -> SweepSpec:
         seed=config.seed,
         engine=config.engine,
         dtype=config.dtype,
+        laws=config.laws,
         **theory,
     )
 

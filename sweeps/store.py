@@ -25,10 +25,10 @@ from zarr.errors import GroupNotFoundError
 from zarr.storage import LocalStore
 
 from sedyn.errors import InvalidInput
-from sedyn.observables import PREDICTED, SIMULATED
+from sedyn.observables import PREDICTED
 from sweeps import metadata
 from sweeps.chunks import Chunk, chunk_numbers, chunks_of, write_file
-from sweeps.layout import DONE, FACTS, FAILED, PENDING, lay_out
+from sweeps.layout import DONE, FACTS, FAILED, PENDING, lay_out, simulated
 from sweeps.location import local_path
 from sweeps.metadata import stored_settings
 from sweeps.migration import add_axes, finish_interrupted
@@ -195,16 +195,14 @@ class Store:
             lacking = tuple(position for position in positions if predicted[position] != DONE)
             solved_at = next((position for position in positions if predicted[position] == DONE), None)
             if lacking:
-                tasks.append(
-                    TheoryTask(cells[0].problem, lacking, solved_at, spec.seed, spec.samples, spec.randomizations)
-                )
+                tasks.append(TheoryTask(cells[0].problem, lacking, solved_at, spec.theory_settings))
         return sorted(tasks, key=lambda task: -task.seconds)
 
     def simulation_tasks(self, spec: SweepSpec, cell: Cell, states: np.ndarray) -> list[SimulationTask]:
         """List the tasks for the replicates of one cell that are not done, given the state of each, 0 and up."""
         position = self.position(cell.values)
         return [
-            SimulationTask(cell.problem, position, block, spec.seed, cell.engine, spec.dtype)
+            spec.simulation_task(cell, position, block)
             for block in blocks(np.flatnonzero(states != DONE).tolist(), self.block)
         ]
 
@@ -242,7 +240,7 @@ class Store:
         """Write the data of a simulation task (its status apart)."""
         self._write_together(
             chunk
-            for name, observable in SIMULATED.items()
+            for name, observable in simulated(self.settings).items()
             for chunk in self._simulation_chunks(
                 "simulation", name, task, _ordered(runs, name, ("replicate", *observable.dims))
             )

@@ -17,6 +17,7 @@ from sedyn.errors import InvalidInput
 from sweeps.plan import SimulationTask, Task
 from sweeps.provenance import Environment, environment, peak_memory, reset_peak_memory
 from sweeps.store import DONE, FAILED, Store
+from sweeps.theories import Theories
 
 __all__ = ["Outcome", "Worker", "WorkerSetup", "execute", "import_modules"]
 
@@ -63,7 +64,15 @@ class WorkerSetup(NamedTuple):
     search_path: tuple[str, ...] = ()
 
 
-def execute(task: Task, store: Store, *, device: str, attempt: int = 1, where: Environment | None = None) -> Outcome:
+def execute(
+    task: Task,
+    store: Store,
+    *,
+    device: str,
+    attempt: int = 1,
+    where: Environment | None = None,
+    theories: Theories | None = None,
+) -> Outcome:
     """Compute a task and write its results, status last. Repeating it writes the same again.
 
     Parameters
@@ -78,6 +87,8 @@ def execute(task: Task, store: Store, *, device: str, attempt: int = 1, where: E
         Recorded in the status.
     where : Environment, optional
         Recorded in the status.
+    theories : Theories, optional
+        Those that are kept from task to task, where laws are compared.
 
     Returns
     -------
@@ -94,6 +105,7 @@ def execute(task: Task, store: Store, *, device: str, attempt: int = 1, where: E
     error = ""
     try:
         if isinstance(task, SimulationTask):
+            compared = None if task.laws is None else (theories or Theories(device)).of(task.problem, task.laws)
             runs = sedyn.simulate(
                 task.problem,
                 replicates=task.replicates,
@@ -101,17 +113,12 @@ def execute(task: Task, store: Store, *, device: str, attempt: int = 1, where: E
                 engine=task.engine,
                 device=device,
                 dtype=task.dtype,
+                theory=compared,
             )
         elif task.solved_at is not None:
             theory = store.read_theory(task.solved_at)
         else:
-            theory = sedyn.state_evolution(
-                task.problem,
-                samples=task.samples,
-                randomizations=task.randomizations,
-                seed=task.seed,
-                device=device,
-            )
+            theory = sedyn.state_evolution(task.problem, **task.settings._asdict(), device=device)
     except Exception as failure:
         error = f"{type(failure).__name__}: {failure}".splitlines()[0]
     computed, peak = time.perf_counter() - start, peak_memory()
@@ -148,6 +155,7 @@ class Worker:
         self._store = Store.open(setup.location)
         self._device = setup.device
         self._where = environment(setup.device, setup.commit)
+        self._theories = Theories(setup.device)
         self._threads = threadpoolctl.ThreadpoolController()
 
     def run(self, task: Task, attempt: int) -> Outcome:
@@ -155,7 +163,14 @@ class Worker:
         if isinstance(task, SimulationTask) and task.replicates[-1] >= self._store.replicates:
             self._store = Store.open(self._store.location)  # the driver has made room since
         with self._threads.limit(limits=1):
-            return execute(task, self._store, device=self._device, attempt=attempt, where=self._where)
+            return execute(
+                task,
+                self._store,
+                device=self._device,
+                attempt=attempt,
+                where=self._where,
+                theories=self._theories,
+            )
 
 
 def import_modules(names: Sequence[str]) -> None:
