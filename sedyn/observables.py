@@ -103,13 +103,13 @@ def _distances(name: str, dims: tuple[str, ...], between: str) -> dict[str, Obse
     }
 
 
-_UNITS = ("iteration", "neuron")
+_EACH_UNIT = ("iteration", "neuron")
 COMPARED: dict[str, Observable] = {
-    **_distances("row", (*_UNITS, "scale"), "of whitened row residuals from the standard normal law"),
-    "row_residual_quantiles": Observable((*_UNITS, "probability"), "quantiles of whitened row residuals"),
-    "row_residual_covariance": Observable((*_UNITS, "neuron_"), "mean outer product of row residuals"),
-    **_distances("pre_activation", _UNITS, "of training pre-activations from theory"),
-    **_distances("pre_activation_response", _UNITS, "of training pre-activations times response from theory"),
+    **_distances("row", (*_EACH_UNIT, "scale"), "of whitened row residuals from the standard normal law"),
+    "row_residual_quantiles": Observable((*_EACH_UNIT, "probability"), "quantiles of whitened row residuals"),
+    "row_residual_covariance": Observable((*_EACH_UNIT, "neuron_"), "mean outer product of row residuals"),
+    **_distances("pre_activation", _EACH_UNIT, "of training pre-activations from theory"),
+    **_distances("pre_activation_response", _EACH_UNIT, "of training pre-activations times response from theory"),
     **_QUANTILES,
 }
 """What a simulation that is given its theory has besides: see `sedyn.laws`."""
