@@ -25,6 +25,7 @@ __all__ = [
     "contiguous",
     "cuda_kernel",
     "device_description",
+    "device_generator",
     "empty",
     "erf",
     "free_device_memory",
@@ -91,13 +92,25 @@ def asarray(array: np.ndarray, device: str) -> Array:
     return cupy.asarray(array)
 
 
-def empty(shape: tuple[int, ...], device: str) -> Array:
-    """Make room for double-precision numbers on a resolved device, its contents undefined."""
+def empty(shape: tuple[int, ...], device: str, dtype: str | np.dtype = "float64") -> Array:
+    """Make room for numbers on a resolved device, its contents undefined."""
     if device == "cpu":
-        return np.empty(shape)
+        return np.empty(shape, dtype)
     import cupy
 
-    return cupy.empty(shape)
+    return cupy.empty(shape, dtype)
+
+
+def device_generator(seed: np.random.SeedSequence, device: str) -> Any | None:
+    """Generator of random numbers that lives on a resolved device; None for a CPU, where numpy's are used.
+
+    Its methods are a part of those of `numpy.random.Generator`, with the same laws and other numbers.
+    """
+    if device == "cpu":
+        return None
+    import cupy
+
+    return cupy.random.Generator(cupy.random.Philox4x3210(seed))
 
 
 @contextmanager

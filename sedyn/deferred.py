@@ -40,16 +40,28 @@ class DeferredDesign:
     device : {'cpu', 'gpu'}, optional
     capacity : int, optional
         Directions that room is kept for on each side; more make it grow.
+    host_normals : bool, optional
+        Draw on the host, so that every device gets the same numbers; otherwise a GPU draws with a generator of its own.
 
     References
     ----------
     Lu (arXiv 2101.07464), Householder dice.
     """
 
-    def __init__(self, n: int, d: int, seed: np.random.SeedSequence, device: str = "cpu", capacity: int = 64) -> None:
+    def __init__(
+        self,
+        n: int,
+        d: int,
+        seed: np.random.SeedSequence,
+        device: str = "cpu",
+        capacity: int = 64,
+        *,
+        host_normals: bool = False,
+    ) -> None:
         self.scale = 1 / math.sqrt(d)
         self.seed = seed
         self.device = device
+        self.device_rng = None if host_normals else backend.device_generator(seed, device)
         self.weights = Revealed(d, n, capacity, device)
         self.gradients = Revealed(n, d, capacity, device)
 
@@ -82,8 +94,10 @@ class DeferredDesign:
         return images
 
     def _normals(self, shape: tuple[int, int], *stream: int) -> Array:
-        """Independent normals of variance 1/d, each block of columns from a stream of its own."""
-        from sedyn.normals import standard_normals  # loads a compiler, which only designs need
+        """Independent normals of variance 1/d, on a CPU each block of columns from a stream of its own."""
+        if self.device_rng is not None:
+            return self.device_rng.standard_normal(shape) * self.scale
+        from sedyn.normals import standard_normals  # loads a compiler, which only designs on a CPU need
 
         normals = np.empty(shape)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,7 +16,7 @@ from scipy import sparse
 
 from sedyn import backend
 from sedyn.backend import Array, array_namespace
-from sedyn.features import Draw
+from sedyn.features import Sampler
 from sedyn.network import Derivatives, Network
 from sedyn.row_blocks import row_blocks
 from sedyn.threads import run_each
@@ -24,6 +25,8 @@ __all__ = ["DenseDesign", "Design", "dense_design", "two_products"]
 
 # Entries that one random stream draws: few enough to stay in cache until they are stored.
 ENTRIES_PER_STREAM = 2**17
+# Entries that a device draws at once, in double precision whatever the design is stored in.
+ENTRIES_PER_DEVICE_DRAW = 2**26
 
 
 class Design(Protocol):
@@ -128,7 +131,7 @@ class DenseDesign:
 def dense_design(
     n: int,
     d: int,
-    sampler: Draw,
+    sampler: Sampler,
     seed: np.random.SeedSequence,
     device: str = "cpu",
     dtype: str | np.dtype = "float64",
@@ -136,7 +139,8 @@ def dense_design(
     """Draw a dense design.
 
     Each block of rows has a random stream of its own, so that threads draw side by side and the entries do not
-    depend on their number; nor, but for rounding, on `dtype`.
+    depend on their number; nor, but for rounding, on `dtype`. A GPU draws with one generator of its own where it can:
+    the same law, other numbers.
 
     Parameters
     ----------
@@ -149,6 +153,10 @@ def dense_design(
     dtype : dtype, optional
         That floats are stored in.
     """
+    device_rng = backend.device_generator(seed, device)
+    if device_rng is not None and sampler.device_draw is not None:
+        matrix = _drawn_on_device(n, d, partial(sampler.device_draw, device_rng), device, dtype)
+        return DenseDesign(matrix, 1 / math.sqrt(d), dtype)
     size = max(1, ENTRIES_PER_STREAM // d)
     starts = range(0, n, size)
 
@@ -173,3 +181,15 @@ def dense_design(
         run_each(fill, starts[1:])
         matrix = backend.asarray(matrix, device)
     return DenseDesign(matrix, 1 / math.sqrt(d), dtype)
+
+
+def _drawn_on_device(
+    n: int, d: int, draw: Callable[[tuple[int, int]], Array], device: str, dtype: str | np.dtype
+) -> Array:
+    """Fill a matrix on a device by draws of a bounded number of entries each."""
+    matrix, size = backend.empty((n, d), device, dtype), max(1, ENTRIES_PER_DEVICE_DRAW // d)
+    for start in range(0, n, size):
+        stop = min(start + size, n)
+        rows = draw((stop - start, d))
+        matrix[start:stop, :] = array_namespace(rows).astype(rows, matrix.dtype, copy=False)
+    return matrix

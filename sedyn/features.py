@@ -12,7 +12,16 @@ from scipy import sparse
 from sedyn.errors import InvalidInput
 from sedyn.functions import Registry, parse_call
 
-__all__ = ["FEATURES", "FeatureLaw", "bytes_per_entry", "feature_sampler", "register_features", "spectrum"]
+__all__ = [
+    "DEVICE_DRAWS",
+    "FEATURES",
+    "FeatureLaw",
+    "Sampler",
+    "bytes_per_entry",
+    "feature_sampler",
+    "register_features",
+    "spectrum",
+]
 
 # Of an array of a given shape, or of a sparse one where most entries are zero.
 Draw = Callable[[np.random.Generator, tuple[int, int]], Any]
@@ -90,6 +99,23 @@ FEATURES: Registry[FeatureLaw] = Registry(
 )
 
 
+# The same laws by methods that the generators of cupy have, with operators only, see `sedyn.backend.device_generator`.
+# What is not here is drawn on the host and copied.
+DEVICE_DRAWS: dict[str, Callable[..., Any]] = {
+    "gaussian": lambda rng, shape: rng.standard_normal(shape),
+    "rademacher": lambda rng, shape: 1.0 - 2.0 * (rng.random(shape) < 0.5),
+    "uniform": lambda rng, shape: rng.uniform(-math.sqrt(3), math.sqrt(3), shape),
+    "laplace": lambda rng, shape: (rng.standard_exponential(shape) - rng.standard_exponential(shape)) * math.sqrt(0.5),
+    "student_t": lambda rng, shape, df: (
+        rng.standard_normal(shape) * ((df - 2) / 2 / rng.standard_gamma(df / 2, shape)) ** 0.5
+    ),
+    "sparse": lambda rng, shape, density: (
+        (rng.random(shape) < density) * rng.standard_normal(shape) / math.sqrt(density)
+    ),
+    "exponential": lambda rng, shape: rng.standard_exponential(shape) - 1.0,
+}
+
+
 def register_features(name: str, draw: Draw) -> None:
     """Make a law of feature entries known under a name, for `Problem` and for configurations.
 
@@ -100,6 +126,7 @@ def register_features(name: str, draw: Draw) -> None:
     draw : callable
         ``draw(rng, shape)`` returns a matrix of independent entries with mean 0 and variance 1: floats, small integers,
         which are kept as they are, or a `scipy.sparse` array. It is called from several threads, with a generator each.
+        The generator is numpy's: simulations on a GPU draw on the host and copy.
 
     Raises
     ------
@@ -109,7 +136,26 @@ def register_features(name: str, draw: Draw) -> None:
     FEATURES.register(name, FeatureLaw(draw))
 
 
-def feature_sampler(text: str) -> Draw:
+class Sampler(NamedTuple):
+    """How entries of one law are drawn.
+
+    Attributes
+    ----------
+    draw : callable
+        ``draw(rng, shape)`` with a generator of numpy: floats, integers, or a sparse array.
+    device_draw : callable or None
+        The same with a generator of another library, to an array of floats there; None if only numpy can draw them.
+    """
+
+    draw: Draw
+    device_draw: Draw | None = None
+
+    def __call__(self, rng: np.random.Generator, shape: tuple[int, int]) -> Any:
+        """Draw with a generator of numpy."""
+        return self.draw(rng, shape)
+
+
+def feature_sampler(text: str) -> Sampler:
     """Find the sampler for ``name`` or ``name(parameter)``.
 
     Raises
@@ -118,15 +164,18 @@ def feature_sampler(text: str) -> Draw:
         If the name is unknown, or its parameter is missing, unwanted or out of range.
     """
     name, parameter = parse_call("features", text)
-    law = FEATURES[name]
+    law, device_draw = FEATURES[name], DEVICE_DRAWS.get(name)
     if law.parameter is None:
         if parameter is not None:
             raise InvalidInput("features", text, f"{name} takes no number")
-        return law.draw
+        return Sampler(law.draw, device_draw)
     if parameter is None or (law.valid and not law.valid(parameter)):
         example = f"{name}({law.parameter})"
         raise InvalidInput("features", text, f"write {example} with {law.parameter} {law.condition}")
-    return lambda rng, shape: law.draw(rng, shape, parameter)
+    return Sampler(
+        lambda rng, shape: law.draw(rng, shape, parameter),
+        device_draw and (lambda rng, shape: device_draw(rng, shape, parameter)),
+    )
 
 
 def bytes_per_entry(text: str, dtype: str = "float64") -> float:

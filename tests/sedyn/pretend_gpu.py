@@ -7,6 +7,7 @@ kernels may only use what cupy has, called as cupy can be called (`tests.sedyn.c
 from __future__ import annotations
 
 import operator
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -76,4 +77,39 @@ def install(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(backend, "device_description", lambda device: device)
     patch.setattr(backend, "free_device_memory", lambda device: None)
     patch.setattr(backend, "asarray", lambda array, device: array if device == "cpu" else on_device(array))
-    patch.setattr(backend, "empty", lambda shape, device: backend.asarray(np.full(shape, np.nan), device))
+    patch.setattr(
+        backend,
+        "empty",
+        lambda shape, device, dtype="float64": backend.asarray(np.full(shape, np.nan, dtype), device),
+    )
+    # Drawn on the host, numbers are the same on both devices.
+    patch.setattr(backend, "device_generator", lambda seed, device: None)
+
+
+class DeviceGenerator:
+    """A generator on the pretend device that has the methods of cupy's, with the numbers of numpy's.
+
+    Parameters
+    ----------
+    seed : SeedSequence
+    convert : callable, optional
+        Takes numbers to the device.
+    """
+
+    def __init__(self, seed: np.random.SeedSequence, convert: Callable[[np.ndarray], Any] = on_device) -> None:
+        self._rng, self._convert = np.random.default_rng(seed), convert
+        self._parameters = cupy_interface.load()["generator"]
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        assert name in self._parameters, f"cupy's generators have no {name}"
+
+        def draw(*args: Any, **kwargs: Any) -> Any:
+            cupy_interface.signature_of(self._parameters[name]).bind(*args, **kwargs)
+            return self._convert(getattr(self._rng, name)(*args, **kwargs))
+
+        return draw
+
+
+def draw_on_device(patch: pytest.MonkeyPatch) -> None:
+    """Let the pretend device draw its own numbers, as a GPU does."""
+    patch.setattr(backend, "device_generator", lambda seed, device: DeviceGenerator(seed) if device == "gpu" else None)

@@ -3,14 +3,18 @@
 import array_api_strict
 import numpy as np
 import pytest
+from scipy import sparse, stats
 
 import sedyn
 from sedyn import Problem, backend
+from sedyn import design as dense
 from sedyn.backend import resolve_device
 from sedyn.deferred import DeferredDesign
 from sedyn.errors import InvalidInput
+from sedyn.features import DEVICE_DRAWS, feature_sampler
+from sedyn.functions import parse_call
 from tests.sedyn import cupy_interface
-from tests.sedyn.pretend_gpu import on_device
+from tests.sedyn.pretend_gpu import DeviceGenerator, draw_on_device, on_device
 
 # One problem for each way through the kernels.
 PROBLEMS = {
@@ -79,6 +83,40 @@ def test_deferred_design_completes_on_another_device():
     expected, found = (design.complete(np.random.default_rng(2)).matrix for design in designs)
     np.testing.assert_allclose(found.get(), expected, atol=1e-12)
     assert np.isnan(designs[1].matmul(on_device(np.full((2, 7), np.inf))).get()).all()
+
+
+@pytest.mark.usefixtures("pretend_gpu")
+@pytest.mark.parametrize(
+    ("engine", "law"), [("dense", "gaussian"), ("dense", "student_t(5)"), ("deferred", "gaussian")]
+)
+def test_a_device_draws_its_own_numbers_by_replicate(engine, law, monkeypatch):
+    draw_on_device(monkeypatch)
+    monkeypatch.setattr(dense, "ENTRIES_PER_DEVICE_DRAW", 17 * 40)
+    problem = Problem(n=60, d=40, steps=3, features=law)
+    runs = [sedyn.simulate(problem, which, engine=engine, device="gpu", dtype="float32") for which in ([0, 1], [1])]
+    assert_same(runs[0].sel(replicate=[1]), runs[1])
+    assert (runs[0].train_error.sel(replicate=0) != runs[0].train_error.sel(replicate=1)).all()
+    on_host = sedyn.simulate(problem, [1], engine=engine, device="cpu", dtype="float32")
+    assert (on_host.train_error != runs[1].train_error).all()
+
+
+LAWS = ["gaussian", "rademacher", "uniform", "laplace", "student_t(5)", "sparse(0.02)", "sparse(0.3)", "exponential"]
+
+
+@pytest.mark.parametrize("law", LAWS)
+def test_laws_drawn_on_a_device_are_those_drawn_on_the_host(law):
+    sampler = feature_sampler(law)
+    shape = (200, 200)
+    found = sampler.device_draw(DeviceGenerator(np.random.SeedSequence(1), convert=np.asarray), shape)
+    expected = sampler(np.random.default_rng(2), shape)
+    expected = expected.toarray() if sparse.issparse(expected) else expected
+    assert found.shape == shape
+    assert found.dtype == np.float64
+    assert stats.ks_2samp(found.ravel(), expected.ravel()).pvalue > 1e-3 / len(LAWS)
+
+
+def test_every_law_of_the_package_can_be_drawn_on_a_device():
+    assert {parse_call("features", law)[0] for law in LAWS} == set(DEVICE_DRAWS)
 
 
 @pytest.mark.usefixtures("pretend_gpu")
