@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import sparse
 
+from sedyn.backend import Array, array_namespace
 from sedyn.errors import InvalidInput
 from sedyn.functions import Registry, parse_call
 
@@ -99,18 +100,24 @@ FEATURES: Registry[FeatureLaw] = Registry(
 )
 
 
-# The same laws by methods that the generators of cupy have, with operators only, see `sedyn.backend.device_generator`.
-# What is not here is drawn on the host and copied.
+def _chosen(rng: Any, shape: tuple[int, int], probability: float) -> Array:
+    """One with a probability, else zero."""
+    uniforms = rng.random(shape)
+    return array_namespace(uniforms).astype(uniforms < probability, uniforms.dtype)
+
+
+# The same laws by methods that cupy's generators have too, see `sedyn.backend.device_generator`. What is not here is
+# drawn on the host and copied.
 DEVICE_DRAWS: dict[str, Callable[..., Any]] = {
     "gaussian": lambda rng, shape: rng.standard_normal(shape),
-    "rademacher": lambda rng, shape: 1.0 - 2.0 * (rng.random(shape) < 0.5),
+    "rademacher": lambda rng, shape: 1 - 2 * _chosen(rng, shape, 0.5),
     "uniform": lambda rng, shape: rng.uniform(-math.sqrt(3), math.sqrt(3), shape),
     "laplace": lambda rng, shape: (rng.standard_exponential(shape) - rng.standard_exponential(shape)) * math.sqrt(0.5),
     "student_t": lambda rng, shape, df: (
         rng.standard_normal(shape) * ((df - 2) / 2 / rng.standard_gamma(df / 2, shape)) ** 0.5
     ),
     "sparse": lambda rng, shape, density: (
-        (rng.random(shape) < density) * rng.standard_normal(shape) / math.sqrt(density)
+        _chosen(rng, shape, density) * rng.standard_normal(shape) / math.sqrt(density)
     ),
     "exponential": lambda rng, shape: rng.standard_exponential(shape) - 1.0,
 }

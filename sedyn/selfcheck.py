@@ -1,7 +1,8 @@
 """Every kernel on a device, beside the same on one thread with numpy: is this machine fit for work, and how fast.
 
-Inputs are drawn on the host and moved, so that what differs is the arithmetic alone. One list serves the tests, on a
-pretend device, and `python -m sweeps.doctor`, on a real one.
+Inputs are drawn on the host and moved, so that what differs is the arithmetic alone; numbers that a device draws itself
+are held to their mean and variance. One list serves the tests, on a pretend device, and `python -m sweeps.doctor`, on
+a real one.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from sedyn import backend, gradient_descent
 from sedyn.backend import Array, to_numpy
 from sedyn.batching import batch_weights
 from sedyn.deferred import DeferredDesign
-from sedyn.design import DenseDesign, Design, two_products
+from sedyn.design import DenseDesign, Design, dense_design, two_products
+from sedyn.features import feature_sampler
 from sedyn.generalization import estimated_descent
 from sedyn.initialization import initial_deep_weights, initial_rows
 from sedyn.labels import respond
@@ -34,6 +36,7 @@ __all__ = ["TOLERANCE", "Finding", "check_kernels", "kernels"]
 
 TOLERANCE = 1e-8  # of differences, relative to the largest entry; iterations enlarge rounding
 SAMPLES = 2048
+LAWS = ("gaussian", "rademacher", "uniform", "laplace", "student_t(12)", "sparse(0.3)", "exponential")
 
 Results = Mapping[str, np.ndarray]
 
@@ -127,10 +130,15 @@ def kernels(n: int, samples: int = SAMPLES) -> dict[str, Kernel]:
 
     def deferred(device: str) -> Results:
         capacity = full.signals + full.width * (full.steps + 1)
-        return _descend(full, DeferredDesign(n, d, seed, device, capacity), device, estimate=True)
+        design = DeferredDesign(n, d, seed, device, capacity, host_normals=True)
+        return _descend(full, design, device, estimate=True)
+
+    def drawing(device: str) -> Results:
+        return {law: _standardized(dense_design(n, d, feature_sampler(law), seed, device).matrix) for law in LAWS}
 
     return {
         "sampling": Kernel(sampling),
+        "drawing features": Kernel(drawing),
         "response (replicates together)": Kernel(response),
         "state evolution": theory(full),
         "state evolution, mini-batches": theory(batches),
@@ -140,6 +148,14 @@ def kernels(n: int, samples: int = SAMPLES) -> dict[str, Kernel]:
         "dense descent and estimate, mini-batches": dense(batches, estimate=True),
         "deferred descent and estimate": Kernel(deferred),
     }
+
+
+def _standardized(matrix: Array) -> np.ndarray:
+    """Whether mean 0 and variance 1 are within six standard errors: all that numbers drawn elsewhere have in common."""
+    entries = to_numpy(matrix).astype(float).ravel()
+    powers = np.stack([entries, entries**2])
+    errors = np.maximum(powers.std(axis=1) / math.sqrt(entries.size), 1e-12)
+    return (np.abs(powers.mean(axis=1) - [0, 1]) < 6 * errors).astype(float)
 
 
 def check_kernels(device: str, n: int, samples: int = SAMPLES) -> Iterator[Finding]:

@@ -6,7 +6,7 @@ import pytest
 from sedyn import backend, selfcheck
 from sweeps import doctor
 from tests.sedyn.conftest import pretend_gpu  # noqa: F401 - a fixture
-from tests.sedyn.pretend_gpu import DEVICE, Array
+from tests.sedyn.pretend_gpu import DEVICE, Array, draw_on_device
 
 SMALL = ["--size", "60"]
 
@@ -35,6 +35,7 @@ def test_every_kernel_is_compared_on_a_device(usable_gpu, monkeypatch):
     moved = []
     asarray = backend.asarray
     monkeypatch.setattr(backend, "asarray", lambda array, device: moved.append(device) or asarray(array, device))
+    draw_on_device(monkeypatch)
     findings = list(selfcheck.check_kernels("gpu", 60, 256))
     assert {finding.kernel for finding in findings} == set(selfcheck.kernels(60, 64))
     assert all(finding.works and finding.difference < selfcheck.TOLERANCE for finding in findings), findings
