@@ -28,7 +28,7 @@ from sedyn.features import feature_sampler
 from sedyn.fresh_data import Quadrature, draw_quadrature, quadrature_error
 from sedyn.functions import ACTIVATIONS, LOSSES
 from sedyn.initialization import initial_deep_weights
-from sedyn.network import differentiate
+from sedyn.network import Network, differentiate
 from sedyn.problem import seed_sequence
 from sedyn.sampling import matched_normals, sobol_uniforms
 
@@ -136,16 +136,17 @@ class Row(NamedTuple):
 
 
 def dense(n: int, itemsize: int) -> Row:
-    """One step's products; a CPU reads the matrix once, a GPU's library twice."""
+    """One step without its update; a CPU reads the matrix once, a GPU's library twice."""
     q, dtype = 4, f"float{8 * itemsize}"
     design = DenseDesign(np.random.default_rng(0).standard_normal((n, n), "float32").astype(dtype))
     weights = np.ones((q, n))
+    network = Network("tanh", "squared", initial_deep_weights(Problem(n=64, d=32, width=q, depth=2)), np.ones(n), None)
     size, operations = n * n * itemsize, 4.0 * n * n * q
     return Row(
-        f"dense, forward and backward, {dtype}, n = d = {n}, q = {q}",
+        f"dense step, {dtype}, n = d = {n}, q = {q}, L = 2",
         Work(size, operations, 0, itemsize),
-        Work(2 * size, operations, 2, itemsize),
-        lambda: design.descend(weights, lambda products, rows: products),
+        Work(2 * size, operations, 8, itemsize),  # two products, four for the network, a copy and a scaling
+        lambda: design.descend(weights, network, curvature=False),
     )
 
 
