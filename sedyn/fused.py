@@ -73,10 +73,12 @@ def differentiate(
     ``second + row row^T * coefficient``         ``second[a][b] += carried[u][a] * carried[u][b] * ...``
     ===========================================  =======================================================
     """
+    *leading, width, samples = h.shape
+    if not _serves([h, y, *deep], width):
+        return None
     name = _name_of(activation, ACTIVATIONS, DEVICE_ACTIVATIONS)
     loss_name = _name_of(loss, LOSSES, DEVICE_LOSSES)
-    *leading, width, samples = h.shape
-    if not _serves([h, y, *deep], width) or name is None or loss_name is None:
+    if name is None or loss_name is None:
         return None
     xp, replicates = array_namespace(h), math.prod(leading)
     weights = [_rows(matrix, (*leading, *matrix.shape[-2:]), replicates) for matrix in deep]
