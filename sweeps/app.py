@@ -102,7 +102,7 @@ def run(request: Request) -> int:
     from sweeps.worker import WorkerSetup
 
     if request.plan:
-        for line in forecast(spec, compute, device, request.target):
+        for line in forecast(spec, compute, device, request.target, request.location):
             print(line)
         print(f"store: {request.location}")
         return DONE

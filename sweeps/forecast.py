@@ -11,6 +11,7 @@ from sweeps.layout import stored_bytes
 from sweeps.plan import SimulationTask, SweepSpec, Task, TheoryTask, blocks
 from sweeps.precision import Target
 from sweeps.settings import settings_of
+from sweeps.store import Store
 
 __all__ = ["forecast", "makespan"]
 
@@ -18,8 +19,8 @@ LONGEST_SHOWN = 5
 MEBIBYTE = 2**20
 
 
-def forecast(spec: SweepSpec, compute: Compute, device: str, target: Target | None) -> Iterator[str]:
-    """Describe a sweep that starts from nothing, a line at a time. Times small problems for about two seconds.
+def forecast(spec: SweepSpec, compute: Compute, device: str, target: Target | None, location: str) -> Iterator[str]:
+    """Describe what a sweep still has to do, a line at a time. Times small problems for about two seconds.
 
     Parameters
     ----------
@@ -30,15 +31,35 @@ def forecast(spec: SweepSpec, compute: Compute, device: str, target: Target | No
         What the probe runs on, ``cpu`` or ``gpu``.
     target : Target, optional
         Only the first round of each cell can be foreseen.
+    location : str
+        Path or URL of the store; what it holds is not done again.
+
+    Raises
+    ------
+    InvalidInput
+        If there is a store of other settings.
     """
     settings = settings_of(spec)
-    tasks = sorted(_all_tasks(spec, settings["block"]), key=lambda task: -task.seconds)
+    store = Store.look(location, spec)
+    if store is None:
+        tasks = sorted(_all_tasks(spec, settings["block"]), key=lambda task: -task.seconds)
+    else:
+        tasks, settings = store.missing_tasks(spec), settings | {"block": store.block}
     axes = " x ".join(f"{axis} ({len(values)})" for axis, values in spec.axes.items()) or "single problem"
-    theories = len(spec.theory_groups)
+    theories = sum(isinstance(task, TheoryTask) for task in tasks)
     yield f"grid: {axes}"
     yield f"cells: {len(spec.cells)}"
-    yield f"tasks: {len(tasks)} ({len(tasks) - theories} simulation, {theories} theory)"
     yield f"replicates: {spec.replicates} a cell, {settings['block']} a task"
+    if store is not None:
+        left = sum(len(task.replicates) for task in tasks if isinstance(task, SimulationTask))
+        asked = spec.replicates * len(spec.cells)
+        yield (
+            f"done: {asked - left} of {asked} replicates and {len(spec.theory_groups) - theories} of "
+            f"{len(spec.theory_groups)} theory solutions; what follows is what is left"
+        )
+    yield f"tasks: {len(tasks)} ({len(tasks) - theories} simulation, {theories} theory)"
+    if not tasks:
+        return
     model = calibrate(spec, device)
     workers = worker_count(compute)
     durations = _durations(tasks, model, workers)
@@ -75,7 +96,7 @@ def _all_tasks(spec: SweepSpec, block: int) -> Iterator[Task]:
         for replicates in blocks(range(spec.replicates), block):
             yield spec.simulation_task(cell, (), replicates)
     for cells in spec.theory_groups.values():
-        yield TheoryTask(cells[0].problem, ((),), None, spec.theory_settings)
+        yield spec.theory_task(cells[0], ((),))
 
 
 def _durations(tasks: list[Task], model: CostModel, workers: int) -> list[float]:

@@ -172,7 +172,14 @@ class SweepSpec:
     def simulation_task(self, cell: Cell, position: tuple[int, ...], replicates: tuple[int, ...]) -> SimulationTask:
         """Make the task of some replicates of a cell."""
         laws = self.theory_settings if self.laws else None
-        return SimulationTask(cell.problem, position, replicates, self.seed, cell.engine, self.dtype, laws)
+        axes = tuple(self.axes)
+        return SimulationTask(cell.problem, position, replicates, self.seed, cell.engine, self.dtype, laws, axes)
+
+    def theory_task(
+        self, cell: Cell, positions: tuple[tuple[int, ...], ...], solved_at: tuple[int, ...] | None = None
+    ) -> TheoryTask:
+        """Make the task of the theory that a cell shares with those at these positions."""
+        return TheoryTask(cell.problem, positions, solved_at, self.theory_settings, tuple(self.axes))
 
     @cached_property
     def memory(self) -> int:
@@ -224,6 +231,8 @@ class SimulationTask:
         Passed to `sedyn.simulate`.
     laws : TheorySettings, optional
         Of the theory that laws are compared with, where they are.
+    axes : tuple of str
+        Of the grid, to name the cell by.
     """
 
     problem: Problem
@@ -233,6 +242,7 @@ class SimulationTask:
     engine: str
     dtype: str = "float64"
     laws: TheorySettings | None = None
+    axes: tuple[str, ...] = ()
 
     @cached_property
     def seconds(self) -> float:
@@ -242,7 +252,8 @@ class SimulationTask:
     @property
     def name(self) -> str:
         """What a message calls this task."""
-        return f"simulation of {_describe(self.problem)}, replicates {self.replicates[0]}..{self.replicates[-1]}"
+        first, last = self.replicates[0], self.replicates[-1]
+        return f"simulation of {_describe(self.problem, self.axes)}, replicates {first}..{last}"
 
 
 @dataclass(frozen=True)
@@ -258,12 +269,15 @@ class TheoryTask:
     solved_at : tuple of int, optional
         A cell that has the solution already; it is copied from there.
     settings : TheorySettings
+    axes : tuple of str
+        Of the grid, to name one of the cells by.
     """
 
     problem: Problem
     positions: tuple[tuple[int, ...], ...]
     solved_at: tuple[int, ...] | None
     settings: TheorySettings
+    axes: tuple[str, ...] = ()
 
     @cached_property
     def seconds(self) -> float:
@@ -275,7 +289,7 @@ class TheoryTask:
     @property
     def name(self) -> str:
         """What a message calls this task."""
-        return f"theory of {_describe(self.problem)}"
+        return f"theory of {_describe(self.problem, self.axes)}"
 
 
 Task = SimulationTask | TheoryTask
@@ -312,5 +326,9 @@ def _require_whole(name: str, value: Any, least: int) -> None:
         raise InvalidInput(name, value, f"a whole number >= {least}")
 
 
-def _describe(problem: Problem) -> str:
-    return f"n={problem.n} d={problem.d} width={problem.width} depth={problem.depth} noise={problem.noise:g}"
+def _describe(problem: Problem, axes: Iterable[str]) -> str:
+    """Name a problem by its size and its value on each axis."""
+    values = {name: getattr(problem, name) for name in dict.fromkeys(("n", "d", *axes))}
+    return " ".join(
+        f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}" for name, value in values.items()
+    )

@@ -159,7 +159,7 @@ class PreciseTasks:
             if rounds.count > self._states.shape[-1]:
                 self._make_room(rounds.count)
             states = self._states[position][: rounds.count]
-            missing = self._store.simulation_tasks(self._spec, rounds.cell, states)
+            missing = self._store.simulation_tasks(self._spec, rounds.cell, position, states)
             if missing:
                 for task in missing:
                     self._push(task, rounds.priority(task))

@@ -32,7 +32,7 @@ from sweeps.layout import DONE, FACTS, FAILED, PENDING, lay_out, simulated
 from sweeps.location import local_path
 from sweeps.metadata import stored_settings
 from sweeps.migration import add_axes, finish_interrupted
-from sweeps.plan import Cell, SimulationTask, SweepSpec, Task, TheoryTask, blocks
+from sweeps.plan import Cell, SimulationTask, SweepSpec, Task, blocks
 from sweeps.provenance import Environment
 from sweeps.settings import grown, require_same, settings_of, with_axes
 
@@ -84,6 +84,23 @@ class Store:
         if root is None or not stored_settings(root).get("ready"):
             raise InvalidInput("store", location, "holds no sweep; name the store of a sweep that was run")
         return cls(location, root)
+
+    @classmethod
+    def look(cls, location: str, spec: SweepSpec) -> Store | None:
+        """Open the store of a sweep as it is, without growing it; None if there is none yet.
+
+        Raises
+        ------
+        InvalidInput
+            As for `prepare`.
+        """
+        root = _open_root(location, consolidated=True)
+        if root is None or not stored_settings(root).get("ready"):
+            return None
+        store = cls(location, root)
+        asked = settings_of(spec.along(store.axes))
+        require_same(location, with_axes(store.settings, asked["axes"]), asked)
+        return store
 
     @classmethod
     def prepare(cls, location: str, spec: SweepSpec) -> Store:
@@ -184,23 +201,48 @@ class Store:
         return np.asarray(self.array("status", f"{kind}_facts")[..., list(FACTS).index(name)])
 
     def missing_tasks(self, spec: SweepSpec) -> list[Task]:
-        """List the tasks of a sweep whose results are not in the store, the longest first."""
+        """List the tasks of a sweep whose results are not in the store, the longest first.
+
+        The store may still have to grow for some of them; those have no position.
+        """
         spec = spec.along(self.axes)
         simulated, predicted = self.states("simulation"), self.states("theory")
+        positions = {cell.values: self._find(cell, spec) for cell in spec.cells}
         tasks: list[Task] = []
         for cell in spec.cells:
-            tasks += self.simulation_tasks(spec, cell, simulated[self.position(cell.values)][: spec.replicates])
+            position = positions[cell.values]
+            states = np.full(spec.replicates, PENDING)
+            if position is not None:
+                known = simulated[position][: spec.replicates]
+                states[: known.size] = known
+            tasks += self.simulation_tasks(spec, cell, position or (), states)
         for cells in spec.theory_groups.values():
-            positions = [self.position(cell.values) for cell in cells]
-            lacking = tuple(position for position in positions if predicted[position] != DONE)
-            solved_at = next((position for position in positions if predicted[position] == DONE), None)
-            if lacking:
-                tasks.append(TheoryTask(cells[0].problem, lacking, solved_at, spec.theory_settings))
+            found = [positions[cell.values] for cell in cells]
+            solved = [position is not None and predicted[position] == DONE for position in found]
+            if not all(solved):
+                lacking = tuple(position or () for position, done in zip(found, solved, strict=True) if not done)
+                solved_at = found[solved.index(True)] if any(solved) else None
+                tasks.append(spec.theory_task(cells[0], lacking, solved_at))
         return sorted(tasks, key=lambda task: -task.seconds)
 
-    def simulation_tasks(self, spec: SweepSpec, cell: Cell, states: np.ndarray) -> list[SimulationTask]:
+    def _find(self, cell: Cell, spec: SweepSpec) -> tuple[int, ...] | None:
+        """Find where a cell of a sweep is in the arrays; None if they have no place for it yet."""
+        position = []
+        known = iter(self._positions)
+        for axis, value in zip(spec.axes, cell.values, strict=True):
+            if axis in self.axes:
+                place = next(known).get(value)
+                if place is None:
+                    return None
+                position.append(place)
+            elif value != self.settings["problem"][axis]:
+                return None
+        return tuple(position)
+
+    def simulation_tasks(
+        self, spec: SweepSpec, cell: Cell, position: tuple[int, ...], states: np.ndarray
+    ) -> list[SimulationTask]:
         """List the tasks for the replicates of one cell that are not done, given the state of each, 0 and up."""
-        position = self.position(cell.values)
         return [
             spec.simulation_task(cell, position, block)
             for block in blocks(np.flatnonzero(states != DONE).tolist(), self.block)

@@ -190,7 +190,21 @@ def test_a_plan_is_printed_and_nothing_is_made(sweep, tmp_path, capsys):
     assert re.search(r"predicted: [0-9.e-]+ s of computing, [0-9.e-]+ s on 1 worker of this machine \(cpu\)", shown)
     assert re.search(r"most memory: [0-9]+ MiB: ", shown)
     assert "store's size: 0.0 MiB" in shown
+    assert "done: " not in shown
     assert not list(tmp_path.iterdir())
+
+
+def test_a_plan_leaves_out_what_is_done(sweep, capsys):
+    assert sweep("replicates=3") == 0
+    capsys.readouterr()
+    assert sweep("plan=true", "replicates=5", "grid.noise=[0.3,0.5]") == 0
+    shown = capsys.readouterr().out
+    assert "done: 3 of 10 replicates and 1 of 2 theory solutions" in shown
+    assert "tasks: 6 (5 simulation, 1 theory)" in shown  # one of each old block, three of the new cell
+    assert sweep("plan=true", "replicates=3") == 0
+    assert "tasks: 0 (0 simulation, 0 theory)" in capsys.readouterr().out
+    assert sweep("plan=true", "problem.noise=0.4", "seed=1") == 2
+    assert "seed was 0 and is now 1" in capsys.readouterr().err
 
 
 def test_the_report_is_called_with_the_store(sweep, tmp_path, monkeypatch):

@@ -75,3 +75,12 @@ def test_planning_five_thousand_cells_takes_under_two_seconds():
     spec = SweepSpec({"steps": 3}, axes, at_aspect_two(axes["n"]))
     assert (len(spec.cells), len(spec.theory_groups)) == (5000, 5)
     assert time.process_time() - start < 2
+
+
+def test_tasks_are_named_by_the_axes():
+    spec = SweepSpec({"n": 40, "d": 20, "steps": 3}, {"learning_rate": (0.25, 1.0), "activation": ("tanh", "erf")})
+    cell = spec.cells[2]
+    assert spec.simulation_task(cell, (0, 1), (2, 3)).name == (
+        "simulation of n=40 d=20 activation=erf learning_rate=0.25, replicates 2..3"
+    )
+    assert spec.theory_task(cell, ((0, 1),)).name == "theory of n=40 d=20 activation=erf learning_rate=0.25"
