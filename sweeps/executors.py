@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections import deque
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple, Protocol
 
+from sedyn import backend
 from sedyn.backend import gpu_count, resolve_device
 from sedyn.engines import memory_limit
 from sedyn.errors import InvalidInput
@@ -29,6 +31,8 @@ __all__ = [
 
 CALLS_IN_FLIGHT = 2  # per actor: one runs, one waits, so that no actor idles while the driver answers
 MEMORY_SHARE = 0.8  # of this machine's memory that the tasks of all workers together may need
+GPU_CONTEXT_BYTES = 2**29  # of a GPU's memory that a process takes for itself
+RAY_RESOLUTION = 10_000  # parts of a GPU that Ray can tell apart
 REFUSALS = 5  # of an actor in a row; then it is given up
 POLL_RESTART_SECONDS = 0.1
 OBJECT_STORE_BYTES = 100 * 2**20  # tasks and outcomes are small; results go straight to the Zarr store
@@ -75,8 +79,9 @@ class Compute:
         Actors; None is one per core (per share of a GPU on GPUs).
     device : {'auto', 'cpu', 'gpu'}
         What the kernels run on.
-    gpus_per_worker : float
-        Share of a GPU each actor reserves when the device is a GPU.
+    gpus_per_worker : float, optional
+        Share of a GPU each actor reserves when the device is a GPU; None is as small a share as the predicted memory
+        of the largest task allows, and a whole GPU on a cluster, whose GPUs the driver cannot ask.
     address : str, optional
         A running Ray cluster to join; None starts Ray on this machine.
 
@@ -89,7 +94,7 @@ class Compute:
     executor: str = "ray"
     workers: int | None = None
     device: str = "auto"
-    gpus_per_worker: float = 1.0
+    gpus_per_worker: float | None = 1.0
     address: str | None = None
 
     def __post_init__(self) -> None:
@@ -101,12 +106,9 @@ class Compute:
             isinstance(self.workers, bool) or not isinstance(self.workers, int) or self.workers < 1
         ):
             raise InvalidInput("compute.workers", self.workers, "a whole number >= 1, or null for one per core")
-        if (
-            isinstance(self.gpus_per_worker, bool)
-            or not isinstance(self.gpus_per_worker, int | float)
-            or self.gpus_per_worker <= 0
-        ):
-            raise InvalidInput("compute.gpus_per_worker", self.gpus_per_worker, "a number > 0")
+        share = self.gpus_per_worker
+        if share is not None and (isinstance(share, bool) or not isinstance(share, int | float) or share <= 0):
+            raise InvalidInput("compute.gpus_per_worker", share, "a number > 0, or null for as many as memory allows")
 
     @classmethod
     def from_mapping(cls, values: dict[str, Any]) -> Compute:
@@ -206,11 +208,11 @@ class RayExecutor:
         if self._started:
             start_ray(ray, compute)
         try:
-            device, count = _placement(_resources(ray, compute), compute, setup.device, memory)
+            device, count, share = _placement(_resources(ray, compute), compute, setup.device, memory)
         except InvalidInput:
             self.close()
             raise
-        self._resources = {"num_cpus": 1, "num_gpus": compute.gpus_per_worker if device == "gpu" else 0}
+        self._resources = {"num_cpus": 1, "num_gpus": share}
         # Workers have a working directory of their own.
         path = local_path(setup.location)
         location = setup.location if path is None else str(path.absolute())
@@ -348,7 +350,7 @@ def _resources(ray: Any, compute: Compute) -> dict[str, float]:
 
 
 def _require_gpus(gpus: float, compute: Compute) -> None:
-    if gpus < compute.gpus_per_worker:
+    if gpus < (compute.gpus_per_worker or 1.0):
         if gpus:
             remedy = f"there is room for {gpus:g} GPUs; use that or less"
             raise InvalidInput("compute.gpus_per_worker", compute.gpus_per_worker, remedy)
@@ -356,8 +358,18 @@ def _require_gpus(gpus: float, compute: Compute) -> None:
         raise InvalidInput("compute.device", compute.device, remedy)
 
 
-def _placement(resources: dict[str, float], compute: Compute, device: str, memory: int) -> tuple[str, int]:
-    """Choose the device and the number of actors, from what the cluster says it has."""
+def gpu_share(compute: Compute, memory: int) -> float:
+    """Share of a GPU that a worker reserves, whose largest task takes so many bytes."""
+    if compute.gpus_per_worker is not None:
+        return compute.gpus_per_worker
+    if compute.joins_cluster:
+        return 1.0
+    _, total = backend.gpu_memory()
+    return 1 / max(1, int(MEMORY_SHARE * total / (memory + GPU_CONTEXT_BYTES)))
+
+
+def _placement(resources: dict[str, float], compute: Compute, device: str, memory: int) -> tuple[str, int, float]:
+    """Choose the device, the number of actors and each one's share of a GPU, from what the cluster says it has."""
     cores, gpus = int(resources.get("CPU", 0)), resources.get("GPU", 0.0)
     if compute.joins_cluster:
         device = "gpu" if compute.device == "gpu" or (compute.device == "auto" and gpus > 0) else "cpu"
@@ -366,7 +378,13 @@ def _placement(resources: dict[str, float], compute: Compute, device: str, memor
     if cores < 1:
         remedy = "the cluster has no node with a core; say how many workers it should grow to, or add a node"
         raise InvalidInput("compute.workers", compute.workers, remedy)
-    possible = min(cores, int(gpus / compute.gpus_per_worker)) if device == "gpu" else cores
+    share, possible = 0.0, cores
+    if device == "gpu":
+        share = gpu_share(compute, memory)
+        if compute.gpus_per_worker is None:
+            share = max(share, gpus / cores)  # no smaller than the cores can fill
+        share = math.floor(share * RAY_RESOLUTION) / RAY_RESOLUTION
+        possible = min(cores, int(gpus / share))
     if compute.workers is not None and compute.workers > possible:
         raise InvalidInput(
             "compute.workers", compute.workers, f"the cluster has room for {possible}; use that many or null"
@@ -374,4 +392,4 @@ def _placement(resources: dict[str, float], compute: Compute, device: str, memor
     count = compute.workers or possible
     if compute.address is None:
         count = min(count, max(1, int(MEMORY_SHARE * memory_limit() / memory)))
-    return device, count
+    return device, count, share

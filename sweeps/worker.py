@@ -11,8 +11,10 @@ from typing import NamedTuple
 
 import scipy.linalg  # noqa: F401 - loads scipy's own BLAS, so that its threads can be limited
 import threadpoolctl
+import xarray as xr
 
 import sedyn
+from sedyn import backend
 from sedyn.errors import InvalidInput
 from sweeps.plan import SimulationTask, Task
 from sweeps.provenance import Environment, environment, peak_memory, reset_peak_memory
@@ -103,24 +105,17 @@ def execute(
     reset_peak_memory()
     start = time.perf_counter()
     error = ""
-    try:
-        if isinstance(task, SimulationTask):
-            compared = None if task.laws is None else (theories or Theories(device)).of(task.problem, task.laws)
-            runs = sedyn.simulate(
-                task.problem,
-                replicates=task.replicates,
-                seed=task.seed,
-                engine=task.engine,
-                device=device,
-                dtype=task.dtype,
-                theory=compared,
-            )
-        elif task.solved_at is not None:
-            theory = store.read_theory(task.solved_at)
-        else:
-            theory = sedyn.state_evolution(task.problem, **task.settings._asdict(), device=device)
-    except Exception as failure:
-        error = f"{type(failure).__name__}: {failure}".splitlines()[0]
+    with backend.watch_device_memory(device) as gpu_peak_memory:
+        try:
+            if isinstance(task, SimulationTask):
+                compared = None if task.laws is None else (theories or Theories(device)).of(task.problem, task.laws)
+                runs = _simulate(task, task.replicates, device, compared)
+            elif task.solved_at is not None:
+                theory = store.read_theory(task.solved_at)
+            else:
+                theory = sedyn.state_evolution(task.problem, **task.settings._asdict(), device=device)
+        except Exception as failure:
+            error = f"{type(failure).__name__}: {failure}".splitlines()[0]
     computed, peak = time.perf_counter() - start, peak_memory()
     if error:
         pass
@@ -135,10 +130,40 @@ def execute(
         attempt=attempt,
         error=error,
         peak_memory=peak,
-        gpu_peak_memory=0,
+        gpu_peak_memory=gpu_peak_memory(),
         environment=0 if where is None else where.code,
     )
     return Outcome(time.perf_counter() - start, error, where)
+
+
+def _simulate(task: SimulationTask, replicates: tuple[int, ...], device: str, theory: xr.Dataset | None) -> xr.Dataset:
+    """Simulate some replicates of a task; where memory does not suffice, one half after the other.
+
+    Replicates do not depend on those they run with, so neither do the results.
+
+    Raises
+    ------
+    MemoryError
+        If memory does not suffice for a single replicate. That of cupy is one too.
+    """
+    try:
+        return sedyn.simulate(
+            task.problem,
+            replicates=replicates,
+            seed=task.seed,
+            engine=task.engine,
+            device=device,
+            dtype=task.dtype,
+            theory=theory,
+        )
+    except MemoryError:
+        if len(replicates) == 1:
+            raise
+    # Here, where the exception and the arrays that it holds are gone.
+    backend.free_device_memory(device)
+    middle = len(replicates) // 2
+    halves = [_simulate(task, half, device, theory) for half in (replicates[:middle], replicates[middle:])]
+    return xr.concat(halves, "replicate", combine_attrs="override")
 
 
 class Worker:

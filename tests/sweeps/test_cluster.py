@@ -38,11 +38,12 @@ def test_the_cluster_configuration_keeps_rays_schema():
 @pytest.mark.parametrize(
     ("resources", "compute", "expected"),
     [
-        ({"CPU": 8}, Compute(address="auto"), ("cpu", 8)),
-        ({"CPU": 8, "GPU": 2}, Compute(address="auto"), ("gpu", 2)),
-        ({"CPU": 8, "GPU": 2}, Compute(address="auto", gpus_per_worker=0.25), ("gpu", 8)),
-        ({"CPU": 8, "GPU": 2}, Compute(address="auto", gpus_per_worker=0.25, workers=3), ("gpu", 3)),
-        ({"CPU": 8, "GPU": 2}, Compute(address="auto", device="cpu"), ("cpu", 8)),
+        ({"CPU": 8}, Compute(address="auto"), ("cpu", 8, 0.0)),
+        ({"CPU": 8, "GPU": 2}, Compute(address="auto"), ("gpu", 2, 1.0)),
+        ({"CPU": 8, "GPU": 2}, Compute(address="auto", gpus_per_worker=0.25), ("gpu", 8, 0.25)),
+        ({"CPU": 8, "GPU": 2}, Compute(address="auto", gpus_per_worker=0.25, workers=3), ("gpu", 3, 0.25)),
+        ({"CPU": 8, "GPU": 2}, Compute(address="auto", gpus_per_worker=None), ("gpu", 2, 1.0)),
+        ({"CPU": 8, "GPU": 2}, Compute(address="auto", device="cpu"), ("cpu", 8, 0.0)),
     ],
 )
 def test_workers_are_placed_by_what_the_cluster_has(resources, compute, expected):

@@ -1,0 +1,116 @@
+"""What workers do on a GPU, as far as it can be seen without one: placement, memory, and its end."""
+
+from __future__ import annotations
+
+import os
+from contextlib import closing, contextmanager
+
+import pytest
+import ray
+import xarray as xr
+
+import sedyn
+from sedyn import backend
+from sedyn.errors import InvalidInput
+from sweeps import executors
+from sweeps.executors import Attempt, Compute, RayExecutor, _placement
+from sweeps.store import Store
+from sweeps.worker import Outcome, WorkerSetup, execute
+from tests.sweeps.test_store import finish, spec_of, tree_of
+
+GIBIBYTE = 2**30
+
+
+class Placed:
+    """In the place of a worker: says which GPU it sees."""
+
+    def __init__(self, setup: WorkerSetup) -> None:
+        self.device = setup.device
+
+    def run(self, task: object, attempt: int) -> Outcome:
+        return Outcome(0.0, f"{self.device} {os.environ.get('CUDA_VISIBLE_DEVICES')} {os.getpid()}")
+
+
+def test_two_actors_share_a_gpu(tmp_path, ray_session, monkeypatch):
+    monkeypatch.setattr(executors, "Worker", Placed)
+    compute = Compute(device="gpu", gpus_per_worker=0.5)
+    seen = set()
+    with closing(RayExecutor(compute, WorkerSetup(str(tmp_path), "gpu"), 1)) as executor:
+        while len(seen) < 2:
+            while executor.has_room():
+                executor.submit(Attempt(None))
+            seen |= {outcome.error for _, outcome in executor.collect(0.5)}
+        assert ray.available_resources().get("GPU", 0.0) == 0.0
+    devices, visible, processes = zip(*(text.split() for text in seen), strict=True)
+    assert (set(devices), set(visible), len(set(processes))) == ({"gpu"}, {"0"}, 2)
+
+
+def test_more_gpu_than_there_is_is_refused_at_once(tmp_path, ray_session):
+    for compute, message in (
+        (Compute(device="gpu", gpus_per_worker=0.5, workers=3), "room for 2"),
+        (Compute(device="gpu", gpus_per_worker=2.0), "room for 1 GPUs"),
+    ):
+        with pytest.raises(InvalidInput, match=message):
+            RayExecutor(compute, WorkerSetup(str(tmp_path), "gpu"), 1)
+
+
+@pytest.mark.parametrize(
+    ("memory", "cores", "expected"),
+    [
+        (3 * GIBIBYTE, 16, (4, 0.25)),  # 0.8 of 20 GiB are four times 3.5 GiB
+        (15 * GIBIBYTE, 16, (1, 1.0)),
+        (100 * GIBIBYTE, 16, (1, 1.0)),
+        (GIBIBYTE, 2, (2, 0.5)),
+    ],
+)
+def test_workers_on_a_gpu_are_as_many_as_its_memory_allows(monkeypatch, memory, cores, expected):
+    monkeypatch.setattr(backend, "gpu_memory", lambda: (GIBIBYTE, 20 * GIBIBYTE))
+    monkeypatch.setattr(executors, "memory_limit", lambda: 10**15)
+    resources = {"CPU": cores, "GPU": 1.0}
+    assert _placement(resources, Compute(gpus_per_worker=None), "gpu", memory) == ("gpu", *expected)
+
+
+@pytest.mark.parametrize("most", [1, 2])
+def test_a_block_that_does_not_fit_is_halved_and_gives_the_same_numbers(tmp_path, monkeypatch, most):
+    whole, halved = (str(tmp_path / "stores" / name) for name in ("a.zarr", "b.zarr"))
+    spec = spec_of(replicates=5, block=5)
+    finish(whole, spec)
+    simulate, free, tried, freed = sedyn.simulate, backend.free_device_memory, [], []
+
+    def limited(problem, replicates, **options):
+        tried.append(len(replicates))
+        if len(replicates) > most:
+            raise MemoryError("out of memory")
+        return simulate(problem, replicates, **options)
+
+    monkeypatch.setattr(sedyn, "simulate", limited)
+    monkeypatch.setattr(backend, "free_device_memory", lambda device: freed.append(device) or free(device))
+    finish(halved, spec)
+    assert tried[0] == 5
+    assert max(tried[1:]) < 5
+    assert "cpu" in freed
+    xr.testing.assert_identical(*(tree_of(location)["simulation"].to_dataset() for location in (whole, halved)))
+
+
+def test_a_replicate_that_does_not_fit_is_a_failure_of_its_task(tmp_path, monkeypatch):
+    def too_large(*arguments, **options):
+        raise MemoryError("out of memory")
+
+    spec = spec_of(replicates=2)
+    store = Store.prepare(str(tmp_path / "stores" / "a.zarr"), spec)
+    monkeypatch.setattr(sedyn, "simulate", too_large)
+    errors = {execute(task, store, device="cpu").error for task in store.missing_tasks(spec)}
+    assert errors == {"", "MemoryError: out of memory"}
+
+
+def test_peak_memory_of_the_gpu_is_recorded(tmp_path, monkeypatch):
+    @contextmanager
+    def watch(device):
+        yield lambda: 12345
+
+    monkeypatch.setattr(backend, "watch_device_memory", watch)
+    location = str(tmp_path / "stores" / "a.zarr")
+    finish(location, spec_of(replicates=2))
+    status = tree_of(location)["status"]
+    assert (status.simulation_facts.sel(fact="gpu_peak_memory") == 12345).all()
+    assert (status.theory_facts.sel(fact="gpu_peak_memory") == 12345).all()
