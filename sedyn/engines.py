@@ -6,11 +6,13 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+from sedyn.design import ENTRIES_PER_DEVICE_DRAW
 from sedyn.errors import InvalidInput
 from sedyn.features import bytes_per_entry
+from sedyn.fused import ADJOINTS_PER_CHUNK
 from sedyn.problem import Problem
 
-__all__ = ["ENGINES", "Choice", "choose_engine", "memory_limit", "memory_needed"]
+__all__ = ["ENGINES", "Choice", "choose_engine", "memory_limit", "memory_needed", "replicates_that_fit"]
 
 ENGINES = ("dense", "deferred")
 # Nanoseconds on one core (2 GHz, AVX-512, double precision), measured: to draw an entry of a dense design; for one pass
@@ -22,6 +24,8 @@ STEP = {"dense": 0.2e-3, "deferred": 3e-3}
 TILE = 4
 DOUBLE = 8
 SHARE_OF_MEMORY = 0.8
+# Of a device's free memory: allocation in blocks, and libraries that take workspace of their own.
+MARGIN = 0.1
 
 
 class Choice(NamedTuple):
@@ -46,8 +50,10 @@ def memory_limit() -> int:
         return total
 
 
-def memory_needed(problem: Problem, engine: str = "auto", *, dtype: str = "float64", estimate: bool = True) -> int:
-    """Bytes that simulating one replicate takes at its peak.
+def memory_needed(
+    problem: Problem, engine: str = "auto", *, dtype: str = "float64", estimate: bool = True, device: str = "cpu"
+) -> int:
+    """Bytes that simulating one replicate takes at its peak, on a GPU of its memory.
 
     Parameters
     ----------
@@ -55,6 +61,7 @@ def memory_needed(problem: Problem, engine: str = "auto", *, dtype: str = "float
     engine : {'auto', 'dense', 'deferred'}, optional
     dtype, estimate : optional
         As for `sedyn.simulate`.
+    device : {'cpu', 'gpu'}, optional
 
     Raises
     ------
@@ -63,7 +70,21 @@ def memory_needed(problem: Problem, engine: str = "auto", *, dtype: str = "float
     """
     if engine == "auto":
         engine = choose_engine(problem, engine, dtype=dtype, estimate=estimate).engine
-    return _bytes(problem, engine, dtype, estimate)
+    more = _more_bytes_on_gpu(problem, engine, dtype, estimate) if device == "gpu" else 0
+    return _bytes(problem, engine, dtype, estimate) + more
+
+
+def replicates_that_fit(free: int, needed: int) -> int:
+    """Replicates that fit side by side in the free memory of a device, at least one; a tenth is left as a margin.
+
+    Parameters
+    ----------
+    free : int
+        Bytes, see `sedyn.backend.gpu_memory`.
+    needed : int
+        Bytes that one replicate takes, see `memory_needed`.
+    """
+    return max(1, int((1 - MARGIN) * free) // needed)
 
 
 def predicted_seconds(problem: Problem, engine: str) -> float:
@@ -121,3 +142,14 @@ def _bytes(problem: Problem, engine: str, dtype: str, estimate: bool) -> int:
     else:  # a basis and its images on each side
         design = DOUBLE * (n + d) * (2 * q * (steps + 1) + problem.signals)
     return round(design + history + DOUBLE * 20 * q * (n + d))
+
+
+def _more_bytes_on_gpu(problem: Problem, engine: str, dtype: str, estimate: bool) -> int:
+    n, d, q = problem.n, problem.d, problem.width
+    more = 0.0
+    if estimate:  # adjoints beside the curvatures, of as many samples as are held at a time
+        more += DOUBLE * min(n * problem.steps * q * q, ADJOINTS_PER_CHUNK)
+    if engine == "dense":  # every law as floats, and draws in double precision with what a law computes them from
+        law, floats = (bytes_per_entry(problem.features, dtype, device) for device in ("cpu", "gpu"))
+        more += n * d * (floats - law) + 3 * DOUBLE * min(n * d, ENTRIES_PER_DEVICE_DRAW)
+    return round(more)

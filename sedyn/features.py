@@ -185,7 +185,7 @@ def feature_sampler(text: str) -> Sampler:
     )
 
 
-def bytes_per_entry(text: str, dtype: str = "float64") -> float:
+def bytes_per_entry(text: str, dtype: str = "float64", device: str = "cpu") -> float:
     """Memory that one entry takes in a dense design, see `sedyn.design.dense_design`.
 
     Parameters
@@ -194,9 +194,13 @@ def bytes_per_entry(text: str, dtype: str = "float64") -> float:
         ``name`` or ``name(parameter)`` of the law.
     dtype : str, optional
         That floats are stored in.
+    device : {'cpu', 'gpu'}, optional
+        A GPU holds every matrix as floats.
     """
     name, parameter = parse_call("features", text)
     size = np.dtype(dtype).itemsize
+    if device != "cpu":
+        return size
     if name == "rademacher":
         return 1
     if name == "sparse" and parameter is not None and parameter < SPARSE_BELOW:

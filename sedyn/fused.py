@@ -74,7 +74,7 @@ def differentiate(
     ===========================================  =======================================================
     """
     *leading, width, samples = h.shape
-    if not _serves([h, y, *deep], width):
+    if not _serves([h, y, *deep, *([] if sample_weights is None else [sample_weights])], width):
         return None
     name = _name_of(activation, ACTIVATIONS, DEVICE_ACTIVATIONS)
     loss_name = _name_of(loss, LOSSES, DEVICE_LOSSES)

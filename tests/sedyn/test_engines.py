@@ -2,7 +2,7 @@ import pytest
 
 import sedyn
 from sedyn import InvalidInput, Problem, engines
-from sedyn.engines import choose_engine, memory_needed, predicted_seconds
+from sedyn.engines import choose_engine, memory_needed, predicted_seconds, replicates_that_fit
 
 SMALL = Problem(n=60, d=40, width=2, steps=60)
 LARGE = Problem(n=20_000, d=20_000, width=4)
@@ -60,3 +60,19 @@ def test_storage_counts():
     assert memory_needed(Problem(n=5000, d=5000, features="rademacher"), "dense") < 0.3 * gaussian
     assert memory_needed(Problem(n=5000, d=5000, features="sparse(0.01)"), "dense") < 0.2 * gaussian
     assert memory_needed(problem, "dense", estimate=False) < gaussian
+
+
+def test_memory_on_a_gpu_is_that_of_floats_and_of_what_is_computed_there():
+    laws = [Problem(n=20_000, d=20_000, features=law) for law in ("gaussian", "rademacher", "sparse(0.01)")]
+    needed = {memory_needed(problem, "dense", device="gpu") for problem in laws}
+    assert len(needed) == 1
+    assert needed.pop() > memory_needed(laws[0], "dense")
+    long = Problem(n=5000, d=5000, width=8, steps=100)
+    added = memory_needed(long, "deferred", device="gpu") - memory_needed(long, "deferred")
+    assert added == 8 * 5000 * 100 * 8**2  # an adjoint beside each curvature
+
+
+def test_replicates_that_fit_leave_a_margin():
+    assert replicates_that_fit(1000, 100) == 9
+    assert replicates_that_fit(999, 100) == 8
+    assert replicates_that_fit(10, 100) == 1
