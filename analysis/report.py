@@ -1,6 +1,6 @@
-"""The report of one store: table, figures, measure and one self-contained page, written beside the store.
+"""The report of stores: on the terminal, as figures and measures beside each store, and as one self-contained page.
 
-Run as ``python -m analysis.report PATH``.
+Run as ``python -m analysis.report PATH [PATH ...]``.
 """
 
 from __future__ import annotations
@@ -8,123 +8,120 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from io import BytesIO
 from pathlib import Path
-from typing import Any, NamedTuple
 
-import xarray as xr
-from matplotlib.figure import Figure
+from rich import box
 from rich.console import Console
+from rich.table import Table
 
-from analysis.figures import learning_curves, rates_figure
+from analysis.chapter import Answer, Chapter, NothingToReport, is_url, read_chapter
 from analysis.page import page
-from analysis.rates import OBSERVABLES, rates
-from analysis.tables import rates_table, verdict_lines
+from analysis.section import Finding, Tabulated
+from analysis.sections import SECTIONS
+from analysis.style import interval_text, number_text, png
 
-__all__ = ["NothingToReport", "Written", "main", "report"]
-
-
-class NothingToReport(ValueError):
-    """A store that is missing, is no store of this project, or has nothing finished; the message is one line."""
+__all__ = ["NothingToReport", "main", "report"]
 
 
-class Written(NamedTuple):
-    """What a report left beside the store."""
-
-    learning_curves: Path
-    rates_figure: Path
-    rates: Path
-    page: Path
-
-
-def report(path: str | Path, *, console: Console | None = None) -> Written:
-    """Measure, print, draw and write the report of a store.
+def report(*paths: str | Path, output: str | Path | None = None, console: Console | None = None) -> list[Path]:
+    """Measure, print, draw and write the report of stores.
 
     Parameters
     ----------
-    path : path
-        A Zarr store with the groups ``simulation`` and ``theory``. From ``stores/quickstart.zarr`` come
-        ``stores/quickstart.learning_curves.png``, ``.rates.png``, ``.rates.zarr`` and ``.report.html``.
+    *paths : path or URL
+        Zarr stores with the groups ``simulation`` and ``theory``. From ``stores/quickstart.zarr`` come the figures
+        ``stores/quickstart.<figure>.png`` and the measures ``stores/quickstart.<section>.zarr``.
+    output : path, optional
+        Where the page goes: beside the store (``stores/quickstart.report.html``) unless given, and for several
+        stores ``report.html`` beside the first.
     console : rich.console.Console, optional
-        Where the table is printed; standard output unless given.
+        Where tables and findings are printed; standard output unless given.
 
     Returns
     -------
-    Written
-        The paths of the files.
+    list of Path
+        The files written, the page last.
 
     Raises
     ------
     NothingToReport
-        If the store is missing, is not a sweep's, or has no cell with both simulation and theory.
+        If a store is missing, is not a sweep's, or has nothing that both simulation and theory know.
     """
-    simulation, theory, attributes = _read(path)
-    store = _beside(path)
-    measured = rates(simulation, theory)
-    measured.attrs["store"] = store.name
     console = console or Console()
-    console.print(rates_table(measured))
-    for line in verdict_lines(measured):
-        console.print(line, soft_wrap=True, highlight=False)
+    chapters = [read_chapter(path, SECTIONS) for path in paths]
+    written: list[Path] = []
+    images: dict[tuple[str, str], bytes] = {}
+    for path, chapter in zip(paths, chapters, strict=True):
+        for answer in chapter.answers:
+            _print(console, answer)
+        for words, file in _write(_beside(path), chapter, images):
+            written.append(file)
+            console.print(f"{words}: {file}", soft_wrap=True, highlight=False)
+    first = _beside(paths[0])
+    beside = first.with_name("report.html" if len(paths) > 1 else f"{chapters[0].name}.report.html")
+    at = beside if output is None else Path(output)
+    at.write_text(page(chapters, images), encoding="utf-8")
+    console.print(f"report: {at}", soft_wrap=True, highlight=False)
+    return [*written, at]
 
-    stem = store.name.removesuffix(".zarr")
-    written = Written(
-        *(
-            store.with_name(f"{stem}.{ending}")
-            for ending in ("learning_curves.png", "rates.png", "rates.zarr", "report.html")
-        )
+
+def _write(store: Path, chapter: Chapter, images: dict[tuple[str, str], bytes]) -> list[tuple[str, Path]]:
+    """Write figures and measures beside a store; keep the images for the page."""
+    files = []
+    figures = [chapter.learning_curves, *(figure for answer in chapter.answers for figure in answer.figures)]
+    for captioned in figures:
+        images[chapter.name, captioned.name] = png(captioned.figure)
+        file = store.with_name(f"{chapter.name}.{captioned.name}.png")
+        file.write_bytes(images[chapter.name, captioned.name])
+        files.append((f"figure of {captioned.name.replace('_', ' ')}", file))
+    for answer in chapter.answers:
+        file = store.with_name(f"{chapter.name}.{answer.section.name}.zarr")
+        answer.measured.to_zarr(file, mode="w", consolidated=False)
+        files.append((f"measure of {answer.section.name.replace('_', ' ')}", file))
+    return files
+
+
+def _print(console: Console, answer: Answer) -> None:
+    """Print the first table of a section and its findings."""
+    for table in answer.tables[:1]:
+        console.print(terminal_table(table))
+    for finding in answer.findings:
+        console.print(finding_line(finding), soft_wrap=True, highlight=False)
+
+
+def terminal_table(table: Tabulated) -> Table:
+    """Lay out a table for the terminal."""
+    laid_out = Table(
+        title=table.title,
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        show_edge=False,
     )
-    curves, distances = learning_curves(simulation, theory), rates_figure(measured)
-    curves_png, distances_png = _png(curves), _png(distances)
-    written.learning_curves.write_bytes(curves_png)
-    written.rates_figure.write_bytes(distances_png)
-    measured.to_zarr(written.rates, mode="w", consolidated=False)
-    written.page.write_text(page(stem, measured, attributes, curves_png, distances_png), encoding="utf-8")
-    for words, file in zip(("learning curves", "rates figure", "measure", "report"), written, strict=True):
-        console.print(f"{words}: {file}", soft_wrap=True, highlight=False)
-    return written
+    for index, heading in enumerate(table.headings):
+        laid_out.add_column(heading, justify="right" if index else "left", no_wrap=True)
+    for line in table.lines:
+        laid_out.add_row(*line)
+    return laid_out
 
 
-def _read(path: str | Path) -> tuple[xr.Dataset, xr.Dataset, dict[str, Any]]:
-    if not _is_url(path) and not Path(path).is_dir():
-        raise NothingToReport(f"{path}: no store there")
-    try:
-        tree = xr.open_datatree(str(path), engine="zarr", consolidated=False)
-        groups = [tree[name].to_dataset() for name in ("simulation", "theory")]
-    except (KeyError, OSError, ValueError) as error:
-        raise NothingToReport(f"{path}: not a store with the groups simulation and theory ({error})") from error
-    simulation, theory = (group.load() for group in groups)
-    attributes = {**tree.attrs, **theory.attrs, **simulation.attrs}
-    ready = [
-        name
-        for name in OBSERVABLES
-        if name in simulation
-        and name in theory
-        and bool(simulation[name].notnull().any())
-        and bool(theory[name].notnull().any())
-    ]
-    if not ready:
-        raise NothingToReport(f"{path}: nothing finished yet; run the sweep again, it continues where it stopped")
-    return simulation, theory, attributes
-
-
-def _is_url(path: str | Path) -> bool:
-    return "://" in str(path)
+def finding_line(finding: Finding) -> str:
+    """Write a finding as one line of text."""
+    number = ""
+    if finding.quantity and finding.value == finding.value:
+        interval = interval_text(finding.low, finding.high)
+        number = f" ({finding.quantity} {number_text(finding.value)}{f' {interval}' if interval != '-' else ''})"
+    return f"{finding.subject}: {finding.verdict}: {finding.sentence}{number}"
 
 
 def _beside(path: str | Path) -> Path:
     """Where files about a store go: beside it, or in the working directory if it is not on this machine."""
-    return Path(str(path).rstrip("/").rpartition("/")[2]) if _is_url(path) else Path(path)
-
-
-def _png(figure: Figure) -> bytes:
-    buffer = BytesIO()
-    figure.savefig(buffer, format="png", dpi=150)
-    return buffer.getvalue()
+    return Path(str(path).rstrip("/").rpartition("/")[2]) if is_url(path) else Path(path)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Report the store named on the command line.
+    """Report the stores named on the command line.
 
     Parameters
     ----------
@@ -136,10 +133,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     int
         Exit status: 0 done, 2 nothing to report.
     """
-    parser = argparse.ArgumentParser(prog="python -m analysis.report", description="Measure and draw a store.")
-    parser.add_argument("path", metavar="PATH", help="a Zarr store that a sweep wrote")
+    parser = argparse.ArgumentParser(prog="python -m analysis.report", description="Measure and draw stores.")
+    parser.add_argument("paths", metavar="PATH", nargs="+", help="a Zarr store that a sweep wrote")
+    parser.add_argument("--output", metavar="FILE", help="where the page goes, instead of beside the first store")
+    words = parser.parse_args(arguments)
     try:
-        report(parser.parse_args(arguments).path)
+        report(*words.paths, output=words.output)
     except NothingToReport as error:
         print(error, file=sys.stderr)
         return 2

@@ -3,7 +3,7 @@ import pytest
 from scipy import stats
 
 from analysis.rates import OBSERVABLES, REASONS, rates
-from analysis.verdicts import verdict
+from analysis.rates_section import verdict
 from tests.analysis.synthetic import SIZES, store
 
 
@@ -22,7 +22,7 @@ def test_fluctuations_fall_like_the_square_root():
         error = (one.overall_exponent + 0.5) / one.overall_exponent_stderr
         assert abs(error).max() < 4
         assert (one.overall_exponent_stderr < 0.05).all()
-    assert all(verdict(measured, name).startswith("holds") for name in OBSERVABLES)
+    assert all(verdict(measured, name)[0] == "holds" for name in OBSERVABLES)
 
 
 def test_distance_and_its_parts_are_the_plain_formulas():
@@ -52,7 +52,8 @@ def test_bias_that_dominates_falls_like_one_over_n():
     np.testing.assert_allclose(measured.overall_exponent.sel(part="distance"), -1, atol=0.01)
     assert abs(measured.overall_exponent.sel(part="fluctuation") + 0.5).max() < 0.1
     assert (measured.bias_share > 0.9).all()
-    words = verdict(measured, "train_error")
+    answer, words = verdict(measured, "train_error")
+    assert answer == "holds"
     assert words.startswith("faster")
     assert "the fluctuation alone is consistent" in words
 
@@ -97,7 +98,7 @@ def test_common_error_of_the_solver_widens_and_is_flagged():
     assert (widths[0] > 1.3 * widths[1]).all()
     assert without.overall_solver_negligible.all()
     assert not measured.overall_solver_negligible.any()
-    assert "solver's own error is not negligible" in verdict(measured, "train_error")
+    assert "solver's own error is not negligible" in verdict(measured, "train_error")[1]
     # What the replicates say by themselves does not depend on theory.
     np.testing.assert_allclose(*(m.overall_exponent.sel(part="fluctuation") for m in (measured, without)))
 
@@ -106,14 +107,16 @@ def test_unknown_error_of_the_solver_is_said():
     tree = store()
     theory = tree["theory"].to_dataset().drop_vars("train_error_stderr")
     measured = rates(tree["simulation"].to_dataset(), theory)
-    assert "not known" in verdict(measured, "train_error")
-    assert verdict(measured, "test_error").startswith("holds")
+    assert verdict(measured, "train_error") == ("undecided", "the solver's own error is not known")
+    assert verdict(measured, "test_error")[0] == "holds"
 
 
 def test_wrong_theory_does_not_converge():
     measured = measure(store(offset=0.05))
     for name in OBSERVABLES:
-        assert "do not converge" in verdict(measured, name)
+        answer, words = verdict(measured, name)
+        assert answer == "fails"
+        assert "do not converge" in words
 
 
 def test_padding_changes_nothing():
@@ -183,7 +186,7 @@ def test_too_little_data_gives_a_word_and_no_number(change, word):
     measured = measure(store(**change), draws=10)
     assert np.isnan(measured.overall_exponent).all()
     assert reasons(measured)["train_error"] == word
-    assert verdict(measured, "train_error") == f"no exponent: {word}"
+    assert verdict(measured, "train_error") == ("undecided", f"no exponent: {word}")
 
 
 def test_one_size_without_an_axis():

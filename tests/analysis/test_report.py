@@ -6,10 +6,11 @@ import xarray as xr
 from matplotlib import pyplot
 from rich.console import Console
 
-from analysis.figures import learning_curves, rates_figure
+from analysis.figures import learning_curves
 from analysis.rates import rates
-from analysis.report import NothingToReport, main, report
-from analysis.tables import rates_table, rows
+from analysis.rates_section import rates_figure, rates_table
+from analysis.report import NothingToReport, finding_line, main, report, terminal_table
+from analysis.section import Finding
 from tests.analysis.synthetic import SIZES, store
 
 
@@ -85,36 +86,73 @@ def test_figures_leave_no_global_state(tree, measured):
 
 def test_table_fits_a_terminal(measured):
     console = Console(width=80, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
-    console.print(rates_table(measured))
+    table = rates_table(measured)
+    console.print(terminal_table(table))
     text = console.export_text()
     assert "…" not in text
-    for row in rows(measured):
-        assert row.exponent in text
-        assert row.interval in text
+    assert all(field in text for line in table.lines for field in line)
 
 
 def test_report_writes_its_files(path, capsys):
     report(path, console=Console(quiet=True))
     written = report(path, console=Console(width=100))  # a second report replaces the first
-    assert [file.name for file in written] == [
-        "small.learning_curves.png",
-        "small.rates.png",
-        "small.rates.zarr",
-        "small.report.html",
-    ]
-    for image in written[:2]:
-        assert image.read_bytes().startswith(b"\x89PNG")
-    kept = xr.open_zarr(written.rates, consolidated=False)
+    names = [file.name for file in written]
+    assert names[0] == "small.learning_curves.png"
+    assert {"small.rates.png", "small.rates.zarr"} < set(names)
+    assert names[-1] == "small.report.html"
+    images = [file for file in written if file.suffix == ".png"]
+    assert all(image.read_bytes().startswith(b"\x89PNG") for image in images)
+    kept = xr.open_zarr(path.with_name("small.rates.zarr"), consolidated=False)
     assert kept.attrs["store"] == "small.zarr"
     assert kept.overall_exponent.dims == ("observable", "part")
-    page = written.page.read_text()
-    assert page.index("Findings") < page.index("<img") < page.index("Provenance")
-    assert page.count("data:image/png;base64,") == 2
-    assert not re.search(r'(src|href)="(?!data:)', page)
+    page = written[-1].read_text()
+    assert page.index("Findings") < page.index("<img") < page.index("Learning curves") < page.index("Provenance")
+    assert page.count("data:image/png;base64,") == len(images)
+    assert not re.search(r'(src|href)="(?!data:|#)', page)
     assert "learning_rate" in page
+    assert "python -m analysis.report stores/small.zarr" in page
     out = capsys.readouterr().out
-    assert "consistent with n^-1/2" in out
+    assert "train error: holds: consistent with n^-1/2 (exponent -0." in out
     assert "small.report.html" in out
+
+
+def test_several_stores_make_one_page(tree, tmp_path):
+    paths = [tmp_path / f"{name}.zarr" for name in ("one", "two")]
+    for path in paths:
+        tree.to_zarr(path, mode="w", consolidated=False)
+    page = report(*paths, console=Console(quiet=True))[-1]
+    assert page == tmp_path / "report.html"
+    text = page.read_text()
+    assert text.index("Findings") < text.index("<h2>one</h2>") < text.index("<h2>two</h2>")
+    for name in ("one", "two"):
+        assert f'href="#{name}-rates"' in text
+        assert f'id="{name}-rates"' in text
+    at = tmp_path / "elsewhere.html"
+    assert main([*map(str, paths), "--output", str(at)]) == 0
+    assert at.read_text() == text
+
+
+def test_a_question_that_a_store_cannot_answer_is_named_with_the_reason(tree, tmp_path):
+    short = xr.DataTree.from_dict({name: group.to_dataset().isel(n=slice(2)) for name, group in tree.children.items()})
+    short.to_zarr(tmp_path / "short.zarr", mode="w", consolidated=False)
+    written = report(tmp_path / "short.zarr", console=Console(quiet=True))
+    assert "short.rates.png" not in [file.name for file in written]
+    assert "rates (fewer than 3 values of n)" in written[-1].read_text()
+
+
+def test_one_size_without_an_axis_has_learning_curves(tree, tmp_path):
+    one = xr.DataTree.from_dict(
+        {name: group.to_dataset().isel(n=0, drop=True).assign_attrs(n=256) for name, group in tree.children.items()}
+    )
+    one.to_zarr(tmp_path / "one.zarr", mode="w", consolidated=False)
+    written = report(tmp_path / "one.zarr", console=Console(quiet=True))
+    assert "n = 256, 4 problems" in written[-1].read_text()
+
+
+def test_a_finding_is_one_line():
+    assert finding_line(Finding("test error", "holds", "as claimed")) == "test error: holds: as claimed"
+    number = Finding("test error", "fails", "slower", "exponent", -0.2, -0.3, -0.1)
+    assert finding_line(number) == "test error: fails: slower (exponent -0.200 [-0.300, -0.100])"
 
 
 def test_report_of_strings_on_an_axis(tree, tmp_path):
@@ -126,7 +164,7 @@ def test_report_of_strings_on_an_axis(tree, tmp_path):
     )
     named.to_zarr(tmp_path / "named.zarr", mode="w", consolidated=False)
     written = report(tmp_path / "named.zarr", console=Console(quiet=True))
-    assert "tanh" in written.page.read_text()
+    assert "tanh" in written[-1].read_text()
 
 
 @pytest.mark.parametrize("kind", ["missing", "folder", "unfinished"])

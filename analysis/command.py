@@ -1,0 +1,98 @@
+"""The command that makes a store again, from the settings that the store keeps."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+__all__ = ["sweep_command"]
+
+CONFIGURATIONS = Path(__file__).resolve().parent.parent / "conf"
+_GROUPS = ("problem", "grid", "theory")
+_NO_NUMBER = ("block",)
+"""Settings that a store keeps though they change no number of it."""
+
+
+def sweep_command(settings: Mapping[str, Any], name: str, configurations: Path = CONFIGURATIONS) -> str:
+    """Write the shortest sweep that makes a store with these settings.
+
+    Parameters
+    ----------
+    settings : mapping
+        What a store keeps of its sweep: problem, axes, aspect, replicates, seed, theory and further top-level keys.
+    name : str
+        Of the store, without ``.zarr``.
+    configurations : path
+        The configuration groups: the defaults, and the experiments that shorten the command.
+
+    Returns
+    -------
+    str
+        A command line; every setting that is not as configured by default, or by the experiment named, is a key.
+
+    Examples
+    --------
+    >>> sweep_command({"axes": {"n": [100, 200]}, "replicates": 4}, "mine")
+    "python -m sweeps 'grid.n=[100,200]' replicates=4 store=stores/mine.zarr"
+    """
+    wanted = _keys(settings)
+    candidates = {"": _composed(configurations, None)}
+    for file in sorted((configurations / "experiment").rglob("*.yaml")):
+        candidates[file.relative_to(configurations / "experiment").with_suffix("").as_posix()] = _composed(
+            configurations, file
+        )
+    words = min((_words(wanted, defaults, experiment, name) for experiment, defaults in candidates.items()), key=len)
+    return " ".join(["python", "-m", "sweeps", *map(shlex.quote, words)])
+
+
+def _keys(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of a store under the names of the command line."""
+    renamed = {**{key: value for key, value in settings.items() if key != "axes"}, "grid": settings.get("axes", {})}
+    return _flat(renamed)
+
+
+def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
+    flat = {key: value for key, value in values.items() if not isinstance(value, Mapping)}
+    return flat | {f"{group}.{key}": value for group in _GROUPS for key, value in (values.get(group) or {}).items()}
+
+
+def _composed(folder: Path, experiment: Path | None) -> dict[str, Any]:
+    """The keys that a sweep would start from; values that follow from others stay unresolved."""
+    config: Any = OmegaConf.load(folder / "config.yaml")
+    layers = {"problem": "default", "grid": "single"}
+    chosen: Any = OmegaConf.create() if experiment is None else OmegaConf.load(experiment)
+    for entry in chosen.pop("defaults", []):
+        layers |= {key.removeprefix("override /"): choice for key, choice in entry.items()}
+    for group, choice in layers.items():
+        part: Any = OmegaConf.load(folder / group / f"{choice}.yaml")
+        for base in part.pop("defaults", []):
+            part = OmegaConf.merge(OmegaConf.load(folder / group / f"{base}.yaml"), part)
+            part.pop("defaults", None)
+        config[group] = part
+    composed: Any = OmegaConf.to_container(OmegaConf.merge(config, chosen))
+    return _flat(composed)
+
+
+def _words(wanted: Mapping[str, Any], defaults: Mapping[str, Any], experiment: str, name: str) -> list[str]:
+    words = [f"experiment={experiment}"] if experiment else []
+    for key, value in defaults.items():
+        if key.startswith("grid.") and value is not None and key not in wanted:
+            words.append(f"{key}=null")
+        elif key in wanted and key not in _NO_NUMBER and wanted[key] is not None and wanted[key] != value:
+            words.append(f"{key}={_text(wanted[key])}")
+    if name != (experiment.rpartition("/")[2] or "sweep"):
+        words.append(f"store=stores/{name}.zarr")
+    return words
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return f"[{','.join(map(_text, value))}]"
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    text = str(value)
+    return f"'{text}'" if "(" in text else text  # without quotes, Hydra calls a function

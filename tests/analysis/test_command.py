@@ -1,0 +1,48 @@
+import shlex
+
+import pytest
+
+from analysis.command import sweep_command
+from sweeps import app
+from sweeps.request import Request
+from sweeps.settings import settings_of
+
+
+def request_of(words, monkeypatch) -> Request:
+    """What a command line asks for, as the application reads it."""
+    asked: list[Request] = []
+    monkeypatch.setattr(app, "run", lambda request: asked.append(request) or 0)
+    assert app.main(words) == 0
+    return asked[0]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["experiment=quickstart"],
+        ["experiment=quickstart", "replicates=64", "grid.noise=[0.2]"],
+        ["experiment=tuning", "seed=3"],
+        ["grid=sizes", "problem.width=5", "problem.depth=2", "theory.samples=4096"],
+        ["problem=linear", "grid.n=[100,300]", "problem.learning_rate=[0.1,0.2,0.3]", "problem.steps=3"],
+        ["problem.d=700", "grid.activation=[tanh,gelu]", "grid.features=['student_t(5)',gaussian]"],
+        ["experiment=quickstart", "grid.depth=null", "problem.depth=4", "engine=dense"],
+    ],
+)
+def test_the_command_makes_the_same_store(words, monkeypatch):
+    settings = settings_of(request_of(words, monkeypatch).spec)
+    command = shlex.split(sweep_command(settings, "other"))
+    assert command[:3] == ["python", "-m", "sweeps"]
+    again = request_of(command[3:], monkeypatch)
+    assert again.location == "stores/other.zarr"
+    assert settings_of(again.spec) == settings
+
+
+def test_an_experiment_names_itself(monkeypatch):
+    settings = settings_of(request_of(["experiment=quickstart"], monkeypatch).spec)
+    assert sweep_command(settings, "quickstart") == "python -m sweeps experiment=quickstart"
+
+
+def test_what_changed_is_added(monkeypatch):
+    settings = settings_of(request_of(["experiment=quickstart", "replicates=64"], monkeypatch).spec)
+    assert sweep_command(settings, "quickstart") == "python -m sweeps experiment=quickstart replicates=64"
