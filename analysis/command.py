@@ -13,6 +13,7 @@ __all__ = ["sweep_command"]
 
 CONFIGURATIONS = Path(__file__).resolve().parent.parent / "conf"
 _GROUPS = ("problem", "grid", "theory")
+_DEFAULTS = {"problem": "default", "grid": "single"}
 _NO_NUMBER = ("block",)
 """Settings that a store keeps though they change no number of it."""
 
@@ -63,18 +64,28 @@ def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
 def _composed(folder: Path, experiment: Path | None) -> dict[str, Any]:
     """The keys that a sweep would start from; values that follow from others stay unresolved."""
     config: Any = OmegaConf.load(folder / "config.yaml")
-    layers = {"problem": "default", "grid": "single"}
-    chosen: Any = OmegaConf.create() if experiment is None else OmegaConf.load(experiment)
-    for entry in chosen.pop("defaults", []):
-        layers |= {key.removeprefix("override /"): choice for key, choice in entry.items()}
-    for group, choice in layers.items():
-        part: Any = OmegaConf.load(folder / group / f"{choice}.yaml")
-        for base in part.pop("defaults", []):
-            part = OmegaConf.merge(OmegaConf.load(folder / group / f"{base}.yaml"), part)
-            part.pop("defaults", None)
-        config[group] = part
-    composed: Any = OmegaConf.to_container(OmegaConf.merge(config, chosen))
+    config = OmegaConf.merge(config, {group: _part(folder, f"{group}/{name}") for group, name in _DEFAULTS.items()})
+    if experiment is not None:
+        config = OmegaConf.merge(config, _part(folder, experiment.relative_to(folder).with_suffix("").as_posix()))
+    composed: Any = OmegaConf.to_container(config)
     return _flat(composed)
+
+
+def _part(folder: Path, name: str) -> Any:
+    """One file of a group, merged over those that its list of defaults names: a file, or another choice of a group."""
+    part: Any = OmegaConf.load(folder / f"{name}.yaml")
+    below: Any = OmegaConf.create()
+    for entry in part.pop("defaults", []):
+        if entry == "_self_":
+            continue
+        if isinstance(entry, str):
+            path = entry.removeprefix("/") if entry.startswith("/") else f"{name.rpartition('/')[0]}/{entry}"
+            below = OmegaConf.merge(below, _part(folder, path))
+        else:
+            for group, choice in entry.items():
+                group = group.removeprefix("override ").removeprefix("/")
+                below = OmegaConf.merge(below, {group: _part(folder, f"{group}/{choice}")})
+    return OmegaConf.merge(below, part)
 
 
 def _words(wanted: Mapping[str, Any], defaults: Mapping[str, Any], experiment: str, name: str) -> list[str]:

@@ -2,7 +2,7 @@ import shlex
 
 import pytest
 
-from analysis.command import sweep_command
+from analysis.command import CONFIGURATIONS, sweep_command
 from sweeps import app
 from sweeps.request import Request
 from sweeps.settings import settings_of
@@ -38,9 +38,12 @@ def test_the_command_makes_the_same_store(words, monkeypatch):
     assert settings_of(again.spec) == settings
 
 
-def test_an_experiment_names_itself(monkeypatch):
-    settings = settings_of(request_of(["experiment=quickstart"], monkeypatch).spec)
-    assert sweep_command(settings, "quickstart") == "python -m sweeps experiment=quickstart"
+def test_every_experiment_names_itself(monkeypatch):
+    folder = CONFIGURATIONS / "experiment"
+    for file in folder.rglob("*.yaml"):
+        name = file.relative_to(folder).with_suffix("").as_posix()
+        settings = settings_of(request_of([f"experiment={name}"], monkeypatch).spec)
+        assert sweep_command(settings, file.stem) == f"python -m sweeps experiment={name}"
 
 
 def test_what_changed_is_added(monkeypatch):
