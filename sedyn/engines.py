@@ -9,6 +9,7 @@ from typing import NamedTuple
 from sedyn.design import ENTRIES_PER_DEVICE_DRAW
 from sedyn.errors import InvalidInput
 from sedyn.features import bytes_per_entry
+from sedyn.fresh_data import FEATURES_PER_BLOCK, test_points
 from sedyn.fused import ADJOINTS_PER_CHUNK
 from sedyn.problem import Problem
 
@@ -136,12 +137,26 @@ def choose_engine(problem: Problem, engine: str = "auto", *, dtype: str = "float
 
 def _bytes(problem: Problem, engine: str, dtype: str, estimate: bool) -> int:
     n, d, q, steps = problem.n, problem.d, problem.width, problem.steps
-    history = DOUBLE * n * steps * q * (1 + q) if estimate else 0  # gradients and curvatures
+    doubles = 20.0 * q * (n + d)  # weights, pre-activations, gradients and what is made on the way
+    if estimate:  # gradients and curvatures of every step, and what a curvature is made of
+        doubles += n * steps * q * (1 + q) + 6 * n * q * q
+    design = 0.0
     if engine == "dense":
         design = n * d * bytes_per_entry(problem.features, dtype)
     else:  # a basis and its images on each side
-        design = DOUBLE * (n + d) * (2 * q * (steps + 1) + problem.signals)
-    return round(design + history + DOUBLE * 20 * q * (n + d))
+        doubles += (n + d) * (2 * q * (steps + 1) + problem.signals)
+    fresh = _fresh_rows(problem)
+    if fresh:  # weights of every step wait for them, and what a block of them gives
+        doubles += 2 * q * (steps + 1) * (d + fresh)
+        design += 2 * fresh * d * bytes_per_entry(problem.features)
+    return round(design + DOUBLE * doubles)
+
+
+def _fresh_rows(problem: Problem) -> int:
+    """Rows that a test error is measured on, as many as are held at a time; none with Gaussian features."""
+    if problem.features == "gaussian":
+        return 0
+    return min(test_points(problem), max(1, FEATURES_PER_BLOCK // problem.d))
 
 
 def _more_bytes_on_gpu(problem: Problem, engine: str, dtype: str, estimate: bool) -> int:
@@ -150,6 +165,8 @@ def _more_bytes_on_gpu(problem: Problem, engine: str, dtype: str, estimate: bool
     if estimate:  # adjoints beside the curvatures, of as many samples as are held at a time
         more += DOUBLE * min(n * problem.steps * q * q, ADJOINTS_PER_CHUNK)
     if engine == "dense":  # every law as floats, and draws in double precision with what a law computes them from
-        law, floats = (bytes_per_entry(problem.features, dtype, device) for device in ("cpu", "gpu"))
-        more += n * d * (floats - law) + 3 * DOUBLE * min(n * d, ENTRIES_PER_DEVICE_DRAW)
+        for rows, kind in ((n, dtype), (2 * _fresh_rows(problem), "float64")):
+            law, floats = (bytes_per_entry(problem.features, kind, device) for device in ("cpu", "gpu"))
+            more += rows * d * (floats - law)
+        more += 3 * DOUBLE * min(n * d, ENTRIES_PER_DEVICE_DRAW)
     return round(more)

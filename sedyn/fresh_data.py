@@ -1,7 +1,9 @@
 """The test error of given weights: their error on fresh rows, with its own standard error.
 
 A fresh row with Gaussian features sees the weights by their overlaps only, so an average over a few dimensions
-replaces fresh data. Other laws are met with fresh rows, drawn in blocks after the run for all iterations at once.
+replaces fresh data. Other laws are met with fresh rows, drawn in blocks after the run for all iterations at once. From
+each error a quadratic function of the row is subtracted, a control variate: its mean is known, since every law is
+standardized, and it is fitted to what the errors would be with Gaussian features.
 """
 
 from __future__ import annotations
@@ -22,7 +24,15 @@ from sedyn.network import DeepWeights
 from sedyn.problem import Problem
 from sedyn.sampling import matched_normals, psd_root, sobol_uniforms
 
-__all__ = ["Quadrature", "draw_quadrature", "fresh_rows_errors", "quadrature_error", "test_points"]
+__all__ = [
+    "Control",
+    "Quadrature",
+    "draw_quadrature",
+    "fit_control",
+    "fresh_rows_errors",
+    "quadrature_error",
+    "test_points",
+]
 
 # Points, or fresh rows: as many as training samples within these bounds, so that the error of the average stays
 # near or below the fluctuation of the training run itself.
@@ -30,7 +40,7 @@ LEAST_POINTS, MOST_POINTS = 2**12, 2**16
 # Independent scrambles of the quadrature; their spread is its standard error.
 SCRAMBLES = 4
 # Features of fresh rows held in memory at a time.
-FEATURES_PER_BLOCK = 2**23
+FEATURES_PER_BLOCK = 2**22
 
 
 class Quadrature(NamedTuple):
@@ -131,6 +141,11 @@ def fresh_rows_errors(
     sampler, (k, d) = feature_sampler(problem.features), signals.shape
     rows, q = test_points(problem), problem.width
     directions = xp.concat([signals, *first], axis=0)
+    points = draw_quadrature(problem, seed.spawn(1)[0], device)
+    controls = [
+        fit_control(problem, points, xp.concat([signals, weights], axis=0), deeper)
+        for weights, deeper in zip(first, deep, strict=True)
+    ]
     totals = np.zeros((2, len(first)))
     per_block = max(1, FEATURES_PER_BLOCK // d)
     for start in range(0, rows, per_block):
@@ -140,7 +155,70 @@ def fresh_rows_errors(
         noise = backend.asarray(np.random.default_rng(noise_seed).standard_normal(count), device)
         y = respond(problem, projections[:k, :], noise)
         for t, weights in enumerate(deep):
-            errors = sample_errors(problem, projections[k + t * q : k + (t + 1) * q, :], y, weights)
+            h = projections[k + t * q : k + (t + 1) * q, :]
+            errors = sample_errors(problem, h, y, weights) - controls[t](projections[:k, :], h, noise)
             totals[:, t] += to_numpy(xp.sum(errors)), to_numpy(xp.sum(errors * errors))
     mean, square = totals / rows
     return mean, np.sqrt((square - mean**2).clip(0) / (rows - 1))
+
+
+class Control(NamedTuple):
+    """A quadratic function of a fresh row's projections and noise whose mean is zero under every standardized law.
+
+    Attributes
+    ----------
+    whitening : array, shape (k + q, k + q)
+        Makes projections on signals and weights uncorrelated.
+    linear : array, shape (k + q + 1,)
+    quadratic : array, shape (k + q + 1, k + q + 1)
+        Of the whitened projections and the noise.
+    mean : float
+        What linear and quadratic part average to.
+    """
+
+    whitening: Array
+    linear: Array
+    quadratic: Array
+    mean: float
+
+    def __call__(self, indices: Array, h: Array, noise: Array) -> Array:
+        """Values on rows: projections on the signals (k, N) and on the weights (q, N), and noise (N,)."""
+        xp = array_namespace(h)
+        white = xp.matmul(self.whitening, xp.concat([indices, h], axis=0))
+        white = xp.concat([white, noise[None, :]], axis=0)
+        return xp.sum((self.linear[:, None] + xp.matmul(self.quadratic, white)) * white, axis=0) - self.mean
+
+
+def fit_control(problem: Problem, points: Quadrature, directions: Array, deep: DeepWeights) -> Control:
+    """Least-squares fit of a control to the errors with Gaussian features.
+
+    Whitened, a quadratic fit is a projection on Hermite polynomials: averages of the error times the first two.
+
+    Parameters
+    ----------
+    problem : Problem
+    points : Quadrature
+        Matched moments make the polynomials orthogonal on the points too, to second order.
+    directions : array, shape (k + q, d)
+        Signals and first-layer weights.
+    deep : tuple of array
+        Deeper weights.
+    """
+    xp, k = array_namespace(directions), problem.signals
+    kind = {"dtype": directions.dtype, "device": directions.device}
+    gram = to_numpy(xp.matmul(directions, directions.T)) / directions.shape[1]
+    root, inverse = (xp.asarray(matrix, **kind) for matrix in psd_root(gram))
+    linear, quadratic = 0.0, 0.0
+    for normals, noise in zip(points.normals, points.noise, strict=True):
+        projections = xp.matmul(root, normals)
+        errors = sample_errors(problem, projections[k:, :], respond(problem, projections[:k, :], noise), deep)
+        white = xp.concat([normals, noise[None, :]], axis=0)
+        weighted = white * (errors - xp.mean(errors))
+        linear = linear + xp.sum(weighted, axis=1)
+        quadratic = quadratic + xp.matmul(weighted, white.T) / 2
+    count = len(points.noise) * points.noise[0].shape[0]
+    linear, quadratic = linear / count, quadratic / count
+    # Directions without variance are left out of the whitened ones, whose covariance then is a projection.
+    kept = xp.matmul(inverse, root)
+    mean = xp.sum(quadratic[:-1, :-1] * kept) + quadratic[-1, -1]
+    return Control(inverse, linear, quadratic, float(mean))

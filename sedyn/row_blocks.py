@@ -23,6 +23,8 @@ __all__ = ["Pass", "PlainRows", "RowBlocks", "SparseRows", "StoredRows", "row_bl
 BLOCKS, ROWS_PER_BLOCK = 16, 4096
 # Bytes of the rows that go forward and backward together: they stay in the second-level cache, with room to spare.
 CACHED_BYTES = 2**19
+# Units beyond which the library's products, made for square matrices, are faster than ours (benchmarks, `widths`).
+WIDE = 16
 
 
 class Pass(Protocol):
@@ -104,6 +106,8 @@ class StoredRows:
     def products(self, weights: np.ndarray, rows: slice) -> np.ndarray:
         """Prepared weights to X w on a block, padded units included."""
         block = self.matrix[rows]
+        if weights.shape[0] > WIDE:
+            return weights @ block.astype(self.dtype, copy=False).T
         out = np.empty((weights.shape[0], block.shape[0]), self.dtype)
         self.kernels.products(block, 0, weights, out)
         return out
@@ -111,13 +115,17 @@ class StoredRows:
     def transposed_products(self, gradients: np.ndarray, rows: slice) -> np.ndarray:
         """X^T g of a block, padded units included."""
         block, tile = self.matrix[rows], self.kernels.TILE
+        if gradients.shape[0] > WIDE:
+            return gradients.astype(self.dtype, copy=False) @ block.astype(self.dtype, copy=False)
         padded = self.kernels.padded(gradients, self.dtype, -(-block.shape[0] // tile) * tile)
         out = np.zeros((padded.shape[0], self.shape[1]), self.dtype)
         self.kernels.add_products(block, 0, padded, out)
         return out
 
     def begin_pass(self, weights: np.ndarray, network: Network) -> CompiledPass | None:
-        """Begin a compiled pass, unless the network has functions of a user's own."""
+        """Begin a compiled pass, unless the network is wide or has functions of a user's own."""
+        if weights.shape[0] > WIDE:
+            return None
         compiled = self.compile(network, weights.shape[0])
         return None if compiled is None else CompiledPass(self, weights, network, compiled)
 

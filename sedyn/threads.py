@@ -43,7 +43,7 @@ def thread_count() -> int:
 def run_each(task: Callable[[Item], object], items: Iterable[Item]) -> None:
     """Call a task on every item, on `thread_count` threads, the calling one among them.
 
-    While several run, each calls the BLAS single-threaded.
+    Each calls the BLAS single-threaded, also where there is one item, so that sums are the same with more threads.
 
     Parameters
     ----------
@@ -57,9 +57,9 @@ def run_each(task: Callable[[Item], object], items: Iterable[Item]) -> None:
     Exception
         The first that a task raised, when all threads have stopped.
     """
-    queue = deque(items)
-    helpers = min(thread_count(), len(queue)) - 1
-    if helpers < 1:
+    queue, threads = deque(items), thread_count()
+    helpers = min(threads, len(queue)) - 1
+    if threads == 1:
         for item in queue:
             task(item)
         return

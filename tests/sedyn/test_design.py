@@ -32,7 +32,7 @@ def full(design):
 
 @pytest.mark.parametrize("law", ["gaussian", "rademacher", "sparse(0.01)"])
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-12), ("float32", 2e-5)])
-@pytest.mark.parametrize("q", [1, 4, 6])
+@pytest.mark.parametrize("q", [1, 4, 6, 20])
 def test_products_are_those_of_the_matrix(law, dtype, tolerance, q):
     design = drawn(law, dtype=dtype)
     x = full(design)
@@ -109,14 +109,15 @@ def test_storage():
     assert drawn("gaussian", dtype="float32").matrix.dtype == np.float32
 
 
+@pytest.mark.parametrize("width", [3, 20])
 @pytest.mark.parametrize("law", ["gaussian", "rademacher", "sparse(0.01)", "student_t(5)"])
-def test_nothing_depends_on_the_number_of_threads(law):
+def test_nothing_depends_on_the_number_of_threads(law, width):
     results = []
     for threads in (1, 2):
         with threadpool_limits(threads, user_api="blas"):
             design = drawn(law)
-            weights = np.random.default_rng(0).standard_normal((3, SHAPE[1]))
-            trained, derivatives, products = design.descend(weights, network_on(SHAPE[0], 3), curvature=False)
+            weights = np.random.default_rng(0).standard_normal((width, SHAPE[1]))
+            trained, derivatives, products = design.descend(weights, network_on(SHAPE[0], width), curvature=False)
             found = (derivatives.loss, derivatives.gradient, *derivatives.deep_gradient)
             results.append((full(design), trained, *found, products))
     for one, two in zip(*results, strict=True):

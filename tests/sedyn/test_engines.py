@@ -1,3 +1,5 @@
+import tracemalloc
+
 import pytest
 
 import sedyn
@@ -63,7 +65,7 @@ def test_storage_counts():
 
 
 def test_memory_on_a_gpu_is_that_of_floats_and_of_what_is_computed_there():
-    laws = [Problem(n=20_000, d=20_000, features=law) for law in ("gaussian", "rademacher", "sparse(0.01)")]
+    laws = [Problem(n=20_000, d=20_000, features=law) for law in ("rademacher", "uniform", "sparse(0.01)")]
     needed = {memory_needed(problem, "dense", device="gpu") for problem in laws}
     assert len(needed) == 1
     assert needed.pop() > memory_needed(laws[0], "dense")
@@ -76,3 +78,26 @@ def test_replicates_that_fit_leave_a_margin():
     assert replicates_that_fit(1000, 100) == 9
     assert replicates_that_fit(999, 100) == 8
     assert replicates_that_fit(10, 100) == 1
+
+
+@pytest.mark.parametrize(
+    ("engine", "fields", "dtype", "estimate"),
+    [
+        ("dense", {"n": 2000, "d": 2000}, "float64", True),
+        ("dense", {"n": 2000, "d": 2000}, "float32", False),
+        ("dense", {"n": 3000, "d": 3000, "features": "rademacher"}, "float64", False),
+        ("dense", {"n": 100, "d": 20_000, "features": "uniform"}, "float32", False),
+        ("deferred", {"n": 10_000, "d": 5000}, "float64", False),
+        ("deferred", {"n": 10_000, "d": 5000}, "float64", True),
+    ],
+)
+def test_memory_needed_is_what_is_taken(engine, fields, dtype, estimate):
+    problem = Problem(**fields, width=4, steps=12)
+    sedyn.simulate(Problem(n=20, d=20, steps=1), 1, engine=engine)  # loads compiled code
+    tracemalloc.start()
+    try:
+        sedyn.simulate(problem, 1, engine=engine, dtype=dtype, estimate=estimate)
+        taken = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert 0.8 < memory_needed(problem, engine, dtype=dtype, estimate=estimate) / taken < 1.5
