@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pytest
 
+import sedyn
 from sedyn import backend, fused
 from sedyn.functions import ACTIVATIONS, LOSSES, Activation
 from sedyn.network import differentiate
@@ -188,6 +189,21 @@ def compare_responses(on_host, iterations, width, samples, replicates=()):
     memory = rng.standard_normal((*replicates, iterations, iterations, width, width)) / iterations
     memory[..., *np.triu_indices(iterations), :, :] = 0
     assert_same(on_host(mean_response, curvatures, memory), mean_response(curvatures, memory))
+
+
+@pytest.mark.parametrize(
+    "compute",
+    [
+        lambda problem: sedyn.state_evolution(problem, 256, 2, include=("responses",), device="cpu"),
+        lambda problem: sedyn.simulate(problem, 2, engine="deferred", device="cpu"),
+    ],
+    ids=["state evolution", "simulation"],
+)
+def test_a_whole_computation_through_the_kernels(on_host, compute):
+    problem = sedyn.Problem(n=60, d=40, width=2, depth=3, steps=10, batch_fraction=0.5)
+    expected, found = compute(problem), on_host(compute, problem)
+    for name in expected:
+        np.testing.assert_allclose(found[name], expected[name], rtol=1e-9, atol=1e-11, err_msg=name)
 
 
 def test_kernels_leave_alone_what_they_do_not_have(monkeypatch):
