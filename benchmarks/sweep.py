@@ -8,6 +8,7 @@ one BLAS thread and writes the same store.
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import tempfile
 import time
@@ -24,8 +25,10 @@ import ray
 
 import sedyn
 from sweeps import worker
+from sweeps.cost import calibrate
 from sweeps.driver import FixedTasks, Summary, run_tasks
 from sweeps.executors import Compute, InlineExecutor, RayExecutor, available_cores
+from sweeps.forecast import durations_of
 from sweeps.plan import SimulationTask, SweepSpec
 from sweeps.progress import make_progress
 from sweeps.store import DONE, Store
@@ -158,6 +161,44 @@ def timed(store: Store, tasks: list, run: Callable[[], object]) -> float:
     return len(tasks) / seconds
 
 
+KINDS = {
+    "small": {"n": 200, "d": 100, "steps": 10},
+    "dense": {"n": 3000, "d": 2000, "steps": 20, "features": "rademacher"},
+    "Gaussian": {"n": 3000, "d": 2000, "steps": 20},
+    "deferred": {"n": 40_000, "d": 20_000, "steps": 10},
+    "wide and deep": {"n": 1000, "d": 500, "width": 8, "depth": 4, "steps": 20},
+    "mini-batches": {"n": 2000, "d": 1000, "steps": 20, "batch_fraction": 0.25, "loss": "logistic", "labels": "binary"},
+    "laws": {"n": 1000, "d": 500, "steps": 10},
+}
+
+
+def predictions(folder: str) -> None:
+    """What a plan says over what a sweep then takes, one process for each kind of task."""
+    processes = multiprocessing.get_context("spawn")
+    for kind in KINDS:
+        with processes.Pool(1) as alone:
+            for line in alone.apply(predicted_over_measured, (kind, f"{folder}/{kind}.zarr")):
+                print(line)
+
+
+def predicted_over_measured(kind: str, location: str) -> list[str]:
+    spec = SweepSpec(KINDS[kind], replicates=4, block=4, samples=4096, randomizations=4, laws=kind == "laws")
+    model = calibrate(spec, "cpu")
+    store = Store.prepare(location, spec)
+    executor = InlineExecutor(WorkerSetup(location, "cpu"))
+    lines = []
+    tasks = store.missing_tasks(spec)
+    for task, predicted in zip(tasks, durations_of(tasks, model, 1), strict=True):
+        drive(store, [task], executor)
+        group = "simulation" if isinstance(task, SimulationTask) else "theory"
+        seconds, peak = np.sum(store.facts(group, "seconds")), np.max(store.facts(group, "peak_memory"))
+        lines.append(
+            f"{kind}, {group}: predicted over measured {predicted / seconds:.2f} of {seconds:.2f} s, "
+            f"{(model.resident + model.memory(task)) / peak:.2f} of {peak / 2**20:.0f} MiB"
+        )
+    return lines
+
+
 def planning(folder: str) -> None:
     """From a specification to the list of missing tasks of a new store."""
     for cells, goal in PLAN_GOALS.items():
@@ -179,6 +220,7 @@ def planning(folder: str) -> None:
 def main() -> None:
     with tempfile.TemporaryDirectory(prefix="sweep-") as folder:
         planning(folder)
+        predictions(folder)
         overhead(folder)
         ray.init(
             address="local",

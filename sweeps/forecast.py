@@ -13,7 +13,7 @@ from sweeps.precision import Target
 from sweeps.settings import settings_of
 from sweeps.store import Store
 
-__all__ = ["forecast", "makespan"]
+__all__ = ["durations_of", "forecast", "makespan"]
 
 LONGEST_SHOWN = 5
 MEBIBYTE = 2**20
@@ -62,7 +62,7 @@ def forecast(spec: SweepSpec, compute: Compute, device: str, target: Target | No
         return
     model = calibrate(spec, device)
     workers = worker_count(compute)
-    durations = _durations(tasks, model, workers)
+    durations = durations_of(tasks, model, workers)
     elsewhere = "; cores and speed of the cluster may differ" if compute.joins_cluster else ""
     yield (
         f"predicted: {_duration(sum(durations))} of computing, {_duration(makespan(durations, workers))} on {workers} "
@@ -99,7 +99,7 @@ def _all_tasks(spec: SweepSpec, block: int) -> Iterator[Task]:
         yield spec.theory_task(cells[0], ((),))
 
 
-def _durations(tasks: list[Task], model: CostModel, workers: int) -> list[float]:
+def durations_of(tasks: list[Task], model: CostModel, workers: int) -> list[float]:
     """Predict every task; where laws are compared, each worker solves each theory when it first needs it."""
     durations = [model.seconds(task) for task in tasks]
     solved: dict[str, int] = {}

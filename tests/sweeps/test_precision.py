@@ -100,6 +100,28 @@ def test_a_wrong_target_is_refused(values, message):
         Target(*values)
 
 
+def test_a_target_is_met_by_ray_workers_with_the_same_replicates(sweep, read, ray_session, tmp_path):
+    target = (
+        "target.observable=train_error",
+        "target.stderr=0.2",
+        "target.max_replicates=9",
+        "block=3",
+        "replicates=3",
+    )
+    grid = "grid.noise=[0.01,0.5,3.0]"
+    assert sweep(grid, *target, "store=stores/inline.zarr") == 0
+    assert sweep(grid, *target, "store=stores/ray.zarr", "compute=local", "compute.workers=2") == 0
+    inline, parallel = (read(f"stores/{name}.zarr") for name in ("inline", "ray"))
+    for group in ("simulation", "theory"):
+        xr.testing.assert_identical(parallel[group].ds, inline[group].ds)
+    done = (parallel["status"].simulation == 1).sum("replicate")
+    assert done.max() == 9 == done.sel(noise=3.0) > done.sel(noise=0.01)  # the cap, and no more
+    assert (done == (inline["status"].simulation == 1).sum("replicate")).all()
+    for noise in (0.01, 0.5, 3.0):
+        values = parallel["simulation"].train_error.sel(noise=noise).values[: int(done.sel(noise=noise))]
+        assert standard_error(values) <= 0.2 or done.sel(noise=noise) == 9
+
+
 def test_a_target_on_the_command_line(sweep, read, capsys):
     target = (
         "target.observable=train_error",
