@@ -225,7 +225,7 @@ def test_functions_that_a_user_registered_work_in_workers(sweep, read, tmp_path,
     monkeypatch.syspath_prepend(tmp_path / "stores")
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     functions = ("imports=[users_functions]", "problem.activation=halved", "problem.link=doubled")
-    assert sweep(*functions, "compute=local", "replicates=2") == 0
+    assert sweep(*functions, "compute=local", "compute.workers=1", "replicates=2") == 0
     assert read()["simulation"].train_error.notnull().all()
 
 
@@ -265,8 +265,8 @@ def test_a_task_whose_worker_is_lost_is_tried_again_but_not_for_ever(tmp_path, m
 
 
 def test_a_killed_worker_loses_nothing(tmp_path, ray_session):
-    base = {"n": 300, "d": 200, "steps": 10}
-    spec = SweepSpec(base, {"noise": (0.1, 0.2, 0.3)}, replicates=8, block=2, samples=64, randomizations=2)
+    base = {"n": 100, "d": 50, "steps": 4}
+    spec = SweepSpec(base, {"noise": (0.1, 0.2, 0.3)}, replicates=6, block=1, samples=64, randomizations=2)
     whole, store = (Store.prepare(str(tmp_path / "stores" / name), spec) for name in ("whole.zarr", "store.zarr"))
     for task in whole.missing_tasks(spec):
         assert not worker.execute(task, whole, device="cpu").error

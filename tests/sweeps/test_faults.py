@@ -20,7 +20,7 @@ from sweeps.app import main
 from tests.sweeps.execution_log import LOG, read_log
 
 ROOT = Path(__file__).parents[2]
-PROBLEM = ["problem.n=120", "problem.d=80", "problem.steps=6", "theory.samples=128", "theory.randomizations=2"]
+PROBLEM = ["problem.n=60", "problem.d=40", "problem.steps=4", "theory.samples=64", "theory.randomizations=2"]
 PROBLEM += ["imports=[tests.sweeps.execution_log]"]
 SWEEP = [*PROBLEM, "grid.noise=[0.1,0.2,0.3]", "replicates=8", "block=2"]
 TASKS = 15
@@ -106,7 +106,7 @@ def test_a_killed_node_loses_nothing(store, undisturbed, cluster):
 
 
 def test_a_store_can_be_read_at_every_moment(store):
-    driver = start_driver(store, "compute=inline", "problem.steps=3")
+    driver = start_driver(store, "compute=inline", "replicates=6")
     reads = 0
     wait_until(lambda: Path(store, "zarr.json").exists() and len(read_log("start")) > 0, driver)
     while driver.poll() is None:
