@@ -86,6 +86,11 @@ def _sparse(rng: np.random.Generator, shape: tuple[int, int], density: float) ->
     return sparse.csr_array((values, (positions % shape[1]).astype(np.int32), starts.astype(np.int32)), shape=shape)
 
 
+def _sparse_rows(rng: np.random.Generator, shape: tuple[int, int], entries: float) -> np.ndarray | sparse.csr_array:
+    """So many Gaussian entries in a row on average, however long it is; no limit theorem applies to such a row."""
+    return _sparse(rng, shape, min(1.0, entries / shape[1]))
+
+
 FEATURES: Registry[FeatureLaw] = Registry(
     "features",
     {
@@ -95,6 +100,7 @@ FEATURES: Registry[FeatureLaw] = Registry(
         "laplace": FeatureLaw(lambda rng, shape: rng.laplace(scale=math.sqrt(0.5), size=shape)),
         "student_t": FeatureLaw(_student_t, "degrees of freedom", lambda df: df > 2, "greater than 2"),
         "sparse": FeatureLaw(_sparse, "density", lambda density: 0 < density <= 1, "in (0, 1]"),
+        "sparse_rows": FeatureLaw(_sparse_rows, "entries", lambda entries: entries > 0, "greater than 0"),
         "exponential": FeatureLaw(lambda rng, shape: rng.standard_exponential(shape) - 1.0),
     },
 )

@@ -51,6 +51,17 @@ def test_sparse_rows_have_binomial_counts():
     assert_within_se(counts.var(), variance, variance * np.sqrt(2.2 / counts.size))
 
 
+@pytest.mark.parametrize("columns", [40, 4000])
+def test_sparse_rows_have_so_many_entries_however_long(columns):
+    drawn = [entries("sparse_rows(4)", (50, columns), seed) for seed in range(100)]
+    counts = np.concatenate([(values != 0).sum(1) for values in drawn])
+    variance = 4 * (1 - 4 / columns)
+    assert_within_se(counts.mean(), 4, np.sqrt(variance / counts.size))
+    # Standardized: a row's squared length is d on average, with variance d^2 times that of its few entries.
+    lengths = np.concatenate([(values**2).mean(1) for values in drawn])
+    assert_within_se(lengths.mean(), 1, lengths.std() / np.sqrt(lengths.size))
+
+
 def test_sparse_at_the_least_density_and_shape():
     assert entries("sparse(1e-9)", (3, 4)).sum() == 0
     assert entries("sparse(1)", (3, 4)).shape == (3, 4)
