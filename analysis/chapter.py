@@ -11,6 +11,7 @@ import xarray as xr
 from analysis.command import sweep_command
 from analysis.figures import CAPTION, learning_curves
 from analysis.section import Captioned, Finding, Section, Tabulated
+from analysis.store import along_n
 
 __all__ = ["Answer", "Chapter", "NothingToReport", "is_url", "read_chapter"]
 
@@ -103,20 +104,13 @@ def _read(path: str | Path) -> tuple[xr.Dataset, xr.Dataset, dict[str, Any]]:
         groups = [tree[name].to_dataset() for name in ("simulation", "theory")]
     except (KeyError, OSError, ValueError) as error:
         raise NothingToReport(f"{path}: not a store with the groups simulation and theory ({error})") from error
-    simulation, theory = (_along_n(group.load()) for group in groups)
+    simulation, theory = (along_n(group.load()) for group in groups)
     if not any(
         name in theory and bool(simulation[name].notnull().any()) and bool(theory[name].notnull().any())
         for name in simulation.data_vars
     ):
         raise NothingToReport(f"{path}: nothing finished yet; run the sweep again, it continues where it stopped")
     return simulation, theory, dict(tree.attrs.get(SETTINGS, {}))
-
-
-def _along_n(group: xr.Dataset) -> xr.Dataset:
-    """Give a store of one size the axis n; sort that of a store that has grown."""
-    if "n" in group.dims:
-        return group.sortby("n")
-    return group.drop_vars("n", errors="ignore").expand_dims(n=[group.attrs.get("n", 0)])
 
 
 def is_url(path: str | Path) -> bool:

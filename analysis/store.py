@@ -1,0 +1,39 @@
+"""Opening a sweep's store for a measure."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import xarray as xr
+
+__all__ = ["along_n", "open_store"]
+
+
+def open_store(path: str | Path) -> tuple[xr.Dataset, xr.Dataset]:
+    """Open a store, also while its sweep runs, and load its two groups.
+
+    Parameters
+    ----------
+    path : path or URL
+        A Zarr store that a sweep wrote.
+
+    Returns
+    -------
+    simulation, theory : Dataset
+        As every measure takes them: with ``n`` among the dimensions, sorted.
+
+    Raises
+    ------
+    OSError, KeyError
+        If there is no store, or none with these groups.
+    """
+    with xr.open_datatree(str(path), engine="zarr", consolidated=False) as tree:
+        simulation, theory = (along_n(tree[name].to_dataset().load()) for name in ("simulation", "theory"))
+    return simulation, theory
+
+
+def along_n(group: xr.Dataset) -> xr.Dataset:
+    """Give a store of one size the axis n; sort that of a store that has grown."""
+    if "n" in group.dims:
+        return group.sortby("n")
+    return group.drop_vars("n", errors="ignore").expand_dims(n=[group.attrs.get("n", 0)])
