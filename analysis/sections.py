@@ -2,9 +2,31 @@
 
 from __future__ import annotations
 
-from analysis import rates_section
+from analysis import (
+    breakdown_horizon,
+    breakdown_rate,
+    breakdown_width,
+    early_stopping,
+    generalization_estimate,
+    large,
+    rates_section,
+    sgd,
+    tuning,
+    universality,
+)
 from analysis.section import Section
 
 __all__ = ["SECTIONS"]
 
-SECTIONS: tuple[Section, ...] = (rates_section.SECTION,)
+SECTIONS: tuple[Section, ...] = (
+    rates_section.SECTION,
+    universality.SECTION,
+    sgd.SECTION,
+    breakdown_width.SECTION,
+    breakdown_horizon.SECTION,
+    breakdown_rate.SECTION,
+    large.SECTION,
+    generalization_estimate.SECTION,
+    early_stopping.SECTION,
+    tuning.SECTION,
+)

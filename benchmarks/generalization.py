@@ -26,7 +26,8 @@ from sklearn.preprocessing import PolynomialFeatures
 from threadpoolctl import threadpool_limits
 
 import sedyn
-from analysis.selection import compare, consistency
+from analysis.generalization_estimate import generalization_estimate
+from analysis.selection import compare
 from sedyn import gradient_descent
 from sedyn.design import DenseDesign
 from sedyn.evaluation import mean_error
@@ -146,12 +147,12 @@ def consistent(sizes: Sequence[int] = (256, 512, 1024, 2048), replicates: int = 
     for name, changes in VARIANTS.items():
         problems = [replace(BASE, n=n, d=int(n / BASE.aspect_ratio), **changes) for n in sizes]
         runs = xr.concat([sedyn.simulate(problem, replicates, device="cpu") for problem in problems], sized(sizes))
-        one = consistency(runs)
+        one = generalization_estimate(runs)
         relative = one.relative_rms.isel(iteration=slice(1, None)).mean("iteration").values
         measured.append(runs[["test_error", "test_error_stderr", "estimated_test_error"]])
         print(f"{name:<26s} {_with_interval(one.exponent, one.exponent_low, one.exponent_high)}    "
               f"{relative[0]:6.2%} {relative[-1]:6.2%}", flush=True)  # fmt: skip
-    pooled = consistency(xr.concat(measured, xr.Variable("setting", list(VARIANTS))))
+    pooled = generalization_estimate(xr.concat(measured, xr.Variable("setting", list(VARIANTS))))
     print("all", _with_interval(pooled.overall_exponent, pooled.overall_exponent_low, pooled.overall_exponent_high))
 
 

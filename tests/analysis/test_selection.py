@@ -1,9 +1,14 @@
 import numpy as np
 import pytest
 import xarray as xr
-from rich.console import Console
 
-from analysis.selection import CRITERIA, compare, consistency, early_stopping, select, show, tuning
+from analysis import early_stopping as stopping_section
+from analysis import generalization_estimate as estimate_section
+from analysis import tuning as tuning_section
+from analysis.early_stopping import early_stopping
+from analysis.generalization_estimate import generalization_estimate
+from analysis.selection import CRITERIA, compare, cost, select
+from analysis.tuning import tuning
 
 TEST = xr.DataArray(
     [[3.0, 1.0, 2.0], [3.0, 2.0, 1.0]], dims=("replicate", "iteration"), coords={"iteration": [0, 1, 2]}
@@ -91,7 +96,7 @@ def noisy(rng, sizes=(100, 400, 1600), replicates=60, power=-0.5, fresh=0.0):
 
 @pytest.mark.parametrize("power", [-0.5, -1.0, 0.0])
 def test_consistency_finds_the_exponent(power):
-    measured = consistency(noisy(np.random.default_rng(0), power=power))
+    measured = generalization_estimate(noisy(np.random.default_rng(0), power=power))
     assert abs(measured.exponent - power) < 4 * measured.exponent_stderr
     assert measured.exponent_stderr < 0.05
     assert measured.overall_exponent == measured.exponent
@@ -99,7 +104,7 @@ def test_consistency_finds_the_exponent(power):
 
 def test_error_of_the_fresh_data_is_taken_out():
     runs = noisy(np.random.default_rng(1), replicates=400, fresh=0.02)
-    measured = consistency(runs)
+    measured = generalization_estimate(runs)
     # 0.02 is near the root mean square at the largest n, 1/40: left in, the exponent would be -0.43.
     assert abs(measured.exponent + 0.5) < 4 * measured.exponent_stderr
     assert measured.exponent_high < -0.45
@@ -108,7 +113,7 @@ def test_error_of_the_fresh_data_is_taken_out():
 def test_intervals_cover():
     hits = []
     for seed in range(100):
-        measured = consistency(noisy(np.random.default_rng(seed), replicates=16), draws=200)
+        measured = generalization_estimate(noisy(np.random.default_rng(seed), replicates=16), draws=200)
         hits.append(bool(measured.exponent_low < -0.5 < measured.exponent_high))
     # Binomial with 100 draws at 95%: 5 standard deviations are 11.
     assert sum(hits) >= 84
@@ -116,12 +121,12 @@ def test_intervals_cover():
 
 def test_consistency_on_grid_axes_and_with_too_few_sizes():
     runs = [noisy(np.random.default_rng(seed)) for seed in range(2)]
-    measured = consistency(xr.concat(runs, xr.Variable("depth", [2, 3])))
+    measured = generalization_estimate(xr.concat(runs, xr.Variable("depth", [2, 3])))
     assert measured.exponent.dims == ("depth",)
     assert measured.overall_exponent_stderr < measured.exponent_stderr.min()
-    assert np.isnan(consistency(runs[0].isel(n=[0, 1])).exponent)
+    assert np.isnan(generalization_estimate(runs[0].isel(n=[0, 1])).exponent)
     with pytest.raises(ValueError, match="dimension n"):
-        consistency(runs[0].isel(n=0))
+        generalization_estimate(runs[0].isel(n=0))
 
 
 def test_compare_reads_bias_noise_and_regret_of_each_method():
@@ -157,14 +162,40 @@ def test_compare_reads_bias_noise_and_regret_of_each_method():
     np.testing.assert_allclose(measured.chosen_iteration, 2, atol=1e-2)
 
 
-def test_show_prints_tables_of_a_store(tmp_path):
-    runs = xr.concat(
-        [noisy(np.random.default_rng(seed)) for seed in range(2)], xr.Variable("learning_rate", [0.1, 1.0])
+def test_saving_has_an_interval_that_covers():
+    rng = np.random.default_rng(0)
+    regret = xr.DataArray(np.abs(rng.standard_normal((400, 8))), dims=("draw", "replicate"))
+    otherwise = regret + 0.3 + 0.5 * xr.DataArray(rng.standard_normal((400, 8)), dims=("draw", "replicate"))
+    measured = cost(regret, otherwise, 0.95)
+    covered = ((measured.saved_low < 0.3) & (measured.saved_high > 0.3)).mean()
+    assert abs(covered - 0.95) < 5 * np.sqrt(0.95 * 0.05 / 400)
+    np.testing.assert_allclose(measured.saved, (otherwise - regret).mean("replicate"))
+
+
+def test_exponents_by_the_value_of_an_axis():
+    runs = [noisy(np.random.default_rng(seed), power=power) for seed, power in enumerate((-0.5, 0.0))]
+    measured = generalization_estimate(xr.concat(runs, xr.Variable("depth", [2, 3])))
+    for end in ("", "_low", "_high"):
+        np.testing.assert_allclose(measured[f"exponent_by_depth{end}"], measured[f"exponent{end}"], atol=0.02)
+    verdicts = {finding.subject: finding.verdict for finding in estimate_section.SECTION.findings(measured)}
+    assert verdicts["depth 2"] == "holds"
+    assert verdicts["depth 3"] == "fails"
+
+
+@pytest.mark.parametrize(("estimated", "verdict"), [((3.0, 1.0, 2.0), "holds"), ((1.0, 2.0, 3.0), "fails")])
+def test_stopping_is_judged_by_what_it_saves(estimated, verdict):
+    rng = np.random.default_rng(0)
+    test = np.array([3.0, 1.0, 2.0]) + 0.05 * rng.standard_normal((1, 8, 3))
+    dims = ("n", "replicate", "iteration")
+    runs = xr.Dataset(
+        {"test_error": (dims, test), "estimated_test_error": (dims, np.broadcast_to(estimated, test.shape))},
+        coords={"n": [100], "iteration": [0, 1, 2]},
     )
-    xr.DataTree.from_dict({"simulation": runs}).to_zarr(tmp_path / "store.zarr", consolidated=False)
-    console = Console(record=True, width=120)
-    show(tmp_path / "store.zarr", console=console)
-    text = console.export_text()
-    assert "-0.5" in text
-    assert "stopping" in text
-    assert "choosing blindly" in text
+    assert [finding.verdict for finding in stopping_section.SECTION.findings(early_stopping(runs))] == [verdict]
+
+
+def test_tuning_is_judged_by_what_it_saves():
+    runs = grid().expand_dims(n=[100])
+    (finding,) = tuning_section.SECTION.findings(tuning(runs.isel(replicate=slice(3))))
+    assert finding.verdict == "holds"
+    assert finding.value == pytest.approx(0.375)
