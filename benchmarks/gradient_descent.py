@@ -1,7 +1,8 @@
 """Gradient descent: one read of the features per step against what else one would write, and deferred against dense.
 
 Everything in one run, contenders alternating, medians; ratios of medians are what counts on a shared machine. The
-threads are those of ``OMP_NUM_THREADS`` (2 if unset). PyTorch and JAX take part where they are installed.
+threads are those of ``OMP_NUM_THREADS`` (2 if unset). PyTorch and JAX take part where they are installed. Also: what
+the choice of an engine rests on, its constants and its model of memory, and from which width on the BLAS is faster.
 
     python benchmarks/gradient_descent.py [--quick]
 """
@@ -9,6 +10,8 @@ threads are those of ``OMP_NUM_THREADS`` (2 if unset). PyTorch and JAX take part
 from __future__ import annotations
 
 import argparse
+import functools
+import json
 import os
 import subprocess
 import sys
@@ -20,17 +23,20 @@ if hasattr(os, "sched_setaffinity"):
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:THREADS])
 
 import numpy as np  # noqa: E402
+from threadpoolctl import threadpool_limits  # noqa: E402
 
-import sedyn  # noqa: E402
-from sedyn import Problem, gradient_descent  # noqa: E402
+from sedyn import Problem, engines, gradient_descent, row_blocks  # noqa: E402
 from sedyn.deferred import DeferredDesign  # noqa: E402
 from sedyn.design import dense_design  # noqa: E402
 from sedyn.features import feature_sampler  # noqa: E402
 from sedyn.initialization import initial_deep_weights, initial_rows  # noqa: E402
 from sedyn.kernels import products  # noqa: E402
+from sedyn.network import Network  # noqa: E402
 from sedyn.threads import run_each  # noqa: E402
 
 ETA = 0.3
+# Peak memory of a process in bytes; what the operating system says of its resources counts its parent's too.
+PEAK = "peak = lambda: 1024 * int(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])\n"
 
 
 def alternate(contenders, rounds):
@@ -195,13 +201,13 @@ def deferred_against_dense(n, rounds):
 def large(n, estimate):
     """One simulation in a process of its own, for its peak memory."""
     code = (
-        "import resource, time, sedyn\n"
+        "import time, sedyn\n"
+        f"{PEAK}"
         f"problem = sedyn.Problem(n={n}, d={n}, width=4, depth=2, steps=20, learning_rate={ETA})\n"
         "start, cpu = time.perf_counter(), time.process_time()\n"
         f"runs = sedyn.simulate(problem, replicates=1, engine='deferred', estimate={estimate})\n"
-        "peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9\n"
         "print(f'{time.perf_counter() - start:.1f} s ({time.process_time() - cpu:.1f} s of processor),'\n"
-        "      f' peak {peak:.2f} GB')"
+        "      f' peak {peak() / 1e9:.2f} GB')"
     )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
     print(f"  n = d = {n:.0e}, estimate={estimate}: {told} (goal, without the estimate: 60 s and 4 GB)")
@@ -229,14 +235,104 @@ def growth(rounds):
         print(f"  {engine} from n, d, steps = {sizes}: {1e3 * seconds['base']:.0f} ms; {ratios}")
 
 
+def least_cpu(work, rounds):
+    """Least processor time, which other processes disturb least, after a round to warm up."""
+    taken = []
+    for _ in range(rounds + 1):
+        start = time.process_time()
+        work()
+        taken.append(time.process_time() - start)
+    return min(taken[1:])
+
+
+def constants(size, rounds):
+    """What `sedyn.engines` predicts times from, measured again."""
+    print("\nconstants of sedyn.engines, one thread, processor time: measured (in the code)")
+    sampler, seed = feature_sampler("gaussian"), np.random.SeedSequence(0)
+    with threadpool_limits(1, user_api="blas"):
+        problem, small = problem_of(size, size), problem_of(64, 64, 100)
+        data, first = data_of(problem, dense_design(size, size, sampler, seed))
+        small_data, small_first = data_of(small, dense_design(64, 64, sampler, seed))
+        entries, passes = size**2, problem.steps + 1
+        drawn = least_cpu(lambda: dense_design(size, size, sampler, seed), rounds) / entries
+        step = least_cpu(lambda: descend(small, small_data, small_first), rounds) / (small.steps + 1)
+        passed = (least_cpu(lambda: descend(problem, data, first), rounds) / passes - step) / entries
+
+        n, counts, fixed = 8 * size, (5, 20), []
+        for steps in counts:
+            long = problem_of(n, n, steps)
+
+            def run(problem=long):
+                descend(problem, *data_of(problem, DeferredDesign(n, n, seed, capacity=4 * (problem.steps + 1))))
+
+            fixed.append((least_cpu(run, rounds) - (steps + 1) * engines.STEP["deferred"]) / (2 * n))
+        terms = [[4 * steps * (steps + 1) / 2, steps + 1] for steps in counts]
+        known, fresh = np.linalg.solve(terms, fixed)
+    for name, value in (("DRAWN", drawn), ("PASSED", passed), ("KNOWN", known), ("FRESH", fresh)):
+        print(f"  {name:<8}{1e9 * value:8.2f} ns  ({getattr(engines, name)})")
+    print(f"  STEP    {1e3 * step:8.2f} ms  ({1e3 * engines.STEP['dense']}, dense)")
+
+
+def memory():
+    """Peak of one simulation, in a process of its own, against `memory_needed`."""
+    print("\nmemory of one simulation: measured, predicted")
+    code = (
+        "import json, sys\n"
+        "from sedyn import Problem, memory_needed, simulate\n"
+        f"{PEAK}"
+        "fields, engine, dtype, estimate = json.loads(sys.argv[1])\n"
+        "how = {'engine': engine, 'dtype': dtype, 'estimate': estimate}\n"
+        "simulate(Problem(**{**fields, 'n': 64, 'd': 48, 'steps': 2}), 1, **how)\n"
+        "before, problem = peak(), Problem(**fields, width=4, depth=2)\n"
+        "simulate(problem, 1, **how)\n"
+        "print((peak() - before) / 1e6, memory_needed(problem, **how) / 1e6)"
+    )
+    for n, d, steps, law, *how in (
+        (4000, 4000, 20, "gaussian", "dense", "float64", False),
+        (4000, 4000, 20, "gaussian", "dense", "float32", False),
+        (8000, 8000, 5, "rademacher", "dense", "float64", False),
+        (8000, 8000, 5, "sparse(0.01)", "dense", "float64", False),
+        (200, 40_000, 20, "uniform", "dense", "float64", False),
+        (40_000, 200, 20, "gaussian", "dense", "float64", True),
+        (50_000, 50_000, 20, "gaussian", "deferred", "float64", False),
+        (50_000, 50_000, 20, "gaussian", "deferred", "float64", True),
+    ):
+        case = json.dumps([{"n": n, "d": d, "steps": steps, "features": law, "learning_rate": ETA}, *how])
+        told = subprocess.run([sys.executable, "-c", code, case], capture_output=True, text=True, check=True).stdout
+        measured, predicted = map(float, told.split())
+        name = f"{how[0]}, {law}, {how[1]}, n={n}, d={d}, {steps} steps{', estimate' if how[2] else ''}"
+        print(f"  {name:<72}{measured:7.0f} MB {predicted:7.0f} MB  ({predicted / measured:.2f})")
+
+
+def widths(size, rounds):
+    """One pass by our kernels and by two products of the BLAS, one thread, processor time."""
+    print(f"\none pass, n = d = {size}: kernels, BLAS (in use beyond width {row_blocks.WIDE})")
+    rng, limit = np.random.default_rng(0), row_blocks.WIDE
+    for dtype in ("float32", "float64"):
+        design = dense_design(size, size, feature_sampler("gaussian"), np.random.SeedSequence(0), dtype=dtype)
+        for width in (4, 8, 12, 16, 24, 32, 64):
+            weights, y = rng.standard_normal((width, size)), rng.standard_normal(size)
+            network = Network("tanh", "squared", (np.full((width, 1), 1 / width),), y, None)
+            one_pass = functools.partial(design.descend, weights, network, curvature=False)
+            taken = []
+            for row_blocks.WIDE in (width, 0):
+                with threadpool_limits(1, user_api="blas"):
+                    taken.append(least_cpu(one_pass, rounds))
+            row_blocks.WIDE = limit
+            print(f"  {dtype}, width {width:<4}{1e3 * taken[0]:9.2f} ms {1e3 * taken[1]:9.2f} ms")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="small sizes, to see that everything runs")
     quick = parser.parse_args().quick
-    print(f"sedyn {sedyn.__version__}, numpy {np.__version__}" if hasattr(sedyn, "__version__") else "")
+    print(f"numpy {np.__version__}, {THREADS} threads")
     against_others(1024 if quick else 4096, 20, 3 if quick else 7)
     deferred_against_dense(1024 if quick else 16384, 1 if quick else 2)
     growth(1 if quick else 3)
+    constants(512 if quick else 4096, 1 if quick else 3)
+    widths(512 if quick else 2048, 1 if quick else 5)
+    memory()
     print("\nmatrix-free at large sizes")
     large(10_000 if quick else 1_000_000, False)
     if quick:

@@ -16,12 +16,12 @@ from sedyn.problem import Problem
 __all__ = ["ENGINES", "Choice", "choose_engine", "memory_limit", "memory_needed", "replicates_that_fit"]
 
 ENGINES = ("dense", "deferred")
-# Nanoseconds on one core (2 GHz, AVX-512, double precision), measured: to draw an entry of a dense design; for one pass
-# over it forward and backward, for each tile of four units; and, from runs of the deferred design at n = d = 10^5 and
-# 10^6 in benchmarks/gradient_descent.py, for each of n + d rows, for each direction known and for each step.
-DRAWN, PASSED, KNOWN, FRESH = 15.0, 1.3, 10.0, 300.0
+# Nanoseconds on one core (2 GHz, AVX-512, double precision), as benchmarks/gradient_descent.py measures them: to draw
+# an entry of a dense design; for one pass over it forward and backward, for each tile of four units; and with the
+# deferred design, for each of n + d rows and each tile, for each direction known and for each step.
+DRAWN, PASSED, KNOWN, FRESH = 8.0, 1.3, 10.0, 300.0
 # Seconds of a step that do not depend on its size.
-STEP = {"dense": 0.2e-3, "deferred": 3e-3}
+STEP = {"dense": 0.15e-3, "deferred": 3e-3}
 TILE = 4
 DOUBLE = 8
 SHARE_OF_MEMORY = 0.8
