@@ -221,13 +221,13 @@ def _candidate(problem, data, signals, points, seed) -> dict[str, np.ndarray]:
     # A candidate of another width sees as many signals, in other dimensions of the points.
     points = (
         points
-        if points.normals[0].shape[0] == problem.width + 1
+        if points.normals.shape[-2] == problem.width + 1
         else draw_quadrature(problem, np.random.SeedSequence(seed))
     )
 
     def errors(state: gradient_descent.State) -> float:
-        overlap, gram = state.first @ signals.T / d, state.first @ state.first.T / d
-        return quadrature_error(problem, points, overlap, gram, signals @ signals.T / d, state.deep)[0]
+        directions = np.concatenate([signals, state.first])
+        return float(quadrature_error(problem, points, directions @ directions.T / d, state.deep)[0])
 
     whole = [(errors(state), estimated) for state, estimated in descend(problem, data, first, estimate=True)]
     test_error, estimated = np.array(whole).T

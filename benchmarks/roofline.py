@@ -240,16 +240,15 @@ def quadrature(n: int) -> Row:
     """Test error of one iteration by quadrature."""
     problem = Problem(n=n, d=n, width=3, depth=3)
     points = draw_quadrature(problem, np.random.SeedSequence(0))
-    small = (np.zeros((3, 1)), np.eye(3), np.eye(1))
     deep = initial_deep_weights(problem)
 
     def run(points: Quadrature = points) -> object:
-        return quadrature_error(problem, points, *small, deep)
+        return quadrature_error(problem, points, np.eye(4), deep)
 
     # Of what is counted the small matrices are on the host.
     work = counted(run, points)
     return Row(
-        f"quadrature of a test error, {len(points.noise)} x {points.noise[0].shape[0]} points, q = 3", work, work, run
+        f"quadrature of a test error, {points.noise.shape[0]} x {points.noise.shape[1]} points, q = 3", work, work, run
     )
 
 

@@ -7,7 +7,7 @@ correlated features is applied by the caller. Vectors are rows: a block of q vec
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Protocol
 
@@ -21,7 +21,15 @@ from sedyn.network import Derivatives, Network
 from sedyn.row_blocks import row_blocks
 from sedyn.threads import run_each
 
-__all__ = ["DenseDesign", "Design", "dense_design", "two_products"]
+__all__ = [
+    "DenseDesign",
+    "Design",
+    "SeparateDesigns",
+    "StackedDesign",
+    "dense_design",
+    "stacked_design",
+    "two_products",
+]
 
 # Entries that one random stream draws: few enough to stay in cache until they are stored.
 ENTRIES_PER_STREAM = 2**17
@@ -128,6 +136,84 @@ class DenseDesign:
         return total * self.scale
 
 
+class SeparateDesigns:
+    """Designs of several replicates, each multiplied by itself.
+
+    Parameters
+    ----------
+    designs : sequence of Design
+        One for each replicate; most often there is only one.
+    """
+
+    def __init__(self, designs: Sequence[Design]) -> None:
+        self.designs = designs
+
+    def matmul(self, weights: Array) -> Array:
+        """Rows of `weights`, (R, q, d), to X w, (R, q, n)."""
+        return _side_by_side([design.matmul(weights[r, ...]) for r, design in enumerate(self.designs)])
+
+    def rmatmul(self, gradients: Array) -> Array:
+        """Rows of `gradients`, (R, q, n), to X^T g, (R, q, d)."""
+        return _side_by_side([design.rmatmul(gradients[r, ...]) for r, design in enumerate(self.designs)])
+
+    def descend(self, weights: Array, network: Network, *, curvature: bool) -> tuple[Array, Derivatives, Array]:
+        """X w, the derivatives there and X^T g; see `Design.descend`."""
+        found = [
+            design.descend(weights[r, ...], network.replicate(r), curvature=curvature)
+            for r, design in enumerate(self.designs)
+        ]
+        trained, derivatives, products = zip(*found, strict=True)
+        loss, gradient, deep, second = zip(*derivatives, strict=True)
+        return (
+            _side_by_side(trained),
+            Derivatives(
+                _side_by_side(loss),
+                _side_by_side(gradient),
+                tuple(_side_by_side(layer) for layer in zip(*deep, strict=True)),
+                _side_by_side(second) if curvature else None,
+            ),
+            _side_by_side(products),
+        )
+
+
+def _side_by_side(arrays: Sequence[Array]) -> Array:
+    """Arrays of several replicates as one; a single one is not copied."""
+    xp = array_namespace(arrays[0])
+    return xp.stack(arrays) if len(arrays) > 1 else xp.expand_dims(arrays[0], axis=0)
+
+
+class StackedDesign:
+    """Dense designs of several replicates, which the array library multiplies side by side.
+
+    Parameters
+    ----------
+    matrices : array, shape (R, n, d)
+        Floats.
+    scale : float, optional
+        Each X is this times its matrix.
+    """
+
+    def __init__(self, matrices: Array, scale: float = 1.0) -> None:
+        self.matrices, self.scale = matrices, scale
+
+    def matmul(self, weights: Array) -> Array:
+        """Rows of `weights`, (R, q, d), to X w, (R, q, n)."""
+        return self._times(weights, array_namespace(weights).matrix_transpose(self.matrices))
+
+    def rmatmul(self, gradients: Array) -> Array:
+        """Rows of `gradients`, (R, q, n), to X^T g, (R, q, d)."""
+        return self._times(gradients, self.matrices)
+
+    def descend(self, weights: Array, network: Network, *, curvature: bool) -> tuple[Array, Derivatives, Array]:
+        """X w, the derivatives there and X^T g; see `Design.descend`."""
+        return two_products(self, weights, network, curvature=curvature)
+
+    def _times(self, rows: Array, matrices: Array) -> Array:
+        xp = array_namespace(rows)
+        products = xp.matmul(xp.astype(rows * self.scale, matrices.dtype, copy=False), matrices)
+        return xp.astype(products, rows.dtype, copy=False)
+
+
 def dense_design(
     n: int,
     d: int,
@@ -153,10 +239,46 @@ def dense_design(
     dtype : dtype, optional
         That floats are stored in.
     """
+    return DenseDesign(_drawn(n, d, sampler, seed, device, dtype), 1 / math.sqrt(d), dtype)
+
+
+def stacked_design(
+    n: int,
+    d: int,
+    sampler: Sampler,
+    seeds: Sequence[np.random.SeedSequence],
+    device: str = "cpu",
+    dtype: str | np.dtype = "float64",
+) -> StackedDesign:
+    """Draw the dense designs of several replicates, each with the entries that `dense_design` gives it.
+
+    Parameters
+    ----------
+    n, d, sampler, device, dtype
+        As for `dense_design`; every matrix is one of floats.
+    seeds : sequence of SeedSequence
+        One for each replicate.
+    """
+    matrices = backend.empty((len(seeds), n, d), device, dtype)
+    for replicate, seed in enumerate(seeds):
+        matrix = _drawn(n, d, sampler, seed, device, dtype)
+        matrices[replicate, ...] = matrix.toarray() if sparse.issparse(matrix) else matrix
+    return StackedDesign(matrices, 1 / math.sqrt(d))
+
+
+def _drawn(n: int, d: int, sampler: Sampler, seed: np.random.SeedSequence, device: str, dtype: str | np.dtype) -> Any:
+    """Standardized entries in the form that a device multiplies."""
     device_rng = backend.device_generator(seed, device)
     if device_rng is not None and sampler.device_draw is not None:
-        matrix = _drawn_on_device(n, d, partial(sampler.device_draw, device_rng), device, dtype)
-        return DenseDesign(matrix, 1 / math.sqrt(d), dtype)
+        return _drawn_on_device(n, d, partial(sampler.device_draw, device_rng), device, dtype)
+    matrix = _drawn_on_host(n, d, sampler, seed, dtype)
+    if device == "cpu":
+        return matrix
+    return backend.asarray((matrix.toarray() if sparse.issparse(matrix) else matrix).astype(dtype, copy=False), device)
+
+
+def _drawn_on_host(n: int, d: int, sampler: Sampler, seed: np.random.SeedSequence, dtype: str | np.dtype) -> Any:
+    """Draw blocks of rows, each with a stream of its own; integers and sparse arrays stay what they are."""
     size = max(1, ENTRIES_PER_STREAM // d)
     starts = range(0, n, size)
 
@@ -168,19 +290,15 @@ def dense_design(
     if sparse.issparse(first):
         pieces = {0: first}
         run_each(lambda start: pieces.__setitem__(start, draw(start)), starts[1:])
-        matrix = sparse.vstack([pieces[start] for start in starts], format="csr", dtype=dtype)
-        if device != "cpu":
-            matrix = backend.asarray(matrix.toarray(), device)
-    else:
-        matrix = np.empty((n, d), first.dtype if first.dtype.kind == "i" and device == "cpu" else dtype)
-        matrix[:size] = first
+        return sparse.vstack([pieces[start] for start in starts], format="csr", dtype=dtype)
+    matrix = np.empty((n, d), first.dtype if first.dtype.kind == "i" else dtype)
+    matrix[:size] = first
 
-        def fill(start: int) -> None:
-            matrix[start : start + size] = draw(start)
+    def fill(start: int) -> None:
+        matrix[start : start + size] = draw(start)
 
-        run_each(fill, starts[1:])
-        matrix = backend.asarray(matrix, device)
-    return DenseDesign(matrix, 1 / math.sqrt(d), dtype)
+    run_each(fill, starts[1:])
+    return matrix
 
 
 def _drawn_on_device(

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+from sedyn import backend
 from sedyn.design import ENTRIES_PER_DEVICE_DRAW
 from sedyn.errors import InvalidInput
 from sedyn.features import bytes_per_entry
@@ -27,6 +28,8 @@ DOUBLE = 8
 SHARE_OF_MEMORY = 0.8
 # Of a device's free memory: allocation in blocks, and libraries that take workspace of their own.
 MARGIN = 0.1
+# What replicates that run side by side on a CPU take together: it should stay in cache. Measured.
+STACK_BYTES = 2**24
 
 
 class Choice(NamedTuple):
@@ -97,6 +100,32 @@ def predicted_seconds(problem: Problem, engine: str) -> float:
         return overhead + 1e-9 * n * d * (DRAWN + PASSED * tiles * (steps + 1))
     directions = problem.width * steps * (steps + 1) / 2
     return overhead + 1e-9 * (n + d) * (FRESH * (steps + 1) * tiles + KNOWN * directions * tiles)
+
+
+def stacks(problem: Problem, device: str = "cpu", dtype: str = "float64") -> bool:
+    """Whether the dense designs of several replicates are multiplied side by side.
+
+    On a CPU those that are small enough; a large one is read once a step by kernels of its own. It depends on nothing
+    that changes from one block of replicates to another, so that a replicate's numbers do not either.
+    """
+    return device != "cpu" or 2 * _bytes(problem, "dense", dtype, estimate=True) <= STACK_BYTES
+
+
+def replicates_together(problem: Problem, engine: str, device: str = "cpu", dtype: str = "float64") -> int:
+    """How many replicates are run side by side, so that each call of the array library has enough to do.
+
+    Parameters
+    ----------
+    problem : Problem
+    engine : {'dense', 'deferred'}
+    device : {'cpu', 'gpu'}, optional
+    dtype : {'float64', 'float32'}, optional
+    """
+    if engine == "deferred" or not stacks(problem, device, dtype):
+        return 1
+    if device == "gpu":
+        return replicates_that_fit(backend.gpu_memory()[0], memory_needed(problem, "dense", dtype=dtype, device=device))
+    return STACK_BYTES // _bytes(problem, engine, dtype, estimate=True)
 
 
 def choose_engine(problem: Problem, engine: str = "auto", *, dtype: str = "float64", estimate: bool = True) -> Choice:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -22,13 +22,15 @@ from sedyn.features import feature_sampler
 from sedyn.labels import respond
 from sedyn.network import DeepWeights
 from sedyn.problem import Problem
-from sedyn.sampling import matched_normals, psd_root, sobol_uniforms
+from sedyn.sampling import matched_normals, psd_root, shifted_points
 
 __all__ = [
     "Control",
+    "FreshData",
     "Quadrature",
     "draw_quadrature",
     "fit_control",
+    "fresh_data",
     "fresh_rows_errors",
     "quadrature_error",
     "test_points",
@@ -37,25 +39,109 @@ __all__ = [
 # Points, or fresh rows: as many as training samples within these bounds, so that the error of the average stays
 # near or below the fluctuation of the training run itself.
 LEAST_POINTS, MOST_POINTS = 2**12, 2**16
-# Independent scrambles of the quadrature; their spread is its standard error.
-SCRAMBLES = 4
+# Independent shifts of the quadrature; their spread is its standard error.
+SHIFTS = 4
 # Features of fresh rows held in memory at a time.
 FEATURES_PER_BLOCK = 2**22
 
 
+class FreshData(Protocol):
+    """Fresh rows for each of several replicates, as they meet the weights of one iteration after another."""
+
+    def meet(self, first: Array, deep: DeepWeights) -> None:
+        """Meet the weights of the next iteration.
+
+        Parameters
+        ----------
+        first : array, shape (R, q, d)
+            First-layer weights, scaled by the features' standard deviations.
+        deep : tuple of array
+            Deeper weights of each replicate.
+        """
+        ...
+
+    def errors(self) -> tuple[np.ndarray, np.ndarray]:
+        """Test errors and their standard errors at the iterations met, (iterations, R) each."""
+        ...
+
+
+def fresh_data(
+    problem: Problem, signals: Array, seeds: Sequence[np.random.SeedSequence], device: str = "cpu"
+) -> FreshData:
+    """Choose how fresh data of a problem are met.
+
+    Parameters
+    ----------
+    problem : Problem
+    signals : array, shape (R, k, d)
+        Of each replicate, scaled by the features' standard deviations.
+    seeds : sequence of SeedSequence
+        One for each replicate.
+    device : {'cpu', 'gpu'}, optional
+    """
+    kind = GaussianData if problem.features == "gaussian" else RowData
+    return kind(problem, signals, seeds, device)
+
+
+class GaussianData:
+    """Fresh rows with Gaussian features: a quadrature that sees the weights by their overlaps."""
+
+    def __init__(self, problem: Problem, signals: Array, seeds: Sequence[np.random.SeedSequence], device: str) -> None:
+        xp = array_namespace(signals)
+        points = [draw_quadrature(problem, seed, device) for seed in seeds]
+        self.points = Quadrature(*(xp.stack(parts) for parts in zip(*points, strict=True)))
+        self.problem, self.signals = problem, signals
+        self.found: list[tuple[np.ndarray, np.ndarray]] = []
+
+    def meet(self, first: Array, deep: DeepWeights) -> None:
+        """Average over the quadrature."""
+        xp = array_namespace(first)
+        directions = xp.concat([self.signals, first], axis=-2)
+        overlaps = to_numpy(xp.matmul(directions, xp.matrix_transpose(directions))) / self.problem.d
+        self.found.append(quadrature_error(self.problem, self.points, overlaps, deep))
+
+    def errors(self) -> tuple[np.ndarray, np.ndarray]:
+        """Test errors and their standard errors; see `FreshData.errors`."""
+        errors, standard_errors = zip(*self.found, strict=True)
+        return np.stack(errors), np.stack(standard_errors)
+
+
+class RowData:
+    """Fresh rows of any feature law, drawn at the end, the same for all iterations of a replicate."""
+
+    def __init__(self, problem: Problem, signals: Array, seeds: Sequence[np.random.SeedSequence], device: str) -> None:
+        self.problem, self.signals, self.seeds, self.device = problem, signals, seeds, device
+        self.weights: list[tuple[Array, DeepWeights]] = []
+
+    def meet(self, first: Array, deep: DeepWeights) -> None:
+        """Keep the weights until the rows are drawn."""
+        self.weights.append((first, deep))
+
+    def errors(self) -> tuple[np.ndarray, np.ndarray]:
+        """Test errors and their standard errors; see `FreshData.errors`."""
+        found = []
+        for replicate, seed in enumerate(self.seeds):
+            first = [weights[replicate, ...] for weights, _ in self.weights]
+            deep = [tuple(weights[replicate, ...] for weights in layers) for _, layers in self.weights]
+            signals = self.signals[replicate, ...]
+            found.append(fresh_rows_errors(self.problem, first, deep, signals, seed, self.device))
+        errors, standard_errors = np.moveaxis(np.array(found), 0, -1)
+        return errors, standard_errors
+
+
 class Quadrature(NamedTuple):
-    """Points that stand for fresh Gaussian rows, one entry for each scramble.
+    """Points that stand for fresh Gaussian rows, in independent shifts.
 
     Attributes
     ----------
-    normals : tuple of array, shape (q + k, N)
+    normals : array, shape (..., shifts, q + k, N)
         Standardized projections of fresh rows.
-    noise : tuple of array, shape (N,)
+    noise : array, shape (..., shifts, N)
         Standardized label noise.
     """
 
-    normals: tuple[Array, ...]
-    noise: tuple[Array, ...]
+    normals: Array
+    noise: Array
 
 
 def test_points(problem: Problem) -> int:
@@ -64,7 +150,7 @@ def test_points(problem: Problem) -> int:
 
 
 def draw_quadrature(problem: Problem, seed: np.random.SeedSequence, device: str = "cpu") -> Quadrature:
-    """Draw scrambled Sobol points with matched moments.
+    """Draw shifted Sobol points with matched moments.
 
     Parameters
     ----------
@@ -73,42 +159,40 @@ def draw_quadrature(problem: Problem, seed: np.random.SeedSequence, device: str 
     seed : SeedSequence
     device : {'cpu', 'gpu'}, optional
     """
-    dimensions, points = problem.width + problem.signals + 1, test_points(problem) // SCRAMBLES
-    uniforms = [sobol_uniforms(stream, dimensions, points) for stream in seed.spawn(SCRAMBLES)]
-    scrambles = [matched_normals(backend.asarray(each, device)) for each in uniforms]
-    return Quadrature(
-        tuple(normals[1:, :] for normals in scrambles),
-        tuple(normals[0, :] for normals in scrambles),
-    )
+    dimensions, points = problem.width + problem.signals + 1, test_points(problem) // SHIFTS
+    normals = backend.asarray(matched_normals(shifted_points(seed, dimensions, points, SHIFTS)), device)
+    return Quadrature(normals[:, 1:, :], normals[:, 0, :])
 
 
 def quadrature_error(
-    problem: Problem, points: Quadrature, overlap: np.ndarray, gram: np.ndarray, signal: np.ndarray, deep: DeepWeights
-) -> tuple[float, float]:
+    problem: Problem, points: Quadrature, overlaps: np.ndarray, deep: DeepWeights
+) -> tuple[np.ndarray, np.ndarray]:
     """Test error and its standard error with Gaussian features.
 
     Parameters
     ----------
     problem : Problem
     points : Quadrature
-    overlap : ndarray, shape (q, k)
-        W^T Sigma mu / d.
-    gram : ndarray, shape (q, q)
-        W^T Sigma W / d.
-    signal : ndarray, shape (k, k)
-        mu^T Sigma mu / d.
+    overlaps : ndarray, shape (..., k + q, k + q)
+        Gram matrix of [mu, W] over d, in the features' covariance.
     deep : tuple of array
         Deeper weights.
+
+    Returns
+    -------
+    error, standard_error : ndarray, shape (...)
+        NaN where an overlap is not finite.
     """
-    k = problem.signals
-    root = psd_root(np.block([[signal, overlap.T], [overlap, gram]]))[0]
-    errors = []
-    for normals, noise in zip(points.normals, points.noise, strict=True):
-        xp = array_namespace(normals)
-        projections = xp.matmul(xp.asarray(root, dtype=normals.dtype, device=normals.device), normals)
-        y = respond(problem, projections[:k, :], noise)
-        errors.append(mean_error(problem, projections[k:, :], y, deep))
-    return float(np.mean(errors)), float(np.std(errors, ddof=1) / math.sqrt(len(errors)))
+    xp, k = array_namespace(points.normals), problem.signals
+    finite = np.isfinite(overlaps).all((-2, -1))
+    root = psd_root(np.where(finite[..., None, None], overlaps, 0.0))[0][..., None, :, :]
+    like = {"dtype": points.normals.dtype, "device": points.normals.device}
+    projections = xp.matmul(xp.asarray(root, **like), points.normals)
+    y = respond(problem, projections[..., :k, :], points.noise)
+    same_for_shifts = tuple(xp.expand_dims(weights, axis=-3) for weights in deep)
+    errors = mean_error(problem, projections[..., k:, :], y, same_for_shifts)
+    errors = np.where(finite[..., None], errors, np.nan)
+    return errors.mean(-1), errors.std(-1, ddof=1) / math.sqrt(SHIFTS)
 
 
 def fresh_rows_errors(
@@ -207,17 +291,19 @@ def fit_control(problem: Problem, points: Quadrature, directions: Array, deep: D
     xp, k = array_namespace(directions), problem.signals
     kind = {"dtype": directions.dtype, "device": directions.device}
     gram = to_numpy(xp.matmul(directions, directions.T)) / directions.shape[1]
+    gram = gram if np.isfinite(gram).all() else np.zeros_like(gram)  # of a diverged run, which has no errors either
     root, inverse = (xp.asarray(matrix, **kind) for matrix in psd_root(gram))
     linear, quadratic = 0.0, 0.0
-    for normals, noise in zip(points.normals, points.noise, strict=True):
+    shifts, samples = points.noise.shape
+    for shift in range(shifts):
+        normals, noise = points.normals[shift, ...], points.noise[shift, :]
         projections = xp.matmul(root, normals)
         errors = sample_errors(problem, projections[k:, :], respond(problem, projections[:k, :], noise), deep)
         white = xp.concat([normals, noise[None, :]], axis=0)
         weighted = white * (errors - xp.mean(errors))
         linear = linear + xp.sum(weighted, axis=1)
         quadratic = quadratic + xp.matmul(weighted, white.T) / 2
-    count = len(points.noise) * points.noise[0].shape[0]
-    linear, quadratic = linear / count, quadratic / count
+    linear, quadratic = linear / (shifts * samples), quadratic / (shifts * samples)
     # Directions without variance are left out of the whitened ones, whose covariance then is a projection.
     kept = xp.matmul(inverse, root)
     mean = xp.sum(quadratic[:-1, :-1] * kept) + quadratic[-1, -1]

@@ -1,6 +1,7 @@
 """Gradient descent on a data set, iteration by iteration (THEORY section 1).
 
-`init`, `step` and `observe` mirror those of `sedyn.state_evolution`.
+`init`, `step` and `observe` mirror those of `sedyn.state_evolution`. Arrays may have the same further axes in front,
+replicates that are run together.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ class Data(NamedTuple):
         Standardized features Z / sqrt(d).
     scales : array, shape (d,)
         Square roots of the eigenvalues of the feature covariance: X = Z diag(scales) / sqrt(d).
-    responses : array, shape (n,)
+    responses : array, shape (..., n)
         y.
     """
 
@@ -45,17 +46,17 @@ class State(NamedTuple):
     Attributes
     ----------
     iteration : int
-    first, previous_first : array, shape (q, d)
+    first, previous_first : array, shape (..., q, d)
         W^t and W^{t-1}, one row for each unit.
     deep, previous_deep : tuple of array
         V^t and V^{t-1}.
-    trained : array, shape (q, n)
+    trained : array, shape (..., q, n)
         h^t = X W^t, the pre-activations of the training rows.
-    losses : array, shape (n,)
+    losses : array, shape (..., n)
         Of the training rows at h^t.
     derivatives : Derivatives or None
         At h^t, with the weights of the mini-batch; None at the last iteration, which no step follows.
-    drive : array, shape (q, d), or None
+    drive : array, shape (..., q, d), or None
         Gradient of the mean loss in W^t, X^T G^t / delta.
     """
 
@@ -85,11 +86,11 @@ def init(
     ----------
     problem : Problem
     data : Data
-    first : array, shape (q, d)
+    first : array, shape (..., q, d)
         W^0.
     deep : tuple of array
         V^0.
-    batch : array, shape (n,), optional
+    batch : array, shape (..., n), optional
         Mini-batch weights of the samples in the gradient at iteration 0; all ones if left out.
     curvature : bool, optional
         Whether D^0 is wanted.
@@ -106,7 +107,7 @@ def step(problem: Problem, data: Data, state: State, batch: Array | None = None,
     data : Data
     state : State
         At t < T.
-    batch : array, shape (n,), optional
+    batch : array, shape (..., n), optional
         Mini-batch weights of the samples in the gradient at t + 1; all ones if left out.
     curvature : bool, optional
         Whether D^{t+1} is wanted.
@@ -155,7 +156,7 @@ def observe(problem: Problem, data: Data, start: Array, state: State) -> dict[st
     ----------
     problem : Problem
     data : Data
-    start : array, shape (q + k, d)
+    start : array, shape (..., q + k, d)
         [W^0, mu]^T.
     state : State
 
@@ -166,21 +167,22 @@ def observe(problem: Problem, data: Data, start: Array, state: State) -> dict[st
         `sedyn.observables.SIMULATED`, without their iteration axis.
     """
     xp = array_namespace(state.first)
-    q, d = state.first.shape
+    q, d = state.first.shape[-2:]
 
     def sums(columns: slice) -> Array:
-        weights, known, scales = state.first[:, columns], start[:, columns], data.scales[columns]
+        weights, known, scales = state.first[..., columns], start[..., columns], data.scales[columns]
         scaled = weights * scales
-        gram, with_start = xp.matmul(scaled, scaled.T), xp.matmul(scaled * scales, known.T)
-        return xp.concat([gram, with_start, row_sums(weights, known).T], axis=1)
+        gram = xp.matmul(scaled, xp.matrix_transpose(scaled))
+        with_start = xp.matmul(scaled * scales, xp.matrix_transpose(known))
+        return xp.concat([gram, with_start, xp.matrix_transpose(row_sums(weights, known))], axis=-1)
 
     averages = to_numpy(summed(sums, state.first)) / d
-    gram, initial, signal, functions = np.split(averages, np.cumsum([q, q, problem.signals]), axis=1)
+    gram, initial, signal, functions = np.split(averages, np.cumsum([q, q, problem.signals]), axis=-1)
     return {
         "train_error": train_error(state),
         "initial_overlap": initial,
         "signal_overlap": signal,
         "weight_gram": gram,
-        "row_average": functions.T,
-        "deep_weights": pad_deep_weights(problem, state.deep),
+        "row_average": np.swapaxes(functions, -1, -2),
+        "deep_weights": pad_deep_weights(problem, state.deep, state.first.shape[:-2]),
     }

@@ -109,7 +109,7 @@ def summed(part: Callable[[slice], Array], like: Array) -> Array:
     ----------
     part : callable
         Of the columns of one block; called from several threads.
-    like : array, shape (q, d)
+    like : array, shape (..., q, d)
         On a GPU it is one block.
     """
     parts: dict[int, Array] = {}
@@ -118,4 +118,5 @@ def summed(part: Callable[[slice], Array], like: Array) -> Array:
 
 
 def _for_columns(task: Callable[[slice], object], like: Array) -> None:
-    run_each(task, column_blocks(like.shape[1]) if isinstance(like, np.ndarray) else [slice(0, like.shape[1])])
+    length = like.shape[-1]
+    run_each(task, column_blocks(length) if isinstance(like, np.ndarray) else [slice(0, length)])

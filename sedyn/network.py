@@ -171,6 +171,14 @@ class Network(NamedTuple):
     responses: Array
     sample_weights: Array | None
 
+    def replicate(self, index: int) -> Network:
+        """Take the network of one of several replicates."""
+        return self._replace(
+            deep=tuple(weights[index, ...] for weights in self.deep),
+            responses=self.responses[index, ...],
+            sample_weights=None if self.sample_weights is None else self.sample_weights[index, ...],
+        )
+
     def losses(self, h: Array) -> Array:
         """Loss of each row, (..., n), at pre-activations (..., q, n)."""
         output = forward(h, self.deep, ACTIVATIONS[self.activation])

@@ -148,15 +148,15 @@ def quantiles(values: np.ndarray) -> np.ndarray:
     return np.moveaxis(np.quantile(values, PROBABILITIES, axis=-1), 0, -1)
 
 
-def pad_deep_weights(problem: Problem, deep: DeepWeights) -> np.ndarray:
-    """Stack W_2 .. W_L in one array, NaN where a matrix has no entry; shape (L - 1, q, q)."""
-    padded = np.full((problem.depth - 1, problem.width, problem.width), np.nan)
+def pad_deep_weights(problem: Problem, deep: DeepWeights, replicates: tuple[int, ...] = ()) -> np.ndarray:
+    """Stack W_2 .. W_L in one array, NaN where a matrix has no entry; shape (*replicates, L - 1, q, q)."""
+    padded = np.full((*replicates, problem.depth - 1, problem.width, problem.width), np.nan)
     for layer, weights in enumerate(deep):
-        padded[layer, : weights.shape[0], : weights.shape[1]] = to_numpy(weights)
+        padded[..., layer, : weights.shape[-2], : weights.shape[-1]] = to_numpy(weights)
     return padded
 
 
-def stack_iterations(problem: Problem, values: Sequence[Any]) -> np.ndarray:
+def stack_iterations(problem: Problem, values: Sequence[Any] | np.ndarray) -> np.ndarray:
     """Stack values by iteration, NaN for the iterations up to `steps` that have none."""
     stacked = np.asarray(values, dtype=float)
     missing = problem.steps + 1 - len(values)

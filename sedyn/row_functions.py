@@ -56,22 +56,22 @@ def row_sums(weights: Array, start: Array) -> Array:
 
     Parameters
     ----------
-    weights : array, shape (q, d)
+    weights : array, shape (..., q, d)
         W^t.
-    start : array, shape (q + k, d)
+    start : array, shape (..., q + k, d)
         [W^0, mu]^T.
 
     Returns
     -------
-    array, shape (functions, q)
+    array, shape (..., functions, q)
     """
     xp = array_namespace(weights)
     sums = []
     for function in ROW_FUNCTIONS.values():
-        reference = function.reference(weights.shape[0])
-        difference = weights if reference is None else weights - start[reference, :]
-        sums.append(xp.sum(function.apply(xp, difference), axis=1))
-    return xp.stack(sums)
+        reference = function.reference(weights.shape[-2])
+        difference = weights if reference is None else weights - start[..., reference, :]
+        sums.append(xp.sum(function.apply(xp, difference), axis=-1))
+    return xp.stack(sums, axis=-2)
 
 
 def normal_averages(coefficients: np.ndarray, overlaps: np.ndarray, noise: np.ndarray) -> np.ndarray:

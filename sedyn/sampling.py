@@ -1,22 +1,25 @@
 """Points to average over: scrambled Sobol normals with exact first and second moments, and correlated draws.
 
-Independent scrambles are independent randomizations of the same quadrature, so their spread is its standard error
-(Owen 1997); matching moments makes every average of a quadratic function exact.
+Independent scrambles, or shifts, are independent randomizations of the same quadrature, so their spread is its standard
+error (Owen 1997); matching moments makes every average of a quadratic function exact.
 """
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
-from scipy.linalg import solve_triangular
 from scipy.stats import qmc
 
 from sedyn import backend
 from sedyn.backend import Array, array_namespace, to_numpy
 
-__all__ = ["CausalFactor", "matched_normals", "psd_root", "sobol_uniforms"]
+__all__ = ["CausalFactor", "matched_normals", "psd_root", "shifted_points", "sobol_uniforms"]
 
 # Directions whose variance is below this share of the largest are rounding, not randomness.
 NEGLIGIBLE_VARIANCE = 1e-12
+# Binary digits of a point.
+BITS = 52
 
 
 def sobol_uniforms(seed: np.random.SeedSequence, dimensions: int, samples: int) -> np.ndarray:
@@ -35,9 +38,38 @@ def sobol_uniforms(seed: np.random.SeedSequence, dimensions: int, samples: int) 
     -------
     ndarray, shape (dimensions, samples)
     """
-    engine = qmc.Sobol(dimensions, scramble=True, rng=np.random.default_rng(seed), bits=52)
+    engine = qmc.Sobol(dimensions, scramble=True, rng=np.random.default_rng(seed), bits=BITS)
     points = engine.random_base2(samples.bit_length() - 1)
     return np.ascontiguousarray(points.T).clip(2.0**-53, 1 - 2.0**-53)
+
+
+def shifted_points(seed: np.random.SeedSequence, dimensions: int, samples: int, shifts: int) -> np.ndarray:
+    """Draw random digital shifts of one set of Sobol points, at a small part of the cost of as many scrambles.
+
+    The linear scramble below the shifts is the same every time: each shift makes every point uniform by itself, so
+    averages are unbiased and independent between shifts.
+
+    Parameters
+    ----------
+    seed : SeedSequence
+        Of the shifts.
+    dimensions, samples
+        As for `sobol_uniforms`.
+    shifts : int
+
+    Returns
+    -------
+    ndarray, shape (shifts, dimensions, samples)
+    """
+    shift = np.random.default_rng(seed).integers(0, 2**BITS, (shifts, dimensions, 1), dtype=np.uint64)
+    return (_point_digits(dimensions, samples) ^ shift) * 2.0**-BITS + 2.0 ** -(BITS + 1)
+
+
+@lru_cache(maxsize=16)
+def _point_digits(dimensions: int, samples: int) -> np.ndarray:
+    """Binary digits of scrambled Sobol points as whole numbers, shape (dimensions, samples)."""
+    points = sobol_uniforms(np.random.SeedSequence(0), dimensions, samples)
+    return (points * 2.0**BITS).astype(np.uint64)
 
 
 def matched_normals(uniforms: Array) -> Array:
@@ -48,42 +80,43 @@ def matched_normals(uniforms: Array) -> Array:
 
     Parameters
     ----------
-    uniforms : array, shape (dimensions, samples)
+    uniforms : array, shape (..., dimensions, samples)
         Points in the open unit cube, more of them than dimensions.
 
     Returns
     -------
-    array, shape (dimensions, samples)
+    array, shape (..., dimensions, samples)
     """
     xp = array_namespace(uniforms)
     normals = backend.ndtri(uniforms)
-    normals -= xp.mean(normals, axis=1, keepdims=True)
-    covariance = to_numpy(xp.matmul(normals, normals.T)) / normals.shape[1]
+    normals -= xp.mean(normals, axis=-1, keepdims=True)
+    covariance = to_numpy(xp.matmul(normals, xp.matrix_transpose(normals))) / normals.shape[-1]
     # Near the identity, so that nothing is lost by inverting its factor, which is small and stays on the host.
-    inverse = solve_triangular(np.linalg.cholesky(covariance), np.eye(covariance.shape[0]), lower=True)
+    inverse = np.linalg.inv(np.linalg.cholesky(covariance))
     return xp.matmul(xp.asarray(inverse, dtype=normals.dtype, device=normals.device), normals)
 
 
-def psd_root(covariance: np.ndarray, scale: float | None = None) -> tuple[np.ndarray, np.ndarray]:
+def psd_root(covariance: np.ndarray, scale: float | np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Square root B of a covariance, B B^T, and its pseudo-inverse, with negligible directions left out.
 
     Parameters
     ----------
-    covariance : ndarray, shape (q, q)
+    covariance : ndarray, shape (..., q, q)
         Symmetric; negative eigenvalues are taken for rounding.
-    scale : float, optional
+    scale : float or ndarray, optional
         The variance that others are negligible against; by default the largest on the diagonal.
 
     Returns
     -------
-    root, inverse : ndarray, shape (q, q)
+    root, inverse : ndarray, shape (..., q, q)
     """
     if scale is None:
-        scale = float(np.max(np.diagonal(covariance), initial=0.0))
-    values, vectors = np.linalg.eigh((covariance + covariance.T) / 2)
-    kept = values > NEGLIGIBLE_VARIANCE * scale
+        scale = np.max(np.diagonal(covariance, axis1=-2, axis2=-1), axis=-1, initial=0.0)
+    values, vectors = np.linalg.eigh((covariance + np.swapaxes(covariance, -1, -2)) / 2)
+    kept = values > NEGLIGIBLE_VARIANCE * np.asarray(scale)[..., None]
     deviation = np.sqrt(np.where(kept, values, 1.0))
-    return vectors * np.where(kept, deviation, 0.0), (vectors * np.where(kept, 1 / deviation, 0.0)).T
+    root, inverse = (vectors * np.where(kept, factor, 0.0)[..., None, :] for factor in (deviation, 1 / deviation))
+    return root, np.swapaxes(inverse, -1, -2)
 
 
 class CausalFactor:

@@ -9,19 +9,18 @@ import numpy as np
 import xarray as xr
 
 from sedyn import backend, gradient_descent
-from sedyn.backend import Array, to_numpy
+from sedyn.backend import Array
 from sedyn.batching import batch_weights
 from sedyn.deferred import DeferredDesign
-from sedyn.design import Design, dense_design
-from sedyn.engines import choose_engine
+from sedyn.design import Design, SeparateDesigns, dense_design, stacked_design
+from sedyn.engines import choose_engine, replicates_together, stacks
 from sedyn.errors import InvalidInput
 from sedyn.features import feature_sampler, spectrum
-from sedyn.fresh_data import draw_quadrature, fresh_rows_errors, quadrature_error
+from sedyn.fresh_data import fresh_data
 from sedyn.generalization import estimated_descent, no_estimate_because
 from sedyn.initialization import initial_deep_weights, initial_rows
 from sedyn.labels import respond
 from sedyn.laws import SOLVER, Laws, compare, laws_of
-from sedyn.network import DeepWeights
 from sedyn.observables import COMPARED, SIMULATED, stack_iterations, to_dataset
 from sedyn.problem import Problem, seed_sequence
 from sedyn.spectral import gauss_quadrature
@@ -111,9 +110,11 @@ def simulate(
         laws, observables = laws_of(problem, theory), {**SIMULATED, **COMPARED}
         solver = {f"theory_{name}": theory.attrs[name] for name in SOLVER}
     choice = choose_engine(problem, engine, dtype=dtype, estimate=reason is None)
+    together = replicates_together(problem, choice.engine, device, dtype)
+    groups = [indices[start : start + together] for start in range(0, len(indices), together)]
     with backend.use_device(device):
-        records = [_run(problem, index, seed, choice.engine, reason is None, device, dtype, laws) for index in indices]
-    arrays = {name: np.stack([record[name] for record in records]) for name in observables}
+        parts = [_run(problem, group, seed, choice.engine, reason is None, device, dtype, laws) for group in groups]
+    arrays = {name: np.concatenate([part[name] for part in parts]) for name in observables}
     attributes = {
         "seed": seed,
         "engine": choice.engine,
@@ -129,7 +130,7 @@ def simulate(
 
 def _run(
     problem: Problem,
-    replicate: int,
+    replicates: Sequence[int],
     seed: int,
     engine: str,
     estimate: bool,
@@ -137,58 +138,63 @@ def _run(
     dtype: str,
     laws: Laws | None,
 ) -> dict[str, np.ndarray]:
-    """One replicate: every observable along a leading axis of iterations."""
-    streams = seed_sequence(problem.key, seed, replicate).spawn(5)
-    rows_rng, noise_rng, batch_rng = (np.random.default_rng(streams[k]) for k in (0, 2, 3))
+    """Some replicates side by side: every observable along leading axes of replicates and iterations."""
+    streams = [seed_sequence(problem.key, seed, replicate).spawn(5) for replicate in replicates]
+    row_seeds, design_seeds, noise_seeds, batch_seeds, fresh_seeds = zip(*streams, strict=True)
+
+    def stacked(arrays: Iterable[np.ndarray]) -> Array:
+        return backend.asarray(np.stack(list(arrays)), device)
+
     eigenvalues = spectrum(problem.covariance, problem.d)
     scales = backend.asarray(np.sqrt(eigenvalues), device)
-    rows = backend.asarray(initial_rows(problem, rows_rng), device)
-    first, signals = rows[: problem.width, :], rows[problem.width :, :]
-    deep = tuple(backend.asarray(weights, device) for weights in initial_deep_weights(problem))
-
-    design: Design
-    if engine == "deferred":
-        directions = problem.signals + problem.width * (problem.steps + 1)
-        design = DeferredDesign(problem.n, problem.d, streams[1], device, directions)
-    else:
-        design = dense_design(problem.n, problem.d, feature_sampler(problem.features), streams[1], device, dtype)
-    noise = backend.asarray(noise_rng.standard_normal(problem.n), device)
-    y = respond(problem, design.matmul(signals * scales), noise)
-
-    data = gradient_descent.Data(design, scales, y)
+    rows = stacked(initial_rows(problem, np.random.default_rng(own)) for own in row_seeds)
+    first, signals = rows[:, : problem.width, :], rows[:, problem.width :, :] * scales
+    deep = tuple(stacked([weights] * len(streams)) for weights in initial_deep_weights(problem))
+    design = _design(problem, engine, design_seeds, device, dtype)
+    noise = stacked(np.random.default_rng(own).standard_normal(problem.n) for own in noise_seeds)
+    data = gradient_descent.Data(design, scales, respond(problem, design.matmul(signals), noise))
     measure = gauss_quadrature(eigenvalues, problem.steps + 1) if estimate else None
-    gaussian = problem.features == "gaussian"
-    firsts: list[Array] = []
-    deeps: list[DeepWeights] = []
+    steps = zip(*(batch_weights(problem, np.random.default_rng(own)) for own in batch_seeds), strict=True)
+    batches = (None if problem.full_batch else stacked(step) for step in steps)
+
+    fresh = fresh_data(problem, signals, fresh_seeds, device)
     records: list[dict[str, np.ndarray]] = []
-    batches = (None if batch is None else backend.asarray(batch, device) for batch in batch_weights(problem, batch_rng))
+    alive = np.ones(len(streams), dtype=bool)
     with np.errstate(over="ignore", invalid="ignore"):
         for state, estimated in estimated_descent(problem, data, first, deep, measure, batches):
             record = gradient_descent.observe(problem, data, rows, state)
-            if not all(np.all(np.isfinite(record[name])) for name in ("train_error", "weight_gram")):
+            alive = alive & np.isfinite(record["train_error"]) & np.isfinite(record["weight_gram"]).all((-2, -1))
+            if not alive.any():
                 break
+            record["estimated_test_error"] = estimated
             if laws is not None:
-                record |= compare(laws, state.iteration, rows, state.first, state.trained, y)
-            records.append({**record, "estimated_test_error": np.asarray(estimated)})
-            deeps.append(state.deep)
-            if not gaussian:
-                firsts.append(state.first * scales)
-        if gaussian:
-            signal_gram = to_numpy((signals * scales) @ (signals * scales).T) / problem.d
-            points = draw_quadrature(problem, streams[4], device)
-            overlaps = [(record["signal_overlap"], record["weight_gram"]) for record in records]
-            errors = [
-                quadrature_error(problem, points, *overlap, signal_gram, weights)
-                for overlap, weights in zip(overlaps, deeps, strict=True)
-            ]
-            test_error, test_error_stderr = np.array(errors).T
-        else:
-            test_error, test_error_stderr = fresh_rows_errors(
-                problem, firsts, deeps, signals * scales, streams[4], device
-            )
-    columns: dict[str, Sequence] = {name: [record[name] for record in records] for name in records[0]}
-    columns |= {"test_error": test_error, "test_error_stderr": test_error_stderr}
-    return {name: stack_iterations(problem, values) for name, values in columns.items()}
+                whole = rows, state.first, state.trained, data.responses
+                compared = [compare(laws, state.iteration, *(x[r, ...] for x in whole)) for r in range(len(streams))]
+                record |= {name: np.stack([own[name] for own in compared]) for name in compared[0]}
+            fresh.meet(state.first * scales, state.deep)
+            records.append({name: _where(alive, values) for name, values in record.items()})
+        test_error, test_error_stderr = fresh.errors()
+    columns = {name: np.stack([record[name] for record in records]) for name in records[0]}
+    finite = np.isfinite(columns["train_error"])
+    for name, values in (("test_error", test_error), ("test_error_stderr", test_error_stderr)):
+        columns[name] = np.where(finite, values, np.nan)
+    return {name: np.moveaxis(stack_iterations(problem, values), 1, 0) for name, values in columns.items()}
+
+
+def _design(problem: Problem, engine: str, seeds: Sequence[np.random.SeedSequence], device: str, dtype: str) -> Design:
+    """A design of several replicates."""
+    n, d, sampler = problem.n, problem.d, feature_sampler(problem.features)
+    if engine == "deferred":
+        directions = problem.signals + problem.width * (problem.steps + 1)
+        return SeparateDesigns([DeferredDesign(n, d, seed, device, directions) for seed in seeds])
+    if stacks(problem, device, dtype):
+        return stacked_design(n, d, sampler, seeds, device, dtype)
+    return SeparateDesigns([dense_design(n, d, sampler, seed, device, dtype) for seed in seeds])
+
+
+def _where(alive: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Values of the replicates that have not diverged, NaN for the others."""
+    return np.where(alive.reshape(-1, *[1] * (values.ndim - 1)), values, np.nan)
 
 
 def _replicate_indices(replicates: int | Iterable[int]) -> list[int]:

@@ -55,7 +55,7 @@ def test_simulation_on_another_device(fields, engine):
     problem = Problem(n=60, d=40, steps=4, **fields)
     theory = sedyn.state_evolution(problem, 128, 2, include=("samples",), device="cpu")
     expected, found = (
-        sedyn.simulate(problem, 1, engine=engine, device=device, theory=theory) for device in ("cpu", "gpu")
+        sedyn.simulate(problem, 2, engine=engine, device=device, theory=theory) for device in ("cpu", "gpu")
     )
     assert_same(found, expected)
 
@@ -65,7 +65,7 @@ def test_simulation_on_another_device(fields, engine):
 @pytest.mark.parametrize("law", ["rademacher", "student_t(5)", "sparse(0.05)"])
 def test_other_features_and_fresh_rows_on_another_device(law, dtype):
     problem = Problem(n=60, d=40, steps=3, features=law)
-    expected, found = (sedyn.simulate(problem, 1, device=device, dtype=dtype) for device in ("cpu", "gpu"))
+    expected, found = (sedyn.simulate(problem, 2, device=device, dtype=dtype) for device in ("cpu", "gpu"))
     if dtype == "float64":
         assert_same(found, expected)
     else:
