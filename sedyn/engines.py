@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -108,7 +109,7 @@ def stacks(problem: Problem, device: str = "cpu", dtype: str = "float64") -> boo
     On a CPU those that are small enough; a large one is read once a step by kernels of its own. It depends on nothing
     that changes from one block of replicates to another, so that a replicate's numbers do not either.
     """
-    return device != "cpu" or 2 * _bytes(problem, "dense", dtype, estimate=True) <= STACK_BYTES
+    return device != "cpu" or 2 * _stacked_bytes(problem, dtype) <= STACK_BYTES
 
 
 def replicates_together(problem: Problem, engine: str, device: str = "cpu", dtype: str = "float64") -> int:
@@ -125,7 +126,7 @@ def replicates_together(problem: Problem, engine: str, device: str = "cpu", dtyp
         return 1
     if device == "gpu":
         return replicates_that_fit(backend.gpu_memory()[0], memory_needed(problem, "dense", dtype=dtype, device=device))
-    return STACK_BYTES // _bytes(problem, engine, dtype, estimate=True)
+    return STACK_BYTES // _stacked_bytes(problem, dtype)
 
 
 def choose_engine(problem: Problem, engine: str = "auto", *, dtype: str = "float64", estimate: bool = True) -> Choice:
@@ -179,6 +180,11 @@ def _bytes(problem: Problem, engine: str, dtype: str, estimate: bool) -> int:
         doubles += 2 * q * (steps + 1) * (d + fresh)
         design += 2 * fresh * d * bytes_per_entry(problem.features)
     return round(design + DOUBLE * doubles)
+
+
+def _stacked_bytes(problem: Problem, dtype: str) -> int:
+    """What each replicate adds to those it runs beside, features as floats whatever their law."""
+    return _bytes(replace(problem, features="gaussian"), "dense", dtype, estimate=True)
 
 
 def _fresh_rows(problem: Problem) -> int:
