@@ -9,10 +9,18 @@ READY  := $(VENV)/.ready
 unexport PYTHONDONTWRITEBYTECODE
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: sweep test test-slow lint lock bench install clean
+# The experiments that `make experiments` runs, and the page it writes.
+QUICK := $(sort $(notdir $(basename $(wildcard conf/experiment/quick/*.yaml))))
+PAGE  ?= stores/quick/report.html
+
+.PHONY: sweep experiments test test-slow lint lock bench install clean
 
 sweep: $(READY)
 	$(BIN)/python -m sweeps experiment=quickstart
+
+experiments: $(READY)
+	for name in $(QUICK); do $(BIN)/python -m sweeps experiment=quick/$$name report=null || exit 1; done
+	$(BIN)/python -m analysis.report $(QUICK:%=stores/quick/%.zarr) --output $(PAGE)
 
 test: lint
 	$(BIN)/python -m pytest

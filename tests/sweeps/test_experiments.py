@@ -1,0 +1,26 @@
+"""Every experiment that comes with the project is a valid request, and has a size for an impatient reader."""
+
+from pathlib import Path
+
+import pytest
+
+from analysis.report import report
+from sweeps.app import main
+
+FOLDER = Path(__file__).parents[2] / "conf/experiment"
+NAMES = sorted(file.relative_to(FOLDER).with_suffix("").as_posix() for file in FOLDER.rglob("*.yaml"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_experiment_is_a_valid_request(name, monkeypatch):
+    requests = []
+    monkeypatch.setattr("sweeps.app.run", lambda request: requests.append(request) or 0)
+    assert main([f"experiment={name}"]) == 0
+    (request,) = requests
+    assert request.spec.cells
+    assert request.location == f"stores/{name}.zarr"
+    assert request.report is report
+
+
+def test_quick_sizes_are_of_experiments():
+    assert {name.removeprefix("quick/") for name in NAMES if name.startswith("quick/")} < set(NAMES)
