@@ -13,6 +13,9 @@ __all__ = ["ENTRY_DIMS", "Moments", "Stack", "moments", "stack"]
 ENTRY_DIMS = ("neuron", "neuron_", "index", "function", "probability", "layer", "fan_in", "fan_out")
 """Dimensions of the entries of vector and matrix observables; every other dimension of theory is a grid axis."""
 
+DIVERGED = 1e6
+"""A run so far from theory has diverged; it counts as missing, like one that has overflowed."""
+
 
 class Stack(NamedTuple):
     """One observable as plain arrays.
@@ -154,7 +157,8 @@ def _fill(result: Moments, data: Stack, cell: int, size: int, shift: np.ndarray,
     used = np.isfinite(predicted)  # padding is NaN in theory and simulation alike
     entries = used.sum(-1)
     deviation = data.simulated[cell, size] - predicted
-    finite = np.isfinite(np.where(used, deviation, 0.0)).all(-1) & (entries > 0)
+    with np.errstate(invalid="ignore"):
+        finite = (np.abs(np.where(used, deviation, 0.0)) < DIVERGED).all(-1) & (entries > 0)
     runs = finite.any(-1)
     if not runs.any():
         return

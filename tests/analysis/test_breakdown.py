@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from analysis import breakdown_horizon, breakdown_rate, breakdown_width
+from analysis.rates import rates
 from tests.analysis.grid import groups
 
 WIDTHS = (2, 4, 8, 16)
@@ -59,6 +60,17 @@ def test_diverged_runs_are_counted_and_left_out(unstable):
     np.testing.assert_array_equal(unstable.diverged.sel(learning_rate=4.0), 1)
     assert unstable.theory_diverged.values.tolist() == [False, False, False, True]
     assert (unstable.relative_distance.sel(learning_rate=3.0) < 1).all()
+
+
+@pytest.mark.parametrize("wild", [1e200, -1e80, np.inf, np.nan])
+def test_diverged_runs_are_missing_from_rates(wild):
+    simulation, theory = groups({}, replicates=8)
+    expected = rates(simulation.isel(replicate=slice(1, None)), theory, draws=20)
+    for name in ("train_error", "signal_overlap"):
+        simulation[name].loc[{"replicate": 0}] = wild
+    measured = rates(simulation, theory, draws=20)
+    for name in ("distance", "fluctuation", "distance_stderr"):
+        np.testing.assert_allclose(measured[name][::2], expected[name][::2])
 
 
 def test_boundary_of_the_learning_rate(unstable):
