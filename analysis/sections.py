@@ -6,7 +6,9 @@ from analysis import (
     breakdown_horizon,
     breakdown_rate,
     breakdown_width,
+    deep_concentration,
     early_stopping,
+    effective_signal,
     generalization_estimate,
     large,
     rates_section,
@@ -20,6 +22,8 @@ __all__ = ["SECTIONS"]
 
 SECTIONS: tuple[Section, ...] = (
     rates_section.SECTION,
+    deep_concentration.SECTION,
+    effective_signal.SECTION,
     universality.SECTION,
     sgd.SECTION,
     breakdown_width.SECTION,

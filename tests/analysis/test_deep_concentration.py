@@ -1,0 +1,37 @@
+import numpy as np
+import pytest
+
+from analysis.deep_concentration import SECTION, deep_concentration
+from tests.analysis.synthetic import store
+
+
+def simulation_of(tree):
+    return tree["simulation"].to_dataset()
+
+
+def test_variance_is_the_plain_formula_and_falls_like_one_over_n():
+    simulation = simulation_of(store(steps=5, replicates=32))
+    measured = deep_concentration(simulation)
+    plain = simulation.deep_weights.var("replicate", ddof=1).mean(["fan_in", "fan_out"])
+    later = {"iteration": slice(1, None)}
+    expected = plain.isel(later).transpose(*measured.variance.dims)
+    np.testing.assert_allclose(measured.variance.isel(later), expected, rtol=1e-9)
+    assert measured.variance.isel(iteration=0).isnull().all()
+    assert abs(float(measured.overall_exponent) + 1) < 0.1
+    assert all(finding.verdict != "fails" for finding in SECTION.findings(measured))
+
+
+@pytest.mark.parametrize("noise_floor", [0.0, 0.1])
+def test_a_variance_that_stays_fails(noise_floor):
+    simulation = simulation_of(store(steps=5, replicates=32, depths=(2,), noises=(0.1,)))
+    extra = noise_floor * np.random.default_rng(1).standard_normal(simulation.deep_weights.shape)
+    finding = SECTION.findings(deep_concentration(simulation.assign(deep_weights=simulation.deep_weights + extra)))[0]
+    assert finding.verdict == ("fails" if noise_floor else "holds")
+
+
+def test_interval_covers_as_often_as_it_says():
+    noises = tuple(np.linspace(0.1, 0.5, 150))
+    simulation = simulation_of(store(depths=(2,), noises=noises, replicates=24, steps=4, width=2, seed=5))
+    measured = deep_concentration(simulation, draws=200).sel(layer=2)
+    inside = (measured.exponent_low < -1) & (measured.exponent_high > -1)
+    assert abs(float(inside.mean()) - 0.95) < 3 * np.sqrt(0.95 * 0.05 / 150)
