@@ -158,13 +158,18 @@ def _axes(measured: xr.Dataset) -> list[str]:
 def _findings(measured: xr.Dataset) -> list[Finding]:
     size = float(measured.relative_rms.isel(n=-1).mean())
     words = f"; at n = {int(measured.n[-1]):,} it is {size:.1%} off on average"
-    findings = [_finding("estimated test error, all cells", measured, "overall_exponent", words)]
-    for axis in _axes(measured):
-        for value in measured[axis].values.tolist():
-            findings.append(
-                _finding(style.cell_words({axis: value}), measured.sel({axis: value}), f"exponent_by_{axis}")
-            )
-    return findings
+    whole = _finding("estimated test error, all cells", measured, "overall_exponent", words)
+    # Where it holds, one line is enough; the table has the rest.
+    return [whole, *(finding for finding in _by_value(measured) if finding.verdict == "fails")]
+
+
+def _by_value(measured: xr.Dataset) -> list[Finding]:
+    """One finding for each value of each grid axis."""
+    return [
+        _finding(style.cell_words({axis: value}), measured.sel({axis: value}), f"exponent_by_{axis}")
+        for axis in _axes(measured)
+        for value in measured[axis].values.tolist()
+    ]
 
 
 def _finding(subject: str, measured: xr.Dataset, name: str, words: str = "") -> Finding:
@@ -235,7 +240,14 @@ def _tables(measured: xr.Dataset) -> list[Tabulated]:
         size = f"{float(relative.sel(cell)):.1%}"
         lines.append((*map(str, cell.values()), style.number_text(value), style.interval_text(low, high), size))
     title = "Root mean square of estimated minus true test error ~ n^exponent, and its size at the largest n"
-    return [Tabulated(title, (*axes, "exponent", f"{measured.attrs['level']:.0%} interval", "size"), lines)]
+    tables = [Tabulated(title, (*axes, "exponent", f"{measured.attrs['level']:.0%} interval", "size"), lines)]
+    if axes:
+        by_value = [
+            (found.subject, style.number_text(found.value), style.interval_text(found.low, found.high), found.sentence)
+            for found in _by_value(measured)
+        ]
+        tables.append(Tabulated("Exponent by value of each axis", ("cells with", "exponent", "interval", ""), by_value))
+    return tables
 
 
 SECTION = Section(

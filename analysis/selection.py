@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 from scipy import stats
 
-__all__ = ["CRITERIA", "compare", "cost", "select", "with_words"]
+__all__ = ["AXES", "CRITERIA", "compare", "cost", "select", "with_words"]
 
 CRITERIA = {
     "estimate": ("estimated_test_error", "test_error"),
@@ -20,6 +20,9 @@ CRITERIA = {
     "cross-validation": ("cross_validation_error", "test_error"),
 }
 """What `compare` compares: the stored name a choice is made by, and the test error of the model then delivered."""
+
+AXES = ("learning_rate", "width", "depth", "weight_decay", "momentum", "activation", "batch_fraction")
+"""Grid axes that are a user's choice, unlike the data they meet."""
 
 
 def select(criterion: xr.DataArray, test_error: xr.DataArray, over: Sequence[Hashable]) -> xr.Dataset:

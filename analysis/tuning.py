@@ -10,12 +10,9 @@ from matplotlib.lines import Line2D
 
 from analysis import style
 from analysis.section import Captioned, Finding, Section, Tabulated, Verdict
-from analysis.selection import cost, select, with_words
+from analysis.selection import AXES, cost, select, with_words
 
-__all__ = ["AXES", "SECTION", "tuning"]
-
-AXES = ("learning_rate", "width", "depth", "weight_decay", "momentum", "activation", "batch_fraction")
-"""Grid axes that are a user's choice, unlike the data they meet."""
+__all__ = ["SECTION", "tuning"]
 
 LEAST_CANDIDATES = 4
 

@@ -177,9 +177,15 @@ def test_exponents_by_the_value_of_an_axis():
     measured = generalization_estimate(xr.concat(runs, xr.Variable("depth", [2, 3])))
     for end in ("", "_low", "_high"):
         np.testing.assert_allclose(measured[f"exponent_by_depth{end}"], measured[f"exponent{end}"], atol=0.02)
-    verdicts = {finding.subject: finding.verdict for finding in estimate_section.SECTION.findings(measured)}
-    assert verdicts["depth 2"] == "holds"
-    assert verdicts["depth 3"] == "fails"
+    whole, failing = estimate_section.SECTION.findings(measured)
+    assert whole.subject.startswith("estimated test error")
+    assert (failing.subject, failing.verdict) == ("depth 3", "fails")
+    by_value = estimate_section.SECTION.tables(measured)[1]
+    assert [line[0] for line in by_value.lines] == ["depth 2", "depth 3"]
+
+
+def test_stopping_is_not_asked_where_configurations_differ():
+    assert "tuning" in stopping_section.SECTION.unanswerable(grid(), grid())
 
 
 @pytest.mark.parametrize(("estimated", "verdict"), [((3.0, 1.0, 2.0), "holds"), ((1.0, 2.0, 3.0), "fails")])
