@@ -14,6 +14,9 @@ NOTEBOOKS = sorted((ANALYSIS / "notebooks").glob("*.ipynb"))
 CHEAP = ("compute=inline", "report=null", "theory.samples=256", "theory.randomizations=2", "replicates=3")
 """Overrides that make any experiment take a second or two; what is left of it depends on the question."""
 SMALL = {
+    "rates": ("grid.n=[40,80,160,320]", "problem.steps=3"),
+    "deep_concentration": ("grid.n=[40,80,160,320]", "grid.depth=[2,3]", "problem.steps=3", "replicates=12"),
+    "effective_signal": ("grid.n=[40,80,160,320]", "grid.link=[sin,hermite3]", "problem.steps=3"),
     "universality": ("grid.n=[40,80,160]", "grid.features=[gaussian,rademacher]", "problem.steps=3"),
     "sgd": ("grid.n=[40,80,160]", "problem.steps=3", "grid.batch_fraction=[1.0,0.5]"),
     "breakdown_width": ("grid.n=[40,80,160]", "grid.width=[2,4,8]", "problem.steps=3"),
