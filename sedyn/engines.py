@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -167,10 +166,7 @@ def choose_engine(problem: Problem, engine: str = "auto", *, dtype: str = "float
 
 def _bytes(problem: Problem, engine: str, dtype: str, estimate: bool) -> int:
     n, d, q, steps = problem.n, problem.d, problem.width, problem.steps
-    doubles = 20.0 * q * (n + d)  # weights, pre-activations, gradients and what is made on the way
-    if estimate:  # gradients and curvatures of every step, and what a curvature is made of
-        doubles += n * steps * q * (1 + q) + 6 * n * q * q
-    design = 0.0
+    doubles, design = _working_doubles(problem, estimate), 0.0
     if engine == "dense":
         design = n * d * bytes_per_entry(problem.features, dtype)
     else:  # a basis and its images on each side
@@ -182,9 +178,19 @@ def _bytes(problem: Problem, engine: str, dtype: str, estimate: bool) -> int:
     return round(design + DOUBLE * doubles)
 
 
+def _working_doubles(problem: Problem, estimate: bool) -> float:
+    """Numbers that a descent works with, its design apart."""
+    n, d, q, steps = problem.n, problem.d, problem.width, problem.steps
+    doubles = 20.0 * q * (n + d)  # weights, pre-activations, gradients and what is made on the way
+    if estimate:  # gradients and curvatures of every step, and what a curvature is made of
+        doubles += n * steps * q * (1 + q) + 6 * n * q * q
+    return doubles
+
+
 def _stacked_bytes(problem: Problem, dtype: str) -> int:
     """What each replicate adds to those it runs beside, features as floats whatever their law."""
-    return _bytes(replace(problem, features="gaussian"), "dense", dtype, estimate=True)
+    design = problem.n * problem.d * bytes_per_entry("gaussian", dtype)
+    return round(design + DOUBLE * _working_doubles(problem, estimate=True))
 
 
 def _fresh_rows(problem: Problem) -> int:

@@ -11,7 +11,7 @@ import threadpoolctl
 import sedyn
 from sedyn.engines import ENGINES, memory_needed
 from sedyn.problem import Problem
-from sweeps.plan import SimulationTask, SweepSpec, Task, laws_work, simulation_work, theory_work
+from sweeps.plan import SimulationTask, SweepSpec, Task, simulation_work, theory_work
 from sweeps.provenance import peak_memory
 
 __all__ = ["CostModel", "calibrate", "theory_memory"]
@@ -40,14 +40,14 @@ class CostModel:
     def seconds(self, task: Task) -> float:
         """Predict how long a task takes."""
         if isinstance(task, SimulationTask):
-            kind, repeats = task.engine, len(task.replicates)
-            calls, work = map(sum, zip(simulation_work(task.problem, task.engine), laws_work(task), strict=True))
+            kind = task.engine
+            calls, work = task.work
         elif task.solved_at is not None:
             return task.seconds
         else:
-            kind, repeats, (calls, work) = THEORY, 1, theory_work(task.problem, task.settings.points)
+            kind, (calls, work) = THEORY, theory_work(task.problem, task.settings.points)
         for_calls, for_work = self.factors[kind]
-        return repeats * (for_calls * calls + for_work * work)
+        return for_calls * calls + for_work * work
 
     def memory(self, task: Task) -> int:
         """Predict the bytes that a task's arrays take at its peak, the process itself apart."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from sweeps.cost import CostModel, calibrate
 from sweeps.executors import Compute, worker_count
 from sweeps.layout import stored_bytes
-from sweeps.plan import SimulationTask, SweepSpec, Task, TheoryTask, blocks
+from sweeps.plan import SimulationTask, SweepSpec, Task, TheoryTask
 from sweeps.precision import Target
 from sweeps.settings import settings_of
 from sweeps.store import Store
@@ -49,7 +49,7 @@ def forecast(spec: SweepSpec, compute: Compute, device: str, target: Target | No
     theories = sum(isinstance(task, TheoryTask) for task in tasks)
     yield f"grid: {axes}"
     yield f"cells: {len(spec.cells)}"
-    yield f"replicates: {spec.replicates} a cell, {settings['block']} a task"
+    yield f"replicates: {spec.replicates} a cell, in blocks of {settings['block']}"
     if store is not None:
         left = sum(len(task.replicates) for task in tasks if isinstance(task, SimulationTask))
         asked = spec.replicates * len(spec.cells)
@@ -93,8 +93,7 @@ def makespan(durations: list[float], workers: int) -> float:
 
 def _all_tasks(spec: SweepSpec, block: int) -> Iterator[Task]:
     for cell in spec.cells:
-        for replicates in blocks(range(spec.replicates), block):
-            yield spec.simulation_task(cell, (), replicates)
+        yield from spec.simulation_tasks(cell, (), range(spec.replicates), block)
     for cells in spec.theory_groups.values():
         yield spec.theory_task(cells[0], ((),))
 

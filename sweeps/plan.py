@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from sedyn.engines import choose_engine, memory_needed, predicted_seconds
+from sedyn.engines import choose_engine, memory_needed, predicted_seconds, replicates_together
 from sedyn.errors import InvalidInput
 from sedyn.problem import Problem
 from sedyn.simulation import DTYPES
@@ -175,6 +175,18 @@ class SweepSpec:
         axes = tuple(self.axes)
         return SimulationTask(cell.problem, position, replicates, self.seed, cell.engine, self.dtype, laws, axes)
 
+    def simulation_tasks(
+        self, cell: Cell, position: tuple[int, ...], replicates: Iterable[int], block: int
+    ) -> Iterator[SimulationTask]:
+        """Make the tasks of some replicates of a cell: a block each; if none was asked for, what a second allows."""
+        count = block
+        while self.block is None and 2 * count <= self.replicates:
+            if self.simulation_task(cell, position, tuple(range(2 * count))).seconds > TARGET_TASK_SECONDS:
+                break
+            count *= 2
+        for together in blocks(replicates, count):
+            yield self.simulation_task(cell, position, together)
+
     def theory_task(
         self, cell: Cell, positions: tuple[tuple[int, ...], ...], solved_at: tuple[int, ...] | None = None
     ) -> TheoryTask:
@@ -226,7 +238,7 @@ class SimulationTask:
     position : tuple of int
         Where the cell is in the store.
     replicates : tuple of int
-        Which replicates; all of one block.
+        Which replicates, increasing; of one or more blocks.
     seed, engine, dtype
         Passed to `sedyn.simulate`.
     laws : TheorySettings, optional
@@ -247,7 +259,14 @@ class SimulationTask:
     @cached_property
     def seconds(self) -> float:
         """Predicted duration; roughly, as it orders tasks and sizes blocks, no more."""
-        return len(self.replicates) * sum(simulation_work(self.problem, self.engine) + laws_work(self))
+        return sum(self.work)
+
+    @property
+    def work(self) -> tuple[float, float]:
+        """Predicted seconds in calls and in arithmetic."""
+        plain = simulation_work(self.problem, self.engine, len(self.replicates), self.dtype)
+        calls, arithmetic = map(sum, zip(plain, laws_work(self), strict=True))
+        return calls, arithmetic
 
     @property
     def name(self) -> str:
@@ -295,19 +314,24 @@ class TheoryTask:
 Task = SimulationTask | TheoryTask
 
 
-def simulation_work(problem: Problem, engine: str) -> tuple[float, float]:
-    """Seconds of one replicate on one core of a current server: in calls, whatever the size, and in arithmetic."""
+def simulation_work(problem: Problem, engine: str, replicates: int = 1, dtype: str = "float64") -> tuple[float, float]:
+    """Seconds of replicates on one core of a current server: in calls, whatever the size, and in arithmetic.
+
+    Replicates that run side by side share their calls, but for what is drawn for each.
+    """
+    calls = -(-replicates // replicates_together(problem, engine, dtype=dtype))
     network_and_estimate = 8e-9 * problem.n * problem.width**2 * problem.steps**2
-    return 0.015 + 2.5e-3 * problem.steps, network_and_estimate + predicted_seconds(problem, engine)
+    arithmetic = network_and_estimate + predicted_seconds(problem, engine)
+    return calls * (0.015 + 2.5e-3 * problem.steps) + 1e-3 * replicates, replicates * arithmetic
 
 
 def laws_work(task: SimulationTask) -> tuple[float, float]:
-    """Seconds that comparing laws adds to one replicate: in calls, and in sorting and merging."""
+    """Seconds that comparing laws adds to a task: in calls, and in sorting and merging."""
     if task.laws is None:
         return 0.0, 0.0
-    problem, iterations = task.problem, task.problem.steps + 1
+    problem, iterations, count = task.problem, task.problem.steps + 1, len(task.replicates)
     rows = 3e-7 * (problem.n + problem.d) + 1.3e-7 * task.laws.samples
-    return 3e-3 * iterations, problem.width * iterations * rows
+    return count * 3e-3 * iterations, count * problem.width * iterations * rows
 
 
 def theory_work(problem: Problem, points: int) -> tuple[float, float]:
@@ -315,7 +339,7 @@ def theory_work(problem: Problem, points: int) -> tuple[float, float]:
     return 0.03 * problem.steps, 1e-8 * points * problem.width**2 * problem.steps**2
 
 
-def blocks(replicates: Sequence[int], block: int) -> Iterator[tuple[int, ...]]:
+def blocks(replicates: Iterable[int], block: int) -> Iterator[tuple[int, ...]]:
     """Split increasing replicate indices at the multiples of `block`."""
     for _, group in itertools.groupby(replicates, key=lambda replicate: replicate // block):
         yield tuple(group)

@@ -243,10 +243,7 @@ class Store:
         self, spec: SweepSpec, cell: Cell, position: tuple[int, ...], states: np.ndarray
     ) -> list[SimulationTask]:
         """List the tasks for the replicates of one cell that are not done, given the state of each, 0 and up."""
-        return [
-            spec.simulation_task(cell, position, block)
-            for block in blocks(np.flatnonzero(states != DONE).tolist(), self.block)
-        ]
+        return list(spec.simulation_tasks(cell, position, np.flatnonzero(states != DONE).tolist(), self.block))
 
     def chunks(self, group: str, name: str) -> Iterator[tuple[tuple[int, ...], bool]]:
         """List the chunks of an array that are there: where each is, and whether it has the size it should have."""
@@ -329,11 +326,12 @@ class Store:
         places = [task.position] if isinstance(task, SimulationTask) else list(task.positions)
         shared_by = len(task.replicates) if isinstance(task, SimulationTask) else len(places)
         if error:
-            for place in places:
-                where: Any = place
-                if isinstance(task, SimulationTask):
-                    where = (*place, slice(task.replicates[0], task.replicates[-1] + 1))
-                self.array("status", f"{kind}_error")[where] = error
+            spans: list[Any] = list(places)
+            if isinstance(task, SimulationTask):
+                runs = blocks(task.replicates, self.block)
+                spans = [(*task.position, slice(block[0], block[-1] + 1)) for block in runs]
+            for span in spans:
+                self.array("status", f"{kind}_error")[span] = error
         facts |= {"seconds": seconds / shared_by}
         assert set(facts) <= set(FACTS), "a fact without a place in the store"
         numbers = [facts.get(name, np.nan) for name in FACTS]
@@ -351,20 +349,22 @@ class Store:
                 yield from chunks_of(self.array("status", name), place, value)
 
     def _simulation_chunks(self, group: str, name: str, task: SimulationTask, values: np.ndarray) -> Iterator[Chunk]:
-        array = self.array(group, name)
-        number = task.replicates[0] // self.block
-        start, stop = number * self.block, min((number + 1) * self.block, array.shape[len(task.position)])
-        assert task.replicates[-1] < stop, "a task's replicates are all of one block, so that no chunk has two writers"
-        if task.replicates != tuple(range(start, stop)):
-            # The other replicates of the block are done: keep them.
-            inner = array.shape[len(task.position) + 1 :]
-            block: tuple[Any, ...] = (*task.position, slice(start, stop))
-            whole = np.array(array[block])
-            padded = np.full((len(values), *inner), array.fill_value, array.dtype)
-            padded[tuple(slice(size) for size in values.shape)] = values
-            whole[np.asarray(task.replicates) - start] = padded
-            values = whole
-        yield from chunks_of(array, (*task.position, number), values)
+        array, first = self.array(group, name), 0
+        for replicates in blocks(task.replicates, self.block):
+            part = values[first : first + len(replicates)]
+            first += len(replicates)
+            number = replicates[0] // self.block
+            start, stop = number * self.block, min((number + 1) * self.block, array.shape[len(task.position)])
+            if replicates != tuple(range(start, stop)):
+                # The other replicates of the block are done: keep them.
+                inner = array.shape[len(task.position) + 1 :]
+                block: tuple[Any, ...] = (*task.position, slice(start, stop))
+                whole = np.array(array[block])
+                padded = np.full((len(part), *inner), array.fill_value, array.dtype)
+                padded[tuple(slice(size) for size in part.shape)] = part
+                whole[np.asarray(replicates) - start] = padded
+                part = whole
+            yield from chunks_of(array, (*task.position, number), part)
 
     def _write_together(self, chunks: Iterable[Chunk]) -> None:
         if isinstance(self._root.store, LocalStore):

@@ -152,13 +152,28 @@ def test_the_block_of_a_store_stands(location):
     assert Store.prepare(location, spec_of(block=3)).block == 2
 
 
-def test_a_task_across_blocks_is_caught(location):
+def test_a_task_of_several_blocks_stores_what_their_own_tasks_store(location):
     spec = spec_of()
-    store = Store.prepare(location, spec)
-    problem = spec.cells[0].problem
-    runs = sedyn.simulate(problem, replicates=range(1, 3), device="cpu")
-    with pytest.raises(AssertionError, match="no chunk has two writers"):
-        store.write_simulation(SimulationTask(problem, (), (1, 2), 0, "dense"), runs)
+    together, apart = (Store.prepare(f"{location}.{kind}", spec) for kind in ("together", "apart"))
+    assert together.block == 2
+    for store, tasks in ((together, [(0, 1, 2, 3)]), (apart, [(2, 3), (0, 1)]), (together, [(4,)]), (apart, [(4,)])):
+        for replicates in tasks:
+            execute(spec.simulation_task(spec.cells[0], (), replicates), store, device="cpu")
+    one, other = (tree_of(f"{location}.{kind}") for kind in ("together", "apart"))
+    xr.testing.assert_equal(one["simulation"].to_dataset(), other["simulation"].to_dataset())
+    assert (one["status"].simulation == 1).all()
+
+
+def test_tasks_are_as_long_as_a_second_allows_unless_a_block_is_asked_for():
+    def counts(**settings):
+        spec = spec_of(axes={"n": (40, 20000)}, replicates=64, **{"block": None, **settings})
+        block = spec.block or spec.automatic_block
+        return [[len(task.replicates) for task in spec.simulation_tasks(c, (), range(64), block)] for c in spec.cells]
+
+    small, large = counts()
+    assert len(small) < len(large)
+    assert sum(small) == sum(large) == 64
+    assert counts(block=2) == [[2] * 32] * 2
 
 
 def test_an_interrupted_creation_is_taken_up_again(location, monkeypatch):
