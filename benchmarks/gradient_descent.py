@@ -25,7 +25,7 @@ if hasattr(os, "sched_setaffinity"):
 import numpy as np  # noqa: E402
 from threadpoolctl import threadpool_limits  # noqa: E402
 
-from sedyn import Problem, engines, gradient_descent, row_blocks  # noqa: E402
+from sedyn import Problem, engines, gradient_descent, row_blocks, simulate  # noqa: E402
 from sedyn.deferred import DeferredDesign  # noqa: E402
 from sedyn.design import dense_design  # noqa: E402
 from sedyn.features import feature_sampler  # noqa: E402
@@ -322,6 +322,27 @@ def widths(size, rounds):
             print(f"  {dtype}, width {width:<4}{1e3 * taken[0]:9.2f} ms {1e3 * taken[1]:9.2f} ms")
 
 
+def side_by_side(sizes, replicates, rounds):
+    """Small replicates run together against one after another, estimate and test error included, on one thread."""
+    print(f"\n{replicates} replicates side by side against one after another, width 3, depth 3, 15 steps, one thread")
+    with threadpool_limits(1):
+        for n in sizes:
+            problem = Problem(n=n, d=n // 2, width=3, depth=3, steps=15)
+
+            def run(stack_bytes, problem=problem):
+                usual, engines.STACK_BYTES = engines.STACK_BYTES, stack_bytes
+                try:
+                    simulate(problem, replicates, engine="dense")
+                finally:
+                    engines.STACK_BYTES = usual
+
+            ways = {"together": engines.STACK_BYTES, "apart": 0}
+            seconds = alternate({way: functools.partial(run, size) for way, size in ways.items()}, rounds)
+            together, apart = (1e3 * np.median(seconds[way]) / replicates for way in ways)
+            gain = f"{apart / together:.1f} times as fast"
+            print(f"  n = {n:<6}{together:8.2f} ms a replicate, apart {apart:8.2f} ms: {gain}")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="small sizes, to see that everything runs")
@@ -333,6 +354,7 @@ def main():
     constants(512 if quick else 4096, 1 if quick else 3)
     widths(512 if quick else 2048, 1 if quick else 5)
     memory()
+    side_by_side([64] if quick else [64, 128, 256, 512, 1024], 4 if quick else 32, 1 if quick else 3)
     print("\nmatrix-free at large sizes")
     large(10_000 if quick else 1_000_000, False)
     if quick:

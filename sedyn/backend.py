@@ -33,6 +33,7 @@ __all__ = [
     "gpu_memory",
     "gpu_unusable_because",
     "is_contiguous",
+    "limit_gpu_memory",
     "ndtri",
     "on_cuda",
     "resolve_device",
@@ -168,11 +169,21 @@ def gpu_count() -> int:
     return cupy.cuda.runtime.getDeviceCount()
 
 
-def gpu_memory() -> tuple[int, int]:
-    """Free and total bytes of the present GPU; only to be asked where one is usable."""
+def limit_gpu_memory(share: float) -> None:
+    """Let this process take no more than a share of the present GPU's memory."""
     import cupy
 
-    return cupy.cuda.runtime.memGetInfo()
+    cupy.get_default_memory_pool().set_limit(fraction=share)
+
+
+def gpu_memory() -> tuple[int, int]:
+    """Bytes of the present GPU that this process may still take, and in all; only to be asked where one is usable."""
+    import cupy
+
+    free, total = cupy.cuda.runtime.memGetInfo()
+    pool = cupy.get_default_memory_pool()
+    limit = pool.get_limit() or total
+    return min(free, limit - pool.used_bytes()), total
 
 
 def to_numpy(array: Array) -> np.ndarray:

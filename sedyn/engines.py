@@ -14,7 +14,16 @@ from sedyn.fresh_data import FEATURES_PER_BLOCK, test_points
 from sedyn.fused import ADJOINTS_PER_CHUNK
 from sedyn.problem import Problem
 
-__all__ = ["ENGINES", "Choice", "choose_engine", "memory_limit", "memory_needed", "replicates_that_fit"]
+__all__ = [
+    "ENGINES",
+    "Choice",
+    "choose_engine",
+    "memory_limit",
+    "memory_needed",
+    "replicates_that_fit",
+    "replicates_together",
+    "stacks",
+]
 
 ENGINES = ("dense", "deferred")
 # Nanoseconds on one core (2 GHz, AVX-512, double precision), as benchmarks/gradient_descent.py measures them: to draw
@@ -97,6 +106,9 @@ def predicted_seconds(problem: Problem, engine: str) -> float:
     tiles = -(-problem.width // TILE)
     overhead = (steps + 1) * STEP[engine]
     if engine == "dense":
+        if problem.features != "gaussian":  # fresh rows, which meet the weights of all steps at once, forward only
+            unit_tiles = -(-problem.width * (steps + 1) // TILE)
+            overhead += 1e-9 * test_points(problem) * d * (DRAWN + PASSED / 2 * unit_tiles)
         return overhead + 1e-9 * n * d * (DRAWN + PASSED * tiles * (steps + 1))
     directions = problem.width * steps * (steps + 1) / 2
     return overhead + 1e-9 * (n + d) * (FRESH * (steps + 1) * tiles + KNOWN * directions * tiles)

@@ -216,7 +216,7 @@ class RayExecutor:
         # Workers have a working directory of their own.
         path = local_path(setup.location)
         location = setup.location if path is None else str(path.absolute())
-        self._setup = setup._replace(location=location, device=device)
+        self._setup = setup._replace(location=location, device=device, gpu_share=share)
         self._count = count
         self._load: dict[int, int] = {}  # calls in flight of each actor that is there
         self._invited: dict[Any, int] = {}  # actors that are not there yet, or not again

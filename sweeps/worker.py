@@ -57,6 +57,8 @@ class WorkerSetup(NamedTuple):
         Commit of the project, recorded with every result.
     search_path : tuple of str
         Folders where the driver finds modules; a worker elsewhere ignores those that it has not.
+    gpu_share : float
+        Of a GPU's memory, the most that the worker may take.
     """
 
     location: str
@@ -64,6 +66,7 @@ class WorkerSetup(NamedTuple):
     imports: tuple[str, ...] = ()
     commit: str = ""
     search_path: tuple[str, ...] = ()
+    gpu_share: float = 1.0
 
 
 def execute(
@@ -175,6 +178,8 @@ class Worker:
     """
 
     def __init__(self, setup: WorkerSetup) -> None:
+        if setup.device == "gpu" and setup.gpu_share < 1:
+            backend.limit_gpu_memory(setup.gpu_share)
         sys.path += [folder for folder in setup.search_path if folder not in sys.path and os.path.isdir(folder)]
         import_modules(setup.imports)
         self._store = Store.open(setup.location)

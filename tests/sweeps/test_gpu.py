@@ -12,10 +12,10 @@ import xarray as xr
 import sedyn
 from sedyn import backend
 from sedyn.errors import InvalidInput
-from sweeps import executors
+from sweeps import executors, worker
 from sweeps.executors import Attempt, Compute, RayExecutor, _placement
 from sweeps.store import Store
-from sweeps.worker import Outcome, WorkerSetup, execute
+from sweeps.worker import Outcome, Worker, WorkerSetup, execute
 from tests.sweeps.test_store import finish, spec_of, tree_of
 
 GIBIBYTE = 2**30
@@ -25,10 +25,11 @@ class Placed:
     """In the place of a worker: says which GPU it sees."""
 
     def __init__(self, setup: WorkerSetup) -> None:
-        self.device = setup.device
+        self.setup = setup
 
     def run(self, task: object, attempt: int) -> Outcome:
-        return Outcome(0.0, f"{self.device} {os.environ.get('CUDA_VISIBLE_DEVICES')} {os.getpid()}")
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        return Outcome(0.0, f"{self.setup.device} {self.setup.gpu_share} {visible} {os.getpid()}")
 
 
 def test_two_actors_share_a_gpu(tmp_path, ray_session, monkeypatch):
@@ -41,8 +42,19 @@ def test_two_actors_share_a_gpu(tmp_path, ray_session, monkeypatch):
                 executor.submit(Attempt(None))
             seen |= {outcome.error for _, outcome in executor.collect(0.5)}
         assert ray.available_resources().get("GPU", 0.0) == 0.0
-    devices, visible, processes = zip(*(text.split() for text in seen), strict=True)
-    assert (set(devices), set(visible), len(set(processes))) == ({"gpu"}, {"0"}, 2)
+    devices, shares, visible, processes = zip(*(text.split() for text in seen), strict=True)
+    assert (set(devices), set(shares), set(visible), len(set(processes))) == ({"gpu"}, {"0.5"}, {"0"}, 2)
+
+
+@pytest.mark.parametrize(("share", "limits"), [(0.25, [0.25]), (1.0, [])])
+def test_a_worker_takes_no_more_memory_than_its_share(tmp_path, monkeypatch, share, limits):
+    found = []
+    monkeypatch.setattr(backend, "limit_gpu_memory", found.append)
+    monkeypatch.setattr(worker, "environment", lambda device, commit: None)
+    location = str(tmp_path / "stores" / "a.zarr")
+    Store.prepare(location, spec_of())
+    Worker(WorkerSetup(location, "gpu", gpu_share=share))
+    assert found == limits
 
 
 def test_more_gpu_than_there_is_is_refused_at_once(tmp_path, ray_session):
