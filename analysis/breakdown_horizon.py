@@ -8,6 +8,7 @@ from matplotlib.lines import Line2D
 
 from analysis import style
 from analysis.rates import LEAST_SIZES, rates
+from analysis.rates_along import rates_in_windows
 from analysis.rates_section import verdict
 from analysis.section import Captioned, Finding, Section, Tabulated
 
@@ -42,24 +43,18 @@ def breakdown_horizon(
     """
     whole = rates(simulation, theory, observables=OBSERVABLES, draws=2, seed=seed)
     parts = np.array_split(np.arange(1, simulation.sizes["iteration"]), windows)
-    found, relative = [], []
+    result = rates_in_windows(simulation, theory, parts, observables=OBSERVABLES, draws=draws, seed=seed)
+    relative = []
     for part in parts:
-        runs, curves = simulation.isel(iteration=part), theory.isel(iteration=part)
-        here = rates(runs, curves, observables=OBSERVABLES, draws=draws, seed=seed)
-        found.append(here.drop_dims("iteration"))
+        curves, distance = theory.isel(iteration=part), whole.distance.isel(iteration=part)
         distances = []
-        for name in here.observable.values.tolist():
+        for name in result.observable.values.tolist():
             level = (curves[name] ** 2).mean([dim for dim in curves[name].dims if dim != "n"])
-            distances.append(np.sqrt((here.distance.sel(observable=name, drop=True) ** 2).mean("iteration") / level))
+            distances.append(np.sqrt((distance.sel(observable=name, drop=True) ** 2).mean("iteration") / level))
         relative.append(xr.concat(distances, "observable"))
-    result = xr.concat(found, "window", combine_attrs="override")
     result["relative_distance"] = xr.concat(relative, "window")
     result["relative_distance"].attrs["long_name"] = "distance to theory over the size of theory"
-    iteration = simulation.iteration.values
-    return result.assign(distance=whole.distance, solver_error=whole.solver_error).assign_coords(
-        begin=("window", [iteration[part[0]] for part in parts]),
-        end=("window", [iteration[part[-1]] for part in parts]),
-    )
+    return result.assign(distance=whole.distance, solver_error=whole.solver_error)
 
 
 def _unanswerable(simulation: xr.Dataset, theory: xr.Dataset) -> str | None:

@@ -193,8 +193,9 @@ def _unanswerable(simulation: xr.Dataset, theory: xr.Dataset) -> str | None:
         return "deeper layers are frozen"
     if simulation.sizes.get("n", 1) < LEAST_SIZES:
         return f"fewer than {LEAST_SIZES} values of n"
-    if simulation.sizes.get("replicate", 1) < LEAST_REPLICATES:
-        return f"fewer than {LEAST_REPLICATES} replicates"
+    finished = simulation["deep_weights"].notnull().any(("iteration", "layer", *ENTRIES)).sum("replicate")
+    if int((finished >= LEAST_REPLICATES).sum("n").max()) < LEAST_SIZES:
+        return f"fewer than {LEAST_SIZES} values of n with {LEAST_REPLICATES} replicates"
     return None
 
 

@@ -8,13 +8,15 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
-__all__ = ["ENTRY_DIMS", "Moments", "Stack", "moments", "stack"]
+__all__ = ["DIVERGED", "ENTRY_DIMS", "ROUNDING", "Moments", "Stack", "moments", "stack"]
 
 ENTRY_DIMS = ("neuron", "neuron_", "index", "function", "probability", "layer", "fan_in", "fan_out")
 """Dimensions of the entries of vector and matrix observables; every other dimension of theory is a grid axis."""
 
 DIVERGED = 1e6
 """A run so far from theory has diverged; it counts as missing, like one that has overflowed."""
+ROUNDING = 1e-12
+"""Relative size below which a difference is rounding and not a finite-size effect."""
 
 
 class Stack(NamedTuple):

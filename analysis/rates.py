@@ -13,13 +13,14 @@ import numpy as np
 import xarray as xr
 from scipy import stats
 
+from analysis.bias import bias_law
 from analysis.loglog import LineFit, line_fit, weights
-from analysis.moments import Moments, Stack, moments, stack
+from analysis.moments import ROUNDING, Moments, Stack, moments, stack
 
-__all__ = ["OBSERVABLES", "PARTS", "REASONS", "rates"]
+__all__ = ["LEAST_SIZES", "OBSERVABLES", "PARTS", "REASONS", "compared", "rates"]
 
-OBSERVABLES = ("train_error", "test_error", "signal_overlap", "deep_weights")
-"""Stored names that `rates` compares unless told otherwise."""
+OBSERVABLES = ("train_error", "test_error", "signal_overlap", "row_average", "deep_weights")
+"""Stored names that `rates` compares where theory predicts them, unless told otherwise."""
 
 PARTS = ("distance", "fluctuation")
 """What exponents are fitted to: the distance to theory, and the standard deviation over replicates alone."""
@@ -28,6 +29,7 @@ REASONS = (
     "fitted",
     "nothing finished yet, or not defined here",
     "exact by construction: no finite-size error to measure",
+    "hidden by the error of the average over fresh data",
     "fewer than 2 replicates",
     "fewer than 3 values of n",
 )
@@ -35,8 +37,8 @@ REASONS = (
 
 LEAST_SIZES = 3
 LEAST_REPLICATES = 2
-ROUNDING = 1e-12
-"""Relative size below which a difference is rounding and not a finite-size effect."""
+BIAS_DRAWS = 400
+"""Most bootstrap draws for the bias: each of them has all entries, not only their mean square."""
 NUMERICAL_ALLOWANCE = 5.0
 """A difference without fluctuation and within so many numerical errors is numerical, not of finite size."""
 READOUT_ALLOWANCE = 2.0
@@ -47,7 +49,7 @@ def rates(
     simulation: xr.Dataset,
     theory: xr.Dataset,
     *,
-    observables: Sequence[str] = OBSERVABLES,
+    observables: Sequence[str] | None = None,
     draws: int = 1000,
     level: float = 0.95,
     solver_tolerance: float = 0.1,
@@ -69,8 +71,8 @@ def rates(
         where unfinished, diverged or padded.
     theory : Dataset
         The same without ``replicate``, and ``<name>_stderr``, the solver's standard error.
-    observables : sequence of str
-        Names to compare; those that are not in both datasets are left out.
+    observables : sequence of str, optional
+        Names to compare; those that are not in both datasets are left out. `compared` unless given.
     draws : int
         Bootstrap draws behind every standard error of an exponent.
     level : float
@@ -93,6 +95,9 @@ def rates(
         On (observable, part): ``overall_exponent`` likewise, ``overall_reason``; on (observable,)
         ``overall_solver_ratio`` (root mean square over the fits pooled), ``overall_solver_negligible``; on
         (observable, n) ``bias_share``, squared bias over squared distance, averaged over the fits pooled.
+        Of the bias by itself (`analysis.bias`), on (observable,): ``bias_exponent`` with interval, ``bias_p_value``,
+        ``bias_bound``; on (observable, n): ``mean_bias_squared`` with interval, ``mean_noise``, ``mean_fluctuation``,
+        over the entries of all fits.
 
     Raises
     ------
@@ -111,6 +116,8 @@ def rates(
     >>> measured = rates(tree["simulation"].to_dataset(), tree["theory"].to_dataset())  # doctest: +SKIP
     >>> measured.overall_exponent.sel(observable="test_error", part="distance")  # doctest: +SKIP
     """
+    if observables is None:
+        observables = compared(simulation, theory)
     names = [name for name in observables if name in simulation and name in theory]
     if not names:
         raise ValueError(f"none of {', '.join(observables)} is in both simulation and theory")
@@ -118,10 +125,21 @@ def rates(
     measured = []
     for name in names:
         data = stack(name, simulation, theory)
-        measured.append(_measure(data, moments(data, draws, rng), level, solver_tolerance))
+        squares = moments(data, draws, rng)
+        one = _measure(data, squares, level, solver_tolerance)
+        measured.append(one.assign(_bias(data, squares, min(draws, BIAS_DRAWS), level, rng.spawn(1)[0])))
     result = xr.concat(measured, dim="observable").assign_coords(observable=np.array(names, dtype=object))
     result.attrs = {"draws": draws, "level": level, "solver_tolerance": solver_tolerance, "bootstrap_seed": seed}
     return _with_words(result)
+
+
+def compared(simulation: xr.Dataset, theory: xr.Dataset) -> list[str]:
+    """Names of `OBSERVABLES` that both datasets have, without those that theory predicts nowhere.
+
+    Averages over rows have no theory where features are correlated, and a linear model has no deeper weights.
+    """
+    both = [name for name in OBSERVABLES if name in simulation and name in theory]
+    return [name for name in both if bool(theory[name].notnull().any())] or both
 
 
 def _measure(data: Stack, squares: Moments, level: float, solver_tolerance: float) -> xr.Dataset:
@@ -183,6 +201,24 @@ def _measure(data: Stack, squares: Moments, level: float, solver_tolerance: floa
     return out.dataset()
 
 
+def _bias(data: Stack, squares: Moments, draws: int, level: float, rng: np.random.Generator) -> dict[str, Any]:
+    """Variables of `analysis.bias.bias_law`, over the points that exponents are fitted to."""
+    valid, reason = _usable(squares)
+    law = bias_law(data, valid & (reason == 0)[:, None], draws=draws, level=level, rng=rng)
+    return {
+        "bias_exponent": law.exponent,
+        "bias_exponent_low": law.low,
+        "bias_exponent_high": law.high,
+        "bias_p_value": law.p_value,
+        "bias_bound": law.bound,
+        "mean_bias_squared": ("n", law.square),
+        "mean_bias_squared_low": ("n", law.square_low),
+        "mean_bias_squared_high": ("n", law.square_high),
+        "mean_noise": ("n", law.noise),
+        "mean_fluctuation": ("n", law.fluctuation),
+    }
+
+
 def _usable(squares: Moments) -> tuple[np.ndarray, np.ndarray]:
     """Which points a line may use, (cell, n, iteration), and why a line has none, (cell, iteration)."""
     present = squares.replicates > 0
@@ -190,15 +226,17 @@ def _usable(squares: Moments) -> tuple[np.ndarray, np.ndarray]:
     scale = np.where(present, squares.predicted, 0.0).max((1, 2), keepdims=True) * ROUNDING**2
     with np.errstate(invalid="ignore"):
         fluctuation = np.where(repeated, squares.fluctuation, 0.0)
-        still = fluctuation <= np.maximum(scale, READOUT_ALLOWANCE**2 * squares.readout)
+        still = fluctuation <= scale
+        unresolved = fluctuation <= READOUT_ALLOWANCE**2 * squares.readout
         numerical = NUMERICAL_ALLOWANCE**2 * (np.nan_to_num(squares.solver) + squares.readout)
         near = squares.distance <= np.maximum(scale, numerical)
     exact = present & still & near
-    valid = repeated & ~exact
+    hidden = present & unresolved & near & ~exact
+    valid = repeated & ~exact & ~hidden
     reason = np.select(
-        [valid.sum(1) >= LEAST_SIZES, ~present.any(1), exact.any(1), ~repeated.any(1)],
-        [0, 1, 2, 3],
-        default=4,
+        [valid.sum(1) >= LEAST_SIZES, ~present.any(1), exact.any(1), hidden.any(1), ~repeated.any(1)],
+        [0, 1, 2, 3, 4],
+        default=5,
     )
     return valid, reason
 
@@ -305,6 +343,12 @@ _WORDS = {
     "overall_solver_ratio": "root mean square over the fits of the largest solver error over distance",
     "overall_solver_negligible": "whether overall_solver_ratio is below solver_tolerance",
     "bias_share": "squared bias over squared distance, mean over the fits",
+    "bias_exponent": "exponent of n of the bias, all cells, iterations and entries together",
+    "bias_p_value": "probability of so much of a power law without bias",
+    "bias_bound": "upper bound of the bias over the fluctuation at the largest n",
+    "mean_bias_squared": "squared bias, mean over the entries of all fits",
+    "mean_noise": "standard error of mean minus theory, over the entries of all fits",
+    "mean_fluctuation": "standard deviation over replicates, over the entries of all fits",
 }
 _SUFFIXES = {"_stderr": "standard error: ", "_low": "lower end of interval: ", "_high": "upper end of interval: "}
 

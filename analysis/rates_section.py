@@ -1,8 +1,8 @@
-"""The section on rates: what the measured exponents say, their tables and their figure."""
+"""The section on rates: what the measured exponents say, their tables and their figures."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from itertools import product
 from typing import Any
 
@@ -13,12 +13,15 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from analysis import style
-from analysis.rates import LEAST_SIZES, REASONS, rates
+from analysis.bias_section import BIAS_CAPTION, bias_figure, bias_finding, bias_text
+from analysis.rates import LEAST_SIZES, REASONS
+from analysis.rates_along import BY, rates_with_slices
 from analysis.section import Captioned, Finding, Section, Tabulated, Verdict
 from analysis.style import interval_text, number_text, title_of
 
 __all__ = ["SECTION", "rates_figure", "rates_table", "verdict"]
 
+HIDDEN = REASONS.index("hidden by the error of the average over fresh data")
 EXPECTED = -0.5
 NEIGHBOURS = (-0.75, -0.25)
 """An interval that holds -1/2 decides only if it excludes the exponents half-way to 0 and to -1."""
@@ -27,7 +30,10 @@ DOMINANT = 0.5
 BELOW = 0.25
 """How far below the smallest distance the axis goes."""
 
-HEADINGS = ("observable", "exponent", "interval", "fluctuation", "bias share", "solver")
+EXAMINED = {"features": "universality", "learning_rate": "breakdown_rate"}
+"""Axes along which theory is taken to where it ends: a rate over all their values would mislead, and their own section
+has one for each value."""
+
 CAPTION = (
     "Points: root-mean-square distance of a replicate from theory, over replicates, entries and those iterations that "
     "have an exponent; bars: its standard error. Solid lines: fit with one slope for the panel. Dotted: n to the power "
@@ -86,7 +92,9 @@ def _faster(row: xr.Dataset) -> tuple[Verdict, str]:
 
 
 def _findings(measured: xr.Dataset) -> list[Finding]:
-    return [_finding(measured, name) for name in measured.observable.values.tolist()]
+    names = measured.observable.values.tolist()
+    biases = [bias_finding(measured, name) for name in names if int(measured.overall_reason.sel(observable=name)) == 0]
+    return [*(_finding(measured, name) for name in names), *biases]
 
 
 def _finding(measured: xr.Dataset, name: str) -> Finding:
@@ -96,55 +104,102 @@ def _finding(measured: xr.Dataset, name: str) -> Finding:
 
 
 def _tables(measured: xr.Dataset) -> list[Tabulated]:
-    return [rates_table(measured), _cell_table(measured)]
+    axes = [str(name).removeprefix(f"overall_reason{BY}") for name in measured if f"reason{BY}" in str(name)]
+    cells = [axis for axis in axes if axis in measured.dims and axis != "window"]
+    return [
+        rates_table(measured),
+        _share_table(measured),
+        *(_slice_table(measured, axis) for axis in axes),
+        *([_cell_table(measured, cells)] if len(cells) > 1 else []),
+    ]
 
 
 def rates_table(measured: xr.Dataset) -> Tabulated:
     """Tabulate one line for each observable, over all cells and iterations.
 
-    `fluctuation` is the exponent of the standard deviation over replicates, `bias share` the squared bias over the
-    squared distance at the smallest and the largest n, `solver` the solver's error over the distance.
+    Exponents with half their interval: of the distance, of the fluctuation (the standard deviation over replicates),
+    and of the bias, which has an interval of its own.
     """
-    headings = [f"{measured.attrs['level']:.0%} interval" if h == "interval" else h for h in HEADINGS]
-    title = "Root-mean-square distance between simulation and theory ~ n^exponent"
-    return Tabulated(title, headings, list(_rows(measured)))
+    title = f"Exponents of n, with {measured.attrs['level']:.0%} intervals: distance to theory, and its two parts"
+    lines = [
+        (title_of(name), *_three(measured.sel(observable=name), "")) for name in measured.observable.values.tolist()
+    ]
+    return Tabulated(title, ("observable", "distance", "fluctuation", "bias"), lines)
 
 
-def _rows(measured: xr.Dataset) -> Iterator[tuple[str, ...]]:
+def _three(one: xr.Dataset, by: str) -> tuple[str, str, str]:
+    """Exponents of the distance, the fluctuation and the bias."""
+    texts = []
+    for part in ("distance", "fluctuation"):
+        value, high = (float(one[f"overall_exponent{end}{by}"].sel(part=part)) for end in ("", "_high"))
+        texts.append(f"{number_text(value)} \N{PLUS-MINUS SIGN} {high - value:.3f}" if np.isfinite(value) else "-")
+    return texts[0], texts[1], bias_text(one, by)
+
+
+def _share_table(measured: xr.Dataset) -> Tabulated:
+    lines = []
     for name in measured.observable.values.tolist():
         one = measured.sel(observable=name)
-        distance, fluctuation = one.sel(part="distance"), one.sel(part="fluctuation")
-        share = one.bias_share.values
         solver = float(one.overall_solver_ratio)
         flag = "" if bool(one.overall_solver_negligible) else " (large)"
-        yield (
-            title_of(name),
-            number_text(float(distance.overall_exponent)),
-            interval_text(float(distance.overall_exponent_low), float(distance.overall_exponent_high)),
-            number_text(float(fluctuation.overall_exponent)),
-            f"{share[0]:.0%}, {share[-1]:.0%}" if np.isfinite(share[[0, -1]]).all() else "-",
-            f"{solver:.2%}{flag}" if np.isfinite(solver) else "-",
+        lines.append(
+            (
+                title_of(name),
+                *(f"{share:.1%}" if np.isfinite(share) else "-" for share in one.bias_share.values[[0, -1]]),
+                f"{float(one.bias_bound):.0%}" if np.isfinite(one.bias_bound) else "-",
+                f"{solver:.2%}{flag}" if np.isfinite(solver) else "-",
+            )
         )
+    sizes = [f"{int(n):,}" for n in measured.n.values[[0, -1]]]
+    headings = (
+        "observable",
+        *(f"bias\N{SUPERSCRIPT TWO} / distance\N{SUPERSCRIPT TWO} at n = {n}" for n in sizes),
+        f"bias / fluctuation at n = {sizes[-1]}, at most",
+        "solver / distance",
+    )
+    return Tabulated("What the distance is made of", headings, lines)
 
 
-def _cell_table(measured: xr.Dataset) -> Tabulated:
-    axes = [str(d) for d in measured.reason.dims if d not in ("observable", "iteration")]
+def _slice_table(measured: xr.Dataset, axis: str) -> Tabulated:
+    """Exponents of each slice, by names that `analysis.rates_along.rates_with_slices` gives."""
+    by = f"{BY}{axis}"
+    lines = []
+    for name, position in product(measured.observable.values.tolist(), range(measured.sizes[axis])):
+        here = measured.sel(observable=name).isel({axis: position})
+        if int(here[f"overall_reason{by}"]) == 0:
+            value = _iterations(here) if axis == "window" else _text(here[axis].item())
+            lines.append((title_of(name), value, *_three(here, by)))
+    words = "iteration" if axis == "window" else axis.replace("_", " ")
+    return Tabulated(f"Exponents by {words}", ("observable", words, "distance", "fluctuation", "bias"), lines)
+
+
+def _iterations(window: xr.Dataset) -> str:
+    begin, end = int(window.begin), int(window.end)
+    return str(begin) if begin == end else f"{begin} to {end}"
+
+
+def _text(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _cell_table(measured: xr.Dataset, axes: Sequence[str]) -> Tabulated:
     lines = []
     for name, *values in product(measured.observable.values.tolist(), *(measured[a].values.tolist() for a in axes)):
-        one = measured.sel(observable=name, part="distance", **dict(zip(axes, values, strict=True)))
+        one = measured.sel(observable=name, part="distance", **dict(zip(axes, values, strict=True))).squeeze()
         if not np.isfinite(one.cell_exponent):
             continue
         text = number_text(float(one.cell_exponent))
         interval = interval_text(float(one.cell_exponent_low), float(one.cell_exponent_high))
-        lines.append((title_of(name), *(f"{v:g}" if isinstance(v, float) else str(v) for v in values), text, interval))
-    return Tabulated("Exponents by grid cell", ("observable", *axes, "exponent", "interval"), lines)
+        lines.append((title_of(name), *map(_text, values), text, interval))
+    return Tabulated("Exponents of the distance by grid cell", ("observable", *axes, "exponent", "interval"), lines)
 
 
 def rates_figure(measured: xr.Dataset) -> Figure:
     """Draw distance to theory against n in log-log, one panel for each observable.
 
-    Points are grid cells, root-mean-square over the iterations that have an exponent, with standard errors; solid lines
-    are the fit with one slope for the panel, the dotted one the n^-1/2 guide, dashed grey ones the solver's own error.
+    Points are grid cells, root-mean-square over the iterations that have an exponent (over all, where fresh data hide
+    the fluctuation and none has), with standard errors; solid lines are the fit with one slope for the panel, the
+    dotted one the n^-1/2 guide, dashed grey ones the solver's own error.
 
     Parameters
     ----------
@@ -185,7 +240,7 @@ def _panel(ax: Axes, one: xr.Dataset, name: str, cells: Sequence[Mapping[Hashabl
     n = one.n.values.astype(float)
     levels: list[np.ndarray] = []
     for cell, (colour, marker) in zip(cells, style.styles(len(cells)), strict=True):
-        here = one.sel(cell).where(one.reason.sel(cell) == 0)
+        here = _drawn(one.sel(cell))
         distance, error = _over_iterations(here.distance, here.distance_stderr)
         if not np.isfinite(distance).any():
             continue
@@ -215,6 +270,12 @@ def _panel(ax: Axes, one: xr.Dataset, name: str, cells: Sequence[Mapping[Hashabl
     style.sizes_on_axis(ax, n)
 
 
+def _drawn(cell: xr.Dataset) -> xr.Dataset:
+    """Iterations to draw: those that have an exponent, or else those whose exponent fresh data hide."""
+    fitted, hidden = (cell.reason == code for code in (0, HIDDEN))
+    return cell.where(fitted if bool(fitted.any()) else hidden)
+
+
 def _over_iterations(distance: xr.DataArray, stderr: xr.DataArray) -> tuple[np.ndarray, np.ndarray]:
     """Root mean square over iterations; its error as if iterations were fully correlated, which overstates it."""
     together = np.sqrt((distance**2).mean("iteration").values)
@@ -231,6 +292,9 @@ def _line(n: np.ndarray, distance: np.ndarray, error: np.ndarray, slope: float) 
 
 
 def _unanswerable(simulation: xr.Dataset, theory: xr.Dataset) -> str | None:
+    for axis, section in EXAMINED.items():
+        if simulation.sizes.get(axis, 1) > 1:
+            return f"one rate over every {axis.replace('_', ' ')} would mislead; {section} examines them apart"
     if simulation.sizes.get("n", 1) < LEAST_SIZES:
         return f"fewer than {LEAST_SIZES} values of n"
     if simulation.sizes.get("replicate", 1) < 2:
@@ -238,12 +302,19 @@ def _unanswerable(simulation: xr.Dataset, theory: xr.Dataset) -> str | None:
     return None
 
 
+def _figures(simulation: xr.Dataset, theory: xr.Dataset, measured: xr.Dataset) -> list[Captioned]:
+    figures = [Captioned("rates", rates_figure(measured), CAPTION)]
+    if bool(measured.bias_exponent.notnull().any()):
+        figures.append(Captioned("rates_bias", bias_figure(measured), BIAS_CAPTION))
+    return figures
+
+
 SECTION = Section(
     "rates",
     "How fast does gradient descent approach its state evolution?",
     _unanswerable,
-    rates,
+    rates_with_slices,
     _findings,
-    lambda simulation, theory, measured: [Captioned("rates", rates_figure(measured), CAPTION)],
+    _figures,
     _tables,
 )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -90,7 +91,7 @@ def _print(console: Console, answer: Answer) -> None:
 
 
 def terminal_table(table: Tabulated) -> Table:
-    """Lay out a table for the terminal."""
+    """Lay out a table for the terminal; headings break into lines no wider than what stands below them."""
     laid_out = Table(
         title=table.title,
         title_justify="left",
@@ -100,7 +101,9 @@ def terminal_table(table: Tabulated) -> Table:
         show_edge=False,
     )
     for index, heading in enumerate(table.headings):
-        laid_out.add_column(heading, justify="right" if index else "left", no_wrap=True)
+        widest = max((len(line[index]) for line in table.lines), default=0)
+        words = textwrap.wrap(heading, max(widest, *map(len, heading.split()), 1), break_on_hyphens=False)
+        laid_out.add_column("\n".join(words), justify="right" if index else "left", no_wrap=True)
     for line in table.lines:
         laid_out.add_row(*line)
     return laid_out

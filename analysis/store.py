@@ -20,7 +20,7 @@ def open_store(path: str | Path) -> tuple[xr.Dataset, xr.Dataset]:
     Returns
     -------
     simulation, theory : Dataset
-        As every measure takes them: with ``n`` among the dimensions, sorted.
+        As every measure takes them: with ``n`` among the dimensions, sorted, and no other axis of a single value.
 
     Raises
     ------
@@ -33,7 +33,14 @@ def open_store(path: str | Path) -> tuple[xr.Dataset, xr.Dataset]:
 
 
 def along_n(group: xr.Dataset) -> xr.Dataset:
-    """Give a store of one size the axis n; sort that of a store that has grown."""
+    """Give a store of one size the axis n, sort that of a store that has grown; another axis of one value is none.
+
+    Such a value becomes an attribute, as the fields of the problem are that no axis varies.
+    """
+    dims = group["train_error"].dims if "train_error" in group else ()
+    single = [dim for dim in dims if group.sizes[dim] == 1 and dim not in ("n", "replicate", "iteration")]
+    fixed = {dim: group[dim].values.tolist()[0] for dim in single}
+    group = group.isel(dict.fromkeys(single, 0), drop=True).assign_attrs(fixed)
     if "n" in group.dims:
         return group.sortby("n")
     return group.drop_vars("n", errors="ignore").expand_dims(n=[group.attrs.get("n", 0)])

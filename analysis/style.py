@@ -38,6 +38,7 @@ THEORY = "black"
 GREY = "#8a8a8a"
 MOST_PANELS = 12
 _MARKERS = "osD^vP"
+_TITLES = {"row_average": "averages over rows"}
 _INNER = ("n", "replicate", "iteration")
 
 
@@ -137,12 +138,12 @@ def cell_words(cell: Mapping[Hashable, Any]) -> str:
 
 def title_of(observable: str) -> str:
     """Name of an observable as a reader writes it."""
-    return observable.replace("_", " ")
+    return _TITLES.get(observable, observable.replace("_", " "))
 
 
 def interval_text(low: float, high: float) -> str:
-    """Write an interval, or a dash where there is none."""
-    return f"[{low:+.3f}, {high:+.3f}]" if np.isfinite([low, high]).all() else "-"
+    """Write an interval, whose ends may be infinite, or a dash where there is none."""
+    return "-" if np.isnan([low, high]).any() else f"[{low:+.3f}, {high:+.3f}]"
 
 
 def number_text(value: float) -> str:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.rates import OBSERVABLES, REASONS, rates
+from analysis.rates import REASONS, compared, rates
 from analysis.rates_section import verdict
 from tests.analysis.synthetic import SIZES, store
 
@@ -12,7 +12,7 @@ def measure(tree, **options):
 
 
 def reasons(measured):
-    return {name: REASONS[int(measured.overall_reason.sel(observable=name))] for name in OBSERVABLES}
+    return {name: REASONS[int(measured.overall_reason.sel(observable=name))] for name in measured.observable.values}
 
 
 def test_fluctuations_fall_like_the_square_root():
@@ -22,7 +22,7 @@ def test_fluctuations_fall_like_the_square_root():
         error = (one.overall_exponent + 0.5) / one.overall_exponent_stderr
         assert abs(error).max() < 4
         assert (one.overall_exponent_stderr < 0.05).all()
-    assert all(verdict(measured, name)[0] == "holds" for name in OBSERVABLES)
+    assert all(verdict(measured, name)[0] == "holds" for name in measured.observable.values)
 
 
 def test_distance_and_its_parts_are_the_plain_formulas():
@@ -91,7 +91,7 @@ def test_replicates_are_resampled_whole():
 def test_common_error_of_the_solver_widens_and_is_flagged():
     clean, spoiled = store(), store()
     theory = spoiled["theory"].to_dataset()
-    for name in OBSERVABLES:
+    for name in compared(spoiled["simulation"], spoiled["theory"]):
         theory[f"{name}_stderr"] = theory[f"{name}_stderr"].where(theory[f"{name}_stderr"] == 0, 0.02)
     measured, without = rates(spoiled["simulation"].to_dataset(), theory), measure(clean)
     widths = [(m.overall_exponent_high - m.overall_exponent_low).sel(part="distance") for m in (measured, without)]
@@ -113,7 +113,7 @@ def test_unknown_error_of_the_solver_is_said():
 
 def test_wrong_theory_does_not_converge():
     measured = measure(store(offset=0.05))
-    for name in OBSERVABLES:
+    for name in measured.observable.values:
         answer, words = verdict(measured, name)
         assert answer == "fails"
         assert "do not converge" in words
@@ -152,9 +152,7 @@ def test_error_of_the_fresh_data_average_is_no_finite_size_effect():
     simulation["test_error"] = simulation.test_error.where(simulation.iteration > 0, start + readout * noise)
     simulation["test_error_stderr"] = 0 * simulation.test_error + readout
     one = rates(simulation, theory).sel(observable="test_error")
-    assert (
-        one.reason.isel(iteration=0) == REASONS.index("exact by construction: no finite-size error to measure")
-    ).all()
+    assert (one.reason.isel(iteration=0) == REASONS.index("hidden by the error of the average over fresh data")).all()
     assert (one.reason.isel(iteration=slice(1, None)) == 0).all()
 
 
