@@ -196,7 +196,7 @@ def _cell_entries(
         drawn[:, size] = np.tensordot(picked, deviation, 1) / np.maximum(np.tensordot(picked, finite, 1), 1)
         shift = shifts.setdefault(solutions[size], rng.standard_normal((draws, 1, width)))
         drawn[:, size] -= shift * solver[size]
-    scale = np.abs(np.nan_to_num(data.predicted[cell])).max()
+    scale = max(1.0, np.abs(np.nan_to_num(data.predicted[cell])).max())
     valid = usable[..., None] & (count >= LEAST_REPLICATES) & (variance > (ROUNDING * scale) ** 2)
     used = valid.sum(0) >= LEAST_SIZES
     if not used.any():

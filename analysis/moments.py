@@ -16,7 +16,8 @@ ENTRY_DIMS = ("neuron", "neuron_", "index", "function", "probability", "layer", 
 DIVERGED = 1e6
 """A run so far from theory has diverged; it counts as missing, like one that has overflowed."""
 ROUNDING = 1e-12
-"""Relative size below which a difference is rounding and not a finite-size effect."""
+"""Size below which a difference is rounding and not a finite-size effect, relative to theory or to 1 if that is more:
+everything compared is of order one, and theory itself may be zero."""
 
 
 class Stack(NamedTuple):

@@ -92,7 +92,8 @@ def rates(
         ``exponent_high``, ``prefactor`` (the line at n = 1), ``reason`` (see `REASONS`); and without part
         ``solver_ratio`` (largest solver error over distance), ``solver_negligible``.
         On (observable, part, grid axes): ``cell_exponent`` with error and interval.
-        On (observable, part): ``overall_exponent`` likewise, ``overall_reason``; on (observable,)
+        On (observable, part): ``overall_exponent`` likewise, and ``larger_exponent`` over the larger half of the
+        sizes, those from ``larger_from`` on; ``overall_reason``; on (observable,)
         ``overall_solver_ratio`` (root mean square over the fits pooled), ``overall_solver_negligible``; on
         (observable, n) ``bias_share``, squared bias over squared distance, averaged over the fits pooled.
         Of the bias by itself (`analysis.bias`), on (observable,): ``bias_exponent`` with interval, ``bias_p_value``,
@@ -179,6 +180,8 @@ def _measure(data: Stack, squares: Moments, level: float, solver_tolerance: floa
     )
 
     x = np.log(data.n.astype(float))
+    larger = np.arange(sizes) >= sizes - max(LEAST_SIZES, -(-sizes // 2))
+    out.whole("larger_from", data.n[larger.argmax()])
     parts = []
     for square, stderr, drawn in (
         (squares.distance, squares.distance_stderr, squares.distance_draws),
@@ -187,9 +190,10 @@ def _measure(data: Stack, squares: Moments, level: float, solver_tolerance: floa
         usable = pooled & (square > 0)
         variance = _smoothed_variance(square, stderr, squares.fluctuation, squares.replicates, usable)
         weight = weights(variance, usable).transpose(1, 0, 2).reshape(sizes, -1)
-        fit = line_fit(x, _half_log(square.transpose(1, 0, 2).reshape(sizes, -1)), weight)
-        again = line_fit(x, _half_log(drawn.reshape(len(drawn), sizes, -1)), weight)
-        parts.append(_exponents(fit, again, (cells, steps), fewest, level))
+        y = _half_log(square.transpose(1, 0, 2).reshape(sizes, -1)), _half_log(drawn.reshape(len(drawn), sizes, -1))
+        fit, again = (line_fit(x, values, weight) for values in y)
+        late = [line_fit(x, values, weight * larger[:, None]).common_slope for values in y]
+        parts.append(_exponents(fit, again, late, (cells, steps), fewest, level))
     for key in parts[0]:
         both = np.stack([part[key] for part in parts])
         if both.ndim == 1:
@@ -223,7 +227,7 @@ def _usable(squares: Moments) -> tuple[np.ndarray, np.ndarray]:
     """Which points a line may use, (cell, n, iteration), and why a line has none, (cell, iteration)."""
     present = squares.replicates > 0
     repeated = squares.replicates >= LEAST_REPLICATES
-    scale = np.where(present, squares.predicted, 0.0).max((1, 2), keepdims=True) * ROUNDING**2
+    scale = np.where(present, squares.predicted, 0.0).max((1, 2), keepdims=True).clip(1) * ROUNDING**2
     with np.errstate(invalid="ignore"):
         fluctuation = np.where(repeated, squares.fluctuation, 0.0)
         still = fluctuation <= scale
@@ -265,9 +269,9 @@ def _half_log(square: np.ndarray) -> np.ndarray:
 
 
 def _exponents(
-    fit: LineFit, again: LineFit, shape: tuple[int, int], replicates: int, level: float
+    fit: LineFit, again: LineFit, larger: Sequence[np.ndarray], shape: tuple[int, int], replicates: int, level: float
 ) -> dict[str, np.ndarray]:
-    """Exponents of each fit, each cell and overall, with bootstrap standard errors and Student intervals."""
+    """Exponents of each fit, each cell, overall, and at larger n, with bootstrap standard errors, Student intervals."""
     quantile = stats.t.ppf((1 + level) / 2, replicates - 1) if replicates > 1 else np.nan
     inflation = np.sqrt(replicates / (replicates - 1)) if replicates > 1 else np.nan
     by_cell = fit.reshape(shape), again.reshape(shape)
@@ -276,6 +280,7 @@ def _exponents(
         ("", by_cell[0].slope, by_cell[1].slope),
         ("cell_", by_cell[0].common_slope, by_cell[1].common_slope),
         ("overall_", fit.common_slope, again.common_slope),
+        ("larger_", larger[0], larger[1]),
     ):
         stderr = inflation * slopes.std(0)
         found[f"{prefix}exponent"] = slope
@@ -335,6 +340,8 @@ _WORDS = {
     "exponent": "exponent of n",
     "cell_exponent": "exponent of n, all iterations together",
     "overall_exponent": "exponent of n, all cells and iterations together",
+    "larger_exponent": "exponent of n over the larger half of the sizes, all cells and iterations together",
+    "larger_from": "smallest n of the larger half",
     "prefactor": "fitted line at n = 1",
     "reason": "why there is an exponent or none",
     "overall_reason": "why there is an exponent or none",

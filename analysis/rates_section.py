@@ -73,7 +73,8 @@ def verdict(measured: xr.Dataset, observable: str) -> tuple[Verdict, str]:
             return "fails", "the bias stays as n grows, so theory and simulation do not converge"
         if low > NEIGHBOURS[1]:
             return "fails", "slower than n^-1/2"
-        return "undecided", "slower than n^-1/2 over these n; more replicates or larger n decide"
+        words = "slower than n^-1/2 over these n"
+        return _at_larger_n(row, words) or ("undecided", f"{words}; larger n decide")
     if high < EXPECTED:
         return _faster(row)
     if NEIGHBOURS[0] < low and high < NEIGHBOURS[1]:
@@ -88,7 +89,17 @@ def _faster(row: xr.Dataset) -> tuple[Verdict, str]:
     words = "faster than n^-1/2 over these n"
     if low <= EXPECTED <= high:
         return "holds", f"{words}; the fluctuation alone is consistent with it, the bias falls faster"
-    return "undecided", f"{words}; so is the fluctuation alone" if high < EXPECTED else words
+    words_alone = f"{words}; so is the fluctuation alone" if high < EXPECTED else words
+    return _at_larger_n(row, words) or ("undecided", words_alone)
+
+
+def _at_larger_n(row: xr.Dataset, words: str) -> tuple[Verdict, str] | None:
+    """A precise exponent shows that small n are not yet in the limit; the larger half of the sizes may be."""
+    part = row.sel(part="distance")
+    low, high = float(part.larger_exponent_low), float(part.larger_exponent_high)
+    if NEIGHBOURS[0] < low <= EXPECTED <= high < NEIGHBOURS[1]:
+        return "holds", f"{words}, consistent with it from n = {int(row.larger_from):,} on"
+    return None
 
 
 def _findings(measured: xr.Dataset) -> list[Finding]:
@@ -129,11 +140,17 @@ def rates_table(measured: xr.Dataset) -> Tabulated:
 
 def _three(one: xr.Dataset, by: str) -> tuple[str, str, str]:
     """Exponents of the distance, the fluctuation and the bias."""
-    texts = []
-    for part in ("distance", "fluctuation"):
-        value, high = (float(one[f"overall_exponent{end}{by}"].sel(part=part)) for end in ("", "_high"))
-        texts.append(f"{number_text(value)} \N{PLUS-MINUS SIGN} {high - value:.3f}" if np.isfinite(value) else "-")
-    return texts[0], texts[1], bias_text(one, by)
+    return (
+        _plus_minus(one, "overall_exponent", by),
+        _plus_minus(one, "overall_exponent", by, part="fluctuation"),
+        bias_text(one, by),
+    )
+
+
+def _plus_minus(one: xr.Dataset, name: str, by: str = "", part: str = "distance") -> str:
+    """Write an exponent with half its interval."""
+    value, high = (float(one[f"{name}{end}{by}"].sel(part=part)) for end in ("", "_high"))
+    return f"{number_text(value)} \N{PLUS-MINUS SIGN} {high - value:.3f}" if np.isfinite(value) else "-"
 
 
 def _share_table(measured: xr.Dataset) -> Tabulated:
@@ -145,6 +162,7 @@ def _share_table(measured: xr.Dataset) -> Tabulated:
         lines.append(
             (
                 title_of(name),
+                _plus_minus(one, "larger_exponent"),
                 *(f"{share:.1%}" if np.isfinite(share) else "-" for share in one.bias_share.values[[0, -1]]),
                 f"{float(one.bias_bound):.0%}" if np.isfinite(one.bias_bound) else "-",
                 f"{solver:.2%}{flag}" if np.isfinite(solver) else "-",
@@ -153,11 +171,12 @@ def _share_table(measured: xr.Dataset) -> Tabulated:
     sizes = [f"{int(n):,}" for n in measured.n.values[[0, -1]]]
     headings = (
         "observable",
+        f"exponent from n = {int(measured.larger_from[0]):,} on",
         *(f"bias\N{SUPERSCRIPT TWO} / distance\N{SUPERSCRIPT TWO} at n = {n}" for n in sizes),
         f"bias / fluctuation at n = {sizes[-1]}, at most",
         "solver / distance",
     )
-    return Tabulated("What the distance is made of", headings, lines)
+    return Tabulated("The distance at larger n, and what it is made of", headings, lines)
 
 
 def _slice_table(measured: xr.Dataset, axis: str) -> Tabulated:

@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
+import xarray as xr
 from scipy import stats
 
 from analysis.rates import REASONS, compared, rates
-from analysis.rates_section import verdict
+from analysis.rates_along import rates_with_slices
+from analysis.rates_section import SECTION, rates_figure, verdict
 from tests.analysis.synthetic import SIZES, store
 
 
@@ -154,6 +156,63 @@ def test_error_of_the_fresh_data_average_is_no_finite_size_effect():
     one = rates(simulation, theory).sel(observable="test_error")
     assert (one.reason.isel(iteration=0) == REASONS.index("hidden by the error of the average over fresh data")).all()
     assert (one.reason.isel(iteration=slice(1, None)) == 0).all()
+
+
+def test_what_fresh_data_hide_is_drawn_all_the_same():
+    tree = store(sizes=SIZES[:3])
+    simulation = tree["simulation"].to_dataset()
+    simulation["test_error_stderr"] = 0 * simulation.test_error + 0.06
+    measured = rates(simulation, tree["theory"].to_dataset(), draws=20)
+    word = "hidden by the error of the average over fresh data"
+    assert reasons(measured)["test_error"] == word
+    assert verdict(measured, "test_error") == ("undecided", f"no exponent: {word}")
+    panel = rates_figure(measured).axes[1]
+    assert panel.get_title() == "test error: no exponent"
+    assert any(len(line.get_ydata()) == 3 and np.isfinite(line.get_ydata()).all() for line in panel.lines)
+
+
+def test_small_sizes_that_are_not_yet_in_the_limit():
+    # Only the smallest two sizes fluctuate too little.
+    tree = store(sizes=(64, 128, 1024, 4096, 16384), replicates=64)
+    simulation, theory = tree["simulation"].to_dataset(), tree["theory"].to_dataset()
+    small = xr.where(simulation.n < 1000, 0.8, 1.0)
+    damped = theory.train_error + small * (simulation.train_error - theory.train_error)
+    simulation["train_error"] = damped.transpose(*simulation.train_error.dims)
+    measured = rates(simulation, theory)
+    assert measured.larger_from.values.tolist() == [1024] * 4
+    whole = measured.sel(observable="train_error", part="distance")
+    assert whole.overall_exponent_low > -0.5
+    assert whole.larger_exponent_low < -0.5 < whole.larger_exponent_high
+    words = "slower than n^-1/2 over these n, consistent with it from n = 1,024 on"
+    assert verdict(measured, "train_error") == ("holds", words)
+
+
+def test_slices_are_what_rates_finds_in_them():
+    tree = store(steps=5)
+    simulation, theory = tree["simulation"].to_dataset(), tree["theory"].to_dataset()
+    measured = rates_with_slices(simulation, theory, draws=50)
+    deep = rates(simulation.sel(depth=3), theory.sel(depth=3), draws=50)
+    late = rates(simulation.isel(iteration=slice(2, 4)), theory.isel(iteration=slice(2, 4)), draws=50)
+    for name in ("overall_exponent", "bias_exponent_low"):
+        np.testing.assert_array_equal(measured[f"{name}_by_depth"].sel(depth=3), deep[name])
+        np.testing.assert_array_equal(measured[f"{name}_by_window"].isel(window=2), late[name])
+    assert measured.begin.values.tolist() == [0, 1, 2, 4]
+    assert measured.end.values.tolist() == [0, 1, 3, 5]
+    # Weights begin exactly where theory says, which may be zero.
+    start = measured.overall_reason_by_window.isel(window=0).sel(observable=["signal_overlap", "deep_weights"])
+    assert (start == REASONS.index("exact by construction: no finite-size error to measure")).all()
+    tables = {table.title: table for table in SECTION.tables(measured)}
+    assert {"Exponents by depth", "Exponents by noise", "Exponents by iteration"} < set(tables)
+    values = [line[1] for line in tables["Exponents by iteration"].lines if line[0] == "train error"]
+    assert values == ["0", "1", "2 to 3", "4 to 5"]
+
+
+@pytest.mark.parametrize(("axis", "section"), [("features", "universality"), ("learning_rate", "breakdown_rate")])
+def test_axes_that_another_section_examines_are_left_to_it(axis, section):
+    tree = store(steps=1)
+    simulation, theory = (tree[name].to_dataset().rename(noise=axis) for name in ("simulation", "theory"))
+    assert section in SECTION.unanswerable(simulation, theory)
+    assert SECTION.unanswerable(simulation.isel({axis: [0]}), theory.isel({axis: [0]})) is None
 
 
 def test_unfinished_and_diverged_runs_are_left_out():
