@@ -135,7 +135,7 @@ def _tables(measured: xr.Dataset) -> list[Tabulated]:
             at_most = float(np.sqrt(measured.variance.sel(cell).isel(n=-1).max("iteration")))
             words = (f"{v:g}" if isinstance(v, float) else str(v) for v in cell.values())
             lines.append((*words, style.number_text(value), style.interval_text(low, high), f"{at_most:.2g}"))
-    headings = (*map(str, cells[0]), "exponent", f"{measured.level:.0%} interval", "largest s.d. at the largest n")
+    headings = (*map(str, cells[0]), "exponent", f"{measured.level:.0%} interval", "s.d. at the largest n, at most")
     return [Tabulated("Variance of deeper weights over replicates ~ n^exponent", headings, lines)]
 
 

@@ -35,3 +35,11 @@ def test_interval_covers_as_often_as_it_says():
     measured = deep_concentration(simulation, draws=200).sel(layer=2)
     inside = (measured.exponent_low < -1) & (measured.exponent_high > -1)
     assert abs(float(inside.mean()) - 0.95) < 3 * np.sqrt(0.95 * 0.05 / 150)
+
+
+def test_too_few_finished_replicates_are_refused():
+    tree = store(steps=2, replicates=8)
+    simulation, theory = simulation_of(tree), tree["theory"].to_dataset()
+    assert SECTION.unanswerable(simulation, theory) is None
+    begun = simulation.where(simulation.replicate < 3)
+    assert SECTION.unanswerable(begun, theory) == "fewer than 3 values of n with 4 replicates"
