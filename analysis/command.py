@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -41,13 +42,19 @@ def sweep_command(settings: Mapping[str, Any], name: str, configurations: Path =
     "python -m sweeps 'grid.n=[100,200]' replicates=4 store=stores/mine.zarr"
     """
     wanted = _keys(settings)
-    candidates = {"": _composed(configurations, None)}
-    for file in sorted((configurations / "experiment").rglob("*.yaml")):
-        candidates[file.relative_to(configurations / "experiment").with_suffix("").as_posix()] = _composed(
-            configurations, file
-        )
-    words = min((_words(wanted, defaults, experiment, name) for experiment, defaults in candidates.items()), key=len)
+    candidates = _candidates(configurations).items()
+    words = min((_words(wanted, defaults, experiment, name) for experiment, defaults in candidates), key=len)
     return " ".join(["python", "-m", "sweeps", *map(shlex.quote, words)])
+
+
+@cache
+def _candidates(configurations: Path) -> dict[str, dict[str, Any]]:
+    """The keys that each experiment starts from, and under an empty name those of a sweep without one."""
+    experiments = configurations / "experiment"
+    files = {file.relative_to(experiments).with_suffix("").as_posix(): file for file in experiments.rglob("*.yaml")}
+    return {"": _composed(configurations, None)} | {
+        name: _composed(configurations, files[name]) for name in sorted(files)
+    }
 
 
 def _keys(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -28,7 +28,7 @@ def test_averages_are_those_of_the_rows(monkeypatch):
     drawn = sedyn.simulation.initial_rows
     monkeypatch.setattr("sedyn.simulation.initial_rows", lambda *a: seen.append(drawn(*a)) or seen[0])
     runs = sedyn.simulate(problem, 1)
-    (initial, signals), last = (seen[0][:2], seen[0][2:]), seen[-1]
+    (initial, signals), (last,) = (seen[0][:2], seen[0][2:]), seen[-1]  # of the one replicate
     expected = {
         "abs": np.abs(last),
         "bump": np.exp(-(last**2) / 2),
