@@ -109,7 +109,8 @@ def lay_out(root: zarr.Group, settings: Mapping[str, Any]) -> list[str]:
     axes = settings["axes"]
     coordinates = _coordinates(settings)
     follows_n = {"d": np.asarray([settings["d"][str(n)] for n in axes["n"]])} if settings["d"] and "n" in axes else {}
-    constants = {**settings["problem"], "seed": settings["seed"], "dtype": settings["dtype"]}
+    compared_with = {f"theory_{name}": value for name, value in settings["theory"].items()} if settings["laws"] else {}
+    constants = {**settings["problem"], "seed": settings["seed"], "dtype": settings["dtype"], **compared_with}
     paths = []
     for group_name, arrays in layouts(settings).items():
         group = root.require_group(group_name)

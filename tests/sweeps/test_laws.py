@@ -32,6 +32,7 @@ def test_ray_and_inline_agree_with_laws_and_both_with_the_kernels(sweep, read, r
         stored = inline[name].sel(n=80, noise=0.5, drop=True).drop_vars("d", errors="ignore")
         xr.testing.assert_equal(stored, runs[name])
     assert inline.row_kolmogorov.isel(iteration=-1).notnull().all()
+    assert (inline.theory_samples, inline.theory_randomizations) == (runs.theory_samples, runs.theory_randomizations)
     assert validate.main(["stores/ray.zarr"]) == 0
     capsys.readouterr()
     assert sweep(*LAWS, *grid, "plan=true", "store=stores/other.zarr") == 0
