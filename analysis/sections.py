@@ -9,6 +9,7 @@ from analysis import (
     deep_concentration,
     early_stopping,
     effective_signal,
+    gaussian_fluctuations,
     generalization_estimate,
     large,
     rates_section,
@@ -22,6 +23,7 @@ __all__ = ["SECTIONS"]
 
 SECTIONS: tuple[Section, ...] = (
     rates_section.SECTION,
+    gaussian_fluctuations.SECTION,
     deep_concentration.SECTION,
     effective_signal.SECTION,
     universality.SECTION,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from io import BytesIO
 from itertools import product
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -43,7 +43,13 @@ _INNER = ("n", "replicate", "iteration")
 
 
 def small_multiples(
-    count: int, columns: int = 2, *, width: float = 4.2, height: float = 3.3, sharey: bool = False, legend: float = 0.6
+    count: int,
+    columns: int = 2,
+    *,
+    width: float = 4.2,
+    height: float = 3.3,
+    sharey: bool | Literal["row"] = False,
+    legend: float = 0.6,
 ) -> tuple[Figure, list[list[Axes]]]:
     """Make a figure of equal panels that share the x axis.
 
@@ -53,8 +59,8 @@ def small_multiples(
         Panels, and how many stand in a row at most.
     width, height : float
         Inches of one panel.
-    sharey : bool
-        Whether all panels share the y axis too.
+    sharey : bool or 'row'
+        Whether all panels, or those of a row, share the y axis too.
     legend : float
         Inches left for a legend below the panels.
 
