@@ -133,6 +133,8 @@ def _unanswerable(simulation: xr.Dataset, theory: xr.Dataset) -> str | None:
         return f"fewer than {LEAST} widths, or values of n"
     if others := set(runs.dims) - {"n", "width", "replicate", "iteration"}:
         return f"further axes: {', '.join(sorted(map(str, others)))}"
+    if simulation.attrs.get("deep_init", "signs") != "signs":
+        return "the network starts as another function at each width; with problem.deep_init=signs it does not"
     if runs.sizes["replicate"] < 2:
         return "fewer than 2 replicates"
     return None
