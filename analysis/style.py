@@ -159,7 +159,7 @@ def number_text(value: float) -> str:
     return f"{float(value):+.3f}" if np.isfinite(value) else "-"
 
 
-def png(figure: Figure, dpi: int = 150) -> bytes:
+def png(figure: Figure, dpi: int = 110) -> bytes:
     """Render a figure in a palette of its own, a quarter of the bytes that true colours take."""
     rendered, buffer = BytesIO(), BytesIO()
     figure.savefig(rendered, format="png", dpi=dpi)
