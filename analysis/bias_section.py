@@ -117,7 +117,7 @@ def bias_figure(measured: xr.Dataset) -> Figure:
         Line2D([], [], color=style.GREY, lw=1.2, ls="--", label="noise of the mean"),
         Line2D([], [], color=style.THEORY, lw=1.2, ls=(0, (1, 2)), label="guides n$^{-1/2}$, 1/n"),
     ]
-    figure.legend(handles=handles, loc="outside lower left", ncols=6, frameon=False, fontsize=9)
+    style.legend(figure, handles, columns=6)
     return figure
 
 

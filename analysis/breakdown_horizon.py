@@ -110,7 +110,7 @@ def _figures(simulation: xr.Dataset, theory: xr.Dataset, measured: xr.Dataset) -
         ),
         Line2D([], [], color=style.GREY, lw=1.2, ls="--", label="solver's own error at the largest n"),
     ]
-    figure.legend(handles=handles, loc="outside lower left", ncols=3, frameon=False, fontsize=9)
+    style.legend(figure, handles, columns=3)
     caption = (
         "Root-mean-square distance of a run from theory, times the root of n. Where curves of different n lie on one "
         "another the distance falls like n to the power -1/2; a curve that rises for the smaller n first shows where "

@@ -153,7 +153,7 @@ def _figures(simulation: xr.Dataset, theory: xr.Dataset, measured: xr.Dataset) -
         Line2D([], [], color=c, marker=m, ms=5, lw=1.2, label=f"n = {int(n):,}")
         for n, (c, m) in zip(measured.n.values, looks, strict=True)
     ]
-    figure.legend(handles=handles, loc="outside lower left", ncols=5, frameon=False, fontsize=9)
+    style.legend(figure, handles, columns=5)
     caption = (
         "Left and middle: root mean squares over iterations, relative to the size of theory, of what has not "
         "diverged, at rates where theory has not. Right: runs that end with a larger train error than they began "

@@ -202,7 +202,7 @@ def _figures(simulation: xr.Dataset, theory: xr.Dataset, measured: xr.Dataset) -
         Line2D([], [], color=c, marker=m, ms=5, lw=1, label=f"width {int(w)}")
         for w, (c, m) in zip(measured.width.values, looks, strict=True)
     ]
-    figure.legend(handles=handles, loc="outside lower left", ncols=6, frameon=False, fontsize=9)
+    style.legend(figure, handles, columns=6)
     caption = (
         "Above: root-mean-square distance of a run from theory, relative to theory, with standard errors. Below: the "
         "same points against that combination of width and n which one power law through all of them gives; they fall"

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from analysis import style
-from analysis.power_law import judge, power_law
+from analysis.power_law import judge, power_law, power_line
 from analysis.section import Captioned, Finding, Section, Tabulated
 
 __all__ = ["SECTION", "deep_concentration"]
@@ -156,7 +156,7 @@ def _figure(measured: xr.Dataset) -> Figure:
             error = here.variance_stderr.mean("iteration").values
             ax.errorbar(n, level, error, color=colour, marker=marker, ms=4.5, lw=0, elinewidth=1, zorder=3)
             slope = float(here.exponent)
-            ax.plot(n, np.exp(np.nanmean(np.log(level) - slope * np.log(n))) * n**slope, color=colour, lw=1.4)
+            ax.plot(n, power_line(n, level, slope), color=colour, lw=1.4)
             guides.append(np.nanmax(level * n))
         if guides:
             ax.plot(n, 1.8 * max(guides) / n, color=style.THEORY, lw=1.2, ls=(0, (1, 2)))
@@ -174,7 +174,7 @@ def _figure(measured: xr.Dataset) -> Figure:
         for cell, (c, m) in zip(shown, style.styles(len(shown)), strict=True)
     ]
     handles.append(Line2D([], [], color=style.THEORY, lw=1.2, ls=(0, (1, 2)), label="guide 1/n"))
-    figure.legend(handles=handles, loc="outside lower left", ncols=4, frameon=False, fontsize=9)
+    style.legend(figure, handles, columns=4)
     return figure
 
 

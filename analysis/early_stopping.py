@@ -104,7 +104,7 @@ def _figures(simulation: xr.Dataset, theory: xr.Dataset, measured: xr.Dataset) -
     handles = [
         Line2D([], [], color=c, marker=m, ms=5, lw=1.2, label=x) for (_, x), (c, m) in zip(lines, looks, strict=True)
     ]
-    figure.legend(handles=handles, loc="outside lower left", ncols=2, frameon=False, fontsize=9)
+    style.legend(figure, handles, columns=2)
     caption = (
         "Test error at the chosen iteration minus the least of the same run, mean over replicates with two standard "
         "errors, in percent of that least error."

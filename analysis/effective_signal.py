@@ -177,7 +177,7 @@ def _coefficients_figure(found: xr.Dataset, theory: xr.Dataset) -> Figure:
         Line2D([], [], color="black", marker="o", markerfacecolor="white", ms=4, label="own initialization, diag P_t"),
         Line2D([], [], color="black", marker="D", markerfacecolor="white", ms=4, ls="--", label="signal, m_t"),
     ]
-    figure.legend(handles=handles, loc="outside lower left", ncols=3, frameon=False, fontsize=9)
+    style.legend(figure, handles, columns=3)
     return figure
 
 

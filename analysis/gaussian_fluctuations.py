@@ -18,7 +18,7 @@ from matplotlib.lines import Line2D
 from scipy import special, stats
 
 from analysis import null_levels, style
-from analysis.power_law import judge, power_law
+from analysis.power_law import judge, power_law, power_line
 from analysis.section import Captioned, Finding, Section, Tabulated, Verdict
 
 __all__ = ["LAWS", "SECTION", "gaussian_fluctuations"]
@@ -352,7 +352,7 @@ def _distances_figure(measured: xr.Dataset) -> Figure:
             ax.plot(n, one["null"], color=colour, lw=1.2, ls=(0, (1, 2)))
             slope = float(one["exponent"])
             if np.isfinite(slope):
-                ax.plot(n, np.exp(np.nanmean(np.log(level) - slope * np.log(n))) * n**slope, color=colour, lw=1.1)
+                ax.plot(n, power_line(n, level, slope), color=colour, lw=1.1)
         one = measured.isel(comparison=i)
         ax.set_yscale("log")
         ax.set_title(f"{LAWS[str(one['law'].values)]}\n{METRICS[str(one['metric'].values)]} distance", fontsize=9)
@@ -368,7 +368,7 @@ def _distances_figure(measured: xr.Dataset) -> Figure:
         for cell, (c, m) in zip(shown, looks, strict=True)
     ]
     handles.append(Line2D([], [], color=style.GREY, lw=1.2, ls=(0, (1, 2)), label="null level"))
-    figure.legend(handles=handles, loc="outside lower left", ncols=4, frameon=False, fontsize=9)
+    style.legend(figure, handles, columns=4)
     return figure
 
 
@@ -397,7 +397,7 @@ def _quantiles_figure(measured: xr.Dataset) -> Figure:
         for end, colour, marker in ends
     ]
     handles.append(Line2D([], [], color=style.THEORY, lw=1.2, ls=(0, (1, 2)), label="predicted law"))
-    figure.legend(handles=handles, loc="outside lower left", ncols=3, frameon=False, fontsize=9)
+    style.legend(figure, handles, columns=3)
     return figure
 
 

@@ -223,7 +223,7 @@ def _figures(simulation: xr.Dataset, theory: xr.Dataset, measured: xr.Dataset) -
         for line, (c, m) in zip(lines, looks, strict=True)
     ]
     handles.append(Line2D([], [], color="black", lw=1.2, ls=(0, (1, 2)), label="guide n$^{-1/2}$"))
-    figure.legend(handles=handles, loc="outside lower left", ncols=3, frameon=False, fontsize=9)
+    style.legend(figure, handles, columns=3)
     caption = (
         "Root mean square, over replicates and iterations after the first, of estimated minus true test error, in "
         "percent of the true one; the error of the true one's own average over fresh rows is taken out."

@@ -163,7 +163,7 @@ def _figures(simulation: xr.Dataset, theory: xr.Dataset, measured: xr.Dataset) -
         ),
         Line2D([], [], color=style.GREY, alpha=0.5, lw=7, solid_capstyle="butt", label="solver's error, two s.e."),
     ]
-    figure.legend(handles=handles, loc="outside lower left", ncols=4, frameon=False, fontsize=9)
+    style.legend(figure, handles, columns=4)
     caption = (
         "Run minus theory in percent of theory; the axis is linear around zero and logarithmic beyond. Points: mean "
         "over runs, thick bars two of its standard errors; thin bars: one standard deviation of a single run."

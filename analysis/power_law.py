@@ -10,7 +10,7 @@ from scipy import stats
 from analysis.loglog import LineFit, line_fit, weights
 from analysis.section import Verdict
 
-__all__ = ["Exponent", "PowerLaw", "judge", "power_law"]
+__all__ = ["Exponent", "PowerLaw", "judge", "power_law", "power_line"]
 
 
 class Exponent(NamedTuple):
@@ -81,6 +81,11 @@ def power_law(
         exponent(by_group[0].common_slope, by_group[1].common_slope),
         exponent(fit.common_slope, refit.common_slope),
     )
+
+
+def power_line(n: np.ndarray, statistic: np.ndarray, exponent: float) -> np.ndarray:
+    """Draw a power of n through the middle, in logarithms, of a statistic at the same n; NaN are left out."""
+    return np.exp(np.nanmean(np.log(statistic) - exponent * np.log(n))) * n**exponent
 
 
 def judge(low: float, high: float, expected: float, *, margin: float) -> tuple[Verdict, str]:

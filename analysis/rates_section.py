@@ -249,7 +249,7 @@ def rates_figure(measured: xr.Dataset) -> Figure:
     ]
     if bool((measured.overall_solver_ratio >= BELOW).any()):
         handles.append(Line2D([], [], color=style.GREY, lw=1.2, ls="--", label="solver's own error"))
-    figure.legend(handles=handles, loc="outside lower left", ncols=4, frameon=False, fontsize=9)
+    style.legend(figure, handles, columns=4)
     return figure
 
 

@@ -123,7 +123,7 @@ def _figures(simulation: xr.Dataset, theory: xr.Dataset, measured: xr.Dataset) -
         Line2D([], [], color=c, marker=m, markerfacecolor="white", ms=5, lw=1.5, label=f"batch fraction {b:g}")
         for b, (c, m) in zip(fractions, looks, strict=True)
     ]
-    figure.legend(handles=handles, loc="outside lower left", ncols=4, frameon=False, fontsize=9)
+    style.legend(figure, handles, columns=4)
     caption = (
         "Lines: theory of each batch fraction. Points: mean over replicates at the largest n, bars two of its standard "
         "errors. Where the lines are apart by more than the bars, batches matter and theory is tested on them."

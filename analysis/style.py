@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
@@ -21,6 +22,7 @@ __all__ = [
     "cell_words",
     "cells",
     "interval_text",
+    "legend",
     "number_text",
     "panel_grid",
     "plain",
@@ -157,6 +159,11 @@ def interval_text(low: float, high: float) -> str:
 def number_text(value: float) -> str:
     """Write an exponent or another signed number, or a dash where there is none."""
     return f"{float(value):+.3f}" if np.isfinite(value) else "-"
+
+
+def legend(figure: Figure, handles: Sequence[Artist], *, columns: int) -> None:
+    """Put the legend below all panels."""
+    figure.legend(handles=handles, loc="outside lower left", ncols=columns, frameon=False, fontsize=9)
 
 
 def png(figure: Figure, dpi: int = 110) -> bytes:

@@ -121,7 +121,7 @@ def _figures(simulation: xr.Dataset, theory: xr.Dataset, measured: xr.Dataset) -
         Line2D([], [], color="black", lw=1, label="estimated = true"),
         Line2D([], [], color=style.GREY, lw=1.2, ls="--", label="mean test error of the choice"),
     ]
-    figure.legend(handles=handles, loc="outside lower left", ncols=2, frameon=False, fontsize=9)
+    style.legend(figure, handles, columns=2)
     caption = (
         "Each point is a configuration, stopped where its estimate is least: means over replicates with two standard "
         "errors. An estimate that is least among many iterations is a little too small. Dashed: the test error that "

@@ -254,7 +254,7 @@ def _figures(simulation: xr.Dataset, theory: xr.Dataset, measured: xr.Dataset) -
     style.title(figure, "How far each law of the features is from theory")
     handles = [Line2D([], [], color=c, marker=m, ms=5, lw=1.2, label=x) for x, (c, m) in zip(laws, looks, strict=True)]
     handles.append(Line2D([], [], color="black", lw=1.2, ls="--", label="a single Gaussian run's distance"))
-    figure.legend(handles=handles, loc="outside lower left", ncols=4, frameon=False, fontsize=9)
+    style.legend(figure, handles, columns=4)
     caption = (
         "Shift: median over replicates minus theory, root mean square over iterations; as a share of the root-mean-"
         "square distance of a run with Gaussian features at the same n. Medians, since laws without a fourth moment "
