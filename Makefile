@@ -19,7 +19,9 @@ sweep: $(READY)
 	$(BIN)/python -m sweeps experiment=quickstart
 
 experiments: $(READY)
-	for name in $(QUICK); do $(BIN)/python -m sweeps experiment=quick/$$name report=null || exit 1; done
+	@set -- $(QUICK); i=0; for name; do i=$$((i + 1)); echo "experiment $$i of $$#: $$name"; \
+	  $(BIN)/python -m sweeps experiment=quick/$$name report=null \
+	  || { echo "stopped at $$name; once that is mended, make experiments goes on from there" >&2; exit 1; }; done
 	$(BIN)/python -m analysis.report $(QUICK:%=stores/quick/%.zarr) --output $(PAGE)
 
 test: lint

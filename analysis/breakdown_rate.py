@@ -13,6 +13,7 @@ import xarray as xr
 from matplotlib.lines import Line2D
 
 from analysis import style
+from analysis.divergence import bounded
 from analysis.rates import LEAST_SIZES
 from analysis.rates_along import rates_along
 from analysis.rates_section import verdict
@@ -23,8 +24,6 @@ __all__ = ["OBSERVABLES", "SECTION", "breakdown_rate"]
 OBSERVABLES = ("train_error", "test_error", "signal_overlap")
 DECIDING = "train_error"
 LEAST_RATES = 3
-BOUND = 1e3
-"""A run whose train error exceeds that at the start so many times has diverged; it is left out from there on."""
 
 
 def breakdown_rate(simulation: xr.Dataset, theory: xr.Dataset, *, draws: int = 1000, seed: int = 0) -> xr.Dataset:
@@ -40,23 +39,20 @@ def breakdown_rate(simulation: xr.Dataset, theory: xr.Dataset, *, draws: int = 1
     Returns
     -------
     Dataset
-        Of `analysis.rates_along` for ``learning_rate``, over what has not diverged (`BOUND`). On (learning_rate, n):
-        ``diverged``, the share of replicates that did; ``grown``, the share that ended with a larger train error than
-        they began with, those included. On (learning_rate,): ``theory_diverged``. On (observable, learning_rate, n):
-        ``relative_distance`` and ``relative_spread``, the distance from theory and the standard deviation over
-        replicates, root mean squares over iterations, over the root mean square of theory.
+        Of `analysis.rates_along` for ``learning_rate``, over what has not diverged (`analysis.divergence`). On
+        (learning_rate, n): ``diverged``, the share of replicates that did; ``grown``, the share that ended with a
+        larger train error than they began with, those included. On (learning_rate,): ``theory_diverged``. On
+        (observable, learning_rate, n): ``relative_distance`` and ``relative_spread``, the distance from theory and the
+        standard deviation over replicates, root mean squares over iterations, over the root mean square of theory.
     """
     observables = [name for name in OBSERVABLES if name in simulation and name in theory]
-    start = theory.train_error.isel(iteration=0, drop=True)
-    # A comparison with NaN, which stands for an overflow, is false; what has not begun is not there at all.
     begun = simulation.train_error.isel(iteration=0, drop=True).notnull()
-    bounded = (simulation.train_error < BOUND * start).cumprod("iteration").astype(bool)
-    foreseen = (theory.train_error < BOUND * start).cumprod("iteration").astype(bool)
-    runs = simulation[observables].where(bounded)
+    described, foreseen = bounded(simulation.train_error), bounded(theory.train_error)
+    runs = simulation[observables].where(described)
     curves = theory[[*observables, *(f"{name}_stderr" for name in observables)]].where(foreseen)
     result = rates_along(runs, curves, ["learning_rate"], observables=observables, draws=draws, seed=seed)
     first, last = (simulation.train_error.isel(iteration=at, drop=True) for at in (0, -1))
-    diverged = ~bounded.isel(iteration=-1, drop=True)
+    diverged = ~described.isel(iteration=-1, drop=True)
     for name, happened, words in (
         ("diverged", diverged, "share of replicates that diverged"),
         ("grown", diverged | (last > first), "share of replicates whose train error has grown"),
@@ -195,4 +191,5 @@ SECTION = Section(
     _findings,
     _figures,
     _tables,
+    examines="learning_rate",
 )

@@ -250,4 +250,5 @@ SECTION = Section(
     _findings,
     _figures,
     _tables,
+    examines="width",
 )

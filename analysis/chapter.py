@@ -70,7 +70,7 @@ def read_chapter(path: str | Path, sections: Sequence[Section]) -> Chapter:
     path : path or URL
         A Zarr store with the groups ``simulation`` and ``theory``.
     sections : sequence of Section
-        The questions.
+        The questions, in the order in which they are answered; that of the store's own name comes first.
 
     Raises
     ------
@@ -80,8 +80,7 @@ def read_chapter(path: str | Path, sections: Sequence[Section]) -> Chapter:
     simulation, theory, settings = _read(path)
     name = str(path).rstrip("/").rpartition("/")[2].removesuffix(".zarr")
     answers, unanswered = [], []
-    for section in sections:
-        reason = section.unanswerable(simulation, theory)
+    for section, reason in _asked(sections, name, simulation, theory):
         if reason is not None:
             unanswered.append((section.name, reason))
             continue
@@ -94,6 +93,22 @@ def read_chapter(path: str | Path, sections: Sequence[Section]) -> Chapter:
     here = str(path) if is_url(path) or not Path(path).is_absolute() else f"stores/{name}.zarr"
     commands = [*([sweep_command(settings, name)] if settings else []), f"python -m analysis.report {here}"]
     return Chapter(name, _lead(simulation), answers, unanswered, curves, attributes, commands)
+
+
+def _asked(
+    sections: Sequence[Section], name: str, simulation: xr.Dataset, theory: xr.Dataset
+) -> list[tuple[Section, str | None]]:
+    """Order the questions, that of the store's own name first, each with why it is not asked, or None if it is."""
+    ordered = sorted(sections, key=lambda section: section.name != name)
+    reasons = [section.unanswerable(simulation, theory) for section in ordered]
+    apart = [one for one, reason in zip(ordered, reasons, strict=True) if one.examines and reason is None]
+    asked = []
+    for section, reason in zip(ordered, reasons, strict=True):
+        if apart and section.sums_up and section.name != name:
+            axis = str(apart[0].examines).replace("_", " ")
+            reason = f"one answer over every {axis} would mislead; {apart[0].name} examines them apart"
+        asked.append((section, reason))
+    return asked
 
 
 def _read(path: str | Path) -> tuple[xr.Dataset, xr.Dataset, dict[str, Any]]:

@@ -51,9 +51,11 @@ def sweep_command(settings: Mapping[str, Any], name: str, configurations: Path =
 def _candidates(configurations: Path) -> dict[str, dict[str, Any]]:
     """The keys that each experiment starts from, and under an empty name those of a sweep without one."""
     experiments = configurations / "experiment"
-    files = {file.relative_to(experiments).with_suffix("").as_posix(): file for file in experiments.rglob("*.yaml")}
-    return {"": _composed(configurations, None)} | {
-        name: _composed(configurations, files[name]) for name in sorted(files)
+    files = {file.relative_to(experiments).with_suffix("").as_posix() for file in experiments.rglob("*.yaml")}
+    base: Any = OmegaConf.load(configurations / "config.yaml")
+    base = OmegaConf.merge(base, {group: _part(configurations, f"{group}/{name}") for group, name in _DEFAULTS.items()})
+    return {"": _unresolved(base)} | {
+        name: _unresolved(OmegaConf.merge(base, _part(configurations, f"experiment/{name}"))) for name in sorted(files)
     }
 
 
@@ -68,12 +70,8 @@ def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
     return flat | {f"{group}.{key}": value for group in _GROUPS for key, value in (values.get(group) or {}).items()}
 
 
-def _composed(folder: Path, experiment: Path | None) -> dict[str, Any]:
+def _unresolved(config: Any) -> dict[str, Any]:
     """The keys that a sweep would start from; values that follow from others stay unresolved."""
-    config: Any = OmegaConf.load(folder / "config.yaml")
-    config = OmegaConf.merge(config, {group: _part(folder, f"{group}/{name}") for group, name in _DEFAULTS.items()})
-    if experiment is not None:
-        config = OmegaConf.merge(config, _part(folder, experiment.relative_to(folder).with_suffix("").as_posix()))
     composed: Any = OmegaConf.to_container(config)
     return _flat(composed)
 

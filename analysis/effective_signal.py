@@ -220,4 +220,5 @@ SECTION = Section(
     _findings,
     _figures,
     _tables,
+    sums_up=True,
 )

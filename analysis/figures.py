@@ -11,14 +11,18 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from analysis import style
+from analysis.divergence import bounded
 
 __all__ = ["CAPTION", "learning_curves"]
 
 ERRORS = ("train_error", "test_error")
+HIGHEST = 3.0
+"""Where the axis ends at the latest, in units of the largest error that theory starts from."""
 CAPTION = (
     "Lines: state evolution, computed without reference to any simulation. Points: mean over replicates at the largest "
     "finished n; bars: one standard deviation over replicates. Shaded: mean and one standard deviation at the "
-    "smallest n."
+    "smallest n. Runs that diverge are left out from there on, and the axis "
+    "ends at three times the largest error at the start at the latest."
 )
 
 
@@ -44,15 +48,22 @@ def learning_curves(simulation: xr.Dataset, theory: xr.Dataset, *, observables: 
     columns = style.panel_grid(shown)
     figure, rows = style.small_multiples(len(shown), columns, width=2.9, height=2.3, sharey=True, legend=0.8)
     sizes: list[set[int]] = [set(), set()]
+    starts: list[float] = []
     for ax, cell in zip((ax for row in rows for ax in row), shown, strict=True):
         for name, colour in zip(names, style.COLOURS, strict=False):
-            _theory_line(ax, _known_theory(theory[name].sel(cell)), colour)
-            finished = _finished(simulation[name].sel(cell))
+            line = _known_theory(theory[name].sel(cell))
+            _theory_line(ax, line, colour)
+            starts.append(float(line.isel(iteration=0)))
+            runs = simulation[name].sel(cell)
+            finished = _finished(runs.where(bounded(runs)))
             for runs, draw, seen in zip(finished, (_points, _band), sizes, strict=False):
                 draw(ax, runs, colour)
                 seen.add(int(runs["n"]))
         ax.set_title(style.cell_words(cell), fontsize=10)
         style.plain(ax)
+    top = HIGHEST * max(starts)
+    if rows[0][0].get_ylim()[1] > top:
+        rows[0][0].set_ylim(0, top)
     for ax in rows[-1]:
         ax.set_xlabel("iteration")
         ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))

@@ -10,6 +10,7 @@ from matplotlib.lines import Line2D
 from scipy import stats
 
 from analysis import style
+from analysis.divergence import bounded
 from analysis.loglog import line_fit, weights
 from analysis.section import Captioned, Finding, Section, Tabulated, Verdict
 
@@ -28,7 +29,8 @@ def generalization_estimate(
 
     ``rms(n)`` is the root of the mean square, over replicates, of estimated minus true test error, less the mean square
     of the true one's own standard error (it is an average over finitely many fresh rows). Lines in log-log coordinates
-    share one slope over the iterations of a cell, and over all cells.
+    share one slope over the iterations of a cell, and over all cells. What has diverged (`analysis.divergence`) is
+    left out.
 
     Parameters
     ----------
@@ -57,7 +59,7 @@ def generalization_estimate(
     if "n" not in simulation.test_error.dims:
         raise ValueError("consistency in n needs runs along dimension n")
     ends = ("n", "replicate", "iteration")
-    deviation = simulation.estimated_test_error - simulation.test_error
+    deviation = (simulation.estimated_test_error - simulation.test_error).where(bounded(simulation.test_error))
     axes = [dim for dim in deviation.dims if dim not in ends]
     square = (deviation**2 - simulation.test_error_stderr**2).transpose(*axes, *ends)
     # Before the first step nothing is estimated yet: what is trained is as good as fresh.
@@ -65,7 +67,9 @@ def generalization_estimate(
     fit = _pooled_slopes(later, axes, np.random.default_rng(seed), draws, level)
     rms = np.sqrt(square.mean("replicate").clip(0))
     bias = deviation.mean("replicate")
-    result = fit.assign(rms=rms, bias=bias, relative_rms=rms / simulation.test_error.mean("replicate"))
+    result = fit.assign(
+        rms=rms, bias=bias, relative_rms=rms / simulation.test_error.where(deviation.notnull()).mean("replicate")
+    )
     result.attrs = {"draws": draws, "level": level, "bootstrap_seed": seed}
     axis_words = {}
     for axis in axes:

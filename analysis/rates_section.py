@@ -30,10 +30,6 @@ DOMINANT = 0.5
 BELOW = 0.25
 """How far below the smallest distance the axis goes."""
 
-EXAMINED = {"features": "universality", "learning_rate": "breakdown_rate"}
-"""Axes along which theory is taken to where it ends: a rate over all their values would mislead, and their own section
-has one for each value."""
-
 CAPTION = (
     "Points: root-mean-square distance of a replicate from theory, over replicates, entries and those iterations that "
     "have an exponent; bars: its standard error. Solid lines: fit with one slope for the panel. Dotted: n to the power "
@@ -311,9 +307,6 @@ def _line(n: np.ndarray, distance: np.ndarray, error: np.ndarray, slope: float) 
 
 
 def _unanswerable(simulation: xr.Dataset, theory: xr.Dataset) -> str | None:
-    for axis, section in EXAMINED.items():
-        if simulation.sizes.get(axis, 1) > 1:
-            return f"one rate over every {axis.replace('_', ' ')} would mislead; {section} examines them apart"
     if simulation.sizes.get("n", 1) < LEAST_SIZES:
         return f"fewer than {LEAST_SIZES} values of n"
     if simulation.sizes.get("replicate", 1) < 2:
@@ -336,4 +329,5 @@ SECTION = Section(
     _findings,
     _figures,
     _tables,
+    sums_up=True,
 )

@@ -80,6 +80,11 @@ class Section(NamedTuple):
         From the two groups and the measured dataset to figures.
     tables : callable
         From the measured dataset to tables.
+    sums_up : bool
+        Whether it gives one answer about theory over all cells of the grid.
+    examines : str, optional
+        Grid axis along which it takes theory to where that ends. One answer over all its values would mislead, so where
+        this question is answered, those that sum up are not asked.
     """
 
     name: str
@@ -89,3 +94,5 @@ class Section(NamedTuple):
     findings: Callable[[xr.Dataset], Sequence[Finding]]
     figures: Callable[[xr.Dataset, xr.Dataset, xr.Dataset], Sequence[Captioned]]
     tables: Callable[[xr.Dataset], Sequence[Tabulated]]
+    sums_up: bool = False
+    examines: str | None = None

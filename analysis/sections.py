@@ -1,4 +1,4 @@
-"""Every question that the report asks of a store, in the order in which it shows them."""
+"""Every question that the report asks of a store, in the order in which it shows them but for the store's own."""
 
 from __future__ import annotations
 

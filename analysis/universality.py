@@ -303,4 +303,5 @@ SECTION = Section(
     _findings,
     _figures,
     _tables,
+    examines="features",
 )

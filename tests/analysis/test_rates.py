@@ -207,14 +207,6 @@ def test_slices_are_what_rates_finds_in_them():
     assert values == ["0", "1", "2 to 3", "4 to 5"]
 
 
-@pytest.mark.parametrize(("axis", "section"), [("features", "universality"), ("learning_rate", "breakdown_rate")])
-def test_axes_that_another_section_examines_are_left_to_it(axis, section):
-    tree = store(steps=1)
-    simulation, theory = (tree[name].to_dataset().rename(noise=axis) for name in ("simulation", "theory"))
-    assert section in SECTION.unanswerable(simulation, theory)
-    assert SECTION.unanswerable(simulation.isel({axis: [0]}), theory.isel({axis: [0]})) is None
-
-
 def test_unfinished_and_diverged_runs_are_left_out():
     tree = store()
     simulation = tree["simulation"].to_dataset()

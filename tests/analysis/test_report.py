@@ -1,4 +1,5 @@
 import re
+import warnings
 
 import numpy as np
 import pytest
@@ -6,11 +7,14 @@ import xarray as xr
 from matplotlib import pyplot
 from rich.console import Console
 
+from analysis.chapter import read_chapter
 from analysis.figures import learning_curves
 from analysis.rates import rates
 from analysis.rates_section import rates_figure, rates_table
 from analysis.report import NothingToReport, finding_line, main, report, terminal_table
 from analysis.section import Finding
+from analysis.sections import SECTIONS
+from tests.analysis.grid import groups as synthetic_groups
 from tests.analysis.synthetic import SIZES, store
 
 
@@ -138,6 +142,55 @@ def test_a_question_that_a_store_cannot_answer_is_named_with_the_reason(tree, tm
     written = report(tmp_path / "short.zarr", console=Console(quiet=True))
     assert "short.rates.png" not in [file.name for file in written]
     assert "rates (fewer than 3 values of n)" in written[-1].read_text()
+
+
+@pytest.mark.parametrize(
+    ("axis", "values", "section"),
+    [
+        ("features", ["gaussian", "rademacher", "uniform"], "universality"),
+        ("learning_rate", [0.5, 1.0, 2.0], "breakdown_rate"),
+        ("width", [2, 4, 8], "breakdown_width"),
+    ],
+)
+def test_an_axis_along_which_theory_ends_is_left_to_the_section_that_examines_it(axis, values, section, tmp_path):
+    """Unless the store is made for the one answer over all its values."""
+    groups = dict(zip(("simulation", "theory"), synthetic_groups({axis: values}, replicates=6), strict=True))
+    found = {}
+    for name in (section, "rates", "other"):
+        xr.DataTree.from_dict(groups).to_zarr(tmp_path / f"{name}.zarr", mode="w", consolidated=False)
+        chapter = read_chapter(tmp_path / f"{name}.zarr", SECTIONS)
+        found[name] = [answer.section.name for answer in chapter.answers]
+        reasons = dict(chapter.unanswered)
+        assert ("rates" in reasons) == (name != "rates")
+        assert section in reasons.get("rates", section)
+    assert found[section][0] == section
+    assert found["rates"][0] == "rates"
+    assert section in found["rates"]
+    assert set(found["other"]) == set(found[section])
+
+
+def test_the_question_of_the_stores_name_comes_first(tree, tmp_path):
+    for name in ("deep_concentration", "rates"):
+        tree.to_zarr(tmp_path / f"{name}.zarr", mode="w", consolidated=False)
+        answers = read_chapter(tmp_path / f"{name}.zarr", SECTIONS).answers
+        assert answers[0].section.name == name
+        assert {"rates", "deep_concentration"} <= {answer.section.name for answer in answers}
+
+
+def test_learning_curves_of_diverging_runs_show_the_others(tree):
+    """A run near overflow is left out from where it diverges, without a warning, and the frame stays."""
+    simulation, theory = (tree[name].to_dataset() for name in ("simulation", "theory"))
+    astray = simulation.copy(deep=True)
+    late = dict(depth=3, noise=0.5, replicate=0)
+    for name in ("train_error", "test_error"):
+        astray[name].loc[late] = astray[name].loc[late] * 10.0 ** (50 * astray.iteration)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figure = learning_curves(astray, theory)
+    start = float(theory.train_error.isel(iteration=0).max())
+    assert figure.axes[0].get_ylim()[1] <= 3 * max(start, float(theory.test_error.isel(iteration=0).max()))
+    points = [ax.lines for ax in learning_curves(simulation.isel(replicate=slice(1, None)), theory).axes]
+    np.testing.assert_array_equal(figure.axes[-1].lines[-1].get_ydata()[1:], points[-1][-1].get_ydata()[1:])
 
 
 def test_one_size_without_an_axis_has_learning_curves(tree, tmp_path):

@@ -110,6 +110,13 @@ def test_error_of_the_fresh_data_is_taken_out():
     assert measured.exponent_high < -0.45
 
 
+def test_a_diverged_run_is_left_out_from_there_on():
+    runs = noisy(np.random.default_rng(2))
+    late = (runs.replicate < 3) & (runs.iteration > 3)
+    astray = generalization_estimate(runs.where(~late, runs * 1e200), draws=50)
+    xr.testing.assert_identical(astray, generalization_estimate(runs.where(~late), draws=50))
+
+
 def test_intervals_cover():
     hits = []
     for seed in range(100):
