@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import repeat
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,9 +33,10 @@ from sedyn import gradient_descent
 from sedyn.design import DenseDesign
 from sedyn.evaluation import mean_error
 from sedyn.fresh_data import draw_quadrature, quadrature_error
-from sedyn.generalization import estimate_test_error, init_estimator, step_estimator
+from sedyn.generalization import estimated_descent
 from sedyn.initialization import initial_deep_weights
 from sedyn.labels import respond
+from sedyn.optimizer import updates_of
 from sedyn.spectral import gauss_quadrature
 
 FOLDS = 5  # a fifth of the rows is the holdout, and each fold of the cross-validation
@@ -94,7 +96,7 @@ def draw(problem: sedyn.Problem, rng: np.random.Generator) -> tuple[gradient_des
     signals = rng.standard_normal((problem.signals, d))
     signals *= np.sqrt(d) / np.linalg.norm(signals, axis=1, keepdims=True)
     design = DenseDesign(rng.standard_normal((n, d)) / np.sqrt(d))
-    y = respond(problem, design.matmul(signals), rng.standard_normal(n))
+    y = respond(problem, design.matmul(signals), problem.noise * rng.standard_normal(n))
     return gradient_descent.Data(design, np.ones(d), y), signals, rng.standard_normal((problem.width, d))
 
 
@@ -102,17 +104,9 @@ def descend(
     problem: sedyn.Problem, data: gradient_descent.Data, first: np.ndarray, *, estimate: bool
 ) -> Iterator[tuple[gradient_descent.State, float]]:
     """States of a run, with the estimated test error where it is wanted."""
-    estimator = init_estimator(problem, gauss_quadrature(np.ones(problem.d), 1), first) if estimate else None
-    state = gradient_descent.init(problem, data, first, initial_deep_weights(problem), curvature=estimate)
-    for t in range(problem.steps + 1):
-        estimated = np.nan
-        if estimator is not None:
-            estimated = estimate_test_error(problem, estimator, t, state.trained, data.responses, state.deep)
-        yield state, estimated
-        if t < problem.steps:
-            if estimator is not None:
-                estimator = step_estimator(problem, estimator, t, state.derivatives)
-            state = gradient_descent.step(problem, data, state, curvature=estimate)
+    measure = gauss_quadrature(np.ones(problem.d), 1) if estimate else None
+    deep = initial_deep_weights(problem)
+    return estimated_descent(problem, data, first, deep, measure, updates_of(problem), repeat(None))
 
 
 # --- consistency ---------------------------------------------------------------------------------------------------

@@ -32,6 +32,7 @@ from sedyn.features import feature_sampler  # noqa: E402
 from sedyn.initialization import initial_deep_weights, initial_rows  # noqa: E402
 from sedyn.kernels import products  # noqa: E402
 from sedyn.network import Network  # noqa: E402
+from sedyn.optimizer import updates_of  # noqa: E402
 from sedyn.threads import run_each  # noqa: E402
 
 ETA = 0.3
@@ -67,8 +68,8 @@ def data_of(problem, design):
 
 def descend(problem, data, first):
     state = gradient_descent.init(problem, data, first, initial_deep_weights(problem))
-    while state.derivatives is not None:
-        state = gradient_descent.step(problem, data, state)
+    for update in updates_of(problem):
+        state = gradient_descent.step(problem, data, state, update)
     return state.first
 
 

@@ -10,7 +10,7 @@ from sedyn.errors import InvalidInput
 from sedyn.features import register_features
 from sedyn.functions import register_activation, register_link
 from sedyn.problem import Problem
-from sedyn.simulation import simulate
+from sedyn.simulation import simulate, simulate_together
 from sedyn.state_evolution import state_evolution
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "register_features",
     "register_link",
     "simulate",
+    "simulate_together",
     "state_evolution",
 ]
 

@@ -6,7 +6,7 @@ names of the Python array API standard only, so one code serves numpy, cupy and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -34,9 +34,11 @@ __all__ = [
     "gpu_unusable_because",
     "is_contiguous",
     "limit_gpu_memory",
+    "ndtr",
     "ndtri",
     "on_cuda",
     "resolve_device",
+    "to_host",
     "to_numpy",
     "use_device",
     "watch_device_memory",
@@ -191,6 +193,18 @@ def to_numpy(array: Array) -> np.ndarray:
     return array.get() if hasattr(array, "get") else np.asarray(array)
 
 
+def to_host(arrays: Mapping[str, Array]) -> dict[str, np.ndarray]:
+    """Bring named arrays of double precision to the host as numpy, those of a device in one transfer."""
+    away = {name: array for name, array in arrays.items() if not isinstance(array, np.ndarray | np.generic)}
+    if not away:
+        return dict(arrays)
+    xp = array_namespace(*away.values())
+    flat = to_numpy(xp.concat([xp.reshape(array, (-1,)) for array in away.values()]))
+    parts = np.split(flat, np.cumsum([array.size for array in away.values()])[:-1])
+    found = {name: np.reshape(part, away[name].shape) for name, part in zip(away, parts, strict=True)}
+    return {**arrays, **found}
+
+
 def device_description(device: str) -> str:
     """Name a resolved device for the record, for example ``cpu`` or ``gpu: NVIDIA H100``."""
     if device == "cpu":
@@ -249,6 +263,15 @@ def erf(x: Array) -> Array:
 
         return cupy_special.erf(x)
     return _on_host(special.erf, x)
+
+
+def ndtr(x: Array) -> Array:
+    """Distribution function of the standard normal law in an array's own library; the array API standard has none."""
+    if array_api_compat.is_cupy_array(x):
+        from cupyx.scipy import special as cupy_special
+
+        return cupy_special.ndtr(x)
+    return _on_host(special.ndtr, x)
 
 
 def ndtri(x: Array) -> Array:

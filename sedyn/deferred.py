@@ -10,7 +10,7 @@ import math
 import numpy as np
 
 from sedyn import backend
-from sedyn.backend import Array, array_namespace
+from sedyn.backend import Array, array_namespace, to_host
 from sedyn.design import DenseDesign, two_products
 from sedyn.long_rows import add_combination, coefficients_of, column_blocks, combination, remove
 from sedyn.network import Derivatives, Network
@@ -78,10 +78,10 @@ class DeferredDesign:
         return two_products(self, weights, network, curvature=curvature)
 
     def _product(self, block: Array, own: Revealed, other: Revealed) -> Array:
-        xp = array_namespace(block)
-        if not xp.all(xp.isfinite(block)):  # a diverged run: its products are of no use, and must not end it
+        xp, found = array_namespace(block), split(block, own.basis)
+        if found is None:  # a diverged run: its products are of no use, and must not end it
             return xp.full((block.shape[0], own.images.shape[1]), xp.nan, dtype=block.dtype, device=block.device)
-        coefficients, directions = split(block, own.basis)
+        coefficients, directions = found
         if directions.shape[0]:
             own.append(directions, self._reveal(directions, own, other))
         return combination(coefficients, own.images)
@@ -165,11 +165,12 @@ class Revealed:
         self.count = count
 
 
-def split(block: Array, basis: Array) -> tuple[Array, Array]:
-    """Coefficients of a block in a basis and in new directions, and these directions.
+def split(block: Array, basis: Array) -> tuple[Array, Array] | None:
+    """Coefficients of a block in a basis and in new directions, and these directions; None for an infinite block.
 
     Block Gram-Schmidt, twice. The directions come from the Gram matrix of the remainder, those of similar size
-    together; what they leave is split again, so that nearly dependent and dependent rows are met alike.
+    together; what they leave is split again, so that nearly dependent and dependent rows are met alike. How many are
+    new is for the host to say: it gets the Gram matrix, once for each size that there is.
 
     Parameters
     ----------
@@ -186,16 +187,18 @@ def split(block: Array, basis: Array) -> tuple[Array, Array]:
     xp = array_namespace(block)
     remainder = xp.asarray(block, copy=True)
     coefficients = remove(remainder, basis)
-    gram = coefficients_of(remainder, remainder)
-    negligible = NEGLIGIBLE_SHARE**2 * float(xp.sum(coefficients**2) + xp.linalg.trace(gram))
+    kind = {"dtype": block.dtype, "device": block.device}
+    host = to_host({"gram": coefficients_of(remainder, remainder), "known": xp.sum(coefficients**2)})
+    total = host["known"] + np.trace(host["gram"])
+    if not np.isfinite(total):
+        return None
     directions = remainder[:0, :]
     while directions.shape[0] < block.shape[0]:
-        squares, axes = xp.linalg.eigh(gram)
-        largest = float(squares[-1])
-        if not largest > negligible:
+        squares, axes = np.linalg.eigh(host["gram"])
+        if not squares[-1] > NEGLIGIBLE_SHARE**2 * total:
             break
-        first = int(xp.sum(xp.astype(squares <= SIMILAR**2 * largest, xp.int64)))  # the squares ascend
-        found = combination(_whitening(squares[first:], axes[:, first:]), remainder)
+        first = np.count_nonzero(squares <= SIMILAR**2 * squares[-1])  # they ascend
+        found = combination(xp.asarray(_whitening(squares[first:], axes[:, first:]), **kind), remainder)
         # The Gram matrix squares the spread of sizes and with it the rounding: once more makes it exact.
         found = combination(_whitening(*xp.linalg.eigh(coefficients_of(found, found))), found)
         directions = xp.concat([directions, found], axis=0)
@@ -204,7 +207,7 @@ def split(block: Array, basis: Array) -> tuple[Array, Array]:
         # The large directions first: what rounding they leave along the basis goes with the basis.
         remove(remainder, directions)
         coefficients += remove(remainder, basis)
-        gram = coefficients_of(remainder, remainder)
+        host = to_host({"gram": coefficients_of(remainder, remainder)})
     return xp.concat([coefficients, coefficients_of(block, directions)], axis=1), directions
 
 

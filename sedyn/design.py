@@ -24,7 +24,7 @@ from sedyn.threads import run_each
 __all__ = [
     "DenseDesign",
     "Design",
-    "SeparateDesigns",
+    "SingleDesign",
     "StackedDesign",
     "dense_design",
     "stacked_design",
@@ -136,50 +136,36 @@ class DenseDesign:
         return total * self.scale
 
 
-class SeparateDesigns:
-    """Designs of several replicates, each multiplied by itself.
+class SingleDesign:
+    """The design of one replicate, as replicates side by side are met: with an axis in front.
 
     Parameters
     ----------
-    designs : sequence of Design
-        One for each replicate; most often there is only one.
+    design : Design
     """
 
-    def __init__(self, designs: Sequence[Design]) -> None:
-        self.designs = designs
+    def __init__(self, design: Design) -> None:
+        self.design = design
 
     def matmul(self, weights: Array) -> Array:
-        """Rows of `weights`, (R, q, d), to X w, (R, q, n)."""
-        return _side_by_side([design.matmul(weights[r, ...]) for r, design in enumerate(self.designs)])
+        """Rows of `weights`, (1, q, d), to X w, (1, q, n)."""
+        return self.design.matmul(weights[0, ...])[None, ...]
 
     def rmatmul(self, gradients: Array) -> Array:
-        """Rows of `gradients`, (R, q, n), to X^T g, (R, q, d)."""
-        return _side_by_side([design.rmatmul(gradients[r, ...]) for r, design in enumerate(self.designs)])
+        """Rows of `gradients`, (1, q, n), to X^T g, (1, q, d)."""
+        return self.design.rmatmul(gradients[0, ...])[None, ...]
 
     def descend(self, weights: Array, network: Network, *, curvature: bool) -> tuple[Array, Derivatives, Array]:
         """X w, the derivatives there and X^T g; see `Design.descend`."""
-        found = [
-            design.descend(weights[r, ...], network.replicate(r), curvature=curvature)
-            for r, design in enumerate(self.designs)
-        ]
-        trained, derivatives, products = zip(*found, strict=True)
-        loss, gradient, deep, second = zip(*derivatives, strict=True)
-        return (
-            _side_by_side(trained),
-            Derivatives(
-                _side_by_side(loss),
-                _side_by_side(gradient),
-                tuple(_side_by_side(layer) for layer in zip(*deep, strict=True)),
-                _side_by_side(second) if curvature else None,
-            ),
-            _side_by_side(products),
+        trained, derivatives, products = self.design.descend(weights[0, ...], network.replicate(0), curvature=curvature)
+        loss, gradient, deep, second = derivatives
+        found = Derivatives(
+            loss[None, ...],
+            gradient[None, ...],
+            tuple(layer[None, ...] for layer in deep),
+            None if second is None else second[None, ...],
         )
-
-
-def _side_by_side(arrays: Sequence[Array]) -> Array:
-    """Arrays of several replicates as one; a single one is not copied."""
-    xp = array_namespace(arrays[0])
-    return xp.stack(arrays) if len(arrays) > 1 else xp.expand_dims(arrays[0], axis=0)
+        return trained[None, ...], found, products[None, ...]
 
 
 class StackedDesign:

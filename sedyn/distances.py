@@ -8,8 +8,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-import numpy as np
-from scipy import special
+from sedyn.backend import Array, array_namespace, ndtr, ndtri
 
 __all__ = ["Distances", "from_normal", "from_sample"]
 
@@ -19,22 +18,22 @@ class Distances(NamedTuple):
 
     Attributes
     ----------
-    kolmogorov : ndarray
+    kolmogorov : array
         In [0, 1].
-    wasserstein : ndarray
+    wasserstein : array
         In the unit of the values.
     """
 
-    kolmogorov: np.ndarray
-    wasserstein: np.ndarray
+    kolmogorov: Array
+    wasserstein: Array
 
 
-def from_normal(values: np.ndarray) -> Distances:
+def from_normal(values: Array) -> Distances:
     """Distances of empirical laws from N(0, 1).
 
     Parameters
     ----------
-    values : ndarray, shape (..., N)
+    values : array, shape (..., N)
         Sorted along the last axis.
 
     Returns
@@ -48,41 +47,46 @@ def from_normal(values: np.ndarray) -> Distances:
     of integrals of ``|x_i - quantile(u)|``. The quantile function has the antiderivative ``-density(quantile(u))``, and
     the sign changes at most once, where u is ``cdf(x_i)``.
     """
-    levels = np.linspace(0, 1, values.shape[-1] + 1)
+    xp = array_namespace(values)
+    levels = xp.linspace(0, 1, values.shape[-1] + 1, dtype=values.dtype, device=values.device)
     below, above = levels[:-1], levels[1:]
-    cdf = special.ndtr(values)
-    gaps = np.maximum(above - cdf, cdf - below)
-    quantiles = special.ndtri(levels)
+    cdf = ndtr(values)
+    gaps = xp.maximum(above - cdf, cdf - below)
+    quantiles = ndtri(levels)
     ends = _density(quantiles)
-    turn = np.clip(cdf, below, above)
-    at_turn = _density(np.clip(values, quantiles[:-1], quantiles[1:]))
+    turn = xp.minimum(xp.maximum(cdf, below), above)
+    at_turn = _density(xp.minimum(xp.maximum(values, quantiles[:-1]), quantiles[1:]))
     areas = values * (2 * turn - below - above) + 2 * at_turn - ends[:-1] - ends[1:]
-    return Distances(np.max(gaps, axis=-1), np.sum(areas, axis=-1))
+    return Distances(xp.max(gaps, axis=-1), xp.sum(areas, axis=-1))
 
 
-def from_sample(values: np.ndarray, others: np.ndarray) -> Distances:
-    """Distances between two empirical laws.
+def from_sample(values: Array, others: Array) -> Distances:
+    """Distances between pairs of empirical laws.
 
     Parameters
     ----------
-    values : ndarray, shape (N,)
-        Sorted.
-    others : ndarray, shape (M,)
-        Sorted.
+    values : array, shape (..., N)
+    others : array, shape (..., M)
 
     Returns
     -------
     Distances
-        Two numbers.
+        Of shape (...).
     """
-    # Both are sorted, which a stable sort finds out: it merges them.
-    merged = np.sort(np.concatenate([values, others]), kind="stable")
-    if np.isnan(merged[-1]):
-        return Distances(np.asarray(math.nan), np.asarray(math.nan))
-    steps = [np.searchsorted(part, merged[:-1], side="right") / part.size for part in (values, others)]
-    gaps = np.abs(steps[0] - steps[1])
-    return Distances(np.max(gaps), gaps @ np.diff(merged))
+    xp = array_namespace(values)
+    both = xp.concat([values, others], axis=-1)
+    # Where both are sorted a stable sort finds that out: it merges them.
+    order = xp.argsort(both, axis=-1, stable=True)
+    merged = xp.take_along_axis(both, order, axis=-1)
+    ours = xp.cumulative_sum(xp.astype(order < values.shape[-1], values.dtype), axis=-1)[..., :-1]
+    theirs = xp.arange(1, both.shape[-1], dtype=values.dtype, device=values.device) - ours
+    steps = merged[..., 1:] - merged[..., :-1]
+    # Between equal values there is nothing of the line.
+    gaps = xp.where(steps == 0, 0.0, xp.abs(ours / values.shape[-1] - theirs / others.shape[-1]))
+    known = ~xp.isnan(merged[..., -1])
+    found = xp.max(gaps, axis=-1), xp.sum(gaps * steps, axis=-1)
+    return Distances(*(xp.where(known, distance, xp.nan) for distance in found))
 
 
-def _density(x: np.ndarray) -> np.ndarray:
-    return np.exp(-(x**2) / 2) / math.sqrt(2 * math.pi)
+def _density(x: Array) -> Array:
+    return array_namespace(x).exp(-(x**2) / 2) / math.sqrt(2 * math.pi)

@@ -30,6 +30,7 @@ from sedyn.generalization import estimated_descent, no_estimate_because
 from sedyn.initialization import initial_deep_weights
 from sedyn.network import DeepWeights, forward
 from sedyn.observables import SIMULATED, stack_iterations, to_dataset
+from sedyn.optimizer import updates_of
 from sedyn.problem import Problem
 from sedyn.spectral import SpectralMeasure, gauss_quadrature
 from sedyn.versions import versions
@@ -547,7 +548,8 @@ def _descend(
     estimates: list[float] = []
     batches, deep = batch_weights(problem, rng), initial_deep_weights(problem)
     with np.errstate(over="ignore", invalid="ignore"):
-        for state, estimate in estimated_descent(problem, data, first, deep, measure, batches):
+        descent = estimated_descent(problem, data, first, deep, measure, updates_of(problem), batches)
+        for state, estimate in descent:
             if state.iteration == 0:
                 chosen = state  # what is kept if not even the start is finite
             error = gradient_descent.train_error(state)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from sedyn.backend import Array, array_namespace, to_numpy
+from sedyn.backend import Array, array_namespace
 from sedyn.functions import ACTIVATIONS, LOSSES
 from sedyn.network import DeepWeights, forward
 from sedyn.problem import Problem
@@ -34,7 +32,7 @@ def sample_errors(problem: Problem, h: Array, y: Array, deep: DeepWeights) -> Ar
     return 2 * LOSSES[problem.loss].jet(output, y, 0)[0]
 
 
-def mean_error(problem: Problem, h: Array, y: Array, deep: DeepWeights) -> np.ndarray:
-    """Mean of `sample_errors`, on the host; one for each replicate."""
+def mean_error(problem: Problem, h: Array, y: Array, deep: DeepWeights) -> Array:
+    """Mean of `sample_errors`, one for each replicate."""
     errors = sample_errors(problem, h, y, deep)
-    return to_numpy(array_namespace(errors).mean(errors, axis=-1))
+    return array_namespace(errors).mean(errors, axis=-1)

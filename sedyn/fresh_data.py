@@ -15,7 +15,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from sedyn import backend
-from sedyn.backend import Array, array_namespace, to_numpy
+from sedyn.backend import Array, array_namespace
 from sedyn.design import dense_design
 from sedyn.evaluation import mean_error, sample_errors
 from sedyn.features import feature_sampler
@@ -28,6 +28,7 @@ __all__ = [
     "Control",
     "FreshData",
     "Quadrature",
+    "draw_points",
     "draw_quadrature",
     "fit_control",
     "fresh_data",
@@ -60,73 +61,84 @@ class FreshData(Protocol):
         """
         ...
 
-    def errors(self) -> tuple[np.ndarray, np.ndarray]:
+    def errors(self) -> tuple[Array, Array]:
         """Test errors and their standard errors at the iterations met, (iterations, R) each."""
         ...
 
 
 def fresh_data(
-    problem: Problem, signals: Array, seeds: Sequence[np.random.SeedSequence], device: str = "cpu"
+    problems: Sequence[Problem], signals: Array, seeds: Sequence[np.random.SeedSequence], device: str = "cpu"
 ) -> FreshData:
-    """Choose how fresh data of a problem are met.
+    """Choose how fresh data of replicates are met.
 
     Parameters
     ----------
-    problem : Problem
+    problems : sequence of Problem
+        One for each replicate, see `Problem.stack_key`.
     signals : array, shape (R, k, d)
         Of each replicate, scaled by the features' standard deviations.
     seeds : sequence of SeedSequence
         One for each replicate.
     device : {'cpu', 'gpu'}, optional
     """
-    kind = GaussianData if problem.features == "gaussian" else RowData
-    return kind(problem, signals, seeds, device)
+    kind = GaussianData if problems[0].features == "gaussian" else RowData
+    return kind(problems, signals, seeds, device)
 
 
 class GaussianData:
     """Fresh rows with Gaussian features: a quadrature that sees the weights by their overlaps."""
 
-    def __init__(self, problem: Problem, signals: Array, seeds: Sequence[np.random.SeedSequence], device: str) -> None:
+    def __init__(
+        self, problems: Sequence[Problem], signals: Array, seeds: Sequence[np.random.SeedSequence], device: str
+    ) -> None:
         xp = array_namespace(signals)
-        points = [draw_quadrature(problem, seed, device) for seed in seeds]
+        points = [draw_quadrature(problem, seed, device) for problem, seed in zip(problems, seeds, strict=True)]
         self.points = Quadrature(*(xp.stack(parts) for parts in zip(*points, strict=True)))
-        self.problem, self.signals = problem, signals
-        self.found: list[tuple[np.ndarray, np.ndarray]] = []
+        self.problem, self.signals = problems[0], signals
+        self.found: list[tuple[Array, Array]] = []
 
     def meet(self, first: Array, deep: DeepWeights) -> None:
         """Average over the quadrature."""
         xp = array_namespace(first)
         directions = xp.concat([self.signals, first], axis=-2)
-        overlaps = to_numpy(xp.matmul(directions, xp.matrix_transpose(directions))) / self.problem.d
+        overlaps = xp.matmul(directions, xp.matrix_transpose(directions)) / self.problem.d
         self.found.append(quadrature_error(self.problem, self.points, overlaps, deep))
 
-    def errors(self) -> tuple[np.ndarray, np.ndarray]:
+    def errors(self) -> tuple[Array, Array]:
         """Test errors and their standard errors; see `FreshData.errors`."""
-        errors, standard_errors = zip(*self.found, strict=True)
-        return np.stack(errors), np.stack(standard_errors)
+        return _stacked(self.found)
 
 
 class RowData:
     """Fresh rows of any feature law, drawn at the end, the same for all iterations of a replicate."""
 
-    def __init__(self, problem: Problem, signals: Array, seeds: Sequence[np.random.SeedSequence], device: str) -> None:
-        self.problem, self.signals, self.seeds, self.device = problem, signals, seeds, device
+    def __init__(
+        self, problems: Sequence[Problem], signals: Array, seeds: Sequence[np.random.SeedSequence], device: str
+    ) -> None:
+        self.problems, self.signals, self.seeds, self.device = problems, signals, seeds, device
         self.weights: list[tuple[Array, DeepWeights]] = []
 
     def meet(self, first: Array, deep: DeepWeights) -> None:
         """Keep the weights until the rows are drawn."""
         self.weights.append((first, deep))
 
-    def errors(self) -> tuple[np.ndarray, np.ndarray]:
+    def errors(self) -> tuple[Array, Array]:
         """Test errors and their standard errors; see `FreshData.errors`."""
         found = []
-        for replicate, seed in enumerate(self.seeds):
+        for replicate, (problem, seed) in enumerate(zip(self.problems, self.seeds, strict=True)):
             first = [weights[replicate, ...] for weights, _ in self.weights]
             deep = [tuple(weights[replicate, ...] for weights in layers) for _, layers in self.weights]
             signals = self.signals[replicate, ...]
-            found.append(fresh_rows_errors(self.problem, first, deep, signals, seed, self.device))
-        errors, standard_errors = np.moveaxis(np.array(found), 0, -1)
+            found.append(fresh_rows_errors(problem, first, deep, signals, seed, self.device))
+        errors, standard_errors = _stacked(found, axis=-1)
         return errors, standard_errors
+
+
+def _stacked(found: Sequence[tuple[Array, Array]], axis: int = 0) -> tuple[Array, Array]:
+    """Errors and standard errors, each side by side."""
+    xp = array_namespace(found[0][0])
+    errors, standard_errors = zip(*found, strict=True)
+    return xp.stack(errors, axis=axis), xp.stack(standard_errors, axis=axis)
 
 
 class Quadrature(NamedTuple):
@@ -137,7 +149,7 @@ class Quadrature(NamedTuple):
     normals : array, shape (..., shifts, q + k, N)
         Standardized projections of fresh rows.
     noise : array, shape (..., shifts, N)
-        Standardized label noise.
+        Label noise.
     """
 
     normals: Array
@@ -149,8 +161,8 @@ def test_points(problem: Problem) -> int:
     return min(max(LEAST_POINTS, 1 << (problem.n - 1).bit_length()), MOST_POINTS)
 
 
-def draw_quadrature(problem: Problem, seed: np.random.SeedSequence, device: str = "cpu") -> Quadrature:
-    """Draw shifted Sobol points with matched moments.
+def draw_points(problem: Problem, seed: np.random.SeedSequence, device: str = "cpu") -> Array:
+    """Draw shifted Sobol points with matched moments, one row for standardized label noise and the rest for features.
 
     Parameters
     ----------
@@ -158,41 +170,47 @@ def draw_quadrature(problem: Problem, seed: np.random.SeedSequence, device: str 
         Its width, signals and n decide on dimension and number of points.
     seed : SeedSequence
     device : {'cpu', 'gpu'}, optional
+
+    Returns
+    -------
+    array, shape (shifts, 1 + q + k, N)
     """
     dimensions, points = problem.width + problem.signals + 1, test_points(problem) // SHIFTS
-    normals = backend.asarray(matched_normals(shifted_points(seed, dimensions, points, SHIFTS)), device)
-    return Quadrature(normals[:, 1:, :], normals[:, 0, :])
+    return backend.asarray(matched_normals(shifted_points(seed, dimensions, points, SHIFTS)), device)
 
 
-def quadrature_error(
-    problem: Problem, points: Quadrature, overlaps: np.ndarray, deep: DeepWeights
-) -> tuple[np.ndarray, np.ndarray]:
+def draw_quadrature(problem: Problem, seed: np.random.SeedSequence, device: str = "cpu") -> Quadrature:
+    """Draw the quadrature of a problem's test error; arguments as for `draw_points`."""
+    points = draw_points(problem, seed, device)
+    return Quadrature(points[:, 1:, :], problem.noise * points[:, 0, :])
+
+
+def quadrature_error(problem: Problem, points: Quadrature, overlaps: Array, deep: DeepWeights) -> tuple[Array, Array]:
     """Test error and its standard error with Gaussian features.
 
     Parameters
     ----------
     problem : Problem
     points : Quadrature
-    overlaps : ndarray, shape (..., k + q, k + q)
+    overlaps : array, shape (..., k + q, k + q)
         Gram matrix of [mu, W] over d, in the features' covariance.
     deep : tuple of array
         Deeper weights.
 
     Returns
     -------
-    error, standard_error : ndarray, shape (...)
+    error, standard_error : array, shape (...)
         NaN where an overlap is not finite.
     """
     xp, k = array_namespace(points.normals), problem.signals
-    finite = np.isfinite(overlaps).all((-2, -1))
-    root = psd_root(np.where(finite[..., None, None], overlaps, 0.0))[0][..., None, :, :]
-    like = {"dtype": points.normals.dtype, "device": points.normals.device}
-    projections = xp.matmul(xp.asarray(root, **like), points.normals)
+    finite = xp.all(xp.isfinite(overlaps), axis=(-2, -1))
+    root = psd_root(xp.where(finite[..., None, None], overlaps, 0.0))[0][..., None, :, :]
+    projections = xp.matmul(root, points.normals)
     y = respond(problem, projections[..., :k, :], points.noise)
     same_for_shifts = tuple(xp.expand_dims(weights, axis=-3) for weights in deep)
     errors = mean_error(problem, projections[..., k:, :], y, same_for_shifts)
-    errors = np.where(finite[..., None], errors, np.nan)
-    return errors.mean(-1), errors.std(-1, ddof=1) / math.sqrt(SHIFTS)
+    errors = xp.where(finite[..., None], errors, xp.nan)
+    return xp.mean(errors, axis=-1), xp.std(errors, axis=-1, correction=1) / math.sqrt(SHIFTS)
 
 
 def fresh_rows_errors(
@@ -202,7 +220,7 @@ def fresh_rows_errors(
     signals: Array,
     seed: np.random.SeedSequence,
     device: str = "cpu",
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[Array, Array]:
     """Test errors and their standard errors on fresh rows of any feature law, the same rows for all iterations.
 
     Parameters
@@ -219,31 +237,31 @@ def fresh_rows_errors(
 
     Returns
     -------
-    errors, standard_errors : ndarray, shape (iterations,)
+    errors, standard_errors : array, shape (iterations,)
     """
     xp = array_namespace(signals)
     sampler, (k, d) = feature_sampler(problem.features), signals.shape
     rows, q = test_points(problem), problem.width
     directions = xp.concat([signals, *first], axis=0)
-    points = draw_quadrature(problem, seed.spawn(1)[0], device)
+    points = draw_points(problem, seed.spawn(1)[0], device)
     controls = [
         fit_control(problem, points, xp.concat([signals, weights], axis=0), deeper)
         for weights, deeper in zip(first, deep, strict=True)
     ]
-    totals = np.zeros((2, len(first)))
+    totals = xp.zeros((2, len(first)), dtype=signals.dtype, device=signals.device)
     per_block = max(1, FEATURES_PER_BLOCK // d)
     for start in range(0, rows, per_block):
         count = min(per_block, rows - start)
         block_seed, noise_seed = seed.spawn(2)
         projections = dense_design(count, d, sampler, block_seed, device).matmul(directions)
         noise = backend.asarray(np.random.default_rng(noise_seed).standard_normal(count), device)
-        y = respond(problem, projections[:k, :], noise)
+        y = respond(problem, projections[:k, :], problem.noise * noise)
         for t, weights in enumerate(deep):
             h = projections[k + t * q : k + (t + 1) * q, :]
             errors = sample_errors(problem, h, y, weights) - controls[t](projections[:k, :], h, noise)
-            totals[:, t] += to_numpy(xp.sum(errors)), to_numpy(xp.sum(errors * errors))
-    mean, square = totals / rows
-    return mean, np.sqrt((square - mean**2).clip(0) / (rows - 1))
+            totals[:, t] += xp.stack([xp.sum(errors), xp.sum(errors * errors)])
+    mean, square = totals[0, :] / rows, totals[1, :] / rows
+    return mean, xp.sqrt(xp.maximum(square - mean**2, 0.0) / (rows - 1))
 
 
 class Control(NamedTuple):
@@ -256,14 +274,14 @@ class Control(NamedTuple):
     linear : array, shape (k + q + 1,)
     quadratic : array, shape (k + q + 1, k + q + 1)
         Of the whitened projections and the noise.
-    mean : float
+    mean : array, shape ()
         What linear and quadratic part average to.
     """
 
     whitening: Array
     linear: Array
     quadratic: Array
-    mean: float
+    mean: Array
 
     def __call__(self, indices: Array, h: Array, noise: Array) -> Array:
         """Values on rows: projections on the signals (k, N) and on the weights (q, N), and noise (N,)."""
@@ -273,7 +291,7 @@ class Control(NamedTuple):
         return xp.sum((self.linear[:, None] + xp.matmul(self.quadratic, white)) * white, axis=0) - self.mean
 
 
-def fit_control(problem: Problem, points: Quadrature, directions: Array, deep: DeepWeights) -> Control:
+def fit_control(problem: Problem, points: Array, directions: Array, deep: DeepWeights) -> Control:
     """Least-squares fit of a control to the errors with Gaussian features.
 
     Whitened, a quadratic fit is a projection on Hermite polynomials: averages of the error times the first two.
@@ -281,24 +299,24 @@ def fit_control(problem: Problem, points: Quadrature, directions: Array, deep: D
     Parameters
     ----------
     problem : Problem
-    points : Quadrature
-        Matched moments make the polynomials orthogonal on the points too, to second order.
+    points : array, shape (shifts, 1 + q + k, N)
+        See `draw_points`; matched moments make the polynomials orthogonal on the points too, to second order.
     directions : array, shape (k + q, d)
         Signals and first-layer weights.
     deep : tuple of array
         Deeper weights.
     """
     xp, k = array_namespace(directions), problem.signals
-    kind = {"dtype": directions.dtype, "device": directions.device}
-    gram = to_numpy(xp.matmul(directions, directions.T)) / directions.shape[1]
-    gram = gram if np.isfinite(gram).all() else np.zeros_like(gram)  # of a diverged run, which has no errors either
-    root, inverse = (xp.asarray(matrix, **kind) for matrix in psd_root(gram))
+    gram = xp.matmul(directions, directions.T) / directions.shape[1]
+    gram = xp.where(xp.all(xp.isfinite(gram)), gram, 0.0)  # of a diverged run, which has no errors either
+    root, inverse = psd_root(gram)
     linear, quadratic = 0.0, 0.0
-    shifts, samples = points.noise.shape
+    shifts, _, samples = points.shape
     for shift in range(shifts):
-        normals, noise = points.normals[shift, ...], points.noise[shift, :]
+        normals, noise = points[shift, 1:, :], points[shift, 0, :]
         projections = xp.matmul(root, normals)
-        errors = sample_errors(problem, projections[k:, :], respond(problem, projections[:k, :], noise), deep)
+        y = respond(problem, projections[:k, :], problem.noise * noise)
+        errors = sample_errors(problem, projections[k:, :], y, deep)
         white = xp.concat([normals, noise[None, :]], axis=0)
         weighted = white * (errors - xp.mean(errors))
         linear = linear + xp.sum(weighted, axis=1)
@@ -307,4 +325,4 @@ def fit_control(problem: Problem, points: Quadrature, directions: Array, deep: D
     # Directions without variance are left out of the whitened ones, whose covariance then is a projection.
     kept = xp.matmul(inverse, root)
     mean = xp.sum(quadratic[:-1, :-1] * kept) + quadratic[-1, -1]
-    return Control(inverse, linear, quadratic, float(mean))
+    return Control(inverse, linear, quadratic, mean)

@@ -7,20 +7,18 @@ replicates that are run together.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-import numpy as np
-
 from sedyn import gradient_descent
-from sedyn.backend import Array, array_namespace, to_numpy
+from sedyn.backend import Array, array_namespace
 from sedyn.evaluation import mean_error
 from sedyn.network import DeepWeights, Derivatives, has_kink
-from sedyn.optimizer import update_of
+from sedyn.optimizer import Update
 from sedyn.problem import Problem
 from sedyn.response import mean_response, remembered
 from sedyn.spectral import SpectralMeasure
-from sedyn.weight_side import Memory, averaged, init_memory, step_memory
+from sedyn.weight_side import Memory, init_memory, step_memory
 
 __all__ = [
     "Estimator",
@@ -77,13 +75,15 @@ def init_estimator(problem: Problem, spectrum: SpectralMeasure, first: Array) ->
     q, steps, n, replicates = problem.width, problem.steps, problem.n, first.shape[:-2]
     kind = {"dtype": first.dtype, "device": first.device}
     return Estimator(
-        init_memory(spectrum, steps, q, replicates),
+        init_memory(spectrum, steps, q, first),
         xp.empty((*replicates, steps, q, n), **kind),
         xp.empty((*replicates, steps, q, q, n), **kind),
     )
 
 
-def step_estimator(problem: Problem, estimator: Estimator, t: int, derivatives: Derivatives) -> Estimator:
+def step_estimator(
+    problem: Problem, estimator: Estimator, t: int, derivatives: Derivatives, update: Update
+) -> Estimator:
     """Take in the derivatives at iteration t, which carry the memory to t + 1.
 
     Parameters
@@ -94,16 +94,15 @@ def step_estimator(problem: Problem, estimator: Estimator, t: int, derivatives: 
     t : int
     derivatives : Derivatives
         At h^t, with curvature.
+    update : Update
+        Of step t.
     """
     estimator.gradients[..., t, :, :] = derivatives.gradient
     estimator.curvatures[..., t, :, :, :] = derivatives.curvature
-    xp = array_namespace(estimator.gradients)
-    delta = float(problem.aspect_ratio)
-    memory = estimator.memory
-    row = averaged(memory.spectrum, memory.responses[..., : t + 1, : t + 1, :, :, :])
-    device_row = xp.asarray(row, dtype=estimator.gradients.dtype, device=estimator.gradients.device)
-    responses = delta * to_numpy(mean_response(estimator.curvatures[..., : t + 1, :, :, :], device_row))
-    return estimator._replace(memory=step_memory(memory, t, responses, update_of(problem, t), delta))
+    delta, memory = float(problem.aspect_ratio), estimator.memory
+    known = memory.mean[..., : t + 1, : t + 1, :, :]
+    responses = delta * mean_response(estimator.curvatures[..., : t + 1, :, :, :], known)
+    return estimator._replace(memory=step_memory(memory, t, responses, update, delta))
 
 
 def fresh_like(estimator: Estimator, t: int, trained: Array) -> Array:
@@ -124,13 +123,12 @@ def fresh_like(estimator: Estimator, t: int, trained: Array) -> Array:
     """
     if t == 0:
         return trained
-    row = averaged(estimator.memory.spectrum, estimator.memory.responses[..., t, :t, :, :, :])
-    return trained - remembered(row, estimator.gradients[..., :t, :, :])
+    return trained - remembered(estimator.memory.mean[..., t, :t, :, :], estimator.gradients[..., :t, :, :])
 
 
 def estimate_test_error(
     problem: Problem, estimator: Estimator, t: int, trained: Array, y: Array, deep: DeepWeights
-) -> np.ndarray:
+) -> Array:
     """Estimate of the test error at iteration t from training data alone (THEORY section 4).
 
     Parameters
@@ -154,8 +152,9 @@ def estimated_descent(
     first: Array,
     deep: DeepWeights,
     spectrum: SpectralMeasure | None,
+    updates: Sequence[Update],
     batches: Iterator[Array | None],
-) -> Iterator[tuple[gradient_descent.State, np.ndarray]]:
+) -> Iterator[tuple[gradient_descent.State, Array]]:
     """Run gradient descent and estimate its test error along the way; whoever iterates may stop at any time.
 
     Parameters
@@ -168,6 +167,8 @@ def estimated_descent(
         V^0.
     spectrum : SpectralMeasure or None
         Of the feature covariance; None for no estimate.
+    updates : sequence of Update
+        Of each step.
     batches : iterator of array or None
         Mini-batch weights of each step.
 
@@ -175,19 +176,20 @@ def estimated_descent(
     ------
     state : gradient_descent.State
         At iterations 0..T.
-    estimate : ndarray, shape (...)
+    estimate : array, shape (...)
         Of the test error there; NaN without a spectrum.
     """
-    estimator = None if spectrum is None else init_estimator(problem, spectrum, first)
+    xp, estimator = array_namespace(first), None if spectrum is None else init_estimator(problem, spectrum, first)
     curvature = estimator is not None
+    estimate = xp.full(first.shape[:-2], xp.nan, dtype=first.dtype, device=first.device)
     state = gradient_descent.init(problem, data, first, deep, next(batches), curvature=curvature)
     while True:
-        t, estimate = state.iteration, np.full(first.shape[:-2], np.nan)
+        t = state.iteration
         if estimator is not None:
             estimate = estimate_test_error(problem, estimator, t, state.trained, data.responses, state.deep)
         yield state, estimate
         if state.derivatives is None:
             return
         if estimator is not None:
-            estimator = step_estimator(problem, estimator, t, state.derivatives)
-        state = gradient_descent.step(problem, data, state, next(batches, None), curvature=curvature)
+            estimator = step_estimator(problem, estimator, t, state.derivatives, updates[t])
+        state = gradient_descent.step(problem, data, state, updates[t], next(batches, None), curvature=curvature)

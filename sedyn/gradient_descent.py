@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
-
-from sedyn.backend import Array, array_namespace, to_numpy
+from sedyn.backend import Array, array_namespace
 from sedyn.design import Design
 from sedyn.long_rows import summed
 from sedyn.network import DeepWeights, Derivatives, Network
 from sedyn.observables import pad_deep_weights
-from sedyn.optimizer import update_of
+from sedyn.optimizer import Update
 from sedyn.problem import Problem
 from sedyn.row_functions import row_sums
 
@@ -98,7 +96,9 @@ def init(
     return _look(problem, data, 0, (first, first), (deep, deep), batch, curvature)
 
 
-def step(problem: Problem, data: Data, state: State, batch: Array | None = None, *, curvature: bool = False) -> State:
+def step(
+    problem: Problem, data: Data, state: State, update: Update, batch: Array | None = None, *, curvature: bool = False
+) -> State:
     """Advance from iteration t to t + 1.
 
     Parameters
@@ -107,6 +107,8 @@ def step(problem: Problem, data: Data, state: State, batch: Array | None = None,
     data : Data
     state : State
         At t < T.
+    update : Update
+        Of step t.
     batch : array, shape (..., n), optional
         Mini-batch weights of the samples in the gradient at t + 1; all ones if left out.
     curvature : bool, optional
@@ -114,7 +116,6 @@ def step(problem: Problem, data: Data, state: State, batch: Array | None = None,
     """
     if state.derivatives is None:
         raise ValueError(f"iteration {state.iteration} is the last of the problem's {problem.steps} steps")
-    update = update_of(problem, state.iteration)
     first = update(state.first, state.previous_first, state.drive)
     deep = state.deep
     if problem.train == "all":
@@ -144,12 +145,12 @@ def _look(
     return State(t, *first, *deep, trained, derivatives.loss, derivatives, drive)
 
 
-def train_error(state: State) -> np.ndarray:
-    """Twice the mean loss of the training rows, on the host: the mean squared error for the squared loss."""
-    return 2 * to_numpy(array_namespace(state.losses).mean(state.losses, axis=-1))
+def train_error(state: State) -> Array:
+    """Twice the mean loss of the training rows: the mean squared error for the squared loss."""
+    return 2 * array_namespace(state.losses).mean(state.losses, axis=-1)
 
 
-def observe(problem: Problem, data: Data, start: Array, state: State) -> dict[str, np.ndarray]:
+def observe(problem: Problem, data: Data, start: Array, state: State) -> dict[str, Array]:
     """What the training run shows at the state's iteration.
 
     Parameters
@@ -162,7 +163,7 @@ def observe(problem: Problem, data: Data, start: Array, state: State) -> dict[st
 
     Returns
     -------
-    dict of str to ndarray
+    dict of str to array
         `train_error`, `initial_overlap`, `signal_overlap`, `weight_gram`, `row_average`, `deep_weights` of
         `sedyn.observables.SIMULATED`, without their iteration axis.
     """
@@ -176,13 +177,12 @@ def observe(problem: Problem, data: Data, start: Array, state: State) -> dict[st
         with_start = xp.matmul(scaled * scales, xp.matrix_transpose(known))
         return xp.concat([gram, with_start, xp.matrix_transpose(row_sums(weights, known))], axis=-1)
 
-    averages = to_numpy(summed(sums, state.first)) / d
-    gram, initial, signal, functions = np.split(averages, np.cumsum([q, q, problem.signals]), axis=-1)
+    averages, start_of_functions = summed(sums, state.first) / d, 2 * q + problem.signals
     return {
         "train_error": train_error(state),
-        "initial_overlap": initial,
-        "signal_overlap": signal,
-        "weight_gram": gram,
-        "row_average": np.swapaxes(functions, -1, -2),
-        "deep_weights": pad_deep_weights(problem, state.deep, state.first.shape[:-2]),
+        "initial_overlap": averages[..., q : 2 * q],
+        "signal_overlap": averages[..., 2 * q : start_of_functions],
+        "weight_gram": averages[..., :q],
+        "row_average": xp.matrix_transpose(averages[..., start_of_functions:]),
+        "deep_weights": pad_deep_weights(problem, state.deep, state.first),
     }

@@ -37,19 +37,19 @@ def clean_response(problem: Problem, indices: Array) -> Array:
 
 
 def respond(problem: Problem, indices: Array, noise: Array) -> Array:
-    """Response y of samples with given indices and standardized label noise.
+    """Response y of samples with given indices and label noise.
 
     Parameters
     ----------
     problem : Problem
     indices : array, shape (..., k, N)
     noise : array, shape (..., N)
-        xi, mean 0 and variance 1.
+        With standard deviation `Problem.noise`.
 
     Returns
     -------
     array, shape (..., N)
-        Additive: ``phi(z_*) + noise * xi``; binary: its sign.
+        Additive: ``phi(z_*) + noise``; binary: its sign.
     """
-    response = clean_response(problem, indices) + problem.noise * noise
+    response = clean_response(problem, indices) + noise
     return array_namespace(indices).sign(response) if problem.labels == "binary" else response

@@ -11,8 +11,9 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
-from sedyn.backend import Array, array_namespace, to_numpy
-from sedyn.distances import Distances, from_normal, from_sample
+from sedyn import backend
+from sedyn.backend import Array, array_namespace
+from sedyn.distances import from_normal, from_sample
 from sedyn.errors import InvalidInput
 from sedyn.features import spectrum
 from sedyn.observables import quantiles
@@ -39,20 +40,20 @@ class Laws(NamedTuple):
 
     Attributes
     ----------
-    carried : ndarray, shape (T + 1, q, q + k)
+    carried : array, shape (T + 1, q, q + k)
         [P_t, m_t]: a row has mean P_t w^0 + m_t mu. NaN where rows differ in law by their eigenvalue.
-    whitening : ndarray, shape (T + 1, q, q)
+    whitening : array, shape (T + 1, q, q)
         Takes a row's noise to independent standard normals, see `whitening`.
-    samples : ndarray, shape (T + 1, 2, q, N)
+    samples : array, shape (T + 1, 2, q, N)
         Draws of h^t and of h^t y, sorted along the last axis.
     """
 
-    carried: np.ndarray
-    whitening: np.ndarray
-    samples: np.ndarray
+    carried: Array
+    whitening: Array
+    samples: Array
 
 
-def laws_of(problem: Problem, theory: xr.Dataset) -> Laws:
+def laws_of(problem: Problem, theory: xr.Dataset, device: str = "cpu") -> Laws:
     """Read the laws from a solution of the theory.
 
     Parameters
@@ -61,6 +62,8 @@ def laws_of(problem: Problem, theory: xr.Dataset) -> Laws:
         That will be simulated.
     theory : Dataset
         From `sedyn.state_evolution`, with ``include=("samples",)``.
+    device : {'cpu', 'gpu'}, optional
+        Where the laws go.
 
     Raises
     ------
@@ -84,11 +87,9 @@ def laws_of(problem: Problem, theory: xr.Dataset) -> Laws:
     if np.ptp(spectrum(problem.covariance, problem.d)) > 0:
         carried = np.full_like(carried, np.nan)
     h = values["pre_activation_samples"]
-    return Laws(
-        carried,
-        np.stack([whitening(covariance) for covariance in values["noise_covariance"]]),
-        np.sort(np.stack([h, h * values["response_samples"]], axis=1)),
-    )
+    whitened = np.stack([whitening(covariance) for covariance in values["noise_covariance"]])
+    samples = np.sort(np.stack([h, h * values["response_samples"]], axis=1))
+    return Laws(*(backend.asarray(part, device) for part in (carried, whitened, samples)))
 
 
 def whitening(covariance: np.ndarray) -> np.ndarray:
@@ -114,7 +115,7 @@ def whitening(covariance: np.ndarray) -> np.ndarray:
     return factor
 
 
-def compare(laws: Laws, t: int, start: Array, first: Array, trained: Array, responses: Array) -> dict[str, np.ndarray]:
+def compare(laws: Laws, t: int, start: Array, first: Array, trained: Array, responses: Array) -> dict[str, Array]:
     """Compare a training run with the theory at iteration t.
 
     Parameters
@@ -132,28 +133,24 @@ def compare(laws: Laws, t: int, start: Array, first: Array, trained: Array, resp
 
     Returns
     -------
-    dict of str to ndarray
+    dict of str to array
         The variables of `sedyn.observables.COMPARED` without their iteration axis.
     """
     xp = array_namespace(first)
-    residuals = to_numpy(first - xp.matmul(xp.asarray(laws.carried[t], dtype=first.dtype, device=first.device), start))
-    whitened = np.sort(laws.whitening[t] @ residuals)
-    mean, deviation = whitened.mean(axis=1, keepdims=True), whitened.std(axis=1, keepdims=True)
-    rows = from_normal(np.stack([whitened, (whitened - mean) / deviation], axis=1))
-
-    samples = np.sort(to_numpy(xp.stack([trained, trained * responses])))
-    marginal, joint = (
-        Distances(*np.transpose([from_sample(*pair) for pair in zip(ours, theirs, strict=True)]))
-        for ours, theirs in zip(samples, laws.samples[t], strict=True)
-    )
+    residuals = first - xp.matmul(laws.carried[t, ...], start)
+    whitened = xp.sort(xp.matmul(laws.whitening[t, ...], residuals), axis=-1)
+    mean, deviation = xp.mean(whitened, axis=1, keepdims=True), xp.std(whitened, axis=1, keepdims=True)
+    rows = from_normal(xp.stack([whitened, (whitened - mean) / deviation], axis=1))
+    samples = xp.sort(xp.stack([trained, trained * responses]), axis=-1)
+    found = from_sample(samples, laws.samples[t, ...])
     return {
         "row_kolmogorov": rows.kolmogorov,
         "row_wasserstein": rows.wasserstein,
         "row_residual_quantiles": quantiles(whitened),
-        "row_residual_covariance": residuals @ residuals.T / residuals.shape[1],
-        "pre_activation_kolmogorov": marginal.kolmogorov,
-        "pre_activation_wasserstein": marginal.wasserstein,
-        "pre_activation_quantiles": quantiles(samples[0]),
-        "pre_activation_response_kolmogorov": joint.kolmogorov,
-        "pre_activation_response_wasserstein": joint.wasserstein,
+        "row_residual_covariance": xp.matmul(residuals, residuals.T) / residuals.shape[1],
+        "pre_activation_kolmogorov": found.kolmogorov[0, :],
+        "pre_activation_wasserstein": found.wasserstein[0, :],
+        "pre_activation_quantiles": quantiles(samples[0, ...]),
+        "pre_activation_response_kolmogorov": found.kolmogorov[1, :],
+        "pre_activation_response_wasserstein": found.wasserstein[1, :],
     }

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 
-from sedyn.backend import to_numpy
+from sedyn.backend import Array, array_namespace
 from sedyn.network import DeepWeights
 from sedyn.problem import Problem
 from sedyn.row_functions import ROW_FUNCTIONS
@@ -28,6 +28,7 @@ __all__ = [
     "pad_deep_weights",
     "quantiles",
     "stack_iterations",
+    "stack_records",
     "to_dataset",
     "with_standard_errors",
 ]
@@ -143,16 +144,41 @@ def dimension_coordinates(problem: Problem) -> dict[str, np.ndarray]:
     }
 
 
-def quantiles(values: np.ndarray) -> np.ndarray:
-    """Quantiles at `PROBABILITIES` along the last axis, (..., N) to (..., P)."""
-    return np.moveaxis(np.quantile(values, PROBABILITIES, axis=-1), 0, -1)
+def quantiles(values: Array) -> Array:
+    """Quantiles at `PROBABILITIES` along the last axis, (..., N) to (..., P); numpy's, by linear interpolation."""
+    xp = array_namespace(values)
+    places = (values.shape[-1] - 1) * PROBABILITIES
+    below = np.floor(places).astype(np.int64)
+    parts = places - below
+
+    def moved(numbers: np.ndarray) -> Array:
+        return xp.asarray(numbers, device=values.device)
+
+    ordered = xp.sort(values, axis=-1)
+    low, high = (xp.take(ordered, moved(np.minimum(below + k, values.shape[-1] - 1)), axis=-1) for k in (0, 1))
+    # From the nearer end, so that equal ends give exactly their value.
+    found = xp.where(moved(parts < 0.5), low + (high - low) * moved(parts), high - (high - low) * moved(1 - parts))
+    return xp.where(xp.isnan(ordered[..., -1:]), xp.nan, found)
 
 
-def pad_deep_weights(problem: Problem, deep: DeepWeights, replicates: tuple[int, ...] = ()) -> np.ndarray:
-    """Stack W_2 .. W_L in one array, NaN where a matrix has no entry; shape (*replicates, L - 1, q, q)."""
-    padded = np.full((*replicates, problem.depth - 1, problem.width, problem.width), np.nan)
+def pad_deep_weights(problem: Problem, deep: DeepWeights, like: Array) -> Array:
+    """Stack W_2 .. W_L in one array, NaN where a matrix has no entry.
+
+    Parameters
+    ----------
+    problem : Problem
+    deep : tuple of array
+    like : array, shape (..., q, N)
+        Gives library, dtype, device and the axes in front.
+
+    Returns
+    -------
+    array, shape (..., L - 1, q, q)
+    """
+    shape = (*like.shape[:-2], problem.depth - 1, problem.width, problem.width)
+    padded = array_namespace(like).full(shape, np.nan, dtype=like.dtype, device=like.device)
     for layer, weights in enumerate(deep):
-        padded[..., layer, : weights.shape[-2], : weights.shape[-1]] = to_numpy(weights)
+        padded[..., layer, : weights.shape[-2], : weights.shape[-1]] = weights
     return padded
 
 
@@ -161,6 +187,13 @@ def stack_iterations(problem: Problem, values: Sequence[Any] | np.ndarray) -> np
     stacked = np.asarray(values, dtype=float)
     missing = problem.steps + 1 - len(values)
     return np.pad(stacked, [(0, missing)] + [(0, 0)] * (stacked.ndim - 1), constant_values=np.nan)
+
+
+def stack_records(records: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
+    """Stack what was recorded at each iteration, iterations first."""
+    return {
+        name: array_namespace(first).stack([record[name] for record in records]) for name, first in records[0].items()
+    }
 
 
 def to_dataset(

@@ -32,6 +32,12 @@ CHOICES = {
 COUNTS = ("n", "d", "width", "depth", "steps", "signals")
 # What the limit as n and d grow cannot see: the law of the entries (universality) and how the overlaps are met.
 INVISIBLE_TO_THEORY = ("n", "d", "features", "initialization")
+# What problems may differ in whose replicates run side by side: the numbers of the update, which are arrays there, and
+# what is only seen by the draws that each replicate has for itself.
+INDIVIDUAL = (
+    *("learning_rate", "momentum", "weight_decay"),
+    *("noise", "signal_norm", "init_overlap", "initialization", "init_seed", "deep_init", "batch_fraction", "batching"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -238,6 +244,12 @@ class Problem:
         Fields at their default are left out, so that a field added to this class later changes no seed.
         """
         return _canonical(self._non_defaults())
+
+    @cached_property
+    def stack_key(self) -> str:
+        """What replicates that run side by side share, as text: sizes, functions, whether there are batches."""
+        values = {k: v for k, v in self._non_defaults().items() if k not in INDIVIDUAL}
+        return _canonical({**values, "full_batch": self.full_batch})
 
     def _non_defaults(self) -> dict[str, Any]:
         return {name: value for name, value in self.to_dict().items() if value != DEFAULTS[name]}

@@ -6,8 +6,6 @@ same further axes in front, replicates that are run together.
 
 from __future__ import annotations
 
-import numpy as np
-
 from sedyn import fused
 from sedyn.backend import Array, array_namespace
 from sedyn.network import apply_per_sample
@@ -82,13 +80,13 @@ def _transposed_adjoints(curvatures: Array, couplings: Array) -> Array:
     return adjoints
 
 
-def remembered(memory: np.ndarray, gradients: Array) -> Array:
+def remembered(memory: Array, gradients: Array) -> Array:
     """Sum over s of R_w(t, s) g^s, what pre-activations keep of earlier gradients.
 
     Parameters
     ----------
-    memory : ndarray, shape (..., S, q, q)
-        R_w(t, s), on the host.
+    memory : array, shape (..., S, q, q)
+        R_w(t, s).
     gradients : array, shape (..., S, q, N)
 
     Returns
@@ -97,6 +95,5 @@ def remembered(memory: np.ndarray, gradients: Array) -> Array:
     """
     xp = array_namespace(gradients)
     *replicates, iterations, q, samples = gradients.shape
-    row = np.reshape(np.swapaxes(memory, -3, -2), (*replicates, q, iterations * q))
-    flat = xp.reshape(gradients, (*replicates, iterations * q, samples))
-    return xp.matmul(xp.asarray(row, dtype=gradients.dtype, device=gradients.device), flat)
+    row = xp.reshape(xp.moveaxis(memory, -3, -2), (*replicates, q, iterations * q))
+    return xp.matmul(row, xp.reshape(gradients, (*replicates, iterations * q, samples)))

@@ -12,7 +12,7 @@ import numpy as np
 from scipy.stats import qmc
 
 from sedyn import backend
-from sedyn.backend import Array, array_namespace, to_numpy
+from sedyn.backend import Array, array_namespace
 
 __all__ = ["CausalFactor", "matched_normals", "psd_root", "shifted_points", "sobol_uniforms"]
 
@@ -90,33 +90,32 @@ def matched_normals(uniforms: Array) -> Array:
     xp = array_namespace(uniforms)
     normals = backend.ndtri(uniforms)
     normals -= xp.mean(normals, axis=-1, keepdims=True)
-    covariance = to_numpy(xp.matmul(normals, xp.matrix_transpose(normals))) / normals.shape[-1]
-    # Near the identity, so that nothing is lost by inverting its factor, which is small and stays on the host.
-    inverse = np.linalg.inv(np.linalg.cholesky(covariance))
-    return xp.matmul(xp.asarray(inverse, dtype=normals.dtype, device=normals.device), normals)
+    covariance = xp.matmul(normals, xp.matrix_transpose(normals)) / normals.shape[-1]
+    # Near the identity, so that nothing is lost by inverting its factor.
+    return xp.matmul(xp.linalg.inv(xp.linalg.cholesky(covariance)), normals)
 
 
-def psd_root(covariance: np.ndarray, scale: float | np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+def psd_root(covariance: Array, scale: float | None = None) -> tuple[Array, Array]:
     """Square root B of a covariance, B B^T, and its pseudo-inverse, with negligible directions left out.
 
     Parameters
     ----------
-    covariance : ndarray, shape (..., q, q)
+    covariance : array, shape (..., q, q)
         Symmetric; negative eigenvalues are taken for rounding.
-    scale : float or ndarray, optional
+    scale : float, optional
         The variance that others are negligible against; by default the largest on the diagonal.
 
     Returns
     -------
-    root, inverse : ndarray, shape (..., q, q)
+    root, inverse : array, shape (..., q, q)
     """
-    if scale is None:
-        scale = np.max(np.diagonal(covariance, axis1=-2, axis2=-1), axis=-1, initial=0.0)
-    values, vectors = np.linalg.eigh((covariance + np.swapaxes(covariance, -1, -2)) / 2)
-    kept = values > NEGLIGIBLE_VARIANCE * np.asarray(scale)[..., None]
-    deviation = np.sqrt(np.where(kept, values, 1.0))
-    root, inverse = (vectors * np.where(kept, factor, 0.0)[..., None, :] for factor in (deviation, 1 / deviation))
-    return root, np.swapaxes(inverse, -1, -2)
+    xp = array_namespace(covariance)
+    largest = xp.max(xp.linalg.diagonal(covariance), axis=-1, keepdims=True) if scale is None else scale
+    values, vectors = xp.linalg.eigh((covariance + xp.matrix_transpose(covariance)) / 2)
+    kept = (values > NEGLIGIBLE_VARIANCE * largest) & (values > 0)
+    deviation = xp.sqrt(xp.where(kept, values, 1.0))
+    root, inverse = (vectors * xp.where(kept, factor, 0.0)[..., None, :] for factor in (deviation, 1 / deviation))
+    return root, xp.matrix_transpose(inverse)
 
 
 class CausalFactor:

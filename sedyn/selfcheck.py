@@ -17,7 +17,7 @@ import numpy as np
 import threadpoolctl
 
 from sedyn import backend, gradient_descent
-from sedyn.backend import Array, to_numpy
+from sedyn.backend import Array, to_host, to_numpy
 from sedyn.batching import batch_weights
 from sedyn.deferred import DeferredDesign
 from sedyn.design import DenseDesign, Design, dense_design, two_products
@@ -26,6 +26,7 @@ from sedyn.generalization import estimated_descent
 from sedyn.initialization import initial_deep_weights, initial_rows
 from sedyn.labels import respond
 from sedyn.network import Derivatives, Network
+from sedyn.optimizer import updates_of
 from sedyn.problem import Problem
 from sedyn.response import mean_response
 from sedyn.sampling import matched_normals, sobol_uniforms
@@ -214,13 +215,14 @@ def _descend(problem: Problem, design: Design, device: str, estimate: bool) -> R
     batches = [None if batch is None else backend.asarray(batch, device) for batch in batch_weights(problem, rng)]
     start = backend.asarray(rows, device)
     deep = tuple(backend.asarray(weights, device) for weights in initial_deep_weights(problem))
-    y = respond(problem, design.matmul(start[problem.width :, :]), backend.asarray(noise, device))
+    y = respond(problem, design.matmul(start[problem.width :, :]), backend.asarray(problem.noise * noise, device))
     data = gradient_descent.Data(design, backend.asarray(scales, device), y)
     measure = gauss_quadrature(scales, problem.steps + 1) if estimate else None
     first: Array = start[: problem.width, :]
-    for state, estimated in estimated_descent(problem, data, first, deep, measure, iter([*batches, None])):
-        record = gradient_descent.observe(problem, data, start, state) | {"estimated_test_error": np.asarray(estimated)}
-    return record
+    descent = estimated_descent(problem, data, first, deep, measure, updates_of(problem), iter([*batches, None]))
+    for state, estimated in descent:
+        record = gradient_descent.observe(problem, data, start, state) | {"estimated_test_error": estimated}
+    return to_host(record)
 
 
 def _timed(run: Callable[[], Results]) -> tuple[Results, float]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -12,8 +13,8 @@ from sedyn import backend, gradient_descent
 from sedyn.backend import Array
 from sedyn.batching import batch_weights
 from sedyn.deferred import DeferredDesign
-from sedyn.design import Design, SeparateDesigns, dense_design, stacked_design
-from sedyn.engines import choose_engine, replicates_together, stacks
+from sedyn.design import Design, SingleDesign, dense_design, stacked_design
+from sedyn.engines import Choice, choose_engine, replicates_together, stacks
 from sedyn.errors import InvalidInput
 from sedyn.features import feature_sampler, spectrum
 from sedyn.fresh_data import fresh_data
@@ -21,12 +22,13 @@ from sedyn.generalization import estimated_descent, no_estimate_because
 from sedyn.initialization import initial_deep_weights, initial_rows
 from sedyn.labels import respond
 from sedyn.laws import SOLVER, Laws, compare, laws_of
-from sedyn.observables import COMPARED, SIMULATED, stack_iterations, to_dataset
+from sedyn.observables import COMPARED, SIMULATED, stack_records, to_dataset
+from sedyn.optimizer import updates_together
 from sedyn.problem import Problem, seed_sequence
 from sedyn.spectral import gauss_quadrature
 from sedyn.versions import versions
 
-__all__ = ["simulate"]
+__all__ = ["simulate", "simulate_together"]
 
 DTYPES = ("float64", "float32")
 
@@ -100,101 +102,221 @@ def simulate(
     >>> runs.train_error.dims
     ('replicate', 'iteration')
     """
+    return simulate_together(
+        [(problem, replicates)],
+        seed,
+        engine,
+        estimate=estimate,
+        device=device,
+        dtype=dtype,
+        theories=[theory],
+    )[0]
+
+
+def simulate_together(
+    cells: Iterable[tuple[Problem, int | Iterable[int]]],
+    seed: int = 0,
+    engine: str = "auto",
+    *,
+    estimate: bool = True,
+    device: str = "auto",
+    dtype: str = "float64",
+    theories: Sequence[xr.Dataset | None] | None = None,
+) -> list[xr.Dataset]:
+    """Run gradient descent on independent data sets of several problems, side by side where they have the same shape.
+
+    Every number is the one that `simulate` gives. Small problems take less time: those that differ in learning rate,
+    momentum, weight decay, noise, initialization or batches alone, see `sedyn.problem.INDIVIDUAL`, share every call of
+    the array library, and every launch on a GPU.
+
+    Parameters
+    ----------
+    cells : iterable of (Problem, replicates)
+        Replicates as for `simulate`.
+    seed, engine, estimate, device, dtype : optional
+        As for `simulate`.
+    theories : sequence of Dataset or None, optional
+        For each problem what `simulate` is given as `theory`.
+
+    Returns
+    -------
+    list of xarray.Dataset
+        For each problem what `simulate` returns.
+
+    Raises
+    ------
+    InvalidInput
+        As for `simulate`.
+
+    Examples
+    --------
+    >>> problems = [Problem(n=60, d=40, steps=3, noise=noise) for noise in (0.1, 0.2)]
+    >>> quiet, loud = simulate_together([(problem, 4) for problem in problems])
+    >>> quiet.sizes == loud.sizes
+    True
+    """
     device = backend.resolve_device(device)
-    indices = _replicate_indices(replicates)
     if dtype not in DTYPES:
         raise InvalidInput.unknown("dtype", dtype, DTYPES)
-    reason = no_estimate_because(problem) if estimate else "it was not asked for"
-    laws, observables, solver = None, SIMULATED, {}
-    if theory is not None:
-        laws, observables = laws_of(problem, theory), {**SIMULATED, **COMPARED}
-        solver = {f"theory_{name}": theory.attrs[name] for name in SOLVER}
-    choice = choose_engine(problem, engine, dtype=dtype, estimate=reason is None)
-    together = replicates_together(problem, choice.engine, device, dtype)
-    groups = [indices[start : start + together] for start in range(0, len(indices), together)]
+    asked = list(cells)
+    resolved = [
+        _resolve(problem, replicates, engine, estimate, device, dtype, theory)
+        for (problem, replicates), theory in zip(asked, theories or [None] * len(asked), strict=True)
+    ]
+    alike: dict[Any, list[int]] = {}
+    for number, cell in enumerate(resolved):
+        alike.setdefault((cell.problem.stack_key, cell.laws is None), []).append(number)
+    arrays: dict[int, dict[str, np.ndarray]] = {}
     with backend.use_device(device):
-        parts = [_run(problem, group, seed, choice.engine, reason is None, device, dtype, laws) for group in groups]
-    arrays = {name: np.concatenate([part[name] for part in parts]) for name in observables}
-    attributes = {
-        "seed": seed,
-        "engine": choice.engine,
-        "engine_reason": choice.reason,
-        "device": backend.device_description(device),
-        "dtype": dtype,
-        "no_estimate_because": reason or "",
-        **solver,
-        **versions(),
-    }
-    return to_dataset(problem, arrays, observables, replicates=indices, attributes=attributes)
+        for numbers in alike.values():
+            found = _run_together([resolved[number] for number in numbers], seed, device, dtype)
+            arrays |= dict(zip(numbers, found, strict=True))
+    common = {"seed": seed, "device": backend.device_description(device), "dtype": dtype, **versions()}
+    return [cell.dataset(arrays[number], common) for number, cell in enumerate(resolved)]
 
 
-def _run(
+class _Cell(NamedTuple):
+    """A problem and all that is decided before its replicates run."""
+
+    problem: Problem
+    indices: list[int]
+    choice: Choice
+    no_estimate_because: str | None
+    laws: Laws | None
+    solver: dict[str, Any]
+
+    def dataset(self, arrays: dict[str, np.ndarray], attributes: dict[str, Any]) -> xr.Dataset:
+        """Put words and coordinates to arrays of every replicate."""
+        own = {
+            "engine": self.choice.engine,
+            "engine_reason": self.choice.reason,
+            "no_estimate_because": self.no_estimate_because or "",
+            **self.solver,
+        }
+        observables = SIMULATED if self.laws is None else {**SIMULATED, **COMPARED}
+        return to_dataset(self.problem, arrays, observables, replicates=self.indices, attributes={**attributes, **own})
+
+
+class _Replicate(NamedTuple):
+    """One training run."""
+
+    problem: Problem
+    number: int
+    laws: Laws | None
+
+
+def _resolve(
     problem: Problem,
-    replicates: Sequence[int],
-    seed: int,
+    replicates: int | Iterable[int],
     engine: str,
     estimate: bool,
     device: str,
     dtype: str,
-    laws: Laws | None,
+    theory: xr.Dataset | None,
+) -> _Cell:
+    """Decide what can be decided before anything runs."""
+    indices = _replicate_indices(replicates)
+    reason = no_estimate_because(problem) if estimate else "it was not asked for"
+    laws = None if theory is None else laws_of(problem, theory, device)
+    solver = {} if theory is None else {f"theory_{name}": theory.attrs[name] for name in SOLVER}
+    choice = choose_engine(problem, engine, dtype=dtype, estimate=reason is None)
+    return _Cell(problem, indices, choice, reason, laws, solver)
+
+
+def _run_together(cells: Sequence[_Cell], seed: int, device: str, dtype: str) -> list[dict[str, np.ndarray]]:
+    """Run problems with one `Problem.stack_key`, as many replicates side by side as there is room for."""
+    engine, estimate = cells[0].choice.engine, cells[0].no_estimate_because is None
+    replicates = [_Replicate(cell.problem, number, cell.laws) for cell in cells for number in cell.indices]
+    together = replicates_together(cells[0].problem, engine, device, dtype)
+    parts = [
+        _run(replicates[start : start + together], seed, engine, estimate, device, dtype)
+        for start in range(0, len(replicates), together)
+    ]
+    whole = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    ends = np.cumsum([len(cell.indices) for cell in cells])
+    return [
+        {name: values[end - len(cell.indices) : end] for name, values in whole.items()}
+        for cell, end in zip(cells, ends, strict=True)
+    ]
+
+
+def _run(
+    replicates: Sequence[_Replicate], seed: int, engine: str, estimate: bool, device: str, dtype: str
 ) -> dict[str, np.ndarray]:
-    """Some replicates side by side: every observable along leading axes of replicates and iterations."""
-    streams = [seed_sequence(problem.key, seed, replicate).spawn(5) for replicate in replicates]
+    """Some replicates side by side: every observable along leading axes of replicates and iterations.
+
+    Nothing waits for the device before the end, where all that was observed comes to the host at once; but for what
+    the deferred engine has to know of each product.
+    """
+    problems = [replicate.problem for replicate in replicates]
+    problem = problems[0]  # for all in which they agree
+    streams = [seed_sequence(replicate.problem.key, seed, replicate.number).spawn(5) for replicate in replicates]
     row_seeds, design_seeds, noise_seeds, batch_seeds, fresh_seeds = zip(*streams, strict=True)
 
-    def stacked(arrays: Iterable[np.ndarray]) -> Array:
-        return backend.asarray(np.stack(list(arrays)), device)
+    def drawn(draw: Callable[[Problem, Any], np.ndarray], sources: Iterable[Any]) -> Array:
+        each = [draw(own, source) for own, source in zip(problems, sources, strict=True)]
+        return backend.asarray(np.stack(each), device)
 
     eigenvalues = spectrum(problem.covariance, problem.d)
     scales = backend.asarray(np.sqrt(eigenvalues), device)
-    rows = stacked(initial_rows(problem, np.random.default_rng(own)) for own in row_seeds)
+    rows = drawn(lambda own, seeds: initial_rows(own, np.random.default_rng(seeds)), row_seeds)
     first, signals = rows[:, : problem.width, :], rows[:, problem.width :, :] * scales
-    deep = tuple(stacked([weights] * len(streams)) for weights in initial_deep_weights(problem))
+    layers = zip(*(initial_deep_weights(own) for own in problems), strict=True)
+    deep = tuple(backend.asarray(np.stack(layer), device) for layer in layers)
     design = _design(problem, engine, design_seeds, device, dtype)
-    noise = stacked(np.random.default_rng(own).standard_normal(problem.n) for own in noise_seeds)
+    noise = drawn(lambda own, seeds: own.noise * np.random.default_rng(seeds).standard_normal(own.n), noise_seeds)
     data = gradient_descent.Data(design, scales, respond(problem, design.matmul(signals), noise))
     measure = gauss_quadrature(eigenvalues, problem.steps + 1) if estimate else None
-    steps = zip(*(batch_weights(problem, np.random.default_rng(own)) for own in batch_seeds), strict=True)
-    batches = (None if problem.full_batch else stacked(step) for step in steps)
+    updates = updates_together(problems, rows)
+    pairs = zip(problems, map(np.random.default_rng, batch_seeds), strict=True)
+    steps = zip(*(batch_weights(own, rng) for own, rng in pairs), strict=True)
+    batches = (None if problem.full_batch else backend.asarray(np.stack(step), device) for step in steps)
 
-    fresh = fresh_data(problem, signals, fresh_seeds, device)
-    records: list[dict[str, np.ndarray]] = []
-    alive = np.ones(len(streams), dtype=bool)
+    fresh = fresh_data(problems, signals, fresh_seeds, device)
+    records: list[dict[str, Array]] = []
     with np.errstate(over="ignore", invalid="ignore"):
-        for state, estimated in estimated_descent(problem, data, first, deep, measure, batches):
+        for state, estimated in estimated_descent(problem, data, first, deep, measure, updates, batches):
             record = gradient_descent.observe(problem, data, rows, state)
-            alive = alive & np.isfinite(record["train_error"]) & np.isfinite(record["weight_gram"]).all((-2, -1))
-            if not alive.any():
-                break
-            record["estimated_test_error"] = estimated
-            if laws is not None:
-                whole = rows, state.first, state.trained, data.responses
-                compared = [compare(laws, state.iteration, *(x[r, ...] for x in whole)) for r in range(len(streams))]
-                record |= {name: np.stack([own[name] for own in compared]) for name in compared[0]}
             fresh.meet(state.first * scales, state.deep)
-            records.append({name: _where(alive, values) for name, values in record.items()})
+            records.append(record | {"estimated_test_error": estimated} | _compared(replicates, rows, state, data))
         test_error, test_error_stderr = fresh.errors()
-    columns = {name: np.stack([record[name] for record in records]) for name in records[0]}
-    finite = np.isfinite(columns["train_error"])
-    for name, values in (("test_error", test_error), ("test_error_stderr", test_error_stderr)):
-        columns[name] = np.where(finite, values, np.nan)
-    return {name: np.moveaxis(stack_iterations(problem, values), 1, 0) for name, values in columns.items()}
+        found = stack_records(records) | {"test_error": test_error, "test_error_stderr": test_error_stderr}
+        columns = backend.to_host(found)
+    # A replicate that has diverged goes on beside the others, and what it gives is of no use.
+    finite = np.isfinite(columns["train_error"]) & np.isfinite(columns["weight_gram"]).all((-2, -1))
+    alive = np.logical_and.accumulate(finite)
+    return {name: np.moveaxis(_where(alive, values), 1, 0) for name, values in columns.items()}
+
+
+def _compared(
+    replicates: Sequence[_Replicate], rows: Array, state: gradient_descent.State, data: gradient_descent.Data
+) -> dict[str, Array]:
+    """Compare each replicate with the laws of its theory, where there is one."""
+    if replicates[0].laws is None:
+        return {}
+    whole = rows, state.first, state.trained, data.responses
+    compared = [
+        compare(replicate.laws, state.iteration, *(part[r, ...] for part in whole))
+        for r, replicate in enumerate(replicates)
+        if replicate.laws is not None
+    ]
+    return stack_records(compared)
 
 
 def _design(problem: Problem, engine: str, seeds: Sequence[np.random.SeedSequence], device: str, dtype: str) -> Design:
-    """A design of several replicates."""
+    """A design of replicates, of a single one where `sedyn.engines.replicates_together` says so."""
     n, d, sampler = problem.n, problem.d, feature_sampler(problem.features)
     if engine == "deferred":
         directions = problem.signals + problem.width * (problem.steps + 1)
-        return SeparateDesigns([DeferredDesign(n, d, seed, device, directions) for seed in seeds])
+        return SingleDesign(DeferredDesign(n, d, seeds[0], device, directions))
     if stacks(problem, device, dtype):
         return stacked_design(n, d, sampler, seeds, device, dtype)
-    return SeparateDesigns([dense_design(n, d, sampler, seed, device, dtype) for seed in seeds])
+    return SingleDesign(dense_design(n, d, sampler, seeds[0], device, dtype))
 
 
 def _where(alive: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Values of the replicates that have not diverged, NaN for the others."""
-    return np.where(alive.reshape(-1, *[1] * (values.ndim - 1)), values, np.nan)
+    """Values where a replicate has not diverged, (iterations, R) like their first axes; NaN elsewhere."""
+    return np.where(alive.reshape(*alive.shape, *[1] * (values.ndim - 2)), values, np.nan)
 
 
 def _replicate_indices(replicates: int | Iterable[int]) -> list[int]:

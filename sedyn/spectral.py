@@ -7,6 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.linalg import eigh_tridiagonal
 
+from sedyn.backend import Array
+
 __all__ = ["SpectralMeasure", "gauss_quadrature"]
 
 
@@ -15,14 +17,14 @@ class SpectralMeasure(NamedTuple):
 
     Attributes
     ----------
-    nodes : ndarray, shape (B,)
+    nodes : array, shape (B,)
         Eigenvalues.
-    weights : ndarray, shape (B,)
+    weights : array, shape (B,)
         Positive, sum 1.
     """
 
-    nodes: np.ndarray
-    weights: np.ndarray
+    nodes: Array
+    weights: Array
 
 
 def gauss_quadrature(eigenvalues: np.ndarray, count: int) -> SpectralMeasure:

@@ -16,7 +16,7 @@ import numpy as np
 import xarray as xr
 
 from sedyn import backend
-from sedyn.backend import Array, array_namespace, to_numpy
+from sedyn.backend import Array, array_namespace, to_host
 from sedyn.batching import limit_dimensions, limit_weights
 from sedyn.errors import InvalidInput
 from sedyn.evaluation import mean_error
@@ -31,6 +31,7 @@ from sedyn.observables import (
     pad_deep_weights,
     quantiles,
     stack_iterations,
+    stack_records,
     to_dataset,
     with_standard_errors,
 )
@@ -177,13 +178,13 @@ def init(problem: Problem, draws: Draws) -> State:
     overlaps = initial_overlaps(problem)
     deep = tuple(xp.asarray(weights, **like) for weights in initial_deep_weights(problem))
     factor = CausalFactor()
-    indices = xp.matmul(xp.asarray(factor.append([overlaps[q:, q:]]), **like), draws.innovations[:k, :])
+    indices = xp.matmul(_moved(factor.append([overlaps[q:, q:]]), draws), draws.innovations[:k, :])
     rows = init_rows(measure, steps, overlaps, q)
-    memory = init_memory(measure, steps, q)
+    memory = init_memory(measure, steps, q, overlaps)
     fresh = _draw_fresh(draws, factor, _fresh_covariances(rows, memory, 0, np.empty((0, 0, q, q))))
     return State(
         iteration=0,
-        responses=respond(problem, indices, draws.noise),
+        responses=respond(problem, indices, problem.noise * draws.noise),
         fresh=fresh,
         trained=fresh,
         deep=deep,
@@ -226,13 +227,12 @@ def step(problem: Problem, draws: Draws, state: State) -> State:
     if state.curvatures is not None:
         state.curvatures[t, ...] = derivatives.curvature
 
-    # C_u(t, s) = delta E[g^t g^sT].
-    products = delta * _mean_products(derivatives.gradient, state.gradients[: t + 1, ...])
+    # C_u(t, s) = delta E[g^t g^sT], R_g(t, s) and R_g(t, *).
+    moments = _moments(problem, draws, state, derivatives.gradient)
+    products = delta * moments["covariance"]
     state.gradient_covariance[t, : t + 1] = products
     state.gradient_covariance[: t + 1, t] = np.swapaxes(products, 1, 2)
-
-    # R_g(t, s) and R_g(t, *).
-    responses, signal = _responses(problem, draws, state)
+    responses, signal = _responses(problem, state, moments)
     state.gradient_response[t, : t + 1] = responses
 
     # Weight side and deeper layers.
@@ -247,7 +247,7 @@ def step(problem: Problem, draws: Draws, state: State) -> State:
     # Sample side at t + 1: z conditionally on the past draws, h = z + sum over s of R_w(t + 1, s) g^s.
     covariances = _fresh_covariances(rows, memory, t + 1, state.gradient_covariance)
     fresh = _draw_fresh(draws, state.factor, covariances)
-    memory_row = averaged(memory.spectrum, memory.responses[t + 1, : t + 1])
+    memory_row = _moved(memory.mean[t + 1, : t + 1], draws)
     return state._replace(
         iteration=t + 1,
         fresh=fresh,
@@ -259,12 +259,12 @@ def step(problem: Problem, draws: Draws, state: State) -> State:
     )
 
 
-def observe(problem: Problem, state: State) -> dict[str, np.ndarray]:
+def observe(problem: Problem, state: State) -> dict[str, Array]:
     """Everything the theory predicts at the state's iteration (THEORY section 2, *Predictions*).
 
     Returns
     -------
-    dict of str to ndarray
+    dict of str to array
         The observables of `sedyn.observables.PREDICTED` without their iteration axis, standard errors apart.
     """
     t, q = state.iteration, problem.width
@@ -280,11 +280,11 @@ def observe(problem: Problem, state: State) -> dict[str, np.ndarray]:
         "signal_overlap": overlap[:, q:],
         "weight_gram": carried_covariance(state.rows, state.memory, t)[t] + noise[t],
         "row_average": _row_averages(state.rows, t, row_noise[t]),
-        "deep_weights": pad_deep_weights(problem, state.deep),
+        "deep_weights": pad_deep_weights(problem, state.deep, state.trained),
         "init_coefficient": carried[:, :q],
         "signal_coefficient": carried[:, q:],
         "noise_covariance": row_noise[t],
-        "pre_activation_quantiles": quantiles(to_numpy(state.trained)),
+        "pre_activation_quantiles": quantiles(state.trained),
     }
 
 
@@ -304,12 +304,17 @@ def _normal_dimensions(problem: Problem) -> int:
     return problem.signals + 1 + problem.width * (problem.steps + 1)
 
 
-def _mean_products(left: Array, right: Array) -> np.ndarray:
-    """Mean over samples of left right_s^T for each s: (q, N), (S, p, N) -> (S, q, p), on the host."""
+def _moved(matrix: np.ndarray, draws: Draws) -> Array:
+    """Take a matrix of the weight side to where the samples are."""
+    return array_namespace(draws.innovations).asarray(matrix, **_like(draws))
+
+
+def _mean_products(left: Array, right: Array) -> Array:
+    """Mean over samples of left right_s^T for each s: (q, N), (S, p, N) -> (S, q, p)."""
     xp = array_namespace(left)
     flat = xp.reshape(right, (-1, right.shape[-1]))
-    products = to_numpy(xp.matmul(left, flat.T)) / left.shape[-1]
-    return np.swapaxes(products.reshape(left.shape[0], right.shape[0], right.shape[1]), 0, 1)
+    products = xp.matmul(left, flat.T) / left.shape[-1]
+    return xp.moveaxis(xp.reshape(products, (left.shape[0], right.shape[0], right.shape[1])), 0, 1)
 
 
 def _fresh_covariances(rows: Rows, memory: Memory, t: int, gradient_covariance: np.ndarray) -> list[np.ndarray]:
@@ -322,28 +327,52 @@ def _fresh_covariances(rows: Rows, memory: Memory, t: int, gradient_covariance: 
 def _draw_fresh(draws: Draws, factor: CausalFactor, covariances: list[np.ndarray]) -> Array:
     """Draw z^t conditionally on z_*, z^0, ..., z^{t-1}."""
     xp = array_namespace(draws.innovations)
-    row = xp.asarray(factor.append(covariances), **_like(draws))
+    row = _moved(factor.append(covariances), draws)
     return xp.matmul(row, draws.innovations[: row.shape[1], :])
 
 
-def _responses(problem: Problem, draws: Draws, state: State) -> tuple[np.ndarray, np.ndarray]:
-    """R_g(t, s) for s = 0..t, shape (t + 1, q, q), and R_g(t, *), shape (q, k), once g^t and D^t are in the histories.
+def _moments(problem: Problem, draws: Draws, state: State, gradient: Array) -> dict[str, np.ndarray]:
+    """All that the weight side learns from the samples once g^t and D^t are in the histories, in one transfer.
+
+    Parameters
+    ----------
+    problem : Problem
+    draws : Draws
+    state : State
+    gradient : array, shape (q, N)
+        g^t.
+
+    Returns
+    -------
+    dict of str to ndarray
+        `covariance`, E[g^t g^sT] for s = 0..t; `innovations`, E[g^t eps^T] for those that responses take; and
+        `response`, the mean of dg^t/dz^s for s = 0..t, where it is defined.
+    """
+    t, known = state.iteration, problem.signals
+    found = {"covariance": _mean_products(gradient, state.gradients[: t + 1, ...])}
+    if state.curvatures is None:
+        known += problem.width * (t + 1)
+    else:
+        memory = _moved(state.memory.mean[: t + 1, : t + 1], draws)
+        found["response"] = mean_response(state.curvatures[: t + 1, ...], memory)
+    found["innovations"] = _mean_products(gradient, draws.innovations[None, :known, :])[0, ...]
+    return to_host(found)
+
+
+def _responses(problem: Problem, state: State, moments: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """R_g(t, s) for s = 0..t, shape (t + 1, q, q), and R_g(t, *), shape (q, k), from moments with g^t.
 
     From derivatives where they exist; the signal's by Stein's identity, which asks nothing of the link. Where the
     activation has a kink all of them by Stein's identity, in the basis of the innovations.
     """
-    t, delta, k = state.iteration, float(problem.aspect_ratio), problem.signals
-    gradient = state.gradients[t, ...]
+    t, delta = state.iteration, float(problem.aspect_ratio)
+    with_innovations = delta * moments["innovations"]
     if state.curvatures is None:
-        innovations = draws.innovations[: k + problem.width * (t + 1), :]
-        moments = delta * _mean_products(gradient, innovations[None, ...])[0]
-        signal, *fresh = state.factor.solve(moments)
+        signal, *fresh = state.factor.solve(with_innovations)
         return np.stack(fresh), signal
-    xp = array_namespace(gradient)
-    memory = averaged(state.memory.spectrum, state.memory.responses[: t + 1, : t + 1])
-    responses = delta * to_numpy(mean_response(state.curvatures[: t + 1, ...], xp.asarray(memory, **_like(draws))))
+    responses = delta * moments["response"]
     indices = state.factor.rows[0]
-    with_indices = delta * _mean_products(gradient, draws.innovations[None, :k, :])[0] @ indices.T
+    with_indices = with_innovations @ indices.T
     with_signal = start_covariance(state.rows, state.memory, t)[:, :, problem.width :]
     through_fresh = np.einsum("sab,sbk->ak", responses, with_signal)
     return responses, np.linalg.solve(indices @ indices.T, (with_indices - through_fresh).T).T
@@ -366,26 +395,28 @@ def solve(problem: Problem, draws: Draws, *, keep_samples: bool = False) -> dict
         and both responses R_w and R_g.
     """
     state = init(problem, draws)
-    records: dict[str, list[np.ndarray]] = {}
+    records: list[dict[str, Array]] = []
     with np.errstate(over="ignore", invalid="ignore"):
         for t in range(problem.steps + 1):
             record = observe(problem, state)
-            if keep_samples:
-                record["pre_activation_samples"] = to_numpy(state.trained)
-            if not all(np.all(np.isfinite(record[name])) for name in ("train_error", "test_error", "weight_gram")):
+            if not np.all(np.isfinite(record["weight_gram"])):
                 break
-            for name, value in record.items():
-                records.setdefault(name, []).append(value)
+            if keep_samples:
+                record["pre_activation_samples"] = state.trained
+            records.append(record)
             if t < problem.steps:
                 try:
                     state = step(problem, draws, state)
                 except np.linalg.LinAlgError:  # a covariance that is no longer finite
                     break
-    arrays = {name: stack_iterations(problem, values) for name, values in records.items()}
-    arrays["weight_response"] = averaged(state.memory.spectrum, state.memory.responses)
+    kept = {"response_samples": state.responses} if keep_samples else {}
+    found = to_host(stack_records(records) | kept)
+    finite = np.isfinite(found["train_error"]) & np.isfinite(found["test_error"])
+    count = int(np.argmin([*finite, False]))  # up to the first that is not
+    arrays = {name: stack_iterations(problem, found[name][:count]) for name in records[0]}
+    arrays |= {name: found[name] for name in kept}
+    arrays["weight_response"] = state.memory.mean
     arrays["gradient_response"] = np.pad(state.gradient_response, ((0, 1), (0, 1), (0, 0), (0, 0)))
-    if keep_samples:
-        arrays["response_samples"] = to_numpy(state.responses)
     return arrays
 
 

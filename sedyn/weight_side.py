@@ -1,8 +1,8 @@
 """The weight side of state evolution: what first-layer rows carry, in closed form (THEORY section 2).
 
-Everything here is linear and small (matrices of the width, for each iteration and spectral node), so it lives on the
-host as numpy whatever device the samples are on. A memory may have further axes in front, replicates that are run
-together.
+Everything here is linear and small: matrices of the width, for each iteration and spectral node. The memory R_w is of
+any array library and may have further axes in front, replicates that are run together: the data-driven estimate keeps
+it where its samples are. What only state evolution has lives on the host as numpy, whatever device the draws are on.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sedyn.backend import Array, array_namespace
 from sedyn.optimizer import Update
 from sedyn.spectral import SpectralMeasure
 
@@ -35,13 +36,16 @@ class Memory(NamedTuple):
     ----------
     spectrum : SpectralMeasure
         B nodes and weights.
-    responses : ndarray, shape (..., T + 1, T + 1, B, q, q)
+    responses : array, shape (..., T + 1, T + 1, B, q, q)
         ``responses[..., t, s, :, :, :]`` is r(t, s) at each node, the response of the weights at t to a push at s < t;
         zero elsewhere. Rows up to the present iteration are filled, in place.
+    mean : array, shape (..., T + 1, T + 1, q, q)
+        R_w(t, s), the average of `responses` over the spectrum, filled likewise.
     """
 
     spectrum: SpectralMeasure
-    responses: np.ndarray
+    responses: Array
+    mean: Array
 
 
 class Rows(NamedTuple):
@@ -59,9 +63,24 @@ class Rows(NamedTuple):
     overlaps: np.ndarray
 
 
-def init_memory(spectrum: SpectralMeasure, steps: int, width: int, replicates: tuple[int, ...] = ()) -> Memory:
-    """Memory before the first step, R_w(0, 0) = 0, with these axes in front."""
-    return Memory(spectrum, np.zeros((*replicates, steps + 1, steps + 1, spectrum.nodes.size, width, width)))
+def init_memory(spectrum: SpectralMeasure, steps: int, width: int, like: Array) -> Memory:
+    """Memory before the first step, R_w(0, 0) = 0.
+
+    Parameters
+    ----------
+    spectrum : SpectralMeasure
+    steps, width : int
+        T and q.
+    like : array, shape (..., a, b)
+        Gives library, dtype, device and the axes in front.
+    """
+    xp, kind = array_namespace(like), {"dtype": like.dtype, "device": like.device}
+    times = (*like.shape[:-2], steps + 1, steps + 1)
+    return Memory(
+        SpectralMeasure(*(xp.asarray(part, **kind) for part in spectrum)),
+        xp.zeros((*times, spectrum.nodes.size, width, width), **kind),
+        xp.zeros((*times, width, width), **kind),
+    )
 
 
 def init_rows(spectrum: SpectralMeasure, steps: int, overlaps: np.ndarray, width: int) -> Rows:
@@ -82,12 +101,12 @@ def init_rows(spectrum: SpectralMeasure, steps: int, overlaps: np.ndarray, width
     return Rows(coefficients, nodes[:, None, None] * overlaps)
 
 
-def _drive(memory: Memory, gradient: np.ndarray, delta: float) -> np.ndarray:
+def _drive(memory: Memory, gradient: Array, delta: float) -> Array:
     """Gradient of a row at every node: eigenvalue / delta times the sum over s of R_g(t, s) u_s."""
     return memory.spectrum.nodes[:, None, None] / delta * gradient
 
 
-def step_memory(memory: Memory, t: int, responses: np.ndarray, update: Update, delta: float) -> Memory:
+def step_memory(memory: Memory, t: int, responses: Array, update: Update, delta: float) -> Memory:
     """Advance R_w from iteration t to t + 1.
 
     Parameters
@@ -95,7 +114,7 @@ def step_memory(memory: Memory, t: int, responses: np.ndarray, update: Update, d
     memory : Memory
         Filled up to t.
     t : int
-    responses : ndarray, shape (..., t + 1, q, q)
+    responses : array, shape (..., t + 1, q, q)
         R_g(t, s) for s = 0..t.
     update : Update
         Of step t.
@@ -103,15 +122,18 @@ def step_memory(memory: Memory, t: int, responses: np.ndarray, update: Update, d
         Aspect ratio.
     """
     history = memory.responses
+    xp = array_namespace(history)
     *replicates, _, _, nodes, q, _ = history.shape
     # One matrix product for each replicate, so that its rounding does not depend on what runs beside it.
-    left = np.reshape(np.swapaxes(responses, -3, -2), (*replicates, q, (t + 1) * q))
-    known = np.moveaxis(history[..., : t + 1, : t + 1, :, :, :], -2, -4)  # (..., r, b, s, node, c)
-    right = np.reshape(known, (*replicates, (t + 1) * q, (t + 1) * nodes * q))
-    pushed = np.moveaxis(np.reshape(left @ right, (*replicates, q, t + 1, nodes, q)), -4, -2)
-    pushed[..., t, :, :, :] += np.eye(q)
+    left = xp.reshape(xp.moveaxis(responses, -3, -2), (*replicates, q, (t + 1) * q))
+    known = xp.moveaxis(history[..., : t + 1, : t + 1, :, :, :], -2, -4)  # (..., r, b, s, node, c)
+    right = xp.reshape(known, (*replicates, (t + 1) * q, (t + 1) * nodes * q))
+    pushed = xp.moveaxis(xp.reshape(xp.matmul(left, right), (*replicates, q, t + 1, nodes, q)), -4, -2)
+    pushed[..., t, :, :, :] += xp.eye(q, dtype=history.dtype, device=history.device)
     present, previous = (history[..., s, : t + 1, :, :, :] for s in (t, max(t - 1, 0)))
-    history[..., t + 1, : t + 1, :, :, :] = update(present, previous, _drive(memory, pushed, delta))
+    row = update(present, previous, _drive(memory, pushed, delta))
+    history[..., t + 1, : t + 1, :, :, :] = row
+    memory.mean[..., t + 1, : t + 1, :, :] = averaged(memory.spectrum, row)
     return memory
 
 
@@ -149,9 +171,9 @@ def step_rows(
     return rows
 
 
-def averaged(spectrum: SpectralMeasure, values: np.ndarray) -> np.ndarray:
+def averaged(spectrum: SpectralMeasure, values: Array) -> Array:
     """Average over the spectrum of values whose node axis is third from last."""
-    return np.einsum("n,...nab->...ab", spectrum.weights, values)
+    return array_namespace(values).sum(spectrum.weights[:, None, None] * values, axis=-3)
 
 
 def start_covariance(rows: Rows, memory: Memory, t: int) -> np.ndarray:

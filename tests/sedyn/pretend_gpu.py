@@ -63,8 +63,11 @@ def install(patch: pytest.MonkeyPatch) -> None:
     table = cupy_interface.load()
     namespace = CupyLike(array_api_strict, table["functions"])
     patch.setattr(Array, "__array_namespace__", lambda array, api_version=None: namespace)
-    # The one door to the host that cupy has.
+    # The door to the host that cupy has.
     patch.setattr(Array, "get", lambda array: np.asarray(array._array), raising=False)
+    # Functions that cupy has and the strict library has not: no way to the host.
+    on_host = backend._on_host
+    patch.setattr(backend, "_on_host", lambda f, x: on_device(f(x._array)) if isinstance(x, Array) else on_host(f, x))
 
     def getattribute(array: Any, name: str) -> Any:
         assert name in table["array"] or name.startswith("_"), f"cupy's arrays have no {name}"
@@ -85,6 +88,19 @@ def install(patch: pytest.MonkeyPatch) -> None:
     )
     # Drawn on the host, numbers are the same on both devices.
     patch.setattr(backend, "device_generator", lambda seed, device: None)
+
+
+def count_transfers(patch: pytest.MonkeyPatch) -> list[str]:
+    """Let every way from the pretend device to the host leave its name in a list."""
+    ways: list[str] = []
+
+    def counting(name: str) -> Callable[[Any], Any]:
+        way = getattr(Array, name)
+        return lambda array: ways.append(name) or way(array)
+
+    for name in ("get", "__bool__", "__float__", "__int__"):
+        patch.setattr(Array, name, counting(name))
+    return ways
 
 
 class DeviceGenerator:

@@ -14,7 +14,7 @@ from sedyn.errors import InvalidInput
 from sedyn.features import DEVICE_DRAWS, feature_sampler
 from sedyn.functions import parse_call
 from tests.sedyn import cupy_interface
-from tests.sedyn.pretend_gpu import DeviceGenerator, draw_on_device, on_device
+from tests.sedyn.pretend_gpu import DeviceGenerator, count_transfers, draw_on_device, on_device
 
 # One problem for each way through the kernels.
 PROBLEMS = {
@@ -82,7 +82,48 @@ def test_deferred_design_completes_on_another_device():
         design.rmatmul(convert(gradients))
     expected, found = (design.complete(np.random.default_rng(2)).matrix for design in designs)
     np.testing.assert_allclose(found.get(), expected, atol=1e-12)
-    assert np.isnan(designs[1].matmul(on_device(np.full((2, 7), np.inf))).get()).all()
+    with np.errstate(invalid="ignore"):
+        assert np.isnan(designs[1].matmul(on_device(np.full((2, 7), np.inf))).get()).all()
+
+
+@pytest.mark.usefixtures("pretend_gpu")
+@pytest.mark.parametrize("steps", [3, 7])
+@pytest.mark.parametrize("law", ["gaussian", "rademacher"])
+@pytest.mark.parametrize("fields", PROBLEMS.values(), ids=PROBLEMS)
+def test_what_a_dense_task_finds_leaves_the_device_once(fields, law, steps, monkeypatch):
+    problem = Problem(n=60, d=40, steps=steps, features=law, **fields)
+    theory = sedyn.state_evolution(problem, 128, 2, include=("samples",), device="cpu")
+    ways = count_transfers(monkeypatch)
+    sedyn.simulate(problem, 3, engine="dense", device="gpu", theory=theory)
+    assert ways == ["get"]
+
+
+@pytest.mark.usefixtures("pretend_gpu")
+@pytest.mark.parametrize("law", ["gaussian", "rademacher"])
+def test_problems_side_by_side_on_another_device(law, monkeypatch):
+    problems = [
+        Problem(n=60, d=40, width=2, steps=3, features=law, noise=noise, learning_rate=rate, batch_fraction=0.5)
+        for noise, rate in ((0.1, 0.8), (0.5, 0.3), (0.0, 1.1))
+    ]
+    monkeypatch.setattr(backend, "gpu_memory", lambda: (2**30, 2**30))  # room for all of them
+    ways = count_transfers(monkeypatch)
+    found = sedyn.simulate_together([(problem, 2) for problem in problems], device="gpu")
+    assert ways == ["get"]
+    for problem, runs in zip(problems, found, strict=True):
+        assert_same(runs, sedyn.simulate(problem, 2, device="cpu"))
+
+
+@pytest.mark.usefixtures("pretend_gpu")
+@pytest.mark.parametrize("steps", [3, 7])
+def test_what_control_flow_needs_leaves_the_device_too(steps, monkeypatch):
+    """Which directions of a deferred product are new; and moments for the theory's small matrices, once a step."""
+    problem, ways = Problem(n=60, d=40, steps=steps), count_transfers(monkeypatch)
+    sedyn.simulate(problem, 1, engine="deferred", device="gpu")
+    products = 1 + 2 * steps + 1  # with the signals; there and back in each step; with the last weights
+    assert ways == ["get"] * (products + 1)
+    ways.clear()
+    sedyn.state_evolution(problem, 128, 2, include=("samples",), device="gpu")
+    assert ways == ["get"] * 2 * (steps + 1)
 
 
 @pytest.mark.usefixtures("pretend_gpu")

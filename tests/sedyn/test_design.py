@@ -16,6 +16,7 @@ from sedyn.functions import ACTIVATIONS, LOSSES
 from sedyn.initialization import initial_deep_weights, initial_rows
 from sedyn.labels import respond
 from sedyn.network import Network
+from sedyn.optimizer import updates_of
 
 # Two lanes of several blocks, and a last block and a last tile that are not full.
 SHAPE = (2101, 3003)
@@ -165,15 +166,15 @@ CASES = {
 def descend(problem, design, first, signals, deep=None):
     """First-layer weights at every iteration."""
     scales = np.sqrt(sedyn.features.spectrum(problem.covariance, problem.d))
-    noise = np.random.default_rng(5).standard_normal(problem.n)
+    noise = problem.noise * np.random.default_rng(5).standard_normal(problem.n)
     y = respond(problem, design.matmul(signals * scales), noise)
     data = gradient_descent.Data(design, scales, y)
     batches = batch_weights(problem, np.random.default_rng(6))
     deep = initial_deep_weights(problem) if deep is None else deep
     state = gradient_descent.init(problem, data, first, deep, next(batches))
     path = [state]
-    while state.derivatives is not None:
-        state = gradient_descent.step(problem, data, state, next(batches, None))
+    for update in updates_of(problem):
+        state = gradient_descent.step(problem, data, state, update, next(batches, None))
         path.append(state)
     return path
 

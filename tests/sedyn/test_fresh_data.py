@@ -5,7 +5,7 @@ import pytest
 
 import sedyn
 from sedyn import Problem, fresh_data
-from sedyn.fresh_data import draw_quadrature, fit_control
+from sedyn.fresh_data import draw_points, fit_control
 from sedyn.initialization import initial_deep_weights
 
 D = 6
@@ -19,7 +19,7 @@ def test_the_mean_of_a_control_is_zero_whatever_the_law(fields, dependent):
     directions = rng.standard_normal((problem.signals + 3, D))
     if dependent:
         directions[-1] = directions[0] - directions[1]
-    points = draw_quadrature(problem, np.random.SeedSequence(0))
+    points = draw_points(problem, np.random.SeedSequence(0))
     control = fit_control(problem, points, directions, initial_deep_weights(problem))
     # Every row there is, with noise from a rule that is exact for quadratic functions.
     rows = np.array(list(itertools.product((-1, 1), repeat=D)))

@@ -11,6 +11,7 @@ from sedyn.design import DenseDesign
 from sedyn.evaluation import sample_errors
 from sedyn.generalization import estimate_test_error, fresh_like, init_estimator, step_estimator
 from sedyn.initialization import initial_deep_weights
+from sedyn.optimizer import updates_of
 from sedyn.spectral import gauss_quadrature
 from tests.helpers import assert_within_se, mean_and_se
 
@@ -69,9 +70,9 @@ def run(problem, x, y, first):
     data = gradient_descent.Data(DenseDesign(x), np.ones(x.shape[1]), y)
     estimator = init_estimator(problem, gauss_quadrature(np.ones(x.shape[1]), 1), first)
     states = [gradient_descent.init(problem, data, first, initial_deep_weights(problem), curvature=True)]
-    for t in range(problem.steps):
-        estimator = step_estimator(problem, estimator, t, states[-1].derivatives)
-        states.append(gradient_descent.step(problem, data, states[-1], curvature=True))
+    for t, update in enumerate(updates_of(problem)):
+        estimator = step_estimator(problem, estimator, t, states[-1].derivatives, update)
+        states.append(gradient_descent.step(problem, data, states[-1], update, curvature=True))
     return states, estimator
 
 
