@@ -6,6 +6,7 @@ from analysis import (
     breakdown_horizon,
     breakdown_rate,
     breakdown_width,
+    coverage,
     deep_concentration,
     early_stopping,
     effective_signal,
@@ -24,6 +25,7 @@ __all__ = ["SECTIONS"]
 SECTIONS: tuple[Section, ...] = (
     rates_section.SECTION,
     gaussian_fluctuations.SECTION,
+    coverage.SECTION,
     deep_concentration.SECTION,
     effective_signal.SECTION,
     universality.SECTION,
