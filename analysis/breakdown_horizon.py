@@ -104,10 +104,7 @@ def _figures(simulation: xr.Dataset, theory: xr.Dataset, measured: xr.Dataset) -
     rows[0][0].set_ylabel("distance to theory x n$^{1/2}$")
     style.title(figure, "Distance to theory along a long training")
     handles = [
-        *(
-            Line2D([], [], color=c, lw=1.4, label=f"n = {int(n):,}")
-            for n, (c, _) in zip(measured.n.values, looks, strict=True)
-        ),
+        *style.keys((f"n = {int(n):,}" for n in measured.n.values), lw=1.4, marker=""),
         Line2D([], [], color=style.GREY, lw=1.2, ls="--", label="solver's own error at the largest n"),
     ]
     style.legend(figure, handles, columns=3)

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from matplotlib.lines import Line2D
 
 from analysis import style
 from analysis.divergence import bounded
@@ -145,11 +144,7 @@ def _figures(simulation: xr.Dataset, theory: xr.Dataset, measured: xr.Dataset) -
     distances.set_yscale("log")
     spreads.set_yscale("log")
     style.title(figure, f"The {style.title_of(DECIDING)} towards the edge of stability")
-    handles = [
-        Line2D([], [], color=c, marker=m, ms=5, lw=1.2, label=f"n = {int(n):,}")
-        for n, (c, m) in zip(measured.n.values, looks, strict=True)
-    ]
-    style.legend(figure, handles, columns=5)
+    style.legend(figure, style.keys((f"n = {int(n):,}" for n in measured.n.values), lw=1.2), columns=5)
     caption = (
         "Left and middle: root mean squares over iterations, relative to the size of theory, of what has not "
         "diverged, at rates where theory has not. Right: runs that end with a larger train error than they began "

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter
 from scipy import stats
 
@@ -198,11 +197,7 @@ def _figures(simulation: xr.Dataset, theory: xr.Dataset, measured: xr.Dataset) -
     for ax in axes[:, 0]:
         ax.set_ylabel("distance / theory")
     style.title(figure, "Distance to theory as width and n grow")
-    handles = [
-        Line2D([], [], color=c, marker=m, ms=5, lw=1, label=f"width {int(w)}")
-        for w, (c, m) in zip(measured.width.values, looks, strict=True)
-    ]
-    style.legend(figure, handles, columns=6)
+    style.legend(figure, style.keys(f"width {int(width)}" for width in measured.width.values), columns=6)
     caption = (
         "Above: root-mean-square distance of a run from theory, relative to theory, with standard errors. Below: the "
         "same points against that combination of width and n which one power law through all of them gives; they fall"

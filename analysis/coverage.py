@@ -417,11 +417,7 @@ def _levels_figure(measured: xr.Dataset) -> Figure:
     for row in rows:
         row[0].set_ylabel("coverage minus nominal, points")
     style.title(figure, "Coverage of predicted bands")
-    handles = [
-        Line2D([], [], color=c, marker=m, ms=5, lw=1, label=f"n = {int(n):,}")
-        for n, (c, m) in zip(sizes, looks, strict=True)
-    ]
-    style.legend(figure, [*handles, _NOMINAL], columns=6)
+    style.legend(figure, [*style.keys(f"n = {int(n):,}" for n in sizes), _NOMINAL], columns=6)
     return figure
 
 
@@ -444,11 +440,7 @@ def _sizes_figure(measured: xr.Dataset) -> Figure:
     for row in rows:
         row[0].set_ylabel("coverage minus nominal, points")
     style.title(figure, f"Coverage of the {_percent(SHOWN)} bands as n grows", left_out)
-    handles = [
-        Line2D([], [], color=c, marker=m, ms=5, lw=1, label=style.cell_words(cell) or "runs")
-        for cell, (c, m) in zip(shown, looks, strict=True)
-    ]
-    style.legend(figure, [*handles, _NOMINAL], columns=6)
+    style.legend(figure, [*style.keys(style.cell_words(cell) or "runs" for cell in shown), _NOMINAL], columns=6)
     return figure
 
 

@@ -169,10 +169,7 @@ def _figure(measured: xr.Dataset) -> Figure:
     for row in rows:
         row[0].set_ylabel("variance of a weight")
     style.title(figure, "Variance of deeper weights over data sets", left_out)
-    handles = [
-        Line2D([], [], color=c, marker=m, ms=5, lw=1.4, label=style.cell_words(cell) or "simulation")
-        for cell, (c, m) in zip(shown, style.styles(len(shown)), strict=True)
-    ]
+    handles = style.keys((style.cell_words(cell) or "simulation" for cell in shown), lw=1.4)
     handles.append(Line2D([], [], color=style.THEORY, lw=1.2, ls=(0, (1, 2)), label="guide 1/n"))
     style.legend(figure, handles, columns=4)
     return figure

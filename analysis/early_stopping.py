@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import xarray as xr
-from matplotlib.lines import Line2D
 
 from analysis import style
 from analysis.section import Captioned, Finding, Section, Tabulated, Verdict
@@ -101,10 +100,7 @@ def _figures(simulation: xr.Dataset, theory: xr.Dataset, measured: xr.Dataset) -
     for row in rows:
         row[0].set_ylabel("regret, percent of the least")
     style.title(figure, "What stopping by the estimated test error costs", left_out)
-    handles = [
-        Line2D([], [], color=c, marker=m, ms=5, lw=1.2, label=x) for (_, x), (c, m) in zip(lines, looks, strict=True)
-    ]
-    style.legend(figure, handles, columns=2)
+    style.legend(figure, style.keys((words for _, words in lines), lw=1.2), columns=2)
     caption = (
         "Test error at the chosen iteration minus the least of the same run, mean over replicates with two standard "
         "errors, in percent of that least error."

@@ -363,10 +363,7 @@ def _distances_figure(measured: xr.Dataset) -> Figure:
     for row in rows:
         row[0].set_ylabel("distance")
     style.title(figure, "Distance of empirical laws from the predicted ones", left_out)
-    handles = [
-        Line2D([], [], color=c, marker=m, ms=5, lw=1.1, label=style.cell_words(cell) or "simulation")
-        for cell, (c, m) in zip(shown, looks, strict=True)
-    ]
+    handles = style.keys((style.cell_words(cell) or "simulation" for cell in shown), lw=1.1)
     handles.append(Line2D([], [], color=style.GREY, lw=1.2, ls=(0, (1, 2)), label="null level"))
     style.legend(figure, handles, columns=4)
     return figure

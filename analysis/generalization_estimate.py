@@ -222,10 +222,7 @@ def _figures(simulation: xr.Dataset, theory: xr.Dataset, measured: xr.Dataset) -
     value, low, high = (float(measured[f"overall_exponent{end}"]) for end in ("", "_low", "_high"))
     words = f"Estimated against true test error: exponent {value:+.3f} {style.interval_text(low, high)}"
     style.title(figure, words, left_out)
-    handles = [
-        Line2D([], [], color=c, marker=m, ms=5, lw=1, label=style.cell_words(line) or "runs")
-        for line, (c, m) in zip(lines, looks, strict=True)
-    ]
+    handles = style.keys(style.cell_words(line) or "runs" for line in lines)
     handles.append(Line2D([], [], color="black", lw=1.2, ls=(0, (1, 2)), label="guide n$^{-1/2}$"))
     style.legend(figure, handles, columns=3)
     caption = (

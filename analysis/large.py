@@ -157,10 +157,7 @@ def _figures(simulation: xr.Dataset, theory: xr.Dataset, measured: xr.Dataset) -
     rows[0][0].set_ylabel("difference from theory, percent")
     style.title(figure, "What is left between runs and theory")
     handles = [
-        *(
-            Line2D([], [], color=c, marker=m, ms=4, lw=2, label=f"n = {int(n):,}")
-            for n, (c, m) in zip(sizes, looks, strict=True)
-        ),
+        *style.keys((f"n = {int(n):,}" for n in sizes), ms=4, lw=2),
         Line2D([], [], color=style.GREY, alpha=0.5, lw=7, solid_capstyle="butt", label="solver's error, two s.e."),
     ]
     style.legend(figure, handles, columns=4)

@@ -236,10 +236,7 @@ def rates_figure(measured: xr.Dataset) -> Figure:
         row[0].set_ylabel("distance to theory")
     style.title(figure, "Distance between simulation and theory as n grows", left_out)
     handles = [
-        *(
-            Line2D([], [], color=c, marker=m, ms=5, ls="", label=style.cell_words(cell) or "replicates")
-            for cell, (c, m) in zip(shown, style.styles(len(shown)), strict=True)
-        ),
+        *style.keys((style.cell_words(cell) or "replicates" for cell in shown), ls=""),
         Line2D([], [], color="black", lw=1.6, label="fit, common slope"),
         Line2D([], [], color="black", lw=1.2, ls=(0, (1, 2)), label="guide n$^{-1/2}$"),
     ]

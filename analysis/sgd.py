@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from analysis import style
@@ -119,10 +118,7 @@ def _figures(simulation: xr.Dataset, theory: xr.Dataset, measured: xr.Dataset) -
         row[0].set_ylabel("mean squared error")
     n = int(simulation.n.values[-1])
     style.title(figure, f"Mini-batches: theory and simulation at n = {n:,}")
-    handles = [
-        Line2D([], [], color=c, marker=m, markerfacecolor="white", ms=5, lw=1.5, label=f"batch fraction {b:g}")
-        for b, (c, m) in zip(fractions, looks, strict=True)
-    ]
+    handles = style.keys((f"batch fraction {fraction:g}" for fraction in fractions), markerfacecolor="white", lw=1.5)
     style.legend(figure, handles, columns=4)
     caption = (
         "Lines: theory of each batch fraction. Points: mean over replicates at the largest n, bars two of its standard "

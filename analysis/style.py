@@ -13,6 +13,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter
 from PIL import Image
 
@@ -23,6 +24,7 @@ __all__ = [
     "cell_words",
     "cells",
     "interval_text",
+    "keys",
     "legend",
     "number_text",
     "panel_grid",
@@ -135,6 +137,16 @@ def panel_grid(shown: Sequence[Mapping[Hashable, Any]]) -> int:
 def styles(count: int) -> list[tuple[str, str]]:
     """Colour and marker of each cell; the marker changes when the colours have run out."""
     return [(COLOURS[i % len(COLOURS)], _MARKERS[(i // len(COLOURS) + i) % len(_MARKERS)]) for i in range(count)]
+
+
+def keys(labels: Iterable[str], **look: Any) -> list[Line2D]:
+    """Legend handles in the colours and markers of `styles`, one for each label; `look` is common to all."""
+    labels = list(labels)
+    common: dict[str, Any] = {"ms": 5, "lw": 1, **look}
+    return [
+        Line2D([], [], **({"color": colour, "marker": marker, "label": label} | common))
+        for label, (colour, marker) in zip(labels, styles(len(labels)), strict=True)
+    ]
 
 
 def cell_words(cell: Mapping[Hashable, Any]) -> str:

@@ -114,10 +114,7 @@ def _figures(simulation: xr.Dataset, theory: xr.Dataset, measured: xr.Dataset) -
         row[0].set_ylabel("test error")
     style.title(figure, "Every configuration, estimated and true", left_out)
     handles = [
-        *(
-            Line2D([], [], color=c, marker=m, ms=5, lw=0, label=style.cell_words({first: value}))
-            for value, (c, m) in zip(values, looks, strict=True)
-        ),
+        *style.keys((style.cell_words({first: value}) for value in values), lw=0),
         Line2D([], [], color="black", lw=1, label="estimated = true"),
         Line2D([], [], color=style.GREY, lw=1.2, ls="--", label="mean test error of the choice"),
     ]

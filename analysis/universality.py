@@ -252,7 +252,7 @@ def _figures(simulation: xr.Dataset, theory: xr.Dataset, measured: xr.Dataset) -
     for row in rows:
         row[0].set_ylabel("shift / distance of a Gaussian run")
     style.title(figure, "How far each law of the features is from theory")
-    handles = [Line2D([], [], color=c, marker=m, ms=5, lw=1.2, label=x) for x, (c, m) in zip(laws, looks, strict=True)]
+    handles = style.keys(laws, lw=1.2)
     handles.append(Line2D([], [], color="black", lw=1.2, ls="--", label="a single Gaussian run's distance"))
     style.legend(figure, handles, columns=4)
     caption = (
