@@ -36,7 +36,7 @@ def deep_concentration(
     draws : int
         Bootstrap draws, of whole replicates.
     level : float
-        Coverage of the intervals.
+        Coverage of the intervals of all cells and layers together (Bonferroni).
     seed : int
         Seed of the bootstrap.
 
@@ -60,13 +60,14 @@ def deep_concentration(
     for size in range(sizes):
         for cell in range(cells):
             variance[size, cell], drawn[:, size, cell] = _variances(values[size, cell], rng, draws)
+    several = max(1, int(np.isfinite(variance).any((0, 3)).sum()))
     fewest = int(np.isfinite(values).any((-3, -2, -1)).any(-1).sum(-1).min())
     fit = power_law(
         ordered["n"].values,
         variance.reshape(sizes, cells * layers, steps),
         drawn.reshape(draws, sizes, cells * layers, steps),
         max(fewest, 2),
-        level=level,
+        level=1 - (1 - level) / several,
     )
     shape = (*(ordered.sizes[axis] for axis in axes), layers)
     dims = (*axes, "layer")
@@ -135,8 +136,10 @@ def _tables(measured: xr.Dataset) -> list[Tabulated]:
             at_most = float(np.sqrt(measured.variance.sel(cell).isel(n=-1).max("iteration")))
             words = (f"{v:g}" if isinstance(v, float) else str(v) for v in cell.values())
             lines.append((*words, style.number_text(value), style.interval_text(low, high), f"{at_most:.2g}"))
-    headings = (*map(str, cells[0]), "exponent", f"{measured.level:.0%} interval", "s.d. at the largest n, at most")
-    return [Tabulated("Variance of deeper weights over replicates ~ n^exponent", headings, lines)]
+    jointly = f"interval, all {measured.level:.0%}"
+    headings = (*map(str, cells[0]), "exponent", jointly, "s.d. at the largest n, at most")
+    title = "Variance of deeper weights over replicates ~ n^exponent; the intervals hold together"
+    return [Tabulated(title, headings, lines)]
 
 
 def _figure(measured: xr.Dataset) -> Figure:
