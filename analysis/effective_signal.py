@@ -17,6 +17,12 @@ __all__ = ["SECTION", "effective_signal", "regressed"]
 
 COEFFICIENTS = ("init_coefficient", "signal_coefficient")
 WORDS = {"init_coefficient": "initialization carried, P_t", "signal_coefficient": "signal carried, m_t"}
+SHARES = {
+    "explained": "explained",
+    "explained_stderr": "standard error",
+    "explained_predicted": "theory",
+    "explained_predicted_stderr": "its error, at most",
+}
 NEEDED = ("initial_overlap", "signal_overlap", "weight_gram")
 LEAST_SIZES = 3
 MOST_PANELS = 6
@@ -85,19 +91,34 @@ def effective_signal(simulation: xr.Dataset, theory: xr.Dataset, *, draws: int =
     -------
     Dataset
         Of `analysis.rates` for ``init_coefficient`` and ``signal_coefficient``, and on (grid axes, n, iteration):
-        ``explained``, the share of the rows' second moment carried by initialization and signal, mean over units and
-        replicates, ``explained_stderr``, and ``explained_predicted``, theory's.
+        ``explained``, the share of the rows' second moment carried by initialization and signal, mean over units, with
+        ``explained_stderr``; ``explained_predicted``, theory's, with at most its solver's error,
+        ``explained_predicted_stderr``.
+
+    Notes
+    -----
+    Theory predicts the moments of a row, so their means over replicates are divided, not the moments of each run: a
+    mean of ratios is off by one more term of order 1/n.
     """
     found = regressed(simulation)
     measured = rates(found, theory, observables=COEFFICIENTS, draws=draws)
-    share = found.explained.mean("neuron")
-    measured["explained"] = share.mean("replicate")
-    measured["explained_stderr"] = share.std("replicate", ddof=1) / np.sqrt(share.count("replicate"))
-    own = theory["neuron"] == theory["neuron_"]
-    noise, whole = (theory[name].where(own).sum("neuron_", min_count=1) for name in ("noise_covariance", "weight_gram"))
+    whole = _own(simulation["weight_gram"])
+    carried = found.explained * whole
+    share = carried.mean("replicate") / whole.mean("replicate")
+    pull = ((carried - share * whole) / whole.mean("replicate")).mean("neuron")  # of a replicate on the ratio
+    measured["explained"] = share.mean("neuron")
+    measured["explained_stderr"] = pull.std("replicate", ddof=1) / np.sqrt(pull.count("replicate"))
+    noise, whole = _own(theory["noise_covariance"]), _own(theory["weight_gram"])
     measured["explained_predicted"] = (1 - noise / whole).mean("neuron")
+    doubt = _own(theory["noise_covariance_stderr"]) + _own(theory["weight_gram_stderr"]) * noise / whole
+    measured["explained_predicted_stderr"] = (doubt / whole).mean("neuron")
     measured["explained"].attrs["long_name"] = "share of the rows' second moment from initialization and signal"
     return measured
+
+
+def _own(matrix: xr.DataArray) -> xr.DataArray:
+    """The diagonal of a matrix on units, on ``neuron``."""
+    return matrix.where(matrix["neuron"] == matrix["neuron_"]).sum("neuron_", min_count=1)
 
 
 def _findings(measured: xr.Dataset) -> list[Finding]:
@@ -116,10 +137,10 @@ def _tables(measured: xr.Dataset) -> list[Tabulated]:
     for cell in style.cells(measured.explained):
         here = top.sel(cell)
         words = [f"{v:g}" if isinstance(v, float) else str(v) for v in cell.values()]
-        numbers = [f"{float(here[name]):.4f}" for name in ("explained", "explained_stderr", "explained_predicted")]
+        numbers = [f"{float(here[name]):.4f}" for name in SHARES]
         lines.append((*words, *numbers))
     axes = [str(axis) for axis in (style.cells(measured.explained) or [{}])[0]]
-    headings = (*axes, "explained", "standard error", "theory")
+    headings = (*axes, *SHARES.values())
     title = "Share of the rows' second moment that P_t w^0 + m_t mu explains, last iteration, largest n"
     coefficients = rates_table(measured)._replace(title="Distance of the rows' coefficients to theory ~ n^exponent")
     return [coefficients, Tabulated(title, headings, lines)]

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import xarray as xr
 
 import sedyn
 from analysis.effective_signal import SECTION, effective_signal, regressed
@@ -47,6 +48,21 @@ def test_runs_around_theory_hold_and_runs_away_from_it_fail(solved, shift, answe
     certain = theory.assign({name: 0 * values for name, values in theory.items() if str(name).endswith("_stderr")})
     measured = effective_signal(*as_store(problem, certain, runs))
     assert {finding.verdict for finding in SECTION.findings(measured)} == {answer}
+
+
+def test_rows_whose_size_varies_over_runs_explain_the_predicted_share(solved):
+    """Theory predicts moments: where these scatter without bias over runs, dividing adds none."""
+    problem, theory = solved
+    names = ["initial_overlap", "signal_overlap", "weight_gram"]
+    runs = theory[names].expand_dims(n=[250, 1000, 4000], replicate=np.arange(4)).copy(deep=True)
+    excess = xr.DataArray([-0.9, -0.3, 0.3, 0.9], dims="replicate")
+    runs["weight_gram"] = runs.weight_gram * (1 + excess / 2)
+    measured = effective_signal(*as_store(problem, theory, runs)).isel(n=-1)
+    doubt = float(measured.explained_predicted_stderr.max())
+    np.testing.assert_allclose(measured.explained, measured.explained_predicted, atol=doubt)
+    mean_of_ratios = regressed(runs.assign_attrs(problem.to_dict())).explained.mean(("neuron", "replicate")).isel(n=-1)
+    assert float((mean_of_ratios - measured.explained_predicted)[-1]) > 10 * doubt
+    assert 0 < doubt < 1e-3
 
 
 def test_the_question_is_of_misspecified_problems(solved):
