@@ -407,7 +407,8 @@ _DISTANCES_CAPTION = (
 _QUANTILES_CAPTION = (
     "Quantile of a run minus its average for as many draws of the predicted law, mean over units and replicates, "
     "against the normal quantile; bars: two standard errors. Neighbouring quantiles of a run move together. Heavy "
-    "tails would show as an S, a wrong variance as a slope, a wrong mean as a shift."
+    "tails would show as an S, a wrong variance as a slope, a wrong mean as a shift. The slope of the rows falls like "
+    "1/n: deeper weights fluctuate, which widens the rows."
 )
 
 

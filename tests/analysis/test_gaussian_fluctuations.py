@@ -4,6 +4,7 @@ import xarray as xr
 from scipy.special import ndtri
 
 import sedyn
+from analysis import rates
 from analysis.gaussian_fluctuations import LAWS, SECTION, gaussian_fluctuations
 from sedyn.distances import from_normal
 from sedyn.observables import COMPARED, PROBABILITIES, SCALES, quantiles
@@ -172,3 +173,27 @@ def test_correlated_features_leave_samples_to_compare():
     measured = gaussian_fluctuations(runs.assign(rows), theory)
     assert set(measured.law.values) == {"pre_activation", "joint"}
     assert SECTION.findings(measured)
+
+
+def test_rows_are_wider_than_predicted_by_order_one_over_n_where_deeper_layers_learn():
+    """Their fluctuation moves the gradients of all samples together; frozen, they leave no bias to see."""
+    sizes, measured = (128, 256, 512), {}
+    for train in ("all", "first"):
+        problems = [sedyn.Problem(n=n, d=n // 2, width=2, depth=2, steps=4, train=train) for n in sizes]
+        theory = sedyn.state_evolution(problems[0], samples=2**14, randomizations=4)
+        start = np.concatenate([theory.init_coefficient, theory.signal_coefficient], -1)
+        runs = []
+        for problem in problems:
+            run = sedyn.simulate(problem, 200, estimate=False)
+            overlaps = np.concatenate([run.initial_overlap, run.signal_overlap], -1)
+            cross = overlaps @ np.swapaxes(start, -1, -2)
+            carried = start @ np.swapaxes(start, -1, -2)  # [W0, mu] is orthonormal
+            residual = run.weight_gram - cross - np.swapaxes(cross, -1, -2) + carried
+            runs.append(residual.to_dataset(name="noise_covariance").assign_attrs(run.attrs))
+        simulation = xr.concat(runs, xr.DataArray(list(sizes), dims="n", name="n"), combine_attrs="drop_conflicts")
+        names = ["noise_covariance", "noise_covariance_stderr"]
+        measured[train] = rates(simulation, theory[names].expand_dims(n=sizes), draws=400, observables=names[:1])
+    wider = measured["all"].isel(observable=0)
+    assert wider.bias_p_value < 0.01
+    assert wider.bias_exponent_low < -1 < wider.bias_exponent_high < -0.5
+    assert measured["first"].bias_p_value.item() > 0.01
