@@ -52,7 +52,7 @@ def small() -> SweepSpec:
     """Many tasks of some 30 ms, where what a task costs beside its computing shows."""
     noise = tuple(np.linspace(0.1, 1, SMALL_TASKS).tolist())
     base = {"n": 128, "d": 64, "width": 2, "depth": 2, "steps": 5}
-    return SweepSpec(base, {"noise": noise}, replicates=1, samples=128, randomizations=2)
+    return SweepSpec(base, {"noise": noise}, replicates=1, block=1, samples=128, randomizations=2)
 
 
 def simulations(spec: SweepSpec, folder: str, name: str) -> tuple[Store, list[SimulationTask]]:
@@ -86,8 +86,8 @@ def overhead(folder: str) -> None:
         finally:
             busy_computing += time.process_time() - start
 
-    sedyn_simulate = sedyn.simulate
-    with patch.object(sedyn, "simulate", simulate):
+    sedyn_simulate = sedyn.simulate_together
+    with patch.object(sedyn, "simulate_together", simulate):
         summary = drive(store, tasks[10:], executor)
     each = 1e3 * (summary.seconds - (computing_seconds(store) - before)) / summary.done
     busy = 1e3 * (time.process_time() - busy_before - busy_computing) / summary.done

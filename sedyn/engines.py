@@ -16,6 +16,7 @@ from sedyn.problem import Problem
 
 __all__ = [
     "ENGINES",
+    "ENOUGH",
     "Choice",
     "choose_engine",
     "memory_limit",
@@ -39,6 +40,8 @@ SHARE_OF_MEMORY = 0.8
 MARGIN = 0.1
 # What replicates that run side by side on a CPU take together: it should stay in cache. Measured.
 STACK_BYTES = 2**24
+# Replicates on a CPU whose calls are shared enough: among more each takes about as long. Measured.
+ENOUGH = 16
 
 
 class Choice(NamedTuple):

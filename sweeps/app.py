@@ -118,7 +118,8 @@ def run(request: Request) -> int:
             if local_path(request.location) and (lost := mend(store)):
                 print(f"{lost} results were cut short, as by a power cut, and are computed again", file=sys.stderr)
             precise = None if request.target is None else PreciseTasks(store, spec, request.target)
-            tasks = store.missing_tasks(spec) if precise is None else precise.tasks
+            planned_for = "gpu" if compute.device == "gpu" else device  # also on a cluster, which alone knows
+            tasks = store.missing_tasks(spec, planned_for) if precise is None else precise.tasks
             if tasks:
                 if not compute.joins_cluster:
                     executor = stack.enter_context(closing(make_executor(compute, setup, spec.memory)))

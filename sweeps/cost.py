@@ -11,7 +11,7 @@ import threadpoolctl
 import sedyn
 from sedyn.engines import ENGINES, memory_needed
 from sedyn.problem import Problem
-from sweeps.plan import SimulationTask, SweepSpec, Task, simulation_work, theory_work
+from sweeps.plan import SweepSpec, Task, TheoryTask, simulation_work, theory_work
 from sweeps.provenance import peak_memory
 
 __all__ = ["CostModel", "calibrate", "theory_memory"]
@@ -39,9 +39,8 @@ class CostModel:
 
     def seconds(self, task: Task) -> float:
         """Predict how long a task takes."""
-        if isinstance(task, SimulationTask):
-            kind = task.engine
-            calls, work = task.work
+        if not isinstance(task, TheoryTask):
+            kind, (calls, work) = task.parts[0].engine, task.work
         elif task.solved_at is not None:
             return task.seconds
         else:
@@ -51,14 +50,15 @@ class CostModel:
 
     def memory(self, task: Task) -> int:
         """Predict the bytes that a task's arrays take at its peak, the process itself apart."""
-        if isinstance(task, SimulationTask):
-            descent = memory_needed(task.problem, task.engine)
-            if task.laws is None:
-                return descent
-            return kept_memory(task.problem, task.laws.samples) + max(
-                descent, theory_memory(task.problem, task.laws.samples)
-            )
-        return theory_memory(task.problem, task.settings.samples)
+        if isinstance(task, TheoryTask):
+            return theory_memory(task.problem, task.settings.samples)
+        part = task.parts[0]
+        descent = memory_needed(part.problem, part.engine)
+        if part.laws is None:
+            return descent
+        return kept_memory(part.problem, part.laws.samples) + max(
+            descent, theory_memory(part.problem, part.laws.samples)
+        )
 
 
 def theory_memory(problem: Problem, samples: int) -> int:

@@ -99,7 +99,8 @@ def run_tasks(source: TaskSource, store: Store, executor: Executor, progress: Pr
                 continue
             if isinstance(outcome, Lost):
                 error = f"its worker was lost {ATTEMPTS} times, last: {outcome.reason}"
-                store.write_status(task, FAILED, seconds=float("nan"), attempt=number, error=error)
+                for part in task.parts:
+                    store.write_status(part, FAILED, seconds=float("nan"), attempt=number, error=error)
             else:
                 error = outcome.error
                 if outcome.environment is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator
+from itertools import chain
 
 from sweeps.cost import CostModel, calibrate
 from sweeps.executors import Compute, worker_count
@@ -42,16 +43,17 @@ def forecast(spec: SweepSpec, compute: Compute, device: str, target: Target | No
     settings = settings_of(spec)
     store = Store.look(location, spec)
     if store is None:
-        tasks = sorted(_all_tasks(spec, settings["block"]), key=lambda task: -task.seconds)
+        tasks = sorted(_all_tasks(spec, settings["block"], device), key=lambda task: -task.seconds)
     else:
-        tasks, settings = store.missing_tasks(spec), settings | {"block": store.block}
+        tasks, settings = store.missing_tasks(spec, device), settings | {"block": store.block}
     axes = " x ".join(f"{axis} ({len(values)})" for axis, values in spec.axes.items()) or "single problem"
     theories = sum(isinstance(task, TheoryTask) for task in tasks)
     yield f"grid: {axes}"
     yield f"cells: {len(spec.cells)}"
     yield f"replicates: {spec.replicates} a cell, in blocks of {settings['block']}"
     if store is not None:
-        left = sum(len(task.replicates) for task in tasks if isinstance(task, SimulationTask))
+        parts = [part for task in tasks for part in task.parts]
+        left = sum(len(part.replicates) for part in parts if isinstance(part, SimulationTask))
         asked = spec.replicates * len(spec.cells)
         yield (
             f"done: {asked - left} of {asked} replicates and {len(spec.theory_groups) - theories} of "
@@ -91,9 +93,9 @@ def makespan(durations: list[float], workers: int) -> float:
     return max(free_at)
 
 
-def _all_tasks(spec: SweepSpec, block: int) -> Iterator[Task]:
-    for cell in spec.cells:
-        yield from spec.simulation_tasks(cell, (), range(spec.replicates), block)
+def _all_tasks(spec: SweepSpec, block: int, device: str) -> Iterator[Task]:
+    each = (spec.simulation_tasks(cell, (), range(spec.replicates), block) for cell in spec.cells)
+    yield from spec.joined(chain.from_iterable(each), device)
     for cells in spec.theory_groups.values():
         yield spec.theory_task(cells[0], ((),))
 

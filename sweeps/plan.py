@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from sedyn.engines import choose_engine, memory_needed, predicted_seconds, replicates_together
+from sedyn.engines import ENOUGH, choose_engine, memory_needed, predicted_seconds, replicates_together
 from sedyn.errors import InvalidInput
 from sedyn.problem import Problem
 from sedyn.simulation import DTYPES
@@ -17,6 +17,7 @@ from sedyn.state_evolution import require_samples
 
 __all__ = [
     "Cell",
+    "JoinedTask",
     "SimulationTask",
     "SweepSpec",
     "Task",
@@ -187,6 +188,25 @@ class SweepSpec:
         for together in blocks(replicates, count):
             yield self.simulation_task(cell, position, together)
 
+    def joined(self, tasks: Iterable[SimulationTask], device: str = "cpu") -> Iterator[SimulationTask | JoinedTask]:
+        """Join tasks of cells that differ in `sedyn.problem.INDIVIDUAL` alone, unless blocks of a size were asked for.
+
+        As many as a second allows; on a CPU no more than share their calls to advantage.
+        """
+        waiting: dict[str, list[SimulationTask]] = {}
+        for task in tasks:
+            together = replicates_together(task.problem, task.engine, dtype=self.dtype)
+            if self.block is not None or self.laws or task.engine == "deferred" or (device == "cpu" and together == 1):
+                yield task
+                continue
+            key = task.problem.stack_key
+            more = JoinedTask((*waiting.get(key, ()), task))
+            enough = device == "cpu" and more.count > min(ENOUGH, together)
+            if key in waiting and (enough or more.seconds > TARGET_TASK_SECONDS):
+                yield _one_of(waiting.pop(key))
+            waiting.setdefault(key, []).append(task)
+        yield from map(_one_of, waiting.values())
+
     def theory_task(
         self, cell: Cell, positions: tuple[tuple[int, ...], ...], solved_at: tuple[int, ...] | None = None
     ) -> TheoryTask:
@@ -269,10 +289,49 @@ class SimulationTask:
         return calls, arithmetic
 
     @property
+    def parts(self) -> tuple[SimulationTask]:
+        """The task itself, of one cell."""
+        return (self,)
+
+    @property
     def name(self) -> str:
         """What a message calls this task."""
         first, last = self.replicates[0], self.replicates[-1]
         return f"simulation of {_describe(self.problem, self.axes)}, replicates {first}..{last}"
+
+
+@dataclass(frozen=True)
+class JoinedTask:
+    """Simulate some replicates of several cells side by side; see `sedyn.simulate_together`.
+
+    Parameters
+    ----------
+    parts : tuple of SimulationTask
+        With one `Problem.stack_key`, engine and dtype.
+    """
+
+    parts: tuple[SimulationTask, ...]
+
+    @property
+    def count(self) -> int:
+        """Replicates of all cells."""
+        return sum(len(part.replicates) for part in self.parts)
+
+    @cached_property
+    def seconds(self) -> float:
+        """Predicted duration."""
+        return sum(self.work)
+
+    @property
+    def work(self) -> tuple[float, float]:
+        """Predicted seconds in calls and in arithmetic."""
+        first = self.parts[0]
+        return simulation_work(first.problem, first.engine, self.count, first.dtype)
+
+    @property
+    def name(self) -> str:
+        """What a message calls this task."""
+        return f"{self.parts[0].name}, and {len(self.parts) - 1} cells more"
 
 
 @dataclass(frozen=True)
@@ -306,12 +365,17 @@ class TheoryTask:
         return sum(theory_work(self.problem, self.settings.points))
 
     @property
+    def parts(self) -> tuple[TheoryTask]:
+        """The task itself, one solution."""
+        return (self,)
+
+    @property
     def name(self) -> str:
         """What a message calls this task."""
         return f"theory of {_describe(self.problem, self.axes)}"
 
 
-Task = SimulationTask | TheoryTask
+Task = SimulationTask | JoinedTask | TheoryTask
 
 
 def simulation_work(problem: Problem, engine: str, replicates: int = 1, dtype: str = "float64") -> tuple[float, float]:
@@ -337,6 +401,10 @@ def laws_work(task: SimulationTask) -> tuple[float, float]:
 def theory_work(problem: Problem, points: int) -> tuple[float, float]:
     """Seconds of a theory solution from so many points in all: in calls, and in arithmetic."""
     return 0.03 * problem.steps, 1e-8 * points * problem.width**2 * problem.steps**2
+
+
+def _one_of(parts: Sequence[SimulationTask]) -> SimulationTask | JoinedTask:
+    return parts[0] if len(parts) == 1 else JoinedTask(tuple(parts))
 
 
 def blocks(replicates: Iterable[int], block: int) -> Iterator[tuple[int, ...]]:

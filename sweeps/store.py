@@ -32,7 +32,7 @@ from sweeps.layout import DONE, FACTS, FAILED, PENDING, lay_out, simulated
 from sweeps.location import local_path
 from sweeps.metadata import stored_settings
 from sweeps.migration import add_axes, finish_interrupted
-from sweeps.plan import Cell, SimulationTask, SweepSpec, Task, blocks
+from sweeps.plan import Cell, SimulationTask, SweepSpec, Task, TheoryTask, blocks
 from sweeps.provenance import Environment
 from sweeps.settings import grown, require_same, settings_of, with_axes
 
@@ -200,22 +200,29 @@ class Store:
         """Read one of `sweeps.layout.FACTS` for every simulation or theory solution; NaN where there is none."""
         return np.asarray(self.array("status", f"{kind}_facts")[..., list(FACTS).index(name)])
 
-    def missing_tasks(self, spec: SweepSpec) -> list[Task]:
+    def missing_tasks(self, spec: SweepSpec, device: str = "cpu") -> list[Task]:
         """List the tasks of a sweep whose results are not in the store, the longest first.
 
         The store may still have to grow for some of them; those have no position.
+
+        Parameters
+        ----------
+        spec : SweepSpec
+        device : {'cpu', 'gpu'}, optional
+            What they will run on; it decides on what is joined in one task, see `SweepSpec.joined`.
         """
         spec = spec.along(self.axes)
         simulated, predicted = self.states("simulation"), self.states("theory")
         positions = {cell.values: self._find(cell, spec) for cell in spec.cells}
-        tasks: list[Task] = []
+        simulations: list[SimulationTask] = []
         for cell in spec.cells:
             position = positions[cell.values]
             states = np.full(spec.replicates, PENDING)
             if position is not None:
                 known = simulated[position][: spec.replicates]
                 states[: known.size] = known
-            tasks += self.simulation_tasks(spec, cell, position or (), states)
+            simulations += self.simulation_tasks(spec, cell, position or (), states)
+        tasks: list[Task] = list(spec.joined(simulations, device))
         for cells in spec.theory_groups.values():
             found = [positions[cell.values] for cell in cells]
             solved = [position is not None and predicted[position] == DONE for position in found]
@@ -307,7 +314,9 @@ class Store:
         where: Any = (*position, slice(replicates))
         return np.asarray(self.array("simulation", name)[where])
 
-    def write_status(self, task: Task, state: int, *, seconds: float, error: str = "", **facts: float) -> None:
+    def write_status(
+        self, task: SimulationTask | TheoryTask, state: int, *, seconds: float, error: str = "", **facts: float
+    ) -> None:
         """Record how a task ended. Comes after its data; the state itself comes last of all.
 
         Parameters
@@ -339,7 +348,7 @@ class Store:
         self._write_together(self._status_chunks(task, places, kind, np.asarray(state, np.int8)))
 
     def _status_chunks(
-        self, task: Task, places: list[tuple[int, ...]], name: str, value: np.ndarray
+        self, task: SimulationTask | TheoryTask, places: list[tuple[int, ...]], name: str, value: np.ndarray
     ) -> Iterator[Chunk]:
         if isinstance(task, SimulationTask):
             values = np.broadcast_to(value, (len(task.replicates), *value.shape))

@@ -16,7 +16,7 @@ import xarray as xr
 import sedyn
 from sedyn import backend
 from sedyn.errors import InvalidInput
-from sweeps.plan import SimulationTask, Task
+from sweeps.plan import SimulationTask, Task, TheoryTask
 from sweeps.provenance import Environment, environment, peak_memory, reset_peak_memory
 from sweeps.store import DONE, FAILED, Store
 from sweeps.theories import Theories
@@ -82,7 +82,7 @@ def execute(
 
     Parameters
     ----------
-    task : SimulationTask or TheoryTask
+    task : SimulationTask, JoinedTask or TheoryTask
         What to compute.
     store : Store
         Where to write.
@@ -98,7 +98,8 @@ def execute(
     Returns
     -------
     Outcome
-        A failure of the computation is recorded in the store and returned, not raised.
+        A failure of the computation is recorded in the store and returned, not raised. A cell that fails among others
+        is tried by itself, and so are they.
 
     Raises
     ------
@@ -107,40 +108,51 @@ def execute(
     """
     reset_peak_memory()
     start = time.perf_counter()
-    error = ""
+    parts: Sequence[SimulationTask | TheoryTask] = task.parts
+    theories, error = theories or Theories(device), ""
     with backend.watch_device_memory(device) as gpu_peak_memory:
         try:
-            if isinstance(task, SimulationTask):
-                compared = None if task.laws is None else (theories or Theories(device)).of(task.problem, task.laws)
-                runs = _simulate(task, task.replicates, device, compared)
-            elif task.solved_at is not None:
-                theory = store.read_theory(task.solved_at)
-            else:
-                theory = sedyn.state_evolution(task.problem, **task.settings._asdict(), device=device)
+            results = _compute(task, store, device, theories)
         except Exception as failure:
             error = f"{type(failure).__name__}: {failure}".splitlines()[0]
     computed, peak = time.perf_counter() - start, peak_memory()
-    if error:
-        pass
-    elif isinstance(task, SimulationTask):
-        store.write_simulation(task, runs)
-    else:
-        store.write_theory(task.positions, theory)
-    store.write_status(
-        task,
-        FAILED if error else DONE,
-        seconds=computed,
-        attempt=attempt,
-        error=error,
-        peak_memory=peak,
-        gpu_peak_memory=gpu_peak_memory(),
-        environment=0 if where is None else where.code,
-    )
+    if error and len(parts) > 1:
+        alone = [execute(part, store, device=device, attempt=attempt, where=where, theories=theories) for part in parts]
+        return Outcome(time.perf_counter() - start, next((end.error for end in alone if end.error), ""), where)
+    shares = [len(part.replicates) if isinstance(part, SimulationTask) else 1 for part in parts]
+    for number, part in enumerate(parts):
+        if error:
+            pass
+        elif isinstance(part, SimulationTask):
+            store.write_simulation(part, results[number])
+        else:
+            store.write_theory(part.positions, results[number])
+        store.write_status(
+            part,
+            FAILED if error else DONE,
+            seconds=computed * shares[number] / sum(shares),
+            attempt=attempt,
+            error=error,
+            peak_memory=peak,
+            gpu_peak_memory=gpu_peak_memory(),
+            environment=0 if where is None else where.code,
+        )
     return Outcome(time.perf_counter() - start, error, where)
 
 
-def _simulate(task: SimulationTask, replicates: tuple[int, ...], device: str, theory: xr.Dataset | None) -> xr.Dataset:
-    """Simulate some replicates of a task; where memory does not suffice, one half after the other.
+def _compute(task: Task, store: Store, device: str, theories: Theories) -> list[xr.Dataset]:
+    """Compute the results of each part of a task."""
+    if not isinstance(task, TheoryTask):
+        return _simulate([(part, part.replicates) for part in task.parts], device, theories)
+    if task.solved_at is not None:
+        return [store.read_theory(task.solved_at)]
+    return [sedyn.state_evolution(task.problem, **task.settings._asdict(), device=device)]
+
+
+def _simulate(
+    cells: Sequence[tuple[SimulationTask, tuple[int, ...]]], device: str, theories: Theories
+) -> list[xr.Dataset]:
+    """Simulate some replicates of cells side by side; where memory does not suffice, one half after the other.
 
     Replicates do not depend on those they run with, so neither do the results.
 
@@ -149,24 +161,27 @@ def _simulate(task: SimulationTask, replicates: tuple[int, ...], device: str, th
     MemoryError
         If memory does not suffice for a single replicate. That of cupy is one too.
     """
+    first, replicates = cells[0]
     try:
-        return sedyn.simulate(
-            task.problem,
-            replicates=replicates,
-            seed=task.seed,
-            engine=task.engine,
+        return sedyn.simulate_together(
+            [(task.problem, which) for task, which in cells],
+            seed=first.seed,
+            engine=first.engine,
             device=device,
-            dtype=task.dtype,
-            theory=theory,
+            dtype=first.dtype,
+            theories=[None if task.laws is None else theories.of(task.problem, task.laws) for task, _ in cells],
         )
     except MemoryError:
-        if len(replicates) == 1:
+        if len(cells) == len(replicates) == 1:
             raise
     # Here, where the exception and the arrays that it holds are gone.
     backend.free_device_memory(device)
+    if len(cells) > 1:
+        middle = len(cells) // 2
+        return _simulate(cells[:middle], device, theories) + _simulate(cells[middle:], device, theories)
     middle = len(replicates) // 2
-    halves = [_simulate(task, half, device, theory) for half in (replicates[:middle], replicates[middle:])]
-    return xr.concat(halves, "replicate", combine_attrs="override")
+    halves = [_simulate([(first, half)], device, theories)[0] for half in (replicates[:middle], replicates[middle:])]
+    return [xr.concat(halves, "replicate", combine_attrs="override")]
 
 
 class Worker:
@@ -190,7 +205,8 @@ class Worker:
 
     def run(self, task: Task, attempt: int) -> Outcome:
         """Execute one task on a single BLAS thread, so that every worker anywhere rounds alike."""
-        if isinstance(task, SimulationTask) and task.replicates[-1] >= self._store.replicates:
+        simulations = [part for part in task.parts if isinstance(part, SimulationTask)]
+        if any(part.replicates[-1] >= self._store.replicates for part in simulations):
             self._store = Store.open(self._store.location)  # the driver has made room since
         with self._threads.limit(limits=1):
             return execute(

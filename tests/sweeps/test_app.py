@@ -79,15 +79,15 @@ def test_a_sweep_resumes_where_status_is_missing(sweep, read, tmp_path, monkeypa
 
 
 def test_a_failing_task_is_recorded_and_the_others_go_on(sweep, read, monkeypatch, capsys):
-    simulate = sedyn.simulate
+    simulate = sedyn.simulate_together
 
-    def failing(problem, *arguments, **options):
-        if problem.noise == 0.5:
+    def failing(cells, **options):
+        if any(problem.noise == 0.5 for problem, _ in cells):
             raise FloatingPointError("no luck")
-        return simulate(problem, *arguments, **options)
+        return simulate(cells, **options)
 
     with monkeypatch.context() as patched:
-        patched.setattr(sedyn, "simulate", failing)
+        patched.setattr(sedyn, "simulate_together", failing)
         assert sweep("grid.noise=[0.1,0.5]") == 1
     shown = capsys.readouterr()
     assert "FloatingPointError: no luck" in shown.err

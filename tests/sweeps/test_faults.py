@@ -86,7 +86,7 @@ def test_a_multirun_of_twelve_jobs_goes_on_after_a_kill(store):
     wait_until(lambda: len(read_log("end")) >= 5, driver)
     driver.kill()
     driver.wait()
-    tasks, ended = 24, len(read_log("end"))
+    tasks, ended = 3 + 12, len(read_log("end"))  # the four noises of a width run in one task; theories
     assert 5 <= ended < tasks
     assert main([*PROBLEM, f"store={store}", *jobs]) == 0
     # Whatever ended is not run again; a task that had its status but was not logged yet is one less.

@@ -87,15 +87,15 @@ def test_a_block_that_does_not_fit_is_halved_and_gives_the_same_numbers(tmp_path
     whole, halved = (str(tmp_path / "stores" / name) for name in ("a.zarr", "b.zarr"))
     spec = spec_of(replicates=5, block=5)
     finish(whole, spec)
-    simulate, free, tried, freed = sedyn.simulate, backend.free_device_memory, [], []
+    simulate, free, tried, freed = sedyn.simulate_together, backend.free_device_memory, [], []
 
-    def limited(problem, replicates, **options):
-        tried.append(len(replicates))
-        if len(replicates) > most:
+    def limited(cells, **options):
+        tried.append(sum(len(replicates) for _, replicates in cells))
+        if tried[-1] > most:
             raise MemoryError("out of memory")
-        return simulate(problem, replicates, **options)
+        return simulate(cells, **options)
 
-    monkeypatch.setattr(sedyn, "simulate", limited)
+    monkeypatch.setattr(sedyn, "simulate_together", limited)
     monkeypatch.setattr(backend, "free_device_memory", lambda device: freed.append(device) or free(device))
     finish(halved, spec)
     assert tried[0] == 5
@@ -110,7 +110,7 @@ def test_a_replicate_that_does_not_fit_is_a_failure_of_its_task(tmp_path, monkey
 
     spec = spec_of(replicates=2)
     store = Store.prepare(str(tmp_path / "stores" / "a.zarr"), spec)
-    monkeypatch.setattr(sedyn, "simulate", too_large)
+    monkeypatch.setattr(sedyn, "simulate_together", too_large)
     errors = {execute(task, store, device="cpu").error for task in store.missing_tasks(spec)}
     assert errors == {"", "MemoryError: out of memory"}
 
