@@ -1,7 +1,8 @@
-"""The network for one row at a time, compiled: what `sedyn.network.differentiate` does without curvature.
+"""The network for a few rows at a time, compiled: what `sedyn.network.differentiate` does without curvature.
 
 A pass over a large matrix calls it between its two products, while the rows are in cache, without the interpreter.
-It knows the built-in activations and losses; those that users register are Python and go another way.
+Rows are innermost and exponentials are arithmetic, so that the compiler works on several rows at once. It knows the
+built-in activations and losses; those that users register are Python and go another way.
 """
 
 from __future__ import annotations
@@ -22,6 +23,15 @@ LOSSES = ("squared", "logistic", "huber")
 IDENTITY, TANH, ERF, SIGMOID, SOFTPLUS, GELU, SILU, RELU = range(len(ACTIVATIONS))
 SQUARED, LOGISTIC, HUBER = range(len(LOSSES))
 
+# exp(x) = 2^k exp(r), k an integer and |r| at most log(2) / 2: log(2) in two parts, the first with zeros at its end, so
+# that k times it is exact; what, added to a number, leaves the nearest integer in its last bits; and from which term
+# on the series of exp(r) - 1 is below rounding.
+LOG_2_HIGH, LOG_2_LOW = 0.6931467056274414, 4.7493250390316726e-07
+SHIFTER = 1.5 * 2.0**52
+EXPONENT_BIAS, FRACTION_BITS = 1023, 52
+TERMS = 13
+
+_exact = njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
 _compiled = njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
 
 
@@ -62,28 +72,67 @@ def compiled_network(network: Network, width: int) -> CompiledNetwork | None:
     )
 
 
+@_exact
+def _exponential_parts(x: float) -> tuple[float, float]:
+    """Parts p, a power of two, and e = expm1(r) of exp(x) = p + p e, for |x| at most 700."""
+    shifted = x * (1 / math.log(2)) + SHIFTER
+    count = shifted - SHIFTER
+    r = x - count * LOG_2_HIGH - count * LOG_2_LOW
+    bits = np.float64(shifted).view(np.int64)
+    power = np.int64((bits + EXPONENT_BIAS) << FRACTION_BITS).view(np.float64)
+    series = 0.0
+    for k in range(TERMS, 1, -1):
+        series = (1 + series) * r * (1 / k)
+    return power, r + r * series
+
+
+@_exact
+def _exp(x: float) -> float:
+    """Exponential of a number up to 700; zero below -700."""
+    power, rest = _exponential_parts(max(x, -700.0))
+    return power + power * rest
+
+
+@_exact
+def _tanh(x: float) -> float:
+    """Hyperbolic tangent, from exp(2 x) - 1; beyond 20 it is 1 to rounding."""
+    inside = 20.0 if x > 20 else (-20.0 if x < -20 else x)  # NaN stays NaN
+    power, rest = _exponential_parts(2 * inside)
+    less_one = power * rest + (power - 1)
+    return less_one / (less_one + 2)
+
+
 @_compiled
-def activate(code: int, x: float) -> tuple[float, float]:
-    """Value and derivative of an activation."""
-    if code == TANH:
-        f = math.tanh(x)
-        return f, 1 - f * f
-    if code == ERF:
-        return math.erf(x), 2 / math.sqrt(math.pi) * math.exp(-x * x)
-    if code == RELU:
-        on = 1.0 if x > 0 else 0.0
-        return x * on, on
-    if code == GELU:
-        cdf = 0.5 * (1 + math.erf(x / math.sqrt(2.0)))
-        return x * cdf, cdf + x * math.exp(-0.5 * x * x) / math.sqrt(2 * math.pi)
+def activate(code: int, x: np.ndarray, value: np.ndarray, slope: np.ndarray) -> None:
+    """Set the values and derivatives of an activation at each x."""
     if code == IDENTITY:
-        return x, 1.0
-    s = 0.5 * (1 + math.tanh(0.5 * x))
-    if code == SIGMOID:
-        return s, s * (1 - s)
-    if code == SILU:
-        return x * s, s + x * s * (1 - s)
-    return max(x, 0.0) + math.log1p(math.exp(-abs(x))), s  # softplus
+        for i in range(x.size):
+            value[i], slope[i] = x[i], 1.0
+    elif code == TANH:
+        for i in range(x.size):
+            value[i] = _tanh(x[i])
+            slope[i] = 1 - value[i] * value[i]
+    elif code == ERF:
+        for i in range(x.size):
+            value[i], slope[i] = math.erf(x[i]), 2 / math.sqrt(math.pi) * _exp(-x[i] * x[i])
+    elif code == RELU:
+        for i in range(x.size):
+            slope[i] = 1.0 if x[i] > 0 else 0.0
+            value[i] = x[i] * slope[i]
+    elif code == GELU:
+        for i in range(x.size):
+            cdf = 0.5 * (1 + math.erf(x[i] / math.sqrt(2.0)))
+            value[i] = x[i] * cdf
+            slope[i] = cdf + x[i] / math.sqrt(2 * math.pi) * _exp(-0.5 * x[i] * x[i])
+    else:
+        for i in range(x.size):
+            s = 0.5 * (1 + _tanh(0.5 * x[i]))
+            if code == SIGMOID:
+                value[i], slope[i] = s, s * (1 - s)
+            elif code == SILU:
+                value[i], slope[i] = x[i] * s, s + x[i] * s * (1 - s)
+            else:  # softplus
+                value[i], slope[i] = max(x[i], 0.0) + math.log1p(_exp(-abs(x[i]))), s
 
 
 @_compiled
@@ -91,8 +140,8 @@ def lose(code: int, f: float, y: float) -> tuple[float, float]:
     """Value of a loss and its derivative in the network's output."""
     if code == LOGISTIC:
         margin = y * f
-        value = max(-margin, 0.0) + math.log1p(math.exp(-abs(margin)))
-        return value, -y * 0.5 * (1 + math.tanh(-0.5 * margin))
+        value = max(-margin, 0.0) + math.log1p(_exp(-abs(margin)))
+        return value, -y * 0.5 * (1 + _tanh(-0.5 * margin))
     residual = f - y
     if code == HUBER and abs(residual) > 1:
         return abs(residual) - 0.5, math.copysign(1.0, residual)
@@ -123,32 +172,37 @@ def differentiate_rows(
     deep_gradient : ndarray, shape (L - 1, q, q)
         To it is added the derivative of the rows' summed weighted losses in the deeper weights.
     """
-    q, layers, deep = pre_activations.shape[0], network.deep.shape[0], network.deep
-    units, slopes = np.empty((layers, q)), np.empty((layers, q))
-    # Of a layer's input going forward, of the output's derivative in it going backward.
-    current, following = np.empty(q), np.empty(q)
-    for i in range(rows[0], rows[1]):
+    start, stop = rows
+    q, layers, count = pre_activations.shape[0], network.deep.shape[0], stop - start
+    units, slopes = np.empty((layers, q, count)), np.empty((layers, q, count))
+    # Of a layer's input going forward, of the loss's derivative in it going backward.
+    current, following = np.empty((q, count)), np.empty((q, count))
+    current[:] = pre_activations[:, start:stop]
+    for layer in range(layers):
         for a in range(q):
-            current[a] = pre_activations[a, i]
-        for layer in range(layers):
+            activate(network.activation, current[a], units[layer, a], slopes[layer, a])
+        for b in range(q):
+            current[b] = 0
             for a in range(q):
-                units[layer, a], slopes[layer, a] = activate(network.activation, current[a])
+                weight = network.deep[layer, a, b]
+                for i in range(count):
+                    current[b, i] += weight * units[layer, a, i]
+    for i in range(count):
+        losses[start + i], current[0, i] = lose(network.loss, current[0, i], network.responses[start + i])
+    if network.sample_weights.size:
+        for i in range(count):
+            current[0, i] *= network.sample_weights[start + i]
+    current[1:] = 0
+    for layer in range(layers - 1, -1, -1):
+        for a in range(q):
+            following[a] = 0
             for b in range(q):
-                current[b] = 0
-                for a in range(q):
-                    current[b] += deep[layer, a, b] * units[layer, a]
-        losses[i], slope = lose(network.loss, current[0], network.responses[i])
-        if network.sample_weights.size:
-            slope *= network.sample_weights[i]
-        for a in range(q):
-            current[a] = slope if a == 0 else 0.0
-        for layer in range(layers - 1, -1, -1):
-            for a in range(q):
-                downstream = 0.0
-                for b in range(q):
-                    downstream += deep[layer, a, b] * current[b]
-                    deep_gradient[layer, a, b] += units[layer, a] * current[b]
-                following[a] = slopes[layer, a] * downstream
-            current, following = following, current
-        for a in range(q):
-            gradients[a, i] = current[a]
+                weight, product = network.deep[layer, a, b], 0.0
+                for i in range(count):
+                    following[a, i] += weight * current[b, i]
+                    product += units[layer, a, i] * current[b, i]
+                deep_gradient[layer, a, b] += product
+            for i in range(count):
+                following[a, i] *= slopes[layer, a, i]
+        current, following = following, current
+    gradients[:, start:stop] = current

@@ -15,6 +15,7 @@ import numpy as np
 from scipy import sparse
 
 from sedyn import backend
+from sedyn.aligned import aligned_empty
 from sedyn.backend import Array, array_namespace
 from sedyn.features import Sampler
 from sedyn.network import Derivatives, Network
@@ -119,12 +120,12 @@ class DenseDesign:
         pass_over = self.rows.begin_pass(weights * self.scale, network)
         if pass_over is None:
             return two_products(self, weights, network, curvature=curvature)
-        products = self._summed(pass_over.run, weights)
+        run_each(pass_over.run, self.rows.blocks)
         derivatives = pass_over.derivatives()
         if curvature:  # which the compiled network leaves out
             found = network.differentiate(pass_over.trained, curvature=True)
             derivatives = derivatives._replace(curvature=found.curvature)
-        return pass_over.trained, derivatives, products
+        return pass_over.trained, derivatives, pass_over.products() * self.scale
 
     def _summed(self, part: Callable[[slice], Array], like: Array) -> Array:
         """X^T g from its parts, one for each block of rows, added up in their order."""
@@ -277,7 +278,7 @@ def _drawn_on_host(n: int, d: int, sampler: Sampler, seed: np.random.SeedSequenc
         pieces = {0: first}
         run_each(lambda start: pieces.__setitem__(start, draw(start)), starts[1:])
         return sparse.vstack([pieces[start] for start in starts], format="csr", dtype=dtype)
-    matrix = np.empty((n, d), first.dtype if first.dtype.kind == "i" else dtype)
+    matrix = aligned_empty((n, d), first.dtype if first.dtype.kind == "i" else dtype)
     matrix[:size] = first
 
     def fill(start: int) -> None:

@@ -93,8 +93,8 @@ def _add_part(block: Array, coefficients: Array, basis: Array, columns: slice) -
     from sedyn import kernels
 
     part = kernels.padded(block[:, columns], basis.dtype)
-    whole_tiles = -(-basis.shape[0] // kernels.TILE) * kernels.TILE
-    kernels.add_products(basis, columns.start, kernels.padded(coefficients, basis.dtype, whole_tiles), part)
+    gradients = kernels.padded(coefficients, basis.dtype, kernels.even(basis.shape[0]))
+    kernels.add_products(basis, columns.start, gradients, part)
     block[:, columns] = part[: block.shape[0], :]
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from scipy import sparse
 
+from sedyn.aligned import aligned_empty
 from sedyn.backend import Array, array_namespace
 from sedyn.network import Derivatives, Network
 
@@ -38,12 +39,16 @@ class Pass(Protocol):
 
     trained: Array
 
-    def run(self, rows: slice) -> Array:
-        """Pass over a block of rows; its part of X^T g, (q' >= q, d)."""
+    def run(self, rows: slice) -> None:
+        """Pass over a block of rows."""
         ...
 
     def derivatives(self) -> Derivatives:
         """Losses and derivatives of all rows, without curvature, when every block has been passed over."""
+        ...
+
+    def products(self) -> Array:
+        """X^T g, (q, d), when every block has been passed over."""
         ...
 
 
@@ -95,8 +100,8 @@ class StoredRows:
         self.dtype = matrix.dtype if matrix.dtype.kind == "f" else dtype
         self.matrix = np.ascontiguousarray(matrix)
         self.shape = matrix.shape
-        tile_bytes = kernels.TILE * matrix.dtype.itemsize * matrix.shape[1]
-        self.cached_rows = kernels.TILE * max(1, CACHED_BYTES // tile_bytes)
+        tile_bytes = kernels.ROWS * matrix.dtype.itemsize * matrix.shape[1]
+        self.cached_rows = kernels.ROWS * max(1, CACHED_BYTES // tile_bytes)
         self.blocks = _cut(matrix.shape[0], self.cached_rows)
 
     def prepare(self, weights: np.ndarray) -> np.ndarray:
@@ -114,10 +119,10 @@ class StoredRows:
 
     def transposed_products(self, gradients: np.ndarray, rows: slice) -> np.ndarray:
         """X^T g of a block, padded units included."""
-        block, tile = self.matrix[rows], self.kernels.TILE
+        block = self.matrix[rows]
         if gradients.shape[0] > WIDE:
             return gradients.astype(self.dtype, copy=False) @ block.astype(self.dtype, copy=False)
-        padded = self.kernels.padded(gradients, self.dtype, -(-block.shape[0] // tile) * tile)
+        padded = self.kernels.padded(gradients, self.dtype, self.kernels.even(block.shape[0]))
         out = np.zeros((padded.shape[0], self.shape[1]), self.dtype)
         self.kernels.add_products(block, 0, padded, out)
         return out
@@ -143,15 +148,18 @@ class CompiledPass:
     """
 
     def __init__(self, stored: StoredRows, weights: np.ndarray, network: Network, compiled: CompiledNetwork) -> None:
-        q, n = weights.shape[0], stored.shape[0]
+        q, n, blocks = weights.shape[0], stored.shape[0], len(stored.blocks)
         self.stored, self.network, self.compiled = stored, network, compiled
         self.weights = stored.prepare(weights)
         self.trained, self.gradients, self.losses = np.empty((q, n)), np.empty((q, n)), np.empty(n)
-        self.deep_gradients = {rows.start: np.zeros_like(self.compiled.deep) for rows in stored.blocks}
+        # Sums of each block of rows, which add up in their order whatever thread had which.
+        self.place = {rows.start: block for block, rows in enumerate(stored.blocks)}
+        self.parts = aligned_empty((blocks, *self.weights.shape), self.weights.dtype)
+        self.deep_parts = np.zeros((blocks, *compiled.deep.shape))
 
-    def run(self, rows: slice) -> np.ndarray:
-        """Pass over a block of rows; its part of X^T g, padded units included."""
-        drive = np.zeros_like(self.weights)
+    def run(self, rows: slice) -> None:
+        """Pass over a block of rows."""
+        block = self.place[rows.start]
         self.stored.kernels.descend(
             self.stored.matrix,
             (rows.start, rows.stop),
@@ -161,16 +169,21 @@ class CompiledPass:
             self.trained,
             self.losses,
             self.gradients,
-            self.deep_gradients[rows.start],
-            drive,
+            self.deep_parts[block],
+            self.parts[block],
         )
-        return drive
 
     def derivatives(self) -> Derivatives:
         """Losses and derivatives of all rows, without curvature."""
-        total = np.sum([self.deep_gradients[rows.start] for rows in self.stored.blocks], axis=0) / self.losses.size
+        total = np.sum(self.deep_parts, axis=0) / self.losses.size
         deep = tuple(total[layer, :, : weights.shape[1]] for layer, weights in enumerate(self.network.deep))
         return Derivatives(self.losses, self.gradients, deep, None)
+
+    def products(self) -> np.ndarray:
+        """X^T g, (q, d)."""
+        out = np.empty((self.trained.shape[0], self.stored.shape[1]))
+        self.stored.kernels.total(self.parts, out)
+        return out
 
 
 class SparseRows:
