@@ -8,6 +8,8 @@ meaning. Arrays whose rows begin where a line of the cache does are faster, see 
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import njit, types
 from numba.extending import intrinsic
@@ -47,12 +49,14 @@ _compiled = njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"}
 
 
 @intrinsic
-def _widest_vectors(_typing):
-    """Let the compiler use the longest vectors of the processor in the function that calls this."""
+def _widest_vectors(_typing: Any = None) -> Any:
+    """Let the compiler use the longest vectors of the processor in the function that calls this.
 
-    def generate(context, builder, _signature, _arguments):
-        # Some processors are known to slow down a little under 512 bits, and compilers halve them; memory-bound code
-        # gains. The set of attributes would refuse any that its library does not list.
+    Compilers halve those of 512 bits, under which some processors slow down a little.
+    """
+
+    def generate(context: Any, builder: Any, _signature: Any, _arguments: Any) -> Any:
+        # The set's own method refuses attributes that its library does not list.
         set.add(builder.function.attributes, '"prefer-vector-width"="512"')
         return context.get_dummy_value()
 

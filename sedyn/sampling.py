@@ -96,7 +96,9 @@ def matched_normals(uniforms: Array) -> Array:
 
 
 def psd_root(covariance: Array, scale: float | None = None) -> tuple[Array, Array]:
-    """Square root B of a covariance, B B^T, and its pseudo-inverse, with negligible directions left out.
+    """Symmetric square root of a covariance and its pseudo-inverse, with negligible directions left out.
+
+    The symmetric one does not turn when eigenvalues meet: what is computed with it changes little when rounding does.
 
     Parameters
     ----------
@@ -114,8 +116,12 @@ def psd_root(covariance: Array, scale: float | None = None) -> tuple[Array, Arra
     values, vectors = xp.linalg.eigh((covariance + xp.matrix_transpose(covariance)) / 2)
     kept = (values > NEGLIGIBLE_VARIANCE * largest) & (values > 0)
     deviation = xp.sqrt(xp.where(kept, values, 1.0))
-    root, inverse = (vectors * xp.where(kept, factor, 0.0)[..., None, :] for factor in (deviation, 1 / deviation))
-    return root, xp.matrix_transpose(inverse)
+    transposed = xp.matrix_transpose(vectors)
+    root, inverse = (
+        xp.matmul(vectors * xp.where(kept, factor, 0.0)[..., None, :], transposed)
+        for factor in (deviation, 1 / deviation)
+    )
+    return root, inverse
 
 
 class CausalFactor:

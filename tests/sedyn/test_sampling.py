@@ -80,7 +80,13 @@ def test_psd_root_leaves_negligible_directions_out():
     covariance = np.diag([1.0, 1e-14, -1e-16])
     root, inverse = psd_root(covariance)
     np.testing.assert_allclose(root @ root.T, np.diag([1.0, 0, 0]), atol=1e-15)
-    np.testing.assert_allclose(inverse @ root @ root.T @ inverse.T, np.diag([0, 0, 1.0]), atol=1e-12)
+    np.testing.assert_allclose(inverse @ root, np.diag([1.0, 0, 0]), atol=1e-12)
+
+
+def test_psd_root_does_not_turn_where_eigenvalues_meet():
+    rng = np.random.default_rng(0)
+    square = np.eye(4) + 1e-9 * rng.standard_normal((4, 4))
+    np.testing.assert_allclose(psd_root(square @ square.T)[0], np.eye(4), atol=1e-8)
 
 
 @pytest.mark.parametrize("count", [1, 2, 6])
