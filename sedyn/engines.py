@@ -18,6 +18,7 @@ __all__ = [
     "ENGINES",
     "ENOUGH",
     "Choice",
+    "adjoint_memory",
     "choose_engine",
     "memory_limit",
     "memory_needed",
@@ -33,6 +34,9 @@ ENGINES = ("dense", "deferred")
 DRAWN, PASSED, KNOWN, FRESH = 8.0, 1.3, 10.0, 300.0
 # Seconds of a step that do not depend on its size.
 STEP = {"dense": 0.15e-3, "deferred": 3e-3}
+# A GPU's bytes and launches a second, and what a product launches, as in benchmarks/ROOFLINE.md: not measured.
+GPU_BYTES, GPU_LAUNCHES = 3e12, 2e5
+LAUNCHES = {"dense": 4, "deferred": 30}
 TILE = 4
 DOUBLE = 8
 SHARE_OF_MEMORY = 0.8
@@ -85,9 +89,13 @@ def memory_needed(
         As for `choose_engine`.
     """
     if engine == "auto":
-        engine = choose_engine(problem, engine, dtype=dtype, estimate=estimate).engine
-    more = _more_bytes_on_gpu(problem, engine, dtype, estimate) if device == "gpu" else 0
-    return _bytes(problem, engine, dtype, estimate) + more
+        engine = choose_engine(problem, engine, dtype=dtype, estimate=estimate, device=device).engine
+    return _bytes(problem, engine, dtype, estimate, device)
+
+
+def adjoint_memory(problem: Problem, samples: int) -> int:
+    """Bytes of the adjoints of `sedyn.fused.mean_response` on a GPU, of as many samples as are held at a time."""
+    return DOUBLE * min(samples * problem.steps * problem.width**2, ADJOINTS_PER_CHUNK)
 
 
 def replicates_that_fit(free: int, needed: int) -> int:
@@ -103,9 +111,16 @@ def replicates_that_fit(free: int, needed: int) -> int:
     return max(1, int((1 - MARGIN) * free) // needed)
 
 
-def predicted_seconds(problem: Problem, engine: str) -> float:
-    """Time of the design's part in one replicate on one core; a guide for choosing, not a promise."""
+def predicted_seconds(problem: Problem, engine: str, *, device: str = "cpu", dtype: str = "float64") -> float:
+    """Time of the design's part in one replicate on one core, or on a GPU; a guide for choosing, not a promise."""
     n, d, steps = problem.n, problem.d, problem.steps
+    if device == "gpu":
+        if engine == "dense":  # written once, read twice a step
+            moved = n * d * bytes_per_entry(problem.features, dtype, device) * (1 + 2 * (steps + 1))
+        else:  # each product reads what is known eight times, and a dozen blocks
+            known = problem.width * steps * (steps + 1) / 2
+            moved = DOUBLE * (n + d) * (8 * known + 12 * problem.width * (steps + 1))
+        return max(moved / GPU_BYTES, 2 * (steps + 1) * LAUNCHES[engine] / GPU_LAUNCHES)
     tiles = -(-problem.width // TILE)
     overhead = (steps + 1) * STEP[engine]
     if engine == "dense":
@@ -143,11 +158,13 @@ def replicates_together(problem: Problem, engine: str, device: str = "cpu", dtyp
     return STACK_BYTES // _stacked_bytes(problem, dtype)
 
 
-def choose_engine(problem: Problem, engine: str = "auto", *, dtype: str = "float64", estimate: bool = True) -> Choice:
+def choose_engine(
+    problem: Problem, engine: str = "auto", *, dtype: str = "float64", estimate: bool = True, device: str = "cpu"
+) -> Choice:
     """Choose the engine: the one asked for, or the fastest that applies and fits in memory.
 
-    The choice depends on the problem and the machine's total memory, not on what else is running, so that a sweep
-    gives the same numbers whatever runs beside it.
+    The choice depends on the problem and the total memory of the machine, or of the GPU, not on what else is running,
+    so that a sweep gives the same numbers whatever runs beside it.
 
     Raises
     ------
@@ -160,26 +177,27 @@ def choose_engine(problem: Problem, engine: str = "auto", *, dtype: str = "float
     if engine != "auto" and engine not in applicable:
         raise InvalidInput("engine", engine, f"needs Gaussian features; with features={problem.features} use dense")
     candidates = applicable if engine == "auto" else (engine,)
-    room = SHARE_OF_MEMORY * memory_limit()
-    needed = {name: _bytes(problem, name, dtype, estimate) for name in candidates}
+    room = SHARE_OF_MEMORY * (backend.gpu_memory()[1] if device == "gpu" else memory_limit())
+    needed = {name: _bytes(problem, name, dtype, estimate, device) for name in candidates}
     fitting = [name for name in candidates if needed[name] <= room]
     if not fitting:
         needs = " and ".join(f"{size / 1e9:.1f} GB ({name})" for name, size in needed.items())
         raise InvalidInput(
             "n", problem.n, f"with d={problem.d} this needs {needs} of {room / 1e9:.1f} GB; shrink n or d"
         )
-    best = min(fitting, key=lambda name: predicted_seconds(problem, name))
+    seconds = {name: predicted_seconds(problem, name, device=device, dtype=dtype) for name in ENGINES}
+    best = min(fitting, key=seconds.__getitem__)
     if engine != "auto":
         return Choice(best, "asked for")
     if len(applicable) == 1:
         return Choice(best, f"the only one for {problem.features} features")
     if len(fitting) == 1:
         return Choice(best, "the only one that fits in memory")
-    times = ", ".join(f"{name} {predicted_seconds(problem, name):.3g} s" for name in ENGINES)
-    return Choice(best, f"predicted faster ({times})")
+    times = ", ".join(f"{name} {seconds[name]:.3g} s" for name in ENGINES)
+    return Choice(best, f"predicted faster ({times}{' by bytes and launches alone' if device == 'gpu' else ''})")
 
 
-def _bytes(problem: Problem, engine: str, dtype: str, estimate: bool) -> int:
+def _bytes(problem: Problem, engine: str, dtype: str, estimate: bool, device: str) -> int:
     n, d, q, steps = problem.n, problem.d, problem.width, problem.steps
     doubles, design = _working_doubles(problem, estimate), 0.0
     if engine == "dense":
@@ -190,7 +208,8 @@ def _bytes(problem: Problem, engine: str, dtype: str, estimate: bool) -> int:
     if fresh:  # weights of every step wait for them, and what a block of them gives
         doubles += 2 * q * (steps + 1) * (d + fresh)
         design += 2 * fresh * d * bytes_per_entry(problem.features)
-    return round(design + DOUBLE * doubles)
+    more = _more_bytes_on_gpu(problem, engine, dtype, estimate) if device == "gpu" else 0
+    return round(design + DOUBLE * doubles) + more
 
 
 def _working_doubles(problem: Problem, estimate: bool) -> float:
@@ -216,10 +235,10 @@ def _fresh_rows(problem: Problem) -> int:
 
 
 def _more_bytes_on_gpu(problem: Problem, engine: str, dtype: str, estimate: bool) -> int:
-    n, d, q = problem.n, problem.d, problem.width
+    n, d = problem.n, problem.d
     more = 0.0
-    if estimate:  # adjoints beside the curvatures, of as many samples as are held at a time
-        more += DOUBLE * min(n * problem.steps * q * q, ADJOINTS_PER_CHUNK)
+    if estimate:
+        more += adjoint_memory(problem, n)
     if engine == "dense":  # every law as floats, and draws in double precision with what a law computes them from
         for rows, kind in ((n, dtype), (2 * _fresh_rows(problem), "float64")):
             law, floats = (bytes_per_entry(problem.features, kind, device) for device in ("cpu", "gpu"))

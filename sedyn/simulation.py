@@ -219,7 +219,7 @@ def _resolve(
     reason = no_estimate_because(problem) if estimate else "it was not asked for"
     laws = None if theory is None else laws_of(problem, theory, device)
     solver = {} if theory is None else {f"theory_{name}": theory.attrs[name] for name in SOLVER}
-    choice = choose_engine(problem, engine, dtype=dtype, estimate=reason is None)
+    choice = choose_engine(problem, engine, dtype=dtype, estimate=reason is None, device=device)
     return _Cell(problem, indices, choice, reason, laws, solver)
 
 

@@ -111,7 +111,7 @@ def run(request: Request) -> int:
     summary = Summary(0, [], 0.0)
     with ExitStack() as stack:
         if compute.joins_cluster:  # and may be refused, before there is a store
-            executor = stack.enter_context(closing(make_executor(compute, setup, spec.memory)))
+            executor = stack.enter_context(closing(make_executor(compute, setup, spec.memory(device))))
         stack.enter_context(only_driver(request.location))
         try:
             store = Store.prepare(request.location, spec)
@@ -122,7 +122,7 @@ def run(request: Request) -> int:
             tasks = store.missing_tasks(spec, planned_for) if precise is None else precise.tasks
             if tasks:
                 if not compute.joins_cluster:
-                    executor = stack.enter_context(closing(make_executor(compute, setup, spec.memory)))
+                    executor = stack.enter_context(closing(make_executor(compute, setup, spec.memory(device))))
                 with make_progress(tasks) as progress:
                     summary = run_tasks(precise or FixedTasks(tasks), store, executor, progress)
         except OSError as error:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import threadpoolctl
 
 import sedyn
-from sedyn.engines import ENGINES, memory_needed
+from sedyn.engines import ENGINES, adjoint_memory, memory_needed
 from sedyn.problem import Problem
 from sweeps.plan import SweepSpec, Task, TheoryTask, simulation_work, theory_work
 from sweeps.provenance import peak_memory
@@ -48,24 +48,27 @@ class CostModel:
         for_calls, for_work = self.factors[kind]
         return for_calls * calls + for_work * work
 
-    def memory(self, task: Task) -> int:
-        """Predict the bytes that a task's arrays take at its peak, the process itself apart."""
+    def memory(self, task: Task, device: str = "cpu") -> int:
+        """Predict the bytes that a task's arrays take of a device's memory at its peak, the process itself apart.
+
+        Of one replicate: more run side by side where there is room.
+        """
         if isinstance(task, TheoryTask):
-            return theory_memory(task.problem, task.settings.samples)
+            return theory_memory(task.problem, task.settings.samples, device)
         part = task.parts[0]
-        descent = memory_needed(part.problem, part.engine)
+        descent = memory_needed(part.problem, part.engine, dtype=part.dtype, device=device)
         if part.laws is None:
             return descent
         return kept_memory(part.problem, part.laws.samples) + max(
-            descent, theory_memory(part.problem, part.laws.samples)
+            descent, theory_memory(part.problem, part.laws.samples, device)
         )
 
 
-def theory_memory(problem: Problem, samples: int) -> int:
+def theory_memory(problem: Problem, samples: int, device: str = "cpu") -> int:
     """Bytes of a state evolution: draws, gradients and curvatures of all iterations, and what a step works with."""
     width, steps = problem.width, problem.steps
     rows = problem.signals + 2 * width * (steps + 1) + width**2 * steps + 20 * width
-    return 8 * samples * rows
+    return 8 * samples * rows + (adjoint_memory(problem, samples) if device == "gpu" else 0)
 
 
 def kept_memory(problem: Problem, samples: int) -> int:

@@ -152,7 +152,7 @@ def make_executor(compute: Compute, setup: WorkerSetup, memory: int) -> Executor
     setup : WorkerSetup
         What the workers are told; a cluster may change the device, which only it knows.
     memory : int
-        Bytes that the largest task needs.
+        Bytes of the device's memory that the largest task needs.
     """
     return InlineExecutor(setup) if compute.executor == "inline" else RayExecutor(compute, setup, memory)
 
@@ -390,6 +390,6 @@ def _placement(resources: dict[str, float], compute: Compute, device: str, memor
             "compute.workers", compute.workers, f"the cluster has room for {possible}; use that many or null"
         )
     count = compute.workers or possible
-    if compute.address is None:
+    if compute.address is None and device == "cpu":
         count = min(count, max(1, int(MEMORY_SHARE * memory_limit() / memory)))
     return device, count, share

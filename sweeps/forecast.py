@@ -74,7 +74,7 @@ def forecast(spec: SweepSpec, compute: Compute, device: str, target: Target | No
     yield f"seconds a task: {ordered[0][0]:.2g} at most, {ordered[len(ordered) // 2][0]:.2g} median"
     for duration, task in ordered[:LONGEST_SHOWN]:
         yield f"  {duration:.2g} s, {_memory(model, task, device)}: {task.name}"
-    most = max(tasks, key=model.memory)
+    most = max(tasks, key=lambda task: model.memory(task, device))
     yield f"most memory: {_memory(model, most, device)}: {most.name}"
     if target is not None:
         most_bytes = stored_bytes(settings, target.max_replicates) / MEBIBYTE
@@ -114,7 +114,7 @@ def durations_of(tasks: list[Task], model: CostModel, workers: int) -> list[floa
 
 
 def _memory(model: CostModel, task: Task, device: str) -> str:
-    arrays = model.memory(task) / MEBIBYTE
+    arrays = model.memory(task, device) / MEBIBYTE
     resident = model.resident / MEBIBYTE
     if device == "gpu":
         return f"{resident:.0f} MiB and {arrays:.0f} MiB of GPU memory"

@@ -213,10 +213,9 @@ class SweepSpec:
         """Make the task of the theory that a cell shares with those at these positions."""
         return TheoryTask(cell.problem, positions, solved_at, self.theory_settings, tuple(self.axes))
 
-    @cached_property
-    def memory(self) -> int:
-        """Bytes that one replicate of the largest cell needs."""
-        return max(memory_needed(cell.problem, cell.engine) for cell in self.cells)
+    def memory(self, device: str = "cpu") -> int:
+        """Bytes of a device's memory that one replicate of the largest cell needs."""
+        return max(memory_needed(cell.problem, cell.engine, dtype=self.dtype, device=device) for cell in self.cells)
 
     @cached_property
     def theory_groups(self) -> dict[str, list[Cell]]:

@@ -3,7 +3,7 @@ import tracemalloc
 import pytest
 
 import sedyn
-from sedyn import InvalidInput, Problem, engines
+from sedyn import InvalidInput, Problem, backend, engines
 from sedyn.engines import choose_engine, memory_needed, predicted_seconds, replicates_that_fit
 
 SMALL = Problem(n=60, d=40, width=2, steps=60)
@@ -31,6 +31,19 @@ def test_auto_takes_what_fits(monkeypatch):
     problem = Problem(n=3000, d=3000, width=1, depth=1, steps=80)
     monkeypatch.setattr(engines, "memory_limit", lambda: 70e6)
     assert choose_engine(problem, estimate=False).reason == "the only one that fits in memory"
+
+
+def test_on_a_gpu_its_memory_and_its_bytes_and_launches_decide(monkeypatch):
+    monkeypatch.setattr(backend, "gpu_memory", lambda: (1, 80 * 10**9))
+    small, large, larger = (Problem(n=n, d=n, width=4) for n in (4000, 40_000, 100_000))
+    assert choose_engine(small).engine == "deferred"
+    assert choose_engine(small, device="gpu").engine == "dense"  # few launches
+    choice = choose_engine(large, device="gpu")
+    assert choice.engine == "deferred"  # few bytes
+    assert "by bytes and launches alone" in choice.reason
+    assert choose_engine(larger, device="gpu").reason == "the only one that fits in memory"
+    with pytest.raises(InvalidInput, match=r"needs 8\d.* GB \(dense\) of 64"):
+        choose_engine(larger, "dense", device="gpu")
 
 
 def test_refusal_names_needed_and_available_memory(monkeypatch):

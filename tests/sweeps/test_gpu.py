@@ -13,6 +13,7 @@ import sedyn
 from sedyn import backend
 from sedyn.errors import InvalidInput
 from sweeps import executors, worker
+from sweeps.cost import CostModel
 from sweeps.executors import Attempt, Compute, RayExecutor, _placement
 from sweeps.store import Store
 from sweeps.worker import Outcome, Worker, WorkerSetup, execute
@@ -113,6 +114,19 @@ def test_a_replicate_that_does_not_fit_is_a_failure_of_its_task(tmp_path, monkey
     monkeypatch.setattr(sedyn, "simulate_together", too_large)
     errors = {execute(task, store, device="cpu").error for task in store.missing_tasks(spec)}
     assert errors == {"", "MemoryError: out of memory"}
+
+
+def test_memory_is_predicted_for_the_device():
+    integers = spec_of(base={"n": 2000, "d": 2000, "steps": 3, "features": "rademacher"}, engine="dense")
+    task, matrix = integers.simulation_task(integers.cells[0], (), (0,)), 2000**2
+    assert integers.memory("gpu") > integers.memory("cpu") + 7 * matrix  # floats in place of bytes
+    halved = spec_of(base={"n": 2000, "d": 2000, "steps": 3}, dtype="float32", engine="dense")
+    assert halved.memory("cpu") < 6 * matrix
+    model = CostModel({}, 0)
+    assert model.memory(task, "gpu") == integers.memory("gpu")
+    theory = integers.theory_task(integers.cells[0], ((),))
+    added = model.memory(theory, "gpu") - model.memory(theory)
+    assert added == 8 * 64 * 3 * integers.cells[0].problem.width ** 2  # an adjoint beside each curvature
 
 
 def test_peak_memory_of_the_gpu_is_recorded(tmp_path, monkeypatch):
