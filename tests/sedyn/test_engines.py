@@ -106,7 +106,8 @@ def test_replicates_that_fit_leave_a_margin():
 )
 def test_memory_needed_is_what_is_taken(engine, fields, dtype, estimate):
     problem = Problem(**fields, width=4, steps=12)
-    sedyn.simulate(Problem(n=20, d=20, steps=1), 1, engine=engine)  # loads compiled code
+    # Compiling what is not compiled yet takes memory too.
+    sedyn.simulate(Problem(**fields, width=4, steps=1), 1, engine=engine, dtype=dtype, estimate=estimate)
     tracemalloc.start()
     try:
         sedyn.simulate(problem, 1, engine=engine, dtype=dtype, estimate=estimate)
