@@ -89,8 +89,9 @@ def _exponential_parts(x: float) -> tuple[float, float]:
 @_exact
 def _exp(x: float) -> float:
     """Exponential of a number up to 700; zero below -700."""
-    power, rest = _exponential_parts(max(x, -700.0))
-    return power + power * rest
+    vanishes = x < -700
+    power, rest = _exponential_parts(-700.0 if vanishes else x)
+    return 0.0 if vanishes else power + power * rest
 
 
 @_exact

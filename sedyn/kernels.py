@@ -113,14 +113,8 @@ def _products_of_six(rows: np.ndarray, start: int, i: int, weights: np.ndarray, 
     _widest_vectors()
     d, zero = weights.shape[1], weights.dtype.type(0)
     i1, i2, i3, i4, i5 = i + 1, i + 2, i + 3, i + 4, i + 5
-    x0, x1, x2, x3, x4, x5 = (
-        rows[i, start:],
-        rows[i1, start:],
-        rows[i2, start:],
-        rows[i3, start:],
-        rows[i4, start:],
-        rows[i5, start:],
-    )
+    x0, x1, x2 = rows[i, start:], rows[i1, start:], rows[i2, start:]
+    x3, x4, x5 = rows[i3, start:], rows[i4, start:], rows[i5, start:]
     w0, w1, w2, w3 = weights[a], weights[a + 1], weights[a + 2], weights[a + 3]
     s00 = s01 = s02 = s03 = zero
     s10 = s11 = s12 = s13 = zero
@@ -238,7 +232,7 @@ def descend(
     block_rows : int
         Rows in a block.
     weights : ndarray, shape (q', d)
-        Padded to q' units, a multiple of `TILE`; their type is that of the sums.
+        Padded to q' units, a multiple of `UNITS`; their type is that of the sums.
     network : CompiledNetwork
     trained : ndarray, shape (q, n)
         Set on these rows: their pre-activations.

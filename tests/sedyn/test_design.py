@@ -7,6 +7,7 @@ from threadpoolctl import threadpool_limits
 
 import sedyn
 from sedyn import Problem, gradient_descent
+from sedyn import compiled_network as compiled_activations
 from sedyn.batching import batch_weights
 from sedyn.compiled_network import compiled_network
 from sedyn.deferred import DeferredDesign
@@ -86,6 +87,18 @@ def test_compiled_networks_are_those_of_the_registries(activation, loss, width, 
         assert compiled_network(network, width) is not None
         expected = two_products(design, weights, network, curvature=False)
         assert_same_pass(design.descend(weights, network, curvature=False), expected, rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_compiled_activations_everywhere(activation):
+    magnitudes = np.concatenate([10.0 ** np.arange(-300, 300, 7), np.geomspace(1e-9, 800, 20_000)])
+    x = np.concatenate([magnitudes, -magnitudes, [0.0, np.nan]])
+    value, slope = np.empty_like(x), np.empty_like(x)
+    compiled_activations.activate(compiled_activations.ACTIVATIONS.index(activation), x, value, slope)
+    with np.errstate(all="ignore"):
+        expected, derivative = ACTIVATIONS[activation].jet(x, 1)
+    np.testing.assert_allclose(value, expected, rtol=1e-14, atol=1e-15)
+    np.testing.assert_allclose(slope, derivative, rtol=1e-12, atol=1e-15)
 
 
 def test_a_network_of_the_user_goes_the_other_way(monkeypatch):
