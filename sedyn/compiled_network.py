@@ -103,6 +103,13 @@ def _tanh(x: float) -> float:
     return less_one / (less_one + 2)
 
 
+@_exact
+def _sigmoid(x: float) -> tuple[float, float]:
+    """Logistic function, and exp(-|x|)."""
+    small = _exp(-abs(x))
+    return (small if x < 0 else 1.0) / (1 + small), small
+
+
 @_compiled
 def activate(code: int, x: np.ndarray, value: np.ndarray, slope: np.ndarray) -> None:
     """Set the values and derivatives of an activation at each x."""
@@ -127,13 +134,13 @@ def activate(code: int, x: np.ndarray, value: np.ndarray, slope: np.ndarray) -> 
             slope[i] = cdf + x[i] / math.sqrt(2 * math.pi) * _exp(-0.5 * x[i] * x[i])
     else:
         for i in range(x.size):
-            s = 0.5 * (1 + _tanh(0.5 * x[i]))
+            s, small = _sigmoid(x[i])
             if code == SIGMOID:
                 value[i], slope[i] = s, s * (1 - s)
             elif code == SILU:
                 value[i], slope[i] = x[i] * s, s + x[i] * s * (1 - s)
             else:  # softplus
-                value[i], slope[i] = max(x[i], 0.0) + math.log1p(_exp(-abs(x[i]))), s
+                value[i], slope[i] = max(x[i], 0.0) + math.log1p(small), s
 
 
 @_compiled
@@ -141,8 +148,8 @@ def lose(code: int, f: float, y: float) -> tuple[float, float]:
     """Value of a loss and its derivative in the network's output."""
     if code == LOGISTIC:
         margin = y * f
-        value = max(-margin, 0.0) + math.log1p(_exp(-abs(margin)))
-        return value, -y * 0.5 * (1 + _tanh(-0.5 * margin))
+        probability, small = _sigmoid(-margin)
+        return max(-margin, 0.0) + math.log1p(small), -y * probability
     residual = f - y
     if code == HUBER and abs(residual) > 1:
         return abs(residual) - 0.5, math.copysign(1.0, residual)
