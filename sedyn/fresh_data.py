@@ -9,7 +9,7 @@ standardized, and it is fitted to what the errors would be with Gaussian feature
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -19,6 +19,7 @@ from sedyn.backend import Array, array_namespace
 from sedyn.design import dense_design
 from sedyn.evaluation import mean_error, sample_errors
 from sedyn.features import feature_sampler
+from sedyn.gradient_descent import State
 from sedyn.labels import respond
 from sedyn.network import DeepWeights
 from sedyn.problem import Problem
@@ -49,15 +50,15 @@ FEATURES_PER_BLOCK = 2**22
 class FreshData(Protocol):
     """Fresh rows for each of several replicates, as they meet the weights of one iteration after another."""
 
-    def meet(self, first: Array, deep: DeepWeights) -> None:
+    def meet(self, state: State, overlaps: Mapping[str, Array]) -> None:
         """Meet the weights of the next iteration.
 
         Parameters
         ----------
-        first : array, shape (R, q, d)
-            First-layer weights, scaled by the features' standard deviations.
-        deep : tuple of array
-            Deeper weights of each replicate.
+        state : State
+            Of every replicate.
+        overlaps : mapping of str to array
+            What `sedyn.gradient_descent.observe` finds there: `weight_gram` and `signal_overlap`.
         """
         ...
 
@@ -67,7 +68,11 @@ class FreshData(Protocol):
 
 
 def fresh_data(
-    problems: Sequence[Problem], signals: Array, seeds: Sequence[np.random.SeedSequence], device: str = "cpu"
+    problems: Sequence[Problem],
+    signals: Array,
+    scales: Array,
+    seeds: Sequence[np.random.SeedSequence],
+    device: str = "cpu",
 ) -> FreshData:
     """Choose how fresh data of replicates are met.
 
@@ -77,12 +82,15 @@ def fresh_data(
         One for each replicate, see `Problem.stack_key`.
     signals : array, shape (R, k, d)
         Of each replicate, scaled by the features' standard deviations.
+    scales : array, shape (d,)
+        These standard deviations.
     seeds : sequence of SeedSequence
         One for each replicate.
     device : {'cpu', 'gpu'}, optional
     """
-    kind = GaussianData if problems[0].features == "gaussian" else RowData
-    return kind(problems, signals, seeds, device)
+    if problems[0].features == "gaussian":
+        return GaussianData(problems, signals, seeds, device)
+    return RowData(problems, signals, scales, seeds, device)
 
 
 class GaussianData:
@@ -94,15 +102,17 @@ class GaussianData:
         xp = array_namespace(signals)
         points = [draw_quadrature(problem, seed, device) for problem, seed in zip(problems, seeds, strict=True)]
         self.points = Quadrature(*(xp.stack(parts) for parts in zip(*points, strict=True)))
-        self.problem, self.signals = problems[0], signals
+        self.problem = problems[0]
+        self.of_signals = xp.matmul(signals, xp.matrix_transpose(signals)) / self.problem.d
         self.found: list[tuple[Array, Array]] = []
 
-    def meet(self, first: Array, deep: DeepWeights) -> None:
+    def meet(self, state: State, overlaps: Mapping[str, Array]) -> None:
         """Average over the quadrature."""
-        xp = array_namespace(first)
-        directions = xp.concat([self.signals, first], axis=-2)
-        overlaps = xp.matmul(directions, xp.matrix_transpose(directions)) / self.problem.d
-        self.found.append(quadrature_error(self.problem, self.points, overlaps, deep))
+        xp, with_signals = array_namespace(self.of_signals), overlaps["signal_overlap"]
+        above = xp.concat([self.of_signals, xp.matrix_transpose(with_signals)], axis=-1)
+        below = xp.concat([with_signals, overlaps["weight_gram"]], axis=-1)
+        gram = xp.concat([above, below], axis=-2)
+        self.found.append(quadrature_error(self.problem, self.points, gram, state.deep))
 
     def errors(self) -> tuple[Array, Array]:
         """Test errors and their standard errors; see `FreshData.errors`."""
@@ -113,14 +123,19 @@ class RowData:
     """Fresh rows of any feature law, drawn at the end, the same for all iterations of a replicate."""
 
     def __init__(
-        self, problems: Sequence[Problem], signals: Array, seeds: Sequence[np.random.SeedSequence], device: str
+        self,
+        problems: Sequence[Problem],
+        signals: Array,
+        scales: Array,
+        seeds: Sequence[np.random.SeedSequence],
+        device: str,
     ) -> None:
-        self.problems, self.signals, self.seeds, self.device = problems, signals, seeds, device
+        self.problems, self.signals, self.scales, self.seeds, self.device = problems, signals, scales, seeds, device
         self.weights: list[tuple[Array, DeepWeights]] = []
 
-    def meet(self, first: Array, deep: DeepWeights) -> None:
+    def meet(self, state: State, overlaps: Mapping[str, Array]) -> None:
         """Keep the weights until the rows are drawn."""
-        self.weights.append((first, deep))
+        self.weights.append((state.first * self.scales, state.deep))
 
     def errors(self) -> tuple[Array, Array]:
         """Test errors and their standard errors; see `FreshData.errors`."""

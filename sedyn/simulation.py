@@ -272,12 +272,12 @@ def _run(
     steps = zip(*(batch_weights(own, rng) for own, rng in pairs), strict=True)
     batches = (None if problem.full_batch else backend.asarray(np.stack(step), device) for step in steps)
 
-    fresh = fresh_data(problems, signals, fresh_seeds, device)
+    fresh = fresh_data(problems, signals, scales, fresh_seeds, device)
     records: list[dict[str, Array]] = []
     with np.errstate(over="ignore", invalid="ignore"):
         for state, estimated in estimated_descent(problem, data, first, deep, measure, updates, batches):
             record = gradient_descent.observe(problem, data, rows, state)
-            fresh.meet(state.first * scales, state.deep)
+            fresh.meet(state, record)
             records.append(record | {"estimated_test_error": estimated} | _compared(replicates, rows, state, data))
         test_error, test_error_stderr = fresh.errors()
         found = stack_records(records) | {"test_error": test_error, "test_error_stderr": test_error_stderr}
