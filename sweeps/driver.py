@@ -100,7 +100,8 @@ def run_tasks(source: TaskSource, store: Store, executor: Executor, progress: Pr
             if isinstance(outcome, Lost):
                 error = f"its worker was lost {ATTEMPTS} times, last: {outcome.reason}"
                 for part in task.parts:
-                    store.write_status(part, FAILED, seconds=float("nan"), attempt=number, error=error)
+                    if not store.is_done(part):
+                        store.write_status(part, FAILED, seconds=float("nan"), attempt=number, error=error)
             else:
                 error = outcome.error
                 if outcome.environment is not None:

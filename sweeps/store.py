@@ -314,6 +314,14 @@ class Store:
         where: Any = (*position, slice(replicates))
         return np.asarray(self.array("simulation", name)[where])
 
+    def is_done(self, task: SimulationTask | TheoryTask) -> bool:
+        """Whether all that a task computes is in the store."""
+        if isinstance(task, SimulationTask):
+            states = np.asarray(self.array("status", "simulation")[task.position])[list(task.replicates)]
+        else:
+            states = np.asarray([self.array("status", "theory")[place] for place in task.positions])
+        return bool((states == DONE).all())
+
     def write_status(
         self, task: SimulationTask | TheoryTask, state: int, *, seconds: float, error: str = "", **facts: float
     ) -> None:
