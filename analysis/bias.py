@@ -14,6 +14,7 @@ from scipy import stats
 from scipy.interpolate import CubicSpline
 
 from analysis.moments import DIVERGED, ROUNDING, Stack
+from analysis.solver_error import solver_shifts
 
 __all__ = ["BiasLaw", "bias_law"]
 
@@ -194,7 +195,7 @@ def _cell_entries(
         variance[size] = np.where(finite, (deviation - mean[size]) ** 2, 0.0).sum(0) / np.maximum(total - 1, 1)
         picked = rng.multinomial(len(deviation), np.full(len(deviation), 1 / len(deviation)), size=draws).astype(float)
         drawn[:, size] = np.tensordot(picked, deviation, 1) / np.maximum(np.tensordot(picked, finite, 1), 1)
-        shift = shifts.setdefault(solutions[size], rng.standard_normal((draws, 1, width)))
+        shift = shifts.setdefault(solutions[size], solver_shifts(rng, (draws, 1, width), data.freedom))
         drawn[:, size] -= shift * solver[size]
     scale = max(1.0, np.abs(np.nan_to_num(data.predicted[cell])).max())
     valid = usable[..., None] & (count >= LEAST_REPLICATES) & (variance > (ROUNDING * scale) ** 2)

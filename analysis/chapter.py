@@ -11,12 +11,9 @@ import xarray as xr
 from analysis.command import sweep_command
 from analysis.figures import CAPTION, learning_curves
 from analysis.section import Captioned, Finding, Section, Tabulated
-from analysis.store import along_n
+from analysis.store import SETTINGS, groups_of
 
 __all__ = ["Answer", "Chapter", "NothingToReport", "is_url", "read_chapter"]
-
-SETTINGS = "sedyn_sweep"
-"""Attribute of a store that keeps what it was made with."""
 
 
 class NothingToReport(ValueError):
@@ -116,10 +113,10 @@ def _read(path: str | Path) -> tuple[xr.Dataset, xr.Dataset, dict[str, Any]]:
         raise NothingToReport(f"{path}: no store there")
     try:
         tree = xr.open_datatree(str(path), engine="zarr", consolidated=False)
-        groups = [tree[name].to_dataset() for name in ("simulation", "theory")]
+        simulation, theory = groups_of(tree)
     except (KeyError, OSError, ValueError) as error:
         raise NothingToReport(f"{path}: not a store with the groups simulation and theory ({error})") from error
-    simulation, theory = (along_n(group.load()) for group in groups)
+    simulation, theory = simulation.load(), theory.load()
     if not any(
         name in theory and bool(simulation[name].notnull().any()) and bool(theory[name].notnull().any())
         for name in simulation.data_vars

@@ -22,6 +22,7 @@ from scipy.interpolate import PchipInterpolator
 from analysis import style
 from analysis.moments import Stack, stack
 from analysis.section import Captioned, Finding, Section, Tabulated, Verdict
+from analysis.solver_error import freedom, solver_shifts
 
 __all__ = ["PARTS", "SECTION", "coverage", "share_below"]
 
@@ -95,7 +96,7 @@ def coverage(
         if part in LAWS:
             inside, doubt = _shares(part, runs, predicted, lower)
             arrays = (_cells(inside, order, template), _cells(doubt, [*axes, "n", "iteration"], template))
-            found = _resampled(*arrays, rng, draws)
+            found = _resampled(*arrays, freedom(predicted), rng, draws)
         else:
             found = _predicted(stack(part, runs, predicted), nominal, rng, draws)
         drawn.append(found.reshape(draws + 1, *shape, len(nominal)))
@@ -240,14 +241,16 @@ def _cells(array: xr.DataArray, order: Sequence[Hashable], template: xr.DataArra
     return array.values.reshape(-1, *(array.sizes[dim] for dim in inner), array.sizes["nominal"])
 
 
-def _resampled(inside: np.ndarray, doubt: np.ndarray, rng: np.random.Generator, draws: int) -> np.ndarray:
+def _resampled(
+    inside: np.ndarray, doubt: np.ndarray, freedom: float, rng: np.random.Generator, draws: int
+) -> np.ndarray:
     """Mean over replicates, (draw, cell, n, iteration, nominal): entry 0 the estimate, the others bootstrap draws."""
     finite = np.isfinite(inside)
     filled = np.where(finite, inside, 0.0)
     counts = _counts(inside.shape[:3], rng, draws)
     total = np.einsum("bcnr,cnrtk->bcntk", counts, filled, optimize=True)
     number = np.einsum("bcnr,cnrtk->bcntk", counts, finite, optimize=True)
-    shift = np.concatenate([[0.0], rng.standard_normal(draws)])
+    shift = _shift(rng, draws, freedom)
     mean = np.divide(total, number, out=np.full(total.shape, np.nan), where=number > 0)
     return mean + shift[:, None, None, None, None] * np.nan_to_num(doubt)
 
@@ -257,6 +260,11 @@ def _counts(shape: tuple[int, ...], rng: np.random.Generator, draws: int) -> np.
     *cells, replicates = shape
     drawn = rng.multinomial(replicates, np.full(replicates, 1 / replicates), (draws, *cells))
     return np.concatenate([np.ones((1, *shape)), drawn])
+
+
+def _shift(rng: np.random.Generator, draws: int, freedom: float) -> np.ndarray:
+    """Error of theory's solver in each draw, in units of its stated standard error; entry 0 has none."""
+    return np.concatenate([[0.0], solver_shifts(rng, (draws,), freedom)])
 
 
 class _Scatter(NamedTuple):
@@ -277,7 +285,7 @@ def _predicted(data: Stack, nominal: np.ndarray, rng: np.random.Generator, draws
     cells, sizes, _, steps = simulated.shape
     found = np.full((draws + 1, cells, sizes, steps, len(nominal)), np.nan)
     counts = _counts(simulated.shape[:3], rng, draws)
-    shift = np.concatenate([[0.0], rng.standard_normal(draws)])[:, None]
+    shift = _shift(rng, draws, data.freedom)[:, None]
     for cell in range(cells):
         scatters = [_scatter(simulated[cell, size], counts[:, cell, size]) for size in range(sizes)]
         for size in range(1, sizes):

@@ -8,6 +8,8 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
+from analysis.solver_error import freedom, solver_shifts
+
 __all__ = ["DIVERGED", "ENTRY_DIMS", "ROUNDING", "Moments", "Stack", "moments", "stack"]
 
 ENTRY_DIMS = ("neuron", "neuron_", "index", "function", "probability", "layer", "fan_in", "fan_out")
@@ -35,6 +37,8 @@ class Stack(NamedTuple):
         Coordinates of the grid axes that were stacked to cells, in their order.
     n, iteration : ndarray
         Coordinates.
+    freedom : float
+        Degrees of freedom of `solver`.
     """
 
     simulated: np.ndarray
@@ -44,6 +48,7 @@ class Stack(NamedTuple):
     axes: dict[Hashable, np.ndarray]
     n: np.ndarray
     iteration: np.ndarray
+    freedom: float = np.inf
 
 
 class Moments(NamedTuple):
@@ -118,6 +123,7 @@ def stack(name: str, simulation: xr.Dataset, theory: xr.Dataset) -> Stack:
         {axis: simulated[axis].values for axis in axes},
         simulated["n"].values,
         simulated["iteration"].values,
+        freedom(theory),
     )
 
 
@@ -125,7 +131,7 @@ def moments(data: Stack, draws: int, rng: np.random.Generator) -> Moments:
     """Estimate all mean squares and bootstrap them.
 
     A draw resamples the replicates of each cell and size, whole (all iterations together), and shifts each theory
-    solution by a normal error of the solver's size that is common to all sizes, cells and iterations sharing it.
+    solution by an error of its solver (`analysis.solver_error`) common to all sizes, cells and iterations sharing it.
 
     Parameters
     ----------
@@ -150,7 +156,7 @@ def moments(data: Stack, draws: int, rng: np.random.Generator) -> Moments:
             predicted = data.predicted[cell, size]
             shift = shifts.get(predicted.tobytes())
             if shift is None:
-                shift = shifts[predicted.tobytes()] = rng.standard_normal((draws, width))
+                shift = shifts[predicted.tobytes()] = solver_shifts(rng, (draws, width), data.freedom)
             _fill(result, data, cell, size, shift, rng)
     return result
 

@@ -6,7 +6,10 @@ from pathlib import Path
 
 import xarray as xr
 
-__all__ = ["along_n", "open_store"]
+__all__ = ["SETTINGS", "along_n", "groups_of", "open_store"]
+
+SETTINGS = "sedyn_sweep"
+"""Attribute of a store that keeps what it was made with."""
 
 
 def open_store(path: str | Path) -> tuple[xr.Dataset, xr.Dataset]:
@@ -28,8 +31,18 @@ def open_store(path: str | Path) -> tuple[xr.Dataset, xr.Dataset]:
         If there is no store, or none with these groups.
     """
     with xr.open_datatree(str(path), engine="zarr", consolidated=False) as tree:
-        simulation, theory = (along_n(tree[name].to_dataset().load()) for name in ("simulation", "theory"))
-    return simulation, theory
+        simulation, theory = groups_of(tree)
+        return simulation.load(), theory.load()
+
+
+def groups_of(tree: xr.DataTree) -> tuple[xr.Dataset, xr.Dataset]:
+    """Take the two groups out of an open store, as `open_store` returns them but not loaded.
+
+    Theory has the attributes ``samples`` and ``randomizations``, as `sedyn.state_evolution` gives them, if the store
+    keeps its settings.
+    """
+    simulation, theory = (along_n(tree[name].to_dataset()) for name in ("simulation", "theory"))
+    return simulation, theory.assign_attrs(tree.attrs.get(SETTINGS, {}).get("theory", {}))
 
 
 def along_n(group: xr.Dataset) -> xr.Dataset:

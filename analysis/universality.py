@@ -19,6 +19,7 @@ from analysis import style
 from analysis.loglog import line_fit, weights
 from analysis.moments import Stack, stack
 from analysis.section import Captioned, Finding, Section, Tabulated, Verdict
+from analysis.solver_error import solver_shifts
 
 __all__ = ["CONTROL", "OBSERVABLES", "SECTION", "universality"]
 
@@ -91,22 +92,23 @@ def _measure(data: Stack, draws: int, level: float, rng: np.random.Generator) ->
     control = data.axes["features"].tolist().index(CONTROL)
     runs = np.nanmean(deviation[control] ** 2, axis=(-2, -1))
     # One draw of replicates and of the solver's error for all: the laws share a theory.
-    push = rng.standard_normal((draws, deviation.shape[-1]))
-    again = np.empty((draws, *middle.shape))
+    push = solver_shifts(rng, (draws, deviation.shape[-1]), data.freedom)
+    medians = np.empty((draws, *middle.shape))
     yardstick_again = np.empty((draws, sizes))
     for draw in range(draws):
         chosen = rng.integers(replicates, size=(laws, sizes, replicates))
         resampled = np.take_along_axis(deviation, chosen[..., None, None], 2)
-        again[draw] = np.nanmedian(resampled, axis=2) + push[draw] * solver
+        medians[draw] = np.nanmedian(resampled, axis=2)
         yardstick_again[draw] = np.sqrt(np.nanmean(np.take_along_axis(runs, chosen[control], 1), axis=1))
-    error = again.std(0)
+    error = np.hypot(medians.std(0), solver)
+    again = medians + push[:, None, None, None] * solver
 
     def mean(values: np.ndarray) -> np.ndarray:
         return np.nanmean(values, axis=(-2, -1))
 
     square = mean(middle**2 - error**2)
-    # A draw has the error of the medians twice.
-    square_again = mean(again**2 - 2 * error**2)
+    # A draw has the error of the medians and of the solver twice, the second time as large as draws have it.
+    square_again = mean(again**2 - again.var(0) - error**2)
     yardstick = np.sqrt(np.nanmean(runs, axis=1))
     share = square / yardstick**2
     quantile = stats.t.ppf((1 + level) / 2, replicates - 1)

@@ -1,0 +1,55 @@
+"""How far theory's solver may be off: its stated standard error comes from few randomizations (THEORY section 2)."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+
+__all__ = ["freedom", "solver_shifts"]
+
+
+def freedom(theory: xr.Dataset) -> float:
+    """Degrees of freedom of the solver's standard errors.
+
+    Parameters
+    ----------
+    theory : Dataset
+        What `sedyn.state_evolution` returns, or `analysis.store.open_store`.
+
+    Returns
+    -------
+    float
+        Randomizations less one. Infinite where the attribute ``randomizations`` is missing: standard errors are then
+        taken for exact.
+    """
+    return float(theory.attrs.get("randomizations", np.inf)) - 1
+
+
+def solver_shifts(rng: np.random.Generator, shape: tuple[int, ...], freedom: float) -> np.ndarray:
+    """Draw errors of the solver in units of its stated standard error, for a bootstrap to shift theory by.
+
+    A mean of independent randomizations is off by Student's t times the standard error estimated from the same
+    randomizations. With 8 of them 95% of the errors are within 2.36 standard errors, not 1.96, and with 4 within 3.18.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Source of the draws.
+    shape : tuple of int
+        Of the draws.
+    freedom : float
+        Of the stated standard error, see `freedom`; infinite for normal errors.
+
+    Returns
+    -------
+    ndarray
+        Independent draws.
+
+    Notes
+    -----
+    The variance is freedom / (freedom - 2): above 1, and with 3 randomizations or fewer there is none. Squares of the
+    stated standard error are unbiased all the same, so what is subtracted for the solver takes those, not the spread of
+    these draws; and a spread of draws from 3 randomizations or fewer is as large as the largest draw.
+    """
+    shifts = rng.standard_normal(shape)
+    return shifts / np.sqrt(rng.chisquare(freedom, shape) / freedom) if np.isfinite(freedom) else shifts
