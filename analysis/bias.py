@@ -16,7 +16,7 @@ from scipy.interpolate import CubicSpline
 from analysis.moments import DIVERGED, ROUNDING, Stack
 from analysis.solver_error import solver_shifts
 
-__all__ = ["BiasLaw", "bias_law"]
+__all__ = ["POWERS", "BiasLaw", "bias_law"]
 
 LEAST_SIZES = 3
 LEAST_REPLICATES = 6

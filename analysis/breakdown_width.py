@@ -14,6 +14,7 @@ from analysis import style
 from analysis.loglog import weights
 from analysis.moments import moments, stack
 from analysis.section import Captioned, Finding, Section, Tabulated, Verdict
+from analysis.width_parts import PARTS_WORDS, bias_parts, parts_figure, parts_findings, parts_table, takes_over
 
 __all__ = ["OBSERVABLES", "SECTION", "breakdown_width"]
 
@@ -29,7 +30,7 @@ LINEAR, WIDE = 1.0, 1.5
 def breakdown_width(
     simulation: xr.Dataset, theory: xr.Dataset, *, draws: int = 1000, level: float = 0.95, seed: int = 0
 ) -> xr.Dataset:
-    """Fit the distance of a run from theory by a power of n and a power of the width.
+    """Fit the distance of a run from theory, and its two parts, by a power of n and a power of the width.
 
     Parameters
     ----------
@@ -50,7 +51,10 @@ def breakdown_width(
         (observable,), each with ``_low`` and ``_high``: ``size_exponent`` a and ``width_exponent`` b of the fit
         distance ~ n^a width^b; ``power`` = -b/a: curves collapse against width^power / n; ``scatter``, the root mean
         square of what the fit leaves, in standard errors. On (observable, width): ``samples_needed``, the n at which
-        the fit crosses a relative distance of `CLOSE`.
+        the fit crosses a relative distance of `CLOSE`. Of the parts: on (observable, width, n) ``fluctuation`` and
+        what `analysis.width_parts.bias_parts` gives; on (observable,), each with ``_low`` and ``_high``,
+        ``fluctuation_size_exponent``, ``fluctuation_width_exponent``, ``bias_size_exponent``,
+        ``bias_width_exponent``.
     """
     names = [name for name in OBSERVABLES if name in simulation and name in theory]
     rng = np.random.default_rng(seed)
@@ -66,6 +70,9 @@ def breakdown_width(
         share = squares.bias[..., 1:].mean(-1) / squares.distance[..., 1:].mean(-1)
         n, width = data.n.astype(float), data.axes["width"].astype(float)
         fit = _fit(n, width, square, again)
+        fluctuation = squares.fluctuation[..., 1:].mean(-1) / level_of_theory
+        again = squares.fluctuation_draws[..., 1:].mean(-1).transpose(0, 2, 1) / level_of_theory
+        random = _fit(n, width, fluctuation, again)
         values: dict = {
             "distance": (("width", "n"), np.sqrt(square)),
             "distance_stderr": (("width", "n"), stderr),
@@ -75,8 +82,24 @@ def breakdown_width(
                 "width",
                 np.exp((np.log(CLOSE) - fit.offset - fit.width[0] * np.log(width)) / fit.size[0]),
             ),
+            "fluctuation": (("width", "n"), np.sqrt(fluctuation)),
+            **bias_parts(
+                data,
+                squares,
+                float(random.width[0]),
+                quantile=quantile,
+                draws=draws,
+                level=level,
+                rng=rng.spawn(1)[0],
+            ),
         }
-        for key, drawn in (("size_exponent", fit.size), ("width_exponent", fit.width), ("power", fit.power)):
+        for key, drawn in (
+            ("size_exponent", fit.size),
+            ("width_exponent", fit.width),
+            ("power", fit.power),
+            ("fluctuation_size_exponent", random.size),
+            ("fluctuation_width_exponent", random.width),
+        ):
             reach = quantile * drawn[1:].std()
             values |= {key: ((), drawn[0]), f"{key}_low": ((), drawn[0] - reach), f"{key}_high": ((), drawn[0] + reach)}
         found.append(xr.Dataset(values, coords={"width": data.axes["width"], "n": data.n}))
@@ -123,6 +146,7 @@ _WORDS = {
     "power": "power of the width that n is to be compared with",
     "scatter": "what the fit leaves, in standard errors",
     "samples_needed": f"n at which the relative distance is {CLOSE}",
+    **PARTS_WORDS,
 }
 
 
@@ -148,9 +172,12 @@ def _findings(measured: xr.Dataset) -> list[Finding]:
         widest = int(one.width[-1])
         samples = float(one.samples_needed[-1])
         needed = f"at width {widest} a run is within {CLOSE:.0%} of theory from about n = {samples:.2g} on"
+        if takes_over(one):
+            sentence += ", but the bias takes over from the fluctuation, so this power changes with the sizes"
         findings.append(
             Finding(style.title_of(name), kind, f"{sentence}; {needed}", "power of the width", power, low, high)
         )
+        findings += parts_findings(one, name)
     return findings
 
 
@@ -203,7 +230,7 @@ def _figures(simulation: xr.Dataset, theory: xr.Dataset, measured: xr.Dataset) -
         "same points against that combination of width and n which one power law through all of them gives; they fall"
         " on one line as far as that law is right."
     )
-    return [Captioned("breakdown_width", figure, caption)]
+    return [Captioned("breakdown_width", figure, caption), parts_figure(measured)]
 
 
 def _tables(measured: xr.Dataset) -> list[Tabulated]:
@@ -228,6 +255,7 @@ def _tables(measured: xr.Dataset) -> list[Tabulated]:
     ]
     sizes = [f"n = {int(size):,}" for size in measured.n.values]
     return [
+        parts_table(measured),
         Tabulated("Distance ~ n^a width^b", ("observable", "a", "b", "power -b/a", "scatter in standard errors"), laws),
         Tabulated(
             "Distance relative to theory",
