@@ -21,7 +21,7 @@ from scipy.interpolate import PchipInterpolator
 
 from analysis import style
 from analysis.moments import Stack, stack
-from analysis.section import Captioned, Finding, Section, Tabulated, Verdict
+from analysis.section import Captioned, Finding, Section, Tabulated, Verdict, without_laws
 from analysis.solver_error import freedom, solver_shifts
 
 __all__ = ["PARTS", "SECTION", "coverage", "share_below"]
@@ -473,15 +473,7 @@ _SIZES_CAPTION = (
 
 
 def _unanswerable(simulation: xr.Dataset, theory: xr.Dataset) -> str | None:
-    if any(name not in simulation for name in NEEDED):
-        return "no laws compared; a sweep with laws=true stores them"
-    if not any(bool(simulation[name].notnull().any()) for name in NEEDED):
-        return "no comparison of laws finished"
-    if simulation.sizes.get("n", 1) < LEAST_SIZES:
-        return f"fewer than {LEAST_SIZES} values of n"
-    if simulation.sizes.get("replicate", 1) < LEAST_REPLICATES:
-        return f"fewer than {LEAST_REPLICATES} replicates"
-    return None
+    return without_laws(simulation, NEEDED, LEAST_SIZES, LEAST_REPLICATES)
 
 
 SECTION = Section(

@@ -19,7 +19,7 @@ from scipy import special, stats
 
 from analysis import null_levels, style
 from analysis.power_law import judge, power_law, power_line
-from analysis.section import Captioned, Finding, Section, Tabulated, Verdict
+from analysis.section import Captioned, Finding, Section, Tabulated, Verdict, without_laws
 
 __all__ = ["LAWS", "SECTION", "gaussian_fluctuations"]
 
@@ -413,15 +413,7 @@ _QUANTILES_CAPTION = (
 
 
 def _unanswerable(simulation: xr.Dataset, theory: xr.Dataset) -> str | None:
-    if any(name not in simulation for name in NEEDED):
-        return "no laws compared; a sweep with laws=true stores them"
-    if not any(bool(simulation[name].notnull().any()) for name in NEEDED):
-        return "no comparison of laws finished"
-    if simulation.sizes.get("n", 1) < LEAST_SIZES:
-        return f"fewer than {LEAST_SIZES} values of n"
-    if simulation.sizes.get("replicate", 1) < LEAST_REPLICATES:
-        return f"fewer than {LEAST_REPLICATES} replicates"
-    return None
+    return without_laws(simulation, NEEDED, LEAST_SIZES, LEAST_REPLICATES)
 
 
 SECTION = Section(

@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-__all__ = ["Captioned", "Finding", "Section", "Tabulated", "Verdict"]
+__all__ = ["Captioned", "Finding", "Section", "Tabulated", "Verdict", "without_laws"]
 
 Verdict = Literal["holds", "fails", "undecided"]
 
@@ -96,3 +96,25 @@ class Section(NamedTuple):
     tables: Callable[[xr.Dataset], Sequence[Tabulated]]
     sums_up: bool = False
     examines: str | None = None
+
+
+def without_laws(simulation: xr.Dataset, needed: Sequence[str], sizes: int, replicates: int) -> str | None:
+    """Say why a store does not answer a question on the laws of rows and pre-activations, or None if it does.
+
+    Parameters
+    ----------
+    simulation : Dataset
+    needed : sequence of str
+        Its variables that the question is answered from, which only a sweep with ``laws=true`` has.
+    sizes, replicates : int
+        How many values of n and replicates it takes at least.
+    """
+    if any(name not in simulation for name in needed):
+        return "no laws compared; a sweep with laws=true stores them"
+    if not any(bool(simulation[name].notnull().any()) for name in needed):
+        return "no comparison of laws finished"
+    if simulation.sizes.get("n", 1) < sizes:
+        return f"fewer than {sizes} values of n"
+    if simulation.sizes.get("replicate", 1) < replicates:
+        return f"fewer than {replicates} replicates"
+    return None
