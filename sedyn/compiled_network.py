@@ -185,12 +185,15 @@ def differentiate_rows(
     units, slopes = np.empty((layers, q, count)), np.empty((layers, q, count))
     # Of a layer's input going forward, of the loss's derivative in it going backward.
     current, following = np.empty((q, count)), np.empty((q, count))
-    current[:] = pre_activations[:, start:stop]
+    for a in range(q):
+        for i in range(count):
+            current[a, i] = pre_activations[a, start + i]
     for layer in range(layers):
         for a in range(q):
             activate(network.activation, current[a], units[layer, a], slopes[layer, a])
         for b in range(q):
-            current[b] = 0
+            for i in range(count):
+                current[b, i] = 0
             for a in range(q):
                 weight = network.deep[layer, a, b]
                 for i in range(count):
@@ -200,10 +203,13 @@ def differentiate_rows(
     if network.sample_weights.size:
         for i in range(count):
             current[0, i] *= network.sample_weights[start + i]
-    current[1:] = 0
+    for a in range(1, q):
+        for i in range(count):
+            current[a, i] = 0
     for layer in range(layers - 1, -1, -1):
         for a in range(q):
-            following[a] = 0
+            for i in range(count):
+                following[a, i] = 0
             for b in range(q):
                 weight, product = network.deep[layer, a, b], 0.0
                 for i in range(count):
@@ -213,4 +219,6 @@ def differentiate_rows(
             for i in range(count):
                 following[a, i] *= slopes[layer, a, i]
         current, following = following, current
-    gradients[:, start:stop] = current
+    for a in range(q):
+        for i in range(count):
+            gradients[a, start + i] = current[a, i]

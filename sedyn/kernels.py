@@ -243,7 +243,9 @@ def descend(
     """
     _widest_vectors()
     q = trained.shape[0]
-    drive[:] = 0
+    for a in range(drive.shape[0]):
+        for j in range(drive.shape[1]):
+            drive[a, j] = 0
     forward = np.empty((weights.shape[0], block_rows), weights.dtype)
     backward = np.zeros((weights.shape[0], block_rows + block_rows % 2), weights.dtype)
     for start in range(rows[0], rows[1], block_rows):
@@ -267,7 +269,8 @@ def total(parts: np.ndarray, out: np.ndarray) -> None:
     Whatever the type of the parts, sums have that of `out`.
     """
     for a in range(out.shape[0]):
-        out[a] = 0
+        for j in range(out.shape[1]):
+            out[a, j] = 0
         for p in range(parts.shape[0]):
             for j in range(out.shape[1]):
                 out[a, j] += parts[p, a, j]
