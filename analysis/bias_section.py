@@ -104,10 +104,7 @@ def bias_figure(measured: xr.Dataset) -> Figure:
     for ax, name in zip((ax for row in rows for ax in row), names, strict=True):
         _panel(ax, measured.sel(observable=name))
         ax.set_title(f"{style.title_of(name)}: {bias_text(measured.sel(observable=name))}", fontsize=10)
-    for ax in rows[-1]:
-        ax.set_xlabel("samples n")
-    for row in rows:
-        row[0].set_ylabel("root mean square")
+    style.label_edges(rows, "samples n", "root mean square")
     style.title(figure, "Bias and fluctuation as n grows, with the exponent of the bias")
     handles = [
         Line2D([], [], color=FLUCTUATION, marker="o", ms=5, ls="", label="fluctuation"),

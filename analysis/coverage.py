@@ -420,10 +420,7 @@ def _levels_figure(measured: xr.Dataset) -> Figure:
             ax.errorbar(beside, missed, error, color=colour, marker=marker, ms=4, lw=1, elinewidth=1)
         _nominal(ax, 100 * MARGINS[name])
         ax.set_title(f"bands for {PARTS[name]}", fontsize=10)
-    for ax in rows[-1]:
-        ax.set_xlabel("nominal level, %")
-    for row in rows:
-        row[0].set_ylabel("coverage minus nominal, points")
+    style.label_edges(rows, "nominal level, %", "coverage minus nominal, points")
     style.title(figure, "Coverage of predicted bands")
     style.legend(figure, [*style.keys(f"n = {int(n):,}" for n in sizes), _NOMINAL], columns=6)
     return figure
@@ -443,10 +440,7 @@ def _sizes_figure(measured: xr.Dataset) -> Figure:
         _nominal(ax, 100 * MARGINS[name])
         style.sizes_on_axis(ax, n)
         ax.set_title(f"bands for {PARTS[name]}", fontsize=10)
-    for ax in rows[-1]:
-        ax.set_xlabel("samples n")
-    for row in rows:
-        row[0].set_ylabel("coverage minus nominal, points")
+    style.label_edges(rows, "samples n", "coverage minus nominal, points")
     style.title(figure, f"Coverage of the {_percent(SHOWN)} bands as n grows", left_out)
     style.legend(figure, [*style.keys(style.cell_words(cell) or "runs" for cell in shown), _NOMINAL], columns=6)
     return figure

@@ -167,10 +167,7 @@ def _figure(measured: xr.Dataset) -> Figure:
         ax.set_title(f"layer {layer}", fontsize=10)
         style.plain(ax)
         style.sizes_on_axis(ax, n)
-    for ax in rows[-1]:
-        ax.set_xlabel("samples n")
-    for row in rows:
-        row[0].set_ylabel("variance of a weight")
+    style.label_edges(rows, "samples n", "variance of a weight")
     style.title(figure, "Variance of deeper weights over data sets", left_out)
     handles = style.keys((style.cell_words(cell) or "simulation" for cell in shown), lw=1.4)
     handles.append(Line2D([], [], color=style.THEORY, lw=1.2, ls=(0, (1, 2)), label="guide 1/n"))

@@ -95,10 +95,7 @@ def _figures(simulation: xr.Dataset, theory: xr.Dataset, measured: xr.Dataset) -
         ax.set_title(style.cell_words(cell), fontsize=10)
         style.plain(ax)
         style.sizes_on_axis(ax, here.n.values.astype(float))
-    for ax in rows[-1]:
-        ax.set_xlabel("samples n")
-    for row in rows:
-        row[0].set_ylabel("regret, percent of the least")
+    style.label_edges(rows, "samples n", "regret, percent of the least")
     style.title(figure, "What stopping by the estimated test error costs", left_out)
     style.legend(figure, style.keys((words for _, words in lines), lw=1.2), columns=2)
     caption = (

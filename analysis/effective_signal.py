@@ -186,10 +186,7 @@ def _coefficients_figure(found: xr.Dataset, theory: xr.Dataset) -> Figure:
         ax.set_title(style.cell_words(cell), fontsize=10)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
         style.plain(ax)
-    for ax in rows[-1]:
-        ax.set_xlabel("iteration")
-    for row in rows:
-        row[0].set_ylabel("coefficient")
+    style.label_edges(rows, "iteration", "coefficient")
     style.title(figure, f"What first-layer rows carry, n = {int(found.n[-1]):,}", left_out)
     handles = [
         Line2D([], [], color=c, lw=5, label=f"unit {unit}") for unit, c in zip(units, style.COLOURS, strict=False)

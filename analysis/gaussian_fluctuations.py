@@ -358,10 +358,7 @@ def _distances_figure(measured: xr.Dataset) -> Figure:
         ax.set_title(f"{LAWS[str(one['law'].values)]}\n{METRICS[str(one['metric'].values)]} distance", fontsize=9)
         style.plain(ax)
         style.sizes_on_axis(ax, n)
-    for ax in rows[-1]:
-        ax.set_xlabel("samples n")
-    for row in rows:
-        row[0].set_ylabel("distance")
+    style.label_edges(rows, "samples n", "distance")
     style.title(figure, "Distance of empirical laws from the predicted ones", left_out)
     handles = style.keys((style.cell_words(cell) or "simulation" for cell in shown), lw=1.1)
     handles.append(Line2D([], [], color=style.GREY, lw=1.2, ls=(0, (1, 2)), label="null level"))

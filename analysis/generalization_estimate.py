@@ -215,10 +215,7 @@ def _figures(simulation: xr.Dataset, theory: xr.Dataset, measured: xr.Dataset) -
         style.plain(ax)
         style.sizes_on_axis(ax, n)
         ax.set_yscale("log")
-    for ax in rows[-1]:
-        ax.set_xlabel("samples n")
-    for row in rows:
-        row[0].set_ylabel("estimate - truth, percent")
+    style.label_edges(rows, "samples n", "estimate - truth, percent")
     value, low, high = (float(measured[f"overall_exponent{end}"]) for end in ("", "_low", "_high"))
     words = f"Estimated against true test error: exponent {value:+.3f} {style.interval_text(low, high)}"
     style.title(figure, words, left_out)

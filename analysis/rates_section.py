@@ -230,10 +230,7 @@ def rates_figure(measured: xr.Dataset) -> Figure:
     shown, left_out = style.shown_cells(style.cells(measured["reason"], extra=("observable",)))
     for ax, name in zip((ax for row in rows for ax in row), names, strict=True):
         _panel(ax, measured.sel(observable=name), name, shown)
-    for ax in rows[-1]:
-        ax.set_xlabel("samples n")
-    for row in rows:
-        row[0].set_ylabel("distance to theory")
+    style.label_edges(rows, "samples n", "distance to theory")
     style.title(figure, "Distance between simulation and theory as n grows", left_out)
     handles = [
         *style.keys((style.cell_words(cell) or "replicates" for cell in shown), ls=""),

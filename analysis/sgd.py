@@ -112,10 +112,7 @@ def _figures(simulation: xr.Dataset, theory: xr.Dataset, measured: xr.Dataset) -
         )
         ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
         style.plain(ax)
-    for ax in rows[-1]:
-        ax.set_xlabel("iteration")
-    for row in rows:
-        row[0].set_ylabel("mean squared error")
+    style.label_edges(rows, "iteration", "mean squared error")
     n = int(simulation.n.values[-1])
     style.title(figure, f"Mini-batches: theory and simulation at n = {n:,}")
     handles = style.keys((f"batch fraction {fraction:g}" for fraction in fractions), markerfacecolor="white", lw=1.5)

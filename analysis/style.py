@@ -25,6 +25,7 @@ __all__ = [
     "cells",
     "interval_text",
     "keys",
+    "label_edges",
     "legend",
     "number_text",
     "panel_grid",
@@ -88,6 +89,14 @@ def small_multiples(
         if used and used[-1] < lines - 1:
             axes[used[-1], column].tick_params(labelbottom=True)
     return figure, [list(axes[line, : min(columns, count - line * columns)]) for line in range(lines)]
+
+
+def label_edges(rows: list[list[Axes]], x: str, y: str) -> None:
+    """Name the x axis below the lowest panels of `small_multiples`, and the y axis beside the first of each row."""
+    for ax in rows[-1]:
+        ax.set_xlabel(x)
+    for row in rows:
+        row[0].set_ylabel(y)
 
 
 def title(figure: Figure, words: str, left_out: int = 0) -> None:

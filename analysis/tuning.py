@@ -108,10 +108,7 @@ def _figures(simulation: xr.Dataset, theory: xr.Dataset, measured: xr.Dataset) -
         ax.axhline(float(here.test_error.mean()), color=style.GREY, lw=1.2, ls="--", zorder=1)
         ax.set_title(style.cell_words(cell), fontsize=10)
         style.plain(ax)
-    for ax in rows[-1]:
-        ax.set_xlabel("estimated test error")
-    for row in rows:
-        row[0].set_ylabel("test error")
+    style.label_edges(rows, "estimated test error", "test error")
     style.title(figure, "Every configuration, estimated and true", left_out)
     handles = [
         *style.keys((style.cell_words({first: value}) for value in values), lw=0),

@@ -249,10 +249,7 @@ def _figures(simulation: xr.Dataset, theory: xr.Dataset, measured: xr.Dataset) -
         ax.set_title(style.title_of(name), fontsize=10)
         style.plain(ax)
         style.sizes_on_axis(ax, n)
-    for ax in rows[-1]:
-        ax.set_xlabel("samples n")
-    for row in rows:
-        row[0].set_ylabel("shift / distance of a Gaussian run")
+    style.label_edges(rows, "samples n", "shift / distance of a Gaussian run")
     style.title(figure, "How far each law of the features is from theory")
     handles = style.keys(laws, lw=1.2)
     handles.append(Line2D([], [], color="black", lw=1.2, ls="--", label="a single Gaussian run's distance"))
