@@ -1,4 +1,4 @@
-"""Laws of the feature entries, each standardized to mean 0 and variance 1, and spectra of their covariance."""
+"""Laws of the feature entries, each standardized to mean 0 and variance 1."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ __all__ = [
     "bytes_per_entry",
     "feature_sampler",
     "register_features",
-    "spectrum",
 ]
 
 # Of an array of a given shape, or of a sparse one where most entries are zero.
@@ -176,18 +175,18 @@ def feature_sampler(text: str) -> Sampler:
     InvalidInput
         If the name is unknown, or its parameter is missing, unwanted or out of range.
     """
-    name, parameter = parse_call("features", text)
+    name, numbers = parse_call("features", text)
     law, device_draw = FEATURES[name], DEVICE_DRAWS.get(name)
     if law.parameter is None:
-        if parameter is not None:
+        if numbers:
             raise InvalidInput("features", text, f"{name} takes no number")
         return Sampler(law.draw, device_draw)
-    if parameter is None or (law.valid and not law.valid(parameter)):
+    if len(numbers) != 1 or (law.valid and not law.valid(*numbers)):
         example = f"{name}({law.parameter})"
         raise InvalidInput("features", text, f"write {example} with {law.parameter} {law.condition}")
     return Sampler(
-        lambda rng, shape: law.draw(rng, shape, parameter),
-        device_draw and (lambda rng, shape: device_draw(rng, shape, parameter)),
+        lambda rng, shape: law.draw(rng, shape, *numbers),
+        device_draw and (lambda rng, shape: device_draw(rng, shape, *numbers)),
     )
 
 
@@ -203,43 +202,13 @@ def bytes_per_entry(text: str, dtype: str = "float64", device: str = "cpu") -> f
     device : {'cpu', 'gpu'}, optional
         A GPU holds every matrix as floats.
     """
-    name, parameter = parse_call("features", text)
+    name, numbers = parse_call("features", text)
     size = np.dtype(dtype).itemsize
     if device != "cpu":
         return size
     if name == "rademacher":
         return 1
-    if name == "sparse" and parameter is not None and parameter < SPARSE_BELOW:
+    if name == "sparse" and numbers[0] < SPARSE_BELOW:
         # Values and columns, held twice while pieces are put together.
-        return 2 * parameter * (size + 4)
+        return 2 * numbers[0] * (size + 4)
     return size
-
-
-def spectrum(text: str, d: int) -> np.ndarray:
-    """Eigenvalues of the feature covariance, in decreasing order, with mean 1.
-
-    Parameters
-    ----------
-    text : str
-        ``identity`` or ``power_law(exponent)``: the j-th eigenvalue is proportional to (j/d)^-exponent.
-    d : int
-        Number of features.
-
-    Returns
-    -------
-    ndarray, shape (d,)
-
-    Raises
-    ------
-    InvalidInput
-        If the name is unknown or the exponent is not in [0, 1).
-    """
-    name, exponent = parse_call("covariance", text)
-    if name == "identity" and exponent is None:
-        return np.ones(d)
-    if name == "power_law" and exponent is not None and 0 <= exponent < 1:
-        eigenvalues = (np.arange(1, d + 1) / d) ** -exponent
-        return eigenvalues / eigenvalues.mean()
-    if name in ("identity", "power_law"):
-        raise InvalidInput("covariance", text, "write identity, or power_law(exponent) with an exponent in [0, 1)")
-    raise InvalidInput.unknown("covariance", name, ("identity", "power_law"))

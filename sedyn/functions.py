@@ -124,21 +124,21 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
         self._entries[name] = entry
 
 
-def parse_call(field: str, text: str) -> tuple[str, float | None]:
-    """Split ``name`` or ``name(number)`` into its parts.
+def parse_call(field: str, text: str) -> tuple[str, tuple[float, ...]]:
+    """Split ``name`` or ``name(number, ...)`` into the name and its numbers.
 
     Raises
     ------
     InvalidInput
         If the text is of neither form.
     """
-    match = re.fullmatch(r"\s*([A-Za-z_]\w*)\s*(?:\(\s*([-+.\deE]+)\s*\))?\s*", str(text))
+    match = re.fullmatch(r"\s*([A-Za-z_]\w*)\s*(?:\(([-+.,\s\deE]+)\))?\s*", str(text))
     try:
         if match is None:
             raise ValueError
-        return match[1], None if match[2] is None else float(match[2])
+        return match[1], () if match[2] is None else tuple(float(number) for number in match[2].split(","))
     except ValueError:
-        raise InvalidInput(field, text, "write a name, or a name with one number as in student_t(5)") from None
+        raise InvalidInput(field, text, "write a name, or a name with numbers as in student_t(5)") from None
 
 
 # --- activations ---------------------------------------------------------------------------------------------------

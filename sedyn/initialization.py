@@ -6,12 +6,12 @@ import math
 
 import numpy as np
 
-from sedyn.features import spectrum
+from sedyn.covariance import spectrum
 from sedyn.problem import Problem
 
 __all__ = ["initial_deep_weights", "initial_overlaps", "initial_rows"]
 
-# Rows whitened together, in units of the number of columns, when the spectrum is not flat.
+# Rows with neighbouring eigenvalues that are whitened together, in units of the number of columns.
 ROWS_PER_COLUMN = 8
 
 
@@ -40,8 +40,8 @@ def initial_rows(problem: Problem, rng: np.random.Generator) -> np.ndarray:
     """Draw first-layer weights and signals, one row each.
 
     ``exact``: orthogonal columns of norm sqrt(d), so that the overlaps hold exactly for every d. Where eigenvalues of
-    the features differ, rows with neighbouring eigenvalues are made orthogonal group by group, so that overlaps
-    hold along the spectrum and not only in total.
+    the features differ, columns are made orthogonal among the rows with the same eigenvalue, or with neighbouring ones
+    where these are too few, so that overlaps hold along the spectrum and not only in total.
 
     Parameters
     ----------
@@ -56,9 +56,11 @@ def initial_rows(problem: Problem, rng: np.random.Generator) -> np.ndarray:
     columns = problem.width + problem.signals
     normals = rng.standard_normal((problem.d, columns))
     if problem.initialization == "exact":
-        flat = np.ptp(spectrum(problem.covariance, problem.d)) == 0
-        groups = 1 if flat else max(1, problem.d // (ROWS_PER_COLUMN * columns))
-        normals = np.concatenate([_orthogonal_columns(part) for part in np.array_split(normals, groups)])
+        changes = np.flatnonzero(np.diff(spectrum(problem.covariance, problem.d))) + 1
+        groups = np.split(normals, changes)
+        if min(map(len, groups)) < columns:
+            groups = np.array_split(normals, max(1, problem.d // (ROWS_PER_COLUMN * columns)))
+        normals = np.concatenate([_orthogonal_columns(group) for group in groups])
     return _mixing(problem).T @ normals.T
 
 

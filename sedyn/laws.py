@@ -13,9 +13,9 @@ import xarray as xr
 
 from sedyn import backend
 from sedyn.backend import Array, array_namespace
+from sedyn.covariance import spectrum
 from sedyn.distances import from_normal, from_sample
 from sedyn.errors import InvalidInput
-from sedyn.features import spectrum
 from sedyn.observables import quantiles
 from sedyn.problem import Problem
 

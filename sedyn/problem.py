@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from sedyn.covariance import changes_with_d, require_spectrum
 from sedyn.errors import InvalidInput
-from sedyn.features import feature_sampler, spectrum
+from sedyn.features import feature_sampler
 from sedyn.functions import ACTIVATIONS, LINKS, LOSSES
 
 __all__ = ["Problem"]
@@ -63,7 +64,8 @@ class Problem:
     features : str
         Law of the feature entries, for example ``gaussian`` or ``student_t(5)``.
     covariance : str
-        ``identity`` or ``power_law(exponent)``: eigenvalues of the feature covariance.
+        Eigenvalues of the feature covariance, mean 1: ``identity``; ``power_law(exponent)``, whose largest one grows
+        with d; or ``two_level(ratio, share)``, the same for every d: a share is `ratio` times each of the others.
     learning_rate : float or sequence of float
         One for all steps, or one for each.
     steps : int
@@ -157,7 +159,7 @@ class Problem:
                 raise InvalidInput(name, getattr(self, name), "a name, in quotes in Python")
         ACTIVATIONS[self.activation], LINKS[self.link], LOSSES[self.loss]
         feature_sampler(self.features)
-        spectrum(self.covariance, 1)
+        require_spectrum(self.covariance, self.d)
 
     def _check_combinations(self) -> None:
         if self.depth == 1 and self.width != 1:
@@ -233,7 +235,7 @@ class Problem:
         """
         values = {k: v for k, v in self._non_defaults().items() if k not in INVISIBLE_TO_THEORY}
         values["aspect_ratio"] = str(self.aspect_ratio)
-        if self.covariance != "identity":
+        if changes_with_d(self.covariance):
             values["d"] = self.d
         return _canonical(values)
 

@@ -12,11 +12,12 @@ import xarray as xr
 from sedyn import backend, gradient_descent
 from sedyn.backend import Array
 from sedyn.batching import batch_weights
+from sedyn.covariance import spectrum
 from sedyn.deferred import DeferredDesign
 from sedyn.design import Design, SingleDesign, dense_design, stacked_design
 from sedyn.engines import Choice, choose_engine, replicates_together, stacks
 from sedyn.errors import InvalidInput
-from sedyn.features import feature_sampler, spectrum
+from sedyn.features import feature_sampler
 from sedyn.fresh_data import fresh_data
 from sedyn.generalization import estimated_descent, no_estimate_because
 from sedyn.initialization import initial_deep_weights, initial_rows

@@ -32,7 +32,7 @@ def gauss_quadrature(eigenvalues: np.ndarray, count: int) -> SpectralMeasure:
 
     `count` nodes give the average of every polynomial up to degree ``2 count - 1`` exactly. What the theory averages
     over the spectrum after T steps is a polynomial of degree at most 2T + 1, so T + 1 nodes lose nothing, however many
-    eigenvalues there are; a flat spectrum needs one.
+    eigenvalues there are. Where there are no more of them, they are the nodes.
 
     Parameters
     ----------
@@ -50,9 +50,10 @@ def gauss_quadrature(eigenvalues: np.ndarray, count: int) -> SpectralMeasure:
     Golub and Welsch (1969), Calculation of Gauss quadrature rules.
     """
     d = eigenvalues.shape[0]
-    scale = float(np.max(eigenvalues))
-    if np.all(eigenvalues == scale):  # to the last bit, so that problems of all d share their theory
-        return SpectralMeasure(np.array([scale]), np.ones(1))
+    levels, times = np.unique(eigenvalues, return_counts=True)
+    if levels.size <= count:  # to the last bit, so that problems of all d share their theory
+        return SpectralMeasure(levels, times / d)
+    scale = float(levels[-1])
     basis = np.full((1, d), 1 / np.sqrt(d))
     diagonal: list[float] = []
     off_diagonal: list[float] = []

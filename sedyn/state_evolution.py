@@ -18,9 +18,9 @@ import xarray as xr
 from sedyn import backend
 from sedyn.backend import Array, array_namespace, to_host
 from sedyn.batching import limit_dimensions, limit_weights
+from sedyn.covariance import spectrum
 from sedyn.errors import InvalidInput
 from sedyn.evaluation import mean_error
-from sedyn.features import spectrum
 from sedyn.functions import ACTIVATIONS, LOSSES
 from sedyn.initialization import initial_deep_weights, initial_overlaps
 from sedyn.labels import respond

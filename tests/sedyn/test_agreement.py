@@ -27,6 +27,7 @@ QUICK = {
     "noiseless": {"noise": 0.0, "width": 3, "depth": 2},
     "momentum and decay": {"momentum": 0.6, "weight_decay": 0.05, "width": 3},
     "mini-batches": {"batch_fraction": 0.4},
+    "two levels of features": {"covariance": "two_level(5, 0.2)", "init_overlap": 0.3},
 }
 THOROUGH = {
     "shuffled epochs": {"batch_fraction": 0.25, "batching": "shuffle", "learning_rate": 0.4},
@@ -41,6 +42,10 @@ THOROUGH = {
     "correlated features": {"covariance": "power_law(0.25)"},
     "correlated features, everything": {
         "covariance": "power_law(0.25)", "momentum": 0.4, "weight_decay": 0.02, "batch_fraction": 0.5,
+        "loss": "logistic", "labels": "binary",
+    },
+    "two levels of features, everything": {
+        "covariance": "two_level(0.1, 0.3)", "momentum": 0.4, "weight_decay": 0.02, "batch_fraction": 0.5,
         "loss": "logistic", "labels": "binary",
     },
     "relu": {"activation": "relu", "depth": 2},

@@ -10,6 +10,7 @@ from sedyn import Problem, gradient_descent
 from sedyn import compiled_network as compiled_activations
 from sedyn.batching import batch_weights
 from sedyn.compiled_network import compiled_network
+from sedyn.covariance import spectrum
 from sedyn.deferred import DeferredDesign
 from sedyn.design import DenseDesign, dense_design, two_products
 from sedyn.features import feature_sampler
@@ -173,13 +174,14 @@ CASES = {
     "momentum and decay": {"momentum": 0.6, "weight_decay": 0.05},
     "two signals": {"signals": 2, "combine": "product", "init_overlap": 0.7},
     "correlated features": {"covariance": "power_law(0.3)"},
+    "two levels of features": {"covariance": "two_level(5, 0.2)"},
     "frozen": {"train": "first", "deep_init": "signs"},
 }
 
 
 def descend(problem, design, first, signals, deep=None):
     """First-layer weights at every iteration."""
-    scales = np.sqrt(sedyn.features.spectrum(problem.covariance, problem.d))
+    scales = np.sqrt(spectrum(problem.covariance, problem.d))
     noise = problem.noise * np.random.default_rng(5).standard_normal(problem.n)
     y = respond(problem, design.matmul(signals * scales), noise)
     data = gradient_descent.Data(design, scales, y)

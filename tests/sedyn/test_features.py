@@ -5,7 +5,7 @@ from scipy import sparse
 import sedyn
 from sedyn import InvalidInput, Problem
 from sedyn.design import dense_design
-from sedyn.features import SPARSE_BELOW, feature_sampler, spectrum
+from sedyn.features import SPARSE_BELOW, feature_sampler
 from tests.helpers import assert_within_se, mean_and_se
 
 # Moments 1 to 4 of each law, and their exact next ones up to 8, which the standard errors need.
@@ -84,6 +84,8 @@ def test_blocks_of_rows_have_streams_of_their_own(law):
     [
         ("gausian", "did you mean 'gaussian'"),
         ("gaussian(2)", "takes no number"),
+        ("student_t(5, 6)", "degrees of freedom"),
+        ("student_t(5,)", "a name with numbers"),
         ("student_t", "degrees of freedom"),
         ("student_t(2)", "greater than 2"),
         ("sparse(0)", r"in \(0, 1\]"),
@@ -92,13 +94,6 @@ def test_blocks_of_rows_have_streams_of_their_own(law):
 def test_refusals_say_what_works(text, said):
     with pytest.raises(InvalidInput, match=said):
         feature_sampler(text)
-
-
-def test_spectra():
-    np.testing.assert_array_equal(spectrum("identity", 3), np.ones(3))
-    values = spectrum("power_law(0.5)", 100)
-    np.testing.assert_allclose(values.mean(), 1)
-    np.testing.assert_allclose(values[0] / values[99], 10)
 
 
 # --- universality: the theory sees mean and variance of the entries only --------------------------------------------

@@ -28,6 +28,7 @@ QUICK = {
     "shuffled": {"batch_fraction": 0.25, "batching": "shuffle"},
     "rademacher": {"features": "rademacher"},
     "correlated": {"covariance": "power_law(0.4)"},
+    "two levels, rademacher": {"covariance": "two_level(6, 0.2)", "features": "rademacher"},
 }
 
 
@@ -136,6 +137,7 @@ def test_kink_is_refused_with_the_reason_and_a_smooth_activation():
         {"depth": 4, "activation": "erf"},
         {"features": "laplace"},
         {"covariance": "power_law(0.25)"},
+        {"covariance": "two_level(5, 0.25)"},
         {"momentum": 0.6, "learning_rate": 0.4},
         {"batch_fraction": 0.25},
     ],
