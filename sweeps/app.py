@@ -14,6 +14,7 @@ from typing import NoReturn
 from unittest.mock import patch
 
 import hydra
+from hydra._internal.hydra import Hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
@@ -169,6 +170,8 @@ def _hydra_settings(arguments: list[str]) -> Iterator[None]:
             patch.object(sys, "argv", ["sweeps", *arguments]),
             patch.dict(os.environ, {"HYDRA_FULL_ERROR": "1"}),
             patch.object(argparse.ArgumentParser, "error", _refuse_flag),
+            # Hydra would compose everything twice: first to see if a file, and not a flag, asks for --multirun.
+            patch.object(Hydra, "get_mode", lambda *_, **__: None),
         ):
             yield
 

@@ -3,17 +3,8 @@ import shlex
 import pytest
 
 from analysis.command import CONFIGURATIONS, sweep_command
-from sweeps import app
-from sweeps.request import Request
 from sweeps.settings import settings_of
-
-
-def request_of(words, monkeypatch) -> Request:
-    """What a command line asks for, as the application reads it."""
-    asked: list[Request] = []
-    monkeypatch.setattr(app, "run", lambda request: asked.append(request) or 0)
-    assert app.main(words) == 0
-    return asked[0]
+from tests.requests import request_of
 
 
 @pytest.mark.parametrize(
@@ -29,23 +20,23 @@ def request_of(words, monkeypatch) -> Request:
         ["experiment=quickstart", "grid.depth=null", "problem.depth=4", "engine=dense"],
     ],
 )
-def test_the_command_makes_the_same_store(words, monkeypatch):
-    settings = settings_of(request_of(words, monkeypatch).spec)
+def test_the_command_makes_the_same_store(words):
+    settings = settings_of(request_of(*words).spec)
     command = shlex.split(sweep_command(settings, "other"))
     assert command[:3] == ["python", "-m", "sweeps"]
-    again = request_of(command[3:], monkeypatch)
+    again = request_of(*command[3:])
     assert again.location == "stores/other.zarr"
     assert settings_of(again.spec) == settings
 
 
-def test_every_experiment_names_itself(monkeypatch):
+def test_every_experiment_names_itself():
     folder = CONFIGURATIONS / "experiment"
     for file in folder.rglob("*.yaml"):
         name = file.relative_to(folder).with_suffix("").as_posix()
-        settings = settings_of(request_of([f"experiment={name}"], monkeypatch).spec)
+        settings = settings_of(request_of(f"experiment={name}").spec)
         assert sweep_command(settings, file.stem) == f"python -m sweeps experiment={name}"
 
 
-def test_what_changed_is_added(monkeypatch):
-    settings = settings_of(request_of(["experiment=quickstart", "replicates=64"], monkeypatch).spec)
+def test_what_changed_is_added():
+    settings = settings_of(request_of("experiment=quickstart", "replicates=64").spec)
     assert sweep_command(settings, "quickstart") == "python -m sweeps experiment=quickstart replicates=64"

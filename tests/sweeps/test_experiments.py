@@ -5,18 +5,15 @@ from pathlib import Path
 import pytest
 
 from analysis.report import report
-from sweeps.app import main
+from tests.requests import request_of
 
 FOLDER = Path(__file__).parents[2] / "conf/experiment"
 NAMES = sorted(file.relative_to(FOLDER).with_suffix("").as_posix() for file in FOLDER.rglob("*.yaml"))
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_experiment_is_a_valid_request(name, monkeypatch):
-    requests = []
-    monkeypatch.setattr("sweeps.app.run", lambda request: requests.append(request) or 0)
-    assert main([f"experiment={name}"]) == 0
-    (request,) = requests
+def test_experiment_is_a_valid_request(name):
+    request = request_of(f"experiment={name}")
     assert request.spec.cells
     assert request.location == f"stores/{name}.zarr"
     assert request.report is report
