@@ -107,19 +107,20 @@ def stack(name: str, simulation: xr.Dataset, theory: xr.Dataset) -> Stack:
     simulated, readout, predicted, solver = xr.align(simulated, readout, predicted, solver, join="left", copy=False)
     entries = tuple(dim for dim in simulated.dims if dim in ENTRY_DIMS)
     axes = tuple(d for d in simulated.dims if d not in (*entries, "n", "replicate", "iteration"))
-    ends = ("iteration", *entries)
-    whole = simulated.transpose(*axes, "n", "replicate", *ends)
-    template = whole.isel(replicate=0, drop=True)
-    predicted, solver = (array.broadcast_like(template).transpose(*axes, "n", *ends) for array in (predicted, solver))
-    sizes = simulated.sizes
+    sizes, ends = simulated.sizes, ("iteration", *entries)
+    # Without coordinates, which are the same now: with them this would be most of what a small measure costs.
+    runs_along = (*axes, "n", "replicate", *ends)
+    whole, doubt = (array.variable.transpose(*runs_along) for array in (simulated, readout))
+    along = {dim: sizes[dim] for dim in runs_along if dim != "replicate"}
+    theoretical, error = (array.variable.set_dims(along) for array in (predicted, solver))
     n, runs, steps = sizes["n"], sizes["replicate"], sizes["iteration"]
     count = int(np.prod([sizes[axis] for axis in axes], dtype=int))
     width = int(np.prod([sizes[entry] for entry in entries], dtype=int))
     return Stack(
         whole.values.reshape(count, n, runs, steps, width),
-        readout.transpose(*whole.dims).values.reshape(count, n, runs, steps, width),
-        predicted.values.reshape(count, n, steps, width),
-        solver.values.reshape(count, n, steps, width),
+        doubt.values.reshape(count, n, runs, steps, width),
+        theoretical.values.reshape(count, n, steps, width),
+        error.values.reshape(count, n, steps, width),
         {axis: simulated[axis].values for axis in axes},
         simulated["n"].values,
         simulated["iteration"].values,

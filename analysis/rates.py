@@ -129,7 +129,9 @@ def rates(
         squares = moments(data, draws, rng)
         one = _measure(data, squares, level, solver_tolerance)
         measured.append(one.assign(_bias(data, squares, min(draws, BIAS_DRAWS), level, rng.spawn(1)[0])))
-    result = xr.concat(measured, dim="observable").assign_coords(observable=np.array(names, dtype=object))
+    # On one grid, which need not be compared.
+    result = xr.concat(measured, "observable", join="override", coords="minimal", compat="override")
+    result = result.assign_coords(observable=np.array(names, dtype=object))
     result.attrs = {"draws": draws, "level": level, "solver_tolerance": solver_tolerance, "bootstrap_seed": seed}
     return _with_words(result)
 

@@ -1,4 +1,4 @@
-"""What command lines ask for, each read once for all tests: composing a configuration is most of what such tests cost."""
+"""What command lines ask for, each read once for all tests: composing is most of what such tests cost."""
 
 from functools import cache
 

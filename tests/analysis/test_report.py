@@ -1,5 +1,6 @@
 import re
 import warnings
+from functools import cache
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from analysis.rates_section import rates_figure, rates_table
 from analysis.report import NothingToReport, finding_line, main, report, terminal_table
 from analysis.section import Finding
 from analysis.sections import SECTIONS
+from analysis.style import png
 from tests.analysis.grid import groups as synthetic_groups
 from tests.analysis.synthetic import SIZES, store
 
@@ -28,11 +30,35 @@ def measured(tree):
     return rates(tree["simulation"].to_dataset(), tree["theory"].to_dataset(), draws=100)
 
 
+@pytest.fixture(scope="module")
+def small():
+    """One problem, a few steps: what is measured of it is not what the tests are about."""
+    return store(steps=2, depths=(2,), noises=(0.1,))
+
+
 @pytest.fixture
 def path(tree, tmp_path):
     at = tmp_path / "small.zarr"
     tree.to_zarr(at, mode="w", consolidated=False)
     return at
+
+
+@pytest.fixture
+def measured_once(monkeypatch):
+    """Measure and draw every store once in a test, however often it is reported."""
+    chapters = cache(lambda path: read_chapter(path, SECTIONS))
+    monkeypatch.setattr("analysis.report.read_chapter", lambda path, sections: chapters(str(path)))
+    monkeypatch.setattr("analysis.report.png", cache(png))
+
+
+def unmeasured(section):
+    """The same question, with nothing measured where it is answered."""
+    return section._replace(
+        measure=lambda *groups: xr.Dataset(),
+        findings=lambda measured: (),
+        figures=lambda *groups: (),
+        tables=lambda measured: (),
+    )
 
 
 def visible(figure):
@@ -97,7 +123,7 @@ def test_table_fits_a_terminal(measured):
     assert all(field in text for line in table.lines for field in line)
 
 
-def test_report_writes_its_files(path, capsys):
+def test_report_writes_its_files(path, capsys, measured_once):
     report(path, console=Console(quiet=True))
     written = report(path, console=Console(width=100))  # a second report replaces the first
     names = [file.name for file in written]
@@ -120,10 +146,10 @@ def test_report_writes_its_files(path, capsys):
     assert "small.report.html" in out
 
 
-def test_several_stores_make_one_page(tree, tmp_path):
+def test_several_stores_make_one_page(small, tmp_path, measured_once):
     paths = [tmp_path / f"{name}.zarr" for name in ("one", "two")]
     for path in paths:
-        tree.to_zarr(path, mode="w", consolidated=False)
+        small.to_zarr(path, mode="w", consolidated=False)
     page = report(*paths, console=Console(quiet=True))[-1]
     assert page == tmp_path / "report.html"
     text = page.read_text()
@@ -158,7 +184,7 @@ def test_an_axis_along_which_theory_ends_is_left_to_the_section_that_examines_it
     found = {}
     for name in (section, "rates", "other"):
         xr.DataTree.from_dict(groups).to_zarr(tmp_path / f"{name}.zarr", mode="w", consolidated=False)
-        chapter = read_chapter(tmp_path / f"{name}.zarr", SECTIONS)
+        chapter = read_chapter(tmp_path / f"{name}.zarr", [unmeasured(section) for section in SECTIONS])
         found[name] = [answer.section.name for answer in chapter.answers]
         reasons = dict(chapter.unanswered)
         assert ("rates" in reasons) == (name != "rates")
@@ -172,7 +198,7 @@ def test_an_axis_along_which_theory_ends_is_left_to_the_section_that_examines_it
 def test_the_question_of_the_stores_name_comes_first(tree, tmp_path):
     for name in ("deep_concentration", "rates"):
         tree.to_zarr(tmp_path / f"{name}.zarr", mode="w", consolidated=False)
-        answers = read_chapter(tmp_path / f"{name}.zarr", SECTIONS).answers
+        answers = read_chapter(tmp_path / f"{name}.zarr", [unmeasured(section) for section in SECTIONS]).answers
         assert answers[0].section.name == name
         assert {"rates", "deep_concentration"} <= {answer.section.name for answer in answers}
 
@@ -208,11 +234,11 @@ def test_a_finding_is_one_line():
     assert finding_line(number) == "test error: fails: slower (exponent -0.200 [-0.300, -0.100])"
 
 
-def test_report_of_strings_on_an_axis(tree, tmp_path):
+def test_report_of_strings_on_an_axis(small, tmp_path):
     named = xr.DataTree.from_dict(
         {
             name: group.to_dataset().isel(noise=slice(1)).rename(noise="activation").assign_coords(activation=["tanh"])
-            for name, group in tree.children.items()
+            for name, group in small.children.items()
         }
     )
     named.to_zarr(tmp_path / "named.zarr", mode="w", consolidated=False)
