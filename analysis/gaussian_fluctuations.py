@@ -167,7 +167,10 @@ def _comparisons(simulation: xr.Dataset, theory: xr.Dataset) -> Iterator[_Compar
 
 
 def _covariance(runs: xr.Dataset, predicted: xr.Dataset, d: xr.DataArray) -> _Comparison:
-    """Compare the mean outer product of d residuals: of independent ones its mean square error is (tr^2 + |.|^2)/d."""
+    """Compare the mean outer product of d residuals: of independent ones its mean square error is (tr^2 + |.|^2)/d.
+
+    Of rows that differ in law it is larger, by how much is not kept.
+    """
     units = ("neuron", "neuron_")
     matrix, found = predicted["noise_covariance"], runs["row_residual_covariance"]
     solver = predicted.get("noise_covariance_stderr", xr.zeros_like(matrix))
@@ -175,6 +178,8 @@ def _covariance(runs: xr.Dataset, predicted: xr.Dataset, d: xr.DataArray) -> _Co
     trace = matrix.where(matrix["neuron"] == matrix["neuron_"]).sum(units, min_count=1)
     null = ((trace**2 / square + 1) / d) ** 0.5
     doubt = 2 * ((solver**2).sum(units, min_count=1) / square) ** 0.5 / null  # two standard errors
+    features = runs.coords.get("covariance", xr.DataArray(runs.attrs.get("covariance", "identity")))
+    null = null.where(features == "identity")
     return _Comparison(
         "covariance", "frobenius", ((found - matrix) ** 2).sum(units, min_count=1) / square, null, doubt, 2
     )

@@ -18,6 +18,8 @@ from sedyn.distances import from_normal, from_sample
 from sedyn.errors import InvalidInput
 from sedyn.observables import quantiles
 from sedyn.problem import Problem
+from sedyn.spectral import interpolation
+from sedyn.state_evolution import spectral_nodes
 
 __all__ = ["SOLVER", "Laws", "compare", "laws_of", "whitening"]
 
@@ -26,13 +28,7 @@ NEGLIGIBLE_SHARE = 1e-10
 # Attributes that say how the theory was solved; they go with every comparison.
 SOLVER = ("samples", "randomizations", "seed")
 
-_VARIABLES = (
-    "init_coefficient",
-    "signal_coefficient",
-    "noise_covariance",
-    "pre_activation_samples",
-    "response_samples",
-)
+_VARIABLES = ("pre_activation_samples", "response_samples", "row_coefficients", "row_covariances")
 
 
 class Laws(NamedTuple):
@@ -40,16 +36,22 @@ class Laws(NamedTuple):
 
     Attributes
     ----------
-    carried : array, shape (T + 1, q, q + k)
-        [P_t, m_t]: a row has mean P_t w^0 + m_t mu. NaN where rows differ in law by their eigenvalue.
-    whitening : array, shape (T + 1, q, q)
-        Takes a row's noise to independent standard normals, see `whitening`.
+    carried : array, shape (T + 1, B, q, q + k)
+        [P_t, m_t] at each spectral node: a row with that eigenvalue has mean P_t w^0 + m_t mu.
+    covariances : array, shape (T + 1, B, q, q)
+        Of a row around this mean.
+    interpolation : array, shape (E, B)
+        From the nodes to every distinct eigenvalue, see `sedyn.spectral.interpolation`.
+    eigenvalue : array of int, shape (d,)
+        Which of them each row has.
     samples : array, shape (T + 1, 2, q, N)
         Draws of h^t and of h^t y, sorted along the last axis.
     """
 
     carried: Array
-    whitening: Array
+    covariances: Array
+    interpolation: Array
+    eigenvalue: Array
     samples: Array
 
 
@@ -83,36 +85,38 @@ def laws_of(problem: Problem, theory: xr.Dataset, device: str = "cpu") -> Laws:
         differences = ", ".join(f"{name} {getattr(solved, name)} instead of {getattr(problem, name)}" for name in names)
         raise InvalidInput("theory", f"of a problem with {differences}", f"{remedy} for this problem")
     values = {name: theory[name].values for name in _VARIABLES}
-    carried = np.concatenate([values["init_coefficient"], values["signal_coefficient"]], axis=-1)
-    if np.ptp(spectrum(problem.covariance, problem.d)) > 0:
-        carried = np.full_like(carried, np.nan)
     h = values["pre_activation_samples"]
-    whitened = np.stack([whitening(covariance) for covariance in values["noise_covariance"]])
     samples = np.sort(np.stack([h, h * values["response_samples"]], axis=1))
-    return Laws(*(backend.asarray(part, device) for part in (carried, whitened, samples)))
+    eigenvalues = spectrum(problem.covariance, problem.d)
+    towards = interpolation(eigenvalues, spectral_nodes(problem.steps))
+    _, which = np.unique(eigenvalues, return_inverse=True)
+    parts = values["row_coefficients"], values["row_covariances"], towards, which, samples
+    return Laws(*(backend.asarray(part, device) for part in parts))
 
 
-def whitening(covariance: np.ndarray) -> np.ndarray:
-    """Inverse of the Cholesky factor of a covariance, which may be singular.
+def whitening(covariances: Array) -> Array:
+    """Inverses of the Cholesky factors of covariances, which may be singular.
 
     Parameters
     ----------
-    covariance : ndarray, shape (q, q)
+    covariances : array, shape (..., q, q)
 
     Returns
     -------
-    ndarray, shape (q, q)
+    array, shape (..., q, q)
         Row a takes a vector to the part of its component a that the components before do not determine, standardized;
         NaN where there is no such part.
     """
-    factor = np.zeros_like(covariance)
-    for a, own in enumerate(np.eye(covariance.shape[0])):
-        rest = own - (covariance[a] @ factor[:a].T) @ factor[:a]
-        variance = rest @ covariance @ rest
-        if variance > NEGLIGIBLE_SHARE * covariance[a, a]:
-            factor[a] = rest / np.sqrt(variance)
-    factor[~np.any(factor, axis=1)] = np.nan
-    return factor
+    xp, width = array_namespace(covariances), covariances.shape[-1]
+    factor = xp.zeros_like(covariances)
+    for a in range(width):
+        known = xp.matmul(factor, covariances[..., a, :, None])
+        rest = -xp.matmul(xp.matrix_transpose(factor), known)[..., 0]
+        rest[..., a] += 1
+        variance = xp.sum(rest * xp.matmul(covariances, rest[..., None])[..., 0], axis=-1)
+        own = variance > NEGLIGIBLE_SHARE * covariances[..., a, a]
+        factor[..., a, :] = xp.where(own[..., None], rest / xp.sqrt(xp.where(own, variance, 1.0))[..., None], 0.0)
+    return xp.where(xp.any(factor != 0, axis=-1, keepdims=True), factor, xp.nan)
 
 
 def compare(laws: Laws, t: int, start: Array, first: Array, trained: Array, responses: Array) -> dict[str, Array]:
@@ -137,8 +141,9 @@ def compare(laws: Laws, t: int, start: Array, first: Array, trained: Array, resp
         The variables of `sedyn.observables.COMPARED` without their iteration axis.
     """
     xp = array_namespace(first)
-    residuals = first - xp.matmul(laws.carried[t, ...], start)
-    whitened = xp.sort(xp.matmul(laws.whitening[t, ...], residuals), axis=-1)
+    residuals = first - _products(laws, _at_eigenvalues(laws, laws.carried[t, ...]), start)
+    factors = whitening(_at_eigenvalues(laws, laws.covariances[t, ...]))
+    whitened = xp.sort(_products(laws, factors, residuals), axis=-1)
     mean, deviation = xp.mean(whitened, axis=1, keepdims=True), xp.std(whitened, axis=1, keepdims=True)
     rows = from_normal(xp.stack([whitened, (whitened - mean) / deviation], axis=1))
     samples = xp.sort(xp.stack([trained, trained * responses]), axis=-1)
@@ -154,3 +159,20 @@ def compare(laws: Laws, t: int, start: Array, first: Array, trained: Array, resp
         "pre_activation_response_kolmogorov": found.kolmogorov[1, :],
         "pre_activation_response_wasserstein": found.wasserstein[1, :],
     }
+
+
+def _at_eigenvalues(laws: Laws, at_nodes: Array) -> Array:
+    """Matrices for every distinct eigenvalue from those at the nodes, (B, a, b) to (E, a, b)."""
+    xp = array_namespace(at_nodes)
+    flat = xp.matmul(laws.interpolation, xp.reshape(at_nodes, (at_nodes.shape[0], -1)))
+    return xp.reshape(flat, (-1, *at_nodes.shape[1:]))
+
+
+def _products(laws: Laws, matrices: Array, columns: Array) -> Array:
+    """Each column times the matrix of its eigenvalue, (E, a, b) and (b, d) to (a, d)."""
+    xp = array_namespace(columns)
+    found = []
+    for a in range(matrices.shape[1]):
+        entries = [xp.take(matrices[:, a, b], laws.eigenvalue, axis=0) * columns[b, :] for b in range(columns.shape[0])]
+        found.append(sum(entries[1:], entries[0]))
+    return xp.stack(found)

@@ -62,10 +62,8 @@ _WEIGHTS = {
     ),
     "signal_overlap": Observable(("iteration", "neuron", "index"), "overlap of first-layer weights and signal"),
     "weight_gram": Observable(("iteration", "neuron", "neuron_"), "Gram matrix of first-layer weights"),
-    # Predicted for identity covariance only: with another, the law of a row depends on its eigenvalue.
-    "row_average": Observable(
-        ("iteration", "function", "neuron"), "average over first-layer rows (theory: identity covariance)"
-    ),
+    # Predicted where the spectrum of the features is the same for every d.
+    "row_average": Observable(("iteration", "function", "neuron"), "average over first-layer rows"),
     "deep_weights": Observable(("iteration", "layer", "fan_in", "fan_out"), "deeper weights"),
 }
 _LAW_OF_ROWS = {

@@ -75,7 +75,7 @@ def row_sums(weights: Array, start: Array) -> Array:
 
 
 def normal_averages(coefficients: np.ndarray, overlaps: np.ndarray, noise: np.ndarray) -> np.ndarray:
-    """Average every function over rows with the law of THEORY section 2, *Predictions*, for identity covariance.
+    """Average every function over rows with the law of THEORY section 2, *Predictions*, at one eigenvalue.
 
     Parameters
     ----------

@@ -18,7 +18,7 @@ import xarray as xr
 from sedyn import backend
 from sedyn.backend import Array, array_namespace, to_host
 from sedyn.batching import limit_dimensions, limit_weights
-from sedyn.covariance import spectrum
+from sedyn.covariance import changes_with_d, spectrum
 from sedyn.errors import InvalidInput
 from sedyn.evaluation import mean_error
 from sedyn.functions import ACTIVATIONS, LOSSES
@@ -38,7 +38,7 @@ from sedyn.observables import (
 from sedyn.optimizer import update_of
 from sedyn.problem import Problem, seed_sequence
 from sedyn.response import mean_response, remembered
-from sedyn.row_functions import ROW_FUNCTIONS, normal_averages
+from sedyn.row_functions import normal_averages
 from sedyn.sampling import CausalFactor, matched_normals, sobol_uniforms
 from sedyn.spectral import gauss_quadrature
 from sedyn.versions import versions
@@ -50,12 +50,24 @@ from sedyn.weight_side import (
     init_memory,
     init_rows,
     noise_covariance,
+    row_covariances,
     start_covariance,
     step_memory,
     step_rows,
 )
 
-__all__ = ["Draws", "State", "draw", "init", "observe", "require_samples", "solve", "state_evolution", "step"]
+__all__ = [
+    "Draws",
+    "State",
+    "draw",
+    "init",
+    "observe",
+    "require_samples",
+    "solve",
+    "spectral_nodes",
+    "state_evolution",
+    "step",
+]
 
 EXTRAS: dict[str, dict[str, Observable]] = {
     "responses": with_standard_errors(
@@ -73,6 +85,12 @@ EXTRAS: dict[str, dict[str, Observable]] = {
     "samples": {
         "pre_activation_samples": Observable(("iteration", "neuron", "sample"), "training pre-activations h"),
         "response_samples": Observable(("sample",), "response y"),
+        "row_coefficients": Observable(
+            ("iteration", "node", "neuron", "start"), "initialization and signals carried by a row, at spectral nodes"
+        ),
+        "row_covariances": Observable(
+            ("iteration", "node", "neuron", "neuron_"), "conditional covariance of a row, at spectral nodes"
+        ),
     },
 }
 
@@ -173,8 +191,7 @@ def init(problem: Problem, draws: Draws) -> State:
     q, k, steps = problem.width, problem.signals, problem.steps
     samples = draws.noise.shape[0]
     like = _like(draws)
-    # After T steps the theory averages polynomials of degree 2T + 1 in the eigenvalues.
-    measure = gauss_quadrature(spectrum(problem.covariance, problem.d), steps + 1)
+    measure = gauss_quadrature(spectrum(problem.covariance, problem.d), spectral_nodes(steps))
     overlaps = initial_overlaps(problem)
     deep = tuple(xp.asarray(weights, **like) for weights in initial_deep_weights(problem))
     factor = CausalFactor()
@@ -265,35 +282,52 @@ def observe(problem: Problem, state: State) -> dict[str, Array]:
     Returns
     -------
     dict of str to array
-        The observables of `sedyn.observables.PREDICTED` without their iteration axis, standard errors apart.
+        The observables of `sedyn.observables.PREDICTED` without their iteration axis, standard errors apart; and the
+        law of rows at each spectral node.
     """
     t, q = state.iteration, problem.width
     spectrum_, coefficients = state.memory.spectrum, state.rows.coefficients[t]
     carried = averaged(spectrum_, coefficients)
     overlap = start_covariance(state.rows, state.memory, t)[t]
     noise = noise_covariance(state.memory, t, state.gradient_covariance)
-    row_noise = noise_covariance(state.memory, t, state.gradient_covariance, of_weights=True)
+    of_rows = row_covariances(state.memory, t, state.gradient_covariance)
     return {
         "train_error": mean_error(problem, state.trained, state.responses, state.deep),
         "test_error": mean_error(problem, state.fresh, state.responses, state.deep),
         "initial_overlap": overlap[:, :q],
         "signal_overlap": overlap[:, q:],
         "weight_gram": carried_covariance(state.rows, state.memory, t)[t] + noise[t],
-        "row_average": _row_averages(state.rows, t, row_noise[t]),
+        "row_average": _row_averages(problem, state, of_rows),
         "deep_weights": pad_deep_weights(problem, state.deep, state.trained),
         "init_coefficient": carried[:, :q],
         "signal_coefficient": carried[:, q:],
-        "noise_covariance": row_noise[t],
+        "noise_covariance": averaged(spectrum_, of_rows),
         "pre_activation_quantiles": quantiles(state.trained),
+        "row_coefficients": coefficients,
+        "row_covariances": of_rows,
     }
 
 
-def _row_averages(rows: Rows, t: int, noise: np.ndarray) -> np.ndarray:
-    """Averages of test functions over rows, shape (functions, q); NaN where rows differ in law by their eigenvalue."""
-    nodes, q = rows.coefficients.shape[1:3]
-    if nodes > 1:
-        return np.full((len(ROW_FUNCTIONS), q), np.nan)
-    return normal_averages(rows.coefficients[t, 0], rows.overlaps[0], noise)
+def _row_averages(problem: Problem, state: State, covariances: np.ndarray) -> np.ndarray:
+    """Averages of test functions over rows, shape (functions, q).
+
+    NaN where the spectrum changes with d: rows with few neighbours of their eigenvalue start as no normal vectors, see
+    `sedyn.initialization.initial_rows`.
+    """
+    nodes, weights = state.memory.spectrum
+    overlaps = state.rows.overlaps / nodes[:, None, None]
+    laws = zip(state.rows.coefficients[state.iteration], overlaps, covariances, strict=True)
+    averages = np.einsum("n,nfa->fa", weights, np.stack([normal_averages(*law) for law in laws]))
+    return np.full_like(averages, np.nan) if changes_with_d(problem.covariance) else averages
+
+
+def spectral_nodes(steps: int) -> int:
+    """Nodes that the theory takes of a spectrum with many eigenvalues.
+
+    After T steps it averages polynomials of degree 2T + 1 in the eigenvalues, and the law of a row has coefficients of
+    degree T and a covariance of degree 2T - 1: T + 1 nodes give the averages, and 2T every row's own law.
+    """
+    return max(2 * steps, 2)
 
 
 def _like(draws: Draws) -> dict[str, Any]:
@@ -462,17 +496,17 @@ def state_evolution(
         Where doubling stops; a warning says that the target was missed and by how much.
     include : collection of str, optional
         ``responses`` adds R_w and R_g (`weight_response`, `gradient_response`), ``samples`` adds draws of (h^t, y)
-        from the first randomization.
+        from the first randomization and the law of rows at each node of the features' spectrum, see `sedyn.laws`.
     device : {'auto', 'cpu', 'gpu'}, optional
 
     Returns
     -------
     xarray.Dataset
         The variables of `sedyn.observables.PREDICTED`, each with its ``_stderr``: `train_error`, `test_error`,
-        `initial_overlap`, `signal_overlap`, `weight_gram`, `row_average` (NaN unless the feature covariance is the
-        identity), `deep_weights`, the law of rows (`init_coefficient`, `signal_coefficient`, `noise_covariance`) and
-        `pre_activation_quantiles`. After a divergence values are NaN and attribute ``diverged_at`` is the first
-        iteration without a value (-1 if there is none).
+        `initial_overlap`, `signal_overlap`, `weight_gram`, `row_average` (NaN where the spectrum of the features
+        changes with d), `deep_weights`, the law of rows (`init_coefficient`, `signal_coefficient`, `noise_covariance`,
+        means over the spectrum) and `pre_activation_quantiles`. After a divergence values are NaN and attribute
+        ``diverged_at`` is the first iteration without a value (-1 if there is none).
 
     Raises
     ------

@@ -23,6 +23,7 @@ __all__ = [
     "init_memory",
     "init_rows",
     "noise_covariance",
+    "row_covariances",
     "start_covariance",
     "step_memory",
     "step_rows",
@@ -191,9 +192,7 @@ def carried_covariance(rows: Rows, memory: Memory, t: int) -> np.ndarray:
     return averaged(memory.spectrum, present @ np.swapaxes(rows.coefficients[: t + 1], -1, -2))
 
 
-def noise_covariance(
-    memory: Memory, t: int, gradient_covariance: np.ndarray, *, of_weights: bool = False
-) -> np.ndarray:
+def noise_covariance(memory: Memory, t: int, gradient_covariance: np.ndarray) -> np.ndarray:
     """Sum over a < t, b < s of R_w(t, a) C_u(a, b) R_w(s, b)^T for s = 0..t, averaged over the spectrum.
 
     Parameters
@@ -203,15 +202,33 @@ def noise_covariance(
     t : int
     gradient_covariance : ndarray, shape (>= t, >= t, q, q)
         C_u(a, b).
-    of_weights : bool, optional
-        Measure the rows w themselves, not w~ = Lambda^(1/2) w: the conditional covariance of a first-layer row.
 
     Returns
     -------
     ndarray, shape (t + 1, q, q)
     """
-    nodes, weights = memory.spectrum
     history = memory.responses[: t + 1, :t]
-    half = np.einsum("anij,abjk->bnik", history[t], gradient_covariance[:t, :t], optimize=True)
-    measure = weights / nodes if of_weights else weights
-    return np.einsum("n,bnik,sbnlk->sil", measure, half, history, optimize=True)
+    half = _with_gradients(memory, t, gradient_covariance)
+    return np.einsum("n,bnik,sbnlk->sil", memory.spectrum.weights, half, history, optimize=True)
+
+
+def row_covariances(memory: Memory, t: int, gradient_covariance: np.ndarray) -> np.ndarray:
+    """Conditional covariance of a first-layer row w at t, for each node; w~ = Lambda^(1/2) w is what the memory is of.
+
+    Parameters
+    ----------
+    memory, t, gradient_covariance
+        As for `noise_covariance`.
+
+    Returns
+    -------
+    ndarray, shape (B, q, q)
+    """
+    half = _with_gradients(memory, t, gradient_covariance)
+    products = np.einsum("bnik,bnlk->nil", half, memory.responses[t, :t], optimize=True)
+    return products / memory.spectrum.nodes[:, None, None]
+
+
+def _with_gradients(memory: Memory, t: int, gradient_covariance: np.ndarray) -> np.ndarray:
+    """Sum over a < t of r(t, a) C_u(a, b) at each node, for b < t."""
+    return np.einsum("anij,abjk->bnik", memory.responses[t, :t], gradient_covariance[:t, :t], optimize=True)

@@ -140,9 +140,11 @@ def test_too_few_samples_of_the_theory_excuse_a_distance_that_stays():
     assert "the theory has too few samples" in finding.sentence
 
 
-def test_real_runs_agree_and_doubled_covariance_is_caught():
+@pytest.mark.parametrize("covariance", ["identity", "two_level(5, 0.2)"])
+def test_real_runs_agree_and_doubled_covariance_is_caught(covariance):
     sizes = (100, 400, 1600)
-    problems = [sedyn.Problem(n=n, d=n // 2, width=2, depth=2, steps=3) for n in sizes]
+    base = {"width": 2, "depth": 2, "steps": 3, "covariance": covariance}
+    problems = [sedyn.Problem(n=n, d=n // 2, **base) for n in sizes]
     theory = sedyn.state_evolution(problems[0], samples=2**12, randomizations=4, include=("samples",))
 
     def found(solution):
@@ -150,10 +152,13 @@ def test_real_runs_agree_and_doubled_covariance_is_caught():
         simulation = xr.concat(runs, xr.DataArray(list(sizes), dims="n", name="n"), combine_attrs="drop_conflicts")
         simulation = simulation.assign_coords(d=("n", [problem.d for problem in problems]))
         measured = gaussian_fluctuations(simulation, solution.expand_dims(n=list(sizes)))
+        same = covariance == "identity"  # rows that differ in law have another null level, which is not known
+        assert measured.null.where(measured.law == "covariance", drop=True).notnull().all() == same
         return {finding.subject: finding.verdict for finding in SECTION.findings(measured)}
 
     assert set(found(theory).values()) <= {"holds", "undecided"}
-    wrong = found(theory.assign(noise_covariance=2 * theory.noise_covariance))
+    doubled = {name: 2 * theory[name] for name in ("noise_covariance", "row_covariances")}
+    wrong = found(theory.assign(doubled))
     assert {LAWS[law] for law in ("rows", "covariance")} <= {law for law in wrong if wrong[law] == "fails"}
     assert wrong[LAWS["shape"]] != "fails"
 

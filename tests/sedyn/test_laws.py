@@ -4,13 +4,17 @@ import dataclasses
 
 import numpy as np
 import pytest
+import xarray as xr
 
 import sedyn
 from sedyn import InvalidInput, Problem
+from sedyn.covariance import spectrum
 from sedyn.distances import from_normal
 from sedyn.initialization import initial_overlaps
 from sedyn.laws import compare, laws_of, whitening
 from sedyn.observables import COMPARED, quantiles
+from sedyn.spectral import gauss_quadrature
+from sedyn.state_evolution import spectral_nodes
 from tests.helpers import assert_within_se, mean_and_se
 
 PROBLEM = Problem(n=2000, d=1000, width=2, depth=3, steps=4, init_overlap=0.3, momentum=0.4)
@@ -86,7 +90,7 @@ def test_distances_from_a_wrong_theory_stay():
     right = sedyn.state_evolution(FAST, samples=2**14, include=("samples",))
     fresh = np.linalg.cholesky(right.weight_gram.values) @ np.random.default_rng(0).standard_normal((5, 2, 2**14))
     wrong = right.assign(
-        noise_covariance=2 * right.noise_covariance,
+        row_covariances=2 * right.row_covariances,
         pre_activation_samples=right.pre_activation_samples.copy(data=fresh),  # of fresh rows, which have no memory
     )
 
@@ -137,24 +141,35 @@ def test_a_unit_without_noise_of_its_own_has_no_residual():
 
 def test_rows_made_by_the_law_itself(theory):
     """With exact rows and the theory's own samples, distances are those of the null."""
-    laws = laws_of(PROBLEM, theory)
     rng = np.random.default_rng(0)
     d, t = 20_000, 3
+    laws = laws_of(dataclasses.replace(PROBLEM, n=2 * d, d=d), theory)
     start = np.linalg.cholesky(initial_overlaps(PROBLEM)) @ rng.standard_normal((3, d))
     noise = np.linalg.cholesky(theory.noise_covariance.values[t]) @ rng.standard_normal((2, d))
     samples = theory.pre_activation_samples.values[t], theory.response_samples.values
-    record = compare(laws, t, start, laws.carried[t] @ start + noise, *samples)
+    record = compare(laws, t, start, laws.carried[t, 0] @ start + noise, *samples)
     assert np.max(record["row_kolmogorov"]) < 1.95 / np.sqrt(d)  # exceeded once in a thousand
     for name in ("pre_activation_kolmogorov", "pre_activation_response_wasserstein"):
         np.testing.assert_array_equal(record[name], 0)
 
 
-def test_correlated_features_leave_pre_activations_to_compare():
-    problem = Problem(n=800, d=400, width=2, depth=2, steps=2, covariance="power_law(0.3)")
-    theory = sedyn.state_evolution(problem, samples=2**10, include=("samples",))
-    runs = sedyn.simulate(problem, 2, theory=theory)
+@pytest.mark.parametrize("covariance", ["power_law(0.4)", "two_level(8, 0.2)"])
+def test_each_row_follows_the_law_of_its_eigenvalue(covariance):
+    """The law of an average row, for all of them, is another one."""
+    problem = dataclasses.replace(PROBLEM, covariance=covariance, learning_rate=0.5)
+    theory = sedyn.state_evolution(problem, samples=2**14, include=("samples",))
+    runs = sedyn.simulate(problem, REPLICATES, estimate=False, theory=theory)
     for name in COMPARED:
-        assert runs[name].isnull().all() == name.startswith("row_"), name
+        assert runs[name][:, 1:].notnull().all(), name
+    mean, se = mean_and_se(runs.row_residual_covariance)
+    assert_within_se(mean, theory.noise_covariance, se, theory.noise_covariance_stderr)
+    mean, se = mean_and_se(runs.row_kolmogorov[:, 1:].sel(scale="predicted") * np.sqrt(problem.d))
+    assert_within_se(mean, np.full(mean.shape, KOLMOGOROV_MEAN), se)
+    weights = gauss_quadrature(spectrum(covariance, problem.d), spectral_nodes(problem.steps)).weights
+    at_nodes = theory[["row_coefficients", "row_covariances"]]
+    alike = theory.assign(0 * at_nodes + at_nodes.weighted(xr.DataArray(weights, dims="node")).mean("node"))
+    wrong = sedyn.simulate(problem, REPLICATES, estimate=False, theory=alike)
+    assert float((wrong.row_wasserstein / runs.row_wasserstein).isel(iteration=-1).mean()) > 1.5
 
 
 def test_nothing_is_compared_after_a_divergence():

@@ -5,6 +5,7 @@ import pytest
 
 import sedyn
 from sedyn import Problem
+from sedyn.covariance import changes_with_d
 from sedyn.row_functions import ROW_FUNCTIONS, normal_averages
 from tests.helpers import assert_within_se, mean_and_se
 
@@ -63,19 +64,19 @@ def test_normal_averages_are_those_of_drawn_rows():
         SMALL,
         {**MOMENTUM, "depth": 3, "batch_fraction": 0.5, "signals": 2},
         {**MOMENTUM, "covariance": "power_law(0.25)"},
+        {**MOMENTUM, "covariance": "two_level(5, 0.25)"},
     ],
-    ids=["plain", "momentum, decay, mini-batches, two signals", "correlated features"],
+    ids=["plain", "momentum, decay, mini-batches, two signals", "correlated features", "two levels"],
 )
 def test_simulation_agrees_with_theory(fields):
     problem = Problem(**fields)
     theory = sedyn.state_evolution(problem, samples=2**12)
     runs = sedyn.simulate(problem, replicates=32, estimate=False)
-    identity = problem.covariance == "identity"
-    for name in ("initial_overlap", "row_average") if identity else ("initial_overlap",):
+    for name in ("initial_overlap",) if changes_with_d(problem.covariance) else ("initial_overlap", "row_average"):
         mean, se = mean_and_se(runs[name])
         assert_within_se(mean, theory[name], se, theory[name + "_stderr"])
     assert np.isfinite(runs.row_average).all()
-    assert np.isnan(theory.row_average).all() == (not identity)
+    assert np.isnan(theory.row_average).all() == changes_with_d(problem.covariance)
 
 
 def test_overlaps_with_the_start_determine_what_rows_carry():

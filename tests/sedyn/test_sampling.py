@@ -3,7 +3,7 @@ import pytest
 from scipy import special
 
 from sedyn.sampling import CausalFactor, matched_normals, psd_root, sobol_uniforms
-from sedyn.spectral import gauss_quadrature
+from sedyn.spectral import gauss_quadrature, interpolation
 
 
 def random_covariance(size, rank, seed=0):
@@ -105,3 +105,17 @@ def test_gauss_quadrature_of_few_values_is_these_values():
     np.testing.assert_allclose(weights, [0.5, 0.5])
     nodes, weights = gauss_quadrature(np.ones(50), 10)
     np.testing.assert_allclose((nodes, weights), [[1], [1]])
+
+
+@pytest.mark.parametrize(("exponent", "d", "count"), [(0.2, 300, 12), (0.9, 300, 40), (0.6, 20_000, 40), (0.4, 9, 40)])
+def test_interpolation_from_gauss_nodes_reaches_every_eigenvalue(exponent, d, count):
+    eigenvalues = np.arange(1, d + 1) ** -exponent
+    eigenvalues /= eigenvalues.mean()
+    nodes = gauss_quadrature(eigenvalues, count).nodes
+    towards = interpolation(eigenvalues, count)
+    ordered, middle = eigenvalues[::-1], eigenvalues[0] / 2
+    assert towards.shape == (d, nodes.size)
+    # Chebyshev polynomials, bounded all along the spectrum.
+    for degree in (0, 1, count // 2, min(count, d) - 1):
+        found = towards @ special.eval_chebyt(degree, nodes / middle - 1)
+        np.testing.assert_allclose(found, special.eval_chebyt(degree, ordered / middle - 1), atol=1e-8)
