@@ -11,9 +11,20 @@ import zarr
 from sedyn.observables import COMPARED, PREDICTED, SIMULATED, Observable, dimension_coordinates
 from sedyn.problem import Problem
 from sweeps.chunks import chunks_of
-from sweeps.metadata import write
+from sweeps.metadata import list_names, write, write_new_documents
 
-__all__ = ["DONE", "FACTS", "FAILED", "PENDING", "Layout", "lay_out", "layouts", "simulated", "stored_bytes"]
+__all__ = [
+    "DONE",
+    "FACTS",
+    "FAILED",
+    "PENDING",
+    "Layout",
+    "document",
+    "lay_out",
+    "layouts",
+    "simulated",
+    "stored_bytes",
+]
 
 PENDING, DONE, FAILED = 0, 1, 2
 _FLAGS = {"flag_values": [PENDING, DONE, FAILED], "flag_meanings": "pending done failed"}
@@ -111,17 +122,27 @@ def lay_out(root: zarr.Group, settings: Mapping[str, Any]) -> list[str]:
     follows_n = {"d": np.asarray([settings["d"][str(n)] for n in axes["n"]])} if settings["d"] and "n" in axes else {}
     compared_with = {f"theory_{name}": value for name, value in settings["theory"].items()} if settings["laws"] else {}
     constants = {**settings["problem"], "seed": settings["seed"], "dtype": settings["dtype"], **compared_with}
-    paths = []
+    wanted: dict[str, tuple[tuple[int, ...], Layout]] = {}
+    indexes: dict[str, np.ndarray] = {}
+    known: set[str] = set()
     for group_name, arrays in layouts(settings).items():
         group = root.require_group(group_name)
         group.attrs.put({**constants, **({"coordinates": " ".join(follows_n)} if follows_n else {})})
+        known |= {f"{group_name}/{name}" for name in list_names(root.store, group_name) if name in group}
         indexed = {dim: dim for layout in arrays.values() for dim in layout.dims} | dict.fromkeys(follows_n, "n")
         for name, dim in indexed.items():
-            _write_coordinate(group, name, dim, (coordinates | follows_n)[name])
+            values = (coordinates | follows_n)[name]
+            wanted[f"{group_name}/{name}"] = values.shape, _coordinate_layout(name, dim, values)
+            indexes[f"{group_name}/{name}"] = values
         for name, layout in arrays.items():
-            _require_array(group, name, tuple(len(coordinates[dim]) for dim in layout.dims), layout)
-        paths += [f"{group_name}/{name}" for name in (*indexed, *arrays)]
-    return paths
+            wanted[f"{group_name}/{name}"] = tuple(len(coordinates[dim]) for dim in layout.dims), layout
+    new = {path: document(*array) for path, array in wanted.items() if path not in known}
+    write_new_documents(root.store, {f"{path}/zarr.json": content for path, content in new.items()})
+    for path in known & wanted.keys():
+        _update_array(root, path, *wanted[path])
+    for path, values in indexes.items():
+        _write_coordinate(root, path, values)
+    return list(wanted)
 
 
 def stored_bytes(settings: Mapping[str, Any], replicates: int) -> int:
@@ -154,39 +175,57 @@ def _coordinates(settings: Mapping[str, Any]) -> dict[str, np.ndarray]:
     }
 
 
-def _require_array(group: zarr.Group, name: str, shape: tuple[int, ...], layout: Layout) -> None:
-    if name not in group:
-        group.create_array(
-            name,
-            shape=shape,
-            chunks=layout.chunks,
-            dtype=layout.dtype,
-            fill_value=layout.fill_value,
-            attributes=layout.attributes,
-            dimension_names=layout.dims,
-            compressors=None,
-            # One folder an array: a folder for every index would be most of the cost of a write.
-            chunk_key_encoding={"name": "default", "separator": "."},
-        )
+def document(shape: tuple[int, ...], layout: Layout) -> dict[str, Any]:
+    """Metadata document of a new array, as the Zarr specification has it.
+
+    One by one through zarr, these arrays would take most of the time in which a small sweep starts, and on a remote
+    store several exchanges each.
+    """
+    codec: dict[str, Any]
+    if isinstance(layout.dtype, np.dtypes.StringDType):
+        data_type, fill_value, codec = "string", layout.fill_value, {"name": "vlen-utf8", "configuration": {}}
     else:
-        array = group[name]
-        assert isinstance(array, zarr.Array)
-        if array.shape != shape:
-            array.resize(shape)
-        if dict(array.attrs) != layout.attributes:
-            array.attrs.put(layout.attributes)
+        dtype = np.dtype(layout.dtype)
+        data_type, fill_value, codec = dtype.name, dtype.type(layout.fill_value).item(), {"name": "bytes"}
+        if dtype.itemsize > 1:
+            codec["configuration"] = {"endian": "little"}
+    return {
+        "shape": list(shape),
+        "data_type": data_type,
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": list(layout.chunks)}},
+        # One folder an array: a folder for every index would be most of the cost of a write.
+        "chunk_key_encoding": {"name": "default", "configuration": {"separator": "."}},
+        "fill_value": "NaN" if fill_value != fill_value else fill_value,
+        "codecs": [codec],
+        "attributes": layout.attributes,
+        "dimension_names": list(layout.dims),
+        "zarr_format": 3,
+        "node_type": "array",
+        "storage_transformers": [],
+    }
 
 
-def _write_coordinate(group: zarr.Group, name: str, dim: str, values: np.ndarray) -> None:
-    dtype: Any = np.dtypes.StringDType() if values.dtype.kind == "U" else values.dtype
-    layout = Layout((dim,), (_COORDINATE_CHUNK,), dtype, "" if values.dtype.kind == "U" else 0, {})
-    if name in _WORDS:
-        layout.attributes["long_name"] = _WORDS[name]
-    _require_array(group, name, values.shape, layout)
-    array = group[name]
+def _update_array(root: zarr.Group, path: str, shape: tuple[int, ...], layout: Layout) -> None:
+    array = root[path]
+    assert isinstance(array, zarr.Array)
+    if array.shape != shape:
+        array.resize(shape)
+    if dict(array.attrs) != layout.attributes:
+        array.attrs.put(layout.attributes)
+
+
+def _coordinate_layout(name: str, dim: str, values: np.ndarray) -> Layout:
+    text = values.dtype.kind == "U"
+    attributes = {"long_name": _WORDS[name]} if name in _WORDS else {}
+    dtype: Any = np.dtypes.StringDType() if text else values.dtype
+    return Layout((dim,), (_COORDINATE_CHUNK,), dtype, "" if text else 0, attributes)
+
+
+def _write_coordinate(root: zarr.Group, path: str, values: np.ndarray) -> None:
+    array = root[path]
     assert isinstance(array, zarr.Array)
     if values.dtype.kind == "U":
-        array[:] = values.astype(dtype)
+        array[:] = values.astype(np.dtypes.StringDType())
     else:  # whole chunks, since setting elements costs ten times as much
         for chunk in chunks_of(array, (), values):
-            write(group.store, f"{array.path}/{chunk.name}", chunk.data)
+            write(root.store, f"{path}/{chunk.name}", chunk.data)

@@ -32,6 +32,7 @@ __all__ = [
     "stored_settings",
     "write",
     "write_document",
+    "write_new_documents",
 ]
 
 SETTINGS = "sedyn_sweep"
@@ -101,6 +102,21 @@ def read_document(store: ZarrStore, key: str) -> dict[str, Any]:
 def write_document(store: ZarrStore, key: str, document: Mapping[str, Any]) -> None:
     """Replace one metadata document."""
     write(store, key, json.dumps(document).encode())
+
+
+def write_new_documents(store: ZarrStore, documents: Mapping[str, Mapping[str, Any]]) -> None:
+    """Write documents that no reader knows of, together; `publish` waits for the disk."""
+    data = {key: json.dumps(document).encode() for key, document in documents.items()}
+    if isinstance(store, LocalStore):
+        for key, content in data.items():
+            write_file(f"{store.root}/{key}", content)
+        return
+
+    async def put() -> None:
+        prototype = default_buffer_prototype()
+        await asyncio.gather(*(store.set(key, prototype.buffer.from_bytes(content)) for key, content in data.items()))
+
+    sync(put())
 
 
 def read(store: ZarrStore, key: str) -> bytes | None:

@@ -3,9 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import xarray as xr
+import zarr
 
 import sedyn
 from sedyn.errors import InvalidInput
+from sweeps.layout import Layout, document
+from sweeps.metadata import read_document
 from sweeps.plan import SimulationTask, SweepSpec, TheoryTask
 from sweeps.store import Store
 from sweeps.worker import execute
@@ -34,6 +37,28 @@ def location(tmp_path):
 
 def tree_of(location):
     return xr.open_datatree(location, engine="zarr").load()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "fill_value"),
+    [("float64", np.nan), ("float64", 0), ("int8", 0), ("int64", 0), ("bool", 0), (np.dtypes.StringDType(), "")],
+    ids=str,
+)
+def test_the_document_of_an_array_is_the_one_that_zarr_writes(dtype, fill_value):
+    layout = Layout(("noise", "replicate"), (1, 4), dtype, fill_value, {"long_name": "a number", "flags": [0, 1]})
+    root = zarr.group(zarr.storage.MemoryStore())
+    root.create_array(
+        "array",
+        shape=(3, 10),
+        chunks=layout.chunks,
+        dtype=dtype,
+        fill_value=fill_value,
+        attributes=layout.attributes,
+        dimension_names=layout.dims,
+        compressors=None,
+        chunk_key_encoding={"name": "default", "separator": "."},
+    )
+    assert read_document(root.store, "array/zarr.json") == document((3, 10), layout)
 
 
 @pytest.mark.filterwarnings("error")
