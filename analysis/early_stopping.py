@@ -5,7 +5,7 @@ from __future__ import annotations
 import xarray as xr
 
 from analysis import style
-from analysis.section import Captioned, Finding, Section, Tabulated, Verdict
+from analysis.section import Captioned, Finding, Section, Tabulated, Verdict, without_estimate
 from analysis.selection import AXES, cost, select, with_words
 
 __all__ = ["SECTION", "early_stopping"]
@@ -37,8 +37,8 @@ def early_stopping(simulation: xr.Dataset, *, level: float = 0.95) -> xr.Dataset
 
 
 def _unanswerable(simulation: xr.Dataset, theory: xr.Dataset) -> str | None:
-    if "estimated_test_error" not in simulation or not bool(simulation.estimated_test_error.notnull().any()):
-        return "the runs have no estimated test error"
+    if lacking := without_estimate(simulation):
+        return lacking
     if choices := [axis for axis in AXES if simulation.test_error.sizes.get(axis, 1) > 1]:
         return f"the runs differ in what a user chooses ({', '.join(choices)}); that is a question of tuning"
     if simulation.sizes["replicate"] < 2:

@@ -12,7 +12,7 @@ from scipy import stats
 from analysis import style
 from analysis.divergence import bounded
 from analysis.loglog import line_fit, weights
-from analysis.section import Captioned, Finding, Section, Tabulated, Verdict
+from analysis.section import Captioned, Finding, Section, Tabulated, Verdict, without_estimate
 
 __all__ = ["SECTION", "generalization_estimate"]
 
@@ -146,8 +146,8 @@ _WORDS = {
 
 
 def _unanswerable(simulation: xr.Dataset, theory: xr.Dataset) -> str | None:
-    if "estimated_test_error" not in simulation or not bool(simulation.estimated_test_error.notnull().any()):
-        return "the runs have no estimated test error"
+    if lacking := without_estimate(simulation):
+        return lacking
     if simulation.sizes["n"] < LEAST_SIZES:
         return f"fewer than {LEAST_SIZES} values of n"
     if simulation.sizes["replicate"] < 2:

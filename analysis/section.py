@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-__all__ = ["Captioned", "Finding", "Section", "Tabulated", "Verdict", "without_laws"]
+__all__ = ["Captioned", "Finding", "Section", "Tabulated", "Verdict", "without_estimate", "without_laws"]
 
 Verdict = Literal["holds", "fails", "undecided"]
 
@@ -118,3 +118,10 @@ def without_laws(simulation: xr.Dataset, needed: Sequence[str], sizes: int, repl
     if simulation.sizes.get("replicate", 1) < replicates:
         return f"fewer than {replicates} replicates"
     return None
+
+
+def without_estimate(simulation: xr.Dataset) -> str | None:
+    """Say why a store does not answer a question on the estimate of the test error, or None if it has one."""
+    if "estimated_test_error" not in simulation:
+        return "no estimated test error stored; a sweep with estimate=true stores it"
+    return None if bool(simulation.estimated_test_error.notnull().any()) else "the runs have no estimated test error"

@@ -9,7 +9,7 @@ import xarray as xr
 from matplotlib.lines import Line2D
 
 from analysis import style
-from analysis.section import Captioned, Finding, Section, Tabulated, Verdict
+from analysis.section import Captioned, Finding, Section, Tabulated, Verdict, without_estimate
 from analysis.selection import AXES, cost, select, with_words
 
 __all__ = ["SECTION", "tuning"]
@@ -52,8 +52,8 @@ def tuning(simulation: xr.Dataset, over: Sequence[str] | None = None, *, level: 
 
 
 def _unanswerable(simulation: xr.Dataset, theory: xr.Dataset) -> str | None:
-    if "estimated_test_error" not in simulation or not bool(simulation.estimated_test_error.notnull().any()):
-        return "the runs have no estimated test error"
+    if lacking := without_estimate(simulation):
+        return lacking
     choices = [axis for axis in AXES if simulation.test_error.sizes.get(axis, 1) > 1]
     if len(choices) < 2 or np.prod([simulation.sizes[axis] for axis in choices]) < LEAST_CANDIDATES:
         return "fewer than 2 axes that are a user's choice"

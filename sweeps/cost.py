@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import threadpoolctl
 
@@ -56,7 +57,8 @@ class CostModel:
         if isinstance(task, TheoryTask):
             return theory_memory(task.problem, task.settings.samples, device)
         part = task.parts[0]
-        descent = memory_needed(part.problem, part.engine, dtype=part.dtype, device=device)
+        how: dict[str, Any] = {"dtype": part.dtype, "estimate": part.estimate, "device": device}
+        descent = memory_needed(part.problem, part.engine, **how)
         if part.laws is None:
             return descent
         return kept_memory(part.problem, part.laws.samples) + max(
@@ -98,14 +100,18 @@ def calibrate(spec: SweepSpec, device: str) -> CostModel:
 
 
 def _fit_simulation(problem: Problem, engine: str, spec: SweepSpec, device: str) -> tuple[float, float]:
-    small = shrunk(problem, 1e-9, engine)
-    medium = shrunk(problem, PROBE_SECONDS, engine)
+    how: dict[str, Any] = {"dtype": spec.dtype, "estimate": spec.estimate}
+    small = shrunk(problem, 1e-9, engine, **how)
+    medium = shrunk(problem, PROBE_SECONDS, engine, **how)
 
     def run(probe: Problem) -> float:
-        return _seconds(lambda: sedyn.simulate(probe, 1, engine=engine, device=device, dtype=spec.dtype), device)
+        return _seconds(lambda: sedyn.simulate(probe, 1, engine=engine, device=device, **how), device)
+
+    def work(probe: Problem) -> tuple[float, float]:
+        return simulation_work(probe, engine, **how)
 
     run(small)  # compiles and loads what the first call needs
-    return _solve(simulation_work(small, engine), run(small), simulation_work(medium, engine), run(medium))
+    return _solve(work(small), run(small), work(medium), run(medium))
 
 
 def _fit_theory(problem: Problem, device: str) -> tuple[float, float]:
@@ -129,12 +135,12 @@ def least_samples(problem: Problem) -> int:
     return 2 ** (2 * (problem.signals + problem.width * (problem.steps + 1))).bit_length()
 
 
-def shrunk(problem: Problem, seconds: float, engine: str) -> Problem:
+def shrunk(problem: Problem, seconds: float, engine: str, **how: Any) -> Problem:
     """Reduce steps, then n and d alike, until the predicted work is at most so many seconds or no less is possible."""
     steps = min(problem.steps, PROBE_STEPS)
     problem = replace(problem, steps=steps, learning_rate=problem.learning_rates[0])
     least = max(2, problem.width + problem.signals)
-    while simulation_work(problem, engine)[1] > seconds and min(problem.n, problem.d) >= 2 * least:
+    while simulation_work(problem, engine, **how)[1] > seconds and min(problem.n, problem.d) >= 2 * least:
         if round(problem.batch_fraction * (problem.n // 2)) < 1:
             break
         problem = replace(problem, n=problem.n // 2, d=problem.d // 2)

@@ -15,6 +15,7 @@ from sweeps.metadata import list_names, write, write_new_documents
 
 __all__ = [
     "DONE",
+    "ESTIMATE",
     "FACTS",
     "FAILED",
     "PENDING",
@@ -27,6 +28,7 @@ __all__ = [
 ]
 
 PENDING, DONE, FAILED = 0, 1, 2
+ESTIMATE = "estimated_test_error"
 _FLAGS = {"flag_values": [PENDING, DONE, FAILED], "flag_meanings": "pending done failed"}
 _COORDINATE_CHUNK = 256  # fixed, so that a coordinate that grows keeps the bytes its readers know
 
@@ -67,7 +69,8 @@ class Layout(NamedTuple):
 
 def simulated(settings: Mapping[str, Any]) -> dict[str, Observable]:
     """What simulations of a store report."""
-    return {**SIMULATED, **COMPARED} if settings["laws"] else SIMULATED
+    plain = {name: observable for name, observable in SIMULATED.items() if settings["estimate"] or name != ESTIMATE}
+    return {**plain, **COMPARED} if settings["laws"] else plain
 
 
 def layouts(settings: Mapping[str, Any]) -> dict[str, dict[str, Layout]]:

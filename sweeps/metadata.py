@@ -40,7 +40,8 @@ SETTINGS = "sedyn_sweep"
 
 def stored_settings(root: zarr.Group) -> dict[str, Any]:
     """Read what a store was made with; empty if it holds no sweep."""
-    return dict(cast("Mapping[str, Any]", root.attrs.get(SETTINGS, {})))
+    known = dict(cast("Mapping[str, Any]", root.attrs.get(SETTINGS, {})))
+    return {"estimate": True} | known if known else {}  # older stores do not say so
 
 
 def mark(store: ZarrStore, settings: Mapping[str, Any]) -> None:

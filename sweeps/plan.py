@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from sedyn.engines import ENOUGH, choose_engine, memory_needed, predicted_seconds, replicates_together
 from sedyn.errors import InvalidInput
+from sedyn.generalization import no_estimate_because
 from sedyn.problem import Problem
 from sedyn.simulation import DTYPES
 from sedyn.state_evolution import require_samples
@@ -79,6 +80,8 @@ class SweepSpec:
         Passed to `sedyn.state_evolution`.
     laws : bool
         Whether every simulation compares the laws of its rows and pre-activations with this theory.
+    estimate : bool
+        Whether every simulation estimates its test error from its training data.
 
     Raises
     ------
@@ -98,6 +101,7 @@ class SweepSpec:
     samples: int = 2**14
     randomizations: int = 8
     laws: bool = False
+    estimate: bool = True
 
     def __post_init__(self) -> None:
         for axis, values in self.axes.items():
@@ -117,8 +121,9 @@ class SweepSpec:
             _require_whole("block", self.block, 1)
         if self.dtype not in DTYPES:
             raise InvalidInput.unknown("dtype", self.dtype, DTYPES)
-        if not isinstance(self.laws, bool):
-            raise InvalidInput("laws", self.laws, "true or false")
+        for name in ("laws", "estimate"):
+            if not isinstance(getattr(self, name), bool):
+                raise InvalidInput(name, getattr(self, name), "true or false")
         # Every value once as Problem keeps it: noise=1 and noise=1.0 are one value, and the store sees one type.
         first = {axis: values[0] for axis, values in self.axes.items()}
         object.__setattr__(
@@ -162,7 +167,8 @@ class SweepSpec:
         for values in itertools.product(*self.axes.values()):
             problem = self.problem_at(dict(zip(self.axes, values, strict=True)))
             require_samples(problem, self.samples, "theory.samples")
-            cells.append(Cell(values, problem, choose_engine(problem, self.engine, dtype=self.dtype).engine))
+            choice = choose_engine(problem, self.engine, dtype=self.dtype, estimate=self.estimate)
+            cells.append(Cell(values, problem, choice.engine))
         return cells
 
     @property
@@ -173,8 +179,8 @@ class SweepSpec:
     def simulation_task(self, cell: Cell, position: tuple[int, ...], replicates: tuple[int, ...]) -> SimulationTask:
         """Make the task of some replicates of a cell."""
         laws = self.theory_settings if self.laws else None
-        axes = tuple(self.axes)
-        return SimulationTask(cell.problem, position, replicates, self.seed, cell.engine, self.dtype, laws, axes)
+        how = cell.engine, self.dtype, laws, tuple(self.axes), self.estimate
+        return SimulationTask(cell.problem, position, replicates, self.seed, *how)
 
     def simulation_tasks(
         self, cell: Cell, position: tuple[int, ...], replicates: Iterable[int], block: int
@@ -215,7 +221,8 @@ class SweepSpec:
 
     def memory(self, device: str = "cpu") -> int:
         """Bytes of a device's memory that one replicate of the largest cell needs."""
-        return max(memory_needed(cell.problem, cell.engine, dtype=self.dtype, device=device) for cell in self.cells)
+        how: dict[str, Any] = {"dtype": self.dtype, "estimate": self.estimate, "device": device}
+        return max(memory_needed(cell.problem, cell.engine, **how) for cell in self.cells)
 
     @cached_property
     def theory_groups(self) -> dict[str, list[Cell]]:
@@ -264,6 +271,8 @@ class SimulationTask:
         Of the theory that laws are compared with, where they are.
     axes : tuple of str
         Of the grid, to name the cell by.
+    estimate : bool
+        Passed to `sedyn.simulate`.
     """
 
     problem: Problem
@@ -274,6 +283,7 @@ class SimulationTask:
     dtype: str = "float64"
     laws: TheorySettings | None = None
     axes: tuple[str, ...] = ()
+    estimate: bool = True
 
     @cached_property
     def seconds(self) -> float:
@@ -283,7 +293,7 @@ class SimulationTask:
     @property
     def work(self) -> tuple[float, float]:
         """Predicted seconds in calls and in arithmetic."""
-        plain = simulation_work(self.problem, self.engine, len(self.replicates), self.dtype)
+        plain = simulation_work(self.problem, self.engine, len(self.replicates), self.dtype, self.estimate)
         calls, arithmetic = map(sum, zip(plain, laws_work(self), strict=True))
         return calls, arithmetic
 
@@ -306,7 +316,7 @@ class JoinedTask:
     Parameters
     ----------
     parts : tuple of SimulationTask
-        With one `Problem.stack_key`, engine and dtype.
+        With one `Problem.stack_key`, engine, dtype and estimate.
     """
 
     parts: tuple[SimulationTask, ...]
@@ -325,7 +335,7 @@ class JoinedTask:
     def work(self) -> tuple[float, float]:
         """Predicted seconds in calls and in arithmetic."""
         first = self.parts[0]
-        return simulation_work(first.problem, first.engine, self.count, first.dtype)
+        return simulation_work(first.problem, first.engine, self.count, first.dtype, first.estimate)
 
     @property
     def name(self) -> str:
@@ -377,14 +387,17 @@ class TheoryTask:
 Task = SimulationTask | JoinedTask | TheoryTask
 
 
-def simulation_work(problem: Problem, engine: str, replicates: int = 1, dtype: str = "float64") -> tuple[float, float]:
+def simulation_work(
+    problem: Problem, engine: str, replicates: int = 1, dtype: str = "float64", estimate: bool = True
+) -> tuple[float, float]:
     """Seconds of replicates on one core of a current server: in calls, whatever the size, and in arithmetic.
 
     Replicates that run side by side share their calls, but for what is drawn for each.
     """
     calls = -(-replicates // replicates_together(problem, engine, dtype=dtype))
-    network_and_estimate = 8e-9 * problem.n * problem.width**2 * problem.steps**2
-    arithmetic = network_and_estimate + predicted_seconds(problem, engine)
+    arithmetic = predicted_seconds(problem, engine) + 1e-7 * problem.n * problem.width * problem.steps
+    if estimate and no_estimate_because(problem) is None:
+        arithmetic += 8e-9 * problem.n * problem.width**2 * problem.steps**2
     return calls * (0.015 + 2.5e-3 * problem.steps) + 1e-3 * replicates, replicates * arithmetic
 
 

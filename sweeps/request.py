@@ -12,6 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from sedyn.errors import InvalidInput
 from sweeps.executors import Compute
+from sweeps.layout import ESTIMATE
 from sweeps.plan import PROBLEM_FIELDS, SweepSpec
 from sweeps.precision import Target
 from sweeps.worker import import_modules
@@ -20,7 +21,7 @@ __all__ = ["Request", "read_request", "register_resolvers"]
 
 TOP_LEVEL = (
     *("problem", "grid", "aspect", "replicates", "target", "block", "seed", "engine", "dtype", "theory"),
-    *("laws", "imports", "store", "compute", "report", "plan"),
+    *("laws", "estimate", "imports", "store", "compute", "report", "plan"),
 )
 THEORY = ("samples", "randomizations")
 TARGET = ("observable", "stderr", "max_replicates")
@@ -95,6 +96,8 @@ def read_request(config: DictConfig, experiment: str | None, overridden: Sequenc
     target = _read_target(config)
     if target is not None:
         target.require_start(spec.replicates)
+        if target.observable == ESTIMATE and not spec.estimate:
+            raise InvalidInput("target.observable", target.observable, "the runs have none; set estimate=true")
     try:
         compute = Compute.from_mapping(_mapping(config, "compute"))
         store, report, plan = config.store, config.report, config.plan
@@ -172,6 +175,7 @@ def _read_spec(config: DictConfig, overridden: Sequence[str]) -> SweepSpec:
         engine=config.engine,
         dtype=config.dtype,
         laws=config.laws,
+        estimate=config.estimate,
         **theory,
     )
 

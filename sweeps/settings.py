@@ -13,7 +13,7 @@ from sweeps.plan import PROBLEM_FIELDS, SweepSpec
 __all__ = ["grown", "inner_sizes", "require_same", "settings_of", "with_axes"]
 
 FORMAT = 4
-_SCALARS = ("format", "aspect", "seed", "engine", "dtype", "laws")
+_SCALARS = ("format", "aspect", "seed", "engine", "dtype", "laws", "estimate")
 
 
 def settings_of(spec: SweepSpec) -> dict[str, Any]:
@@ -30,6 +30,7 @@ def settings_of(spec: SweepSpec) -> dict[str, Any]:
         "engine": spec.engine,
         "dtype": spec.dtype,
         "laws": spec.laws,
+        "estimate": spec.estimate,
         "theory": {"samples": spec.samples, "randomizations": spec.randomizations},
         "axes": {axis: list(values) for axis, values in spec.axes.items()},
         "d": {str(n): d for n, d in spec.features_at.items()},

@@ -167,6 +167,7 @@ def _simulate(
             [(task.problem, which) for task, which in cells],
             seed=first.seed,
             engine=first.engine,
+            estimate=first.estimate,
             device=device,
             dtype=first.dtype,
             theories=[None if task.laws is None else theories.of(task.problem, task.laws) for task, _ in cells],

@@ -1,0 +1,100 @@
+"""Sweeps that leave out the test error estimated from training data."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import xarray as xr
+import zarr
+
+from analysis.sections import SECTIONS
+from analysis.store import open_store
+from sedyn.errors import InvalidInput
+from sedyn.problem import Problem
+from sweeps import metadata
+from sweeps.cost import CostModel
+from sweeps.plan import simulation_work
+from sweeps.store import Store
+from tests.sweeps.test_store import finish, spec_of, tree_of
+
+NAME = "estimated_test_error"
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory):
+    """The same sweep with the estimate and without."""
+    folder, found = tmp_path_factory.mktemp("stores"), {}
+    for estimate in (True, False):
+        finish(str(folder / f"{estimate}.zarr"), spec_of({"noise": (0.1, 0.5)}, estimate=estimate))
+        found[estimate] = str(folder / f"{estimate}.zarr")
+    return found
+
+
+def test_a_store_without_it_has_all_else(stores):
+    with_it, without = (tree_of(stores[estimate])["simulation"].to_dataset() for estimate in (True, False))
+    assert NAME not in without
+    assert with_it[NAME].notnull().all()
+    xr.testing.assert_identical(with_it.drop_vars(NAME), without)
+
+
+def test_sections_that_need_it_say_so_in_one_line(stores):
+    simulation, theory = open_store(stores[False])
+    lacking = {s.name: s.unanswerable(simulation, theory) for s in SECTIONS}
+    assert {name for name, words in lacking.items() if words and "estimate=true" in words} == {
+        "generalization_estimate",
+        "early_stopping",
+        "tuning",
+    }
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_store_with_it_is_not_one_without(stores, first):
+    with pytest.raises(InvalidInput, match=f"estimate was {first} and is now {not first}; name another store"):
+        Store.prepare(stores[first], spec_of({"noise": (0.1, 0.5)}, estimate=not first))
+
+
+def test_a_store_from_before_there_was_a_choice_goes_on(tmp_path):
+    location = str(tmp_path / "stores" / "a.zarr")
+    finish(location, spec_of(replicates=2))
+    store = zarr.open_group(location, mode="r+").store
+    document = metadata.read_document(store, "zarr.json")
+    del document["attributes"][metadata.SETTINGS]["estimate"]
+    metadata.write_document(store, "zarr.json", document)
+    assert len(finish(location, spec_of(replicates=4))) == 1
+    assert tree_of(location)["simulation"][NAME].notnull().all()
+
+
+def test_tasks_without_it_are_predicted_to_take_less_time_and_memory():
+    model = CostModel({"dense": (1.0, 1.0)}, 0)
+    big = {"n": 40_000, "d": 40, "steps": 20, "width": 8, "depth": 2}
+    tasks = [
+        spec.simulation_task(spec.cells[0], (), (0,))
+        for spec in (spec_of(base=big, samples=1024, estimate=estimate) for estimate in (True, False))
+    ]
+    for predict in (model.seconds, model.memory):
+        assert predict(tasks[1]) < predict(tasks[0]) / 3
+    # Where it cannot be had it takes no time either.
+    kinked = Problem(**big, activation="relu")
+    assert simulation_work(kinked, "dense") == simulation_work(Problem(**big), "dense", estimate=False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["estimate=perhaps"], "estimate='perhaps': true or false"),
+        (
+            ["estimate=false", "target.stderr=0.1", f"target.observable={NAME}"],
+            f"target.observable='{NAME}': the runs have none; set estimate=true",
+        ),
+    ],
+)
+def test_refusals(sweep, capsys, arguments, said):
+    assert sweep(*arguments) == 2
+    assert capsys.readouterr().err.strip() == said
+
+
+def test_the_command_line_leaves_it_out(sweep, read):
+    assert sweep("estimate=false") == 0
+    simulation = read()["simulation"]
+    assert NAME not in simulation
+    assert np.isfinite(simulation.test_error).all()
