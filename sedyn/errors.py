@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
-__all__ = ["InvalidInput"]
+__all__ = ["InvalidInput", "require_known"]
 
 
 class InvalidInput(ValueError):
@@ -38,3 +38,16 @@ class InvalidInput(ValueError):
         near = difflib.get_close_matches(str(value), known, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
         return cls(field, value, f"{hint}known: {', '.join(known)}")
+
+
+def require_known(field: str, names: Iterable[object], known: Collection[str]) -> None:
+    """Refuse the first of some names that is not known.
+
+    Raises
+    ------
+    InvalidInput
+        Naming the nearest known one.
+    """
+    for name in names:
+        if name not in known:
+            raise InvalidInput.unknown(field, name, known)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from sedyn.covariance import changes_with_d, require_spectrum
-from sedyn.errors import InvalidInput
+from sedyn.errors import InvalidInput, require_known
 from sedyn.features import feature_sampler
 from sedyn.functions import ACTIVATIONS, LINKS, LOSSES
 
@@ -188,10 +188,7 @@ class Problem:
         InvalidInput
             If a name is no field, or as for the class.
         """
-        known = [field.name for field in fields(cls)]
-        for name in values:
-            if name not in known:
-                raise InvalidInput.unknown("problem", name, known)
+        require_known("problem", values, [field.name for field in fields(cls)])
         return cls(**values)
 
     @property

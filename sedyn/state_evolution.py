@@ -19,7 +19,7 @@ from sedyn import backend
 from sedyn.backend import Array, array_namespace, to_host
 from sedyn.batching import limit_dimensions, limit_weights
 from sedyn.covariance import changes_with_d, spectrum
-from sedyn.errors import InvalidInput
+from sedyn.errors import InvalidInput, require_known
 from sedyn.evaluation import mean_error
 from sedyn.functions import ACTIVATIONS, LOSSES
 from sedyn.initialization import initial_deep_weights, initial_overlaps
@@ -528,9 +528,7 @@ def state_evolution(
     require_samples(problem, samples)
     if randomizations < 2:
         raise InvalidInput("randomizations", randomizations, "at least 2, since the standard error is their spread")
-    for name in include:
-        if name not in EXTRAS:
-            raise InvalidInput.unknown("include", name, EXTRAS)
+    require_known("include", include, EXTRAS)
     while True:
         arrays = _randomized(problem, samples, randomizations, seed, device, keep_samples="samples" in include)
         reached = float(np.nanmax(arrays["test_error_stderr"]))

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol
 from sedyn import backend
 from sedyn.backend import gpu_count, resolve_device
 from sedyn.engines import memory_limit
-from sedyn.errors import InvalidInput
+from sedyn.errors import InvalidInput, require_known
 from sweeps.location import local_path
 from sweeps.plan import Task
 from sweeps.worker import Outcome, Worker, WorkerSetup
@@ -113,10 +113,7 @@ class Compute:
     @classmethod
     def from_mapping(cls, values: dict[str, Any]) -> Compute:
         """Build from names and values, refusing an unknown name."""
-        known = [f.name for f in fields(cls)]
-        for name in values:
-            if name not in known:
-                raise InvalidInput.unknown("compute", name, known)
+        require_known("compute", values, [field.name for field in fields(cls)])
         return cls(**values)
 
     @property

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from sedyn.engines import ENOUGH, choose_engine, memory_needed, predicted_seconds, replicates_together
-from sedyn.errors import InvalidInput
+from sedyn.errors import InvalidInput, require_known
 from sedyn.generalization import no_estimate_because
 from sedyn.problem import Problem
 from sedyn.simulation import DTYPES
@@ -104,9 +104,8 @@ class SweepSpec:
     estimate: bool = True
 
     def __post_init__(self) -> None:
+        require_known("grid", self.axes, PROBLEM_FIELDS)
         for axis, values in self.axes.items():
-            if axis not in PROBLEM_FIELDS:
-                raise InvalidInput.unknown("grid", axis, PROBLEM_FIELDS)
             if isinstance(values, str | Mapping) or not isinstance(values, Sequence) or not values:
                 raise InvalidInput(f"grid.{axis}", values, f"a list of values, as in grid.{axis}=[VALUE,VALUE]")
             if any(isinstance(value, Sequence) and not isinstance(value, str) for value in values):

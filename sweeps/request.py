@@ -10,7 +10,7 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from sedyn.errors import InvalidInput
+from sedyn.errors import InvalidInput, require_known
 from sweeps.executors import Compute
 from sweeps.layout import ESTIMATE
 from sweeps.plan import PROBLEM_FIELDS, SweepSpec
@@ -85,9 +85,7 @@ def read_request(config: DictConfig, experiment: str | None, overridden: Sequenc
     InvalidInput
         If a key is unknown or a value is wrong; the message names it and what would work.
     """
-    for key in config:
-        if key not in TOP_LEVEL:
-            raise InvalidInput.unknown("key", key, TOP_LEVEL)
+    require_known("key", config, TOP_LEVEL)
     for key in TOP_LEVEL:
         if key not in config:
             raise InvalidInput(key, None, "this key is needed; do not delete it")
@@ -121,17 +119,14 @@ def _read_imports(config: DictConfig) -> tuple[str, ...]:
 
 def _read_target(config: DictConfig) -> Target | None:
     values = _mapping(config, "target")
-    for name in values:
-        if name not in TARGET:
-            raise InvalidInput.unknown("target", name, TARGET)
+    require_known("target", values, TARGET)
     return None if values.get("stderr") is None else Target(**values)
 
 
 def _read_spec(config: DictConfig, overridden: Sequence[str]) -> SweepSpec:
     axes = {axis: values for axis, values in _mapping(config, "grid").items() if values is not None}
+    require_known("grid", axes, PROBLEM_FIELDS)
     for axis in axes:
-        if axis not in PROBLEM_FIELDS:
-            raise InvalidInput.unknown("grid", axis, PROBLEM_FIELDS)
         if f"problem.{axis}" in overridden:
             value = OmegaConf.select(config, f"problem.{axis}")
             raise InvalidInput(
@@ -142,9 +137,7 @@ def _read_spec(config: DictConfig, overridden: Sequence[str]) -> SweepSpec:
         raise InvalidInput("aspect", aspect, "a number > 0: samples per feature, n/d")
     if not isinstance(config.problem, DictConfig):
         raise InvalidInput("problem", config.problem, "a mapping of fields, as in problem.n=1000")
-    for name in config.problem:
-        if name not in PROBLEM_FIELDS:
-            raise InvalidInput.unknown("problem", name, PROBLEM_FIELDS)
+    require_known("problem", config.problem, PROBLEM_FIELDS)
     follows = "d" not in axes and OmegaConf.is_interpolation(config.problem, "d")
     features_at = {}
     if follows:
@@ -157,9 +150,7 @@ def _read_spec(config: DictConfig, overridden: Sequence[str]) -> SweepSpec:
     elif "aspect" in overridden:
         raise InvalidInput("aspect", aspect, "d is given, so nothing follows this ratio; leave out aspect, or d")
     theory = _mapping(config, "theory")
-    for name in theory:
-        if name not in THEORY:
-            raise InvalidInput.unknown("theory", name, THEORY)
+    require_known("theory", theory, THEORY)
     return SweepSpec(
         base={
             name: value
