@@ -20,6 +20,7 @@ from scipy import special, stats
 from analysis import null_levels, style
 from analysis.power_law import judge, power_law, power_line
 from analysis.section import Captioned, Finding, Section, Tabulated, Verdict, without_laws
+from analysis.solver_error import freedom, reach
 
 __all__ = ["LAWS", "SECTION", "gaussian_fluctuations"]
 
@@ -177,7 +178,7 @@ def _covariance(runs: xr.Dataset, predicted: xr.Dataset, d: xr.DataArray) -> _Co
     square = (matrix**2).sum(units, min_count=1)
     trace = matrix.where(matrix["neuron"] == matrix["neuron_"]).sum(units, min_count=1)
     null = ((trace**2 / square + 1) / d) ** 0.5
-    doubt = 2 * ((solver**2).sum(units, min_count=1) / square) ** 0.5 / null  # two standard errors
+    doubt = reach(freedom(predicted)) * ((solver**2).sum(units, min_count=1) / square) ** 0.5 / null
     features = runs.coords.get("covariance", xr.DataArray(runs.attrs.get("covariance", "identity")))
     null = null.where(features == "identity")
     return _Comparison(

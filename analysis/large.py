@@ -10,6 +10,7 @@ from scipy import stats
 from analysis import style
 from analysis.moments import moments, stack
 from analysis.section import Captioned, Finding, Section, Tabulated, Verdict
+from analysis.solver_error import combined_freedom, freedom, reach
 
 __all__ = ["OBSERVABLES", "SECTION", "large"]
 
@@ -37,7 +38,8 @@ def large(simulation: xr.Dataset, theory: xr.Dataset, *, level: float = 0.95) ->
         squares of run minus theory and of the standard deviation over runs; ``relative_distance``, over the root mean
         square of theory; ``solver_error`` likewise; ``solver_ratio``, the largest solver error over the standard error
         of the mean over runs; ``worst``, the largest distance of that mean from theory in standard errors of their
-        difference; ``limit``, Student's quantile for the largest of so many comparisons.
+        difference, measured by what each may be; ``limit``, what this one may be: Student's quantile for the largest of
+        so many comparisons, with the degrees of freedom of runs and solver together.
     """
     names = [name for name in OBSERVABLES if name in simulation and name in theory]
     found = []
@@ -50,12 +52,13 @@ def large(simulation: xr.Dataset, theory: xr.Dataset, *, level: float = 0.95) ->
         with np.errstate(invalid="ignore", divide="ignore"):
             mean = np.where(used, np.nansum(runs, axis=1) / count, np.nan)
             spread = np.sqrt(np.nansum((runs - mean[:, None]) ** 2, axis=1) / (count - 1) / count)
-            excess = np.abs(mean - curves) / np.hypot(spread, np.nan_to_num(solver))
+            known = np.nan_to_num(solver)
+            excess = np.abs(mean - curves) / np.hypot(spread, known)
             ratio = solver / spread
-        comparisons = used.sum((1, 2))
-        fewest = np.where(used, count, np.iinfo(int).max).min((1, 2))
-        tail = (1 - level) / 2 / np.maximum(comparisons, 1)
-        limit = np.where(comparisons > 0, stats.t.isf(tail, np.maximum(fewest - 1, 1)), np.nan)
+            degrees = combined_freedom(spread, count, known, data.freedom)
+        tail = (1 - level) / 2 / np.maximum(used.sum((1, 2)), 1)
+        limits = np.where(used, stats.t.isf(tail[:, None, None], np.where(used, degrees, 1.0)), np.nan)
+        worst = _largest(excess / limits)
 
         def root(values: np.ndarray) -> np.ndarray:
             return np.sqrt(np.nanmean(values[0, :, 1:], axis=-1))
@@ -65,9 +68,9 @@ def large(simulation: xr.Dataset, theory: xr.Dataset, *, level: float = 0.95) ->
             "fluctuation": root(squares.fluctuation),
             "solver_error": root(squares.solver),
             "relative_distance": root(squares.distance) / root(squares.predicted),
-            "solver_ratio": _largest(ratio),
-            "worst": _largest(excess),
-            "limit": limit,
+            "solver_ratio": np.where(np.isfinite(ratio), ratio, -np.inf).max((1, 2)),
+            "worst": excess.reshape(len(data.n), -1)[np.arange(len(data.n)), worst],
+            "limit": limits.reshape(len(data.n), -1)[np.arange(len(data.n)), worst],
         }
         found.append(xr.Dataset({key: ("n", array) for key, array in values.items()}, coords={"n": data.n}))
     result = xr.concat(found, "observable").assign_coords(observable=np.array(names, dtype=object))
@@ -78,7 +81,8 @@ def large(simulation: xr.Dataset, theory: xr.Dataset, *, level: float = 0.95) ->
 
 
 def _largest(values: np.ndarray) -> np.ndarray:
-    return np.where(np.isfinite(values), values, -np.inf).max((1, 2))
+    """Where the largest value of each size is, in its flattened array."""
+    return np.where(np.isfinite(values), values, -np.inf).reshape(len(values), -1).argmax(1)
 
 
 _WORDS = {
@@ -146,7 +150,8 @@ def _figures(simulation: xr.Dataset, theory: xr.Dataset, measured: xr.Dataset) -
             error = 2 * spread / np.sqrt(percent.count("replicate"))
             ax.errorbar(at, mean, error, color=colour, marker=marker, ms=3.5, lw=0, elinewidth=2)
         solver = 100 * (theory[f"{name}_stderr"] / theory[name]).isel(n=-1, iteration=slice(1, None))
-        ax.fill_between(solver.iteration, -2 * solver, 2 * solver, color=style.GREY, alpha=0.35, lw=0)
+        half = reach(freedom(theory)) * solver
+        ax.fill_between(half.iteration, -half, half, color=style.GREY, alpha=0.35, lw=0)
         ax.axhline(0, color="black", lw=1.2, zorder=1)
         # A run at the largest n would vanish on a linear scale made for the smallest.
         ax.set_yscale("symlog", linthresh=100 * float(measured.relative_distance.sel(observable=name).min()))
@@ -158,7 +163,7 @@ def _figures(simulation: xr.Dataset, theory: xr.Dataset, measured: xr.Dataset) -
     style.title(figure, "What is left between runs and theory")
     handles = [
         *style.keys((f"n = {int(n):,}" for n in sizes), ms=4, lw=2),
-        Line2D([], [], color=style.GREY, alpha=0.5, lw=7, solid_capstyle="butt", label="solver's error, two s.e."),
+        Line2D([], [], color=style.GREY, alpha=0.5, lw=7, solid_capstyle="butt", label="solver's error, 95%"),
     ]
     style.legend(figure, handles, columns=4)
     caption = (

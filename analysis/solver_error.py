@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import xarray as xr
+from scipy import stats
 
-__all__ = ["freedom", "solver_shifts"]
+__all__ = ["combined_freedom", "freedom", "reach", "solver_shifts"]
 
 
 def freedom(theory: xr.Dataset) -> float:
@@ -53,3 +54,34 @@ def solver_shifts(rng: np.random.Generator, shape: tuple[int, ...], freedom: flo
     """
     shifts = rng.standard_normal(shape)
     return shifts / np.sqrt(rng.chisquare(freedom, shape) / freedom) if np.isfinite(freedom) else shifts
+
+
+def reach(freedom: float, level: float = 0.95) -> float:
+    """Stated standard errors within which the solver's error is with some probability, see `solver_shifts`."""
+    return float(stats.t.ppf((1 + level) / 2, freedom))
+
+
+def combined_freedom(runs: np.ndarray, count: np.ndarray, solver: np.ndarray, freedom: float) -> np.ndarray:
+    """Degrees of freedom of the standard error of a mean over runs less theory.
+
+    Parameters
+    ----------
+    runs : ndarray
+        Standard error of the mean over runs.
+    count : ndarray
+        How many they are, at least 2.
+    solver : ndarray
+        Standard error of the solver.
+    freedom : float
+        Its degrees of freedom, see `freedom`.
+
+    Returns
+    -------
+    ndarray
+
+    References
+    ----------
+    Welch (1947) and Satterthwaite (1946), for the sum of two estimated variances.
+    """
+    squares = runs**2, solver**2
+    return sum(squares) ** 2 / (squares[0] ** 2 / (count - 1) + squares[1] ** 2 / freedom)

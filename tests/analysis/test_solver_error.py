@@ -4,11 +4,13 @@ import xarray as xr
 
 from analysis.bias import bias_law
 from analysis.coverage import coverage
+from analysis.gaussian_fluctuations import gaussian_fluctuations
+from analysis.large import large
 from analysis.moments import Stack, moments, stack
-from analysis.solver_error import freedom, solver_shifts
+from analysis.solver_error import combined_freedom, freedom, reach, solver_shifts
 from analysis.store import open_store
 from analysis.universality import universality
-from tests.analysis import grid, test_bias, test_coverage
+from tests.analysis import grid, test_bias, test_coverage, test_gaussian_fluctuations
 from tests.analysis.synthetic import store
 
 LEVEL = 0.95
@@ -23,6 +25,19 @@ def solved(randomizations, count, seed=0):
     """Mean and its standard error of a few randomizations around 0, for many theories."""
     values = np.random.default_rng(seed).standard_normal((randomizations, count))
     return values.mean(0), values.std(0, ddof=1) / np.sqrt(randomizations)
+
+
+def test_reach_is_the_quantile_of_the_shifts():
+    for degrees in (1.0, 3.0, 7.0, np.inf):
+        shifts = abs(solver_shifts(np.random.default_rng(0), (400_000,), degrees))
+        assert abs((shifts < reach(degrees)).mean() - LEVEL) < off_by(400_000)
+
+
+def test_freedom_of_two_errors_is_that_of_the_larger_or_more():
+    one, none = np.ones(1), np.zeros(1)
+    for runs, solver, degrees in ((one, none, 7), (none, one, 3.0), (one, one, 4 / (1 / 7 + 1 / 3))):
+        np.testing.assert_allclose(combined_freedom(runs, np.array([8]), solver, 3.0), degrees)
+    np.testing.assert_allclose(combined_freedom(one, np.array([8]), one, np.inf), 28)
 
 
 @pytest.mark.parametrize("randomizations", [2, 4, 8])
@@ -111,3 +126,38 @@ def test_a_store_says_how_many_randomizations_there_were(tmp_path):
     assert freedom(theory) == 3
     assert freedom(tree["theory"].to_dataset()) == np.inf
     assert stack("train_error", simulation, theory).freedom == 3
+
+
+def test_the_limit_of_a_large_store_covers_with_few_randomizations():
+    """Many sizes with a theory of their own, whose solver is less certain than the mean over runs."""
+    randomizations, count, solver = 4, 2000, 1e-3
+    error, stated = (solver * values for values in solved(randomizations, count))
+    sizes = np.arange(1, count + 1)
+    dims = ("n", "iteration")
+    at_start = [np.zeros(count), np.zeros(count)]
+    known = {"n": sizes, "iteration": [0, 1]}
+    runs = 1 + 1e-4 * np.random.default_rng(4).standard_normal((count, 32, 2))
+    simulation = xr.Dataset({"train_error": (("n", "replicate", "iteration"), runs)}, known)
+    theory = xr.Dataset(
+        {
+            "train_error": (dims, 1 + np.stack([at_start[0], error], 1)),
+            "train_error_stderr": (dims, np.stack([at_start[1], stated], 1)),
+        },
+        known,
+    )
+    shares = []
+    for attrs in ({"randomizations": randomizations}, {}):
+        measured = large(simulation, theory.assign_attrs(attrs))
+        shares.append(float((measured.worst < measured.limit).mean()))
+    assert abs(shares[0] - LEVEL) < off_by(count)
+    assert shares[1] < LEVEL - 2 * off_by(count)
+
+
+def test_doubt_about_the_rows_is_larger_with_few_randomizations():
+    simulation, theory = test_gaussian_fluctuations.groups(replicates=6)
+    theory["noise_covariance_stderr"] = 0.01 * theory.noise_covariance
+    exact, few = (
+        gaussian_fluctuations(simulation, theory.assign_attrs(attrs), draws=20).doubt.sel(comparison=0)
+        for attrs in ({}, {"randomizations": 4})
+    )
+    np.testing.assert_allclose(few / exact, reach(3.0) / reach(np.inf))
