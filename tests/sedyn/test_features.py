@@ -1,3 +1,5 @@
+from functools import cache
+
 import numpy as np
 import pytest
 from scipy import sparse
@@ -101,11 +103,17 @@ def test_refusals_say_what_works(text, said):
 UNIVERSAL = {"width": 2, "depth": 2, "learning_rate": 1.5, "init_overlap": 0.5, "link": "identity"}
 
 
+@cache
+def theory_of(**sizes):
+    """The same for all laws."""
+    return sedyn.state_evolution(Problem(**sizes, **UNIVERSAL))
+
+
 @pytest.mark.parametrize("law", ["rademacher", "uniform", "laplace", "exponential", "student_t(12)", "sparse(0.3)"])
 def test_laws_with_enough_moments_agree_with_theory(law):
-    problem = Problem(n=1200, d=800, steps=8, features=law, **UNIVERSAL)
-    theory = sedyn.state_evolution(problem)
-    runs = sedyn.simulate(problem, 12, estimate=False)
+    sizes = {"n": 1200, "d": 800, "steps": 8}
+    theory = theory_of(**sizes)
+    runs = sedyn.simulate(Problem(features=law, **sizes, **UNIVERSAL), 12, estimate=False)
     for name in ("train_error", "test_error"):
         mean, se = mean_and_se(runs[name])
         assert_within_se(mean, theory[name], se, theory[name + "_stderr"])
@@ -113,9 +121,9 @@ def test_laws_with_enough_moments_agree_with_theory(law):
 
 @pytest.mark.parametrize("law", ["student_t(2.1)", "student_t(2.5)", "sparse(0.005)"])
 def test_heavy_tails_and_very_sparse_features_do_not(law):
-    problem = Problem(n=300, d=200, steps=4, features=law, **UNIVERSAL)
+    sizes = {"n": 300, "d": 200, "steps": 4}
     replicates = 64
-    runs = sedyn.simulate(problem, replicates, estimate=False)
+    runs = sedyn.simulate(Problem(features=law, **sizes, **UNIVERSAL), replicates, estimate=False)
     # A mean of heavy tails has no reliable standard error; the share of replicates above the theory has.
-    above = np.sign(runs.train_error - sedyn.state_evolution(problem).train_error).mean("replicate")
+    above = np.sign(runs.train_error - theory_of(**sizes).train_error).mean("replicate")
     assert np.abs(above).max() * np.sqrt(replicates) > 5

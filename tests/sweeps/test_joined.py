@@ -30,8 +30,16 @@ def joined(tasks):
 
 
 @pytest.fixture
-def locations(tmp_path):
-    return [str(tmp_path / "stores" / name) for name in ("a.zarr", "b.zarr")]
+def location(tmp_path):
+    return str(tmp_path / "stores" / "a.zarr")
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory):
+    """A store that nothing disturbed."""
+    location = str(tmp_path_factory.mktemp("expected") / "store.zarr")
+    finish(location, joining())
+    return location
 
 
 def assert_whole(location, expected):
@@ -42,8 +50,8 @@ def assert_whole(location, expected):
     assert (tree["status"].simulation == DONE).all()
 
 
-def test_joined_tasks_store_what_each_cell_stores_by_itself(locations):
-    together, apart = locations
+def test_joined_tasks_store_what_each_cell_stores_by_itself(tmp_path):
+    together, apart = (str(tmp_path / "stores" / name) for name in ("a.zarr", "b.zarr"))
     parts = [len(task.parts) for task in joined(finish(together, joining()))]
     assert parts == [5, 5]  # fifteen replicates; the sixth cell of each width is by itself
     assert not joined(finish(apart, joining(block=3)))
@@ -72,10 +80,8 @@ def test_what_is_joined():
     )
 
 
-def test_a_joined_task_that_stops_half_way_loses_nothing(locations, monkeypatch):
-    stopped, expected = locations
-    finish(expected, joining())
-    store = Store.prepare(stopped, joining())
+def test_a_joined_task_that_stops_half_way_loses_nothing(location, expected, monkeypatch):
+    store = Store.prepare(location, joining())
     task = joined(store.missing_tasks(joining()))[0]
     write, written = Store.write_simulation, []
 
@@ -91,16 +97,14 @@ def test_a_joined_task_that_stops_half_way_loses_nothing(locations, monkeypatch)
     monkeypatch.setattr(Store, "write_simulation", write)
     states = store.states("simulation")
     assert {position for position in np.ndindex(states.shape[:-1]) if (states[position] == DONE).all()} == {*written}
-    assert validate.main([stopped]) == 0
-    again = [part.position for task in finish(stopped, joining()) for part in task.parts if hasattr(part, "position")]
+    assert validate.main([location]) == 0
+    again = [part.position for task in finish(location, joining()) for part in task.parts if hasattr(part, "position")]
     assert not {*again} & {*written}
     assert not execute(task, store, device="cpu").error  # and once more, as a driver that did not see it end
-    assert_whole(stopped, expected)
+    assert_whole(location, expected)
 
 
-def test_a_cell_that_fails_among_others_fails_alone(locations, monkeypatch):
-    location, expected = locations
-    finish(expected, joining())
+def test_a_cell_that_fails_among_others_fails_alone(location, expected, monkeypatch):
     simulate = sedyn.simulate_together
 
     def failing(cells, **options):
@@ -121,9 +125,7 @@ def test_a_cell_that_fails_among_others_fails_alone(locations, monkeypatch):
     assert_whole(location, expected)
 
 
-def test_cells_that_do_not_fit_together_are_halved(locations, monkeypatch):
-    location, expected = locations
-    finish(expected, joining())
+def test_cells_that_do_not_fit_together_are_halved(location, expected, monkeypatch):
     simulate, tried = sedyn.simulate_together, []
 
     def limited(cells, **options):
@@ -139,9 +141,9 @@ def test_cells_that_do_not_fit_together_are_halved(locations, monkeypatch):
     assert_whole(location, expected)
 
 
-def test_a_joined_task_whose_worker_is_lost_fails_in_every_cell_that_is_not_done(locations, monkeypatch):
+def test_a_joined_task_whose_worker_is_lost_fails_in_every_cell_that_is_not_done(location, monkeypatch):
     monkeypatch.setattr("sweeps.driver.FIRST_BACK_OFF", 0.01)
-    store = Store.prepare(locations[0], joining())
+    store = Store.prepare(location, joining())
     tasks = joined(store.missing_tasks(joining()))[:1]
     done, *lost = tasks[0].parts
     assert not execute(done, store, device="cpu").error
