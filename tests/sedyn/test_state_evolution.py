@@ -141,7 +141,7 @@ def test_signal_response_is_the_derivative_for_a_smooth_link():
 
 def test_standard_errors_cover_the_error():
     problem = Problem(n=600, d=400, width=2, depth=3, steps=6)
-    reference = state_evolution(problem, samples=2**16, randomizations=8, seed=99)
+    reference = state_evolution(problem, samples=2**14, randomizations=8, seed=99)
     deviations = []
     for seed in range(20):
         theory = state_evolution(problem, samples=2**10, randomizations=8, seed=seed)
