@@ -24,8 +24,9 @@ experiments: $(READY)
 	  || { echo "stopped at $$name; once that is mended, make experiments goes on from there" >&2; exit 1; }; done
 	$(BIN)/python -m analysis.report $(QUICK:%=stores/quick/%.zarr) --output $(PAGE)
 
+# Two processes of one thread each; the tests of a file stay together, and so share what its fixtures make.
 test: lint
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m "slow or not slow" --timeout 3600
