@@ -169,6 +169,7 @@ KINDS = {
     "wide and deep": {"n": 1000, "d": 500, "width": 8, "depth": 4, "steps": 20},
     "mini-batches": {"n": 2000, "d": 1000, "steps": 20, "batch_fraction": 0.25, "loss": "logistic", "labels": "binary"},
     "laws": {"n": 1000, "d": 500, "steps": 10},
+    "many samples": {"n": 400, "d": 200, "width": 2, "depth": 2, "steps": 36},
 }
 
 
@@ -182,7 +183,8 @@ def predictions(folder: str) -> None:
 
 
 def predicted_over_measured(kind: str, location: str) -> list[str]:
-    spec = SweepSpec(KINDS[kind], replicates=4, block=4, samples=4096, randomizations=4, laws=kind == "laws")
+    samples = 2**16 if kind == "many samples" else 2**12
+    spec = SweepSpec(KINDS[kind], replicates=4, block=4, samples=samples, randomizations=4, laws=kind == "laws")
     model = calibrate(spec, "cpu")
     store = Store.prepare(location, spec)
     executor = InlineExecutor(WorkerSetup(location, "cpu"))

@@ -19,7 +19,7 @@ __all__ = ["CostModel", "calibrate", "theory_memory"]
 
 PROBE_SECONDS = 0.15  # predicted duration of one probe
 PROBE_STEPS = 20
-PROBE_SAMPLES, PROBE_RANDOMIZATIONS = 2048, 2
+THEORY_PROBE_SECONDS, PROBE_RANDOMIZATIONS = 0.6, 2
 THEORY = "theory"
 
 
@@ -45,7 +45,8 @@ class CostModel:
         elif task.solved_at is not None:
             return task.seconds
         else:
-            kind, (calls, work) = THEORY, theory_work(task.problem, task.settings.points)
+            settings = task.settings
+            kind, (calls, work) = THEORY, theory_work(task.problem, settings.samples, settings.randomizations)
         for_calls, for_work = self.factors[kind]
         return for_calls * calls + for_work * work
 
@@ -94,8 +95,8 @@ def calibrate(spec: SweepSpec, device: str) -> CostModel:
             if cells:
                 largest = max((cell.problem for cell in cells), key=lambda p: sum(simulation_work(p, engine)))
                 factors[engine] = _fit_simulation(largest, engine, spec, device)
-        largest = max((cell.problem for cell in spec.cells), key=lambda p: theory_work(p, 1)[1])
-        factors[THEORY] = _fit_theory(largest, device)
+        largest = max((cell.problem for cell in spec.cells), key=lambda p: theory_work(p, 1, 1)[1])
+        factors[THEORY] = _fit_theory(largest, spec.samples, device)
     return CostModel(factors, peak_memory())
 
 
@@ -114,7 +115,7 @@ def _fit_simulation(problem: Problem, engine: str, spec: SweepSpec, device: str)
     return _solve(work(small), run(small), work(medium), run(medium))
 
 
-def _fit_theory(problem: Problem, device: str) -> tuple[float, float]:
+def _fit_theory(problem: Problem, samples: int, device: str) -> tuple[float, float]:
     problem = shrunk(problem, 1e-9, "dense")
 
     def run(samples: int) -> float:
@@ -123,11 +124,16 @@ def _fit_theory(problem: Problem, device: str) -> tuple[float, float]:
             device,
         )
 
-    samples_few = least_samples(problem)
-    samples_many = max(PROBE_SAMPLES, 8 * samples_few)
-    run(samples_few)
-    few, many = (theory_work(problem, samples * PROBE_RANDOMIZATIONS) for samples in (samples_few, samples_many))
-    return _solve(few, run(samples_few), many, run(samples_many))
+    def work(samples: int) -> tuple[float, float]:
+        return theory_work(problem, samples, PROBE_RANDOMIZATIONS)
+
+    few = least_samples(problem)
+    many = 8 * few
+    # Until arithmetic takes far longer than calls, else it is not seen; and leaves the caches, as it will.
+    while 2 * many <= samples and work(2 * many)[1] <= THEORY_PROBE_SECONDS:
+        many *= 2
+    run(few)
+    return _solve(work(few), run(few), work(many), run(many))
 
 
 def least_samples(problem: Problem) -> int:
@@ -136,9 +142,12 @@ def least_samples(problem: Problem) -> int:
 
 
 def shrunk(problem: Problem, seconds: float, engine: str, **how: Any) -> Problem:
-    """Reduce steps, then n and d alike, until the predicted work is at most so many seconds or no less is possible."""
+    """Reduce steps, then n and d alike, until the predicted work is at most so many seconds or no less is possible.
+
+    Features are uncorrelated: a spectrum costs next to nothing, and may not be one of so few features.
+    """
     steps = min(problem.steps, PROBE_STEPS)
-    problem = replace(problem, steps=steps, learning_rate=problem.learning_rates[0])
+    problem = replace(problem, steps=steps, learning_rate=problem.learning_rates[0], covariance="identity")
     least = max(2, problem.width + problem.signals)
     while simulation_work(problem, engine, **how)[1] > seconds and min(problem.n, problem.d) >= 2 * least:
         if round(problem.batch_fraction * (problem.n // 2)) < 1:
