@@ -11,8 +11,8 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from sedyn.compiling import compiled
 from sedyn.network import Network
 
 __all__ = ["CompiledNetwork", "compiled_network", "differentiate_rows"]
@@ -31,8 +31,8 @@ SHIFTER = 1.5 * 2.0**52
 EXPONENT_BIAS, FRACTION_BITS = 1023, 52
 TERMS = 13
 
-_exact = njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
-_compiled = njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
+_exact = compiled({"contract"}, error_model="numpy")
+_compiled = compiled({"reassoc", "contract", "nsz"}, error_model="numpy")
 
 
 class CompiledNetwork(NamedTuple):
@@ -191,7 +191,7 @@ def differentiate_rows(
     for layer in range(layers):
         for a in range(q):
             activate(network.activation, current[a], units[layer, a], slopes[layer, a])
-        for b in range(q):
+        for b in range(q if layer < layers - 1 else 1):
             for i in range(count):
                 current[b, i] = 0
             for a in range(q):
@@ -203,14 +203,11 @@ def differentiate_rows(
     if network.sample_weights.size:
         for i in range(count):
             current[0, i] *= network.sample_weights[start + i]
-    for a in range(1, q):
-        for i in range(count):
-            current[a, i] = 0
     for layer in range(layers - 1, -1, -1):
         for a in range(q):
             for i in range(count):
                 following[a, i] = 0
-            for b in range(q):
+            for b in range(q if layer < layers - 1 else 1):
                 weight, product = network.deep[layer, a, b], 0.0
                 for i in range(count):
                     following[a, i] += weight * current[b, i]

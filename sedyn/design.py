@@ -20,7 +20,7 @@ from sedyn.backend import Array, array_namespace
 from sedyn.features import Sampler
 from sedyn.network import Derivatives, Network
 from sedyn.row_blocks import row_blocks
-from sedyn.threads import run_each
+from sedyn.threads import run_each, run_together, thread_count
 
 __all__ = [
     "DenseDesign",
@@ -117,15 +117,15 @@ class DenseDesign:
 
     def descend(self, weights: Array, network: Network, *, curvature: bool) -> tuple[Array, Derivatives, Array]:
         """X w, the derivatives there and X^T g; see `Design.descend`."""
-        pass_over = self.rows.begin_pass(weights * self.scale, network)
+        pass_over = self.rows.begin_pass(weights, network, self.scale)
         if pass_over is None:
             return two_products(self, weights, network, curvature=curvature)
-        run_each(pass_over.run, self.rows.blocks)
+        run_together(pass_over.run, min(thread_count(), len(self.rows.blocks)))
         derivatives = pass_over.derivatives()
         if curvature:  # which the compiled network leaves out
             found = network.differentiate(pass_over.trained, curvature=True)
             derivatives = derivatives._replace(curvature=found.curvature)
-        return pass_over.trained, derivatives, pass_over.products() * self.scale
+        return pass_over.trained, derivatives, pass_over.products()
 
     def _summed(self, part: Callable[[slice], Array], like: Array) -> Array:
         """X^T g from its parts, one for each block of rows, added up in their order."""

@@ -141,7 +141,7 @@ def _look(
         trained = data.design.matmul(weights)
         return State(t, *first, *deep, trained, network.losses(trained), None, None)
     trained, derivatives, products = data.design.descend(weights, network, curvature=curvature)
-    drive = products * data.scales / float(problem.aspect_ratio)
+    drive = products * (data.scales / float(problem.aspect_ratio))
     return State(t, *first, *deep, trained, derivatives.loss, derivatives, drive)
 
 

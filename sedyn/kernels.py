@@ -1,9 +1,8 @@
 """Compiled products with blocks of rows small enough to stay in cache; they release the interpreter lock.
 
-numpy hands products with few columns to a BLAS made for square matrices, which copies the large factor first. Six rows
-and four units at a time keep sums in registers and read the rows once; rows left over go in pairs. Sums may be
-reordered by the compiler (once, when it vectorizes), so results are the same every time; infinities and NaN keep their
-meaning. Arrays whose rows begin where a line of the cache does are faster, see `sedyn.aligned`.
+numpy hands products with few columns to a BLAS made for square matrices, which copies the large factor first; here
+tiles of a few rows and units (`sedyn.tiles`) read the rows once. The order of sums is that of the code, so results are
+the same every time. Arrays whose rows begin where a line of the cache does are faster, see `sedyn.aligned`.
 """
 
 from __future__ import annotations
@@ -11,41 +10,32 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
+from numba.np.arrayobj import make_array
 
 from sedyn.aligned import aligned_empty
 from sedyn.compiled_network import CompiledNetwork, differentiate_rows
+from sedyn.compiling import compiled
+from sedyn.tiles import ROWS, UNITS, VECTOR, add_backward, add_forward
 
-__all__ = ["ROWS", "UNITS", "add_products", "descend", "even", "padded", "products", "total"]
+__all__ = ["ROWS", "UNITS", "add_products", "descend", "padded", "products"]
 
-# Units at a time, which callers pad to a multiple of, and rows.
-UNITS, ROWS = 4, 6
+# So many rows, and so many bytes of each, are multiplied at a time: what they meet stays in the first-level cache.
+GROUP, CHUNK = 4 * ROWS, 2**11
+# How far ahead, in bytes, memory is asked for where nothing is known of what is read next.
+LINES_AHEAD = 512
 
 
-def padded(block: np.ndarray, dtype: np.dtype, columns: int | None = None) -> np.ndarray:
-    """Copy a block of rows with zeros below, to whole tiles of units, and on the right, to a number of columns.
-
-    Parameters
-    ----------
-    block : ndarray, shape (q, m)
-    dtype : dtype
-        Of the copy.
-    columns : int, optional
-        At least m.
-    """
-    out = aligned_empty((-(-block.shape[0] // UNITS) * UNITS, columns or block.shape[1]), dtype)
-    out[: block.shape[0], : block.shape[1]] = block
-    out[block.shape[0] :], out[:, block.shape[1] :] = 0, 0
+def padded(block: np.ndarray, dtype: np.dtype, scale: float = 1.0) -> np.ndarray:
+    """Copy a block of rows, (q, m), times a number, with zeros below it to whole tiles of units."""
+    out = aligned_empty((-(-block.shape[0] // UNITS) * UNITS, block.shape[1]), dtype)
+    np.multiply(block, scale, out=out[: block.shape[0]], casting="same_kind")
+    out[block.shape[0] :] = 0
     return out
 
 
-def even(count: int) -> int:
-    """Columns that the gradients of a number of rows are padded to."""
-    return count + count % 2
-
-
-_compiled = njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"})
+_compiled = compiled({"reassoc", "contract", "nsz"})
 
 
 @intrinsic
@@ -64,213 +54,180 @@ def _widest_vectors(_typing: Any = None) -> Any:
 
 
 @_compiled
-def products(rows: np.ndarray, start: int, weights: np.ndarray, out: np.ndarray) -> None:
+def products(rows: np.ndarray, start: int, weights: np.ndarray, out: np.ndarray, ahead: int = LINES_AHEAD) -> None:
     """Set ``out = weights @ rows[:, start : start + d].T``.
 
     Parameters
     ----------
     rows : ndarray, shape (r, at least start + d)
-        Floats, or small integers.
+        Floats, or integers.
     start : int
     weights : ndarray, shape (q, d)
         q a multiple of `UNITS`; its type is that of the sums.
-    out : ndarray, shape (q, r)
+    out : ndarray, shape (q, at least r)
+    ahead : int, optional
+        Distance in bytes at which memory is asked for before it is read.
     """
-    _widest_vectors()
-    count, tiled = rows.shape[0], rows.shape[0] - rows.shape[0] % 6
-    for a in range(0, weights.shape[0], 4):
-        for i in range(0, tiled, 6):
-            _products_of_six(rows, start, i, weights, a, out)
-        for i in range(tiled, count, 2):
-            _products_of_two(rows, start, i, min(i + 1, count - 1), weights, a, out)
+    (q, d), lanes, columns = weights.shape, VECTOR // weights.itemsize, CHUNK // weights.itemsize
+    sums = np.empty((q, GROUP * lanes), weights.dtype)
+    for i in range(0, rows.shape[0], GROUP):
+        group = rows[i : i + GROUP]
+        _clear(sums)
+        for first in range(0, d, columns):
+            after = min(first + columns, d)
+            for a in range(0, q, UNITS):
+                add_forward(group[:, start + first : start + after], weights[:, first:after], a, sums, ahead)
+        for a in range(q):
+            for k in range(group.shape[0]):
+                total = sums[a, k * lanes]
+                for lane in range(1, lanes):
+                    total += sums[a, k * lanes + lane]
+                out[a, i + k] = total
 
 
 @_compiled
-def add_products(rows: np.ndarray, start: int, gradients: np.ndarray, out: np.ndarray) -> None:
+def add_products(
+    rows: np.ndarray, start: int, gradients: np.ndarray, out: np.ndarray, ahead: int = LINES_AHEAD
+) -> None:
     """Add ``gradients @ rows[:, start : start + d]`` to `out`.
 
     Parameters
     ----------
     rows : ndarray, shape (r, at least start + d)
-        Floats, or small integers.
+        Floats, or integers.
     start : int
-    gradients : ndarray, shape (q, at least even(r))
-        q a multiple of `UNITS`, and zero from r on; its type is that of the sums.
+    gradients : ndarray, shape (q, at least r)
+        q a multiple of `UNITS`; its type is that of the sums.
     out : ndarray, shape (q, d)
+        Of the same type.
+    ahead : int, optional
+        As in `products`.
     """
-    _widest_vectors()
-    count, tiled = rows.shape[0], rows.shape[0] - rows.shape[0] % 6
-    for a in range(0, gradients.shape[0], 4):
-        for i in range(0, tiled, 6):
-            _add_products_of_six(rows, start, i, gradients, a, out)
-        for i in range(tiled, count, 2):
-            _add_products_of_two(rows, start, i, min(i + 1, count - 1), gradients, a, out)
+    (q, d), columns = out.shape, CHUNK // out.itemsize
+    for i in range(0, rows.shape[0], GROUP):
+        group, factors = rows[i : i + GROUP], gradients[:, i : i + GROUP]
+        for first in range(0, d, columns):
+            after = min(first + columns, d)
+            for a in range(0, q, UNITS):
+                add_backward(group[:, start + first : start + after], factors, a, out[:, first:after], ahead)
+
+
+# Loops, here as everywhere in compiled code: statements on whole arrays take seconds to compile.
+@_compiled
+def _clear(matrix: np.ndarray) -> None:
+    for a in range(matrix.shape[0]):
+        for j in range(matrix.shape[1]):
+            matrix[a, j] = 0
 
 
 @_compiled
-def _products_of_six(rows: np.ndarray, start: int, i: int, weights: np.ndarray, a: int, out: np.ndarray) -> None:
-    """Set what six rows from i on give four units from a on."""
-    _widest_vectors()
-    d, zero = weights.shape[1], weights.dtype.type(0)
-    i1, i2, i3, i4, i5 = i + 1, i + 2, i + 3, i + 4, i + 5
-    x0, x1, x2 = rows[i, start:], rows[i1, start:], rows[i2, start:]
-    x3, x4, x5 = rows[i3, start:], rows[i4, start:], rows[i5, start:]
-    w0, w1, w2, w3 = weights[a], weights[a + 1], weights[a + 2], weights[a + 3]
-    s00 = s01 = s02 = s03 = zero
-    s10 = s11 = s12 = s13 = zero
-    s20 = s21 = s22 = s23 = zero
-    s30 = s31 = s32 = s33 = zero
-    s40 = s41 = s42 = s43 = zero
-    s50 = s51 = s52 = s53 = zero
-    for j in range(d):
-        u0, u1, u2, u3 = w0[j], w1[j], w2[j], w3[j]
-        x = x0[j]
-        s00, s01, s02, s03 = s00 + x * u0, s01 + x * u1, s02 + x * u2, s03 + x * u3
-        x = x1[j]
-        s10, s11, s12, s13 = s10 + x * u0, s11 + x * u1, s12 + x * u2, s13 + x * u3
-        x = x2[j]
-        s20, s21, s22, s23 = s20 + x * u0, s21 + x * u1, s22 + x * u2, s23 + x * u3
-        x = x3[j]
-        s30, s31, s32, s33 = s30 + x * u0, s31 + x * u1, s32 + x * u2, s33 + x * u3
-        x = x4[j]
-        s40, s41, s42, s43 = s40 + x * u0, s41 + x * u1, s42 + x * u2, s43 + x * u3
-        x = x5[j]
-        s50, s51, s52, s53 = s50 + x * u0, s51 + x * u1, s52 + x * u2, s53 + x * u3
-    out[a, i], out[a + 1, i], out[a + 2, i], out[a + 3, i] = s00, s01, s02, s03
-    out[a, i1], out[a + 1, i1], out[a + 2, i1], out[a + 3, i1] = s10, s11, s12, s13
-    out[a, i2], out[a + 1, i2], out[a + 2, i2], out[a + 3, i2] = s20, s21, s22, s23
-    out[a, i3], out[a + 1, i3], out[a + 2, i3], out[a + 3, i3] = s30, s31, s32, s33
-    out[a, i4], out[a + 1, i4], out[a + 2, i4], out[a + 3, i4] = s40, s41, s42, s43
-    out[a, i5], out[a + 1, i5], out[a + 2, i5], out[a + 3, i5] = s50, s51, s52, s53
+def _add(matrix: np.ndarray, out: np.ndarray) -> None:
+    for a in range(matrix.shape[0]):
+        for j in range(matrix.shape[1]):
+            out[a, j] += matrix[a, j]
 
 
-@_compiled
-def _products_of_two(
-    rows: np.ndarray, start: int, i: int, i1: int, weights: np.ndarray, a: int, out: np.ndarray
-) -> None:
-    """Set what two rows give four units from a on."""
-    _widest_vectors()
-    d, zero = weights.shape[1], weights.dtype.type(0)
-    x0, x1 = rows[i, start:], rows[i1, start:]
-    w0, w1, w2, w3 = weights[a], weights[a + 1], weights[a + 2], weights[a + 3]
-    s00 = s01 = s02 = s03 = zero
-    s10 = s11 = s12 = s13 = zero
-    for j in range(d):
-        u0, u1, u2, u3 = w0[j], w1[j], w2[j], w3[j]
-        x = x0[j]
-        s00, s01, s02, s03 = s00 + x * u0, s01 + x * u1, s02 + x * u2, s03 + x * u3
-        x = x1[j]
-        s10, s11, s12, s13 = s10 + x * u0, s11 + x * u1, s12 + x * u2, s13 + x * u3
-    out[a, i], out[a + 1, i], out[a + 2, i], out[a + 3, i] = s00, s01, s02, s03
-    out[a, i1], out[a + 1, i1], out[a + 2, i1], out[a + 3, i1] = s10, s11, s12, s13
+@intrinsic
+def _count(_typing: Any, counters: Any, index: Any) -> Any:
+    """Add one to a number that threads share, and return what it was; what a thread wrote before, the next one sees."""
 
+    def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        array = make_array(counters)(context, builder, arguments[0])
+        place = builder.gep(array.data, [arguments[1]])
+        return builder.atomic_rmw("add", place, context.get_constant(types.int64, 1), "acq_rel")
 
-@_compiled
-def _add_products_of_six(rows: np.ndarray, start: int, i: int, gradients: np.ndarray, a: int, out: np.ndarray) -> None:
-    """Add what six rows from i on give four units from a on."""
-    _widest_vectors()
-    d = out.shape[1]
-    x0, x1, x2 = rows[i, start:], rows[i + 1, start:], rows[i + 2, start:]
-    x3, x4, x5 = rows[i + 3, start:], rows[i + 4, start:], rows[i + 5, start:]
-    o0, o1, o2, o3 = out[a], out[a + 1], out[a + 2], out[a + 3]
-    g0, g1, g2, g3 = gradients[a], gradients[a + 1], gradients[a + 2], gradients[a + 3]
-    g00, g01, g02, g03, g04, g05 = g0[i], g0[i + 1], g0[i + 2], g0[i + 3], g0[i + 4], g0[i + 5]
-    g10, g11, g12, g13, g14, g15 = g1[i], g1[i + 1], g1[i + 2], g1[i + 3], g1[i + 4], g1[i + 5]
-    g20, g21, g22, g23, g24, g25 = g2[i], g2[i + 1], g2[i + 2], g2[i + 3], g2[i + 4], g2[i + 5]
-    g30, g31, g32, g33, g34, g35 = g3[i], g3[i + 1], g3[i + 2], g3[i + 3], g3[i + 4], g3[i + 5]
-    for j in range(d):
-        y0, y1, y2, y3, y4, y5 = x0[j], x1[j], x2[j], x3[j], x4[j], x5[j]
-        o0[j] += g00 * y0 + g01 * y1 + g02 * y2 + g03 * y3 + g04 * y4 + g05 * y5
-        o1[j] += g10 * y0 + g11 * y1 + g12 * y2 + g13 * y3 + g14 * y4 + g15 * y5
-        o2[j] += g20 * y0 + g21 * y1 + g22 * y2 + g23 * y3 + g24 * y4 + g25 * y5
-        o3[j] += g30 * y0 + g31 * y1 + g32 * y2 + g33 * y3 + g34 * y4 + g35 * y5
-
-
-@_compiled
-def _add_products_of_two(
-    rows: np.ndarray, start: int, i: int, i1: int, gradients: np.ndarray, a: int, out: np.ndarray
-) -> None:
-    """Add what two rows, of which the second may be the first with gradient zero, give four units from a on."""
-    _widest_vectors()
-    d = out.shape[1]
-    x0, x1 = rows[i, start:], rows[i1, start:]
-    o0, o1, o2, o3 = out[a], out[a + 1], out[a + 2], out[a + 3]
-    g0, g1, g2, g3 = gradients[a], gradients[a + 1], gradients[a + 2], gradients[a + 3]
-    g00, g01 = g0[i], g0[i + 1]
-    g10, g11 = g1[i], g1[i + 1]
-    g20, g21 = g2[i], g2[i + 1]
-    g30, g31 = g3[i], g3[i + 1]
-    for j in range(d):
-        y0, y1 = x0[j], x1[j]
-        o0[j] += g00 * y0 + g01 * y1
-        o1[j] += g10 * y0 + g11 * y1
-        o2[j] += g20 * y0 + g21 * y1
-        o3[j] += g30 * y0 + g31 * y1
+    return types.int64(types.Array(types.int64, 1, "C"), types.intp), generate
 
 
 @_compiled
 def descend(
     matrix: np.ndarray,
-    rows: tuple[int, int],
-    block_rows: int,
+    starts: np.ndarray,
+    counters: np.ndarray,
+    places: np.ndarray,
+    rows_together: int,
     weights: np.ndarray,
     network: CompiledNetwork,
     trained: np.ndarray,
     losses: np.ndarray,
     gradients: np.ndarray,
-    deep_gradient: np.ndarray,
-    drive: np.ndarray,
+    deep_parts: np.ndarray,
+    parts: np.ndarray,
 ) -> None:
-    """Forward, through the network and backward, block after block, so that each is read from memory once.
+    """Forward, through the network and backward over blocks of rows that no other thread has taken, until none is left.
+
+    A few rows at a time stay in cache from one product to the other, so that each is read from memory once. Sums of
+    blocks add up in pairs, and pairs in pairs: of two threads that hold what goes together, the later one adds, so that
+    none waits, and what is added to what is the same whoever comes first.
 
     Parameters
     ----------
     matrix : ndarray, shape (n, d)
-        Floats, or small integers.
-    rows : tuple of int
-        The first of the rows that are meant, and the one after the last.
-    block_rows : int
-        Rows in a block.
+        Floats, or integers.
+    starts : ndarray of int, shape (p + 1,)
+        The first rows of the blocks, and n.
+    counters, places : ndarray of int64, shapes (p + 1,) and (p,)
+        Zeros, and memory, by which threads know of each other.
+    rows_together : int
+        How many go forward and backward at a time.
     weights : ndarray, shape (q', d)
         Padded to q' units, a multiple of `UNITS`; their type is that of the sums.
     network : CompiledNetwork
     trained : ndarray, shape (q, n)
-        Set on these rows: their pre-activations.
-    losses, gradients, deep_gradient
+        Set: the pre-activations.
+    losses, gradients
         As in `differentiate_rows`.
-    drive : ndarray, shape (q', d)
-        Set to the product of gradients and rows.
+    deep_parts, parts : ndarray, shapes (p, L - 1, q, q) and (p, q', d)
+        Memory for sums of blocks: of the derivative of the losses in the deeper weights, and of the product of
+        gradients and rows. Those of all rows are left at the first of `places`.
     """
     _widest_vectors()
     q = trained.shape[0]
-    for a in range(drive.shape[0]):
-        for j in range(drive.shape[1]):
-            drive[a, j] = 0
-    forward = np.empty((weights.shape[0], block_rows), weights.dtype)
-    backward = np.zeros((weights.shape[0], block_rows + block_rows % 2), weights.dtype)
-    for start in range(rows[0], rows[1], block_rows):
-        stop = min(start + block_rows, rows[1])
-        block, count = matrix[start:stop], stop - start
-        products(block, 0, weights, forward)
-        for a in range(q):
-            for i in range(count):
-                trained[a, start + i] = forward[a, i]
-        differentiate_rows(network, (start, stop), trained, losses, gradients, deep_gradient)
-        for a in range(q):
-            for i in range(backward.shape[1]):
-                backward[a, i] = gradients[a, start + i] if i < count else 0.0
-        add_products(block, 0, backward, drive)
-
-
-@_compiled
-def total(parts: np.ndarray, out: np.ndarray) -> None:
-    """Set `out`, shape (q, d), to the sum of some parts, shape (p, q' >= q, d), in their order.
-
-    Whatever the type of the parts, sums have that of `out`.
-    """
-    for a in range(out.shape[0]):
-        for j in range(out.shape[1]):
-            out[a, j] = 0
-        for p in range(parts.shape[0]):
-            for j in range(out.shape[1]):
-                out[a, j] += parts[p, a, j]
+    forward = np.empty((weights.shape[0], rows_together), weights.dtype)
+    backward = np.zeros((weights.shape[0], rows_together), weights.dtype)
+    free, spare = np.empty(parts.shape[0], np.int64), 0
+    block = _count(counters, 0)
+    while block < parts.shape[0]:
+        if spare:
+            spare -= 1
+            place = free[spare]  # used just now, so that it is in cache
+        else:
+            place = _count(counters, parts.shape[0])
+        _clear(parts[place])
+        for layer in range(deep_parts.shape[1]):
+            _clear(deep_parts[place, layer])
+        start, end, following = starts[block], starts[block + 1], block
+        while start < end:
+            stop = min(start + rows_together, end)
+            if stop == end:
+                following = _count(counters, 0)
+            # While some rows are worked on, the next ones are on their way.
+            upcoming = stop if stop < end else starts[min(following, parts.shape[0])]
+            ahead = (upcoming - start) * matrix.strides[0]
+            rows, count = matrix[start:stop], stop - start
+            products(rows, 0, weights, forward, ahead)
+            for a in range(q):
+                for i in range(count):
+                    trained[a, start + i] = forward[a, i]
+            differentiate_rows(network, (start, stop), trained, losses, gradients, deep_parts[place])
+            for a in range(q):
+                for i in range(count):
+                    backward[a, i] = gradients[a, start + i]
+            add_products(rows, 0, backward, parts[place], ahead)
+            start = stop
+        # Add to it what goes together with it, as long as that is there already.
+        places[block], distance = place, 1
+        while distance < parts.shape[0]:
+            first = block - block % (2 * distance)
+            second = first + distance
+            if second < parts.shape[0]:
+                if _count(counters, second) == 0:
+                    break
+                other = places[first + second - block]
+                _add(parts[other], parts[place])
+                for layer in range(deep_parts.shape[1]):
+                    _add(deep_parts[other, layer], deep_parts[place, layer])
+                free[spare], places[first] = other, place
+                spare += 1
+            block, distance = first, 2 * distance
+        block = following

@@ -81,7 +81,7 @@ def _times_transpose(part: Array, basis: Array, columns: slice) -> Array:
     from sedyn import kernels
 
     rows = kernels.padded(part, basis.dtype)
-    out = np.empty((rows.shape[0], basis.shape[0]))
+    out = np.empty((rows.shape[0], basis.shape[0]), basis.dtype)
     kernels.products(basis, columns.start, rows, out)
     return out[: part.shape[0], :]
 
@@ -93,7 +93,7 @@ def _add_part(block: Array, coefficients: Array, basis: Array, columns: slice) -
     from sedyn import kernels
 
     part = kernels.padded(block[:, columns], basis.dtype)
-    gradients = kernels.padded(coefficients, basis.dtype, kernels.even(basis.shape[0]))
+    gradients = kernels.padded(coefficients, basis.dtype)
     kernels.add_products(basis, columns.start, gradients, part)
     block[:, columns] = part[: block.shape[0], :]
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
+
+from sedyn.compiling import compiled
 
 __all__ = ["standard_normals"]
 
@@ -28,7 +29,7 @@ ARTANH = tuple(1 / k for k in range(21, 0, -2))
 COSINE = tuple((-1) ** k / math.factorial(2 * k) for k in range(11, -1, -1))
 SINE = tuple((-1) ** k / math.factorial(2 * k + 1) for k in range(11, -1, -1))
 
-_compiled = njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "nsz", "arcp"})
+_compiled = compiled({"contract", "nsz", "arcp"}, error_model="numpy")
 
 
 def standard_normals(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:

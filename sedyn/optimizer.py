@@ -32,7 +32,17 @@ class Update(NamedTuple):
         Theory and simulation call this for W, V, P, m and R_w alike, because all of them are linear in W.
         """
         rate, momentum, decay = (_against(current, number) for number in self)
-        return (1 - rate * decay) * current + momentum * (current - previous) - rate * drive
+        change = -rate * drive
+        if _matters(decay):
+            change -= rate * decay * current
+        if _matters(momentum):
+            change += momentum * (current - previous)
+        return current + change
+
+
+def _matters(number: float | Array) -> bool:
+    """Whether a term with this factor is anything but zero; for several replicates it may be."""
+    return not isinstance(number, float) or number != 0
 
 
 def _against(values: Array, number: float | Array) -> float | Array:

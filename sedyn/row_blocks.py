@@ -22,14 +22,14 @@ __all__ = ["Pass", "PlainRows", "RowBlocks", "SparseRows", "StoredRows", "row_bl
 
 # The rows are cut into this many blocks, or more, so that sums in single precision stay short.
 BLOCKS, ROWS_PER_BLOCK = 16, 4096
-# Bytes of the rows that go forward and backward together: they stay in the second-level cache, with room to spare.
-CACHED_BYTES = 2**19
+# Bytes of the rows that go forward and backward together: they and the next ones fit in the second-level cache.
+CACHED_BYTES = 3 * 2**17
 # Units beyond which the library's products, made for square matrices, are faster than ours (benchmarks, `widths`).
 WIDE = 16
 
 
 class Pass(Protocol):
-    """One pass over a matrix, forward, through the network and backward; it holds what the pass finds.
+    """One pass over a matrix X, forward, through the network and backward; it holds what the pass finds.
 
     Attributes
     ----------
@@ -39,8 +39,8 @@ class Pass(Protocol):
 
     trained: Array
 
-    def run(self, rows: slice) -> None:
-        """Pass over a block of rows."""
+    def run(self) -> None:
+        """Pass over blocks of rows until none is left; threads that call this at once share them out."""
         ...
 
     def derivatives(self) -> Derivatives:
@@ -78,8 +78,11 @@ class RowBlocks(Protocol):
         """X^T g of a block, (q' >= q, d), from gradients (q, r)."""
         ...
 
-    def begin_pass(self, weights: Array, network: Network) -> Pass | None:
-        """Begin a compiled pass with weights (q, d); None if there is none for this matrix and this network."""
+    def begin_pass(self, weights: Array, network: Network, scale: float) -> Pass | None:
+        """Begin a compiled pass over X, the matrix times `scale`, with weights (q, d).
+
+        None if there is none for this matrix and this network.
+        """
         ...
 
 
@@ -101,8 +104,9 @@ class StoredRows:
         self.matrix = np.ascontiguousarray(matrix)
         self.shape = matrix.shape
         tile_bytes = kernels.ROWS * matrix.dtype.itemsize * matrix.shape[1]
-        self.cached_rows = kernels.ROWS * max(1, CACHED_BYTES // tile_bytes)
-        self.blocks = _cut(matrix.shape[0], self.cached_rows)
+        self.rows_together = kernels.ROWS * max(1, CACHED_BYTES // tile_bytes)
+        self.blocks = _cut(matrix.shape[0], kernels.ROWS)
+        self.starts = np.array([*(rows.start for rows in self.blocks), matrix.shape[0]])
 
     def prepare(self, weights: np.ndarray) -> np.ndarray:
         """Pad to whole tiles of units and round to the type of the products."""
@@ -122,17 +126,17 @@ class StoredRows:
         block = self.matrix[rows]
         if gradients.shape[0] > WIDE:
             return gradients.astype(self.dtype, copy=False) @ block.astype(self.dtype, copy=False)
-        padded = self.kernels.padded(gradients, self.dtype, self.kernels.even(block.shape[0]))
+        padded = self.kernels.padded(gradients, self.dtype)
         out = np.zeros((padded.shape[0], self.shape[1]), self.dtype)
         self.kernels.add_products(block, 0, padded, out)
         return out
 
-    def begin_pass(self, weights: np.ndarray, network: Network) -> CompiledPass | None:
+    def begin_pass(self, weights: np.ndarray, network: Network, scale: float) -> CompiledPass | None:
         """Begin a compiled pass, unless the network is wide or has functions of a user's own."""
         if weights.shape[0] > WIDE:
             return None
         compiled = self.compile(network, weights.shape[0])
-        return None if compiled is None else CompiledPass(self, weights, network, compiled)
+        return None if compiled is None else CompiledPass(self, weights, network, compiled, scale)
 
 
 class CompiledPass:
@@ -145,45 +149,48 @@ class CompiledPass:
     network : Network
     compiled : CompiledNetwork
         The same, as the kernels take it.
+    scale : float
+        X is this times the rows.
     """
 
-    def __init__(self, stored: StoredRows, weights: np.ndarray, network: Network, compiled: CompiledNetwork) -> None:
+    def __init__(
+        self, stored: StoredRows, weights: np.ndarray, network: Network, compiled: CompiledNetwork, scale: float
+    ) -> None:
         q, n, blocks = weights.shape[0], stored.shape[0], len(stored.blocks)
-        self.stored, self.network, self.compiled = stored, network, compiled
-        self.weights = stored.prepare(weights)
+        self.stored, self.network, self.compiled, self.scale = stored, network, compiled, scale
+        self.weights = stored.kernels.padded(weights, stored.dtype, scale)
         self.trained, self.gradients, self.losses = np.empty((q, n)), np.empty((q, n)), np.empty(n)
-        # Sums of each block of rows, which add up in their order whatever thread had which.
-        self.place = {rows.start: block for block, rows in enumerate(stored.blocks)}
+        # Sums of blocks, what threads know of them, and where they lie.
+        self.counters, self.places = np.zeros(blocks + 1, np.int64), np.empty(blocks, np.int64)
         self.parts = aligned_empty((blocks, *self.weights.shape), self.weights.dtype)
-        self.deep_parts = np.zeros((blocks, *compiled.deep.shape))
+        self.deep_parts = np.empty((blocks, *compiled.deep.shape))
 
-    def run(self, rows: slice) -> None:
-        """Pass over a block of rows."""
-        block = self.place[rows.start]
+    def run(self) -> None:
+        """Pass over blocks of rows until none is left; see `Pass`."""
         self.stored.kernels.descend(
             self.stored.matrix,
-            (rows.start, rows.stop),
-            self.stored.cached_rows,
+            self.stored.starts,
+            self.counters,
+            self.places,
+            self.stored.rows_together,
             self.weights,
             self.compiled,
             self.trained,
             self.losses,
             self.gradients,
-            self.deep_parts[block],
-            self.parts[block],
+            self.deep_parts,
+            self.parts,
         )
 
     def derivatives(self) -> Derivatives:
         """Losses and derivatives of all rows, without curvature."""
-        total = np.sum(self.deep_parts, axis=0) / self.losses.size
+        total = self.deep_parts[self.places[0]] / self.losses.size
         deep = tuple(total[layer, :, : weights.shape[1]] for layer, weights in enumerate(self.network.deep))
         return Derivatives(self.losses, self.gradients, deep, None)
 
     def products(self) -> np.ndarray:
         """X^T g, (q, d)."""
-        out = np.empty((self.trained.shape[0], self.stored.shape[1]))
-        self.stored.kernels.total(self.parts, out)
-        return out
+        return np.multiply(self.parts[self.places[0], : self.trained.shape[0]], self.scale, dtype=np.float64)
 
 
 class SparseRows:
@@ -211,7 +218,7 @@ class SparseRows:
         """X^T g of a block."""
         return (self.parts[rows.start].T @ np.ascontiguousarray(gradients.T)).T
 
-    def begin_pass(self, weights: Array, network: Network) -> None:
+    def begin_pass(self, weights: Array, network: Network, scale: float) -> None:
         """Nothing compiled: what sparse rows take is arithmetic, not reading them twice."""
 
 
@@ -238,7 +245,7 @@ class PlainRows:
         """X^T g of a block."""
         return array_namespace(gradients).matmul(self.prepare(gradients), self.matrix[rows, :])
 
-    def begin_pass(self, weights: Array, network: Network) -> None:
+    def begin_pass(self, weights: Array, network: Network, scale: float) -> None:
         """Nothing compiled: the library's two products are what there is."""
 
 

@@ -2,6 +2,9 @@
 
 One limit governs both, so that ``OMP_NUM_THREADS=1`` or `threadpoolctl.threadpool_limits` keeps several processes on
 one machine out of each other's way. Results never depend on it: work is cut into parts by its size alone.
+
+After a pass over a large matrix the caches hold nothing of the interpreter, and each line of it costs a look in memory:
+handing work to other threads is kept short, shorter than `concurrent.futures` does it.
 """
 
 from __future__ import annotations
@@ -9,17 +12,72 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor, wait
 from contextvars import copy_context
 from functools import cache
+from queue import SimpleQueue
+from threading import Lock, Thread
 from typing import TypeVar
 
 import numpy as np  # its BLAS must be loaded before threadpoolctl looks
 from threadpoolctl import ThreadpoolController
 
-__all__ = ["run_each", "thread_count"]
+__all__ = ["run_each", "run_together", "thread_count"]
 
 Item = TypeVar("Item")
+
+
+class _Job:
+    """A call that a helper makes, unless the one who asked for it is done before any helper has begun."""
+
+    def __init__(self, work: Callable[[], object]) -> None:
+        self.work = work
+        self.error: BaseException | None = None
+        # A copy of the context carries numpy's error state, which is each thread's own.
+        self.context = copy_context()
+        self.taken, self.finished = Lock(), Lock()
+        self.finished.acquire()
+
+    def run(self) -> None:
+        if not self.taken.acquire(blocking=False):
+            return
+        try:
+            self.context.run(self.work)
+        except BaseException as error:
+            self.error = error
+        finally:
+            self.finished.release()
+
+    def settle(self) -> BaseException | None:
+        """Take it back or wait for its end, and return what it raised."""
+        if not self.taken.acquire(blocking=False):
+            self.finished.acquire()
+        return self.error
+
+
+class _Helpers:
+    """Threads of one process that wait for jobs."""
+
+    def __init__(self) -> None:
+        self.jobs: SimpleQueue[_Job] = SimpleQueue()
+        self.count, self.growing = 0, Lock()
+
+    def ask(self, jobs: list[_Job]) -> None:
+        if self.count < len(jobs):
+            with self.growing:
+                while self.count < len(jobs):
+                    Thread(target=self._work, name=f"sedyn-{self.count}", daemon=True).start()
+                    self.count += 1
+        for job in jobs:
+            self.jobs.put(job)
+
+    def _work(self) -> None:
+        while True:
+            self.jobs.get().run()
+
+
+@cache
+def _helpers(_process: int) -> _Helpers:
+    return _Helpers()
 
 
 @cache
@@ -29,15 +87,36 @@ def _blas() -> ThreadpoolController:
     return ThreadpoolController().select(user_api="blas")
 
 
-@cache
-def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, thread_name_prefix="sedyn")
-
-
 def thread_count() -> int:
     """Threads this process may use now: the least limit of its BLAS libraries, and no more than its processors."""
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min([processors, *(library.num_threads for library in _blas().lib_controllers)])
+
+
+def run_together(work: Callable[[], object], threads: int) -> None:
+    """Make the same call on several threads, the calling one among them, and wait for all.
+
+    Parameters
+    ----------
+    work : callable
+        Must release the interpreter lock in its heavy part, share the work out among its calls, and not use the BLAS,
+        which would start threads of its own in each.
+    threads : int
+        At most `thread_count`.
+
+    Raises
+    ------
+    Exception
+        The first that a call raised.
+    """
+    jobs = [_Job(work) for _ in range(threads - 1)]
+    _helpers(os.getpid()).ask(jobs)  # a forked process has none of its parent's threads
+    try:
+        work()
+    finally:
+        errors = [error for error in [job.settle() for job in jobs] if error is not None]
+    if errors:
+        raise errors[0]
 
 
 def run_each(task: Callable[[Item], object], items: Iterable[Item]) -> None:
@@ -58,7 +137,6 @@ def run_each(task: Callable[[Item], object], items: Iterable[Item]) -> None:
         The first that a task raised, when all threads have stopped.
     """
     queue, threads = deque(items), thread_count()
-    helpers = min(threads, len(queue)) - 1
     if threads == 1:
         for item in queue:
             task(item)
@@ -77,11 +155,4 @@ def run_each(task: Callable[[Item], object], items: Iterable[Item]) -> None:
                 raise
 
     with _blas().limit(limits=1):
-        # A copy of the context carries numpy's error state, which is each thread's own.
-        futures = [_pool(helpers).submit(copy_context().run, work) for _ in range(helpers)]
-        try:
-            work()
-        finally:
-            wait(futures)
-    for future in futures:
-        future.result()
+        run_together(work, min(threads, len(queue)))

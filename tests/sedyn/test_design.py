@@ -140,6 +140,23 @@ def test_nothing_depends_on_the_number_of_threads(law, width):
         np.testing.assert_array_equal(one, two)
 
 
+@pytest.mark.parametrize("n", [1, 5, 78, 97, 1000])
+def test_the_order_of_sums_does_not_depend_on_which_thread_comes_first(n, monkeypatch):
+    design, network = drawn("gaussian", (n, 700), "float32"), network_on(n, 3)
+    weights = np.random.default_rng(0).standard_normal((3, 700))
+    results = []
+    for threads in (1, 2, 3, 7, 7, 7):  # more than processors, so that they come in any order
+        monkeypatch.setattr("sedyn.design.thread_count", lambda threads=threads: threads)
+        trained, derivatives, products = design.descend(weights, network, curvature=False)
+        results.append((trained, derivatives.loss, *derivatives.deep_gradient, products))
+    for found in zip(*results, strict=True):
+        for other in found[1:]:
+            np.testing.assert_array_equal(found[0], other)
+    assert_same_pass(
+        (trained, derivatives, products), two_products(design, weights, network, curvature=False), atol=1e-4
+    )
+
+
 @pytest.mark.parametrize("engine", ["dense", "deferred"])
 def test_a_simulation_does_not_depend_on_the_number_of_threads(engine):
     problem = Problem(n=1500, d=6000, steps=4)

@@ -1,0 +1,54 @@
+"""Functions compiled when they are first called, and kept on disk until the source of any compiled code changes.
+
+numba compiles what a function calls into it, yet asks only of the function's own file whether it has changed since.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from types import CellType, FunctionType
+from typing import Any
+
+from numba import njit
+
+__all__ = ["SOURCES", "compiled"]
+
+# The modules with compiled code. A test holds them against those that import numba.
+SOURCES = ("compiled_network", "compiling", "kernels", "normals", "tiles")
+
+
+def _digest() -> str:
+    sources = [(Path(__file__).parent / f"{name}.py").read_bytes() for name in SOURCES]
+    return hashlib.sha256(b"".join(sources)).hexdigest()
+
+
+_SOURCE = _digest()
+
+
+def compiled(fastmath: set[str], **options: Any) -> Callable[[Any], Any]:
+    """Decorator: compile a function that releases the interpreter lock.
+
+    Parameters
+    ----------
+    fastmath : set of str
+        What the compiler may do to arithmetic, in the terms of LLVM.
+    **options
+        Of `numba.njit`.
+    """
+
+    def decorate(function: Any) -> Any:
+        # What a function closes over is among the things by which numba knows it again.
+        known = FunctionType(
+            function.__code__.replace(co_freevars=("source",)),
+            function.__globals__,
+            function.__name__,
+            function.__defaults__,
+            (CellType(_SOURCE),),
+        )
+        known.__doc__, known.__qualname__ = function.__doc__, function.__qualname__
+        known.__module__, known.__annotations__ = function.__module__, function.__annotations__
+        return njit(nogil=True, cache=True, fastmath=fastmath, **options)(known)
+
+    return decorate
