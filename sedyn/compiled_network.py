@@ -189,8 +189,7 @@ def differentiate_rows(
         for i in range(count):
             current[a, i] = pre_activations[a, start + i]
     for layer in range(layers):
-        for a in range(q):
-            activate(network.activation, current[a], units[layer, a], slopes[layer, a])
+        activate(network.activation, current.reshape(-1), units[layer].reshape(-1), slopes[layer].reshape(-1))
         for b in range(q if layer < layers - 1 else 1):
             for i in range(count):
                 current[b, i] = 0

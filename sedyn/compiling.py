@@ -11,9 +11,10 @@ from pathlib import Path
 from types import CellType, FunctionType
 from typing import Any
 
-from numba import njit
+from numba import njit, types
+from numba.extending import intrinsic
 
-__all__ = ["SOURCES", "compiled"]
+__all__ = ["SOURCES", "compiled", "widest_vectors"]
 
 # The modules with compiled code. A test holds them against those that import numba.
 SOURCES = ("compiled_network", "compiling", "kernels", "normals", "tiles")
@@ -52,3 +53,18 @@ def compiled(fastmath: set[str], **options: Any) -> Callable[[Any], Any]:
         return njit(nogil=True, cache=True, fastmath=fastmath, **options)(known)
 
     return decorate
+
+
+@intrinsic
+def widest_vectors(_typing: Any = None) -> Any:
+    """Let the compiler use the longest vectors of the processor in the function that calls this.
+
+    Compilers halve those of 512 bits, under which some processors slow down a little.
+    """
+
+    def generate(context: Any, builder: Any, _signature: Any, _arguments: Any) -> Any:
+        # The set's own method refuses attributes that its library does not list.
+        set.add(builder.function.attributes, '"prefer-vector-width"="512"')
+        return context.get_dummy_value()
+
+    return types.void(), generate

@@ -140,8 +140,8 @@ def _look(
     if t == problem.steps:
         trained = data.design.matmul(weights)
         return State(t, *first, *deep, trained, network.losses(trained), None, None)
-    trained, derivatives, products = data.design.descend(weights, network, curvature=curvature)
-    drive = products * (data.scales / float(problem.aspect_ratio))
+    trained, derivatives, drive = data.design.descend(weights, network, curvature=curvature)
+    drive *= data.scales / float(problem.aspect_ratio)
     return State(t, *first, *deep, trained, derivatives.loss, derivatives, drive)
 
 

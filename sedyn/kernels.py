@@ -16,7 +16,7 @@ from numba.np.arrayobj import make_array
 
 from sedyn.aligned import aligned_empty
 from sedyn.compiled_network import CompiledNetwork, differentiate_rows
-from sedyn.compiling import compiled
+from sedyn.compiling import compiled, widest_vectors
 from sedyn.tiles import ROWS, UNITS, VECTOR, add_backward, add_forward
 
 __all__ = ["ROWS", "UNITS", "add_products", "descend", "padded", "products"]
@@ -36,21 +36,6 @@ def padded(block: np.ndarray, dtype: np.dtype, scale: float = 1.0) -> np.ndarray
 
 
 _compiled = compiled({"reassoc", "contract", "nsz"})
-
-
-@intrinsic
-def _widest_vectors(_typing: Any = None) -> Any:
-    """Let the compiler use the longest vectors of the processor in the function that calls this.
-
-    Compilers halve those of 512 bits, under which some processors slow down a little.
-    """
-
-    def generate(context: Any, builder: Any, _signature: Any, _arguments: Any) -> Any:
-        # The set's own method refuses attributes that its library does not list.
-        set.add(builder.function.attributes, '"prefer-vector-width"="512"')
-        return context.get_dummy_value()
-
-    return types.void(), generate
 
 
 @_compiled
@@ -181,7 +166,7 @@ def descend(
         Memory for sums of blocks: of the derivative of the losses in the deeper weights, and of the product of
         gradients and rows. Those of all rows are left at the first of `places`.
     """
-    _widest_vectors()
+    widest_vectors()
     q = trained.shape[0]
     forward = np.empty((weights.shape[0], rows_together), weights.dtype)
     backward = np.zeros((weights.shape[0], rows_together), weights.dtype)

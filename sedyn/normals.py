@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from sedyn.compiling import compiled
+from sedyn.compiling import compiled, widest_vectors
 
 __all__ = ["standard_normals"]
 
@@ -59,6 +59,7 @@ def standard_normals(rng: np.random.Generator, shape: tuple[int, ...]) -> np.nda
 @_compiled
 def draw_words(state: np.ndarray, words: np.ndarray) -> None:
     """Fill `words`, a multiple of `LANES`, from the lanes in turn and advance them; state is (4, `LANES`)."""
+    widest_vectors()
     a, b, c, counter = state[0], state[1], state[2], state[3]
     for start in range(0, words.size, LANES):
         for lane in range(LANES):
@@ -73,6 +74,7 @@ def draw_words(state: np.ndarray, words: np.ndarray) -> None:
 @_compiled
 def fill_normals(state: np.ndarray, out: np.ndarray) -> None:
     """Fill `out` with normals from the lanes and advance them."""
+    widest_vectors()
     half = BATCH // 2
     words, radii, normals = np.empty(BATCH, np.uint64), np.empty(half), np.empty(BATCH)
     bits = radii.view(np.int64)

@@ -37,7 +37,8 @@ class Update(NamedTuple):
             change -= rate * decay * current
         if _matters(momentum):
             change += momentum * (current - previous)
-        return current + change
+        change += current
+        return change
 
 
 def _matters(number: float | Array) -> bool:
