@@ -277,6 +277,40 @@ def constants(size, rounds):
     print(f"  STEP    {1e3 * step:8.2f} ms  ({1e3 * engines.STEP['dense']}, dense)")
 
 
+def choices(scale, rounds):
+    """How much slower the engine that `auto` chooses is than the other one, drawing included, one thread."""
+    print("\nchoice of an engine: processor time in ms, predicted in brackets")
+    sampler, seed = feature_sampler("gaussian"), np.random.SeedSequence(0)
+    for n, d, width, steps in (
+        (1, 1, 4, 20),
+        (2, 2, 4, 20),
+        (4, 4, 4, 20),
+        (8, 1, 4, 20),
+        (2, 2, 4, 60),
+        (4, 4, 8, 40),
+    ):
+        problem = Problem(n=n * scale, d=d * scale, width=width, depth=2, steps=steps, learning_rate=ETA)
+
+        def dense(p=problem, dtype="float64"):
+            descend(p, *data_of(p, dense_design(p.n, p.d, sampler, seed, dtype=dtype)))
+
+        def deferred(p=problem):
+            descend(p, *data_of(p, DeferredDesign(p.n, p.d, seed, capacity=p.width * (p.steps + 1))))
+
+        with threadpool_limits(1, user_api="blas"):
+            known = least_cpu(deferred, rounds)
+            for dtype in ("float64", "float32"):
+                taken = {"dense": least_cpu(functools.partial(dense, dtype=dtype), rounds), "deferred": known}
+                told = {name: engines.predicted_seconds(problem, name, dtype=dtype) for name in taken}
+                chosen = min(told, key=told.get)
+                print(
+                    f"  {dtype}, n={problem.n}, d={problem.d}, width {width}, {steps} steps: ",
+                    ", ".join(f"{name} {1e3 * taken[name]:.0f} ({1e3 * told[name]:.0f})" for name in taken),
+                    f"; {chosen} chosen: {taken[chosen] / min(taken.values()):.2f} times the least",
+                    sep="",
+                )
+
+
 def memory():
     """Peak of one simulation, in a process of its own, against `memory_needed`."""
     print("\nmemory of one simulation: measured, predicted")
@@ -356,6 +390,7 @@ def main():
     deferred_against_dense(1024 if quick else 16384, 1 if quick else 2)
     growth(1 if quick else 3)
     constants(512 if quick else 4096, 1 if quick else 3)
+    choices(64 if quick else 1000, 1 if quick else 2)
     widths(512 if quick else 2048, 1 if quick else 5)
     memory()
     side_by_side([64] if quick else [64, 128, 256, 512, 1024], 4 if quick else 32, 1 if quick else 3)

@@ -29,11 +29,12 @@ __all__ = [
 
 ENGINES = ("dense", "deferred")
 # Nanoseconds on one core (2 GHz, AVX-512, double precision), as benchmarks/gradient_descent.py measures them: to draw
-# an entry of a dense design; for one pass over it forward and backward, for each tile of four units; and with the
-# deferred design, for each of n + d rows and each tile, for each direction known and for each step.
-DRAWN, PASSED, KNOWN, FRESH = 8.0, 1.3, 10.0, 300.0
+# an entry of a dense design; for one pass over it forward and backward, for each tile of four units (in single
+# precision half of that); and with the deferred design, for each of n + d rows and each tile, for each direction known
+# and for each step.
+DRAWN, PASSED, KNOWN, FRESH = 5.5, 0.7, 4.5, 150.0
 # Seconds of a step that do not depend on its size.
-STEP = {"dense": 0.15e-3, "deferred": 3e-3}
+STEP = {"dense": 0.08e-3, "deferred": 1.1e-3}
 # A GPU's bytes and launches a second, and what a product launches, as in benchmarks/ROOFLINE.md: not measured.
 GPU_BYTES, GPU_LAUNCHES = 3e12, 2e5
 LAUNCHES = {"dense": 4, "deferred": 30}
@@ -123,11 +124,12 @@ def predicted_seconds(problem: Problem, engine: str, *, device: str = "cpu", dty
         return max(moved / GPU_BYTES, 2 * (steps + 1) * LAUNCHES[engine] / GPU_LAUNCHES)
     tiles = -(-problem.width // TILE)
     overhead = (steps + 1) * STEP[engine]
+    passed = PASSED * bytes_per_entry("gaussian", dtype) / DOUBLE
     if engine == "dense":
         if problem.features != "gaussian":  # fresh rows, which meet the weights of all steps at once, forward only
             unit_tiles = -(-problem.width * (steps + 1) // TILE)
-            overhead += 1e-9 * test_points(problem) * d * (DRAWN + PASSED / 2 * unit_tiles)
-        return overhead + 1e-9 * n * d * (DRAWN + PASSED * tiles * (steps + 1))
+            overhead += 1e-9 * test_points(problem) * d * (DRAWN + passed / 2 * unit_tiles)
+        return overhead + 1e-9 * n * d * (DRAWN + passed * tiles * (steps + 1))
     directions = problem.width * steps * (steps + 1) / 2
     return overhead + 1e-9 * (n + d) * (FRESH * (steps + 1) * tiles + KNOWN * directions * tiles)
 

@@ -390,7 +390,7 @@ def simulation_work(
     Replicates that run side by side share their calls, but for what is drawn for each.
     """
     calls = -(-replicates // replicates_together(problem, engine, dtype=dtype))
-    arithmetic = predicted_seconds(problem, engine) + 1e-7 * problem.n * problem.width * problem.steps
+    arithmetic = predicted_seconds(problem, engine, dtype=dtype) + 1e-7 * problem.n * problem.width * problem.steps
     if estimate and no_estimate_because(problem) is None:
         arithmetic += 8e-9 * problem.n * problem.width**2 * problem.steps**2
     return calls * (0.015 + 2.5e-3 * problem.steps) + 1e-3 * replicates, replicates * arithmetic
