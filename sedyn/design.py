@@ -20,7 +20,7 @@ from sedyn.backend import Array, array_namespace
 from sedyn.features import Sampler
 from sedyn.network import Derivatives, Network
 from sedyn.row_blocks import row_blocks
-from sedyn.threads import run_each, run_together, thread_count
+from sedyn.threads import one_blas_thread, run_each, run_together, thread_count
 
 __all__ = [
     "DenseDesign",
@@ -74,7 +74,8 @@ def two_products(
 ) -> tuple[Array, Derivatives, Array]:
     """Do what `Design.descend` does by a product forward and another one backward."""
     trained = design.matmul(weights)
-    derivatives = network.differentiate(trained, curvature=curvature)
+    with one_blas_thread():
+        derivatives = network.differentiate(trained, curvature=curvature)
     return trained, derivatives, design.rmatmul(derivatives.gradient)
 
 

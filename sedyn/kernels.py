@@ -112,6 +112,13 @@ def _add(matrix: np.ndarray, out: np.ndarray) -> None:
             out[a, j] += matrix[a, j]
 
 
+@_compiled
+def _set_scaled(matrix: np.ndarray, scale: float, out: np.ndarray) -> None:
+    for a in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            out[a, j] = scale * matrix[a, j]
+
+
 @intrinsic
 def _count(_typing: Any, counters: Any, index: Any) -> Any:
     """Add one to a number that threads share, and return what it was; what a thread wrote before, the next one sees."""
@@ -133,11 +140,14 @@ def descend(
     rows_together: int,
     weights: np.ndarray,
     network: CompiledNetwork,
+    scale: float,
+    parts: np.ndarray,
+    deep_parts: np.ndarray,
     trained: np.ndarray,
     losses: np.ndarray,
     gradients: np.ndarray,
-    deep_parts: np.ndarray,
-    parts: np.ndarray,
+    deep_gradient: np.ndarray,
+    drive: np.ndarray,
 ) -> None:
     """Forward, through the network and backward over blocks of rows that no other thread has taken, until none is left.
 
@@ -158,13 +168,18 @@ def descend(
     weights : ndarray, shape (q', d)
         Padded to q' units, a multiple of `UNITS`; their type is that of the sums.
     network : CompiledNetwork
+    scale : float
+        By which the products of gradients and rows are multiplied.
+    parts, deep_parts : ndarray, shapes (p, q', d) and (p, L - 1, q, q)
+        Memory for sums of blocks.
     trained : ndarray, shape (q, n)
         Set: the pre-activations.
     losses, gradients
         As in `differentiate_rows`.
-    deep_parts, parts : ndarray, shapes (p, L - 1, q, q) and (p, q', d)
-        Memory for sums of blocks: of the derivative of the losses in the deeper weights, and of the product of
-        gradients and rows. Those of all rows are left at the first of `places`.
+    deep_gradient : ndarray, shape (L - 1, q, q)
+        Set: the derivative of the mean loss in the deeper weights.
+    drive : ndarray, shape (q, d)
+        Set: the product of gradients and rows.
     """
     widest_vectors()
     q = trained.shape[0]
@@ -201,18 +216,22 @@ def descend(
             add_products(rows, 0, backward, parts[place], ahead)
             start = stop
         # Add to it what goes together with it, as long as that is there already.
-        places[block], distance = place, 1
-        while distance < parts.shape[0]:
+        places[block], distance, alone = place, 1, False
+        while distance < parts.shape[0] and not alone:
             first = block - block % (2 * distance)
             second = first + distance
             if second < parts.shape[0]:
-                if _count(counters, second) == 0:
-                    break
-                other = places[first + second - block]
-                _add(parts[other], parts[place])
-                for layer in range(deep_parts.shape[1]):
-                    _add(deep_parts[other, layer], deep_parts[place, layer])
-                free[spare], places[first] = other, place
-                spare += 1
+                alone = _count(counters, second) == 0
+                if not alone:
+                    other = places[first + second - block]
+                    _add(parts[other], parts[place])
+                    for layer in range(deep_parts.shape[1]):
+                        _add(deep_parts[other, layer], deep_parts[place, layer])
+                    free[spare], places[first] = other, place
+                    spare += 1
             block, distance = first, 2 * distance
+        if not alone:
+            _set_scaled(parts[place], scale, drive)
+            for layer in range(deep_parts.shape[1]):
+                _set_scaled(deep_parts[place, layer], 1 / losses.size, deep_gradient[layer])
         block = following

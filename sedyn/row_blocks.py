@@ -25,7 +25,7 @@ BLOCKS, ROWS_PER_BLOCK = 16, 4096
 # Bytes of the rows that go forward and backward together: they and the next ones fit in the second-level cache.
 CACHED_BYTES = 3 * 2**17
 # Units beyond which the library's products, made for square matrices, are faster than ours (benchmarks, `widths`).
-WIDE = 16
+WIDE = 32
 
 
 class Pass(Protocol):
@@ -160,7 +160,8 @@ class CompiledPass:
         self.stored, self.network, self.compiled, self.scale = stored, network, compiled, scale
         self.weights = stored.kernels.padded(weights, stored.dtype, scale)
         self.trained, self.gradients, self.losses = np.empty((q, n)), np.empty((q, n)), np.empty(n)
-        # Sums of blocks, what threads know of them, and where they lie.
+        self.deep_gradient, self.drive = np.empty(compiled.deep.shape), np.empty(weights.shape)
+        # What threads know of each other's blocks, and the sums of blocks.
         self.counters, self.places = np.zeros(blocks + 1, np.int64), np.empty(blocks, np.int64)
         self.parts = aligned_empty((blocks, *self.weights.shape), self.weights.dtype)
         self.deep_parts = np.empty((blocks, *compiled.deep.shape))
@@ -175,22 +176,25 @@ class CompiledPass:
             self.stored.rows_together,
             self.weights,
             self.compiled,
+            self.scale,
+            self.parts,
+            self.deep_parts,
             self.trained,
             self.losses,
             self.gradients,
-            self.deep_parts,
-            self.parts,
+            self.deep_gradient,
+            self.drive,
         )
 
     def derivatives(self) -> Derivatives:
         """Losses and derivatives of all rows, without curvature."""
-        total = self.deep_parts[self.places[0]] / self.losses.size
-        deep = tuple(total[layer, :, : weights.shape[1]] for layer, weights in enumerate(self.network.deep))
+        layers = zip(self.deep_gradient, self.network.deep, strict=True)
+        deep = tuple(gradient[:, : weights.shape[1]] for gradient, weights in layers)
         return Derivatives(self.losses, self.gradients, deep, None)
 
     def products(self) -> np.ndarray:
         """X^T g, (q, d)."""
-        return np.multiply(self.parts[self.places[0], : self.trained.shape[0]], self.scale, dtype=np.float64)
+        return self.drive
 
 
 class SparseRows:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from contextvars import copy_context
 from functools import cache
 from queue import SimpleQueue
@@ -21,7 +22,7 @@ from typing import TypeVar
 import numpy as np  # its BLAS must be loaded before threadpoolctl looks
 from threadpoolctl import ThreadpoolController
 
-__all__ = ["run_each", "run_together", "thread_count"]
+__all__ = ["one_blas_thread", "run_each", "run_together", "thread_count"]
 
 Item = TypeVar("Item")
 
@@ -93,6 +94,11 @@ def thread_count() -> int:
     return min([processors, *(library.num_threads for library in _blas().lib_controllers)])
 
 
+def one_blas_thread() -> AbstractContextManager[object]:
+    """Keep the BLAS to the calling thread, so that its sums do not depend on how many threads it may use."""
+    return _blas().limit(limits=1)
+
+
 def run_together(work: Callable[[], object], threads: int) -> None:
     """Make the same call on several threads, the calling one among them, and wait for all.
 
@@ -154,5 +160,5 @@ def run_each(task: Callable[[Item], object], items: Iterable[Item]) -> None:
                 queue.clear()
                 raise
 
-    with _blas().limit(limits=1):
+    with one_blas_thread():
         run_together(work, min(threads, len(queue)))
