@@ -188,7 +188,7 @@ def adjoint(iterations: int, q: int, samples: int) -> list[Row]:
     curvatures = rng.standard_normal((iterations, q, q, samples))
     memory = np.tril(np.ones((iterations, iterations)), -1)[:, :, None, None] * np.eye(q) / iterations
     with changed(response, SAMPLES_PER_CHUNK=samples):
-        library = counted(response.mean_response, curvatures, memory)
+        library = counted(response.library_mean_response, curvatures, memory)
     numbers = iterations * q * q * samples
     kept = max(1, min(fused.MOST_ITERATIONS, fused.REGISTERS // q**2))
     # D is read once; each Lambda is written, read by the mean and once for each block of earlier iterations.

@@ -17,7 +17,7 @@ from numba.extending import intrinsic
 __all__ = ["SOURCES", "compiled", "widest_vectors"]
 
 # The modules with compiled code. A test holds them against those that import numba.
-SOURCES = ("compiled_network", "compiling", "kernels", "normals", "tiles")
+SOURCES = ("compiled_network", "compiled_response", "compiling", "kernels", "normals", "tiles")
 
 
 def _digest() -> str:

@@ -6,15 +6,16 @@ same further axes in front, replicates that are run together.
 
 from __future__ import annotations
 
+import numpy as np
+
 from sedyn import fused
 from sedyn.backend import Array, array_namespace
 from sedyn.network import apply_per_sample
 
-__all__ = ["mean_response", "remembered"]
+__all__ = ["library_mean_response", "mean_response", "remembered"]
 
 # A chunk of samples is carried through the whole pass while its adjoints stay in cache; a block of iterations makes
-# the matrix products wide enough to run at the speed of arithmetic rather than of memory. Both measured, see
-# benchmarks/state_evolution.py.
+# the matrix products wide enough to run at the speed of arithmetic rather than of memory.
 SAMPLES_PER_CHUNK = 2048
 ITERATIONS_PER_BLOCK = 8
 
@@ -23,8 +24,8 @@ def mean_response(curvatures: Array, memory: Array) -> Array:
     """Average over samples of dg^t/dz^s for s = 0..t (THEORY section 2, *Responses*).
 
     With Lambda_t = D^t and Lambda_s = (sum_{s<r<=t} Lambda_r R_w(r, s)) D^s the answer is the mean of Lambda_s.
-    The sum is the same for every sample but for Lambda, so it is one matrix product for a block of iterations;
-    only the product with D^s is done sample by sample. Work is O(N t^2 q^3), memory O(N t q^2) for the curvatures.
+    The sum is the same for every sample but for Lambda, so it is a matrix product; only the product with D^s is done
+    sample by sample. Work is O(N t^2 q^3), memory O(N t q^2) for the curvatures.
 
     Parameters
     ----------
@@ -39,11 +40,21 @@ def mean_response(curvatures: Array, memory: Array) -> Array:
 
     Notes
     -----
-    What is written here defines the result. On a GPU `sedyn.fused.mean_response` computes it in one launch.
+    What is written here defines the result. On a GPU `sedyn.fused.mean_response` computes it in one launch, on a CPU
+    `sedyn.compiled_response.mean_response` while adjoints are in cache.
     """
     by_kernel = fused.mean_response(curvatures, memory)
     if by_kernel is not None:
         return by_kernel
+    if isinstance(curvatures, np.ndarray) and curvatures.dtype == np.float64:
+        from sedyn import compiled_response  # load a compiler, which not everybody needs
+
+        return compiled_response.mean_response(curvatures, memory)
+    return library_mean_response(curvatures, memory)
+
+
+def library_mean_response(curvatures: Array, memory: Array) -> Array:
+    """Compute what `mean_response` returns through the array library."""
     xp = array_namespace(curvatures)
     samples = curvatures.shape[-1]
     total = xp.zeros(curvatures.shape[:-1], dtype=curvatures.dtype, device=curvatures.device)
