@@ -1,4 +1,5 @@
 import dataclasses
+import math
 
 import numpy as np
 import pytest
@@ -101,6 +102,20 @@ def test_compiled_activations_everywhere(activation):
     # The registries take the logistic function from tanh: silu(-30) is then right to 30 roundings of 1.
     np.testing.assert_allclose(value, expected, rtol=1e-14, atol=1e-14)
     np.testing.assert_allclose(slope, derivative, rtol=1e-12, atol=1e-14)
+
+
+def test_compiled_error_function_and_logarithm_to_the_last_places():
+    # Both to 1.5 units of the last place; the C library, which is the reference, to 1.
+    x = np.concatenate([np.geomspace(5e-324, 1e300, 20_000), np.linspace(0, 7, 200_001), [np.inf]])
+    x = np.concatenate([x, -x])
+    value, slope = np.empty_like(x), np.empty_like(x)
+    compiled_activations.activate(compiled_activations.ERF, x, value, slope)
+    np.testing.assert_array_max_ulp(value, np.array([math.erf(number) for number in x]), maxulp=2)
+    np.testing.assert_array_equal(np.signbit(value), np.signbit(x))
+    x = np.concatenate([np.geomspace(5e-324, 1, 20_000), np.linspace(0, 1, 50_001)])
+    value = np.array([compiled_activations._log1p_to_one(number) for number in x])
+    np.testing.assert_array_max_ulp(value, np.log1p(x), maxulp=2)
+    assert np.isnan(compiled_activations._log1p_to_one(np.nan))
 
 
 def test_a_network_of_the_user_goes_the_other_way(monkeypatch):
