@@ -220,16 +220,22 @@ def activate(code: int, x: np.ndarray, value: np.ndarray, slope: np.ndarray) -> 
 
 
 @_compiled
-def lose(code: int, f: float, y: float) -> tuple[float, float]:
-    """Value of a loss and its derivative in the network's output."""
-    if code == LOGISTIC:
-        margin = y * f
-        probability, small = _sigmoid(-margin)
-        return max(-margin, 0.0) + _log1p_to_one(small), -y * probability
-    residual = f - y
-    if code == HUBER and abs(residual) > 1:
-        return abs(residual) - 0.5, math.copysign(1.0, residual)
-    return 0.5 * residual * residual, residual
+def lose(code: int, f: np.ndarray, y: np.ndarray, value: np.ndarray, slope: np.ndarray) -> None:
+    """Set the values of a loss and its derivatives in the network's output."""
+    if code == SQUARED:
+        for i in range(f.size):
+            residual = f[i] - y[i]
+            value[i], slope[i] = 0.5 * residual * residual, residual
+    elif code == HUBER:
+        for i in range(f.size):
+            residual = f[i] - y[i]
+            clipped = 1.0 if residual > 1 else (-1.0 if residual < -1 else residual)  # NaN stays NaN
+            value[i], slope[i] = clipped * (residual - 0.5 * clipped), clipped
+    else:  # logistic
+        for i in range(f.size):
+            excess = -y[i] * f[i]
+            probability, small = _sigmoid(excess)
+            value[i], slope[i] = max(excess, 0.0) + _log1p_to_one(small), -y[i] * probability
 
 
 @_compiled
@@ -259,7 +265,8 @@ def differentiate_rows(
     start, stop = rows
     q, layers, count = pre_activations.shape[0], network.deep.shape[0], stop - start
     units, slopes = np.empty((layers, q, count)), np.empty((layers, q, count))
-    # Of a layer's input going forward, of the loss's derivative in it going backward.
+    # Of a layer's input going forward, of the loss's derivative in it going backward. They do not change places, or the
+    # compiler would fear that they overlap, and work on one row at a time.
     current, following = np.empty((q, count)), np.empty((q, count))
     for a in range(q):
         for i in range(count):
@@ -273,8 +280,9 @@ def differentiate_rows(
                 weight = network.deep[layer, a, b]
                 for i in range(count):
                     current[b, i] += weight * units[layer, a, i]
+    lose(network.loss, current[0], network.responses[start:stop], losses[start:stop], following[0])
     for i in range(count):
-        losses[start + i], current[0, i] = lose(network.loss, current[0, i], network.responses[start + i])
+        current[0, i] = following[0, i]
     if network.sample_weights.size:
         for i in range(count):
             current[0, i] *= network.sample_weights[start + i]
@@ -288,9 +296,9 @@ def differentiate_rows(
                     following[a, i] += weight * current[b, i]
                     product += units[layer, a, i] * current[b, i]
                 deep_gradient[layer, a, b] += product
+        for a in range(q):
             for i in range(count):
-                following[a, i] *= slopes[layer, a, i]
-        current, following = following, current
+                current[a, i] = following[a, i] * slopes[layer, a, i]
     for a in range(q):
         for i in range(count):
             gradients[a, start + i] = current[a, i]

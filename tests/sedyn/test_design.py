@@ -118,6 +118,20 @@ def test_compiled_error_function_and_logarithm_to_the_last_places():
     assert np.isnan(compiled_activations._log1p_to_one(np.nan))
 
 
+@pytest.mark.parametrize("loss", LOSSES)
+def test_compiled_losses_everywhere(loss):
+    magnitudes = np.concatenate([10.0 ** np.arange(-300, 150, 7), np.geomspace(1e-9, 800, 5_000), [1, 2, np.inf]])
+    f = np.concatenate([magnitudes, -magnitudes, [0.0, np.nan]])
+    value, slope = np.empty_like(f), np.empty_like(f)
+    for label in (-1.0, 1.0):
+        y = np.full_like(f, label)
+        compiled_activations.lose(compiled_activations.LOSSES.index(loss), f, y, value, slope)
+        with np.errstate(all="ignore"):
+            expected, derivative = LOSSES[loss].jet(f, y, 1)
+        np.testing.assert_allclose(value, expected, rtol=1e-14, atol=1e-14)
+        np.testing.assert_allclose(slope, derivative, rtol=1e-14, atol=1e-14)
+
+
 def test_a_network_of_the_user_goes_the_other_way(monkeypatch):
     monkeypatch.setitem(ACTIVATIONS._entries, "mine", ACTIVATIONS["tanh"])
     design, weights = drawn("gaussian"), np.random.default_rng(0).standard_normal((3, SHAPE[1]))
