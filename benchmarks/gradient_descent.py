@@ -316,10 +316,11 @@ def memory():
     print("\nmemory of one simulation: measured, predicted")
     code = (
         "import json, sys\n"
-        "from sedyn import Problem, memory_needed, simulate\n"
+        "from sedyn import Problem, engines, memory_needed, simulate\n"
         f"{PEAK}"
         "fields, engine, dtype, estimate = json.loads(sys.argv[1])\n"
         "how = {'engine': engine, 'dtype': dtype, 'estimate': estimate}\n"
+        "engines.STACK_BYTES = 0\n"  # small designs, too, compile what large ones call
         "simulate(Problem(**{**fields, 'n': 64, 'd': 48, 'steps': 2}), 1, **how)\n"
         "before, problem = peak(), Problem(**fields, width=4, depth=2)\n"
         "simulate(problem, 1, **how)\n"
