@@ -14,7 +14,6 @@ from typing import Any
 
 import array_api_compat
 import numpy as np
-from scipy import special
 
 from sedyn.errors import InvalidInput
 
@@ -262,6 +261,8 @@ def erf(x: Array) -> Array:
         from cupyx.scipy import special as cupy_special
 
         return cupy_special.erf(x)
+    from scipy import special
+
     return _on_host(special.erf, x)
 
 
@@ -271,6 +272,8 @@ def ndtr(x: Array) -> Array:
         from cupyx.scipy import special as cupy_special
 
         return cupy_special.ndtr(x)
+    from scipy import special
+
     return _on_host(special.ndtr, x)
 
 
@@ -280,6 +283,8 @@ def ndtri(x: Array) -> Array:
         from cupyx.scipy import special as cupy_special
 
         return cupy_special.ndtri(x)
+    from scipy import special
+
     return _on_host(special.ndtri, x)
 
 

@@ -12,7 +12,6 @@ from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
-from scipy import sparse
 
 from sedyn import backend
 from sedyn.aligned import aligned_empty
@@ -249,8 +248,7 @@ def stacked_design(
     """
     matrices = backend.empty((len(seeds), n, d), device, dtype)
     for replicate, seed in enumerate(seeds):
-        matrix = _drawn(n, d, sampler, seed, device, dtype)
-        matrices[replicate, ...] = matrix.toarray() if sparse.issparse(matrix) else matrix
+        matrices[replicate, ...] = _full(_drawn(n, d, sampler, seed, device, dtype))
     return StackedDesign(matrices, 1 / math.sqrt(d))
 
 
@@ -262,7 +260,14 @@ def _drawn(n: int, d: int, sampler: Sampler, seed: np.random.SeedSequence, devic
     matrix = _drawn_on_host(n, d, sampler, seed, dtype)
     if device == "cpu":
         return matrix
-    return backend.asarray((matrix.toarray() if sparse.issparse(matrix) else matrix).astype(dtype, copy=False), device)
+    return backend.asarray(_full(matrix).astype(dtype, copy=False), device)
+
+
+def _full(matrix: Any) -> Array:
+    """All entries of an array that may be sparse."""
+    from scipy import sparse
+
+    return matrix.toarray() if sparse.issparse(matrix) else matrix
 
 
 def _drawn_on_host(n: int, d: int, sampler: Sampler, seed: np.random.SeedSequence, dtype: str | np.dtype) -> Any:
@@ -273,6 +278,8 @@ def _drawn_on_host(n: int, d: int, sampler: Sampler, seed: np.random.SeedSequenc
     def draw(start: int) -> Any:
         stream = np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, start // size))
         return sampler(np.random.Generator(np.random.SFC64(stream)), (min(size, n - start), d))
+
+    from scipy import sparse
 
     first = draw(0)
     if sparse.issparse(first):

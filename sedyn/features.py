@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from scipy import sparse
 
 from sedyn.backend import Array, array_namespace
 from sedyn.errors import InvalidInput
 from sedyn.functions import Registry, parse_call
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 __all__ = [
     "DEVICE_DRAWS",
@@ -73,6 +75,8 @@ def _sparse(rng: np.random.Generator, shape: tuple[int, int], density: float) ->
     size = math.prod(shape)
     if density >= SPARSE_BELOW:
         return (rng.random(shape) < density) * rng.standard_normal(shape) / math.sqrt(density)
+    from scipy import sparse
+
     positions = np.zeros(0, dtype=np.int64)
     while positions.size == 0 or positions[-1] < size:
         last = positions[-1] if positions.size else -1

@@ -6,10 +6,9 @@ Rows and samples are too many to keep, so what is compared is reduced to distanc
 from __future__ import annotations
 
 import json
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import xarray as xr
 
 from sedyn import backend
 from sedyn.backend import Array, array_namespace
@@ -20,6 +19,9 @@ from sedyn.observables import quantiles
 from sedyn.problem import Problem
 from sedyn.spectral import interpolation
 from sedyn.state_evolution import spectral_nodes
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 __all__ = ["SOLVER", "Laws", "compare", "laws_of", "whitening"]
 

@@ -7,15 +7,17 @@ reads shapes here before anything has run.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import xarray as xr
 
 from sedyn.backend import Array, array_namespace
 from sedyn.network import DeepWeights
 from sedyn.problem import Problem
 from sedyn.row_functions import ROW_FUNCTIONS
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 __all__ = [
     "COMPARED",
@@ -217,6 +219,8 @@ def to_dataset(
     attributes : mapping
         Recorded beside the problem's fields.
     """
+    import xarray as xr  # slow to load, and many who want these names make no dataset
+
     leading = () if replicates is None else ("replicate",)
     coordinates: dict[str, Any] = dimension_coordinates(problem)
     if replicates is not None:

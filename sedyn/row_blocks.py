@@ -9,13 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-from scipy import sparse
 
 from sedyn.aligned import aligned_empty
 from sedyn.backend import Array, array_namespace
 from sedyn.network import Derivatives, Network
 
 if TYPE_CHECKING:
+    from scipy import sparse
+
     from sedyn.compiled_network import CompiledNetwork
 
 __all__ = ["Pass", "PlainRows", "RowBlocks", "SparseRows", "StoredRows", "row_blocks"]
@@ -255,10 +256,12 @@ class PlainRows:
 
 def row_blocks(matrix: Array, dtype: np.dtype) -> RowBlocks:
     """Choose the products that fit how a matrix is stored; `dtype` is that of products of integers."""
-    if sparse.issparse(matrix):
-        return SparseRows(sparse.csr_array(matrix))
     if isinstance(matrix, np.ndarray):
         return StoredRows(matrix, dtype)
+    from scipy import sparse
+
+    if sparse.issparse(matrix):
+        return SparseRows(sparse.csr_array(matrix))
     return PlainRows(matrix)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
-from scipy.stats import qmc
 
 from sedyn import backend
 from sedyn.backend import Array, array_namespace
@@ -38,6 +37,8 @@ def sobol_uniforms(seed: np.random.SeedSequence, dimensions: int, samples: int) 
     -------
     ndarray, shape (dimensions, samples)
     """
+    from scipy.stats import qmc  # as slow to load as all of sedyn
+
     engine = qmc.Sobol(dimensions, scramble=True, rng=np.random.default_rng(seed), bits=BITS)
     points = engine.random_base2(samples.bit_length() - 1)
     return np.ascontiguousarray(points.T).clip(2.0**-53, 1 - 2.0**-53)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import xarray as xr
 
 from sedyn import backend, gradient_descent
 from sedyn.backend import Array
@@ -28,6 +27,9 @@ from sedyn.optimizer import updates_together
 from sedyn.problem import Problem, seed_sequence
 from sedyn.spectral import gauss_quadrature
 from sedyn.versions import versions
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 __all__ = ["simulate", "simulate_together"]
 

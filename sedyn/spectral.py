@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy.linalg import eigh_tridiagonal
 
 from sedyn.backend import Array
 
@@ -89,6 +88,8 @@ def _quadrature(eigenvalues: np.ndarray, count: int) -> tuple[SpectralMeasure, n
             break
         off_diagonal.append(norm)
         basis = np.concatenate([basis, vector[None, :] / norm])
+    from scipy.linalg import eigh_tridiagonal  # which spectra of few eigenvalues do not need
+
     nodes, vectors = eigh_tridiagonal(np.array(diagonal), np.array(off_diagonal))
     # Orthonormal polynomials are the basis over the root of the shares, and at the nodes the vectors over their first.
     return SpectralMeasure(nodes, vectors[0] ** 2), (basis / basis[0]).T @ (vectors * vectors[0])

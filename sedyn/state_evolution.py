@@ -10,10 +10,9 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Collection
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import xarray as xr
 
 from sedyn import backend
 from sedyn.backend import Array, array_namespace, to_host
@@ -55,6 +54,9 @@ from sedyn.weight_side import (
     step_memory,
     step_rows,
 )
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 __all__ = [
     "Draws",
