@@ -25,9 +25,10 @@ import ray
 
 import sedyn
 from sweeps import worker
+from sweeps.compute import Compute, available_cores
 from sweeps.cost import calibrate
 from sweeps.driver import FixedTasks, Summary, run_tasks
-from sweeps.executors import Compute, InlineExecutor, RayExecutor, available_cores
+from sweeps.executors import InlineExecutor, RayExecutor
 from sweeps.forecast import durations_of
 from sweeps.plan import SimulationTask, SweepSpec
 from sweeps.progress import make_progress

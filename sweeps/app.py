@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import fields
 from pathlib import Path
 from typing import NoReturn
 from unittest.mock import patch
@@ -21,10 +22,11 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from sedyn.errors import InvalidInput
+from sweeps.compute import Compute
 from sweeps.location import local_path
 from sweeps.plan import PROBLEM_FIELDS
-from sweeps.precision import Target
 from sweeps.request import TARGET, THEORY, TOP_LEVEL, Request, read_request, register_resolvers
+from sweeps.target import Target
 
 __all__ = ["main"]
 
@@ -90,10 +92,16 @@ def run(request: Request) -> int:
     spec, compute = request.spec, request.compute
     spec.cells  # noqa: B018 - builds and so checks every problem of the grid
     device = "cpu" if compute.joins_cluster else compute.local_device()
-    # These load zarr and xarray, which a wrong request need not wait for.
+    # What follows loads zarr, xarray and scipy, which a wrong request need not wait for, nor for the rest a plan.
+    if request.plan:
+        from sweeps.forecast import forecast
+
+        for line in forecast(spec, compute, device, request.target, request.location):
+            print(line)
+        print(f"store: {request.location}")
+        return DONE
     from sweeps.driver import FixedTasks, Summary, run_tasks
     from sweeps.executors import make_executor
-    from sweeps.forecast import forecast
     from sweeps.integrity import mend
     from sweeps.lock import only_driver
     from sweeps.precision import PreciseTasks
@@ -102,11 +110,6 @@ def run(request: Request) -> int:
     from sweeps.store import Store
     from sweeps.worker import WorkerSetup
 
-    if request.plan:
-        for line in forecast(spec, compute, device, request.target, request.location):
-            print(line)
-        print(f"store: {request.location}")
-        return DONE
     search_path = tuple(os.path.abspath(folder) for folder in sys.path) if request.imports else ()
     setup = WorkerSetup(request.location, device, request.imports, git_commit(), search_path)
     summary = Summary(0, [], 0.0)
@@ -205,19 +208,11 @@ def _unknown_key(key: str) -> InvalidInput:
     parent, _, name = key.rpartition(".")
     known = {
         **{"problem": PROBLEM_FIELDS, "grid": PROBLEM_FIELDS, "theory": THEORY, "target": TARGET},
-        "compute": _compute_fields(),
+        "compute": tuple(field.name for field in fields(Compute)),
     }
     if parent in known:
         return InvalidInput.unknown(parent, name, known[parent])
     return InvalidInput.unknown("key", key, (*TOP_LEVEL, "experiment"))
-
-
-def _compute_fields() -> tuple[str, ...]:
-    from dataclasses import fields
-
-    from sweeps.executors import Compute
-
-    return tuple(f.name for f in fields(Compute))
 
 
 def _choices(group: str) -> list[str]:

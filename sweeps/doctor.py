@@ -23,8 +23,9 @@ from sedyn import backend
 from sedyn.engines import memory_limit
 from sedyn.errors import InvalidInput
 from sedyn.selfcheck import check_kernels
+from sweeps.compute import Compute, available_cores
 from sweeps.driver import FixedTasks, run_tasks
-from sweeps.executors import Compute, InlineExecutor, available_cores, start_ray
+from sweeps.executors import InlineExecutor, start_ray
 from sweeps.integrity import find_damage
 from sweeps.location import local_path
 from sweeps.lock import only_driver

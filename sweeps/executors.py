@@ -6,25 +6,22 @@ import math
 import os
 import time
 from collections import deque
-from dataclasses import dataclass, fields
 from typing import Any, NamedTuple, Protocol
 
 from sedyn import backend
-from sedyn.backend import gpu_count, resolve_device
 from sedyn.engines import memory_limit
-from sedyn.errors import InvalidInput, require_known
+from sedyn.errors import InvalidInput
+from sweeps.compute import Compute, require_gpus, worker_count
 from sweeps.location import local_path
 from sweeps.plan import Task
 from sweeps.worker import Outcome, Worker, WorkerSetup
 
 __all__ = [
     "Attempt",
-    "Compute",
     "Executor",
     "InlineExecutor",
     "Lost",
     "RayExecutor",
-    "available_cores",
     "make_executor",
     "start_ray",
 ]
@@ -65,78 +62,6 @@ class Executor(Protocol):
 
     def close(self) -> None:
         """Stop whatever the executor started."""
-
-
-@dataclass(frozen=True)
-class Compute:
-    """Where a sweep computes; it never changes a number.
-
-    Parameters
-    ----------
-    executor : {'ray', 'inline'}
-        Ray actors, or this process.
-    workers : int, optional
-        Actors; None is one per core (per share of a GPU on GPUs).
-    device : {'auto', 'cpu', 'gpu'}
-        What the kernels run on.
-    gpus_per_worker : float, optional
-        Share of a GPU each actor reserves when the device is a GPU; None is as small a share as the predicted memory
-        of the largest task allows, and a whole GPU on a cluster, whose GPUs the driver cannot ask.
-    address : str, optional
-        A running Ray cluster to join; None starts Ray on this machine.
-
-    Raises
-    ------
-    InvalidInput
-        If a field is unknown or wrong.
-    """
-
-    executor: str = "ray"
-    workers: int | None = None
-    device: str = "auto"
-    gpus_per_worker: float | None = 1.0
-    address: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.executor not in ("ray", "inline"):
-            raise InvalidInput.unknown("compute.executor", self.executor, ("ray", "inline"))
-        if self.device not in ("auto", "cpu", "gpu"):
-            raise InvalidInput.unknown("compute.device", self.device, ("auto", "cpu", "gpu"))
-        if self.workers is not None and (
-            isinstance(self.workers, bool) or not isinstance(self.workers, int) or self.workers < 1
-        ):
-            raise InvalidInput("compute.workers", self.workers, "a whole number >= 1, or null for one per core")
-        share = self.gpus_per_worker
-        if share is not None and (isinstance(share, bool) or not isinstance(share, int | float) or share <= 0):
-            raise InvalidInput("compute.gpus_per_worker", share, "a number > 0, or null for as many as memory allows")
-
-    @classmethod
-    def from_mapping(cls, values: dict[str, Any]) -> Compute:
-        """Build from names and values, refusing an unknown name."""
-        require_known("compute", values, [field.name for field in fields(cls)])
-        return cls(**values)
-
-    @property
-    def joins_cluster(self) -> bool:
-        """Whether the work is done elsewhere, where only the cluster knows what there is."""
-        return self.executor == "ray" and self.address is not None
-
-    def local_device(self) -> str:
-        """Resolve the device for work on this machine.
-
-        Raises
-        ------
-        InvalidInput
-            If a GPU is asked for and not there, or more of it than there is.
-        """
-        try:
-            device = resolve_device(self.device)
-        except InvalidInput as error:
-            remedy = error.remedy.replace("device=", "compute.device=")
-            raise InvalidInput("compute.device", error.value, remedy) from None
-        if device == "gpu" and self.executor == "ray":
-            _require_gpus(gpu_count(), self)
-        return device
 
 
 def make_executor(compute: Compute, setup: WorkerSetup, memory: int) -> Executor:
@@ -325,16 +250,6 @@ def start_ray(ray: Any, compute: Compute) -> None:
         )
 
 
-def worker_count(compute: Compute) -> int:
-    """Workers on this machine, the memory they need apart."""
-    return 1 if compute.executor == "inline" else compute.workers or available_cores()
-
-
-def available_cores() -> int:
-    """Cores that this process may use, which a container or a scheduler can make fewer than there are."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def _resources(ray: Any, compute: Compute) -> dict[str, float]:
     """What the cluster has and, where workers were asked for by number, what its autoscaler may add."""
     present = dict(ray.cluster_resources())
@@ -344,15 +259,6 @@ def _resources(ray: Any, compute: Compute) -> dict[str, float]:
 
     reachable = state.get_max_resources_from_cluster_config() or {}
     return {name: max(present.get(name, 0.0), reachable.get(name, 0.0)) for name in {*present, *reachable}}
-
-
-def _require_gpus(gpus: float, compute: Compute) -> None:
-    if gpus < (compute.gpus_per_worker or 1.0):
-        if gpus:
-            remedy = f"there is room for {gpus:g} GPUs; use that or less"
-            raise InvalidInput("compute.gpus_per_worker", compute.gpus_per_worker, remedy)
-        remedy = "the cluster has 0 GPUs; use compute.device=cpu or add a GPU node"
-        raise InvalidInput("compute.device", compute.device, remedy)
 
 
 def gpu_share(compute: Compute, memory: int) -> float:
@@ -371,7 +277,7 @@ def _placement(resources: dict[str, float], compute: Compute, device: str, memor
     if compute.joins_cluster:
         device = "gpu" if compute.device == "gpu" or (compute.device == "auto" and gpus > 0) else "cpu"
     if device == "gpu":
-        _require_gpus(gpus, compute)
+        require_gpus(gpus, compute)
     if cores < 1:
         remedy = "the cluster has no node with a core; say how many workers it should grow to, or add a node"
         raise InvalidInput("compute.workers", compute.workers, remedy)

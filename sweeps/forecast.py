@@ -6,13 +6,13 @@ import heapq
 from collections.abc import Iterator
 from itertools import chain
 
+from sweeps.compute import Compute, worker_count
 from sweeps.cost import CostModel, calibrate
-from sweeps.executors import Compute, worker_count
 from sweeps.layout import stored_bytes
 from sweeps.plan import SimulationTask, SweepSpec, Task, TheoryTask
-from sweeps.precision import Target
 from sweeps.settings import settings_of
 from sweeps.store import Store
+from sweeps.target import Target
 
 __all__ = ["durations_of", "forecast", "makespan"]
 

@@ -12,10 +12,10 @@ from sedyn.observables import COMPARED, PREDICTED, SIMULATED, Observable, dimens
 from sedyn.problem import Problem
 from sweeps.chunks import chunks_of
 from sweeps.metadata import list_names, write, write_new_documents
+from sweeps.plan import ESTIMATE
 
 __all__ = [
     "DONE",
-    "ESTIMATE",
     "FACTS",
     "FAILED",
     "PENDING",
@@ -28,7 +28,6 @@ __all__ = [
 ]
 
 PENDING, DONE, FAILED = 0, 1, 2
-ESTIMATE = "estimated_test_error"
 _FLAGS = {"flag_values": [PENDING, DONE, FAILED], "flag_meanings": "pending done failed"}
 _COORDINATE_CHUNK = 256  # fixed, so that a coordinate that grows keeps the bytes its readers know
 

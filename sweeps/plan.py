@@ -32,6 +32,7 @@ __all__ = [
 ]
 
 PROBLEM_FIELDS = tuple(f.name for f in fields(Problem))
+ESTIMATE = "estimated_test_error"  # the observable that a sweep can leave out
 TARGET_TASK_SECONDS = 1.0  # long against the overhead of a task, short against the wait for the last one
 
 

@@ -16,54 +16,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sedyn.errors import InvalidInput
-from sedyn.observables import SIMULATED
 from sweeps.layout import DONE
 from sweeps.plan import Cell, SimulationTask, SweepSpec, Task, TheoryTask
 from sweeps.store import Store
+from sweeps.target import Target
 
-__all__ = ["PreciseTasks", "Target", "next_count", "standard_error"]
+__all__ = ["PreciseTasks", "next_count", "standard_error"]
 
 GROWTH = 2  # at most, from round to round: an error from few replicates says little about how many are needed
-
-
-@dataclass(frozen=True)
-class Target:
-    """How precise every cell should be.
-
-    Parameters
-    ----------
-    observable : str
-        Name of a variable of the group `simulation`.
-    stderr : float
-        Largest allowed standard error of its mean over replicates, among all iterations and entries.
-    max_replicates : int
-        Where a cell stops in any case.
-
-    Raises
-    ------
-    InvalidInput
-        If the observable is unknown or a number is out of range.
-    """
-
-    observable: str
-    stderr: float
-    max_replicates: int
-
-    def __post_init__(self) -> None:
-        if self.observable not in SIMULATED:
-            raise InvalidInput.unknown("target.observable", self.observable, SIMULATED)
-        stderr, most = self.stderr, self.max_replicates
-        if isinstance(stderr, bool) or not isinstance(stderr, int | float) or not stderr > 0:
-            raise InvalidInput("target.stderr", stderr, "a number > 0")
-        if isinstance(most, bool) or not isinstance(most, int) or most < 2:
-            raise InvalidInput("target.max_replicates", most, "a whole number >= 2")
-
-    def require_start(self, replicates: int) -> None:
-        """Refuse a first round from which no error can be had, or which is larger than the cap."""
-        if not 2 <= replicates <= self.max_replicates:
-            remedy = f"a target needs 2 to target.max_replicates={self.max_replicates} replicates to start with"
-            raise InvalidInput("replicates", replicates, remedy)
 
 
 def standard_error(values: np.ndarray) -> float:

@@ -11,11 +11,10 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from sedyn.errors import InvalidInput, require_known
-from sweeps.executors import Compute
-from sweeps.layout import ESTIMATE
-from sweeps.plan import PROBLEM_FIELDS, SweepSpec
-from sweeps.precision import Target
-from sweeps.worker import import_modules
+from sweeps.compute import Compute
+from sweeps.plan import ESTIMATE, PROBLEM_FIELDS, SweepSpec
+from sweeps.target import Target
+from sweeps.user_modules import import_modules
 
 __all__ = ["Request", "read_request", "register_resolvers"]
 

@@ -14,10 +14,9 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import xarray as xr
 import zarr
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
@@ -35,6 +34,9 @@ from sweeps.migration import add_axes, finish_interrupted
 from sweeps.plan import Cell, SimulationTask, SweepSpec, Task, TheoryTask, blocks
 from sweeps.provenance import Environment
 from sweeps.settings import grown, require_same, settings_of, with_axes
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 __all__ = ["DONE", "FAILED", "PENDING", "Store"]
 
@@ -302,6 +304,8 @@ class Store:
 
     def read_theory(self, position: tuple[int, ...]) -> xr.Dataset:
         """Read the theory solution of one cell, padded as it is stored."""
+        import xarray as xr
+
         return xr.Dataset(
             {
                 name: (observable.dims, np.asarray(self.array("theory", name)[position]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 import time
@@ -15,13 +14,13 @@ import xarray as xr
 
 import sedyn
 from sedyn import backend
-from sedyn.errors import InvalidInput
 from sweeps.plan import SimulationTask, Task, TheoryTask
 from sweeps.provenance import Environment, environment, peak_memory, reset_peak_memory
 from sweeps.store import DONE, FAILED, Store
 from sweeps.theories import Theories
+from sweeps.user_modules import import_modules
 
-__all__ = ["Outcome", "Worker", "WorkerSetup", "execute", "import_modules"]
+__all__ = ["Outcome", "Worker", "WorkerSetup", "execute"]
 
 
 class Outcome(NamedTuple):
@@ -218,19 +217,3 @@ class Worker:
                 where=self._where,
                 theories=self._theories,
             )
-
-
-def import_modules(names: Sequence[str]) -> None:
-    """Import modules for what they register.
-
-    Raises
-    ------
-    InvalidInput
-        If one cannot be imported.
-    """
-    for name in names:
-        try:
-            importlib.import_module(name)
-        except Exception as error:
-            reason = f"cannot be imported ({type(error).__name__}: {error}".splitlines()[0]
-            raise InvalidInput("imports", name, f"{reason}); is its folder on PYTHONPATH?") from None

@@ -19,8 +19,9 @@ import sedyn
 from sedyn.problem import Problem
 from sweeps import worker
 from sweeps.app import CONFIGURATIONS
+from sweeps.compute import Compute
 from sweeps.driver import ATTEMPTS, FixedTasks, run_tasks
-from sweeps.executors import Compute, InlineExecutor, Lost, RayExecutor
+from sweeps.executors import InlineExecutor, Lost, RayExecutor
 from sweeps.lock import only_driver
 from sweeps.plan import SweepSpec
 from sweeps.progress import _Lines, make_progress

@@ -20,7 +20,8 @@ from ray.autoscaler._private.util import prepare_config, validate_config
 
 from sedyn.errors import InvalidInput
 from sweeps import validate
-from sweeps.executors import Compute, _placement
+from sweeps.compute import Compute
+from sweeps.executors import _placement
 
 ROOT = Path(__file__).parents[2]
 
@@ -65,8 +66,8 @@ def test_what_the_cluster_lacks_is_refused_at_once(resources, compute, message):
 
 
 def test_a_share_of_gpus_that_is_absent_is_refused_before_there_is_a_store(sweep, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("sweeps.executors.resolve_device", lambda device: "gpu")
-    monkeypatch.setattr("sweeps.executors.gpu_count", lambda: 1)
+    monkeypatch.setattr("sweeps.compute.resolve_device", lambda device: "gpu")
+    monkeypatch.setattr("sweeps.compute.gpu_count", lambda: 1)
     assert sweep("compute=local", "compute.gpus_per_worker=2") == 2
     assert "compute.gpus_per_worker=2: there is room for 1 GPUs" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())

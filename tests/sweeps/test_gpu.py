@@ -13,8 +13,9 @@ import sedyn
 from sedyn import backend
 from sedyn.errors import InvalidInput
 from sweeps import executors, worker
+from sweeps.compute import Compute
 from sweeps.cost import CostModel
-from sweeps.executors import Attempt, Compute, RayExecutor, _placement
+from sweeps.executors import Attempt, RayExecutor, _placement
 from sweeps.store import Store
 from sweeps.worker import Outcome, Worker, WorkerSetup, execute
 from tests.sweeps.test_store import finish, spec_of, tree_of

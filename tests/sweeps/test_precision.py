@@ -7,8 +7,9 @@ import pytest
 import xarray as xr
 
 from sedyn.errors import InvalidInput
-from sweeps.precision import PreciseTasks, Target, next_count, standard_error
+from sweeps.precision import PreciseTasks, next_count, standard_error
 from sweeps.store import Store
+from sweeps.target import Target
 from sweeps.worker import Worker, WorkerSetup
 from tests.sweeps.test_store import spec_of, tree_of
 

@@ -1,0 +1,110 @@
+"""Where a sweep should compute: what the configuration says, checked before anything is started."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, fields
+from typing import Any
+
+from sedyn.backend import gpu_count, resolve_device
+from sedyn.errors import InvalidInput, require_known
+
+__all__ = ["Compute", "available_cores", "require_gpus", "worker_count"]
+
+
+@dataclass(frozen=True)
+class Compute:
+    """Where a sweep computes; it never changes a number.
+
+    Parameters
+    ----------
+    executor : {'ray', 'inline'}
+        Ray actors, or this process.
+    workers : int, optional
+        Actors; None is one per core (per share of a GPU on GPUs).
+    device : {'auto', 'cpu', 'gpu'}
+        What the kernels run on.
+    gpus_per_worker : float, optional
+        Share of a GPU each actor reserves when the device is a GPU; None is as small a share as the predicted memory
+        of the largest task allows, and a whole GPU on a cluster, whose GPUs the driver cannot ask.
+    address : str, optional
+        A running Ray cluster to join; None starts Ray on this machine.
+
+    Raises
+    ------
+    InvalidInput
+        If a field is unknown or wrong.
+    """
+
+    executor: str = "ray"
+    workers: int | None = None
+    device: str = "auto"
+    gpus_per_worker: float | None = 1.0
+    address: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.executor not in ("ray", "inline"):
+            raise InvalidInput.unknown("compute.executor", self.executor, ("ray", "inline"))
+        if self.device not in ("auto", "cpu", "gpu"):
+            raise InvalidInput.unknown("compute.device", self.device, ("auto", "cpu", "gpu"))
+        if self.workers is not None and (
+            isinstance(self.workers, bool) or not isinstance(self.workers, int) or self.workers < 1
+        ):
+            raise InvalidInput("compute.workers", self.workers, "a whole number >= 1, or null for one per core")
+        share = self.gpus_per_worker
+        if share is not None and (isinstance(share, bool) or not isinstance(share, int | float) or share <= 0):
+            raise InvalidInput("compute.gpus_per_worker", share, "a number > 0, or null for as many as memory allows")
+
+    @classmethod
+    def from_mapping(cls, values: dict[str, Any]) -> Compute:
+        """Build from names and values, refusing an unknown name."""
+        require_known("compute", values, [field.name for field in fields(cls)])
+        return cls(**values)
+
+    @property
+    def joins_cluster(self) -> bool:
+        """Whether the work is done elsewhere, where only the cluster knows what there is."""
+        return self.executor == "ray" and self.address is not None
+
+    def local_device(self) -> str:
+        """Resolve the device for work on this machine.
+
+        Raises
+        ------
+        InvalidInput
+            If a GPU is asked for and not there, or more of it than there is.
+        """
+        try:
+            device = resolve_device(self.device)
+        except InvalidInput as error:
+            remedy = error.remedy.replace("device=", "compute.device=")
+            raise InvalidInput("compute.device", error.value, remedy) from None
+        if device == "gpu" and self.executor == "ray":
+            require_gpus(gpu_count(), self)
+        return device
+
+
+def worker_count(compute: Compute) -> int:
+    """Workers on this machine, the memory they need apart."""
+    return 1 if compute.executor == "inline" else compute.workers or available_cores()
+
+
+def available_cores() -> int:
+    """Cores that this process may use, which a container or a scheduler can make fewer than there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def require_gpus(gpus: float, compute: Compute) -> None:
+    """Refuse a worker's share of GPUs that is more than there is.
+
+    Raises
+    ------
+    InvalidInput
+        Naming what there is.
+    """
+    if gpus < (compute.gpus_per_worker or 1.0):
+        if gpus:
+            remedy = f"there is room for {gpus:g} GPUs; use that or less"
+            raise InvalidInput("compute.gpus_per_worker", compute.gpus_per_worker, remedy)
+        remedy = "the cluster has 0 GPUs; use compute.device=cpu or add a GPU node"
+        raise InvalidInput("compute.device", compute.device, remedy)

@@ -1,0 +1,49 @@
+"""How precise the cells of a sweep should be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sedyn.errors import InvalidInput
+from sedyn.observables import SIMULATED
+
+__all__ = ["Target"]
+
+
+@dataclass(frozen=True)
+class Target:
+    """How precise every cell should be.
+
+    Parameters
+    ----------
+    observable : str
+        Name of a variable of the group `simulation`.
+    stderr : float
+        Largest allowed standard error of its mean over replicates, among all iterations and entries.
+    max_replicates : int
+        Where a cell stops in any case.
+
+    Raises
+    ------
+    InvalidInput
+        If the observable is unknown or a number is out of range.
+    """
+
+    observable: str
+    stderr: float
+    max_replicates: int
+
+    def __post_init__(self) -> None:
+        if self.observable not in SIMULATED:
+            raise InvalidInput.unknown("target.observable", self.observable, SIMULATED)
+        stderr, most = self.stderr, self.max_replicates
+        if isinstance(stderr, bool) or not isinstance(stderr, int | float) or not stderr > 0:
+            raise InvalidInput("target.stderr", stderr, "a number > 0")
+        if isinstance(most, bool) or not isinstance(most, int) or most < 2:
+            raise InvalidInput("target.max_replicates", most, "a whole number >= 2")
+
+    def require_start(self, replicates: int) -> None:
+        """Refuse a first round from which no error can be had, or which is larger than the cap."""
+        if not 2 <= replicates <= self.max_replicates:
+            remedy = f"a target needs 2 to target.max_replicates={self.max_replicates} replicates to start with"
+            raise InvalidInput("replicates", replicates, remedy)

@@ -1,0 +1,35 @@
+"""What is loaded only by those who need it: importing these libraries takes longer than many a request."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = {"scipy", "xarray", "pandas", "numba", "sklearn", "zarr", "ray", "matplotlib", "rich"}
+
+
+def loaded_by(code: str) -> set[str]:
+    """Which of the heavy libraries a process has loaded after some code."""
+    ended = subprocess.run(
+        [sys.executable, "-c", f"{code}\nimport sys; print(*sys.modules)"], check=True, capture_output=True, text=True
+    )
+    return HEAVY & {*ended.stdout.splitlines()[-1].split()}
+
+
+def test_importing_sedyn_and_stating_a_problem_loads_numpy_alone():
+    stated = "import sedyn; sedyn.Problem(n=30, d=20, features='sparse(0.01)', covariance='power_law(0.3)')"
+    assert loaded_by(stated) == set()
+    # And it does load what a solution needs, or the names above would be wrong.
+    solved = "sedyn.state_evolution(sedyn.Problem(n=30, d=20, depth=1, width=1, steps=1), samples=64)"
+    assert {"scipy", "xarray"} <= loaded_by(f"{stated}; {solved}")
+
+
+@pytest.mark.parametrize("argument", ["problem.wdth=3", "problem.noise=-1", "compute.workers=0", "estimate=maybe"])
+def test_a_refusal_waits_for_no_library_that_computes(argument):
+    assert loaded_by(f"from sweeps.app import main; assert main([{argument!r}]) == 2") == set()
+
+
+def test_status_loads_nothing_but_the_store():
+    assert loaded_by("from sweeps.status import main; assert main(['nowhere.zarr']) == 2") == {"zarr"}
