@@ -11,13 +11,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import fields
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 from unittest.mock import patch
 
 import hydra
 from hydra._internal.hydra import Hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, OverrideParseException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -34,6 +35,7 @@ DONE, FAILED, WRONG_REQUEST, INTERRUPTED = 0, 1, 2, 130
 CONFIGURATIONS = Path(__file__).resolve().parent.parent / "conf"
 PLUGINS = str(Path(__file__).resolve().parent / "plugins")
 FAILURES_SHOWN = 5
+MULTIRUN = ("--multirun", "-m")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -50,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Exit status: 0 done, 1 some tasks failed, 2 the request was wrong, 130 stopped by Ctrl-C.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    arguments.sort(key=lambda argument: argument not in ("--multirun", "-m"))  # argparse wants it before the keys
+    arguments.sort(key=lambda argument: argument not in MULTIRUN)  # argparse wants it before the keys
     status = DONE
     failure: Exception | None = None
 
@@ -167,6 +169,7 @@ def _hydra_settings(arguments: list[str]) -> Iterator[None]:
     register_resolvers()
     if PLUGINS not in sys.path:
         sys.path.append(PLUGINS)
+    mode = RunMode.MULTIRUN if {*arguments} & {*MULTIRUN} else RunMode.RUN
     with tempfile.TemporaryDirectory(prefix="sweeps-") as scratch:
         OmegaConf.register_new_resolver("scratch_folder", lambda: scratch, replace=True)
         with (
@@ -174,9 +177,22 @@ def _hydra_settings(arguments: list[str]) -> Iterator[None]:
             patch.dict(os.environ, {"HYDRA_FULL_ERROR": "1"}),
             patch.object(argparse.ArgumentParser, "error", _refuse_flag),
             # Hydra would compose everything twice: first to see if a file, and not a flag, asks for --multirun.
-            patch.object(Hydra, "get_mode", lambda *_, **__: None),
+            patch.object(Hydra, "get_mode", lambda *_, **__: mode),
+            patch.object(Hydra, "compose_config", _composed),
         ):
             yield
+
+
+_compose = Hydra.compose_config
+
+
+def _composed(composer: Hydra, *, run_mode: RunMode, **how: Any) -> DictConfig:
+    """Compose a configuration, which must not ask for another mode than the command line."""
+    config = _compose(composer, run_mode=run_mode, **how)
+    if config.hydra.mode not in (None, run_mode):
+        remedy = "leave it out; the flag --multirun asks for a multirun"
+        raise InvalidInput("hydra.mode", config.hydra.mode.name, remedy)
+    return config
 
 
 def _refuse_flag(parser: argparse.ArgumentParser, message: str) -> NoReturn:

@@ -149,6 +149,8 @@ WRONG = [
     (["--multirun", "problem.noise=0.1,-1"], "noise=-1"),
     (["--multirun", "seed=1,2"], "sweeps over problem fields"),
     (["--multirun", "experiment=quikstart,other"], "experiment="),
+    (["hydra.mode=MULTIRUN"], "hydra.mode='MULTIRUN': leave it out; the flag --multirun"),
+    (["--multirun", "hydra.mode=RUN", "problem.noise=0.1,0.2"], "hydra.mode='RUN'"),
 ]
 
 
@@ -163,6 +165,14 @@ def test_a_wrong_request_is_one_line_and_status_two(sweep, capsys, tmp_path, arg
     assert message in shown.err
     assert shown.err.count("\n") == 1
     assert not list(tmp_path.glob("stores/*.zarr"))
+
+
+def test_a_file_that_asks_for_a_multirun_is_refused(sweep, capsys, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("configurations")
+    (folder / "experiment").mkdir()
+    (folder / "experiment" / "mine.yaml").write_text("# @package _global_\nhydra: {mode: MULTIRUN}\n")
+    assert sweep(f"--config-dir={folder}", "experiment=mine") == 2
+    assert capsys.readouterr().err.startswith("hydra.mode='MULTIRUN': leave it out; the flag --multirun")
 
 
 def test_a_gpu_that_is_absent_is_refused(sweep, capsys, monkeypatch):
