@@ -116,7 +116,11 @@ def _parsed(text: str) -> tuple[SpectrumLaw, tuple[float, ...]]:
 
 
 def _require_whole(text: str, law: SpectrumLaw, numbers: tuple[float, ...], d: int) -> None:
-    for share in law.shares(*numbers) if law.shares else ():
-        if not math.isclose(share * d, max(1, round(share * d))):
-            near = max(1, round(share * d)) / d
-            raise InvalidInput("covariance", text, f"a share of d={d} features must be whole; the nearest is {near!r}")
+    shares = law.shares(*numbers) if law.shares else ()
+    if all(math.isclose(share * d, max(1, round(share * d))) for share in shares):
+        return
+    others = len(shares) - 1  # eigenvalues, of which each needs a feature
+    if d <= others:
+        raise InvalidInput("covariance", text, f"its {len(shares)} eigenvalues need as many features, not d={d}")
+    near = min(max(1, round(shares[0] * d)), d - others) / d
+    raise InvalidInput("covariance", text, f"a share of d={d} features must be whole; the nearest is {near!r}")

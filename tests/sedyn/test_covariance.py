@@ -70,6 +70,8 @@ def test_overlaps_are_exact_on_each_level():
         ("two_level(3, 1)", r"a share in \(0, 1\)"),
         ("two_level(3, 0.11)", r"a share of d=40 features must be whole; the nearest is 0.1$"),
         ("two_level(3, 0.001)", "the nearest is 0.025$"),
+        ("two_level(3, 0.999)", "the nearest is 0.975$"),
+        ("two_level(3, 0.999999999999)", "the nearest is 0.975$"),
         ("power_law(1)", r"write power_law\(exponent\) with an exponent in \[0, 1\)"),
         ("identity(1)", "write identity$"),
     ],
@@ -77,3 +79,8 @@ def test_overlaps_are_exact_on_each_level():
 def test_refusals_say_what_works(text, said):
     with pytest.raises(InvalidInput, match=said):
         Problem(n=60, d=40, covariance=text)
+
+
+def test_one_feature_has_no_two_levels():
+    with pytest.raises(InvalidInput, match=r"2 eigenvalues need as many features, not d=1$"):
+        Problem(n=60, d=1, width=1, depth=1, covariance="two_level(3, 0.5)")
