@@ -12,7 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from sedyn.errors import InvalidInput, require_known
 from sweeps.compute import Compute
-from sweeps.plan import ESTIMATE, PROBLEM_FIELDS, SweepSpec
+from sweeps.plan import PROBLEM_FIELDS, SweepSpec
 from sweeps.target import Target
 from sweeps.user_modules import import_modules
 
@@ -93,8 +93,7 @@ def read_request(config: DictConfig, experiment: str | None, overridden: Sequenc
     target = _read_target(config)
     if target is not None:
         target.require_start(spec.replicates)
-        if target.observable == ESTIMATE and not spec.estimate:
-            raise InvalidInput("target.observable", target.observable, "the runs have none; set estimate=true")
+        target.require_values(spec)
     try:
         compute = Compute.from_mapping(_mapping(config, "compute"))
         store, report, plan = config.store, config.report, config.plan

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sedyn.errors import InvalidInput
+from sedyn.generalization import no_estimate_because
 from sedyn.observables import SIMULATED
+from sweeps.plan import ESTIMATE, SweepSpec
 
 __all__ = ["Target"]
 
@@ -47,3 +49,13 @@ class Target:
         if not 2 <= replicates <= self.max_replicates:
             remedy = f"a target needs 2 to target.max_replicates={self.max_replicates} replicates to start with"
             raise InvalidInput("replicates", replicates, remedy)
+
+    def require_values(self, spec: SweepSpec) -> None:
+        """Refuse an observable that some cell will not have: its error would be that of no value, and met at once."""
+        if self.observable != ESTIMATE:
+            return
+        if not spec.estimate:
+            raise InvalidInput("target.observable", self.observable, "the runs have none; set estimate=true")
+        for cell in spec.cells:
+            if reason := no_estimate_because(cell.problem):
+                raise InvalidInput("target.observable", self.observable, reason)

@@ -10,6 +10,7 @@ import zarr
 from analysis.sections import SECTIONS
 from analysis.store import open_store
 from sedyn.errors import InvalidInput
+from sedyn.generalization import no_estimate_because
 from sedyn.problem import Problem
 from sweeps import metadata
 from sweeps.cost import CostModel
@@ -85,6 +86,10 @@ def test_tasks_without_it_are_predicted_to_take_less_time_and_memory():
         (
             ["estimate=false", "target.stderr=0.1", f"target.observable={NAME}"],
             f"target.observable='{NAME}': the runs have none; set estimate=true",
+        ),
+        (
+            ["grid.activation=[tanh,relu]", "target.stderr=0.1", f"target.observable={NAME}"],
+            f"target.observable='{NAME}': {no_estimate_because(Problem(n=2, d=2, activation='relu', width=1))}",
         ),
     ],
 )
