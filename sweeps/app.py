@@ -92,7 +92,6 @@ def run(request: Request) -> int:
         If the machine or the store cannot serve the request.
     """
     spec, compute = request.spec, request.compute
-    spec.cells  # noqa: B018 - builds and so checks every problem of the grid
     device = "cpu" if compute.joins_cluster else compute.local_device()
     # What follows loads zarr, xarray and scipy, which a wrong request need not wait for, nor for the rest a plan.
     if request.plan:

@@ -104,6 +104,7 @@ def read_request(config: DictConfig, experiment: str | None, overridden: Sequenc
     if store is not None and not (isinstance(store, str) and store.strip()):
         raise InvalidInput("store", store, "a path or URL, or null for stores/<experiment>.zarr")
     location = store or f"stores/{experiment or 'sweep'}.zarr"
+    spec.cells  # noqa: B018 - builds and so checks every problem of the grid, which need not wait for the next line
     return Request(spec, location, compute, imports, target, _find_report(report), plan)
 
 

@@ -26,9 +26,12 @@ def test_importing_sedyn_and_stating_a_problem_loads_numpy_alone():
     assert {"scipy", "xarray"} <= loaded_by(f"{stated}; {solved}")
 
 
-@pytest.mark.parametrize("argument", ["problem.wdth=3", "problem.noise=-1", "compute.workers=0", "estimate=maybe"])
-def test_a_refusal_waits_for_no_library_that_computes(argument):
-    assert loaded_by(f"from sweeps.app import main; assert main([{argument!r}]) == 2") == set()
+@pytest.mark.parametrize(
+    "arguments",
+    [["problem.wdth=3"], ["compute.workers=0"], ["estimate=maybe"], ["experiment=quickstart", "grid.depth=[2,1]"]],
+)
+def test_a_refusal_waits_for_no_library_that_computes(arguments):
+    assert loaded_by(f"from sweeps.app import main; assert main({arguments!r}) == 2") == set()
 
 
 def test_status_loads_nothing_but_the_store():
