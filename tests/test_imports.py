@@ -28,7 +28,12 @@ def test_importing_sedyn_and_stating_a_problem_loads_numpy_alone():
 
 @pytest.mark.parametrize(
     "arguments",
-    [["problem.wdth=3"], ["compute.workers=0"], ["estimate=maybe"], ["experiment=quickstart", "grid.depth=[2,1]"]],
+    [
+        ["problem.wdth=3"],
+        ["compute.workers=0"],
+        ["estimate=maybe"],
+        ["experiment=quickstart", "grid.n=[128,100000000]"],
+    ],
 )
 def test_a_refusal_waits_for_no_library_that_computes(arguments):
     assert loaded_by(f"from sweeps.app import main; assert main({arguments!r}) == 2") == set()
