@@ -170,7 +170,7 @@ def _comparisons(simulation: xr.Dataset, theory: xr.Dataset) -> Iterator[_Compar
 def _covariance(runs: xr.Dataset, predicted: xr.Dataset, d: xr.DataArray) -> _Comparison:
     """Compare the mean outer product of d residuals: of independent ones its mean square error is (tr^2 + |.|^2)/d.
 
-    Of rows that differ in law it is larger, by how much is not kept.
+    Rows that differ in law have a larger null level, which cannot be had from what is stored: NaN.
     """
     units = ("neuron", "neuron_")
     matrix, found = predicted["noise_covariance"], runs["row_residual_covariance"]

@@ -58,7 +58,7 @@ def large(simulation: xr.Dataset, theory: xr.Dataset, *, level: float = 0.95) ->
             degrees = combined_freedom(spread, count, known, data.freedom)
         tail = (1 - level) / 2 / np.maximum(used.sum((1, 2)), 1)
         limits = np.where(used, stats.t.isf(tail[:, None, None], np.where(used, degrees, 1.0)), np.nan)
-        worst = _largest(excess / limits)
+        place = _place_of_largest(excess / limits)
 
         def root(values: np.ndarray) -> np.ndarray:
             return np.sqrt(np.nanmean(values[0, :, 1:], axis=-1))
@@ -69,8 +69,8 @@ def large(simulation: xr.Dataset, theory: xr.Dataset, *, level: float = 0.95) ->
             "solver_error": root(squares.solver),
             "relative_distance": root(squares.distance) / root(squares.predicted),
             "solver_ratio": np.where(np.isfinite(ratio), ratio, -np.inf).max((1, 2)),
-            "worst": excess.reshape(len(data.n), -1)[np.arange(len(data.n)), worst],
-            "limit": limits.reshape(len(data.n), -1)[np.arange(len(data.n)), worst],
+            "worst": excess.reshape(len(data.n), -1)[np.arange(len(data.n)), place],
+            "limit": limits.reshape(len(data.n), -1)[np.arange(len(data.n)), place],
         }
         found.append(xr.Dataset({key: ("n", array) for key, array in values.items()}, coords={"n": data.n}))
     result = xr.concat(found, "observable").assign_coords(observable=np.array(names, dtype=object))
@@ -80,8 +80,8 @@ def large(simulation: xr.Dataset, theory: xr.Dataset, *, level: float = 0.95) ->
     return result
 
 
-def _largest(values: np.ndarray) -> np.ndarray:
-    """Where the largest value of each size is, in its flattened array."""
+def _place_of_largest(values: np.ndarray) -> np.ndarray:
+    """Find the largest value of each n, (n, ...), as an index into its flattened values."""
     return np.where(np.isfinite(values), values, -np.inf).reshape(len(values), -1).argmax(1)
 
 
