@@ -20,7 +20,7 @@ def test_sources_are_the_modules_with_compiled_code():
     sources = {
         path.stem
         for path in Path(sedyn.__file__).parent.glob("*.py")
-        if re.search(r"^from (numba|sedyn\.compiling) import", path.read_text(), re.MULTILINE)
+        if re.search(r"^(from|import) (numba|sedyn\.compiling)\b", path.read_text(), re.MULTILINE)
     }
     assert sources == set(compiling.SOURCES)
 
