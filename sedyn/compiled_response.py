@@ -10,7 +10,7 @@ import math
 import numpy as np
 
 from sedyn.compiling import compiled, widest_vectors
-from sedyn.kernels import UNITS, add_products
+from sedyn.kernels import UNITS, add_products, clear
 from sedyn.threads import run_each
 
 __all__ = ["mean_response"]
@@ -30,7 +30,7 @@ def mean_response(curvatures: np.ndarray, memory: np.ndarray) -> np.ndarray:
     """
     *leading, iterations, q, _, samples = curvatures.shape
     replicates, units = math.prod(leading), -(-q // UNITS) * UNITS
-    stacked = curvatures.reshape(replicates, *curvatures.shape[-4:])
+    stacked = [np.ascontiguousarray(one) for one in curvatures.reshape(replicates, *curvatures.shape[-4:])]
     # R_w(r, s)[c, b] at (s, b, r q + c), rows below q zero: factors of the products with all that is known at s.
     couplings = np.zeros((replicates, iterations, units, iterations * q))
     moved = np.moveaxis(memory.reshape(replicates, *memory.shape[-4:]), (1, 2, 3, 4), (3, 1, 4, 2))
@@ -42,11 +42,8 @@ def mean_response(curvatures: np.ndarray, memory: np.ndarray) -> np.ndarray:
 
     def add(item: tuple[int, int]) -> None:
         replicate, part = item
-        start = starts[part]
-        chosen = np.ascontiguousarray(stacked[replicate])
-        add_adjoints(
-            chosen, (start, min(start + SAMPLES, samples)), couplings[replicate], together, sums[replicate, part]
-        )
+        chosen = starts[part], min(starts[part] + SAMPLES, samples)
+        add_adjoints(stacked[replicate], chosen, couplings[replicate], together, sums[replicate, part])
 
     run_each(add, [(replicate, part) for replicate in range(replicates) for part in range(len(starts))])
     total = sums.sum(axis=1).reshape(*leading, iterations, q, q)
@@ -78,9 +75,7 @@ def add_adjoints(
     for start in range(samples[0], samples[1], together):
         count = min(together, samples[1] - start)
         for s in range(iterations - 1, -1, -1):
-            for a in range(pushes.shape[0]):
-                for j in range(pushes.shape[1]):
-                    pushes[a, j] = 0
+            clear(pushes)
             if s < iterations - 1:
                 known = (s + 1) * q
                 add_products(adjoints[known:], 0, couplings[s, :, known:], pushes)

@@ -19,7 +19,7 @@ from sedyn.compiled_network import CompiledNetwork, differentiate_rows
 from sedyn.compiling import compiled, widest_vectors
 from sedyn.tiles import ROWS, UNITS, VECTOR, add_backward, add_forward
 
-__all__ = ["ROWS", "UNITS", "add_products", "descend", "padded", "products"]
+__all__ = ["ROWS", "UNITS", "add_products", "clear", "descend", "padded", "products"]
 
 # So many rows, and so many bytes of each, are multiplied at a time: what they meet stays in the first-level cache.
 GROUP, CHUNK = 4 * ROWS, 2**11
@@ -57,7 +57,7 @@ def products(rows: np.ndarray, start: int, weights: np.ndarray, out: np.ndarray,
     sums = np.empty((q, GROUP * lanes), weights.dtype)
     for i in range(0, rows.shape[0], GROUP):
         group = rows[i : i + GROUP]
-        _clear(sums)
+        clear(sums)
         for first in range(0, d, columns):
             after = min(first + columns, d)
             for a in range(0, q, UNITS):
@@ -99,7 +99,8 @@ def add_products(
 
 # Loops, here as everywhere in compiled code: statements on whole arrays take seconds to compile.
 @_compiled
-def _clear(matrix: np.ndarray) -> None:
+def clear(matrix: np.ndarray) -> None:
+    """Set a matrix to zero."""
     for a in range(matrix.shape[0]):
         for j in range(matrix.shape[1]):
             matrix[a, j] = 0
@@ -193,9 +194,9 @@ def descend(
             place = free[spare]  # used just now, so that it is in cache
         else:
             place = _count(counters, parts.shape[0])
-        _clear(parts[place])
+        clear(parts[place])
         for layer in range(deep_parts.shape[1]):
-            _clear(deep_parts[place, layer])
+            clear(deep_parts[place, layer])
         start, end, following = starts[block], starts[block + 1], block
         while start < end:
             stop = min(start + rows_together, end)
