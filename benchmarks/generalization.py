@@ -29,15 +29,15 @@ from threadpoolctl import threadpool_limits
 import sedyn
 from analysis.generalization_estimate import generalization_estimate
 from analysis.selection import compare
-from sedyn import gradient_descent
-from sedyn.design import DenseDesign
-from sedyn.evaluation import mean_error
-from sedyn.fresh_data import draw_quadrature, quadrature_error
-from sedyn.generalization import estimated_descent
-from sedyn.initialization import initial_deep_weights
-from sedyn.labels import respond
-from sedyn.optimizer import updates_of
-from sedyn.spectral import gauss_quadrature
+from sedyn.descent import dynamics as gradient_descent
+from sedyn.descent.estimate import estimated_descent
+from sedyn.descent.test_error import draw_quadrature, quadrature_error
+from sedyn.designs.dense import DenseDesign
+from sedyn.model.evaluation import mean_error
+from sedyn.model.initialization import initial_deep_weights
+from sedyn.model.labels import respond
+from sedyn.model.quadrature import gauss_quadrature
+from sedyn.model.update import updates_of
 
 FOLDS = 5  # a fifth of the rows is the holdout, and each fold of the cross-validation
 

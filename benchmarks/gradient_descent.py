@@ -25,15 +25,18 @@ if hasattr(os, "sched_setaffinity"):
 import numpy as np  # noqa: E402
 from threadpoolctl import threadpool_limits  # noqa: E402
 
-from sedyn import Problem, engines, gradient_descent, row_blocks, simulate  # noqa: E402
-from sedyn.deferred import DeferredDesign  # noqa: E402
-from sedyn.design import dense_design  # noqa: E402
-from sedyn.features import feature_sampler  # noqa: E402
-from sedyn.initialization import initial_deep_weights, initial_rows  # noqa: E402
-from sedyn.kernels import products  # noqa: E402
-from sedyn.network import Network  # noqa: E402
-from sedyn.optimizer import updates_of  # noqa: E402
-from sedyn.threads import run_each  # noqa: E402
+from sedyn import Problem, simulate  # noqa: E402
+from sedyn.arrays.threads import run_each  # noqa: E402
+from sedyn.descent import dynamics as gradient_descent  # noqa: E402
+from sedyn.descent import engines  # noqa: E402
+from sedyn.designs import row_storage as row_blocks  # noqa: E402
+from sedyn.designs.deferred import DeferredDesign  # noqa: E402
+from sedyn.designs.dense import dense_design  # noqa: E402
+from sedyn.kernels.cpu.passes import products  # noqa: E402
+from sedyn.model.features import feature_sampler  # noqa: E402
+from sedyn.model.initialization import initial_deep_weights, initial_rows  # noqa: E402
+from sedyn.model.network import Network  # noqa: E402
+from sedyn.model.update import updates_of  # noqa: E402
 
 ETA = 0.3
 # Peak memory of a process in bytes; what the operating system says of its resources counts its parent's too.
@@ -250,8 +253,8 @@ def least_cpu(work, rounds):
 
 
 def constants(size, rounds):
-    """What `sedyn.engines` predicts times from, measured again."""
-    print("\nconstants of sedyn.engines, one thread, processor time: measured (in the code)")
+    """What `sedyn.descent.engines` predicts times from, measured again."""
+    print("\nconstants of sedyn.descent.engines, one thread, processor time: measured (in the code)")
     sampler, seed = feature_sampler("gaussian"), np.random.SeedSequence(0)
     with threadpool_limits(1, user_api="blas"):
         problem, small = problem_of(size, size), problem_of(64, 64, 100)

@@ -22,16 +22,18 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 import numpy as np
 
-from sedyn import Problem, fused, response
-from sedyn.deferred import DeferredDesign
-from sedyn.design import DenseDesign, dense_design
-from sedyn.features import feature_sampler
-from sedyn.fresh_data import draw_quadrature, quadrature_error
-from sedyn.functions import ACTIVATIONS, LOSSES
-from sedyn.initialization import initial_deep_weights
-from sedyn.network import Network, differentiate
-from sedyn.problem import seed_sequence
-from sedyn.sampling import matched_normals, sobol_uniforms
+from sedyn import Problem
+from sedyn.descent.test_error import draw_quadrature, quadrature_error
+from sedyn.designs.deferred import DeferredDesign
+from sedyn.designs.dense import DenseDesign, dense_design
+from sedyn.kernels.cuda import launch as fused
+from sedyn.model import adjoint as response
+from sedyn.model.features import feature_sampler
+from sedyn.model.functions import ACTIVATIONS, LOSSES
+from sedyn.model.initialization import initial_deep_weights
+from sedyn.model.network import Network, differentiate
+from sedyn.model.problem import seed_sequence
+from sedyn.theory.sampling import matched_normals, sobol_uniforms
 
 PAGE = Path(__file__).with_name("ROOFLINE.md")
 DOUBLE, SINGLE = 8, 4

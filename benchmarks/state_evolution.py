@@ -14,9 +14,10 @@ from unittest import mock
 
 import numpy as np
 
-from sedyn import Problem, response
-from sedyn.problem import seed_sequence
-from sedyn.threads import thread_count
+from sedyn import Problem
+from sedyn.arrays.threads import thread_count
+from sedyn.model import adjoint as response
+from sedyn.model.problem import seed_sequence
 
 solver = importlib.import_module("sedyn.state_evolution")  # the package exports the function of the same name
 
@@ -34,7 +35,7 @@ class ForwardJacobians:
         self.jacobians: np.ndarray | None = None
 
     def __call__(self, curvatures: np.ndarray, memory: np.ndarray) -> np.ndarray:
-        """Stand in for `sedyn.response.mean_response`, called for t = 0, 1, ... in turn."""
+        """Stand in for `sedyn.model.adjoint.mean_response`, called for t = 0, 1, ... in turn."""
         t, (_, q, _, samples) = curvatures.shape[0] - 1, curvatures.shape
         if self.jacobians is None:
             self.jacobians = np.empty((self.iterations, q, self.iterations, q, samples))

@@ -5,13 +5,13 @@ The public interface is what this module exports; see the README for how it is u
 
 from typing import Any
 
-from sedyn.engines import memory_needed
+from sedyn.descent.engines import memory_needed
+from sedyn.descent.simulation import simulate, simulate_together
 from sedyn.errors import InvalidInput
-from sedyn.features import register_features
-from sedyn.functions import register_activation, register_link
-from sedyn.problem import Problem
-from sedyn.simulation import simulate, simulate_together
-from sedyn.state_evolution import state_evolution
+from sedyn.model.features import register_features
+from sedyn.model.functions import register_activation, register_link
+from sedyn.model.problem import Problem
+from sedyn.theory.dynamics import state_evolution
 
 __all__ = [
     "InvalidInput",

@@ -21,18 +21,18 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from sedyn import gradient_descent
-from sedyn.batching import batch_weights
-from sedyn.design import DenseDesign
+from sedyn.descent import dynamics as gradient_descent
+from sedyn.descent.estimate import estimated_descent, no_estimate_because
+from sedyn.designs.dense import DenseDesign
 from sedyn.errors import InvalidInput
-from sedyn.functions import ACTIVATIONS, LOSSES
-from sedyn.generalization import estimated_descent, no_estimate_because
-from sedyn.initialization import initial_deep_weights
-from sedyn.network import DeepWeights, forward
-from sedyn.observables import SIMULATED, stack_iterations, to_dataset
-from sedyn.optimizer import updates_of
-from sedyn.problem import Problem
-from sedyn.spectral import SpectralMeasure, gauss_quadrature
+from sedyn.model.batching import batch_weights
+from sedyn.model.functions import ACTIVATIONS, LOSSES
+from sedyn.model.initialization import initial_deep_weights
+from sedyn.model.network import DeepWeights, forward
+from sedyn.model.observables import SIMULATED, stack_iterations, to_dataset
+from sedyn.model.problem import Problem
+from sedyn.model.quadrature import SpectralMeasure, gauss_quadrature
+from sedyn.model.update import updates_of
 from sedyn.versions import versions
 
 __all__ = ["NetworkClassifier", "NetworkRegressor"]
@@ -242,7 +242,8 @@ class NetworkRegressor(RegressorMixin, _NetworkEstimator):
     width, depth : int
         Units in each hidden layer; number of weight layers. Depth 1 is a linear model and has width 1.
     activation : str
-        Name known to `sedyn.functions`. One with a kink (relu) has no estimate and needs ``early_stopping=False``.
+        Name known to `sedyn.model.functions`. One with a kink (relu) has no estimate and needs
+        ``early_stopping=False``.
     loss : {'squared', 'huber'}
         Of standardized responses; Huber's threshold is their standard deviation.
     learning_rate : float or sequence of float

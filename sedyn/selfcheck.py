@@ -16,22 +16,24 @@ from typing import NamedTuple
 import numpy as np
 import threadpoolctl
 
-from sedyn import backend, gradient_descent
-from sedyn.backend import Array, to_host, to_numpy
-from sedyn.batching import batch_weights
-from sedyn.deferred import DeferredDesign
-from sedyn.design import DenseDesign, Design, dense_design, two_products
-from sedyn.features import feature_sampler
-from sedyn.generalization import estimated_descent
-from sedyn.initialization import initial_deep_weights, initial_rows
-from sedyn.labels import respond
-from sedyn.network import Derivatives, Network
-from sedyn.optimizer import updates_of
-from sedyn.problem import Problem
-from sedyn.response import mean_response
-from sedyn.sampling import matched_normals, sobol_uniforms
-from sedyn.spectral import gauss_quadrature
-from sedyn.state_evolution import Draws, draw, solve
+from sedyn.arrays import backend
+from sedyn.arrays.backend import Array, to_host, to_numpy
+from sedyn.descent import dynamics as gradient_descent
+from sedyn.descent.estimate import estimated_descent
+from sedyn.designs.deferred import DeferredDesign
+from sedyn.designs.dense import DenseDesign, dense_design
+from sedyn.designs.protocol import Design, two_products
+from sedyn.model.adjoint import mean_response
+from sedyn.model.batching import batch_weights
+from sedyn.model.features import feature_sampler
+from sedyn.model.initialization import initial_deep_weights, initial_rows
+from sedyn.model.labels import respond
+from sedyn.model.network import Derivatives, Network
+from sedyn.model.problem import Problem
+from sedyn.model.quadrature import gauss_quadrature
+from sedyn.model.update import updates_of
+from sedyn.theory.dynamics import Draws, draw, solve
+from sedyn.theory.sampling import matched_normals, sobol_uniforms
 
 __all__ = ["TOLERANCE", "Finding", "check_kernels", "kernels"]
 

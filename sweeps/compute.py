@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, fields
 from typing import Any
 
-from sedyn.backend import gpu_count, resolve_device
+from sedyn.arrays.backend import gpu_count, resolve_device
 from sedyn.errors import InvalidInput, require_known
 
 __all__ = ["Compute", "available_cores", "require_gpus", "worker_count"]

@@ -10,8 +10,8 @@ from typing import Any
 import threadpoolctl
 
 import sedyn
-from sedyn.engines import ENGINES, adjoint_memory, memory_needed
-from sedyn.problem import Problem
+from sedyn.descent.engines import ENGINES, adjoint_memory, memory_needed
+from sedyn.model.problem import Problem
 from sweeps.plan import SweepSpec, Task, TheoryTask, simulation_work, theory_work
 from sweeps.provenance import peak_memory
 

@@ -19,8 +19,8 @@ import numba
 import scipy.linalg  # noqa: F401 - loads its BLAS, which is listed below
 import threadpoolctl
 
-from sedyn import backend
-from sedyn.engines import memory_limit
+from sedyn.arrays import backend
+from sedyn.descent.engines import memory_limit
 from sedyn.errors import InvalidInput
 from sedyn.selfcheck import check_kernels
 from sweeps.compute import Compute, available_cores

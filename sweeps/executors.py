@@ -8,8 +8,8 @@ import time
 from collections import deque
 from typing import Any, NamedTuple, Protocol
 
-from sedyn import backend
-from sedyn.engines import memory_limit
+from sedyn.arrays import backend
+from sedyn.descent.engines import memory_limit
 from sedyn.errors import InvalidInput
 from sweeps.compute import Compute, require_gpus, worker_count
 from sweeps.location import local_path

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import zarr
 
-from sedyn.observables import COMPARED, PREDICTED, SIMULATED, Observable, dimension_coordinates
-from sedyn.problem import Problem
+from sedyn.model.observables import COMPARED, PREDICTED, SIMULATED, Observable, dimension_coordinates
+from sedyn.model.problem import Problem
 from sweeps.chunks import chunks_of
 from sweeps.metadata import list_names, write, write_new_documents
 from sweeps.plan import ESTIMATE

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from sedyn.engines import ENOUGH, choose_engine, memory_needed, predicted_seconds, replicates_together
+from sedyn.descent.engines import ENOUGH, choose_engine, memory_needed, predicted_seconds, replicates_together
+from sedyn.descent.estimate import no_estimate_because
+from sedyn.descent.simulation import DTYPES
 from sedyn.errors import InvalidInput, require_known
-from sedyn.generalization import no_estimate_because
-from sedyn.network import has_kink
-from sedyn.problem import Problem
-from sedyn.simulation import DTYPES
-from sedyn.state_evolution import require_samples
+from sedyn.model.network import has_kink
+from sedyn.model.problem import Problem
+from sedyn.theory.dynamics import require_samples
 
 __all__ = [
     "Cell",
@@ -196,7 +196,7 @@ class SweepSpec:
             yield self.simulation_task(cell, position, together)
 
     def joined(self, tasks: Iterable[SimulationTask], device: str = "cpu") -> Iterator[SimulationTask | JoinedTask]:
-        """Join tasks of cells that differ in `sedyn.problem.INDIVIDUAL` alone, unless blocks of a size were asked for.
+        """Join tasks of cells that differ in `INDIVIDUAL` fields alone, unless blocks of a size were asked for.
 
         As many as a second allows; on a CPU no more than share their calls to advantage.
         """

@@ -13,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
-from sedyn.backend import device_description
+from sedyn.arrays.backend import device_description
 from sedyn.versions import versions
 
 __all__ = ["Environment", "environment", "git_commit", "peak_memory", "reset_peak_memory"]

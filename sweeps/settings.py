@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sedyn.errors import InvalidInput
-from sedyn.observables import dimension_coordinates
-from sedyn.problem import Problem
+from sedyn.model.observables import dimension_coordinates
+from sedyn.model.problem import Problem
 from sweeps.plan import PROBLEM_FIELDS, SweepSpec
 
 __all__ = ["grown", "inner_sizes", "require_same", "settings_of", "with_axes"]

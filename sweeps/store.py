@@ -24,7 +24,7 @@ from zarr.errors import GroupNotFoundError
 from zarr.storage import LocalStore
 
 from sedyn.errors import InvalidInput
-from sedyn.observables import PREDICTED
+from sedyn.model.observables import PREDICTED
 from sweeps import metadata
 from sweeps.chunks import Chunk, chunk_numbers, chunks_of, write_file
 from sweeps.layout import DONE, FACTS, FAILED, PENDING, lay_out, simulated

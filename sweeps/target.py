@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sedyn.descent.estimate import no_estimate_because
 from sedyn.errors import InvalidInput
-from sedyn.generalization import no_estimate_because
-from sedyn.observables import SIMULATED
+from sedyn.model.observables import SIMULATED
 from sweeps.plan import ESTIMATE, SweepSpec
 
 __all__ = ["Target"]

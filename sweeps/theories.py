@@ -7,7 +7,7 @@ from collections import OrderedDict
 import xarray as xr
 
 import sedyn
-from sedyn.problem import Problem
+from sedyn.model.problem import Problem
 from sweeps.plan import TheorySettings
 
 __all__ = ["Theories"]

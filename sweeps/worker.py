@@ -13,7 +13,7 @@ import threadpoolctl
 import xarray as xr
 
 import sedyn
-from sedyn import backend
+from sedyn.arrays import backend
 from sweeps.plan import SimulationTask, Task, TheoryTask
 from sweeps.provenance import Environment, environment, peak_memory, reset_peak_memory
 from sweeps.store import DONE, FAILED, Store

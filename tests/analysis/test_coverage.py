@@ -7,7 +7,7 @@ from scipy.special import ndtri
 
 import sedyn
 from analysis.coverage import LEAST_OUTSIDE, MARGINS, PARTS, SECTION, coverage, share_below
-from sedyn.observables import PROBABILITIES, quantiles
+from sedyn.model.observables import PROBABILITIES, quantiles
 
 SIZES, STEPS = (200, 800, 3200), 2
 COVARIANCE = np.array([[0.64, 0.4], [0.4, 0.61]])

@@ -6,8 +6,8 @@ from scipy.special import ndtri
 import sedyn
 from analysis import rates
 from analysis.gaussian_fluctuations import LAWS, SECTION, gaussian_fluctuations
-from sedyn.distances import from_normal
-from sedyn.observables import COMPARED, PROBABILITIES, SCALES, quantiles
+from sedyn.model.observables import COMPARED, PROBABILITIES, SCALES, quantiles
+from sedyn.theory.distances import from_normal
 
 SIZES, WIDTHS, STEPS, UNIT = (100, 400, 1600), (1, 2), 2, 1.7
 FACTOR = np.array([[0.8, 0.0], [0.5, 0.6]])

@@ -5,7 +5,7 @@ from scipy.integrate import trapezoid
 from scipy.special import ndtr
 
 from analysis import null_levels
-from sedyn.distances import from_normal
+from sedyn.theory.distances import from_normal
 from tests.helpers import assert_within_se
 
 

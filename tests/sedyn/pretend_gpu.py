@@ -15,7 +15,7 @@ import array_api_strict
 import numpy as np
 import pytest
 
-from sedyn import backend
+from sedyn.arrays import backend
 from tests.sedyn import cupy_interface
 
 DEVICE = array_api_strict.Device("device1")

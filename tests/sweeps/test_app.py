@@ -16,7 +16,7 @@ import xarray as xr
 from omegaconf import OmegaConf
 
 import sedyn
-from sedyn.problem import Problem
+from sedyn.model.problem import Problem
 from sweeps import worker
 from sweeps.app import CONFIGURATIONS
 from sweeps.compute import Compute
@@ -176,7 +176,7 @@ def test_a_file_that_asks_for_a_multirun_is_refused(sweep, capsys, tmp_path_fact
 
 
 def test_a_gpu_that_is_absent_is_refused(sweep, capsys, monkeypatch):
-    monkeypatch.setattr("sedyn.backend.gpu_unusable_because", lambda: "no GPU here")
+    monkeypatch.setattr("sedyn.arrays.backend.gpu_unusable_because", lambda: "no GPU here")
     assert sweep("compute.device=gpu") == 2
     assert "compute.device='gpu': no GPU here; use compute.device=cpu" in capsys.readouterr().err
 

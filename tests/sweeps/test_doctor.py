@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sedyn import backend, selfcheck
+from sedyn import selfcheck
+from sedyn.arrays import backend
 from sweeps import doctor
 from tests.sedyn.conftest import pretend_gpu  # noqa: F401 - a fixture
 from tests.sedyn.pretend_gpu import DEVICE, Array, draw_on_device

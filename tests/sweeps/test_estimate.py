@@ -9,9 +9,9 @@ import zarr
 
 from analysis.sections import SECTIONS
 from analysis.store import open_store
+from sedyn.descent.estimate import no_estimate_because
 from sedyn.errors import InvalidInput
-from sedyn.generalization import no_estimate_because
-from sedyn.problem import Problem
+from sedyn.model.problem import Problem
 from sweeps import metadata
 from sweeps.cost import CostModel
 from sweeps.plan import simulation_work

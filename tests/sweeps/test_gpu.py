@@ -10,7 +10,7 @@ import ray
 import xarray as xr
 
 import sedyn
-from sedyn import backend
+from sedyn.arrays import backend
 from sedyn.errors import InvalidInput
 from sweeps import executors, worker
 from sweeps.compute import Compute

@@ -7,8 +7,8 @@ import pytest
 import xarray as xr
 
 import sedyn
-from sedyn import backend
-from sedyn.engines import ENOUGH
+from sedyn.arrays import backend
+from sedyn.descent.engines import ENOUGH
 from sweeps import validate
 from sweeps.driver import FixedTasks, run_tasks
 from sweeps.plan import JoinedTask

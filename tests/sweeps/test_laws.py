@@ -8,7 +8,7 @@ import xarray as xr
 
 import sedyn
 from sedyn.errors import InvalidInput
-from sedyn.observables import COMPARED, SIMULATED
+from sedyn.model.observables import COMPARED, SIMULATED
 from sweeps import theories, validate
 from sweeps.plan import SweepSpec, TheorySettings
 from sweeps.store import Store

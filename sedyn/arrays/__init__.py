@@ -1,0 +1,1 @@
+"""What array libraries and processors offer; nothing here knows what a problem is."""

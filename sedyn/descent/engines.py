@@ -1,0 +1,249 @@
+"""Which design simulates a problem: predicted time and memory of each, and the choice between them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from sedyn.arrays import backend
+from sedyn.descent.test_error import FEATURES_PER_BLOCK, test_points
+from sedyn.designs.entries import ENTRIES_PER_DEVICE_DRAW
+from sedyn.errors import InvalidInput
+from sedyn.kernels.cuda.launch import ADJOINTS_PER_CHUNK
+from sedyn.model.features import bytes_per_entry
+from sedyn.model.problem import Problem
+
+__all__ = [
+    "ENGINES",
+    "ENOUGH",
+    "Choice",
+    "adjoint_memory",
+    "choose_engine",
+    "memory_limit",
+    "memory_needed",
+    "replicates_that_fit",
+    "replicates_together",
+    "stacks",
+]
+
+ENGINES = ("dense", "deferred")
+# Nanoseconds on one core (2 GHz, AVX-512, double precision), as benchmarks/gradient_descent.py measures them: to draw
+# an entry of a dense design; for one pass over it forward and backward, for each tile of four units (in single
+# precision half of that); and with the deferred design, for each of n + d rows and each tile, for each direction known
+# and for each step.
+DRAWN, PASSED, KNOWN, FRESH = 5.5, 0.7, 4.5, 150.0
+# Seconds of a step that do not depend on its size.
+STEP = {"dense": 0.08e-3, "deferred": 1.1e-3}
+# A GPU's bytes and launches a second, and what a product launches, as in benchmarks/ROOFLINE.md: not measured.
+GPU_BYTES, GPU_LAUNCHES = 3e12, 2e5
+LAUNCHES = {"dense": 4, "deferred": 30}
+TILE = 4
+DOUBLE = 8
+SHARE_OF_MEMORY = 0.8
+# Of a device's free memory: allocation in blocks, and libraries that take workspace of their own.
+MARGIN = 0.1
+# What replicates that run side by side on a CPU take together: it should stay in cache. Measured.
+STACK_BYTES = 2**24
+# Replicates on a CPU whose calls are shared enough: among more each takes about as long. Measured.
+ENOUGH = 16
+
+
+class Choice(NamedTuple):
+    """An engine and why it was chosen.
+
+    Attributes
+    ----------
+    engine : str
+    reason : str
+    """
+
+    engine: str
+    reason: str
+
+
+def memory_limit() -> int:
+    """Bytes of memory this process may count on: the machine's, or its container's if that is less."""
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        return min(total, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    except (OSError, ValueError):  # no such file, or "max"
+        return total
+
+
+def memory_needed(
+    problem: Problem, engine: str = "auto", *, dtype: str = "float64", estimate: bool = True, device: str = "cpu"
+) -> int:
+    """Bytes that simulating one replicate takes at its peak, on a GPU of its memory.
+
+    Parameters
+    ----------
+    problem : Problem
+    engine : {'auto', 'dense', 'deferred'}, optional
+    dtype, estimate : optional
+        As for `sedyn.simulate`.
+    device : {'cpu', 'gpu'}, optional
+
+    Raises
+    ------
+    InvalidInput
+        As for `choose_engine`.
+    """
+    if engine == "auto":
+        engine = choose_engine(problem, engine, dtype=dtype, estimate=estimate, device=device).engine
+    return _bytes(problem, engine, dtype, estimate, device)
+
+
+def adjoint_memory(problem: Problem, samples: int) -> int:
+    """Bytes of the adjoints of `mean_response` on a GPU, of as many samples as are held at a time."""
+    return DOUBLE * min(samples * problem.steps * problem.width**2, ADJOINTS_PER_CHUNK)
+
+
+def replicates_that_fit(free: int, needed: int) -> int:
+    """Replicates that fit side by side in the free memory of a device, at least one; a tenth is left as a margin.
+
+    Parameters
+    ----------
+    free : int
+        Bytes, see `sedyn.arrays.backend.gpu_memory`.
+    needed : int
+        Bytes that one replicate takes, see `memory_needed`.
+    """
+    return max(1, int((1 - MARGIN) * free) // needed)
+
+
+def predicted_seconds(problem: Problem, engine: str, *, device: str = "cpu", dtype: str = "float64") -> float:
+    """Time of the design's part in one replicate on one core, or on a GPU; a guide for choosing, not a promise."""
+    n, d, steps = problem.n, problem.d, problem.steps
+    if device == "gpu":
+        if engine == "dense":  # written once, read twice a step
+            moved = n * d * bytes_per_entry(problem.features, dtype, device) * (1 + 2 * (steps + 1))
+        else:  # each product reads what is known eight times, and a dozen blocks
+            known = problem.width * steps * (steps + 1) / 2
+            moved = DOUBLE * (n + d) * (8 * known + 12 * problem.width * (steps + 1))
+        return max(moved / GPU_BYTES, 2 * (steps + 1) * LAUNCHES[engine] / GPU_LAUNCHES)
+    tiles = -(-problem.width // TILE)
+    overhead = (steps + 1) * STEP[engine]
+    passed = PASSED * bytes_per_entry("gaussian", dtype) / DOUBLE
+    if engine == "dense":
+        if problem.features != "gaussian":  # fresh rows, which meet the weights of all steps at once, forward only
+            unit_tiles = -(-problem.width * (steps + 1) // TILE)
+            overhead += 1e-9 * test_points(problem) * d * (DRAWN + passed / 2 * unit_tiles)
+        return overhead + 1e-9 * n * d * (DRAWN + passed * tiles * (steps + 1))
+    directions = problem.width * steps * (steps + 1) / 2
+    return overhead + 1e-9 * (n + d) * (FRESH * (steps + 1) * tiles + KNOWN * directions * tiles)
+
+
+def stacks(problem: Problem, device: str = "cpu", dtype: str = "float64") -> bool:
+    """Whether the dense designs of several replicates are multiplied side by side.
+
+    On a CPU those that are small enough; a large one is read once a step by kernels of its own. It depends on nothing
+    that changes from one block of replicates to another, so that a replicate's numbers do not either.
+    """
+    return device != "cpu" or 2 * _stacked_bytes(problem, dtype) <= STACK_BYTES
+
+
+def replicates_together(problem: Problem, engine: str, device: str = "cpu", dtype: str = "float64") -> int:
+    """How many replicates are run side by side, so that each call of the array library has enough to do.
+
+    Parameters
+    ----------
+    problem : Problem
+    engine : {'dense', 'deferred'}
+    device : {'cpu', 'gpu'}, optional
+    dtype : {'float64', 'float32'}, optional
+    """
+    if engine == "deferred" or not stacks(problem, device, dtype):
+        return 1
+    if device == "gpu":
+        return replicates_that_fit(backend.gpu_memory()[0], memory_needed(problem, "dense", dtype=dtype, device=device))
+    return STACK_BYTES // _stacked_bytes(problem, dtype)
+
+
+def choose_engine(
+    problem: Problem, engine: str = "auto", *, dtype: str = "float64", estimate: bool = True, device: str = "cpu"
+) -> Choice:
+    """Choose the engine: the one asked for, or the fastest that applies and fits in memory.
+
+    The choice depends on the problem and the total memory of the machine, or of the GPU, not on what else is running,
+    so that a sweep gives the same numbers whatever runs beside it.
+
+    Raises
+    ------
+    InvalidInput
+        If the engine is unknown, does not apply to the feature law, or needs more memory than there is.
+    """
+    if engine not in ("auto", *ENGINES):
+        raise InvalidInput.unknown("engine", engine, ("auto", *ENGINES))
+    applicable = ENGINES if problem.features == "gaussian" else ("dense",)
+    if engine != "auto" and engine not in applicable:
+        raise InvalidInput("engine", engine, f"needs Gaussian features; with features={problem.features} use dense")
+    candidates = applicable if engine == "auto" else (engine,)
+    room = SHARE_OF_MEMORY * (backend.gpu_memory()[1] if device == "gpu" else memory_limit())
+    needed = {name: _bytes(problem, name, dtype, estimate, device) for name in candidates}
+    fitting = [name for name in candidates if needed[name] <= room]
+    if not fitting:
+        needs = " and ".join(f"{size / 1e9:.1f} GB ({name})" for name, size in needed.items())
+        raise InvalidInput(
+            "n", problem.n, f"with d={problem.d} this needs {needs} of {room / 1e9:.1f} GB; shrink n or d"
+        )
+    seconds = {name: predicted_seconds(problem, name, device=device, dtype=dtype) for name in ENGINES}
+    best = min(fitting, key=seconds.__getitem__)
+    if engine != "auto":
+        return Choice(best, "asked for")
+    if len(applicable) == 1:
+        return Choice(best, f"the only one for {problem.features} features")
+    if len(fitting) == 1:
+        return Choice(best, "the only one that fits in memory")
+    times = ", ".join(f"{name} {seconds[name]:.3g} s" for name in ENGINES)
+    return Choice(best, f"predicted faster ({times}{' by bytes and launches alone' if device == 'gpu' else ''})")
+
+
+def _bytes(problem: Problem, engine: str, dtype: str, estimate: bool, device: str) -> int:
+    n, d, q, steps = problem.n, problem.d, problem.width, problem.steps
+    doubles, design = _working_doubles(problem, estimate), 0.0
+    if engine == "dense":
+        design = n * d * bytes_per_entry(problem.features, dtype)
+    else:  # a basis and its images on each side
+        doubles += (n + d) * (2 * q * (steps + 1) + problem.signals)
+    fresh = _fresh_rows(problem)
+    if fresh:  # weights of every step wait for them, and what a block of them gives
+        doubles += 2 * q * (steps + 1) * (d + fresh)
+        design += 2 * fresh * d * bytes_per_entry(problem.features)
+    more = _more_bytes_on_gpu(problem, engine, dtype, estimate) if device == "gpu" else 0
+    return round(design + DOUBLE * doubles) + more
+
+
+def _working_doubles(problem: Problem, estimate: bool) -> float:
+    """Numbers that a descent works with, its design apart."""
+    n, d, q, steps = problem.n, problem.d, problem.width, problem.steps
+    doubles = 20.0 * q * (n + d)  # weights, pre-activations, gradients and what is made on the way
+    if estimate:  # gradients and curvatures of every step, and what a curvature is made of
+        doubles += n * steps * q * (1 + q) + 6 * n * q * q
+    return doubles
+
+
+def _stacked_bytes(problem: Problem, dtype: str) -> int:
+    """What each replicate adds to those it runs beside, features as floats whatever their law."""
+    design = problem.n * problem.d * bytes_per_entry("gaussian", dtype)
+    return round(design + DOUBLE * _working_doubles(problem, estimate=True))
+
+
+def _fresh_rows(problem: Problem) -> int:
+    """Rows that a test error is measured on, as many as are held at a time; none with Gaussian features."""
+    if problem.features == "gaussian":
+        return 0
+    return min(test_points(problem), max(1, FEATURES_PER_BLOCK // problem.d))
+
+
+def _more_bytes_on_gpu(problem: Problem, engine: str, dtype: str, estimate: bool) -> int:
+    n, d = problem.n, problem.d
+    more = 0.0
+    if estimate:
+        more += adjoint_memory(problem, n)
+    if engine == "dense":  # every law as floats, and draws in double precision with what a law computes them from
+        for rows, kind in ((n, dtype), (2 * _fresh_rows(problem), "float64")):
+            law, floats = (bytes_per_entry(problem.features, kind, device) for device in ("cpu", "gpu"))
+            more += rows * d * (floats - law)
+        more += 3 * DOUBLE * min(n * d, ENTRIES_PER_DEVICE_DRAW)
+    return round(more)

@@ -1,0 +1,337 @@
+"""Monte Carlo: gradient descent on independent data sets, as one dataset."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from sedyn.arrays import backend
+from sedyn.arrays.backend import Array
+from sedyn.descent import dynamics as gradient_descent
+from sedyn.descent.engines import Choice, choose_engine, replicates_together, stacks
+from sedyn.descent.estimate import estimated_descent, no_estimate_because
+from sedyn.descent.test_error import fresh_data
+from sedyn.designs.deferred import DeferredDesign
+from sedyn.designs.dense import dense_design
+from sedyn.designs.protocol import Design
+from sedyn.designs.stacked import SingleDesign, stacked_design
+from sedyn.errors import InvalidInput
+from sedyn.model.batching import batch_weights
+from sedyn.model.covariance import spectrum
+from sedyn.model.features import feature_sampler
+from sedyn.model.initialization import initial_deep_weights, initial_rows
+from sedyn.model.labels import respond
+from sedyn.model.observables import COMPARED, SIMULATED, stack_records, to_dataset
+from sedyn.model.problem import Problem, seed_sequence
+from sedyn.model.quadrature import gauss_quadrature
+from sedyn.model.update import updates_together
+from sedyn.theory.laws import SOLVER, Laws, compare, laws_of
+from sedyn.versions import versions
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = ["simulate", "simulate_together"]
+
+DTYPES = ("float64", "float32")
+
+
+def simulate(
+    problem: Problem,
+    replicates: int | Iterable[int] = 16,
+    seed: int = 0,
+    engine: str = "auto",
+    *,
+    estimate: bool = True,
+    device: str = "auto",
+    dtype: str = "float64",
+    theory: xr.Dataset | None = None,
+) -> xr.Dataset:
+    """Run gradient descent on independent data sets.
+
+    Parameters
+    ----------
+    problem : Problem
+    replicates : int or iterable of int, optional
+        How many, or which: replicate r is the same whether it runs alone or among others.
+    seed : int, optional
+        Base seed. A replicate depends on `Problem.key`, its index and this.
+    engine : {'auto', 'dense', 'deferred'}, optional
+        Form the design in memory, or draw only what its products reveal (Gaussian features only; the same law, other
+        numbers). ``auto`` takes the faster one that fits; the choice and its reason are attributes.
+    estimate : bool, optional
+        Whether the test error is also estimated from training data alone; memory O(n T q^2).
+    device : {'auto', 'cpu', 'gpu'}, optional
+        A GPU draws features with a generator of its own: the same law as on a CPU, other numbers.
+    dtype : {'float64', 'float32'}, optional
+        How a dense design stores its entries and multiplies with them: in single precision the same data rounded, in
+        half the memory and about half the time. Everything else, and the deferred engine, is in double precision.
+    theory : Dataset, optional
+        What `sedyn.state_evolution` says about the problem, with ``include=("samples",)``. Each replicate then also
+        compares the laws of its first-layer rows and of its training pre-activations with it.
+
+    Returns
+    -------
+    xarray.Dataset
+        The variables of `sedyn.model.observables.SIMULATED` along `replicate`: `train_error`, `test_error` (with its
+        ``_stderr``), `estimated_test_error`, `initial_overlap`, `signal_overlap`, `weight_gram`, `row_average` and
+        `deep_weights`. From a divergence on, values are NaN. `estimated_test_error` is NaN where it cannot be had,
+        and attribute ``no_estimate_because`` says why.
+
+        With `theory` also those of `sedyn.model.observables.COMPARED`:
+
+        - `row_kolmogorov`, `row_wasserstein`: distances from N(0, 1) of row residuals w_j - P_t w_j^0 - m_t mu_j,
+          whitened by the predicted covariance, as they are (``scale='predicted'``) and standardized (``'own'``);
+          `row_residual_quantiles` of the whitened ones, and `row_residual_covariance` before whitening. NaN where a
+          unit's row has no noise of its own, as at iteration 0. Mean and covariance are those that the theory has for
+          the row's own eigenvalue of the feature covariance.
+        - `pre_activation_kolmogorov`, `pre_activation_wasserstein`: distances of h^t from the theory's draws, the same
+          for the product h^t y (`pre_activation_response_...`), and `pre_activation_quantiles`. They cannot fall
+          below the error of these draws: give the theory more `samples` than n (attribute ``theory_samples``).
+
+    Raises
+    ------
+    InvalidInput
+        If an argument is out of range, the engine does not apply or does not fit, the device is not usable, or the
+        theory is another problem's or has no samples.
+
+    Notes
+    -----
+    THEORY sections 1 (gradient descent), 4 (estimate) and 5 (deferred engine).
+
+    Examples
+    --------
+    >>> runs = simulate(Problem(n=300, d=200, steps=3), replicates=4)
+    >>> runs.train_error.dims
+    ('replicate', 'iteration')
+    """
+    return simulate_together(
+        [(problem, replicates)],
+        seed,
+        engine,
+        estimate=estimate,
+        device=device,
+        dtype=dtype,
+        theories=[theory],
+    )[0]
+
+
+def simulate_together(
+    cells: Iterable[tuple[Problem, int | Iterable[int]]],
+    seed: int = 0,
+    engine: str = "auto",
+    *,
+    estimate: bool = True,
+    device: str = "auto",
+    dtype: str = "float64",
+    theories: Sequence[xr.Dataset | None] | None = None,
+) -> list[xr.Dataset]:
+    """Run gradient descent on independent data sets of several problems, side by side where they have the same shape.
+
+    Every number is the one that `simulate` gives. Small problems take less time: those that differ in learning rate,
+    momentum, weight decay, noise, initialization or batches alone, see `sedyn.model.problem.INDIVIDUAL`, share every
+    call of the array library, and every launch on a GPU.
+
+    Parameters
+    ----------
+    cells : iterable of (Problem, replicates)
+        Replicates as for `simulate`.
+    seed, engine, estimate, device, dtype : optional
+        As for `simulate`.
+    theories : sequence of Dataset or None, optional
+        For each problem what `simulate` is given as `theory`.
+
+    Returns
+    -------
+    list of xarray.Dataset
+        For each problem what `simulate` returns.
+
+    Raises
+    ------
+    InvalidInput
+        As for `simulate`.
+
+    Examples
+    --------
+    >>> problems = [Problem(n=60, d=40, steps=3, noise=noise) for noise in (0.1, 0.2)]
+    >>> quiet, loud = simulate_together([(problem, 4) for problem in problems])
+    >>> quiet.sizes == loud.sizes
+    True
+    """
+    device = backend.resolve_device(device)
+    if dtype not in DTYPES:
+        raise InvalidInput.unknown("dtype", dtype, DTYPES)
+    asked = list(cells)
+    resolved = [
+        _resolve(problem, replicates, engine, estimate, device, dtype, theory)
+        for (problem, replicates), theory in zip(asked, theories or [None] * len(asked), strict=True)
+    ]
+    alike: dict[Any, list[int]] = {}
+    for number, cell in enumerate(resolved):
+        alike.setdefault((cell.problem.stack_key, cell.laws is None), []).append(number)
+    arrays: dict[int, dict[str, np.ndarray]] = {}
+    with backend.use_device(device):
+        for numbers in alike.values():
+            found = _run_together([resolved[number] for number in numbers], seed, device, dtype)
+            arrays |= dict(zip(numbers, found, strict=True))
+    common = {"seed": seed, "device": backend.device_description(device), "dtype": dtype, **versions()}
+    return [cell.dataset(arrays[number], common) for number, cell in enumerate(resolved)]
+
+
+class _Cell(NamedTuple):
+    """A problem and all that is decided before its replicates run."""
+
+    problem: Problem
+    indices: list[int]
+    choice: Choice
+    no_estimate_because: str | None
+    laws: Laws | None
+    solver: dict[str, Any]
+
+    def dataset(self, arrays: dict[str, np.ndarray], attributes: dict[str, Any]) -> xr.Dataset:
+        """Put words and coordinates to arrays of every replicate."""
+        own = {
+            "engine": self.choice.engine,
+            "engine_reason": self.choice.reason,
+            "no_estimate_because": self.no_estimate_because or "",
+            **self.solver,
+        }
+        observables = SIMULATED if self.laws is None else {**SIMULATED, **COMPARED}
+        return to_dataset(self.problem, arrays, observables, replicates=self.indices, attributes={**attributes, **own})
+
+
+class _Replicate(NamedTuple):
+    """One training run."""
+
+    problem: Problem
+    number: int
+    laws: Laws | None
+
+
+def _resolve(
+    problem: Problem,
+    replicates: int | Iterable[int],
+    engine: str,
+    estimate: bool,
+    device: str,
+    dtype: str,
+    theory: xr.Dataset | None,
+) -> _Cell:
+    """Decide what can be decided before anything runs."""
+    indices = _replicate_indices(replicates)
+    reason = no_estimate_because(problem) if estimate else "it was not asked for"
+    laws = None if theory is None else laws_of(problem, theory, device)
+    solver = {} if theory is None else {f"theory_{name}": theory.attrs[name] for name in SOLVER}
+    choice = choose_engine(problem, engine, dtype=dtype, estimate=reason is None, device=device)
+    return _Cell(problem, indices, choice, reason, laws, solver)
+
+
+def _run_together(cells: Sequence[_Cell], seed: int, device: str, dtype: str) -> list[dict[str, np.ndarray]]:
+    """Run problems with one `Problem.stack_key`, as many replicates side by side as there is room for."""
+    engine, estimate = cells[0].choice.engine, cells[0].no_estimate_because is None
+    replicates = [_Replicate(cell.problem, number, cell.laws) for cell in cells for number in cell.indices]
+    together = replicates_together(cells[0].problem, engine, device, dtype)
+    parts = [
+        _run(replicates[start : start + together], seed, engine, estimate, device, dtype)
+        for start in range(0, len(replicates), together)
+    ]
+    whole = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    ends = np.cumsum([len(cell.indices) for cell in cells])
+    return [
+        {name: values[end - len(cell.indices) : end] for name, values in whole.items()}
+        for cell, end in zip(cells, ends, strict=True)
+    ]
+
+
+def _run(
+    replicates: Sequence[_Replicate], seed: int, engine: str, estimate: bool, device: str, dtype: str
+) -> dict[str, np.ndarray]:
+    """Some replicates side by side: every observable along leading axes of replicates and iterations.
+
+    Nothing waits for the device before the end, where all that was observed comes to the host at once; but for what
+    the deferred engine has to know of each product.
+    """
+    problems = [replicate.problem for replicate in replicates]
+    problem = problems[0]  # for all in which they agree
+    streams = [seed_sequence(replicate.problem.key, seed, replicate.number).spawn(5) for replicate in replicates]
+    row_seeds, design_seeds, noise_seeds, batch_seeds, fresh_seeds = zip(*streams, strict=True)
+
+    def drawn(draw: Callable[[Problem, Any], np.ndarray], sources: Iterable[Any]) -> Array:
+        each = [draw(own, source) for own, source in zip(problems, sources, strict=True)]
+        return backend.asarray(np.stack(each), device)
+
+    eigenvalues = spectrum(problem.covariance, problem.d)
+    scales = backend.asarray(np.sqrt(eigenvalues), device)
+    rows = drawn(lambda own, seeds: initial_rows(own, np.random.default_rng(seeds)), row_seeds)
+    first, signals = rows[:, : problem.width, :], rows[:, problem.width :, :] * scales
+    layers = zip(*(initial_deep_weights(own) for own in problems), strict=True)
+    deep = tuple(backend.asarray(np.stack(layer), device) for layer in layers)
+    design = _design(problem, engine, design_seeds, device, dtype)
+    noise = drawn(lambda own, seeds: own.noise * np.random.default_rng(seeds).standard_normal(own.n), noise_seeds)
+    data = gradient_descent.Data(design, scales, respond(problem, design.matmul(signals), noise))
+    measure = gauss_quadrature(eigenvalues, problem.steps + 1) if estimate else None
+    updates = updates_together(problems, rows)
+    pairs = zip(problems, map(np.random.default_rng, batch_seeds), strict=True)
+    steps = zip(*(batch_weights(own, rng) for own, rng in pairs), strict=True)
+    batches = (None if problem.full_batch else backend.asarray(np.stack(step), device) for step in steps)
+
+    fresh = fresh_data(problems, signals, scales, fresh_seeds, device)
+    records: list[dict[str, Array]] = []
+    with np.errstate(over="ignore", invalid="ignore"):
+        for state, estimated in estimated_descent(problem, data, first, deep, measure, updates, batches):
+            record = gradient_descent.observe(problem, data, rows, state)
+            fresh.meet(state, record)
+            records.append(record | {"estimated_test_error": estimated} | _compared(replicates, rows, state, data))
+        test_error, test_error_stderr = fresh.errors()
+        found = stack_records(records) | {"test_error": test_error, "test_error_stderr": test_error_stderr}
+        columns = backend.to_host(found)
+    # A replicate that has diverged goes on beside the others, and what it gives is of no use.
+    finite = np.isfinite(columns["train_error"]) & np.isfinite(columns["weight_gram"]).all((-2, -1))
+    alive = np.logical_and.accumulate(finite)
+    return {name: np.moveaxis(_where(alive, values), 1, 0) for name, values in columns.items()}
+
+
+def _compared(
+    replicates: Sequence[_Replicate], rows: Array, state: gradient_descent.State, data: gradient_descent.Data
+) -> dict[str, Array]:
+    """Compare each replicate with the laws of its theory, where there is one."""
+    if replicates[0].laws is None:
+        return {}
+    whole = rows, state.first, state.trained, data.responses
+    compared = [
+        compare(replicate.laws, state.iteration, *(part[r, ...] for part in whole))
+        for r, replicate in enumerate(replicates)
+        if replicate.laws is not None
+    ]
+    return stack_records(compared)
+
+
+def _design(problem: Problem, engine: str, seeds: Sequence[np.random.SeedSequence], device: str, dtype: str) -> Design:
+    """A design of replicates, of a single one where `sedyn.descent.engines.replicates_together` says so."""
+    n, d, sampler = problem.n, problem.d, feature_sampler(problem.features)
+    if engine == "deferred":
+        directions = problem.signals + problem.width * (problem.steps + 1)
+        return SingleDesign(DeferredDesign(n, d, seeds[0], device, directions))
+    if stacks(problem, device, dtype):
+        return stacked_design(n, d, sampler, seeds, device, dtype)
+    return SingleDesign(dense_design(n, d, sampler, seeds[0], device, dtype))
+
+
+def _where(alive: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Values where a replicate has not diverged, (iterations, R) like their first axes; NaN elsewhere."""
+    return np.where(alive.reshape(*alive.shape, *[1] * (values.ndim - 2)), values, np.nan)
+
+
+def _replicate_indices(replicates: int | Iterable[int]) -> list[int]:
+    """Indices of the replicates asked for, 0 and up."""
+    try:
+        indices = list(replicates) if isinstance(replicates, Iterable) else list(range(operator.index(replicates)))
+        indices = [operator.index(index) for index in indices]
+    except TypeError:
+        raise InvalidInput("replicates", replicates, "a whole number, or the indices of replicates") from None
+    if not indices or min(indices) < 0 or len(set(indices)) < len(indices):
+        raise InvalidInput("replicates", replicates, "at least one replicate, with different indices from 0 up")
+    return indices

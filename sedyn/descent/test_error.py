@@ -1,0 +1,343 @@
+"""The test error of given weights: their error on fresh rows, with its own standard error.
+
+A fresh row with Gaussian features sees the weights by their overlaps only, so an average over a few dimensions
+replaces fresh data. Other laws are met with fresh rows, drawn in blocks after the run for all iterations at once. From
+each error a quadratic function of the row is subtracted, a control variate: its mean is known, since every law is
+standardized, and it is fitted to what the errors would be with Gaussian features.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from sedyn.arrays import backend
+from sedyn.arrays.backend import Array, array_namespace
+from sedyn.descent.dynamics import State
+from sedyn.designs.dense import dense_design
+from sedyn.model.evaluation import mean_error, sample_errors
+from sedyn.model.features import feature_sampler
+from sedyn.model.labels import respond
+from sedyn.model.network import DeepWeights
+from sedyn.model.problem import Problem
+from sedyn.theory.sampling import matched_normals, psd_root, shifted_points
+
+__all__ = [
+    "Control",
+    "FreshData",
+    "Quadrature",
+    "draw_points",
+    "draw_quadrature",
+    "fit_control",
+    "fresh_data",
+    "fresh_rows_errors",
+    "quadrature_error",
+    "test_points",
+]
+
+# Points, or fresh rows: as many as training samples within these bounds, so that the error of the average stays
+# near or below the fluctuation of the training run itself.
+LEAST_POINTS, MOST_POINTS = 2**12, 2**16
+# Independent shifts of the quadrature; their spread is its standard error.
+SHIFTS = 4
+# Features of fresh rows held in memory at a time.
+FEATURES_PER_BLOCK = 2**22
+
+
+class FreshData(Protocol):
+    """Fresh rows for each of several replicates, as they meet the weights of one iteration after another."""
+
+    def meet(self, state: State, overlaps: Mapping[str, Array]) -> None:
+        """Meet the weights of the next iteration.
+
+        Parameters
+        ----------
+        state : State
+            Of every replicate.
+        overlaps : mapping of str to array
+            What `sedyn.descent.dynamics.observe` finds there: `weight_gram` and `signal_overlap`.
+        """
+        ...
+
+    def errors(self) -> tuple[Array, Array]:
+        """Test errors and their standard errors at the iterations met, (iterations, R) each."""
+        ...
+
+
+def fresh_data(
+    problems: Sequence[Problem],
+    signals: Array,
+    scales: Array,
+    seeds: Sequence[np.random.SeedSequence],
+    device: str = "cpu",
+) -> FreshData:
+    """Choose how fresh data of replicates are met.
+
+    Parameters
+    ----------
+    problems : sequence of Problem
+        One for each replicate, see `Problem.stack_key`.
+    signals : array, shape (R, k, d)
+        Of each replicate, scaled by the features' standard deviations.
+    scales : array, shape (d,)
+        These standard deviations.
+    seeds : sequence of SeedSequence
+        One for each replicate.
+    device : {'cpu', 'gpu'}, optional
+    """
+    if problems[0].features == "gaussian":
+        return GaussianData(problems, signals, seeds, device)
+    return RowData(problems, signals, scales, seeds, device)
+
+
+class GaussianData:
+    """Fresh rows with Gaussian features: a quadrature that sees the weights by their overlaps."""
+
+    def __init__(
+        self, problems: Sequence[Problem], signals: Array, seeds: Sequence[np.random.SeedSequence], device: str
+    ) -> None:
+        xp = array_namespace(signals)
+        points = [draw_quadrature(problem, seed, device) for problem, seed in zip(problems, seeds, strict=True)]
+        self.points = Quadrature(*(xp.stack(parts) for parts in zip(*points, strict=True)))
+        self.problem = problems[0]
+        self.of_signals = xp.matmul(signals, xp.matrix_transpose(signals)) / self.problem.d
+        self.found: list[tuple[Array, Array]] = []
+
+    def meet(self, state: State, overlaps: Mapping[str, Array]) -> None:
+        """Average over the quadrature."""
+        xp, with_signals = array_namespace(self.of_signals), overlaps["signal_overlap"]
+        above = xp.concat([self.of_signals, xp.matrix_transpose(with_signals)], axis=-1)
+        below = xp.concat([with_signals, overlaps["weight_gram"]], axis=-1)
+        gram = xp.concat([above, below], axis=-2)
+        self.found.append(quadrature_error(self.problem, self.points, gram, state.deep))
+
+    def errors(self) -> tuple[Array, Array]:
+        """Test errors and their standard errors; see `FreshData.errors`."""
+        return _stacked(self.found)
+
+
+class RowData:
+    """Fresh rows of any feature law, drawn at the end, the same for all iterations of a replicate."""
+
+    def __init__(
+        self,
+        problems: Sequence[Problem],
+        signals: Array,
+        scales: Array,
+        seeds: Sequence[np.random.SeedSequence],
+        device: str,
+    ) -> None:
+        self.problems, self.signals, self.scales, self.seeds, self.device = problems, signals, scales, seeds, device
+        self.weights: list[tuple[Array, DeepWeights]] = []
+
+    def meet(self, state: State, overlaps: Mapping[str, Array]) -> None:
+        """Keep the weights until the rows are drawn."""
+        self.weights.append((state.first * self.scales, state.deep))
+
+    def errors(self) -> tuple[Array, Array]:
+        """Test errors and their standard errors; see `FreshData.errors`."""
+        found = []
+        for replicate, (problem, seed) in enumerate(zip(self.problems, self.seeds, strict=True)):
+            first = [weights[replicate, ...] for weights, _ in self.weights]
+            deep = [tuple(weights[replicate, ...] for weights in layers) for _, layers in self.weights]
+            signals = self.signals[replicate, ...]
+            found.append(fresh_rows_errors(problem, first, deep, signals, seed, self.device))
+        errors, standard_errors = _stacked(found, axis=-1)
+        return errors, standard_errors
+
+
+def _stacked(found: Sequence[tuple[Array, Array]], axis: int = 0) -> tuple[Array, Array]:
+    """Errors and standard errors, each side by side."""
+    xp = array_namespace(found[0][0])
+    errors, standard_errors = zip(*found, strict=True)
+    return xp.stack(errors, axis=axis), xp.stack(standard_errors, axis=axis)
+
+
+class Quadrature(NamedTuple):
+    """Points that stand for fresh Gaussian rows, in independent shifts.
+
+    Attributes
+    ----------
+    normals : array, shape (..., shifts, q + k, N)
+        Standardized projections of fresh rows.
+    noise : array, shape (..., shifts, N)
+        Label noise.
+    """
+
+    normals: Array
+    noise: Array
+
+
+def test_points(problem: Problem) -> int:
+    """Points or fresh rows that a test error is averaged over, a power of two."""
+    return min(max(LEAST_POINTS, 1 << (problem.n - 1).bit_length()), MOST_POINTS)
+
+
+def draw_points(problem: Problem, seed: np.random.SeedSequence, device: str = "cpu") -> Array:
+    """Draw shifted Sobol points with matched moments, one row for standardized label noise and the rest for features.
+
+    Parameters
+    ----------
+    problem : Problem
+        Its width, signals and n decide on dimension and number of points.
+    seed : SeedSequence
+    device : {'cpu', 'gpu'}, optional
+
+    Returns
+    -------
+    array, shape (shifts, 1 + q + k, N)
+    """
+    dimensions, points = problem.width + problem.signals + 1, test_points(problem) // SHIFTS
+    return backend.asarray(matched_normals(shifted_points(seed, dimensions, points, SHIFTS)), device)
+
+
+def draw_quadrature(problem: Problem, seed: np.random.SeedSequence, device: str = "cpu") -> Quadrature:
+    """Draw the quadrature of a problem's test error; arguments as for `draw_points`."""
+    points = draw_points(problem, seed, device)
+    return Quadrature(points[:, 1:, :], problem.noise * points[:, 0, :])
+
+
+def quadrature_error(problem: Problem, points: Quadrature, overlaps: Array, deep: DeepWeights) -> tuple[Array, Array]:
+    """Test error and its standard error with Gaussian features.
+
+    Parameters
+    ----------
+    problem : Problem
+    points : Quadrature
+    overlaps : array, shape (..., k + q, k + q)
+        Gram matrix of [mu, W] over d, in the features' covariance.
+    deep : tuple of array
+        Deeper weights.
+
+    Returns
+    -------
+    error, standard_error : array, shape (...)
+        NaN where an overlap is not finite.
+    """
+    xp, k = array_namespace(points.normals), problem.signals
+    finite = xp.all(xp.isfinite(overlaps), axis=(-2, -1))
+    root = psd_root(xp.where(finite[..., None, None], overlaps, 0.0))[0][..., None, :, :]
+    projections = xp.matmul(root, points.normals)
+    y = respond(problem, projections[..., :k, :], points.noise)
+    same_for_shifts = tuple(xp.expand_dims(weights, axis=-3) for weights in deep)
+    errors = mean_error(problem, projections[..., k:, :], y, same_for_shifts)
+    errors = xp.where(finite[..., None], errors, xp.nan)
+    return xp.mean(errors, axis=-1), xp.std(errors, axis=-1, correction=1) / math.sqrt(SHIFTS)
+
+
+def fresh_rows_errors(
+    problem: Problem,
+    first: Sequence[Array],
+    deep: Sequence[DeepWeights],
+    signals: Array,
+    seed: np.random.SeedSequence,
+    device: str = "cpu",
+) -> tuple[Array, Array]:
+    """Test errors and their standard errors on fresh rows of any feature law, the same rows for all iterations.
+
+    Parameters
+    ----------
+    problem : Problem
+    first : sequence of array, shape (q, d)
+        First-layer weights at each iteration, scaled by the features' standard deviations.
+    deep : sequence of tuple of array
+        Deeper weights at each iteration.
+    signals : array, shape (k, d)
+        Signals, scaled likewise.
+    seed : SeedSequence
+    device : {'cpu', 'gpu'}, optional
+
+    Returns
+    -------
+    errors, standard_errors : array, shape (iterations,)
+    """
+    xp = array_namespace(signals)
+    sampler, (k, d) = feature_sampler(problem.features), signals.shape
+    rows, q = test_points(problem), problem.width
+    directions = xp.concat([signals, *first], axis=0)
+    points = draw_points(problem, seed.spawn(1)[0], device)
+    controls = [
+        fit_control(problem, points, xp.concat([signals, weights], axis=0), deeper)
+        for weights, deeper in zip(first, deep, strict=True)
+    ]
+    totals = xp.zeros((2, len(first)), dtype=signals.dtype, device=signals.device)
+    per_block = max(1, FEATURES_PER_BLOCK // d)
+    for start in range(0, rows, per_block):
+        count = min(per_block, rows - start)
+        block_seed, noise_seed = seed.spawn(2)
+        projections = dense_design(count, d, sampler, block_seed, device).matmul(directions)
+        noise = backend.asarray(np.random.default_rng(noise_seed).standard_normal(count), device)
+        y = respond(problem, projections[:k, :], problem.noise * noise)
+        for t, weights in enumerate(deep):
+            h = projections[k + t * q : k + (t + 1) * q, :]
+            errors = sample_errors(problem, h, y, weights) - controls[t](projections[:k, :], h, noise)
+            totals[:, t] += xp.stack([xp.sum(errors), xp.sum(errors * errors)])
+    mean, square = totals[0, :] / rows, totals[1, :] / rows
+    return mean, xp.sqrt(xp.maximum(square - mean**2, 0.0) / (rows - 1))
+
+
+class Control(NamedTuple):
+    """A quadratic function of a fresh row's projections and noise whose mean is zero under every standardized law.
+
+    Attributes
+    ----------
+    whitening : array, shape (k + q, k + q)
+        Makes projections on signals and weights uncorrelated.
+    linear : array, shape (k + q + 1,)
+    quadratic : array, shape (k + q + 1, k + q + 1)
+        Of the whitened projections and the noise.
+    mean : array, shape ()
+        What linear and quadratic part average to.
+    """
+
+    whitening: Array
+    linear: Array
+    quadratic: Array
+    mean: Array
+
+    def __call__(self, indices: Array, h: Array, noise: Array) -> Array:
+        """Values on rows: projections on the signals (k, N) and on the weights (q, N), and noise (N,)."""
+        xp = array_namespace(h)
+        white = xp.matmul(self.whitening, xp.concat([indices, h], axis=0))
+        white = xp.concat([white, noise[None, :]], axis=0)
+        return xp.sum((self.linear[:, None] + xp.matmul(self.quadratic, white)) * white, axis=0) - self.mean
+
+
+def fit_control(problem: Problem, points: Array, directions: Array, deep: DeepWeights) -> Control:
+    """Least-squares fit of a control to the errors with Gaussian features.
+
+    Whitened, a quadratic fit is a projection on Hermite polynomials: averages of the error times the first two.
+
+    Parameters
+    ----------
+    problem : Problem
+    points : array, shape (shifts, 1 + q + k, N)
+        See `draw_points`; matched moments make the polynomials orthogonal on the points too, to second order.
+    directions : array, shape (k + q, d)
+        Signals and first-layer weights.
+    deep : tuple of array
+        Deeper weights.
+    """
+    xp, k = array_namespace(directions), problem.signals
+    gram = xp.matmul(directions, directions.T) / directions.shape[1]
+    gram = xp.where(xp.all(xp.isfinite(gram)), gram, 0.0)  # of a diverged run, which has no errors either
+    root, inverse = psd_root(gram)
+    linear, quadratic = 0.0, 0.0
+    shifts, _, samples = points.shape
+    for shift in range(shifts):
+        normals, noise = points[shift, 1:, :], points[shift, 0, :]
+        projections = xp.matmul(root, normals)
+        y = respond(problem, projections[:k, :], problem.noise * noise)
+        errors = sample_errors(problem, projections[k:, :], y, deep)
+        white = xp.concat([normals, noise[None, :]], axis=0)
+        weighted = white * (errors - xp.mean(errors))
+        linear = linear + xp.sum(weighted, axis=1)
+        quadratic = quadratic + xp.matmul(weighted, white.T) / 2
+    linear, quadratic = linear / (shifts * samples), quadratic / (shifts * samples)
+    # Directions without variance are left out of the whitened ones, whose covariance then is a projection.
+    kept = xp.matmul(inverse, root)
+    mean = xp.sum(quadratic[:-1, :-1] * kept) + quadratic[-1, -1]
+    return Control(inverse, linear, quadratic, mean)

@@ -1,0 +1,1 @@
+"""The feature matrix X as an operator, and nothing else."""

@@ -1,0 +1,104 @@
+"""Designs of replicates side by side: an axis of replicates is in front of every array."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from sedyn.arrays import backend
+from sedyn.arrays.backend import Array, array_namespace
+from sedyn.designs.entries import all_entries, draw_entries
+from sedyn.designs.protocol import Design, two_products
+from sedyn.model.features import Sampler
+from sedyn.model.network import Derivatives, Network
+
+__all__ = ["SingleDesign", "StackedDesign", "stacked_design"]
+
+
+class SingleDesign:
+    """The design of one replicate, as replicates side by side are met: with an axis in front.
+
+    Parameters
+    ----------
+    design : Design
+    """
+
+    def __init__(self, design: Design) -> None:
+        self.design = design
+
+    def matmul(self, weights: Array) -> Array:
+        """Rows of `weights`, (1, q, d), to X w, (1, q, n)."""
+        return self.design.matmul(weights[0, ...])[None, ...]
+
+    def rmatmul(self, gradients: Array) -> Array:
+        """Rows of `gradients`, (1, q, n), to X^T g, (1, q, d)."""
+        return self.design.rmatmul(gradients[0, ...])[None, ...]
+
+    def descend(self, weights: Array, network: Network, *, curvature: bool) -> tuple[Array, Derivatives, Array]:
+        """X w, the derivatives there and X^T g; see `Design.descend`."""
+        trained, derivatives, products = self.design.descend(weights[0, ...], network.replicate(0), curvature=curvature)
+        loss, gradient, deep, second = derivatives
+        found = Derivatives(
+            loss[None, ...],
+            gradient[None, ...],
+            tuple(layer[None, ...] for layer in deep),
+            None if second is None else second[None, ...],
+        )
+        return trained[None, ...], found, products[None, ...]
+
+
+class StackedDesign:
+    """Dense designs of several replicates, which the array library multiplies side by side.
+
+    Parameters
+    ----------
+    matrices : array, shape (R, n, d)
+        Floats.
+    scale : float, optional
+        Each X is this times its matrix.
+    """
+
+    def __init__(self, matrices: Array, scale: float = 1.0) -> None:
+        self.matrices, self.scale = matrices, scale
+
+    def matmul(self, weights: Array) -> Array:
+        """Rows of `weights`, (R, q, d), to X w, (R, q, n)."""
+        return self._times(weights, array_namespace(weights).matrix_transpose(self.matrices))
+
+    def rmatmul(self, gradients: Array) -> Array:
+        """Rows of `gradients`, (R, q, n), to X^T g, (R, q, d)."""
+        return self._times(gradients, self.matrices)
+
+    def descend(self, weights: Array, network: Network, *, curvature: bool) -> tuple[Array, Derivatives, Array]:
+        """X w, the derivatives there and X^T g; see `Design.descend`."""
+        return two_products(self, weights, network, curvature=curvature)
+
+    def _times(self, rows: Array, matrices: Array) -> Array:
+        xp = array_namespace(rows)
+        products = xp.matmul(xp.astype(rows * self.scale, matrices.dtype, copy=False), matrices)
+        return xp.astype(products, rows.dtype, copy=False)
+
+
+def stacked_design(
+    n: int,
+    d: int,
+    sampler: Sampler,
+    seeds: Sequence[np.random.SeedSequence],
+    device: str = "cpu",
+    dtype: str | np.dtype = "float64",
+) -> StackedDesign:
+    """Draw the dense designs of several replicates, each with the entries that `dense_design` gives it.
+
+    Parameters
+    ----------
+    n, d, sampler, device, dtype
+        As for `sedyn.designs.dense.dense_design`; every matrix is one of floats.
+    seeds : sequence of SeedSequence
+        One for each replicate.
+    """
+    matrices = backend.empty((len(seeds), n, d), device, dtype)
+    for replicate, seed in enumerate(seeds):
+        matrices[replicate, ...] = all_entries(draw_entries(n, d, sampler, seed, device, dtype))
+    return StackedDesign(matrices, 1 / math.sqrt(d))

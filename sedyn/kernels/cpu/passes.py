@@ -1,0 +1,239 @@
+"""Compiled products with blocks of rows small enough to stay in cache; they release the interpreter lock.
+
+numpy hands products with few columns to a BLAS made for square matrices, which copies the large factor first; here
+tiles of a few rows and units (`sedyn.kernels.cpu.tiles`) read the rows once. The order of sums is that of the code, so
+results are the same every time. Arrays whose rows begin where a line of the cache does are faster, see
+`sedyn.arrays.memory`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import types
+from numba.extending import intrinsic
+from numba.np.arrayobj import make_array
+
+from sedyn.arrays.compiling import compiled, widest_vectors
+from sedyn.arrays.memory import aligned_empty
+from sedyn.kernels.cpu.network import CompiledNetwork, differentiate_rows
+from sedyn.kernels.cpu.tiles import ROWS, UNITS, VECTOR, add_backward, add_forward
+
+__all__ = ["ROWS", "UNITS", "add_products", "clear", "descend", "padded", "products"]
+
+# So many rows, and so many bytes of each, are multiplied at a time: what they meet stays in the first-level cache.
+GROUP, CHUNK = 4 * ROWS, 2**11
+# How far ahead, in bytes, memory is asked for where nothing is known of what is read next.
+LINES_AHEAD = 512
+
+
+def padded(block: np.ndarray, dtype: np.dtype, scale: float = 1.0) -> np.ndarray:
+    """Copy a block of rows, (q, m), times a number, with zeros below it to whole tiles of units."""
+    out = aligned_empty((-(-block.shape[0] // UNITS) * UNITS, block.shape[1]), dtype)
+    np.multiply(block, scale, out=out[: block.shape[0]], casting="same_kind")
+    out[block.shape[0] :] = 0
+    return out
+
+
+_compiled = compiled({"reassoc", "contract", "nsz"})
+
+
+@_compiled
+def products(rows: np.ndarray, start: int, weights: np.ndarray, out: np.ndarray, ahead: int = LINES_AHEAD) -> None:
+    """Set ``out = weights @ rows[:, start : start + d].T``.
+
+    Parameters
+    ----------
+    rows : ndarray, shape (r, at least start + d)
+        Floats, or integers.
+    start : int
+    weights : ndarray, shape (q, d)
+        q a multiple of `UNITS`; its type is that of the sums.
+    out : ndarray, shape (q, at least r)
+    ahead : int, optional
+        Distance in bytes at which memory is asked for before it is read.
+    """
+    (q, d), lanes, columns = weights.shape, VECTOR // weights.itemsize, CHUNK // weights.itemsize
+    sums = np.empty((q, GROUP * lanes), weights.dtype)
+    for i in range(0, rows.shape[0], GROUP):
+        group = rows[i : i + GROUP]
+        clear(sums)
+        for first in range(0, d, columns):
+            after = min(first + columns, d)
+            for a in range(0, q, UNITS):
+                add_forward(group[:, start + first : start + after], weights[:, first:after], a, sums, ahead)
+        for a in range(q):
+            for k in range(group.shape[0]):
+                total = sums[a, k * lanes]
+                for lane in range(1, lanes):
+                    total += sums[a, k * lanes + lane]
+                out[a, i + k] = total
+
+
+@_compiled
+def add_products(
+    rows: np.ndarray, start: int, gradients: np.ndarray, out: np.ndarray, ahead: int = LINES_AHEAD
+) -> None:
+    """Add ``gradients @ rows[:, start : start + d]`` to `out`.
+
+    Parameters
+    ----------
+    rows : ndarray, shape (r, at least start + d)
+        Floats, or integers.
+    start : int
+    gradients : ndarray, shape (q, at least r)
+        q a multiple of `UNITS`; its type is that of the sums.
+    out : ndarray, shape (q, d)
+        Of the same type.
+    ahead : int, optional
+        As in `products`.
+    """
+    (q, d), columns = out.shape, CHUNK // out.itemsize
+    for i in range(0, rows.shape[0], GROUP):
+        group, factors = rows[i : i + GROUP], gradients[:, i : i + GROUP]
+        for first in range(0, d, columns):
+            after = min(first + columns, d)
+            for a in range(0, q, UNITS):
+                add_backward(group[:, start + first : start + after], factors, a, out[:, first:after], ahead)
+
+
+# Loops, here as everywhere in compiled code: statements on whole arrays take seconds to compile.
+@_compiled
+def clear(matrix: np.ndarray) -> None:
+    """Set a matrix to zero."""
+    for a in range(matrix.shape[0]):
+        for j in range(matrix.shape[1]):
+            matrix[a, j] = 0
+
+
+@_compiled
+def _add(matrix: np.ndarray, out: np.ndarray) -> None:
+    for a in range(matrix.shape[0]):
+        for j in range(matrix.shape[1]):
+            out[a, j] += matrix[a, j]
+
+
+@_compiled
+def _set_scaled(matrix: np.ndarray, scale: float, out: np.ndarray) -> None:
+    for a in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            out[a, j] = scale * matrix[a, j]
+
+
+@intrinsic
+def _count(_typing: Any, counters: Any, index: Any) -> Any:
+    """Add one to a number that threads share, and return what it was; what a thread wrote before, the next one sees."""
+
+    def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        array = make_array(counters)(context, builder, arguments[0])
+        place = builder.gep(array.data, [arguments[1]])
+        return builder.atomic_rmw("add", place, context.get_constant(types.int64, 1), "acq_rel")
+
+    return types.int64(types.Array(types.int64, 1, "C"), types.intp), generate
+
+
+@_compiled
+def descend(
+    matrix: np.ndarray,
+    starts: np.ndarray,
+    counters: np.ndarray,
+    places: np.ndarray,
+    rows_together: int,
+    weights: np.ndarray,
+    network: CompiledNetwork,
+    scale: float,
+    parts: np.ndarray,
+    deep_parts: np.ndarray,
+    trained: np.ndarray,
+    losses: np.ndarray,
+    gradients: np.ndarray,
+    deep_gradient: np.ndarray,
+    drive: np.ndarray,
+) -> None:
+    """Forward, through the network and backward over blocks of rows that no other thread has taken, until none is left.
+
+    A few rows at a time stay in cache from one product to the other, so that each is read from memory once. Sums of
+    blocks add up in pairs, and pairs in pairs: of two threads that hold what goes together, the later one adds, so that
+    none waits, and what is added to what is the same whoever comes first.
+
+    Parameters
+    ----------
+    matrix : ndarray, shape (n, d)
+        Floats, or integers.
+    starts : ndarray of int, shape (p + 1,)
+        The first rows of the blocks, and n.
+    counters, places : ndarray of int64, shapes (p + 1,) and (p,)
+        Zeros, and memory, by which threads know of each other.
+    rows_together : int
+        How many go forward and backward at a time.
+    weights : ndarray, shape (q', d)
+        Padded to q' units, a multiple of `UNITS`; their type is that of the sums.
+    network : CompiledNetwork
+    scale : float
+        By which the products of gradients and rows are multiplied.
+    parts, deep_parts : ndarray, shapes (p, q', d) and (p, L - 1, q, q)
+        Memory for sums of blocks.
+    trained : ndarray, shape (q, n)
+        Set: the pre-activations.
+    losses, gradients
+        As in `differentiate_rows`.
+    deep_gradient : ndarray, shape (L - 1, q, q)
+        Set: the derivative of the mean loss in the deeper weights.
+    drive : ndarray, shape (q, d)
+        Set: the product of gradients and rows.
+    """
+    widest_vectors()
+    q = trained.shape[0]
+    forward = np.empty((weights.shape[0], rows_together), weights.dtype)
+    backward = np.zeros((weights.shape[0], rows_together), weights.dtype)
+    free, spare = np.empty(parts.shape[0], np.int64), 0
+    block = _count(counters, 0)
+    while block < parts.shape[0]:
+        if spare:
+            spare -= 1
+            place = free[spare]  # used just now, so that it is in cache
+        else:
+            place = _count(counters, parts.shape[0])
+        clear(parts[place])
+        for layer in range(deep_parts.shape[1]):
+            clear(deep_parts[place, layer])
+        start, end, following = starts[block], starts[block + 1], block
+        while start < end:
+            stop = min(start + rows_together, end)
+            if stop == end:
+                following = _count(counters, 0)
+            # While some rows are worked on, the next ones are on their way.
+            upcoming = stop if stop < end else starts[min(following, parts.shape[0])]
+            ahead = (upcoming - start) * matrix.strides[0]
+            rows, count = matrix[start:stop], stop - start
+            products(rows, 0, weights, forward, ahead)
+            for a in range(q):
+                for i in range(count):
+                    trained[a, start + i] = forward[a, i]
+            differentiate_rows(network, (start, stop), trained, losses, gradients, deep_parts[place])
+            for a in range(q):
+                for i in range(count):
+                    backward[a, i] = gradients[a, start + i]
+            add_products(rows, 0, backward, parts[place], ahead)
+            start = stop
+        # Add to it what goes together with it, as long as that is there already.
+        places[block], distance, alone = place, 1, False
+        while distance < parts.shape[0] and not alone:
+            first = block - block % (2 * distance)
+            second = first + distance
+            if second < parts.shape[0]:
+                alone = _count(counters, second) == 0
+                if not alone:
+                    other = places[first + second - block]
+                    _add(parts[other], parts[place])
+                    for layer in range(deep_parts.shape[1]):
+                        _add(deep_parts[other, layer], deep_parts[place, layer])
+                    free[spare], places[first] = other, place
+                    spare += 1
+            block, distance = first, 2 * distance
+        if not alone:
+            _set_scaled(parts[place], scale, drive)
+            for layer in range(deep_parts.shape[1]):
+                _set_scaled(deep_parts[place, layer], 1 / losses.size, deep_gradient[layer])
+        block = following

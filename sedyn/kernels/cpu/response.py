@@ -1,0 +1,99 @@
+"""The adjoint pass of the mean response on a CPU, a few samples at a time, whose adjoints all stay in cache.
+
+`sedyn.model.adjoint.mean_response` defines what is computed, and says how the pass goes.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from sedyn.arrays.compiling import compiled, widest_vectors
+from sedyn.arrays.threads import run_each
+from sedyn.kernels.cpu.passes import UNITS, add_products, clear
+
+__all__ = ["mean_response"]
+
+# Samples that are a thread's work, and bytes of the adjoints of those that are carried through the pass together.
+SAMPLES, CACHED_BYTES = 512, 2**19
+# Fewer samples together would leave vectors empty.
+FEWEST = 16
+
+_compiled = compiled({"reassoc", "contract", "nsz"})
+
+
+def mean_response(curvatures: np.ndarray, memory: np.ndarray) -> np.ndarray:
+    """What `sedyn.model.adjoint.mean_response` returns, for arrays of numpy in double precision.
+
+    Samples are cut into parts by their number alone, and added up in order, whatever thread had which.
+    """
+    *leading, iterations, q, _, samples = curvatures.shape
+    replicates, units = math.prod(leading), -(-q // UNITS) * UNITS
+    stacked = [np.ascontiguousarray(one) for one in curvatures.reshape(replicates, *curvatures.shape[-4:])]
+    # R_w(r, s)[c, b] at (s, b, r q + c), rows below q zero: factors of the products with all that is known at s.
+    couplings = np.zeros((replicates, iterations, units, iterations * q))
+    moved = np.moveaxis(memory.reshape(replicates, *memory.shape[-4:]), (1, 2, 3, 4), (3, 1, 4, 2))
+    couplings[:, :, :q, :] = moved.reshape(replicates, iterations, q, iterations * q)
+    starts = range(0, samples, SAMPLES)
+    sums = np.zeros((replicates, len(starts), iterations, q, q))
+    together = CACHED_BYTES // (8 * iterations * q * q)
+    together = max(FEWEST, min(SAMPLES, together - together % FEWEST))
+
+    def add(item: tuple[int, int]) -> None:
+        replicate, part = item
+        chosen = starts[part], min(starts[part] + SAMPLES, samples)
+        add_adjoints(stacked[replicate], chosen, couplings[replicate], together, sums[replicate, part])
+
+    run_each(add, [(replicate, part) for replicate in range(replicates) for part in range(len(starts))])
+    total = sums.sum(axis=1).reshape(*leading, iterations, q, q)
+    return np.swapaxes(total, -1, -2) / samples
+
+
+@_compiled
+def add_adjoints(
+    curvatures: np.ndarray, samples: tuple[int, int], couplings: np.ndarray, together: int, sums: np.ndarray
+) -> None:
+    """Add the transposed adjoints of some samples.
+
+    Parameters
+    ----------
+    curvatures : ndarray, shape (t + 1, q, q, N)
+    samples : tuple of int
+        The first, and the one after the last.
+    couplings : ndarray, shape (t + 1, q', (t + 1) q)
+        At (s, b, r q + c) is R_w(r, s)[c, b], or zero for b beyond q; q' a multiple of
+        `sedyn.kernels.cpu.passes.UNITS`.
+    together : int
+        How many samples are carried through the pass at a time.
+    sums : ndarray, shape (t + 1, q, q)
+        To them is added the sum over samples of Lambda_s^T.
+    """
+    widest_vectors()
+    iterations, q = curvatures.shape[0], curvatures.shape[1]
+    # One row for each iteration and each row of Lambda^T, whose columns have the samples innermost.
+    adjoints, pushes = np.zeros((iterations * q, q * together)), np.zeros((couplings.shape[1], q * together))
+    for start in range(samples[0], samples[1], together):
+        count = min(together, samples[1] - start)
+        for s in range(iterations - 1, -1, -1):
+            clear(pushes)
+            if s < iterations - 1:
+                known = (s + 1) * q
+                add_products(adjoints[known:], 0, couplings[s, :, known:], pushes)
+            else:  # the unit matrix
+                for a in range(q):
+                    for i in range(count):
+                        pushes[a, a * together + i] = 1
+            for a in range(q):
+                for b in range(q):
+                    found = adjoints[s * q + a, b * together : b * together + count]
+                    for i in range(count):
+                        found[i] = 0
+                    for k in range(q):
+                        bend, push = curvatures[s, a, k, start:], pushes[k, b * together :]
+                        for i in range(count):
+                            found[i] += bend[i] * push[i]
+                    total = 0.0
+                    for i in range(count):
+                        total += found[i]
+                    sums[s, a, b] += total

@@ -1,0 +1,176 @@
+"""CUDA kernels in place of a chain of library calls, where they save launches and memory traffic by a large factor.
+
+On a GPU an elementwise operation is a launch of its own that reads and writes whole arrays; these kernels keep a sample
+in registers from one reading to one writing. benchmarks/ROOFLINE.md has the counts. Sources are in this folder. The
+functions of `sedyn.model.network` and `sedyn.model.adjoint` define what is computed, ask here first, and compute it
+themselves where no kernel serves: on other devices, in other precisions, for wide networks, for functions of users.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sedyn.arrays import backend
+from sedyn.arrays.backend import Array, array_namespace
+from sedyn.model.functions import ACTIVATIONS, LOSSES, Activation, Loss
+
+__all__ = ["differentiate", "mean_response"]
+
+SOURCES = Path(__file__).parent
+# What the source calls the activations and losses that it has.
+DEVICE_ACTIVATIONS = {
+    "identity": "identity",
+    "tanh": "tanh_",
+    "erf": "erf_",
+    "sigmoid": "sigmoid",
+    "softplus": "softplus",
+    "gelu": "gelu",
+    "silu": "silu",
+    "relu": "relu",
+}
+DEVICE_LOSSES = {"squared": "squared", "logistic": "logistic", "huber": "huber"}
+# Beyond this a sample does not fit in a thread's registers, and the library's matrix products are wide enough.
+MOST_WIDTH = 8
+BLOCK = 128
+# Threads of one replicate: with more samples each thread takes several, so that sums over samples stay short to write.
+MOST_THREADS = 2**16
+# Numbers that an adjoint pass keeps of each iteration it works on, in registers.
+REGISTERS = 64
+MOST_ITERATIONS = 8
+# Adjoints held in memory at a time, in numbers.
+ADJOINTS_PER_CHUNK = 2**27
+
+
+def differentiate(
+    h: Array,
+    y: Array,
+    deep: tuple[Array, ...],
+    activation: Activation,
+    loss: Loss,
+    sample_weights: Array | None,
+    curvature: bool,
+) -> tuple[Array, Array, tuple[Array, ...], Array | None] | None:
+    """Fields of `sedyn.model.network.Derivatives` from one launch of ``network.cu``, or None where it does not serve.
+
+    Parameters and results are those of `sedyn.model.network.differentiate`, whose lines have these in the source beside
+    them:
+
+    ===========================================  =======================================================
+    `sedyn.model.network.differentiate`                ``network.cu``
+    ===========================================  =======================================================
+    ``layers.append(activation.jet(pre, ...))``  ``units``, ``slopes``, ``bends`` from ``ACTIVATION``
+    ``pre = matmul(weights^T, units)``           ``pre[b] += matrix[a, b] * units[a]``
+    ``loss.jet(pre, y, order)``                  ``error``; ``slope`` and ``weight`` include the batch's
+    ``matmul(units * slope, delta^T)``           ``sums`` of each thread, added up here, over ``samples``
+    ``downstream``, ``delta``, bends             the loop over layers from the last to the first
+    ``delta * slope``                            ``gradient``
+    ``second = delta delta^T * weight``          ``second``, its upper triangle
+    ``jacobian`` of the next layer               ``carried``, then ``jacobian``
+    ``second + row row^T * coefficient``         ``second[a][b] += carried[u][a] * carried[u][b] * ...``
+    ===========================================  =======================================================
+    """
+    *leading, width, samples = h.shape
+    if not _serves([h, y, *deep, *([] if sample_weights is None else [sample_weights])], width):
+        return None
+    name = _name_of(activation, ACTIVATIONS, DEVICE_ACTIVATIONS)
+    loss_name = _name_of(loss, LOSSES, DEVICE_LOSSES)
+    if name is None or loss_name is None:
+        return None
+    xp, replicates = array_namespace(h), math.prod(leading)
+    weights = [_rows(matrix, (*leading, *matrix.shape[-2:]), replicates) for matrix in deep]
+    entries = [matrix.shape[1] for matrix in weights]
+    like: dict[str, Any] = {"dtype": h.dtype, "device": h.device}
+    y = _rows(y, (*leading, samples), replicates)
+    value, gradient = xp.empty(y.shape, **like), xp.empty(h.shape, **like)
+    second = xp.empty((*leading, width, width, samples), **like) if curvature else None
+    blocks = -(-min(samples, MOST_THREADS) // BLOCK)
+    sums = xp.empty((replicates, sum(entries), blocks * BLOCK), **like)
+    kernel = backend.cuda_kernel(
+        SOURCES / "network.cu",
+        "differentiate",
+        WIDTH=width,
+        DEPTH=len(deep) + 1,
+        ACTIVATION=name,
+        LOSS=loss_name,
+        WEIGHTED=int(sample_weights is not None),
+        CURVATURE=int(curvature),
+    )
+    kernel(
+        (blocks, replicates),
+        (BLOCK,),
+        (
+            _rows(h, h.shape, replicates),
+            y,
+            y if sample_weights is None else _rows(sample_weights, (*leading, samples), replicates),  # else not read
+            xp.concat(weights, axis=1) if deep else y,  # without deeper weights not read
+            np.int64(samples),
+            value,
+            gradient,
+            gradient if second is None else second,  # then not written
+            sums,
+        ),
+    )
+    totals, start, deep_gradient = xp.sum(sums, axis=-1) / samples, 0, []
+    for matrix, count in zip(deep, entries, strict=True):
+        part = totals[:, start : start + count]
+        deep_gradient.append(xp.reshape(part, (*leading, *matrix.shape[-2:])))
+        start += count
+    return xp.reshape(value, (*leading, samples)), gradient, tuple(deep_gradient), second
+
+
+def mean_response(curvatures: Array, memory: Array) -> Array | None:
+    """What `sedyn.model.adjoint.mean_response` returns, by launches of ``response.cu``; None where it does not serve.
+
+    The correspondence, line by line:
+
+    ================================================  ==============================================================
+    `sedyn.model.adjoint._transposed_adjoints`             ``response.cu``, for Lambda itself, not its transpose
+    ================================================  ==============================================================
+    ``adjoints[-1] = curvatures[-1]``                 ``lambda`` of ``last``
+    ``block = pushed(first, stop, stop, iterations)`` ``sums[j] += known * R_w(r, s)``, r from ``stop`` to ``last``
+    ``push + pushed(s, s + 1, s + 1, stop)``          ``sums[k] += found * R_w(s, s')``, once Lambda_s is known
+    ``apply_per_sample(curvatures[s], push)``         ``found = sums[j] * D^s``
+    ================================================  ==============================================================
+    """
+    *leading, iterations, width, _, samples = curvatures.shape
+    if not _serves([curvatures, memory], width) or len(leading) > 1:
+        return None
+    xp, replicates = array_namespace(curvatures), math.prod(leading)
+    stacked = xp.reshape(curvatures, (1, *curvatures.shape)) if not leading else curvatures
+    # The histories of several replicates are filled side by side: one's past is a slice, which need not be copied.
+    if not backend.is_contiguous(stacked[0, ...]):
+        stacked = backend.contiguous(stacked)
+    couplings = backend.contiguous(memory)
+    kept = max(1, min(MOST_ITERATIONS, REGISTERS // width**2))
+    kernel = backend.cuda_kernel(SOURCES / "response.cu", "adjoints", WIDTH=width, ITERATIONS=kept)
+    chunk = max(BLOCK, ADJOINTS_PER_CHUNK // (replicates * iterations * width**2))
+    like: dict[str, Any] = {"dtype": curvatures.dtype, "device": curvatures.device}
+    total = xp.zeros((replicates, iterations, width, width), **like)
+    for first in range(0, samples, chunk):
+        count = min(chunk, samples - first)
+        adjoints = xp.empty((replicates, iterations, width, width, count), **like)
+        sizes = (np.int64(size) for size in (samples, first, count, iterations))
+        arguments = (stacked, np.int64(stacked.strides[0] // stacked.itemsize), couplings, *sizes, adjoints)
+        kernel((-(-count // BLOCK), replicates), (BLOCK,), arguments)
+        total += xp.sum(adjoints, axis=-1)
+    return xp.reshape(total, curvatures.shape[:-1]) / samples
+
+
+def _serves(arrays: Iterable[Array], width: int) -> bool:
+    return width <= MOST_WIDTH and all(backend.on_cuda(x) and x.dtype == np.float64 for x in arrays)
+
+
+def _name_of(entry: object, registry: Any, names: dict[str, str]) -> str | None:
+    return next((device_name for name, device_name in names.items() if registry[name] is entry), None)
+
+
+def _rows(array: Array, shape: tuple[int, ...], replicates: int) -> Array:
+    """Bring an array to a shape and then to one contiguous row for each replicate."""
+    xp = array_namespace(array)
+    whole = array if array.shape == shape else xp.broadcast_to(array, shape)
+    return xp.reshape(backend.contiguous(whole), (replicates, -1))

@@ -1,0 +1,70 @@
+"""Mini-batches as sample weights with mean 1, drawn for a data set and in the limit (THEORY section 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from sedyn.arrays.backend import Array, array_namespace
+from sedyn.model.problem import Problem
+
+__all__ = ["batch_weights", "limit_dimensions", "limit_weights"]
+
+
+def batch_weights(problem: Problem, rng: np.random.Generator) -> Iterator[np.ndarray | None]:
+    """Yield the weights s^t of the n samples for each step; None for a full batch.
+
+    Yields
+    ------
+    ndarray, shape (n,), or None
+        ``n / batch`` on the batch and 0 elsewhere.
+    """
+    epoch: list[np.ndarray] = []
+    for _ in range(problem.steps):
+        if problem.full_batch:
+            yield None
+            continue
+        if not epoch:
+            order = rng.permutation(problem.n)
+            if problem.batching == "shuffle":
+                epoch = np.array_split(order, problem.batches_per_epoch)
+            else:
+                epoch = [order[: problem.batch_size]]
+        batch = epoch.pop(0)
+        weights = np.zeros(problem.n)
+        weights[batch] = problem.n / batch.size
+        yield weights
+
+
+def limit_dimensions(problem: Problem) -> int:
+    """Uniform variables per sample that `limit_weights` needs: one a draw of batches."""
+    if problem.full_batch:
+        return 0
+    return -(-problem.steps // problem.batches_per_epoch) if problem.batching == "shuffle" else problem.steps
+
+
+def limit_weights(problem: Problem, t: int, uniforms: Array) -> Array | None:
+    """Weights s^t of independent representative samples, in the limit of many samples.
+
+    Parameters
+    ----------
+    problem : Problem
+    t : int
+        Step.
+    uniforms : array, shape (`limit_dimensions`, N)
+
+    Returns
+    -------
+    array, shape (N,), or None
+        Bernoulli(b)/b for each step, or one uniformly drawn part of each epoch; None for a full batch.
+    """
+    if problem.full_batch:
+        return None
+    xp = array_namespace(uniforms)
+    if problem.batching == "without_replacement":
+        chosen = uniforms[t, :] < problem.batch_fraction
+    else:
+        parts = problem.batches_per_epoch
+        chosen = xp.floor(uniforms[t // parts, :] * parts) == t % parts
+    return xp.astype(chosen, uniforms.dtype) / problem.batch_fraction

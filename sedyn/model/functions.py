@@ -1,0 +1,324 @@
+r"""Activations, links and losses, each with the derivatives that gradient descent and its theory need.
+
+An *activation* is one function ``jet(x, order)`` that returns ``(f, f', f'')[: order + 1]`` at once, so that a value
+shared by the derivatives, such as tanh(x), is computed a single time. A *loss* returns ``(l, l', l'')`` with respect
+to the network output. A *link* needs no derivative: the theory uses Stein's identity (THEORY section 2), so ``sign``
+or any user's function will do.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Generic, NamedTuple, TypeVar
+
+from sedyn.arrays.backend import Array, array_namespace, erf
+from sedyn.errors import InvalidInput
+
+__all__ = [
+    "ACTIVATIONS",
+    "LINKS",
+    "LOSSES",
+    "Activation",
+    "Link",
+    "Loss",
+    "Registry",
+    "parse_call",
+    "register_activation",
+    "register_link",
+]
+
+Jet = Callable[[Array, int], tuple[Array, ...]]
+
+
+class Activation(NamedTuple):
+    """An activation and its first two derivatives.
+
+    Attributes
+    ----------
+    jet : callable
+        ``jet(x, order)`` returns ``(f(x), f'(x), f''(x))[: order + 1]``, each of the shape of x.
+    kinked : bool
+        True where f' jumps, so that f'' misses a point mass and responses must be estimated by Stein's identity.
+    """
+
+    jet: Jet
+    kinked: bool = False
+
+
+class Link(NamedTuple):
+    """A link: the clean response as a function of the indices.
+
+    Attributes
+    ----------
+    f : callable
+        Of one index, elementwise; or, if `joint`, of all k indices at once, from (k, samples) to (samples,).
+    joint : bool
+        Which of the two.
+    """
+
+    f: Callable[[Array], Array]
+    joint: bool = False
+
+
+class Loss(NamedTuple):
+    """A loss l(f, y) of network output and response.
+
+    Attributes
+    ----------
+    jet : callable
+        ``jet(f, y, order)`` returns ``(l, dl/df, d2l/df2)[: order + 1]``, each of the shape of f.
+    binary : bool
+        True if the responses must be -1 or 1.
+    """
+
+    jet: Callable[[Array, Array, int], tuple[Array, ...]]
+    binary: bool = False
+
+
+Entry = TypeVar("Entry")
+
+
+class Registry(Mapping[str, Entry], Generic[Entry]):
+    """Named functions of one kind, open to users, refusing an unknown name with the known ones.
+
+    Parameters
+    ----------
+    kind : str
+        The `Problem` field the names belong to; it opens every error message.
+    entries : dict
+        What is known from the start.
+    """
+
+    def __init__(self, kind: str, entries: dict[str, Entry]) -> None:
+        self.kind = kind
+        self._entries = dict(entries)
+
+    def __getitem__(self, name: str) -> Entry:
+        if name not in self._entries:
+            raise InvalidInput.unknown(self.kind, name, self._entries)
+        return self._entries[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def register(self, name: str, entry: Entry) -> None:
+        """Add an entry under a new name; a name once taken keeps its meaning.
+
+        Raises
+        ------
+        InvalidInput
+            If the name is no identifier or is taken.
+        """
+        if not (isinstance(name, str) and name.isidentifier()):
+            raise InvalidInput(self.kind, name, "a name is letters, digits and underscores, not a digit first")
+        if name in self._entries:
+            raise InvalidInput(self.kind, name, "this name is taken; choose another")
+        self._entries[name] = entry
+
+
+def parse_call(field: str, text: str) -> tuple[str, tuple[float, ...]]:
+    """Split ``name`` or ``name(number, ...)`` into the name and its numbers.
+
+    Raises
+    ------
+    InvalidInput
+        If the text is of neither form.
+    """
+    match = re.fullmatch(r"\s*([A-Za-z_]\w*)\s*(?:\(([-+.,\s\deE]+)\))?\s*", str(text))
+    try:
+        if match is None:
+            raise ValueError
+        return match[1], () if match[2] is None else tuple(float(number) for number in match[2].split(","))
+    except ValueError:
+        raise InvalidInput(field, text, "write a name, or a name with numbers as in student_t(5)") from None
+
+
+# --- activations ---------------------------------------------------------------------------------------------------
+
+
+def _identity(x: Array, order: int) -> tuple[Array, ...]:
+    xp = array_namespace(x)
+    return (x, xp.ones_like(x), xp.zeros_like(x))[: order + 1]
+
+
+def _tanh(x: Array, order: int) -> tuple[Array, ...]:
+    f = array_namespace(x).tanh(x)
+    if order == 0:
+        return (f,)
+    df = 1 - f * f
+    return (f, df) if order == 1 else (f, df, -2 * f * df)
+
+
+def _erf(x: Array, order: int) -> tuple[Array, ...]:
+    f = erf(x)
+    if order == 0:
+        return (f,)
+    df = (2 / math.sqrt(math.pi)) * array_namespace(x).exp(-x * x)
+    return (f, df) if order == 1 else (f, df, -2 * x * df)
+
+
+def _logistic_function(x: Array) -> Array:
+    return 0.5 * (1 + array_namespace(x).tanh(0.5 * x))
+
+
+def _sigmoid(x: Array, order: int) -> tuple[Array, ...]:
+    f = _logistic_function(x)
+    if order == 0:
+        return (f,)
+    df = f * (1 - f)
+    return (f, df) if order == 1 else (f, df, df * (1 - 2 * f))
+
+
+def _softplus(x: Array, order: int) -> tuple[Array, ...]:
+    xp = array_namespace(x)
+    f = xp.logaddexp(x, xp.zeros_like(x))
+    return (f, *_sigmoid(x, order - 1)) if order else (f,)
+
+
+def _gelu(x: Array, order: int) -> tuple[Array, ...]:
+    cdf = 0.5 * (1 + erf(x / math.sqrt(2)))
+    if order == 0:
+        return (x * cdf,)
+    pdf = array_namespace(x).exp(-0.5 * x * x) / math.sqrt(2 * math.pi)
+    return (x * cdf, cdf + x * pdf, pdf * (2 - x * x))[: order + 1]
+
+
+def _silu(x: Array, order: int) -> tuple[Array, ...]:
+    s, *derivatives = _sigmoid(x, order)
+    if order == 0:
+        return (x * s,)
+    ds = derivatives[0]
+    return (x * s, s + x * ds) if order == 1 else (x * s, s + x * ds, 2 * ds + x * derivatives[1])
+
+
+def _relu(x: Array, order: int) -> tuple[Array, ...]:
+    xp = array_namespace(x)
+    on = xp.astype(x > 0, x.dtype)
+    return (x * on, on, xp.zeros_like(x))[: order + 1]
+
+
+ACTIVATIONS: Registry[Activation] = Registry(
+    "activation",
+    {
+        "identity": Activation(_identity),
+        "tanh": Activation(_tanh),
+        "erf": Activation(_erf),
+        "sigmoid": Activation(_sigmoid),
+        "softplus": Activation(_softplus),
+        "gelu": Activation(_gelu),
+        "silu": Activation(_silu),
+        "relu": Activation(_relu, kinked=True),
+    },
+)
+
+
+def register_activation(
+    name: str,
+    f: Callable[[Array], Array],
+    df: Callable[[Array], Array],
+    d2f: Callable[[Array], Array],
+    *,
+    kinked: bool = False,
+) -> None:
+    """Make an activation known under a name, for `Problem` and for configurations.
+
+    Parameters
+    ----------
+    name : str
+        A new name.
+    f, df, d2f : callable
+        The activation and its first two derivatives, elementwise on arrays of any shape.
+    kinked : bool, optional
+        True if `df` jumps, as for relu.
+
+    Raises
+    ------
+    InvalidInput
+        If the name is taken or no identifier.
+
+    Notes
+    -----
+    On a GPU the functions meet cupy's arrays, and the network runs through cupy's operations instead of its own kernel.
+    """
+
+    def jet(x: Array, order: int) -> tuple[Array, ...]:
+        return tuple(g(x) for g in (f, df, d2f)[: order + 1])
+
+    ACTIVATIONS.register(name, Activation(jet, kinked))
+
+
+# --- links ---------------------------------------------------------------------------------------------------------
+
+LINKS: Registry[Link] = Registry(
+    "link",
+    {
+        "identity": Link(lambda z: z),
+        "tanh": Link(lambda z: array_namespace(z).tanh(z)),
+        "erf": Link(erf),
+        "sin": Link(lambda z: array_namespace(z).sin(z)),
+        "softplus": Link(lambda z: _softplus(z, 0)[0]),
+        "hermite2": Link(lambda z: (z * z - 1) / math.sqrt(2)),
+        "hermite3": Link(lambda z: (z * z * z - 3 * z) / math.sqrt(6)),
+    },
+)
+
+
+def register_link(name: str, f: Callable[[Array], Array], *, joint: bool = False) -> None:
+    """Make a link known under a name, for `Problem` and for configurations.
+
+    Parameters
+    ----------
+    name : str
+        A new name.
+    f : callable
+        Of one index, elementwise; with ``joint=True`` of all k indices at once, from (k, samples) to (samples,).
+    joint : bool, optional
+        Which of the two.
+
+    Raises
+    ------
+    InvalidInput
+        If the name is taken or no identifier.
+    """
+    LINKS.register(name, Link(f, joint))
+
+
+# --- losses --------------------------------------------------------------------------------------------------------
+
+
+def _squared(f: Array, y: Array, order: int) -> tuple[Array, ...]:
+    residual = f - y
+    return (0.5 * residual * residual, residual, array_namespace(f).ones_like(f))[: order + 1]
+
+
+def _logistic(f: Array, y: Array, order: int) -> tuple[Array, ...]:
+    xp = array_namespace(f)
+    margin = y * f
+    value = xp.logaddexp(-margin, xp.zeros_like(f))
+    if order == 0:
+        return (value,)
+    miss = _logistic_function(-margin)
+    return (value, -y * miss, miss * (1 - miss))[: order + 1]
+
+
+def _huber(f: Array, y: Array, order: int) -> tuple[Array, ...]:
+    # Threshold 1. The second derivative jumps but has no point mass, so the derivative form of responses holds.
+    xp = array_namespace(f)
+    residual = f - y
+    clipped = xp.clip(residual, -1.0, 1.0)
+    inside = xp.astype(xp.abs(residual) < 1, f.dtype)
+    return (clipped * (residual - 0.5 * clipped), clipped, inside)[: order + 1]
+
+
+LOSSES: Registry[Loss] = Registry(
+    "loss",
+    {"squared": Loss(_squared), "logistic": Loss(_logistic, binary=True), "huber": Loss(_huber)},
+)

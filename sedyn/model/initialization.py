@@ -1,0 +1,89 @@
+"""Where training starts: signals, first layer, deeper layers, and the overlaps that the theory is told."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from sedyn.model.covariance import spectrum
+from sedyn.model.problem import Problem
+
+__all__ = ["initial_deep_weights", "initial_overlaps", "initial_rows"]
+
+# Rows with neighbouring eigenvalues that are whitened together, in units of the number of columns.
+ROWS_PER_COLUMN = 8
+
+
+def _mixing(problem: Problem) -> np.ndarray:
+    """The matrix T with [W0, mu] = [Z, M] T for standardized columns Z and M, shape (q + k, q + k)."""
+    q, k = problem.width, problem.signals
+    mixing = np.diag(np.r_[np.ones(q), np.full(k, problem.signal_norm)])
+    mixing[q + np.arange(q) % k, np.arange(q)] = problem.init_overlap
+    return mixing
+
+
+def initial_overlaps(problem: Problem) -> np.ndarray:
+    """Gram matrix of [W0, mu] over d: blocks S00, S0* and sigma_*^2 of THEORY section 2.
+
+    With ``initialization='exact'`` every replicate has it; with ``'random'`` it is the limit.
+
+    Returns
+    -------
+    ndarray, shape (q + k, q + k)
+    """
+    mixing = _mixing(problem)
+    return mixing.T @ mixing
+
+
+def initial_rows(problem: Problem, rng: np.random.Generator) -> np.ndarray:
+    """Draw first-layer weights and signals, one row each.
+
+    ``exact``: orthogonal columns of norm sqrt(d), so that the overlaps hold exactly for every d. Where eigenvalues of
+    the features differ, columns are made orthogonal among the rows with the same eigenvalue, or with neighbouring ones
+    where these are too few, so that overlaps hold along the spectrum and not only in total.
+
+    Parameters
+    ----------
+    problem : Problem
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    ndarray, shape (q + k, d)
+        W0^T above mu^T.
+    """
+    columns = problem.width + problem.signals
+    normals = rng.standard_normal((problem.d, columns))
+    if problem.initialization == "exact":
+        changes = np.flatnonzero(np.diff(spectrum(problem.covariance, problem.d))) + 1
+        groups = np.split(normals, changes)
+        if min(map(len, groups)) < columns:
+            groups = np.array_split(normals, max(1, problem.d // (ROWS_PER_COLUMN * columns)))
+        normals = np.concatenate([_orthogonal_columns(group) for group in groups])
+    return _mixing(problem).T @ normals.T
+
+
+def _orthogonal_columns(normals: np.ndarray) -> np.ndarray:
+    # A polar factor would do as well; the signs of the diagonal make this one uniform (Haar).
+    q, r = np.linalg.qr(normals)
+    return q * np.sign(np.diagonal(r)) * math.sqrt(normals.shape[0])
+
+
+def initial_deep_weights(problem: Problem) -> tuple[np.ndarray, ...]:
+    """Deeper weights at the start, a function of width, depth and ``init_seed`` alone.
+
+    Returns
+    -------
+    tuple of ndarray
+        W_2, ..., W_L, each (q, q) but the last (q, 1).
+    """
+    q, hidden = problem.width, problem.depth - 2
+    if problem.depth == 1:
+        return ()
+    if problem.deep_init == "signs":
+        signs = (-1.0) ** np.arange(q)[:, None] / math.sqrt(q)
+        return (*(np.eye(q) for _ in range(hidden)), signs)
+    rng = np.random.default_rng(problem.init_seed)
+    shapes = [(q, q)] * hidden + [(q, 1)]
+    return tuple(rng.standard_normal(shape) / math.sqrt(q) for shape in shapes)

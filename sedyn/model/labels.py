@@ -1,0 +1,55 @@
+"""Responses: what a sample's label is, given its indices and its noise (THEORY section 1)."""
+
+from __future__ import annotations
+
+import math
+
+from sedyn.arrays.backend import Array, array_namespace
+from sedyn.model.functions import LINKS
+from sedyn.model.problem import Problem
+
+__all__ = ["clean_response", "respond"]
+
+
+def clean_response(problem: Problem, indices: Array) -> Array:
+    """Noiseless response phi(z_*).
+
+    Parameters
+    ----------
+    problem : Problem
+        Its link, and how several signals combine.
+    indices : array, shape (..., k, N)
+        z_*, the projections on the k signals.
+
+    Returns
+    -------
+    array, shape (..., N)
+    """
+    xp = array_namespace(indices)
+    link = LINKS[problem.link]
+    if link.joint:  # a user's function of (k, samples): replicates become more samples
+        together = xp.reshape(xp.moveaxis(indices, -2, 0), (indices.shape[-2], -1))
+        return xp.reshape(link.f(together), (*indices.shape[:-2], indices.shape[-1]))
+    values = link.f(indices)
+    if problem.combine == "product":
+        return xp.prod(values, axis=-2)
+    return xp.sum(values, axis=-2) / math.sqrt(problem.signals)
+
+
+def respond(problem: Problem, indices: Array, noise: Array) -> Array:
+    """Response y of samples with given indices and label noise.
+
+    Parameters
+    ----------
+    problem : Problem
+    indices : array, shape (..., k, N)
+    noise : array, shape (..., N)
+        With standard deviation `Problem.noise`.
+
+    Returns
+    -------
+    array, shape (..., N)
+        Additive: ``phi(z_*) + noise``; binary: its sign.
+    """
+    response = clean_response(problem, indices) + noise
+    return array_namespace(indices).sign(response) if problem.labels == "binary" else response

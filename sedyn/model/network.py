@@ -1,0 +1,216 @@
+"""The network on a batch of samples: output, and derivatives with respect to pre-activations and deeper weights.
+
+Arrays are units first, samples last: pre-activations h are (q, N), so that a unit's values are contiguous. The deeper
+weights are a tuple (W_2, ..., W_L), each fan_in x fan_out; without them the network is linear, f = h_1. Every array may
+have the same further axes in front, replicates that are run together.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from sedyn.arrays.backend import Array, array_namespace
+from sedyn.kernels.cuda import launch as fused
+from sedyn.model.functions import ACTIVATIONS, LOSSES, Activation, Loss
+from sedyn.model.problem import Problem
+
+__all__ = ["DeepWeights", "Derivatives", "Network", "apply_per_sample", "differentiate", "forward", "has_kink"]
+
+DeepWeights = tuple[Array, ...]
+
+
+class Derivatives(NamedTuple):
+    """What one backward pass gives.
+
+    Attributes
+    ----------
+    loss : array, shape (..., N)
+        Loss of each sample, without sample weights.
+    gradient : array, shape (..., q, N)
+        G, the derivative of each sample's weighted loss in its pre-activations.
+    deep_gradient : tuple of array
+        Mean over samples of the derivative of the weighted loss in each deeper weight matrix.
+    curvature : array, shape (..., q, q, N), or None
+        D, the derivative of `gradient` in the pre-activations; symmetric in its two axes of units.
+    """
+
+    loss: Array
+    gradient: Array
+    deep_gradient: DeepWeights
+    curvature: Array | None
+
+
+def has_kink(problem: Problem) -> bool:
+    """Whether the network's gradient jumps, so that D misses a point mass (THEORY section 2, *Responses*)."""
+    return problem.depth > 1 and ACTIVATIONS[problem.activation].kinked
+
+
+def forward(h: Array, deep: DeepWeights, activation: Activation) -> Array:
+    """Network output F(h; V) of each sample.
+
+    Parameters
+    ----------
+    h : array, shape (..., q, N)
+        First-layer pre-activations.
+    deep : tuple of array
+        Deeper weights, (..., fan_in, fan_out) each.
+    activation : Activation
+
+    Returns
+    -------
+    array, shape (..., N)
+    """
+    xp = array_namespace(h)
+    for weights in deep:
+        h = xp.matmul(xp.matrix_transpose(weights), activation.jet(h, 0)[0])
+    return h[..., 0, :]
+
+
+def differentiate(
+    h: Array,
+    y: Array,
+    deep: DeepWeights,
+    activation: Activation,
+    loss: Loss,
+    *,
+    sample_weights: Array | None = None,
+    curvature: bool = True,
+) -> Derivatives:
+    """Run one forward and one backward pass (THEORY section 1: G, D and dl/dV).
+
+    The second derivative of the output is exact: with P_l = d pre_l / dh carried forward and b_l = df / da_l carried
+    backward, d2f/dh2 = sum over layers of P_l^T diag(act''(pre_l) b_l) P_l.
+
+    Parameters
+    ----------
+    h : array, shape (..., q, N)
+        First-layer pre-activations.
+    y : array, shape (..., N)
+        Responses.
+    deep : tuple of array
+        Deeper weights.
+    activation, loss : Activation, Loss
+    sample_weights : array, shape (..., N), optional
+        Mini-batch weights s with mean 1; they multiply gradients and curvature.
+    curvature : bool, optional
+        Whether D is wanted.
+
+    Returns
+    -------
+    Derivatives
+
+    Notes
+    -----
+    What is written here defines the result. On a GPU `sedyn.kernels.cuda.launch.differentiate` computes it in one
+    launch.
+    """
+    by_kernel = fused.differentiate(h, y, deep, activation, loss, sample_weights, curvature)
+    if by_kernel is not None:
+        return Derivatives(*by_kernel)
+    xp = array_namespace(h)
+    q, samples = h.shape[-2:]
+    order = 2 if curvature else 1
+
+    layers = []
+    pre = h
+    for weights in deep:
+        layers.append(activation.jet(pre, order))
+        pre = xp.matmul(xp.matrix_transpose(weights), layers[-1][0])
+    value, slope, *bend = loss.jet(pre[..., 0, :], y, order)
+    if sample_weights is not None:
+        slope = slope * sample_weights
+
+    # delta is the derivative of the output in the pre-activations of the layer at hand, from the last down to h.
+    delta = xp.ones_like(pre[..., :1, :])
+    deep_gradient: list[Array] = []
+    bends: list[Array] = []
+    for weights, (units, *derivatives) in zip(reversed(deep), reversed(layers), strict=True):
+        deep_gradient.insert(0, xp.matmul(units * slope[..., None, :], xp.matrix_transpose(delta)) / samples)
+        downstream = xp.matmul(weights, delta)
+        delta = derivatives[0] * downstream
+        if curvature:
+            bends.insert(0, derivatives[1] * downstream)
+
+    gradient = delta * slope[..., None, :]
+    if not curvature:
+        return Derivatives(value, gradient, tuple(deep_gradient), None)
+
+    weight = bend[0] if sample_weights is None else bend[0] * sample_weights
+    second = delta[..., :, None, :] * (delta * weight[..., None, :])[..., None, :, :]
+    jacobian = xp.broadcast_to(xp.eye(q, dtype=h.dtype, device=h.device)[:, :, None], (*h.shape[:-2], q, q, samples))
+    for layer, coefficient in enumerate(bends):
+        if layer:
+            slopes = layers[layer - 1][1]
+            scaled = slopes[..., :, None, :] * jacobian
+            flat = xp.reshape(scaled, (*scaled.shape[:-2], q * samples))
+            carried = xp.matmul(xp.matrix_transpose(deep[layer - 1]), flat)
+            jacobian = xp.reshape(carried, (*carried.shape[:-1], q, samples))
+        coefficient = coefficient * slope[..., None, :]
+        for unit in range(coefficient.shape[-2]):
+            row = jacobian[..., unit, :, :]
+            second = second + row[..., :, None, :] * (row * coefficient[..., unit, None, :])[..., None, :, :]
+    return Derivatives(value, gradient, tuple(deep_gradient), second)
+
+
+class Network(NamedTuple):
+    """All that turns the pre-activations of the training rows into losses and derivatives.
+
+    Attributes
+    ----------
+    activation, loss : str
+        Names in the registries.
+    deep : tuple of array
+        Deeper weights.
+    responses : array, shape (..., n)
+    sample_weights : array, shape (..., n), or None
+        Of the mini-batch, with mean 1; None for all ones.
+    """
+
+    activation: str
+    loss: str
+    deep: DeepWeights
+    responses: Array
+    sample_weights: Array | None
+
+    def replicate(self, index: int) -> Network:
+        """Take the network of one of several replicates."""
+        return self._replace(
+            deep=tuple(weights[index, ...] for weights in self.deep),
+            responses=self.responses[index, ...],
+            sample_weights=None if self.sample_weights is None else self.sample_weights[index, ...],
+        )
+
+    def losses(self, h: Array) -> Array:
+        """Loss of each row, (..., n), at pre-activations (..., q, n)."""
+        output = forward(h, self.deep, ACTIVATIONS[self.activation])
+        return LOSSES[self.loss].jet(output, self.responses, 0)[0]
+
+    def differentiate(self, h: Array, *, curvature: bool) -> Derivatives:
+        """Run `differentiate` on pre-activations (..., q, n)."""
+        return differentiate(
+            h,
+            self.responses,
+            self.deep,
+            ACTIVATIONS[self.activation],
+            LOSSES[self.loss],
+            sample_weights=self.sample_weights,
+            curvature=curvature,
+        )
+
+
+def apply_per_sample(matrices: Array, blocks: Array) -> Array:
+    """Multiply a matrix and a block for each sample.
+
+    Parameters
+    ----------
+    matrices : array, shape (..., a, b, N)
+    blocks : array, shape (..., b, c, N)
+
+    Returns
+    -------
+    array, shape (..., a, c, N)
+    """
+    total = matrices[..., :, 0, None, :] * blocks[..., None, 0, :, :]
+    for inner in range(1, blocks.shape[-3]):
+        total += matrices[..., :, inner, None, :] * blocks[..., None, inner, :, :]
+    return total

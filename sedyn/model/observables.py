@@ -1,0 +1,241 @@
+"""Names, dimensions and words of everything that simulation and theory report: the schema of their datasets.
+
+Simulation and theory use the same names for the same quantity, so ``runs - theory`` aligns; whoever stores datasets
+reads shapes here before anything has run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from sedyn.arrays.backend import Array, array_namespace
+from sedyn.model.network import DeepWeights
+from sedyn.model.problem import Problem
+from sedyn.model.row_averages import ROW_FUNCTIONS
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = [
+    "COMPARED",
+    "PREDICTED",
+    "PROBABILITIES",
+    "SCALES",
+    "SIMULATED",
+    "Observable",
+    "dimension_coordinates",
+    "pad_deep_weights",
+    "quantiles",
+    "stack_iterations",
+    "stack_records",
+    "to_dataset",
+    "with_standard_errors",
+]
+
+
+class Observable(NamedTuple):
+    """One variable of a dataset.
+
+    Attributes
+    ----------
+    dims : tuple of str
+        Dimensions after the replicate (simulation) or alone (theory).
+    long_name : str
+        What a plot's axis says.
+    units : str
+        ``1`` where the variable has none.
+    """
+
+    dims: tuple[str, ...]
+    long_name: str
+    units: str = "1"
+
+
+_ERRORS = {
+    "train_error": Observable(("iteration",), "training error", "response^2"),
+    "test_error": Observable(("iteration",), "test error", "response^2"),
+}
+_WEIGHTS = {
+    "initial_overlap": Observable(
+        ("iteration", "neuron", "neuron_"), "overlap of first-layer weights and initialization"
+    ),
+    "signal_overlap": Observable(("iteration", "neuron", "index"), "overlap of first-layer weights and signal"),
+    "weight_gram": Observable(("iteration", "neuron", "neuron_"), "Gram matrix of first-layer weights"),
+    # Predicted where the spectrum of the features is the same for every d.
+    "row_average": Observable(("iteration", "function", "neuron"), "average over first-layer rows"),
+    "deep_weights": Observable(("iteration", "layer", "fan_in", "fan_out"), "deeper weights"),
+}
+_LAW_OF_ROWS = {
+    "init_coefficient": Observable(("iteration", "neuron", "neuron_"), "initialization carried by a first-layer row"),
+    "signal_coefficient": Observable(("iteration", "neuron", "index"), "signal carried by a first-layer row"),
+    "noise_covariance": Observable(("iteration", "neuron", "neuron_"), "conditional covariance of a first-layer row"),
+}
+_QUANTILES = {
+    "pre_activation_quantiles": Observable(
+        ("iteration", "neuron", "probability"), "quantiles of training pre-activations"
+    ),
+}
+_SIMULATED_ONLY = {
+    "test_error_stderr": Observable(("iteration",), "standard error of the average over fresh data", "response^2"),
+    "estimated_test_error": Observable(("iteration",), "test error estimated from training data", "response^2"),
+}
+
+
+def with_standard_errors(observables: Mapping[str, Observable]) -> dict[str, Observable]:
+    """Add to each observable the standard error that the solver of the theory reports for it."""
+    return {
+        name + suffix: observable._replace(long_name=prefix + observable.long_name)
+        for name, observable in observables.items()
+        for suffix, prefix in (("", ""), ("_stderr", "standard error of the solver: "))
+    }
+
+
+SIMULATED: dict[str, Observable] = {**_ERRORS, **_SIMULATED_ONLY, **_WEIGHTS}
+PREDICTED: dict[str, Observable] = with_standard_errors({**_ERRORS, **_WEIGHTS, **_LAW_OF_ROWS, **_QUANTILES})
+
+
+def _distances(name: str, dims: tuple[str, ...], between: str) -> dict[str, Observable]:
+    return {
+        f"{name}_kolmogorov": Observable(dims, f"Kolmogorov distance {between}"),
+        f"{name}_wasserstein": Observable(dims, f"Wasserstein distance {between}"),
+    }
+
+
+_EACH_UNIT = ("iteration", "neuron")
+COMPARED: dict[str, Observable] = {
+    **_distances("row", (*_EACH_UNIT, "scale"), "of whitened row residuals from the standard normal law"),
+    "row_residual_quantiles": Observable((*_EACH_UNIT, "probability"), "quantiles of whitened row residuals"),
+    "row_residual_covariance": Observable((*_EACH_UNIT, "neuron_"), "mean outer product of row residuals"),
+    **_distances("pre_activation", _EACH_UNIT, "of training pre-activations from theory"),
+    **_distances("pre_activation_response", _EACH_UNIT, "of training pre-activations times response from theory"),
+    **_QUANTILES,
+}
+"""What a simulation that is given its theory has besides: see `sedyn.theory.laws`."""
+
+SCALES = ("predicted", "own")
+"""How whitened residuals are taken: as they are, or standardized, which leaves the shape of their law."""
+
+_TAIL = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05]
+PROBABILITIES = np.array([*_TAIL, *np.arange(1, 10) / 10, *(1 - p for p in reversed(_TAIL))])
+"""Where quantiles are taken."""
+
+
+def dimension_coordinates(problem: Problem) -> dict[str, np.ndarray]:
+    """Coordinates of every dimension in the datasets of a problem, `replicate` apart.
+
+    Layers are counted as in THEORY section 1: the deeper weights are W_2 .. W_depth.
+    """
+    units = np.arange(problem.width)
+    return {
+        "iteration": np.arange(problem.steps + 1),
+        "iteration_": np.arange(problem.steps + 1),
+        "neuron": units,
+        "neuron_": units,
+        "index": np.arange(problem.signals),
+        "function": np.array(list(ROW_FUNCTIONS)),
+        "scale": np.array(SCALES),
+        "probability": PROBABILITIES,
+        "layer": np.arange(2, problem.depth + 1),
+        "fan_in": units,
+        "fan_out": units,
+    }
+
+
+def quantiles(values: Array) -> Array:
+    """Quantiles at `PROBABILITIES` along the last axis, (..., N) to (..., P); numpy's, by linear interpolation."""
+    xp = array_namespace(values)
+    places = (values.shape[-1] - 1) * PROBABILITIES
+    below = np.floor(places).astype(np.int64)
+    parts = places - below
+
+    def moved(numbers: np.ndarray) -> Array:
+        return xp.asarray(numbers, device=values.device)
+
+    ordered = xp.sort(values, axis=-1)
+    low, high = (xp.take(ordered, moved(np.minimum(below + k, values.shape[-1] - 1)), axis=-1) for k in (0, 1))
+    # From the nearer end, so that equal ends give exactly their value.
+    found = xp.where(moved(parts < 0.5), low + (high - low) * moved(parts), high - (high - low) * moved(1 - parts))
+    return xp.where(xp.isnan(ordered[..., -1:]), xp.nan, found)
+
+
+def pad_deep_weights(problem: Problem, deep: DeepWeights, like: Array) -> Array:
+    """Stack W_2 .. W_L in one array, NaN where a matrix has no entry.
+
+    Parameters
+    ----------
+    problem : Problem
+    deep : tuple of array
+    like : array, shape (..., q, N)
+        Gives library, dtype, device and the axes in front.
+
+    Returns
+    -------
+    array, shape (..., L - 1, q, q)
+    """
+    shape = (*like.shape[:-2], problem.depth - 1, problem.width, problem.width)
+    padded = array_namespace(like).full(shape, np.nan, dtype=like.dtype, device=like.device)
+    for layer, weights in enumerate(deep):
+        padded[..., layer, : weights.shape[-2], : weights.shape[-1]] = weights
+    return padded
+
+
+def stack_iterations(problem: Problem, values: Sequence[Any] | np.ndarray) -> np.ndarray:
+    """Stack values by iteration, NaN for the iterations up to `steps` that have none."""
+    stacked = np.asarray(values, dtype=float)
+    missing = problem.steps + 1 - len(values)
+    return np.pad(stacked, [(0, missing)] + [(0, 0)] * (stacked.ndim - 1), constant_values=np.nan)
+
+
+def stack_records(records: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
+    """Stack what was recorded at each iteration, iterations first."""
+    return {
+        name: array_namespace(first).stack([record[name] for record in records]) for name, first in records[0].items()
+    }
+
+
+def to_dataset(
+    problem: Problem,
+    arrays: Mapping[str, np.ndarray],
+    observables: Mapping[str, Observable],
+    *,
+    replicates: Sequence[int] | None = None,
+    attributes: Mapping[str, Any],
+) -> xr.Dataset:
+    """Assemble named arrays into a dataset with dimensions, coordinates and words.
+
+    Parameters
+    ----------
+    problem : Problem
+        Gives coordinates and attributes.
+    arrays : mapping of str to ndarray
+        One array for each observable, of its dimensions, with a leading replicate axis if `replicates` is given.
+    observables : mapping of str to Observable
+        Which variables the dataset has.
+    replicates : sequence of int, optional
+        Coordinate of the replicate dimension.
+    attributes : mapping
+        Recorded beside the problem's fields.
+    """
+    import xarray as xr  # slow to load, and many who want these names make no dataset
+
+    leading = () if replicates is None else ("replicate",)
+    coordinates: dict[str, Any] = dimension_coordinates(problem)
+    if replicates is not None:
+        coordinates["replicate"] = np.asarray(replicates, dtype=np.int64)
+    variables = {
+        name: (
+            (*leading, *observable.dims),
+            arrays[name],
+            {"long_name": observable.long_name, "units": observable.units},
+        )
+        for name, observable in observables.items()
+    }
+    used = {dim for dims, *_ in variables.values() for dim in dims}
+    return xr.Dataset(
+        variables,
+        coords={name: values for name, values in coordinates.items() if name in used},
+        attrs={**problem.to_dict(), **attributes},
+    )

@@ -1,0 +1,101 @@
+"""Averages of test functions over the rows of the first layer: what the theorem on row laws says converges.
+
+A row j is (w_j^t, w_j^0, mu_j). Each function looks at a unit's weight through its difference from something else in
+the row. In the limit that difference is a centred normal variable, so the average has a closed form in its variance.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sedyn.arrays.backend import Array, array_namespace
+
+__all__ = ["ROW_FUNCTIONS", "RowFunction", "normal_averages", "row_sums"]
+
+
+class RowFunction(NamedTuple):
+    """A Lipschitz function of the difference between a weight and its reference in the same row.
+
+    Attributes
+    ----------
+    apply : callable
+        Function of an array, by names of the namespace given first.
+    normal_average : callable
+        Its mean under N(0, variance), as a function of variances.
+    reference : callable
+        From the width q to the rows of [W^0, mu]^T that are the reference, one for each unit or one for all; None is
+        zero.
+    """
+
+    apply: Callable[[Any, Array], Array]
+    normal_average: Callable[[np.ndarray], np.ndarray]
+    reference: Callable[[int], slice | None]
+
+
+def _absolute(reference: Callable[[int], slice | None]) -> RowFunction:
+    return RowFunction(lambda xp, x: xp.abs(x), lambda variance: np.sqrt(2 / math.pi * variance), reference)
+
+
+ROW_FUNCTIONS: dict[str, RowFunction] = {
+    "abs": _absolute(lambda width: None),
+    "bump": RowFunction(
+        lambda xp, x: xp.exp(-0.5 * x * x), lambda variance: 1 / np.sqrt(1 + variance), lambda width: None
+    ),
+    "distance_to_signal": _absolute(lambda width: slice(width, width + 1)),
+    "distance_to_initialization": _absolute(lambda width: slice(0, width)),
+}
+"""Functions of a row by name: |w|, exp(-w^2/2), |w - mu| to the first signal, and |w - w^0| of the same unit."""
+
+
+def row_sums(weights: Array, start: Array) -> Array:
+    """Sum every function over rows.
+
+    Parameters
+    ----------
+    weights : array, shape (..., q, d)
+        W^t.
+    start : array, shape (..., q + k, d)
+        [W^0, mu]^T.
+
+    Returns
+    -------
+    array, shape (..., functions, q)
+    """
+    xp = array_namespace(weights)
+    sums = []
+    for function in ROW_FUNCTIONS.values():
+        reference = function.reference(weights.shape[-2])
+        difference = weights if reference is None else weights - start[..., reference, :]
+        sums.append(xp.sum(function.apply(xp, difference), axis=-1))
+    return xp.stack(sums, axis=-2)
+
+
+def normal_averages(coefficients: np.ndarray, overlaps: np.ndarray, noise: np.ndarray) -> np.ndarray:
+    """Average every function over rows with the law of THEORY section 2, *Predictions*, at one eigenvalue.
+
+    Parameters
+    ----------
+    coefficients : ndarray, shape (q, q + k)
+        [P_t, m_t].
+    overlaps : ndarray, shape (q + k, q + k)
+        Gram matrix of [W0, mu] over d.
+    noise : ndarray, shape (q, q)
+        Conditional covariance of a row.
+
+    Returns
+    -------
+    ndarray, shape (functions, q)
+    """
+    width, columns = coefficients.shape
+    averages = []
+    for function in ROW_FUNCTIONS.values():
+        reference = function.reference(width)
+        # Taken off before squaring: the distance to the initialization must begin at exactly zero.
+        carried = coefficients if reference is None else coefficients - np.eye(columns)[reference]
+        variance = np.einsum("ai,ij,aj->a", carried, overlaps, carried) + np.diagonal(noise)
+        averages.append(function.normal_average(variance.clip(0)))
+    return np.stack(averages)

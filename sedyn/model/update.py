@@ -1,0 +1,78 @@
+"""The one linear update that every weight, of the network and of its theory, obeys."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from sedyn.arrays.backend import Array, array_namespace
+from sedyn.model.problem import Problem
+
+__all__ = ["Update", "update_of", "updates_of", "updates_together"]
+
+
+class Update(NamedTuple):
+    """Gradient descent with momentum and weight decay, at one step.
+
+    Attributes
+    ----------
+    learning_rate, momentum, weight_decay : float or array, shape (R,)
+        As in `Problem`; or one for each of the replicates that are first in what is updated.
+    """
+
+    learning_rate: float | Array
+    momentum: float | Array
+    weight_decay: float | Array
+
+    def __call__(self, current: Array, previous: Array, drive: Array) -> Array:
+        """Next value of a quantity from its last two and the gradient that drives it (THEORY section 1).
+
+        Theory and simulation call this for W, V, P, m and R_w alike, because all of them are linear in W.
+        """
+        rate, momentum, decay = (_against(current, number) for number in self)
+        change = -rate * drive
+        if _matters(decay):
+            change -= rate * decay * current
+        if _matters(momentum):
+            change += momentum * (current - previous)
+        change += current
+        return change
+
+
+def _matters(number: float | Array) -> bool:
+    """Whether a term with this factor is anything but zero; for several replicates it may be."""
+    return not isinstance(number, float) or number != 0
+
+
+def _against(values: Array, number: float | Array) -> float | Array:
+    """Shape one number for each replicate so that it multiplies values with these first."""
+    if isinstance(number, float):
+        return number
+    return array_namespace(values).reshape(number, (-1, *[1] * (values.ndim - 1)))
+
+
+def update_of(problem: Problem, iteration: int) -> Update:
+    """Build the update that leads from `iteration` to the next."""
+    return Update(problem.learning_rates[iteration], problem.momentum, problem.weight_decay)
+
+
+def updates_of(problem: Problem) -> list[Update]:
+    """Build the update of every step."""
+    return [update_of(problem, t) for t in range(problem.steps)]
+
+
+def updates_together(problems: Sequence[Problem], like: Array) -> list[Update]:
+    """Build the update of every step for replicates of several problems, which may differ in its numbers.
+
+    Parameters
+    ----------
+    problems : sequence of Problem
+        Of each replicate, with the same number of steps.
+    like : array
+        Gives library, dtype and device.
+    """
+    numbers = np.transpose([updates_of(problem) for problem in problems], (1, 2, 0))  # (step, number, replicate)
+    moved = array_namespace(like).asarray(numbers, dtype=like.dtype, device=like.device)
+    return [Update(*(moved[t, k, :] for k in range(numbers.shape[1]))) for t in range(numbers.shape[0])]

@@ -1,0 +1,43 @@
+"""Compiled code is kept on disk, and made anew when any of its sources has changed."""
+
+import importlib.util
+import re
+from pathlib import Path
+
+import sedyn
+from sedyn.arrays import compiling
+
+MODULE = """
+from sedyn.arrays.compiling import compiled
+
+@compiled(set())
+def double(x: float, times: int = 2) -> float:
+    return x * times
+"""
+
+
+def test_sources_are_the_modules_with_compiled_code():
+    package = Path(sedyn.__file__).parent
+    sources = {
+        path.relative_to(package).as_posix()
+        for path in package.rglob("*.py")
+        if re.search(r"^(from|import) (numba|sedyn\.arrays\.compiling)\b", path.read_text(), re.MULTILINE)
+    }
+    assert sources == set(compiling.SOURCES)
+
+
+def test_another_source_is_compiled_again(tmp_path, monkeypatch):
+    path = tmp_path / "doubling.py"
+    path.write_text(MODULE)
+
+    def misses(source):
+        monkeypatch.setattr(compiling, "_SOURCE", source)
+        spec = importlib.util.spec_from_file_location("doubling", path)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        assert module.double(1.5) == 3.0
+        return sum(module.double.stats.cache_misses.values())
+
+    assert misses("before") == 1
+    assert misses("before") == 0
+    assert misses("after") == 1

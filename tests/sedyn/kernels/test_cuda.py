@@ -1,0 +1,229 @@
+"""CUDA kernels without a GPU: compiled for two of them, and compiled for the host and run there against their twins."""
+
+import ctypes
+import functools
+import importlib.util
+import itertools
+import shutil
+import subprocess
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pytest
+
+import sedyn
+from sedyn.arrays import backend
+from sedyn.kernels.cuda import launch as fused
+from sedyn.model.adjoint import mean_response
+from sedyn.model.functions import ACTIVATIONS, LOSSES, Activation
+from sedyn.model.network import differentiate
+from tests.sedyn.model.test_network import sample_network
+
+HEADER = Path(__file__).with_name("cuda_host.h")
+NAMES = list(itertools.product(ACTIVATIONS, LOSSES))
+NETWORK = {"WIDTH": 3, "DEPTH": 3, "ACTIVATION": "gelu", "LOSS": "logistic", "WEIGHTED": 1, "CURVATURE": 1}
+SOURCES = {
+    "network": (fused.SOURCES / "network.cu", NETWORK),
+    "network, one layer": (fused.SOURCES / "network.cu", {**NETWORK, "WIDTH": 1, "DEPTH": 1, "CURVATURE": 0}),
+    "network, wide": (fused.SOURCES / "network.cu", {**NETWORK, "WIDTH": 8, "ACTIVATION": "tanh_"}),
+    "response": (fused.SOURCES / "response.cu", {"WIDTH": 4, "ITERATIONS": 4}),
+}
+
+
+def defined(macros):
+    return [f"-D{name}={value}" for name, value in macros.items()]
+
+
+@pytest.mark.parametrize("architecture", [80, 90])
+@pytest.mark.parametrize(("source", "macros"), SOURCES.values(), ids=SOURCES)
+def test_kernels_compile_for_gpus(source, macros, architecture, tmp_path):
+    if importlib.util.find_spec("cupy"):
+        from cupy.cuda import nvrtc
+
+        program = nvrtc.createProgram(source.read_text(), source.name, [], [])
+        nvrtc.compileProgram(program, [*defined(macros), f"-arch=sm_{architecture}"])
+        assert len(nvrtc.getCUBIN(program)) > 1000
+    elif shutil.which("nvcc"):
+        cubin = tmp_path / "kernel.cubin"
+        options = ["-cubin", f"-arch=sm_{architecture}", "--Werror=all-warnings"]
+        subprocess.run(["nvcc", *options, *defined(macros), "-o", cubin, source], check=True, timeout=120)
+        assert cubin.stat().st_size > 1000
+    else:
+        pytest.skip("no CUDA compiler: neither cupy's nor nvcc")
+
+
+@functools.cache
+def host_library(source, name, macros):
+    """Compile a kernel for the host: a function of a grid, a block and pointers to the arguments."""
+    with TemporaryDirectory() as folder:
+        code, library = Path(folder) / "kernel.cpp", Path(folder) / "kernel.so"
+        entry = f"launch({name}, {{x, y}}, block, arguments);"
+        code.write_text(
+            f'#include "{HEADER}"\n#include "{source}"\n'
+            f'extern "C" void run(unsigned x, unsigned y, unsigned block, void** arguments) {{ {entry} }}\n'
+        )
+        # Compiling is most of what these tests cost: C++14 has the smaller <cmath>.
+        options = ["-std=c++14", "-O0", "-shared", "-fPIC", "-Wno-unknown-pragmas", *defined(dict(macros))]
+        subprocess.run(["g++", *options, "-o", library, code], check=True, timeout=120)
+        return ctypes.CDLL(str(library)).run
+
+
+def host_kernel(source, name, **macros):
+    """Stand in for `backend.cuda_kernel`, on numpy arrays."""
+    run = host_library(source, name, tuple(macros.items()))
+
+    def kernel(grid, block, arguments):
+        values = []
+        for argument in arguments:
+            if isinstance(argument, np.ndarray):
+                assert argument.dtype == np.float64
+                values.append(ctypes.c_void_p(argument.ctypes.data))
+            else:
+                assert isinstance(argument, np.int64)
+                values.append(ctypes.c_longlong(int(argument)))
+        pointers = (ctypes.c_void_p * len(values))(*(ctypes.addressof(value) for value in values))
+        run(grid[0], grid[1], block[0], pointers)
+
+    return kernel
+
+
+@pytest.fixture
+def on_host(monkeypatch):
+    """Call a function with its kernel compiled for the host, and count that it was launched."""
+    if shutil.which("g++") is None:
+        pytest.skip("no C++ compiler")
+    launches = []
+
+    def counted(*args, **macros):
+        launches.append(args[1])
+        return host_kernel(*args, **macros)
+
+    def call(function, *args, **kwargs):
+        with monkeypatch.context() as patch:
+            patch.setattr(backend, "on_cuda", lambda x: True)
+            patch.setattr(backend, "cuda_kernel", counted)
+            before = len(launches)
+            result = function(*args, **kwargs)
+        assert len(launches) > before
+        return result
+
+    return call
+
+
+def assert_same(found, expected):
+    scale = max(1.0, np.abs(expected).max(initial=0))
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-13 * scale)
+
+
+def compare(on_host, activation, loss, width, depth, samples=200, replicates=(), weighted=True, curvature=True, seed=0):
+    rng = np.random.default_rng(seed)
+    networks = [sample_network(rng, width, depth, samples) for _ in range(max(1, int(np.prod(replicates))))]
+    h = np.stack([h for h, _ in networks]).reshape(*replicates, width, samples)
+    layers = zip(*(deep for _, deep in networks), strict=True)
+    deep = tuple(np.stack(layer).reshape(*replicates, *layer[0].shape) for layer in layers)
+    y = np.sign(rng.standard_normal((*replicates, samples)))
+    weights = rng.uniform(0, 2, y.shape) if weighted else None
+    arguments = (h, y, deep, ACTIVATIONS[activation], LOSSES[loss])
+    options = {"sample_weights": weights, "curvature": curvature}
+    expected, found = differentiate(*arguments, **options), on_host(differentiate, *arguments, **options)
+    assert_same(found.loss, expected.loss)
+    assert_same(found.gradient, expected.gradient)
+    for one, other in zip(found.deep_gradient, expected.deep_gradient, strict=True):
+        assert one.shape == other.shape
+        assert_same(one, other)
+    assert (found.curvature is None) == (expected.curvature is None)
+    if curvature:
+        assert_same(found.curvature, expected.curvature)
+
+
+@pytest.mark.parametrize(("activation", "loss"), NAMES)
+def test_network_kernel_has_every_activation_and_loss(on_host, activation, loss):
+    compare(on_host, activation, loss, 2, 3)
+
+
+@pytest.mark.parametrize(
+    ("width", "depth"), [(1, 1), (1, 2), (2, 2), (3, 4), (4, 3), (5, 2), (6, 3), (7, 2), (8, 3), (2, 5)]
+)
+def test_network_kernel_has_every_width_and_depth(on_host, width, depth):
+    compare(on_host, "gelu", "squared", width, depth, seed=width)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("curvature", [False, True])
+@pytest.mark.parametrize("replicates", [(), (3,), (2, 2)])
+def test_network_kernel_with_and_without(on_host, weighted, curvature, replicates):
+    compare(on_host, "tanh", "logistic", 3, 3, 50, replicates, weighted, curvature)
+
+
+def test_network_kernel_with_several_samples_a_thread(on_host, monkeypatch):
+    monkeypatch.setattr(fused, "MOST_THREADS", 256)
+    compare(on_host, "tanh", "huber", 3, 3, samples=1000)
+
+
+def test_network_kernel_of_extreme_samples(on_host):
+    h = np.array([[np.nan, np.inf, -np.inf, 700.0, -700.0, 0.0]])
+    for activation, loss in [("tanh", "logistic"), ("softplus", "huber"), ("relu", "squared"), ("gelu", "logistic")]:
+        arguments = (h, np.ones(6), (np.full((1, 1), 40.0),), ACTIVATIONS[activation], LOSSES[loss])
+        with np.errstate(all="ignore"):
+            expected, found = differentiate(*arguments), on_host(differentiate, *arguments)
+        np.testing.assert_allclose(found.loss, expected.loss, rtol=1e-12)
+        np.testing.assert_allclose(found.gradient, expected.gradient, rtol=1e-12, atol=1e-300)
+        np.testing.assert_allclose(found.curvature, expected.curvature, rtol=1e-12, atol=1e-300)
+
+
+@pytest.mark.parametrize("width", range(1, fused.MOST_WIDTH + 1))
+def test_response_kernel_has_every_width(on_host, width):
+    compare_responses(on_host, 13, width, 40)
+
+
+@pytest.mark.parametrize("iterations", [1, 2, 8, 9, 10])
+@pytest.mark.parametrize("replicates", [(), (3,)])
+def test_response_kernel_of_few_iterations(on_host, iterations, replicates, monkeypatch):
+    monkeypatch.setattr(fused, "ADJOINTS_PER_CHUNK", 1)
+    compare_responses(on_host, iterations, 2, 150, replicates)
+
+
+def compare_responses(on_host, iterations, width, samples, replicates=()):
+    rng = np.random.default_rng(iterations)
+    curvatures = rng.standard_normal((*replicates, iterations + 2, width, width, samples)) / width
+    curvatures = (curvatures + np.swapaxes(curvatures, -3, -2))[..., :iterations, :, :, :]  # a past, not all of it
+    memory = rng.standard_normal((*replicates, iterations, iterations, width, width)) / iterations
+    memory[..., *np.triu_indices(iterations), :, :] = 0
+    assert_same(on_host(mean_response, curvatures, memory), mean_response(curvatures, memory))
+
+
+@pytest.mark.parametrize(
+    "compute",
+    [
+        lambda problem: sedyn.state_evolution(problem, 256, 2, include=("responses",), device="cpu"),
+        lambda problem: sedyn.simulate(problem, 2, engine="deferred", device="cpu"),
+    ],
+    ids=["state evolution", "simulation"],
+)
+def test_a_whole_computation_through_the_kernels(on_host, compute):
+    problem = sedyn.Problem(n=60, d=40, width=2, depth=3, steps=10, batch_fraction=0.5)
+    expected, found = compute(problem), on_host(compute, problem)
+    for name in expected:
+        np.testing.assert_allclose(found[name], expected[name], rtol=1e-9, atol=1e-11, err_msg=name)
+
+
+def test_kernels_leave_alone_what_they_do_not_have(monkeypatch):
+    h, deep = sample_network(np.random.default_rng(0), 2, 2, 5)
+    wide, wide_deep = sample_network(np.random.default_rng(0), fused.MOST_WIDTH + 1, 2, 5)
+    own = Activation(ACTIVATIONS["tanh"].jet)
+    monkeypatch.setattr(backend, "on_cuda", lambda x: True)
+    monkeypatch.delattr(backend, "cuda_kernel")
+    for arguments in (
+        (h, np.ones(5), deep, own, LOSSES["squared"]),
+        (wide, np.ones(5), wide_deep, ACTIVATIONS["tanh"], LOSSES["squared"]),
+        (h.astype(np.float32), np.ones(5), deep, ACTIVATIONS["tanh"], LOSSES["squared"]),
+    ):
+        assert fused.differentiate(*arguments, None, True) is None
+    wide_curvatures = np.zeros((2, fused.MOST_WIDTH + 1, fused.MOST_WIDTH + 1, 3))
+    assert fused.mean_response(wide_curvatures, np.zeros((2, 2, *wide_curvatures.shape[1:3]))) is None
+
+
+def test_every_activation_and_loss_of_the_package_has_a_device_form():
+    assert set(fused.DEVICE_ACTIVATIONS) == {name for name, _ in NAMES}
+    assert set(fused.DEVICE_LOSSES) == set(LOSSES)

@@ -1,0 +1,108 @@
+import json
+import pickle
+
+import pytest
+
+import sedyn
+from sedyn import InvalidInput, Problem
+from sedyn.model.problem import seed_sequence
+
+WRONG = [
+    ({"n": 0}, "n=0: a whole number >= 1"),
+    ({"n": 10.5}, "n=10.5: a whole number"),
+    ({"n": True}, "n=True: a whole number"),
+    ({"d": "many"}, "d='many': a whole number"),
+    ({"width": 0}, "width=0: a whole number"),
+    ({"depth": 0}, "depth=0: a whole number"),
+    ({"steps": 0}, "steps=0: a whole number"),
+    ({"signals": 0}, "signals=0: a whole number"),
+    ({"init_seed": -1}, "init_seed=-1: a whole number >= 0"),
+    ({"noise": -0.1}, "noise=-0.1: a number >= 0"),
+    ({"noise": float("nan")}, "noise=nan: a number >= 0"),
+    ({"noise": "loud"}, "noise='loud': a number >= 0"),
+    ({"momentum": 1.0}, "momentum=1.0: a number in [0, 1)"),
+    ({"weight_decay": -1}, "weight_decay=-1: a number >= 0"),
+    ({"batch_fraction": 0}, "batch_fraction=0: a number in (0, 1]"),
+    ({"signal_norm": 0}, "signal_norm=0: a number > 0"),
+    ({"init_overlap": float("inf")}, "init_overlap=inf: a finite number"),
+    ({"learning_rate": 0}, "learning_rate=0: a number > 0, or one for each of the 20 steps"),
+    ({"learning_rate": [0.1, 0.2]}, "2 numbers for 20 steps"),
+    ({"activation": "tann"}, "activation='tann': did you mean 'tanh'?"),
+    ({"activation": 3}, "activation=3: a name"),
+    ({"link": "cubic"}, "link='cubic'"),
+    ({"loss": "absolute"}, "loss='absolute'"),
+    ({"labels": "ternary"}, "labels='ternary'"),
+    ({"features": "cauchy"}, "features='cauchy'"),
+    ({"features": "student_t"}, "write student_t(degrees of freedom)"),
+    ({"features": "student_t(2)"}, "greater than 2"),
+    ({"features": "gaussian(1)"}, "gaussian takes no number"),
+    ({"features": "sparse(0)"}, "in (0, 1]"),
+    ({"covariance": "power_law"}, "an exponent in [0, 1)"),
+    ({"covariance": "toeplitz"}, "covariance='toeplitz'"),
+    ({"batching": "random"}, "batching='random'"),
+    ({"combine": "max"}, "combine='max'"),
+    ({"initialization": "zero"}, "initialization='zero'"),
+    ({"train": "last"}, "train='last'"),
+    ({"deep_init": "ones"}, "deep_init='ones'"),
+    ({"depth": 1}, "width=3: depth=1 is a linear model"),
+    ({"loss": "logistic"}, "loss='logistic': needs responses -1 and 1"),
+    ({"d": 3}, "orthogonal signals and units need d=4 at least"),
+    ({"batch_fraction": 1e-6}, "at n=3000 use at least"),
+    ({"batch_fraction": 0.3, "batching": "shuffle"}, "needs 1/batch_fraction whole"),
+]
+
+
+@pytest.mark.parametrize(("fields", "message"), WRONG, ids=lambda case: str(case)[:60])
+def test_wrong_field_is_one_clear_line(fields, message):
+    with pytest.raises(InvalidInput) as caught:
+        Problem(**fields)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_unknown_field_names_the_nearest():
+    with pytest.raises(InvalidInput, match="did you mean 'width'"):
+        Problem.from_mapping({"widht": 3})
+
+
+def test_problem_is_a_value():
+    problem = Problem(n=400, d=200, learning_rate=[0.1] * 20)
+    assert problem == Problem.from_mapping(json.loads(json.dumps(problem.to_dict())))
+    assert hash(problem) == hash(Problem(n=400, d=200, learning_rate=(0.1,) * 20))
+    assert pickle.loads(pickle.dumps(problem)) == problem
+    with pytest.raises(AttributeError):
+        problem.n = 3
+
+
+def test_theory_is_shared_at_exactly_equal_aspect_ratio_only():
+    assert Problem(n=600, d=400).theory_key == Problem(n=1200, d=800).theory_key
+    assert Problem(n=600, d=400).theory_key == Problem(n=600, d=400, features="uniform").theory_key
+    assert Problem(n=600, d=400).theory_key != Problem(n=600, d=401).theory_key
+    assert Problem(n=600, d=400).theory_key != Problem(n=600, d=400, noise=0.2).theory_key
+    correlated = {"covariance": "power_law(0.2)"}
+    assert Problem(n=600, d=400, **correlated).theory_key != Problem(n=1200, d=800, **correlated).theory_key
+
+
+def test_seeds_depend_on_problem_replicate_and_base_seed_only():
+    def first(key, seed, replicate):
+        return seed_sequence(key, seed, replicate).generate_state(2).tolist()
+
+    key = Problem().key
+    assert first(key, 0, 3) == first(Problem(n=3000).key, 0, 3)
+    others = [first(key, 0, 4), first(key, 1, 3), first(Problem(n=3001).key, 0, 3)]
+    assert all(other != first(key, 0, 3) for other in others)
+    assert len(set(map(tuple, others))) == 3
+    with pytest.raises(InvalidInput, match="seed=-1"):
+        seed_sequence(key, -1)
+
+
+def test_registered_names_work_and_stay_unique():
+    sedyn.register_link("cube_for_test", lambda z: z**3)
+    assert Problem(link="cube_for_test").link == "cube_for_test"
+    with pytest.raises(InvalidInput, match="this name is taken"):
+        sedyn.register_link("cube_for_test", lambda z: z)
+    with pytest.raises(InvalidInput, match="a name is letters"):
+        sedyn.register_activation("no name", abs, abs, abs)
+    sedyn.register_link("norm_for_test", lambda z: (z**2).sum(axis=0), joint=True)
+    with pytest.raises(InvalidInput, match="joint"):
+        Problem(link="norm_for_test", signals=2, combine="product")

@@ -1,0 +1,121 @@
+import numpy as np
+import pytest
+from scipy import special
+
+from sedyn.model.quadrature import gauss_quadrature, interpolation
+from sedyn.theory.sampling import CausalFactor, matched_normals, psd_root, sobol_uniforms
+
+
+def random_covariance(size, rank, seed=0):
+    root = np.random.default_rng(seed).standard_normal((size, rank))
+    return root @ root.T
+
+
+def blocks_of(covariance, sizes):
+    edges = np.cumsum([0, *sizes])
+    for t in range(len(sizes)):
+        rows = covariance[edges[t] : edges[t + 1]]
+        yield [rows[:, edges[s] : edges[s + 1]] for s in range(t + 1)]
+
+
+def assembled(factor):
+    width = factor.rows[-1].shape[1]
+    return np.concatenate([np.pad(row, ((0, 0), (0, width - row.shape[1]))) for row in factor.rows])
+
+
+def test_matched_normals_have_exact_moments_and_are_causal():
+    uniforms = sobol_uniforms(np.random.SeedSequence(1), 12, 256)
+    normals = matched_normals(uniforms)
+    np.testing.assert_allclose(normals.mean(axis=1), 0, atol=1e-14)
+    np.testing.assert_allclose(normals @ normals.T / 256, np.eye(12), atol=1e-13)
+    np.testing.assert_allclose(matched_normals(uniforms[:5]), normals[:5], atol=1e-13)
+
+
+def test_sobol_points_are_open_even_and_scrambled_independently():
+    one, two = (sobol_uniforms(np.random.SeedSequence(seed), 3, 1024) for seed in (1, 2))
+    assert one.min() > 0
+    assert one.max() < 1
+    np.testing.assert_array_equal(np.histogram(one[0], 64, (0, 1))[0], 16)
+    assert not np.array_equal(one, two)
+
+
+def test_scrambles_beat_independent_points():
+    def errors(points):
+        return [np.cos(special.ndtri(p)).mean() - np.exp(-0.5) for p in points]
+
+    rng = np.random.default_rng(0)
+    sobol = errors([sobol_uniforms(np.random.SeedSequence(s), 1, 1024)[0] for s in range(20)])
+    plain = errors(rng.random((20, 1024)))
+    assert np.std(sobol) < np.std(plain) / 20
+
+
+@pytest.mark.parametrize(("sizes", "rank"), [([2, 3, 1, 3], 9), ([1, 2, 2, 2], 4), ([2, 2], 1)])
+def test_causal_factor_reproduces_covariances_of_any_rank(sizes, rank):
+    covariance = random_covariance(sum(sizes), rank)
+    factor = CausalFactor()
+    seen = []
+    for blocks in blocks_of(covariance, sizes):
+        seen.append(factor.append(blocks))
+        np.testing.assert_array_equal(seen[0], factor.rows[0])
+    full = assembled(factor)
+    np.testing.assert_allclose(full @ full.T, covariance, atol=1e-9 * np.abs(covariance).max())
+
+
+@pytest.mark.parametrize("rank", [9, 4])
+def test_causal_factor_solves_where_directions_exist(rank):
+    sizes = [2, 3, 1, 3]
+    covariance = random_covariance(9, rank)
+    factor = CausalFactor()
+    for blocks in blocks_of(covariance, sizes):
+        factor.append(blocks)
+    full = assembled(factor)
+    wanted = np.random.default_rng(1).standard_normal((2, 9))
+    found = np.concatenate(factor.solve(wanted @ full), axis=1)
+    np.testing.assert_allclose(found @ covariance, wanted @ covariance, atol=1e-6)
+    if rank == 9:
+        np.testing.assert_allclose(found, wanted, atol=1e-6)
+
+
+def test_psd_root_leaves_negligible_directions_out():
+    covariance = np.diag([1.0, 1e-14, -1e-16])
+    root, inverse = psd_root(covariance)
+    np.testing.assert_allclose(root @ root.T, np.diag([1.0, 0, 0]), atol=1e-15)
+    np.testing.assert_allclose(inverse @ root, np.diag([1.0, 0, 0]), atol=1e-12)
+
+
+def test_psd_root_does_not_turn_where_eigenvalues_meet():
+    rng = np.random.default_rng(0)
+    square = np.eye(4) + 1e-9 * rng.standard_normal((4, 4))
+    np.testing.assert_allclose(psd_root(square @ square.T)[0], np.eye(4), atol=1e-8)
+
+
+@pytest.mark.parametrize("count", [1, 2, 6])
+def test_gauss_quadrature_averages_polynomials_exactly(count):
+    eigenvalues = np.arange(1, 301) ** -0.4
+    eigenvalues /= eigenvalues.mean()
+    nodes, weights = gauss_quadrature(eigenvalues, count)
+    assert nodes.size == count
+    for degree in range(2 * count):
+        np.testing.assert_allclose(weights @ nodes**degree, np.mean(eigenvalues**degree), rtol=1e-12)
+
+
+def test_gauss_quadrature_of_few_values_is_these_values():
+    nodes, weights = gauss_quadrature(np.array([1.0, 3.0, 3.0, 1.0]), 10)
+    np.testing.assert_allclose(nodes, [1, 3])
+    np.testing.assert_allclose(weights, [0.5, 0.5])
+    nodes, weights = gauss_quadrature(np.ones(50), 10)
+    np.testing.assert_allclose((nodes, weights), [[1], [1]])
+
+
+@pytest.mark.parametrize(("exponent", "d", "count"), [(0.2, 300, 12), (0.9, 300, 40), (0.6, 20_000, 40), (0.4, 9, 40)])
+def test_interpolation_from_gauss_nodes_reaches_every_eigenvalue(exponent, d, count):
+    eigenvalues = np.arange(1, d + 1) ** -exponent
+    eigenvalues /= eigenvalues.mean()
+    nodes = gauss_quadrature(eigenvalues, count).nodes
+    towards = interpolation(eigenvalues, count)
+    ordered, middle = eigenvalues[::-1], eigenvalues[0] / 2
+    assert towards.shape == (d, nodes.size)
+    # Chebyshev polynomials, bounded all along the spectrum.
+    for degree in (0, 1, count // 2, min(count, d) - 1):
+        found = towards @ special.eval_chebyt(degree, nodes / middle - 1)
+        np.testing.assert_allclose(found, special.eval_chebyt(degree, ordered / middle - 1), atol=1e-8)
