@@ -35,7 +35,7 @@ from sedyn.descent.test_error import draw_quadrature, quadrature_error
 from sedyn.designs.dense import DenseDesign
 from sedyn.model.evaluation import mean_error
 from sedyn.model.initialization import initial_deep_weights
-from sedyn.model.labels import respond
+from sedyn.model.labels import labels_of
 from sedyn.model.quadrature import gauss_quadrature
 from sedyn.model.update import updates_of
 
@@ -96,7 +96,7 @@ def draw(problem: sedyn.Problem, rng: np.random.Generator) -> tuple[gradient_des
     signals = rng.standard_normal((problem.signals, d))
     signals *= np.sqrt(d) / np.linalg.norm(signals, axis=1, keepdims=True)
     design = DenseDesign(rng.standard_normal((n, d)) / np.sqrt(d))
-    y = respond(problem, design.matmul(signals), problem.noise * rng.standard_normal(n))
+    y = labels_of(problem, design.matmul(signals), problem.noise * rng.standard_normal(n))
     return gradient_descent.Data(design, np.ones(d), y), signals, rng.standard_normal((problem.width, d))
 
 
@@ -228,7 +228,7 @@ def _candidate(problem, data, signals, points, seed) -> dict[str, np.ndarray]:
     held_errors = []
     for held in np.array_split(np.arange(n), FOLDS):
         kept = np.setdiff1d(np.arange(n), held)
-        matrix, y = data.design.matrix, data.responses
+        matrix, y = data.design.matrix, data.labels
         part = gradient_descent.Data(DenseDesign(matrix[kept]), data.scales, y[kept])
         states = [state for state, _ in descend(replace(problem, n=kept.size), part, first, estimate=False)]
         rows = DenseDesign(matrix[held])

@@ -134,7 +134,7 @@ def against_others(n, steps, rounds):
     design = dense_design(n, n, sampler, seed, dtype="float32")
     data, first = data_of(problem, design)
     x = design.matrix * np.float32(design.scale)
-    w, y = np.ascontiguousarray(first.T, np.float32), data.responses.astype(np.float32)
+    w, y = np.ascontiguousarray(first.T, np.float32), data.labels.astype(np.float32)
     v = initial_deep_weights(problem)[0][:, 0].astype(np.float32)
 
     # The fastest reads of the matrix there are here, as many in a row as a descent makes: the last iteration is looked

@@ -27,7 +27,7 @@ from sedyn.model.adjoint import mean_response
 from sedyn.model.batching import batch_weights
 from sedyn.model.features import feature_sampler
 from sedyn.model.initialization import initial_deep_weights, initial_rows
-from sedyn.model.labels import respond
+from sedyn.model.labels import labels_of
 from sedyn.model.network import Derivatives, Network
 from sedyn.model.problem import Problem
 from sedyn.model.quadrature import gauss_quadrature
@@ -110,14 +110,14 @@ def kernels(n: int, samples: int = SAMPLES) -> dict[str, Kernel]:
     uniforms = sobol_uniforms(seed, 8, samples)
     curvatures = rng.standard_normal((2, 5, 3, 3, samples)) / 3
     curvatures = (curvatures + np.swapaxes(curvatures, -3, -2)) / 2
-    memory = np.tril(rng.standard_normal((2, 3, 3, 5, 5)), -1)
-    memory = np.moveaxis(memory, (1, 2), (3, 4)) / 3
+    weight_response = np.tril(rng.standard_normal((2, 3, 3, 5, 5)), -1)
+    weight_response = np.moveaxis(weight_response, (1, 2), (3, 4)) / 3
 
     def sampling(device: str) -> Results:
         return {"normals": to_numpy(matched_normals(backend.asarray(uniforms, device)))}
 
     def response(device: str) -> Results:
-        moved = backend.asarray(curvatures, device), backend.asarray(memory, device)
+        moved = backend.asarray(curvatures, device), backend.asarray(weight_response, device)
         return {"mean_response": to_numpy(mean_response(*moved))}
 
     def theory(problem: Problem) -> Kernel:
@@ -217,7 +217,7 @@ def _descend(problem: Problem, design: Design, device: str, estimate: bool) -> R
     batches = [None if batch is None else backend.asarray(batch, device) for batch in batch_weights(problem, rng)]
     start = backend.asarray(rows, device)
     deep = tuple(backend.asarray(weights, device) for weights in initial_deep_weights(problem))
-    y = respond(problem, design.matmul(start[problem.width :, :]), backend.asarray(problem.noise * noise, device))
+    y = labels_of(problem, design.matmul(start[problem.width :, :]), backend.asarray(problem.noise * noise, device))
     data = gradient_descent.Data(design, backend.asarray(scales, device), y)
     measure = gauss_quadrature(scales, problem.steps + 1) if estimate else None
     first: Array = start[: problem.width, :]

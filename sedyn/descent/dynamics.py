@@ -29,13 +29,13 @@ class Data(NamedTuple):
         Standardized features Z / sqrt(d).
     scales : array, shape (d,)
         Square roots of the eigenvalues of the feature covariance: X = Z diag(scales) / sqrt(d).
-    responses : array, shape (..., n)
+    labels : array, shape (..., n)
         y.
     """
 
     design: Design
     scales: Array
-    responses: Array
+    labels: Array
 
 
 class State(NamedTuple):
@@ -136,7 +136,7 @@ def _look(
 ) -> State:
     """State at t from the weights there and at t - 1, in one pass over the design."""
     weights = first[0] * data.scales
-    network = Network(problem.activation, problem.loss, deep[0], data.responses, batch)
+    network = Network(problem.activation, problem.loss, deep[0], data.labels, batch)
     if t == problem.steps:
         trained = data.design.matmul(weights)
         return State(t, *first, *deep, trained, network.losses(trained), None, None)

@@ -1,8 +1,8 @@
 """The test error at every iteration, estimated from training data alone (THEORY section 4).
 
-No holdout and no retraining: what each training row remembers of its own gradients is subtracted from its
-pre-activations, which are then distributed like those of a fresh row. Arrays may have the same further axes in front,
-replicates that are run together.
+No holdout and no retraining: what each training sample keeps of its own gradients, the Onsager term, is subtracted from
+its pre-activations, which are then distributed like those of a fresh row. Arrays may have the same further axes in
+front, replicates that are run together.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from typing import NamedTuple
 
 from sedyn.arrays.backend import Array, array_namespace
 from sedyn.descent import dynamics as gradient_descent
-from sedyn.model.adjoint import mean_response, remembered
+from sedyn.model.adjoint import mean_response, onsager_term
 from sedyn.model.evaluation import mean_error
 from sedyn.model.network import DeepWeights, Derivatives, has_kink
 from sedyn.model.problem import Problem
 from sedyn.model.quadrature import SpectralMeasure
 from sedyn.model.update import Update
-from sedyn.theory.weight_side import Memory, init_memory, step_memory
+from sedyn.theory.weight_side import WeightResponse, init_weight_response, step_weight_response
 
 __all__ = [
     "Estimator",
@@ -46,7 +46,7 @@ class Estimator(NamedTuple):
 
     Attributes
     ----------
-    memory : Memory
+    weight_response : WeightResponse
         The empirical R_w.
     gradients : array, shape (..., T, q, n)
         G^s, filled for s < t.
@@ -54,7 +54,7 @@ class Estimator(NamedTuple):
         D^s, filled for s < t.
     """
 
-    memory: Memory
+    weight_response: WeightResponse
     gradients: Array
     curvatures: Array
 
@@ -75,7 +75,7 @@ def init_estimator(problem: Problem, spectrum: SpectralMeasure, first: Array) ->
     q, steps, n, replicates = problem.width, problem.steps, problem.n, first.shape[:-2]
     kind = {"dtype": first.dtype, "device": first.device}
     return Estimator(
-        init_memory(spectrum, steps, q, first),
+        init_weight_response(spectrum, steps, q, first),
         xp.empty((*replicates, steps, q, n), **kind),
         xp.empty((*replicates, steps, q, q, n), **kind),
     )
@@ -84,7 +84,7 @@ def init_estimator(problem: Problem, spectrum: SpectralMeasure, first: Array) ->
 def step_estimator(
     problem: Problem, estimator: Estimator, t: int, derivatives: Derivatives, update: Update
 ) -> Estimator:
-    """Take in the derivatives at iteration t, which carry the memory to t + 1.
+    """Take in the derivatives at iteration t, which carry the weight response to t + 1.
 
     Parameters
     ----------
@@ -99,14 +99,14 @@ def step_estimator(
     """
     estimator.gradients[..., t, :, :] = derivatives.gradient
     estimator.curvatures[..., t, :, :, :] = derivatives.curvature
-    delta, memory = float(problem.aspect_ratio), estimator.memory
-    known = memory.mean[..., : t + 1, : t + 1, :, :]
+    delta, weight_response = float(problem.aspect_ratio), estimator.weight_response
+    known = weight_response.mean[..., : t + 1, : t + 1, :, :]
     responses = delta * mean_response(estimator.curvatures[..., : t + 1, :, :, :], known)
-    return estimator._replace(memory=step_memory(memory, t, responses, update, delta))
+    return estimator._replace(weight_response=step_weight_response(weight_response, t, responses, update, delta))
 
 
 def fresh_like(estimator: Estimator, t: int, trained: Array) -> Array:
-    """Pre-activations with the memory of their own gradients taken out: distributed like those of fresh rows.
+    """Pre-activations with what they keep of their own gradients taken out: distributed like those of fresh rows.
 
     Parameters
     ----------
@@ -123,7 +123,7 @@ def fresh_like(estimator: Estimator, t: int, trained: Array) -> Array:
     """
     if t == 0:
         return trained
-    return trained - remembered(estimator.memory.mean[..., t, :t, :, :], estimator.gradients[..., :t, :, :])
+    return trained - onsager_term(estimator.weight_response.mean[..., t, :t, :, :], estimator.gradients[..., :t, :, :])
 
 
 def estimate_test_error(
@@ -186,7 +186,7 @@ def estimated_descent(
     while True:
         t = state.iteration
         if estimator is not None:
-            estimate = estimate_test_error(problem, estimator, t, state.trained, data.responses, state.deep)
+            estimate = estimate_test_error(problem, estimator, t, state.trained, data.labels, state.deep)
         yield state, estimate
         if state.derivatives is None:
             return

@@ -23,7 +23,7 @@ from sedyn.model.batching import batch_weights
 from sedyn.model.covariance import spectrum
 from sedyn.model.features import feature_sampler
 from sedyn.model.initialization import initial_deep_weights, initial_rows
-from sedyn.model.labels import respond
+from sedyn.model.labels import labels_of
 from sedyn.model.observables import COMPARED, SIMULATED, stack_records, to_dataset
 from sedyn.model.problem import Problem, seed_sequence
 from sedyn.model.quadrature import gauss_quadrature
@@ -271,7 +271,7 @@ def _run(
     deep = tuple(backend.asarray(np.stack(layer), device) for layer in layers)
     design = _design(problem, engine, design_seeds, device, dtype)
     noise = drawn(lambda own, seeds: own.noise * np.random.default_rng(seeds).standard_normal(own.n), noise_seeds)
-    data = gradient_descent.Data(design, scales, respond(problem, design.matmul(signals), noise))
+    data = gradient_descent.Data(design, scales, labels_of(problem, design.matmul(signals), noise))
     measure = gauss_quadrature(eigenvalues, problem.steps + 1) if estimate else None
     updates = updates_together(problems, rows)
     pairs = zip(problems, map(np.random.default_rng, batch_seeds), strict=True)
@@ -300,7 +300,7 @@ def _compared(
     """Compare each replicate with the laws of its theory, where there is one."""
     if replicates[0].laws is None:
         return {}
-    whole = rows, state.first, state.trained, data.responses
+    whole = rows, state.first, state.trained, data.labels
     compared = [
         compare(replicate.laws, state.iteration, *(part[r, ...] for part in whole))
         for r, replicate in enumerate(replicates)

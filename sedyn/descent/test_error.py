@@ -20,7 +20,7 @@ from sedyn.descent.dynamics import State
 from sedyn.designs.dense import dense_design
 from sedyn.model.evaluation import mean_error, sample_errors
 from sedyn.model.features import feature_sampler
-from sedyn.model.labels import respond
+from sedyn.model.labels import labels_of
 from sedyn.model.network import DeepWeights
 from sedyn.model.problem import Problem
 from sedyn.theory.sampling import matched_normals, psd_root, shifted_points
@@ -221,7 +221,7 @@ def quadrature_error(problem: Problem, points: Quadrature, overlaps: Array, deep
     finite = xp.all(xp.isfinite(overlaps), axis=(-2, -1))
     root = psd_root(xp.where(finite[..., None, None], overlaps, 0.0))[0][..., None, :, :]
     projections = xp.matmul(root, points.normals)
-    y = respond(problem, projections[..., :k, :], points.noise)
+    y = labels_of(problem, projections[..., :k, :], points.noise)
     same_for_shifts = tuple(xp.expand_dims(weights, axis=-3) for weights in deep)
     errors = mean_error(problem, projections[..., k:, :], y, same_for_shifts)
     errors = xp.where(finite[..., None], errors, xp.nan)
@@ -270,7 +270,7 @@ def fresh_rows_errors(
         block_seed, noise_seed = seed.spawn(2)
         projections = dense_design(count, d, sampler, block_seed, device).matmul(directions)
         noise = backend.asarray(np.random.default_rng(noise_seed).standard_normal(count), device)
-        y = respond(problem, projections[:k, :], problem.noise * noise)
+        y = labels_of(problem, projections[:k, :], problem.noise * noise)
         for t, weights in enumerate(deep):
             h = projections[k + t * q : k + (t + 1) * q, :]
             errors = sample_errors(problem, h, y, weights) - controls[t](projections[:k, :], h, noise)
@@ -330,7 +330,7 @@ def fit_control(problem: Problem, points: Array, directions: Array, deep: DeepWe
     for shift in range(shifts):
         normals, noise = points[shift, 1:, :], points[shift, 0, :]
         projections = xp.matmul(root, normals)
-        y = respond(problem, projections[:k, :], problem.noise * noise)
+        y = labels_of(problem, projections[:k, :], problem.noise * noise)
         errors = sample_errors(problem, projections[k:, :], y, deep)
         white = xp.concat([normals, noise[None, :]], axis=0)
         weighted = white * (errors - xp.mean(errors))

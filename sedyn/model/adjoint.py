@@ -12,7 +12,7 @@ from sedyn.arrays.backend import Array, array_namespace
 from sedyn.kernels.cuda import launch as fused
 from sedyn.model.network import apply_per_sample
 
-__all__ = ["library_mean_response", "mean_response", "remembered"]
+__all__ = ["library_mean_response", "mean_response", "onsager_term"]
 
 # A chunk of samples is carried through the whole pass while its adjoints stay in cache; a block of iterations makes
 # the matrix products wide enough to run at the speed of arithmetic rather than of memory.
@@ -20,7 +20,7 @@ SAMPLES_PER_CHUNK = 2048
 ITERATIONS_PER_BLOCK = 8
 
 
-def mean_response(curvatures: Array, memory: Array) -> Array:
+def mean_response(curvatures: Array, weight_response: Array) -> Array:
     """Average over samples of dg^t/dz^s for s = 0..t (THEORY section 2, *Responses*).
 
     With Lambda_t = D^t and Lambda_s = (sum_{s<r<=t} Lambda_r R_w(r, s)) D^s the answer is the mean of Lambda_s.
@@ -31,7 +31,7 @@ def mean_response(curvatures: Array, memory: Array) -> Array:
     ----------
     curvatures : array, shape (..., t + 1, q, q, N)
         D^0..D^t, each symmetric.
-    memory : array, shape (..., t + 1, t + 1, q, q)
+    weight_response : array, shape (..., t + 1, t + 1, q, q)
         R_w(r, s), zero unless s < r.
 
     Returns
@@ -43,23 +43,23 @@ def mean_response(curvatures: Array, memory: Array) -> Array:
     What is written here defines the result. On a GPU `sedyn.kernels.cuda.launch.mean_response` computes it in one
     launch, on a CPU `sedyn.kernels.cpu.response.mean_response` while adjoints are in cache.
     """
-    by_kernel = fused.mean_response(curvatures, memory)
+    by_kernel = fused.mean_response(curvatures, weight_response)
     if by_kernel is not None:
         return by_kernel
     if isinstance(curvatures, np.ndarray) and curvatures.dtype == np.float64:
         from sedyn.kernels.cpu import response as compiled_response  # load a compiler, which not everybody needs
 
-        return compiled_response.mean_response(curvatures, memory)
-    return library_mean_response(curvatures, memory)
+        return compiled_response.mean_response(curvatures, weight_response)
+    return library_mean_response(curvatures, weight_response)
 
 
-def library_mean_response(curvatures: Array, memory: Array) -> Array:
+def library_mean_response(curvatures: Array, weight_response: Array) -> Array:
     """Compute what `mean_response` returns through the array library."""
     xp = array_namespace(curvatures)
     samples = curvatures.shape[-1]
     total = xp.zeros(curvatures.shape[:-1], dtype=curvatures.dtype, device=curvatures.device)
     # (s, b, r, c) -> R_w(r, s)[c, b]: rows are what a product for Lambda_s needs.
-    couplings = xp.moveaxis(memory, (-4, -3, -2, -1), (-2, -4, -1, -3))
+    couplings = xp.moveaxis(weight_response, (-4, -3, -2, -1), (-2, -4, -1, -3))
     for start in range(0, samples, SAMPLES_PER_CHUNK):
         chunk = curvatures[..., start : min(start + SAMPLES_PER_CHUNK, samples)]
         total += xp.sum(_transposed_adjoints(chunk, couplings), axis=-1)
@@ -91,12 +91,12 @@ def _transposed_adjoints(curvatures: Array, couplings: Array) -> Array:
     return adjoints
 
 
-def remembered(memory: Array, gradients: Array) -> Array:
+def onsager_term(weight_response: Array, gradients: Array) -> Array:
     """Sum over s of R_w(t, s) g^s, what pre-activations keep of earlier gradients.
 
     Parameters
     ----------
-    memory : array, shape (..., S, q, q)
+    weight_response : array, shape (..., S, q, q)
         R_w(t, s).
     gradients : array, shape (..., S, q, N)
 
@@ -106,5 +106,5 @@ def remembered(memory: Array, gradients: Array) -> Array:
     """
     xp = array_namespace(gradients)
     *replicates, iterations, q, samples = gradients.shape
-    row = xp.reshape(xp.moveaxis(memory, -3, -2), (*replicates, q, iterations * q))
+    row = xp.reshape(xp.moveaxis(weight_response, -3, -2), (*replicates, q, iterations * q))
     return xp.matmul(row, xp.reshape(gradients, (*replicates, iterations * q, samples)))

@@ -8,10 +8,10 @@ from sedyn.arrays.backend import Array, array_namespace
 from sedyn.model.functions import LINKS
 from sedyn.model.problem import Problem
 
-__all__ = ["clean_response", "respond"]
+__all__ = ["clean_labels", "labels_of"]
 
 
-def clean_response(problem: Problem, indices: Array) -> Array:
+def clean_labels(problem: Problem, indices: Array) -> Array:
     """Noiseless response phi(z_*).
 
     Parameters
@@ -36,7 +36,7 @@ def clean_response(problem: Problem, indices: Array) -> Array:
     return xp.sum(values, axis=-2) / math.sqrt(problem.signals)
 
 
-def respond(problem: Problem, indices: Array, noise: Array) -> Array:
+def labels_of(problem: Problem, indices: Array, noise: Array) -> Array:
     """Response y of samples with given indices and label noise.
 
     Parameters
@@ -51,5 +51,5 @@ def respond(problem: Problem, indices: Array, noise: Array) -> Array:
     array, shape (..., N)
         Additive: ``phi(z_*) + noise``; binary: its sign.
     """
-    response = clean_response(problem, indices) + noise
+    response = clean_labels(problem, indices) + noise
     return array_namespace(indices).sign(response) if problem.labels == "binary" else response

@@ -86,7 +86,7 @@ def differentiate(
     h : array, shape (..., q, N)
         First-layer pre-activations.
     y : array, shape (..., N)
-        Responses.
+        Labels.
     deep : tuple of array
         Deeper weights.
     activation, loss : Activation, Loss
@@ -161,7 +161,7 @@ class Network(NamedTuple):
         Names in the registries.
     deep : tuple of array
         Deeper weights.
-    responses : array, shape (..., n)
+    labels : array, shape (..., n)
     sample_weights : array, shape (..., n), or None
         Of the mini-batch, with mean 1; None for all ones.
     """
@@ -169,27 +169,27 @@ class Network(NamedTuple):
     activation: str
     loss: str
     deep: DeepWeights
-    responses: Array
+    labels: Array
     sample_weights: Array | None
 
     def replicate(self, index: int) -> Network:
         """Take the network of one of several replicates."""
         return self._replace(
             deep=tuple(weights[index, ...] for weights in self.deep),
-            responses=self.responses[index, ...],
+            labels=self.labels[index, ...],
             sample_weights=None if self.sample_weights is None else self.sample_weights[index, ...],
         )
 
     def losses(self, h: Array) -> Array:
         """Loss of each row, (..., n), at pre-activations (..., q, n)."""
         output = forward(h, self.deep, ACTIVATIONS[self.activation])
-        return LOSSES[self.loss].jet(output, self.responses, 0)[0]
+        return LOSSES[self.loss].jet(output, self.labels, 0)[0]
 
     def differentiate(self, h: Array, *, curvature: bool) -> Derivatives:
         """Run `differentiate` on pre-activations (..., q, n)."""
         return differentiate(
             h,
-            self.responses,
+            self.labels,
             self.deep,
             ACTIVATIONS[self.activation],
             LOSSES[self.loss],

@@ -17,13 +17,13 @@ import numpy as np
 from sedyn.arrays import backend
 from sedyn.arrays.backend import Array, array_namespace, to_host
 from sedyn.errors import InvalidInput, require_known
-from sedyn.model.adjoint import mean_response, remembered
+from sedyn.model.adjoint import mean_response, onsager_term
 from sedyn.model.batching import limit_dimensions, limit_weights
 from sedyn.model.covariance import changes_with_d, spectrum
 from sedyn.model.evaluation import mean_error
 from sedyn.model.functions import ACTIVATIONS, LOSSES
 from sedyn.model.initialization import initial_deep_weights, initial_overlaps
-from sedyn.model.labels import respond
+from sedyn.model.labels import labels_of
 from sedyn.model.network import DeepWeights, differentiate, has_kink
 from sedyn.model.observables import (
     PREDICTED,
@@ -41,17 +41,17 @@ from sedyn.model.row_averages import normal_averages
 from sedyn.model.update import update_of
 from sedyn.theory.sampling import CausalFactor, matched_normals, sobol_uniforms
 from sedyn.theory.weight_side import (
-    Memory,
-    Rows,
+    EffectiveSignal,
+    WeightResponse,
     averaged,
     carried_covariance,
-    init_memory,
-    init_rows,
+    init_effective_signal,
+    init_weight_response,
     noise_covariance,
     row_covariances,
     start_covariance,
-    step_memory,
-    step_rows,
+    step_effective_signal,
+    step_weight_response,
 )
 from sedyn.versions import versions
 
@@ -121,7 +121,7 @@ class State(NamedTuple):
     Attributes
     ----------
     iteration : int
-    responses : array, shape (N,)
+    labels : array, shape (N,)
         y.
     fresh : array, shape (q, N)
         z^t, the pre-activations of fresh rows.
@@ -129,9 +129,9 @@ class State(NamedTuple):
         h^t, the pre-activations of training rows.
     deep, previous_deep : tuple of array
         V^t and V^{t-1}.
-    rows : Rows
+    rows : EffectiveSignal
         P and m up to t.
-    memory : Memory
+    weight_response : WeightResponse
         R_w up to t.
     factor : CausalFactor
         Of the covariance of z_*, z^0..z^t.
@@ -146,13 +146,13 @@ class State(NamedTuple):
     """
 
     iteration: int
-    responses: Array
+    labels: Array
     fresh: Array
     trained: Array
     deep: DeepWeights
     previous_deep: DeepWeights
-    rows: Rows
-    memory: Memory
+    rows: EffectiveSignal
+    weight_response: WeightResponse
     factor: CausalFactor
     gradients: Array
     curvatures: Array | None
@@ -198,18 +198,18 @@ def init(problem: Problem, draws: Draws) -> State:
     deep = tuple(xp.asarray(weights, **like) for weights in initial_deep_weights(problem))
     factor = CausalFactor()
     indices = xp.matmul(_moved(factor.append([overlaps[q:, q:]]), draws), draws.innovations[:k, :])
-    rows = init_rows(measure, steps, overlaps, q)
-    memory = init_memory(measure, steps, q, overlaps)
-    fresh = _draw_fresh(draws, factor, _fresh_covariances(rows, memory, 0, np.empty((0, 0, q, q))))
+    rows = init_effective_signal(measure, steps, overlaps, q)
+    weight_response = init_weight_response(measure, steps, q, overlaps)
+    fresh = _draw_fresh(draws, factor, _fresh_covariances(rows, weight_response, 0, np.empty((0, 0, q, q))))
     return State(
         iteration=0,
-        responses=respond(problem, indices, problem.noise * draws.noise),
+        labels=labels_of(problem, indices, problem.noise * draws.noise),
         fresh=fresh,
         trained=fresh,
         deep=deep,
         previous_deep=deep,
         rows=rows,
-        memory=memory,
+        weight_response=weight_response,
         factor=factor,
         gradients=xp.empty((steps, q, samples), **like),
         curvatures=None if has_kink(problem) else xp.empty((steps, q, q, samples), **like),
@@ -235,7 +235,7 @@ def step(problem: Problem, draws: Draws, state: State) -> State:
     # Sample side: g^t = dl/dh (h^t; y, V^t), D^t and E[dl/dV].
     derivatives = differentiate(
         state.trained,
-        state.responses,
+        state.labels,
         state.deep,
         ACTIVATIONS[problem.activation],
         LOSSES[problem.loss],
@@ -255,8 +255,8 @@ def step(problem: Problem, draws: Draws, state: State) -> State:
     state.gradient_response[t, : t + 1] = responses
 
     # Weight side and deeper layers.
-    rows = step_rows(state.rows, state.memory, t, responses, signal, update, delta)
-    memory = step_memory(state.memory, t, responses, update, delta)
+    rows = step_effective_signal(state.rows, state.weight_response, t, responses, signal, update, delta)
+    weight_response = step_weight_response(state.weight_response, t, responses, update, delta)
     deep = state.deep
     if problem.train == "all":
         deep = tuple(
@@ -264,17 +264,17 @@ def step(problem: Problem, draws: Draws, state: State) -> State:
         )
 
     # Sample side at t + 1: z conditionally on the past draws, h = z + sum over s of R_w(t + 1, s) g^s.
-    covariances = _fresh_covariances(rows, memory, t + 1, state.gradient_covariance)
+    covariances = _fresh_covariances(rows, weight_response, t + 1, state.gradient_covariance)
     fresh = _draw_fresh(draws, state.factor, covariances)
-    memory_row = _moved(memory.mean[t + 1, : t + 1], draws)
+    response_row = _moved(weight_response.mean[t + 1, : t + 1], draws)
     return state._replace(
         iteration=t + 1,
         fresh=fresh,
-        trained=fresh + remembered(memory_row, state.gradients[: t + 1, ...]),
+        trained=fresh + onsager_term(response_row, state.gradients[: t + 1, ...]),
         deep=deep,
         previous_deep=state.deep,
         rows=rows,
-        memory=memory,
+        weight_response=weight_response,
     )
 
 
@@ -288,17 +288,17 @@ def observe(problem: Problem, state: State) -> dict[str, Array]:
         the law of rows at each spectral node.
     """
     t, q = state.iteration, problem.width
-    spectrum_, coefficients = state.memory.spectrum, state.rows.coefficients[t]
+    spectrum_, coefficients = state.weight_response.spectrum, state.rows.coefficients[t]
     carried = averaged(spectrum_, coefficients)
-    overlap = start_covariance(state.rows, state.memory, t)[t]
-    noise = noise_covariance(state.memory, t, state.gradient_covariance)
-    of_rows = row_covariances(state.memory, t, state.gradient_covariance)
+    overlap = start_covariance(state.rows, state.weight_response, t)[t]
+    noise = noise_covariance(state.weight_response, t, state.gradient_covariance)
+    of_rows = row_covariances(state.weight_response, t, state.gradient_covariance)
     return {
-        "train_error": mean_error(problem, state.trained, state.responses, state.deep),
-        "test_error": mean_error(problem, state.fresh, state.responses, state.deep),
+        "train_error": mean_error(problem, state.trained, state.labels, state.deep),
+        "test_error": mean_error(problem, state.fresh, state.labels, state.deep),
         "initial_overlap": overlap[:, :q],
         "signal_overlap": overlap[:, q:],
-        "weight_gram": carried_covariance(state.rows, state.memory, t)[t] + noise[t],
+        "weight_gram": carried_covariance(state.rows, state.weight_response, t)[t] + noise[t],
         "row_average": _row_averages(problem, state, of_rows),
         "deep_weights": pad_deep_weights(problem, state.deep, state.trained),
         "init_coefficient": carried[:, :q],
@@ -316,7 +316,7 @@ def _row_averages(problem: Problem, state: State, covariances: np.ndarray) -> np
     NaN where the spectrum changes with d: rows with few neighbours of their eigenvalue start as no normal vectors, see
     `sedyn.model.initialization.initial_rows`.
     """
-    nodes, weights = state.memory.spectrum
+    nodes, weights = state.weight_response.spectrum
     overlaps = state.rows.overlaps / nodes[:, None, None]
     laws = zip(state.rows.coefficients[state.iteration], overlaps, covariances, strict=True)
     averages = np.einsum("n,nfa->fa", weights, np.stack([normal_averages(*law) for law in laws]))
@@ -353,10 +353,14 @@ def _mean_products(left: Array, right: Array) -> Array:
     return xp.moveaxis(xp.reshape(products, (left.shape[0], right.shape[0], right.shape[1])), 0, 1)
 
 
-def _fresh_covariances(rows: Rows, memory: Memory, t: int, gradient_covariance: np.ndarray) -> list[np.ndarray]:
+def _fresh_covariances(
+    rows: EffectiveSignal, weight_response: WeightResponse, t: int, gradient_covariance: np.ndarray
+) -> list[np.ndarray]:
     """Covariances of z^t with z_*, z^0, ..., z^t."""
-    with_fresh = carried_covariance(rows, memory, t) + noise_covariance(memory, t, gradient_covariance)
-    with_indices = start_covariance(rows, memory, t)[t][:, with_fresh.shape[-1] :]
+    with_fresh = carried_covariance(rows, weight_response, t) + noise_covariance(
+        weight_response, t, gradient_covariance
+    )
+    with_indices = start_covariance(rows, weight_response, t)[t][:, with_fresh.shape[-1] :]
     return [with_indices, *with_fresh]
 
 
@@ -389,8 +393,8 @@ def _moments(problem: Problem, draws: Draws, state: State, gradient: Array) -> d
     if state.curvatures is None:
         known += problem.width * (t + 1)
     else:
-        memory = _moved(state.memory.mean[: t + 1, : t + 1], draws)
-        found["response"] = mean_response(state.curvatures[: t + 1, ...], memory)
+        weight_response = _moved(state.weight_response.mean[: t + 1, : t + 1], draws)
+        found["response"] = mean_response(state.curvatures[: t + 1, ...], weight_response)
     found["innovations"] = _mean_products(gradient, draws.innovations[None, :known, :])[0, ...]
     return to_host(found)
 
@@ -409,7 +413,7 @@ def _responses(problem: Problem, state: State, moments: dict[str, np.ndarray]) -
     responses = delta * moments["response"]
     indices = state.factor.rows[0]
     with_indices = with_innovations @ indices.T
-    with_signal = start_covariance(state.rows, state.memory, t)[:, :, problem.width :]
+    with_signal = start_covariance(state.rows, state.weight_response, t)[:, :, problem.width :]
     through_fresh = np.einsum("sab,sbk->ak", responses, with_signal)
     return responses, np.linalg.solve(indices @ indices.T, (with_indices - through_fresh).T).T
 
@@ -445,13 +449,13 @@ def solve(problem: Problem, draws: Draws, *, keep_samples: bool = False) -> dict
                     state = step(problem, draws, state)
                 except np.linalg.LinAlgError:  # a covariance that is no longer finite
                     break
-    kept = {"response_samples": state.responses} if keep_samples else {}
+    kept = {"response_samples": state.labels} if keep_samples else {}
     found = to_host(stack_records(records) | kept)
     finite = np.isfinite(found["train_error"]) & np.isfinite(found["test_error"])
     count = int(np.argmin([*finite, False]))  # up to the first that is not
     arrays = {name: stack_iterations(problem, found[name][:count]) for name in records[0]}
     arrays |= {name: found[name] for name in kept}
-    arrays["weight_response"] = state.memory.mean
+    arrays["weight_response"] = state.weight_response.mean
     arrays["gradient_response"] = np.pad(state.gradient_response, ((0, 1), (0, 1), (0, 0), (0, 0)))
     return arrays
 

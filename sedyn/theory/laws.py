@@ -121,7 +121,7 @@ def whitening(covariances: Array) -> Array:
     return xp.where(xp.any(factor != 0, axis=-1, keepdims=True), factor, xp.nan)
 
 
-def compare(laws: Laws, t: int, start: Array, first: Array, trained: Array, responses: Array) -> dict[str, Array]:
+def compare(laws: Laws, t: int, start: Array, first: Array, trained: Array, labels: Array) -> dict[str, Array]:
     """Compare a training run with the theory at iteration t.
 
     Parameters
@@ -134,7 +134,7 @@ def compare(laws: Laws, t: int, start: Array, first: Array, trained: Array, resp
         W^t.
     trained : array, shape (q, n)
         h^t.
-    responses : array, shape (n,)
+    labels : array, shape (n,)
         y.
 
     Returns
@@ -148,7 +148,7 @@ def compare(laws: Laws, t: int, start: Array, first: Array, trained: Array, resp
     whitened = xp.sort(_products(laws, factors, residuals), axis=-1)
     mean, deviation = xp.mean(whitened, axis=1, keepdims=True), xp.std(whitened, axis=1, keepdims=True)
     rows = from_normal(xp.stack([whitened, (whitened - mean) / deviation], axis=1))
-    samples = xp.sort(xp.stack([trained, trained * responses]), axis=-1)
+    samples = xp.sort(xp.stack([trained, trained * labels]), axis=-1)
     found = from_sample(samples, laws.samples[t, ...])
     return {
         "row_kolmogorov": rows.kolmogorov,

@@ -1,8 +1,9 @@
 """The weight side of state evolution: what first-layer rows carry, in closed form (THEORY section 2).
 
-Everything here is linear and small: matrices of the width, for each iteration and spectral node. The memory R_w is of
-any array library and may have further axes in front, replicates that are run together: the data-driven estimate keeps
-it where its samples are. What only state evolution has lives on the host as numpy, whatever device the draws are on.
+Everything here is linear and small: matrices of the width, for each iteration and spectral node. The weight response
+R_w is of any array library and may have further axes in front, replicates that are run together: the data-driven
+estimate keeps it where its samples are. What only state evolution has lives on the host as numpy, whatever device the
+draws are on.
 """
 
 from __future__ import annotations
@@ -16,46 +17,46 @@ from sedyn.model.quadrature import SpectralMeasure
 from sedyn.model.update import Update
 
 __all__ = [
-    "Memory",
-    "Rows",
+    "EffectiveSignal",
+    "WeightResponse",
     "averaged",
     "carried_covariance",
-    "init_memory",
-    "init_rows",
+    "init_effective_signal",
+    "init_weight_response",
     "noise_covariance",
     "row_covariances",
     "start_covariance",
-    "step_memory",
-    "step_rows",
+    "step_effective_signal",
+    "step_weight_response",
 ]
 
 
-class Memory(NamedTuple):
+class WeightResponse(NamedTuple):
     """How weights answer to earlier gradients.
 
     Attributes
     ----------
     spectrum : SpectralMeasure
         B nodes and weights.
-    responses : array, shape (..., T + 1, T + 1, B, q, q)
-        ``responses[..., t, s, :, :, :]`` is r(t, s) at each node, the response of the weights at t to a push at s < t;
-        zero elsewhere. Rows up to the present iteration are filled, in place.
+    at_nodes : array, shape (..., T + 1, T + 1, B, q, q)
+        ``at_nodes[..., t, s, :, :, :]`` is r(t, s) at each node, the response of the weights at t to a push at s < t;
+        zero elsewhere. EffectiveSignal up to the present iteration are filled, in place.
     mean : array, shape (..., T + 1, T + 1, q, q)
-        R_w(t, s), the average of `responses` over the spectrum, filled likewise.
+        R_w(t, s), the average of `at_nodes` over the spectrum, filled likewise.
     """
 
     spectrum: SpectralMeasure
-    responses: Array
+    at_nodes: Array
     mean: Array
 
 
-class Rows(NamedTuple):
+class EffectiveSignal(NamedTuple):
     """What a first-layer row carries of its start.
 
     Attributes
     ----------
     coefficients : ndarray, shape (T + 1, B, q, q + k)
-        [P_t, m_t] at each node: the row at t has mean P_t w^0 + m_t mu. Filled in place like the memory.
+        [P_t, m_t] at each node: the row at t has mean P_t w^0 + m_t mu. Filled in place like the weight response.
     overlaps : ndarray, shape (B, q + k, q + k)
         Gram matrix of [w~^0, mu~] at each node.
     """
@@ -64,8 +65,8 @@ class Rows(NamedTuple):
     overlaps: np.ndarray
 
 
-def init_memory(spectrum: SpectralMeasure, steps: int, width: int, like: Array) -> Memory:
-    """Memory before the first step, R_w(0, 0) = 0.
+def init_weight_response(spectrum: SpectralMeasure, steps: int, width: int, like: Array) -> WeightResponse:
+    """WeightResponse before the first step, R_w(0, 0) = 0.
 
     Parameters
     ----------
@@ -77,15 +78,15 @@ def init_memory(spectrum: SpectralMeasure, steps: int, width: int, like: Array) 
     """
     xp, kind = array_namespace(like), {"dtype": like.dtype, "device": like.device}
     times = (*like.shape[:-2], steps + 1, steps + 1)
-    return Memory(
+    return WeightResponse(
         SpectralMeasure(*(xp.asarray(part, **kind) for part in spectrum)),
         xp.zeros((*times, spectrum.nodes.size, width, width), **kind),
         xp.zeros((*times, width, width), **kind),
     )
 
 
-def init_rows(spectrum: SpectralMeasure, steps: int, overlaps: np.ndarray, width: int) -> Rows:
-    """Rows before the first step: P_0 = I, m_0 = 0.
+def init_effective_signal(spectrum: SpectralMeasure, steps: int, overlaps: np.ndarray, width: int) -> EffectiveSignal:
+    """EffectiveSignal before the first step: P_0 = I, m_0 = 0.
 
     Parameters
     ----------
@@ -99,20 +100,22 @@ def init_rows(spectrum: SpectralMeasure, steps: int, overlaps: np.ndarray, width
     nodes = spectrum.nodes
     coefficients = np.zeros((steps + 1, nodes.size, width, overlaps.shape[0]))
     coefficients[0, :, :, :width] = np.eye(width)
-    return Rows(coefficients, nodes[:, None, None] * overlaps)
+    return EffectiveSignal(coefficients, nodes[:, None, None] * overlaps)
 
 
-def _drive(memory: Memory, gradient: Array, delta: float) -> Array:
+def _drive(weight_response: WeightResponse, gradient: Array, delta: float) -> Array:
     """Gradient of a row at every node: eigenvalue / delta times the sum over s of R_g(t, s) u_s."""
-    return memory.spectrum.nodes[:, None, None] / delta * gradient
+    return weight_response.spectrum.nodes[:, None, None] / delta * gradient
 
 
-def step_memory(memory: Memory, t: int, responses: Array, update: Update, delta: float) -> Memory:
+def step_weight_response(
+    weight_response: WeightResponse, t: int, responses: Array, update: Update, delta: float
+) -> WeightResponse:
     """Advance R_w from iteration t to t + 1.
 
     Parameters
     ----------
-    memory : Memory
+    weight_response : WeightResponse
         Filled up to t.
     t : int
     responses : array, shape (..., t + 1, q, q)
@@ -122,7 +125,7 @@ def step_memory(memory: Memory, t: int, responses: Array, update: Update, delta:
     delta : float
         Aspect ratio.
     """
-    history = memory.responses
+    history = weight_response.at_nodes
     xp = array_namespace(history)
     *replicates, _, _, nodes, q, _ = history.shape
     # One matrix product for each replicate, so that its rounding does not depend on what runs beside it.
@@ -132,28 +135,28 @@ def step_memory(memory: Memory, t: int, responses: Array, update: Update, delta:
     pushed = xp.moveaxis(xp.reshape(xp.matmul(left, right), (*replicates, q, t + 1, nodes, q)), -4, -2)
     pushed[..., t, :, :, :] += xp.eye(q, dtype=history.dtype, device=history.device)
     present, previous = (history[..., s, : t + 1, :, :, :] for s in (t, max(t - 1, 0)))
-    row = update(present, previous, _drive(memory, pushed, delta))
+    row = update(present, previous, _drive(weight_response, pushed, delta))
     history[..., t + 1, : t + 1, :, :, :] = row
-    memory.mean[..., t + 1, : t + 1, :, :] = averaged(memory.spectrum, row)
-    return memory
+    weight_response.mean[..., t + 1, : t + 1, :, :] = averaged(weight_response.spectrum, row)
+    return weight_response
 
 
-def step_rows(
-    rows: Rows,
-    memory: Memory,
+def step_effective_signal(
+    rows: EffectiveSignal,
+    weight_response: WeightResponse,
     t: int,
     responses: np.ndarray,
     signal: np.ndarray,
     update: Update,
     delta: float,
-) -> Rows:
+) -> EffectiveSignal:
     """Advance P and m from iteration t to t + 1.
 
     Parameters
     ----------
-    rows : Rows
+    signal : EffectiveSignal
         Filled up to t.
-    memory : Memory
+    weight_response : WeightResponse
         For its spectrum.
     t : int
     responses : ndarray, shape (t + 1, q, q)
@@ -168,7 +171,7 @@ def step_rows(
     history = rows.coefficients
     gradient = np.einsum("sab,snbc->nac", responses, history[: t + 1], optimize=True)
     gradient[:, :, responses.shape[1] :] += signal
-    history[t + 1] = update(history[t], history[max(t - 1, 0)], _drive(memory, gradient, delta))
+    history[t + 1] = update(history[t], history[max(t - 1, 0)], _drive(weight_response, gradient, delta))
     return rows
 
 
@@ -177,27 +180,27 @@ def averaged(spectrum: SpectralMeasure, values: Array) -> Array:
     return array_namespace(values).sum(spectrum.weights[:, None, None] * values, axis=-3)
 
 
-def start_covariance(rows: Rows, memory: Memory, t: int) -> np.ndarray:
+def start_covariance(rows: EffectiveSignal, weight_response: WeightResponse, t: int) -> np.ndarray:
     """Overlaps of the rows at s = 0..t with where they started, shape (t + 1, q, q + k).
 
     The first q columns belong to the initialization, P_s S00 + m_s S0*^T, and the last k to the signals: there
     P_s S0* + m_s sigma_*^2 = Cov(z^s, z_*).
     """
-    return averaged(memory.spectrum, rows.coefficients[: t + 1] @ rows.overlaps)
+    return averaged(weight_response.spectrum, rows.coefficients[: t + 1] @ rows.overlaps)
 
 
-def carried_covariance(rows: Rows, memory: Memory, t: int) -> np.ndarray:
+def carried_covariance(rows: EffectiveSignal, weight_response: WeightResponse, t: int) -> np.ndarray:
     """The part of Cov(z^t, z^s) that initialization and signal carry, for s = 0..t, shape (t + 1, q, q)."""
     present = rows.coefficients[t] @ rows.overlaps
-    return averaged(memory.spectrum, present @ np.swapaxes(rows.coefficients[: t + 1], -1, -2))
+    return averaged(weight_response.spectrum, present @ np.swapaxes(rows.coefficients[: t + 1], -1, -2))
 
 
-def noise_covariance(memory: Memory, t: int, gradient_covariance: np.ndarray) -> np.ndarray:
+def noise_covariance(weight_response: WeightResponse, t: int, gradient_covariance: np.ndarray) -> np.ndarray:
     """Sum over a < t, b < s of R_w(t, a) C_u(a, b) R_w(s, b)^T for s = 0..t, averaged over the spectrum.
 
     Parameters
     ----------
-    memory : Memory
+    weight_response : WeightResponse
         Filled up to t.
     t : int
     gradient_covariance : ndarray, shape (>= t, >= t, q, q)
@@ -207,28 +210,28 @@ def noise_covariance(memory: Memory, t: int, gradient_covariance: np.ndarray) ->
     -------
     ndarray, shape (t + 1, q, q)
     """
-    history = memory.responses[: t + 1, :t]
-    half = _with_gradients(memory, t, gradient_covariance)
-    return np.einsum("n,bnik,sbnlk->sil", memory.spectrum.weights, half, history, optimize=True)
+    history = weight_response.at_nodes[: t + 1, :t]
+    half = _with_gradients(weight_response, t, gradient_covariance)
+    return np.einsum("n,bnik,sbnlk->sil", weight_response.spectrum.weights, half, history, optimize=True)
 
 
-def row_covariances(memory: Memory, t: int, gradient_covariance: np.ndarray) -> np.ndarray:
-    """Conditional covariance of a first-layer row w at t, for each node; w~ = Lambda^(1/2) w is what the memory is of.
+def row_covariances(weight_response: WeightResponse, t: int, gradient_covariance: np.ndarray) -> np.ndarray:
+    """Conditional covariance of a first-layer row w at t, for each node; w~ = Lambda^(1/2) w is what it answers for.
 
     Parameters
     ----------
-    memory, t, gradient_covariance
+    weight_response, t, gradient_covariance
         As for `noise_covariance`.
 
     Returns
     -------
     ndarray, shape (B, q, q)
     """
-    half = _with_gradients(memory, t, gradient_covariance)
-    products = np.einsum("bnik,bnlk->nil", half, memory.responses[t, :t], optimize=True)
-    return products / memory.spectrum.nodes[:, None, None]
+    half = _with_gradients(weight_response, t, gradient_covariance)
+    products = np.einsum("bnik,bnlk->nil", half, weight_response.at_nodes[t, :t], optimize=True)
+    return products / weight_response.spectrum.nodes[:, None, None]
 
 
-def _with_gradients(memory: Memory, t: int, gradient_covariance: np.ndarray) -> np.ndarray:
+def _with_gradients(weight_response: WeightResponse, t: int, gradient_covariance: np.ndarray) -> np.ndarray:
     """Sum over a < t of r(t, a) C_u(a, b) at each node, for b < t."""
-    return np.einsum("anij,abjk->bnik", memory.responses[t, :t], gradient_covariance[:t, :t], optimize=True)
+    return np.einsum("anij,abjk->bnik", weight_response.at_nodes[t, :t], gradient_covariance[:t, :t], optimize=True)

@@ -93,7 +93,7 @@ class CompiledNetwork(NamedTuple):
         Codes.
     deep : ndarray, shape (L - 1, q, q)
         Deeper weights, zero where the last layer has none.
-    responses : ndarray, shape (n,)
+    labels : ndarray, shape (n,)
     sample_weights : ndarray, shape (n,) or (0,)
         Empty for all ones.
     """
@@ -101,7 +101,7 @@ class CompiledNetwork(NamedTuple):
     activation: int
     loss: int
     deep: np.ndarray
-    responses: np.ndarray
+    labels: np.ndarray
     sample_weights: np.ndarray
 
 
@@ -117,7 +117,7 @@ def compiled_network(network: Network, width: int) -> CompiledNetwork | None:
         ACTIVATIONS.index(network.activation),
         LOSSES.index(network.loss),
         deep,
-        *(np.ascontiguousarray(array, dtype=np.float64) for array in (network.responses, sample_weights)),
+        *(np.ascontiguousarray(array, dtype=np.float64) for array in (network.labels, sample_weights)),
     )
 
 
@@ -280,7 +280,7 @@ def differentiate_rows(
                 weight = network.deep[layer, a, b]
                 for i in range(count):
                     current[b, i] += weight * units[layer, a, i]
-    lose(network.loss, current[0], network.responses[start:stop], losses[start:stop], following[0])
+    lose(network.loss, current[0], network.labels[start:stop], losses[start:stop], following[0])
     for i in range(count):
         current[0, i] = following[0, i]
     if network.sample_weights.size:

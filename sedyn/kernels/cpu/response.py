@@ -23,7 +23,7 @@ FEWEST = 16
 _compiled = compiled({"reassoc", "contract", "nsz"})
 
 
-def mean_response(curvatures: np.ndarray, memory: np.ndarray) -> np.ndarray:
+def mean_response(curvatures: np.ndarray, weight_response: np.ndarray) -> np.ndarray:
     """What `sedyn.model.adjoint.mean_response` returns, for arrays of numpy in double precision.
 
     Samples are cut into parts by their number alone, and added up in order, whatever thread had which.
@@ -33,7 +33,7 @@ def mean_response(curvatures: np.ndarray, memory: np.ndarray) -> np.ndarray:
     stacked = [np.ascontiguousarray(one) for one in curvatures.reshape(replicates, *curvatures.shape[-4:])]
     # R_w(r, s)[c, b] at (s, b, r q + c), rows below q zero: factors of the products with all that is known at s.
     couplings = np.zeros((replicates, iterations, units, iterations * q))
-    moved = np.moveaxis(memory.reshape(replicates, *memory.shape[-4:]), (1, 2, 3, 4), (3, 1, 4, 2))
+    moved = np.moveaxis(weight_response.reshape(replicates, *weight_response.shape[-4:]), (1, 2, 3, 4), (3, 1, 4, 2))
     couplings[:, :, :q, :] = moved.reshape(replicates, iterations, q, iterations * q)
     starts = range(0, samples, SAMPLES)
     sums = np.zeros((replicates, len(starts), iterations, q, q))

@@ -123,7 +123,7 @@ def differentiate(
     return xp.reshape(value, (*leading, samples)), gradient, tuple(deep_gradient), second
 
 
-def mean_response(curvatures: Array, memory: Array) -> Array | None:
+def mean_response(curvatures: Array, weight_response: Array) -> Array | None:
     """What `sedyn.model.adjoint.mean_response` returns, by launches of ``response.cu``; None where it does not serve.
 
     The correspondence, line by line:
@@ -138,14 +138,14 @@ def mean_response(curvatures: Array, memory: Array) -> Array | None:
     ================================================  ==============================================================
     """
     *leading, iterations, width, _, samples = curvatures.shape
-    if not _serves([curvatures, memory], width) or len(leading) > 1:
+    if not _serves([curvatures, weight_response], width) or len(leading) > 1:
         return None
     xp, replicates = array_namespace(curvatures), math.prod(leading)
     stacked = xp.reshape(curvatures, (1, *curvatures.shape)) if not leading else curvatures
     # The histories of several replicates are filled side by side: one's past is a slice, which need not be copied.
     if not backend.is_contiguous(stacked[0, ...]):
         stacked = backend.contiguous(stacked)
-    couplings = backend.contiguous(memory)
+    couplings = backend.contiguous(weight_response)
     kept = max(1, min(MOST_ITERATIONS, REGISTERS // width**2))
     kernel = backend.cuda_kernel(SOURCES / "response.cu", "adjoints", WIDTH=width, ITERATIONS=kept)
     chunk = max(BLOCK, ADJOINTS_PER_CHUNK // (replicates * iterations * width**2))

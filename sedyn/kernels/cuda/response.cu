@@ -24,7 +24,7 @@ __device__ inline void add_product(double sum[WIDTH][WIDTH], const double left[W
 extern "C" __global__ void adjoints(
     const double* curvatures,        // D, (replicates, iterations, WIDTH, WIDTH, samples)
     long long replicate_stride,      // entries from one replicate's D to the next
-    const double* memory,            // R_w(r, s), (replicates, iterations, iterations, WIDTH, WIDTH)
+    const double* weight_response,            // R_w(r, s), (replicates, iterations, iterations, WIDTH, WIDTH)
     long long samples,
     long long first,                 // of the samples that this launch is for
     long long count,                 // of them
@@ -35,7 +35,7 @@ extern "C" __global__ void adjoints(
     const long long replicate = blockIdx.y;
     if (sample >= count) return;
     curvatures += replicate * replicate_stride + first + sample;
-    memory += replicate * iterations * iterations * SQUARE;
+    weight_response += replicate * iterations * iterations * SQUARE;
     lambda += replicate * iterations * SQUARE * count + sample;
 
     const long long last = iterations - 1;
@@ -53,7 +53,7 @@ extern "C" __global__ void adjoints(
                 known[entry / WIDTH][entry % WIDTH] = lambda[(r * SQUARE + entry) * count];
 #pragma unroll
             for (int j = 0; j < ITERATIONS; ++j)
-                if (stop - 1 - j >= 0) add_product(sums[j], known, memory + (r * iterations + stop - 1 - j) * SQUARE);
+                if (stop - 1 - j >= 0) add_product(sums[j], known, weight_response + (r * iterations + stop - 1 - j) * SQUARE);
         }
 #pragma unroll
         for (int j = 0; j < ITERATIONS; ++j) {
@@ -73,7 +73,7 @@ extern "C" __global__ void adjoints(
                     lambda[(s * SQUARE + entry) * count] = found[entry / WIDTH][entry % WIDTH];
 #pragma unroll
                 for (int k = j + 1; k < ITERATIONS; ++k)
-                    if (stop - 1 - k >= 0) add_product(sums[k], found, memory + (s * iterations + stop - 1 - k) * SQUARE);
+                    if (stop - 1 - k >= 0) add_product(sums[k], found, weight_response + (s * iterations + stop - 1 - k) * SQUARE);
             }
         }
     }

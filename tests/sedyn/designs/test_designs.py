@@ -19,7 +19,7 @@ from sedyn.model.covariance import spectrum
 from sedyn.model.features import feature_sampler
 from sedyn.model.functions import ACTIVATIONS, LOSSES
 from sedyn.model.initialization import initial_deep_weights, initial_rows
-from sedyn.model.labels import respond
+from sedyn.model.labels import labels_of
 from sedyn.model.network import Network
 from sedyn.model.update import updates_of
 
@@ -231,7 +231,7 @@ def descend(problem, design, first, signals, deep=None):
     """First-layer weights at every iteration."""
     scales = np.sqrt(spectrum(problem.covariance, problem.d))
     noise = problem.noise * np.random.default_rng(5).standard_normal(problem.n)
-    y = respond(problem, design.matmul(signals * scales), noise)
+    y = labels_of(problem, design.matmul(signals * scales), noise)
     data = gradient_descent.Data(design, scales, y)
     batches = batch_weights(problem, np.random.default_rng(6))
     deep = initial_deep_weights(problem) if deep is None else deep

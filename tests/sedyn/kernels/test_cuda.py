@@ -188,9 +188,9 @@ def compare_responses(on_host, iterations, width, samples, replicates=()):
     rng = np.random.default_rng(iterations)
     curvatures = rng.standard_normal((*replicates, iterations + 2, width, width, samples)) / width
     curvatures = (curvatures + np.swapaxes(curvatures, -3, -2))[..., :iterations, :, :, :]  # a past, not all of it
-    memory = rng.standard_normal((*replicates, iterations, iterations, width, width)) / iterations
-    memory[..., *np.triu_indices(iterations), :, :] = 0
-    assert_same(on_host(mean_response, curvatures, memory), mean_response(curvatures, memory))
+    weight_response = rng.standard_normal((*replicates, iterations, iterations, width, width)) / iterations
+    weight_response[..., *np.triu_indices(iterations), :, :] = 0
+    assert_same(on_host(mean_response, curvatures, weight_response), mean_response(curvatures, weight_response))
 
 
 @pytest.mark.parametrize(

@@ -3,25 +3,25 @@ import pytest
 
 from sedyn.kernels.cpu import response as compiled_response
 from sedyn.model import adjoint as response
-from sedyn.model.adjoint import library_mean_response, mean_response, remembered
+from sedyn.model.adjoint import library_mean_response, mean_response, onsager_term
 
 
 def random_recursion(iterations, q, samples, seed=0):
     rng = np.random.default_rng(seed)
     curvatures = rng.standard_normal((iterations, q, q, samples)) / np.sqrt(q)
     curvatures = (curvatures + np.swapaxes(curvatures, 1, 2)) / 2
-    memory = rng.standard_normal((iterations, iterations, q, q)) / iterations
-    memory[np.triu_indices(iterations)] = 0
-    return curvatures, memory
+    weight_response = rng.standard_normal((iterations, iterations, q, q)) / iterations
+    weight_response[np.triu_indices(iterations)] = 0
+    return curvatures, weight_response
 
 
-def forward_jacobians(curvatures, memory):
+def forward_jacobians(curvatures, weight_response):
     """dg^t/dz^s for every s, carried forward: O(T^2 q^2) numbers a sample, the definition in THEORY section 2."""
     iterations, q, _, samples = curvatures.shape
     jacobians = np.zeros((iterations, iterations, q, q, samples))
     for t in range(iterations):
         for s in range(t + 1):
-            inner = np.einsum("rab,rbcN->acN", memory[t, s:t], jacobians[s:t, s])
+            inner = np.einsum("rab,rbcN->acN", weight_response[t, s:t], jacobians[s:t, s])
             if s == t:
                 inner = inner + np.eye(q)[:, :, None]
             jacobians[t, s] = np.einsum("abN,bcN->acN", curvatures[t], inner)
@@ -41,16 +41,16 @@ def test_adjoint_is_the_forward_jacobian(adjoint, iterations, q, samples, monkey
     monkeypatch.setattr(response, "SAMPLES_PER_CHUNK", 16)
     monkeypatch.setattr(compiled_response, "SAMPLES", 64)
     monkeypatch.setattr(compiled_response, "CACHED_BYTES", 0)  # as few samples together as may be
-    curvatures, memory = random_recursion(iterations, q, samples)
-    assert_same(adjoint(curvatures, memory), forward_jacobians(curvatures, memory))
+    curvatures, weight_response = random_recursion(iterations, q, samples)
+    assert_same(adjoint(curvatures, weight_response), forward_jacobians(curvatures, weight_response))
 
 
 @pytest.mark.parametrize("block", [1, 3, 8, 50])
 def test_blocking_changes_nothing(block, monkeypatch):
-    curvatures, memory = random_recursion(17, 2, 30)
-    expected = mean_response(curvatures, memory)
+    curvatures, weight_response = random_recursion(17, 2, 30)
+    expected = mean_response(curvatures, weight_response)
     monkeypatch.setattr(response, "ITERATIONS_PER_BLOCK", block)
-    assert_same(library_mean_response(curvatures, memory), expected)
+    assert_same(library_mean_response(curvatures, weight_response), expected)
 
 
 @pytest.mark.parametrize("adjoint", [mean_response, library_mean_response])
@@ -59,10 +59,10 @@ def test_replicates_are_apart(adjoint):
     pairs = [random_recursion(6, 3, 700, seed) for seed in range(3)]
     reserved = np.full((3, 9, 3, 3, 700), np.nan)
     reserved[:, :6] = [curvatures for curvatures, _ in pairs]
-    together = adjoint(reserved[:, :6], np.stack([memory for _, memory in pairs]))
+    together = adjoint(reserved[:, :6], np.stack([weight_response for _, weight_response in pairs]))
     assert together.shape == (3, 6, 3, 3)
-    for found, (curvatures, memory) in zip(together, pairs, strict=True):
-        alone = adjoint(curvatures, memory)
+    for found, (curvatures, weight_response) in zip(together, pairs, strict=True):
+        alone = adjoint(curvatures, weight_response)
         assert_same(found, alone)
         if adjoint is mean_response:
             np.testing.assert_array_equal(found, alone)
@@ -70,5 +70,7 @@ def test_replicates_are_apart(adjoint):
 
 def test_remembered_sums_over_earlier_gradients():
     rng = np.random.default_rng(0)
-    memory, gradients = rng.standard_normal((4, 3, 3)), rng.standard_normal((4, 3, 11))
-    np.testing.assert_allclose(remembered(memory, gradients), np.einsum("sab,sbN->aN", memory, gradients))
+    weight_response, gradients = rng.standard_normal((4, 3, 3)), rng.standard_normal((4, 3, 11))
+    np.testing.assert_allclose(
+        onsager_term(weight_response, gradients), np.einsum("sab,sbN->aN", weight_response, gradients)
+    )
