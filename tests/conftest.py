@@ -5,6 +5,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests import shapes
+
+shapes.install()
+
 
 @pytest.fixture(scope="session")
 def ray_session() -> Iterator[None]:
