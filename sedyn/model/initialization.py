@@ -6,10 +6,9 @@ import math
 
 import numpy as np
 
-from sedyn.model.covariance import spectrum
 from sedyn.model.problem import Problem
 
-__all__ = ["initial_deep_weights", "initial_overlaps", "initial_rows"]
+__all__ = ["initial_deep_weights", "initial_overlaps", "initial_weights_and_signals"]
 
 # Rows with neighbouring eigenvalues that are whitened together, in units of the number of columns.
 ROWS_PER_COLUMN = 8
@@ -36,7 +35,7 @@ def initial_overlaps(problem: Problem) -> np.ndarray:
     return mixing.T @ mixing
 
 
-def initial_rows(problem: Problem, rng: np.random.Generator) -> np.ndarray:
+def initial_weights_and_signals(problem: Problem, rng: np.random.Generator) -> np.ndarray:
     """Draw first-layer weights and signals, one row each.
 
     ``exact``: orthogonal columns of norm sqrt(d), so that the overlaps hold exactly for every d. Where eigenvalues of
@@ -56,7 +55,7 @@ def initial_rows(problem: Problem, rng: np.random.Generator) -> np.ndarray:
     columns = problem.width + problem.signals
     normals = rng.standard_normal((problem.d, columns))
     if problem.initialization == "exact":
-        changes = np.flatnonzero(np.diff(spectrum(problem.covariance, problem.d))) + 1
+        changes = np.flatnonzero(np.diff(problem.eigenvalues)) + 1
         groups = np.split(normals, changes)
         if min(map(len, groups)) < columns:
             groups = np.array_split(normals, max(1, problem.d // (ROWS_PER_COLUMN * columns)))

@@ -5,7 +5,7 @@ import pytest
 
 import sedyn
 from sedyn import InvalidInput, Problem
-from sedyn.model.problem import seed_sequence
+from sedyn.model.seeds import seed_sequence
 
 WRONG = [
     ({"n": 0}, "n=0: a whole number >= 1"),

@@ -1,0 +1,103 @@
+"""Where every random number comes from: the problem, the user's seed, and a stream for each purpose.
+
+A stream is known by its name here, and by its position to `numpy.random.SeedSequence.spawn`: a new one goes last, so
+that what the others draw stays as it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import NamedTuple
+
+import numpy as np
+
+from sedyn.errors import require_whole
+from sedyn.model.problem import Problem
+
+__all__ = ["ReplicateSeeds", "randomization_seeds", "replicate_seeds", "seed_sequence"]
+
+
+class ReplicateSeeds(NamedTuple):
+    """The streams of one data set and its run.
+
+    Attributes
+    ----------
+    start : SeedSequence
+        Of first-layer weights and signals.
+    design : SeedSequence
+        Of the features.
+    noise : SeedSequence
+        Of the labels.
+    batches : SeedSequence
+        Of mini-batches.
+    fresh : SeedSequence
+        Of the data that the test error is measured on.
+    """
+
+    start: np.random.SeedSequence
+    design: np.random.SeedSequence
+    noise: np.random.SeedSequence
+    batches: np.random.SeedSequence
+    fresh: np.random.SeedSequence
+
+
+def replicate_seeds(problem: Problem, seed: int, replicate: int) -> ReplicateSeeds:
+    """Derive the streams of a replicate; they depend on `Problem.key`, the seed and the index alone.
+
+    Parameters
+    ----------
+    problem : Problem
+    seed : int
+        Base seed.
+    replicate : int
+        Index of the replicate, from 0.
+
+    Returns
+    -------
+    ReplicateSeeds
+    """
+    return ReplicateSeeds(*seed_sequence(problem.key, seed, replicate).spawn(len(ReplicateSeeds._fields)))
+
+
+def randomization_seeds(problem: Problem, seed: int, randomizations: int) -> list[np.random.SeedSequence]:
+    """Derive a stream for each randomization of the theory; they depend on `Problem.theory_key` and the seed alone.
+
+    Parameters
+    ----------
+    problem : Problem
+    seed : int
+        Base seed.
+    randomizations : int
+        How many; the first ones are the same for every number.
+
+    Returns
+    -------
+    list of SeedSequence
+    """
+    return seed_sequence(problem.theory_key, seed).spawn(randomizations)
+
+
+def seed_sequence(key: str, seed: int, *stream: int) -> np.random.SeedSequence:
+    """Derive a seed from a problem's key, the user's base seed and a stream, and from nothing else.
+
+    Parameters
+    ----------
+    key : str
+        `Problem.key` or `Problem.theory_key`.
+    seed : int
+        Base seed.
+    *stream : int
+        For example the index of a replicate.
+
+    Returns
+    -------
+    SeedSequence
+
+    Raises
+    ------
+    InvalidInput
+        If the base seed is no whole number, or negative.
+    """
+    digest = hashlib.sha256(key.encode()).digest()
+    words = np.frombuffer(digest, dtype="<u4").tolist()
+    return np.random.SeedSequence([require_whole("seed", seed, least=0), *words], spawn_key=stream)
