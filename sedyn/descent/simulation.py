@@ -25,7 +25,7 @@ from sedyn.model.labels import labels_of
 from sedyn.model.observables import COMPARED, SIMULATED, stack_records, to_dataset
 from sedyn.model.problem import Problem
 from sedyn.model.quadrature import gauss_quadrature
-from sedyn.model.seeds import ReplicateSeeds, replicate_seeds
+from sedyn.model.seeds import Streams, streams_of
 from sedyn.model.update import updates_together
 from sedyn.theory.laws import SOLVER, Laws, compare, laws_of
 from sedyn.versions import versions
@@ -254,9 +254,9 @@ def _run(
     """
     problems = [replicate.problem for replicate in replicates]
     problem = problems[0]  # for all in which they agree
-    seeds = [replicate_seeds(replicate.problem, seed, replicate.number) for replicate in replicates]
+    seeds = [streams_of(replicate.problem, seed, replicate.number) for replicate in replicates]
 
-    def drawn(draw: Callable[[Problem, ReplicateSeeds], np.ndarray]) -> Array:
+    def drawn(draw: Callable[[Problem, Streams], np.ndarray]) -> Array:
         return backend.asarray(np.stack([*map(draw, problems, seeds)]), device)
 
     eigenvalues = problem.eigenvalues
@@ -265,7 +265,7 @@ def _run(
     first, signals = rows[:, : problem.width, :], rows[:, problem.width :, :] * scales
     layers = zip(*(initial_deep_weights(own) for own in problems), strict=True)
     deep = tuple(backend.asarray(np.stack(layer), device) for layer in layers)
-    design = _design(problem, engine, [streams.design for streams in seeds], device, dtype)
+    design = _design(problem, engine, [streams.features for streams in seeds], device, dtype)
     noise = drawn(lambda own, streams: own.noise * np.random.default_rng(streams.noise).standard_normal(own.n))
     data = gradient_descent.Data(design, scales, labels_of(problem, design.matmul(signals), noise))
     measure = gauss_quadrature(eigenvalues, problem.steps + 1) if estimate else None
@@ -274,7 +274,7 @@ def _run(
     steps = zip(*map(batch_weights, problems, generators), strict=True)
     batches = (None if problem.full_batch else backend.asarray(np.stack(step), device) for step in steps)
 
-    fresh = fresh_data(problems, signals, scales, [streams.fresh for streams in seeds], device)
+    fresh = fresh_data(problems, signals, scales, [streams.readout for streams in seeds], device)
     records: list[dict[str, Array]] = []
     with np.errstate(over="ignore", invalid="ignore"):
         for state, estimated in estimated_descent(problem, data, first, deep, measure, updates, batches):

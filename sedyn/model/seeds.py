@@ -1,7 +1,8 @@
 """Where every random number comes from: the problem, the user's seed, and a stream for each purpose.
 
 A stream is known by its name here, and by its position to `numpy.random.SeedSequence.spawn`: a new one goes last, so
-that what the others draw stays as it is.
+that what the others draw stays as it is. Apart from these, `Problem.init_seed` seeds the deeper weights' start, which
+is the same for every replicate (`sedyn.model.initialization`), and what an estimator draws (`sedyn.estimators.training`).
 """
 
 from __future__ import annotations
@@ -14,34 +15,27 @@ import numpy as np
 from sedyn.errors import require_whole
 from sedyn.model.problem import Problem
 
-__all__ = ["ReplicateSeeds", "randomization_seeds", "replicate_seeds", "seed_sequence"]
+__all__ = ["Streams", "randomization_seeds", "seed_sequence", "streams_of"]
 
 
-class ReplicateSeeds(NamedTuple):
-    """The streams of one data set and its run.
+class Streams(NamedTuple):
+    """The random streams of one replicate.
 
     Attributes
     ----------
-    start : SeedSequence
-        Of first-layer weights and signals.
-    design : SeedSequence
-        Of the features.
-    noise : SeedSequence
-        Of the labels.
-    batches : SeedSequence
-        Of mini-batches.
-    fresh : SeedSequence
-        Of the data that the test error is measured on.
+    start, features, noise, batches, readout : SeedSequence
+        Of first layer and signals, of the design, of label noise, of mini-batches, and of the fresh data that the test
+        error is an average over.
     """
 
     start: np.random.SeedSequence
-    design: np.random.SeedSequence
+    features: np.random.SeedSequence
     noise: np.random.SeedSequence
     batches: np.random.SeedSequence
-    fresh: np.random.SeedSequence
+    readout: np.random.SeedSequence
 
 
-def replicate_seeds(problem: Problem, seed: int, replicate: int) -> ReplicateSeeds:
+def streams_of(problem: Problem, seed: int, replicate: int) -> Streams:
     """Derive the streams of a replicate; they depend on `Problem.key`, the seed and the index alone.
 
     Parameters
@@ -54,9 +48,9 @@ def replicate_seeds(problem: Problem, seed: int, replicate: int) -> ReplicateSee
 
     Returns
     -------
-    ReplicateSeeds
+    Streams
     """
-    return ReplicateSeeds(*seed_sequence(problem.key, seed, replicate).spawn(len(ReplicateSeeds._fields)))
+    return Streams(*seed_sequence(problem.key, seed, replicate).spawn(len(Streams._fields)))
 
 
 def randomization_seeds(problem: Problem, seed: int, randomizations: int) -> list[np.random.SeedSequence]:
