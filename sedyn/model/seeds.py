@@ -2,7 +2,8 @@
 
 A stream is known by its name here, and by its position to `numpy.random.SeedSequence.spawn`: a new one goes last, so
 that what the others draw stays as it is. Apart from these, `Problem.init_seed` seeds the deeper weights' start, which
-is the same for every replicate (`sedyn.model.initialization`), and what an estimator draws (`sedyn.estimators.training`).
+is the same for every replicate (`sedyn.model.initialization`), and all that an estimator draws
+(`sedyn.estimators.training`).
 """
 
 from __future__ import annotations
