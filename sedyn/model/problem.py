@@ -42,6 +42,8 @@ def _name(find: Callable[[str], Any]) -> Check:
 
 
 _COUNT = partial(require_whole, least=1)
+_SEED = partial(require_whole, least=0)
+_FINITE = partial(require_number, condition="a finite number")
 _NOT_NEGATIVE = _number(">= 0", lambda x: x >= 0)
 
 
@@ -87,28 +89,18 @@ class Problem:
     features: str = field(
         "gaussian",
         _name(feature_law),
-        "Law of the feature entries, as ``gaussian`` or ``student_t(5)``.",
+        "Law of the entries, as ``gaussian`` or ``student_t(5)``.",
         invisible_to_theory=True,
     )
     covariance: str = field(
-        "identity",
-        _name(spectrum_law),
-        "Spectrum of the feature covariance: ``identity``, ``power_law(exponent)`` or ``two_level(ratio, share)``.",
+        "identity", _name(spectrum_law), "Spectrum of the feature covariance, as ``identity`` or ``power_law(0.25)``."
     )
     learning_rate: float | tuple[float, ...] = field(
-        0.8,
-        None,  # it is checked against `steps`
-        "Of the mean loss: one number for all steps, or one for each.",
-        individual=True,
-        training=True,
+        0.8, None, "Of the mean loss: one number for all steps, or one for each.", individual=True, training=True
     )
     steps: int = field(20, _COUNT, "Gradient-descent steps; results have iterations 0..steps.", training=True)
     momentum: float = field(
-        0.0,
-        _number("in [0, 1)", lambda x: 0 <= x < 1),
-        "Heavy-ball coefficient, in [0, 1).",
-        individual=True,
-        training=True,
+        0.0, _number("in [0, 1)", lambda x: 0 <= x < 1), "Heavy-ball coefficient.", individual=True, training=True
     )
     weight_decay: float = field(
         0.0, _NOT_NEGATIVE, "Decay of every weight, times the learning rate.", individual=True, training=True
@@ -116,7 +108,7 @@ class Problem:
     batch_fraction: float = field(
         1.0,
         _number("in (0, 1]", lambda x: 0 < x <= 1),
-        "Share of the samples in a mini-batch, in (0, 1]; 1 is full batch.",
+        "Share of the samples in a batch, in (0, 1].",
         individual=True,
         training=True,
     )
@@ -129,18 +121,13 @@ class Problem:
     )
     signals: int = field(1, _COUNT, "Number k of index directions.")
     combine: str = field(
-        "sum",
-        _one_of("sum", "product"),
-        "How k links make a label: ``sum``, over sqrt(k); or ``product``.",
+        "sum", _one_of("sum", "product"), "How k links make a label: ``sum``, over sqrt(k); or ``product``."
     )
     signal_norm: float = field(
         1.0, _number("> 0", lambda x: x > 0), "Norm of each signal over sqrt(d).", individual=True
     )
     init_overlap: float = field(
-        0.0,
-        partial(require_number, condition="a finite number"),
-        "How much of the signal, in units of its norm, each first-layer unit starts with.",
-        individual=True,
+        0.0, _FINITE, "How much of the signal, in units of its norm, a unit starts with.", individual=True
     )
     initialization: str = field(
         "exact",
@@ -150,10 +137,7 @@ class Problem:
         individual=True,
     )
     init_seed: int = field(
-        0,
-        partial(require_whole, least=0),
-        "Seed of the deeper weights' start, the same for every n, d and replicate.",
-        individual=True,
+        0, _SEED, "Seed of the deeper weights' start, the same for every replicate.", individual=True
     )
     train: str = field(
         "all", _one_of("all", "first"), "``all``: every layer learns; ``first``: the first alone.", training=True
@@ -170,6 +154,7 @@ class Problem:
         for known in fields(self):
             if check := known.metadata["check"]:
                 object.__setattr__(self, known.name, check(known.name, getattr(self, known.name)))
+        # Its check is against another field.
         object.__setattr__(self, "learning_rate", _learning_rate(self.learning_rate, self.steps))
         self._check_combinations()
 
