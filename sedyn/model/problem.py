@@ -100,7 +100,7 @@ class Problem:
     )
     steps: int = field(20, _COUNT, "Gradient-descent steps; results have iterations 0..steps.", training=True)
     momentum: float = field(
-        0.0, _number("in [0, 1)", lambda x: 0 <= x < 1), "Heavy-ball coefficient, below 1.", individual=True, training=True
+        0.0, _number("in [0, 1)", lambda x: 0 <= x < 1), "Heavy ball, in [0, 1).", individual=True, training=True
     )
     weight_decay: float = field(
         0.0, _NOT_NEGATIVE, "Decay of every weight, times the learning rate.", individual=True, training=True
