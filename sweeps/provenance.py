@@ -38,7 +38,19 @@ class Environment(NamedTuple):
 
 
 def environment(device: str, commit: str) -> Environment:
-    """Describe this process's device (``cpu`` or ``gpu``), machine and software."""
+    """Describe this process's machine and software.
+
+    Parameters
+    ----------
+    device : str
+        ``cpu`` or ``gpu``.
+    commit : str
+        Of this project, as `git_commit` names it where the sweep was started.
+
+    Returns
+    -------
+    Environment
+    """
     facts = {
         "device": device_description(device),
         "host": platform.node(),
@@ -54,8 +66,10 @@ def environment(device: str, commit: str) -> Environment:
 @cache
 def git_commit() -> str:
     """Commit of this project's checkout, with ``-modified`` if tracked files differ; empty without one."""
-    folder = Path(__file__).resolve().parent
+    file = Path(__file__).resolve()
+    folder = file.parent
     try:
+        _git(folder, "ls-files", "--error-unmatch", file.name)  # else the checkout around an installation would answer
         commit = _git(folder, "rev-parse", "HEAD")
         return commit + ("-modified" if _git(folder, "status", "--porcelain", "--untracked-files=no") else "")
     except (OSError, subprocess.SubprocessError):

@@ -12,10 +12,10 @@ from sedyn.descent.engines import ENOUGH
 from sweeps import validate
 from sweeps.driver import FixedTasks, run_tasks
 from sweeps.plan import JoinedTask
-from sweeps.progress import Quiet
+from sweeps.progress import Progress
 from sweeps.store import DONE, FAILED, PENDING, Store
 from sweeps.worker import execute
-from tests.sweeps.test_app import LosingExecutor
+from tests.sweeps.test_driver import LosingExecutor
 from tests.sweeps.test_store import finish, spec_of, tree_of
 
 AXES = {"width": (2, 3), "noise": (0.1, 0.2, 0.4), "learning_rate": (0.4, 0.8)}
@@ -147,7 +147,7 @@ def test_a_joined_task_whose_worker_is_lost_fails_in_every_cell_that_is_not_done
     tasks = joined(store.missing_tasks(joining()))[:1]
     done, *lost = tasks[0].parts
     assert not execute(done, store, device="cpu").error
-    summary = run_tasks(FixedTasks(tasks), store, LosingExecutor(store.location, 100), Quiet())
+    summary = run_tasks(FixedTasks(tasks), store, LosingExecutor(store.location, 100), Progress(tasks))
     assert len(summary.failures) == 1
     states = store.states("simulation")
     expected = {done.position: DONE} | {part.position: FAILED for part in lost}
