@@ -67,6 +67,13 @@ def test_names_in_the_type_of_a_store_can_be_chosen():
     assert tuning(stored).chosen_activation.values[:3].tolist() == ["tanh"] * 3
 
 
+def test_a_choice_has_numbers_and_names_of_what_was_chosen():
+    for chosen in (tuning(grid()), select(TEST, TEST, ["iteration"])):
+        names = {name for name in chosen if not np.issubdtype(chosen[name].dtype, np.number)}
+        assert names <= {"chosen_activation", "oracle_activation"}
+    assert "last_regret" not in tuning(grid())
+
+
 def test_tuning_along_some_axes_keeps_the_others():
     chosen = tuning(grid(), ["learning_rate"])
     assert chosen.regret.dims == ("replicate", "activation")
