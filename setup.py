@@ -5,5 +5,5 @@ from setuptools import find_packages, setup
 setup(
     packages=[*find_packages(include=["sedyn*", "sweeps*", "analysis*"]), "sweeps.conf"],
     package_dir={"sweeps.conf": "conf"},
-    package_data={"": ["*.cu"], "sweeps.conf": ["**/*.yaml"]},
+    package_data={"": ["*.cu", "*.j2"], "sweeps.conf": ["**/*.yaml"]},
 )

@@ -27,8 +27,8 @@ from sklearn.preprocessing import PolynomialFeatures
 from threadpoolctl import threadpool_limits
 
 import sedyn
-from analysis.generalization_estimate import generalization_estimate
-from analysis.selection import compare
+from analysis.statistics.generalization_estimate import generalization_estimate
+from analysis.statistics.selection import compare
 from sedyn.descent import dynamics as gradient_descent
 from sedyn.descent.estimate import estimated_descent
 from sedyn.descent.test_error import draw_quadrature, quadrature_error
@@ -187,7 +187,8 @@ def split_runs(
     Returns
     -------
     Dataset
-        On (replicate, choices..., iteration), as `analysis.selection.compare` reads it; the holdout is the last fold.
+        On (replicate, choices..., iteration), as
+        `analysis.statistics.selection.compare` reads it; the holdout is the last fold.
     """
     choices = choices or {}
     names = ("test_error", "estimated_test_error", "holdout_test_error", "holdout_error", "cross_validation_error")

@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 import zarr
 
-from analysis.sections import SECTIONS
+from analysis.report.sections import SECTIONS
 from analysis.store import open_store
 from sedyn.descent.estimate import no_estimate_because
 from sedyn.errors import InvalidInput

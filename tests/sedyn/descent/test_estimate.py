@@ -147,7 +147,7 @@ def test_kink_is_refused_with_the_reason_and_a_smooth_activation():
 def test_exponent_in_n_is_minus_a_half(fields):
     import xarray as xr
 
-    from analysis.generalization_estimate import generalization_estimate
+    from analysis.statistics.generalization_estimate import generalization_estimate
 
     sizes, base = (128, 256, 512, 1024, 2048), dataclasses.replace(BASE, **fields)
     runs = [sedyn.simulate(dataclasses.replace(base, n=n, d=n // 2), 48, device="cpu") for n in sizes]

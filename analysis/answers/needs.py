@@ -1,0 +1,88 @@
+"""What a store must have for a question to be asked of it; each need says in words what is lacking."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import xarray as xr
+
+from analysis.statistics.datasets import grid_axes
+
+__all__ = ["Need", "at_least", "estimate", "laws", "no_axis_but"]
+
+Need = Callable[[xr.Dataset], str | None]
+"""From the group ``simulation`` to what it lacks, or None."""
+
+_COUNTED = {"n": "values of n"}
+
+
+def at_least(count: int, axis: str) -> Need:
+    """Ask for so many values of an axis.
+
+    Parameters
+    ----------
+    count : int
+        The least number of values; of ``iteration``, besides the start.
+    axis : str
+        A dimension of the runs.
+
+    Returns
+    -------
+    Need
+    """
+
+    def need(simulation: xr.Dataset) -> str | None:
+        found = simulation.sizes.get(axis, 1) - (axis == "iteration")
+        words = _COUNTED.get(axis, f"{axis.replace('_', ' ')}s")
+        return f"fewer than {count} {words}" if found < count else None
+
+    return need
+
+
+def no_axis_but(*axes: str) -> Need:
+    """Ask for a grid without further axes.
+
+    Parameters
+    ----------
+    *axes : str
+        Those it may have, besides n.
+
+    Returns
+    -------
+    Need
+    """
+
+    def need(simulation: xr.Dataset) -> str | None:
+        others = [str(axis) for axis in grid_axes(simulation) if axis not in axes]
+        return f"further axes: {', '.join(sorted(others))}" if others else None
+
+    return need
+
+
+def laws(*names: str) -> Need:
+    """Ask for what only a sweep with ``laws=true`` stores.
+
+    Parameters
+    ----------
+    *names : str
+        Stored names, all of which must be there, and one at least with a number.
+
+    Returns
+    -------
+    Need
+    """
+
+    def need(simulation: xr.Dataset) -> str | None:
+        if any(name not in simulation for name in names):
+            return "no laws compared; a sweep with laws=true stores them"
+        finished = any(bool(simulation[name].notnull().any()) for name in names)
+        return None if finished else "no comparison of laws finished"
+
+    return need
+
+
+def estimate(simulation: xr.Dataset) -> str | None:
+    """Ask for the test error estimated from training data."""
+    if "estimated_test_error" not in simulation:
+        return "no estimated test error stored; a sweep with estimate=true stores it"
+    return None if bool(simulation.estimated_test_error.notnull().any()) else "the runs have no estimated test error"

@@ -1,0 +1,86 @@
+"""What a report is made of: one section for each question that a store can answer.
+
+A section is a pure measure of the two groups of a store together with how to say, tabulate and draw what it found.
+`analysis.report` asks every section whether a store answers its question and puts those that do on one page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import xarray as xr
+from matplotlib.figure import Figure
+
+from analysis.answers.finding import Finding
+from analysis.answers.needs import Need
+
+__all__ = ["Captioned", "Section", "Tabulated"]
+
+
+class Captioned(NamedTuple):
+    """A figure, the words below it, and the name of its file (``<store>.<name>.png``)."""
+
+    name: str
+    figure: Figure
+    caption: str
+
+
+class Tabulated(NamedTuple):
+    """A table: what it shows, its headings, and its lines as text."""
+
+    title: str
+    headings: Sequence[str]
+    lines: Sequence[Sequence[str]]
+
+
+class Section(NamedTuple):
+    """A question that a store may answer.
+
+    Attributes
+    ----------
+    name : str
+        One word, that of the experiment made for it.
+    question : str
+        As the heading of the section.
+    needs : sequence of Need
+        What a store must have to answer the question (`analysis.answers.needs`).
+    measure : callable
+        From the groups ``simulation`` and ``theory`` to a dataset with every number that the section shows.
+    findings : callable
+        From the measured dataset to the answers, the most important first.
+    figures : callable
+        From the two groups and the measured dataset to figures.
+    tables : callable
+        From the measured dataset to tables.
+    sums_up : bool
+        Whether it gives one answer about theory over all cells of the grid.
+    examines : str, optional
+        Grid axis along which it takes theory to where that ends. One answer over all its values would mislead, so where
+        this question is answered, those that sum up are not asked.
+    """
+
+    name: str
+    question: str
+    needs: Sequence[Need]
+    measure: Callable[[xr.Dataset, xr.Dataset], xr.Dataset]
+    findings: Callable[[xr.Dataset], Sequence[Finding]]
+    figures: Callable[[xr.Dataset, xr.Dataset, xr.Dataset], Sequence[Captioned]]
+    tables: Callable[[xr.Dataset], Sequence[Tabulated]]
+    sums_up: bool = False
+    examines: str | None = None
+
+    def unanswerable(self, simulation: xr.Dataset, theory: xr.Dataset) -> str | None:
+        """Say why a store does not answer the question, or None if it does.
+
+        Parameters
+        ----------
+        simulation, theory : Dataset
+            Its groups, as `analysis.store.open_store` loads them.
+
+        Returns
+        -------
+        str or None
+            What the first of `needs` lacks.
+        """
+        return next(filter(None, (need(simulation) for need in self.needs)), None)

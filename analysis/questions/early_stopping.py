@@ -1,0 +1,103 @@
+"""What stopping where the estimated test error is least costs, and what going on would have cost."""
+
+from __future__ import annotations
+
+import xarray as xr
+
+from analysis.answers import style
+from analysis.answers.finding import Finding, Verdict
+from analysis.answers.needs import at_least, estimate
+from analysis.answers.section import Captioned, Section, Tabulated
+from analysis.answers.words import cell_values, cell_words, cells
+from analysis.statistics.intervals import Interval
+from analysis.statistics.selection import AXES, early_stopping
+
+__all__ = ["SECTION"]
+
+NEGLIGIBLE = 0.01
+"""Regret of going on, over the least error, below which there is nothing to stop for."""
+
+
+def _chosen_alike(simulation: xr.Dataset) -> str | None:
+    if choices := [axis for axis in AXES if simulation.test_error.sizes.get(axis, 1) > 1]:
+        return f"the runs differ in what a user chooses ({', '.join(choices)}); that is a question of tuning"
+    return None
+
+
+def _overfits(simulation: xr.Dataset) -> str | None:
+    measured = early_stopping(simulation)
+    if float((measured.mean_otherwise / measured.oracle_test_error.mean("replicate")).max()) < NEGLIGIBLE:
+        return f"no cell overfits: going on to the last iteration costs less than {NEGLIGIBLE:.0%} everywhere"
+    return None
+
+
+def _findings(measured: xr.Dataset) -> list[Finding]:
+    findings = []
+    for cell in cells(measured.saved):
+        here = measured.sel(cell).isel(n=-1)
+        least = float(here.oracle_test_error.mean())
+        kind, sentence = _verdict(here, least)
+        regret, otherwise = float(here.mean_regret) / least, float(here.mean_otherwise) / least
+        sentence += (
+            f": at n = {int(here.n):,} stopping costs {regret:.1%} of the least test error, going on {otherwise:.1%}"
+        )
+        saved = Interval.of(here, "saved")
+        findings.append(Finding(cell_words(cell) or "all runs", kind, sentence, "test error saved", *saved))
+    return findings
+
+
+def _verdict(here: xr.Dataset, least: float) -> tuple[Verdict, str]:
+    if here.saved_low > 0:
+        return "holds", "stopping by the estimate pays"
+    if here.saved_high < 0:
+        if float(here.mean_otherwise) < NEGLIGIBLE * least:
+            return "undecided", "nothing to stop for, these runs do not overfit"
+        return "fails", "stopping by the estimate costs more than going on"
+    return "undecided", "stopping and going on cost alike at this precision"
+
+
+def _figures(simulation: xr.Dataset, theory: xr.Dataset, measured: xr.Dataset) -> list[Captioned]:
+    shown, left_out = style.shown_cells(cells(measured.saved))
+    panels = style.Panels(len(shown), style.panel_grid(shown), width=3.4, height=3.0, sharey=True)
+    lines = {"mean_regret": "stopped by the estimate", "mean_otherwise": "gone on to the last iteration"}
+    for ax, cell in zip(panels.axes, shown, strict=True):
+        here = measured.sel(cell)
+        percent = 100 / here.oracle_test_error.mean("replicate")
+        for name, look in zip(lines, style.styles(len(lines)), strict=True):
+            style.points(ax, here.n, percent * here[name], 2 * percent * here[f"{name}_stderr"], *look, lw=1.2)
+        ax.axhline(0, color="black", lw=0.8)
+        style.plain(ax, cell_words(cell))
+        style.sizes_on_axis(ax, here.n.values.astype(float))
+    title = "What stopping by the estimated test error costs"
+    handles = style.keys(lines.values(), lw=1.2)
+    figure = panels.finish(title, "samples n", "regret, percent of the least", handles, columns=2, left_out=left_out)
+    caption = (
+        "Test error at the chosen iteration minus the least of the same run, mean over replicates with two standard "
+        "errors, in percent of that least error."
+    )
+    return [Captioned("early_stopping", figure, caption)]
+
+
+def _tables(measured: xr.Dataset) -> list[Tabulated]:
+    lines = []
+    for cell in cells(measured.saved):
+        for n in measured.n.values:
+            here = measured.sel(cell).sel(n=n)
+            least = f"{float(here.oracle_test_error.mean()):.4f}"
+            numbers = (f"{float(here[key]):.4f}" for key in ("mean_regret", "mean_regret_stderr", "mean_otherwise"))
+            iterations = (f"{float(here[key].mean()):.1f}" for key in ("chosen_iteration", "oracle_iteration"))
+            lines.append((*cell_values(cell), f"{int(n):,}", least, *numbers, *iterations))
+    headings = ("n", "least", "regret", "its standard error", "regret of going on", "stopped at", "best at")
+    axes = [str(axis) for axis in cells(measured.saved)[0]]
+    return [Tabulated("Early stopping: test errors, and mean iterations", (*axes, *headings), lines)]
+
+
+SECTION = Section(
+    name="early_stopping",
+    question="What does stopping where the estimated test error is least cost?",
+    needs=(estimate, _chosen_alike, at_least(2, "replicate"), _overfits),
+    measure=lambda simulation, theory: early_stopping(simulation),
+    findings=_findings,
+    figures=_figures,
+    tables=_tables,
+)

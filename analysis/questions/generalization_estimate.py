@@ -1,0 +1,104 @@
+"""How fast the test error estimated from training data approaches the true one."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+
+from analysis.answers import style
+from analysis.answers.finding import Finding, judge
+from analysis.answers.needs import at_least, estimate
+from analysis.answers.section import Captioned, Section, Tabulated
+from analysis.answers.words import cell_values, cell_words, cells, interval_text, number_text
+from analysis.statistics.datasets import LEAST_SIZES
+from analysis.statistics.generalization_estimate import generalization_estimate
+from analysis.statistics.intervals import Interval
+
+__all__ = ["SECTION"]
+
+EXPECTED = -0.5
+
+
+def _axes(measured: xr.Dataset) -> list[str]:
+    return [str(dim) for dim in measured.exponent.dims]
+
+
+def _findings(measured: xr.Dataset) -> list[Finding]:
+    size = float(measured.relative_rms.isel(n=-1).mean())
+    words = f"; at n = {int(measured.n[-1]):,} it is {size:.1%} off on average"
+    whole = _finding("estimated test error, all cells", measured, "overall_exponent", words)
+    # Where it holds, one line is enough; the table has the rest.
+    return [whole, *(finding for finding in _by_value(measured) if finding.verdict == "fails")]
+
+
+def _by_value(measured: xr.Dataset) -> list[Finding]:
+    """One finding for each value of each grid axis."""
+    return [
+        _finding(cell_words({axis: value}), measured.sel({axis: value}), f"exponent_by_{axis}")
+        for axis in _axes(measured)
+        for value in measured[axis].values.tolist()
+    ]
+
+
+def _finding(subject: str, measured: xr.Dataset, name: str, more: str = "") -> Finding:
+    exponent = Interval.of(measured, name)
+    kind, words = judge(exponent, EXPECTED)
+    if exponent.high < EXPECTED:  # an estimate may approach the truth as fast as it likes
+        kind, words = "holds", "faster than n^-1/2 over these n"
+    return Finding(subject, kind, f"distance to the true one: {words}{more}", "exponent", *exponent)
+
+
+def _figures(simulation: xr.Dataset, theory: xr.Dataset, measured: xr.Dataset) -> list[Captioned]:
+    axes = _axes(measured)
+    grid = cells(measured.exponent, extra=axes[:-1])
+    lines, left_out = style.shown_cells(cells(measured.exponent, extra=axes[-1:]))
+    panels = style.Panels(len(grid), style.panel_grid(grid), width=3.6, height=3.2, sharey=True, legend=0.8)
+    n = measured.n.values.astype(float)
+    relative = np.sqrt((measured.relative_rms.isel(iteration=slice(1, None)) ** 2).mean("iteration"))
+    for ax, cell in zip(panels.axes, grid, strict=True):
+        for line, (colour, marker) in zip(lines, style.styles(len(lines)), strict=True):
+            ax.plot(n, 100 * relative.sel(cell | line), color=colour, marker=marker, ms=4.5, lw=1)
+        ax.plot(n, 1.3 * 100 * float(relative.isel(n=0).max()) * np.sqrt(n[0] / n), **style.GUIDE)
+        style.plain(ax, cell_words(cell))
+        style.sizes_on_axis(ax, n)
+        ax.set_yscale("log")
+    overall = Interval.of(measured, "overall_exponent")
+    title = f"Estimated against true test error: exponent {overall.value:+.3f} {interval_text(overall)}"
+    handles = style.keys(cell_words(line) or "runs" for line in lines)
+    handles.append(style.key("guide n$^{-1/2}$", **style.GUIDE))
+    figure = panels.finish(title, "samples n", "estimate - truth, percent", handles, columns=3, left_out=left_out)
+    caption = (
+        "Root mean square, over replicates and iterations after the first, of estimated minus true test error, in "
+        "percent of the true one; the error of the true one's own average over fresh rows is taken out."
+    )
+    return [Captioned("generalization_estimate", figure, caption)]
+
+
+def _tables(measured: xr.Dataset) -> list[Tabulated]:
+    axes = _axes(measured)
+    relative = measured.relative_rms.isel(n=-1).mean("iteration")
+    lines = []
+    for cell in cells(measured.exponent):
+        exponent = Interval.of(measured.sel(cell), "exponent")
+        size = f"{float(relative.sel(cell)):.1%}"
+        lines.append((*cell_values(cell), number_text(exponent.value), interval_text(exponent), size))
+    title = "Root mean square of estimated minus true test error ~ n^exponent, and its size at the largest n"
+    tables = [Tabulated(title, (*axes, "exponent", f"{measured.attrs['level']:.0%} interval", "size"), lines)]
+    if axes:
+        by_value = [
+            (found.subject, number_text(found.value), interval_text(Interval(*found[-3:])), found.sentence)
+            for found in _by_value(measured)
+        ]
+        tables.append(Tabulated("Exponent by value of each axis", ("cells with", "exponent", "interval", ""), by_value))
+    return tables
+
+
+SECTION = Section(
+    name="generalization_estimate",
+    question="How fast does the test error estimated from training data approach the true one?",
+    needs=(estimate, at_least(LEAST_SIZES, "n"), at_least(2, "replicate")),
+    measure=lambda simulation, theory: generalization_estimate(simulation),
+    findings=_findings,
+    figures=_figures,
+    tables=_tables,
+)

@@ -1,0 +1,107 @@
+"""What choosing a configuration by its estimated test error costs, against the best and against a blind choice."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+
+from analysis.answers import style
+from analysis.answers.finding import Finding, Verdict
+from analysis.answers.needs import at_least, estimate
+from analysis.answers.section import Captioned, Section, Tabulated
+from analysis.answers.words import cell_values, cell_words, cells
+from analysis.statistics.datasets import standard_error
+from analysis.statistics.intervals import Interval
+from analysis.statistics.selection import AXES, tuning
+
+__all__ = ["SECTION"]
+
+LEAST_CANDIDATES = 4
+
+
+def _choices(simulation: xr.Dataset) -> str | None:
+    choices = [axis for axis in AXES if simulation.test_error.sizes.get(axis, 1) > 1]
+    if len(choices) < 2 or np.prod([simulation.sizes[axis] for axis in choices]) < LEAST_CANDIDATES:
+        return "fewer than 2 axes that are a user's choice"
+    return None
+
+
+def _findings(measured: xr.Dataset) -> list[Finding]:
+    findings = []
+    for cell in cells(measured.saved):
+        here = measured.sel(cell).isel(n=-1)
+        kind, sentence = _verdict(here)
+        least = float(here.oracle_test_error.mean())
+        regret, blind = float(here.mean_regret) / least, float(here.mean_otherwise) / least
+        sentence += (
+            f": at n = {int(here.n):,} it costs {regret:.1%} of the least test error, a blind choice {blind:.1%}"
+        )
+        subject = cell_words(cell) or "choice by the estimate"
+        findings.append(Finding(subject, kind, sentence, "test error saved", *Interval.of(here, "saved")))
+    return findings
+
+
+def _verdict(here: xr.Dataset) -> tuple[Verdict, str]:
+    if here.saved_low > 0:
+        return "holds", "choosing by the estimate pays"
+    if here.saved_high < 0:
+        return "fails", "choosing by the estimate costs more than choosing blindly"
+    return "undecided", "choosing by the estimate and blindly cost alike at this precision"
+
+
+def _figures(simulation: xr.Dataset, theory: xr.Dataset, measured: xr.Dataset) -> list[Captioned]:
+    shown, left_out = style.shown_cells(cells(measured.saved))
+    panels = style.Panels(len(shown), style.panel_grid(shown), width=5.0, height=4.4)
+    first = next(axis for axis in AXES if axis in measured.candidate_estimate.dims)
+    values = measured[first].values.tolist()
+    for ax, cell in zip(panels.axes, shown, strict=True):
+        here = measured.sel(cell).isel(n=-1)
+        for value, look in zip(values, style.styles(len(values)), strict=True):
+            one = here.sel({first: value})
+            runs = [one[name] for name in ("candidate_estimate", "candidate_test_error")]
+            (x, y), (wide, tall) = (
+                [values.values.ravel() for values in each]
+                for each in ([run.mean("replicate") for run in runs], [2 * standard_error(run) for run in runs])
+            )
+            style.points(ax, x, y, tall, *look, xerr=wide, elinewidth=0.8)
+        ends = [min(ax.get_xlim()[0], ax.get_ylim()[0]), max(ax.get_xlim()[1], ax.get_ylim()[1])]
+        ax.plot(ends, ends, color="black", lw=1, zorder=1)
+        ax.axhline(float(here.test_error.mean()), **style.SOLVER)
+        style.plain(ax, cell_words(cell))
+    handles = [
+        *style.keys((cell_words({first: value}) for value in values), lw=0),
+        style.key("estimated = true", color="black", lw=1),
+        style.key("mean test error of the choice", **style.SOLVER),
+    ]
+    title = "Every configuration, estimated and true"
+    figure = panels.finish(title, "estimated test error", "test error", handles, columns=2, left_out=left_out)
+    caption = (
+        "Each point is a configuration, stopped where its estimate is least: means over replicates with two standard "
+        "errors. An estimate that is least among many iterations is a little too small. Dashed: the test error that "
+        "choosing by the estimate delivers."
+    )
+    return [Captioned("tuning", figure, caption)]
+
+
+def _tables(measured: xr.Dataset) -> list[Tabulated]:
+    lines = []
+    for cell in cells(measured.saved):
+        for n in measured.n.values:
+            here = measured.sel(cell).sel(n=n)
+            least = f"{float(here.oracle_test_error.mean()):.4f}"
+            numbers = (f"{float(here[key]):.4f}" for key in ("mean_regret", "mean_regret_stderr", "mean_otherwise"))
+            lines.append((*cell_values(cell), f"{int(n):,}", least, *numbers))
+    headings = ("n", "least", "regret", "its standard error", "regret of a blind choice")
+    axes = [str(axis) for axis in cells(measured.saved)[0]]
+    return [Tabulated("Tuning: test errors", (*axes, *headings), lines)]
+
+
+SECTION = Section(
+    name="tuning",
+    question="What does choosing a configuration by its estimated test error cost?",
+    needs=(estimate, _choices, at_least(2, "replicate")),
+    measure=lambda simulation, theory: tuning(simulation),
+    findings=_findings,
+    figures=_figures,
+    tables=_tables,
+)

@@ -1,0 +1,6 @@
+"""Stores asked every question, and the answers put on the terminal, into files and on one self-contained page."""
+
+from analysis.report.chapter import NothingToReport
+from analysis.report.writing import main, report
+
+__all__ = ["NothingToReport", "main", "report"]

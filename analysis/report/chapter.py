@@ -1,0 +1,148 @@
+"""A store, read once and asked every question: what the terminal, the page and the files are made from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import xarray as xr
+
+from analysis.answers.finding import Finding
+from analysis.answers.section import Captioned, Section, Tabulated
+from analysis.report.command import sweep_command
+from analysis.report.figures import CAPTION, learning_curves
+from analysis.statistics.datasets import grid_axes
+from analysis.store import SETTINGS, groups_of
+
+__all__ = ["Answer", "Chapter", "NothingToReport", "is_url", "read_chapter"]
+
+
+class NothingToReport(ValueError):
+    """A store that is missing, is no store of this project, or has nothing finished; the message is one line."""
+
+
+class Answer(NamedTuple):
+    """What a section found in a store."""
+
+    section: Section
+    measured: xr.Dataset
+    findings: Sequence[Finding]
+    figures: Sequence[Captioned]
+    tables: Sequence[Tabulated]
+
+
+class Chapter(NamedTuple):
+    """Everything that a page shows of one store.
+
+    Attributes
+    ----------
+    name : str
+        Of the store, without ``.zarr``.
+    lead : str
+        What was run, in one sentence.
+    answers : sequence of Answer
+        Of those sections that the store can answer.
+    unanswered : sequence of (str, str)
+        Name of every other section, and why not.
+    learning_curves : Captioned
+    attributes : dict
+        Problem, seed, versions: the provenance.
+    commands : sequence of str
+        The sweep that makes the same store, if the store keeps its settings, and the report of it.
+    """
+
+    name: str
+    lead: str
+    answers: Sequence[Answer]
+    unanswered: Sequence[tuple[str, str]]
+    learning_curves: Captioned
+    attributes: dict[str, Any]
+    commands: Sequence[str]
+
+
+def read_chapter(path: str | Path, sections: Sequence[Section]) -> Chapter:
+    """Open a store and ask it every question.
+
+    Parameters
+    ----------
+    path : path or URL
+        A Zarr store with the groups ``simulation`` and ``theory``.
+    sections : sequence of Section
+        The questions, in the order in which they are answered; that of the store's own name comes first.
+
+    Returns
+    -------
+    Chapter
+
+    Raises
+    ------
+    NothingToReport
+        If the store is missing, is not a sweep's, or has no observable in both groups.
+    """
+    simulation, theory, settings = _read(path)
+    name = str(path).rstrip("/").rpartition("/")[2].removesuffix(".zarr")
+    answers, unanswered = [], []
+    for section, reason in _asked(sections, name, simulation, theory):
+        if reason is not None:
+            unanswered.append((section.name, reason))
+            continue
+        measured = section.measure(simulation, theory)
+        measured.attrs["store"] = f"{name}.zarr"
+        figures = section.figures(simulation, theory, measured)
+        answers.append(Answer(section, measured, section.findings(measured), figures, section.tables(measured)))
+    attributes = {**theory.attrs, **simulation.attrs, **settings}
+    curves = Captioned("learning_curves", learning_curves(simulation, theory), CAPTION)
+    here = str(path) if is_url(path) or not Path(path).is_absolute() else f"stores/{name}.zarr"
+    commands = [*([sweep_command(settings, name)] if settings else []), f"python -m analysis.report {here}"]
+    return Chapter(name, _lead(simulation), answers, unanswered, curves, attributes, commands)
+
+
+def _asked(
+    sections: Sequence[Section], name: str, simulation: xr.Dataset, theory: xr.Dataset
+) -> list[tuple[Section, str | None]]:
+    """Order the questions, that of the store's own name first, each with why it is not asked, or None if it is."""
+    ordered = sorted(sections, key=lambda section: section.name != name)
+    reasons = [section.unanswerable(simulation, theory) for section in ordered]
+    apart = [one for one, reason in zip(ordered, reasons, strict=True) if one.examines and reason is None]
+    asked = []
+    for section, reason in zip(ordered, reasons, strict=True):
+        if apart and section.sums_up and section.name != name:
+            axis = str(apart[0].examines).replace("_", " ")
+            reason = f"one answer over every {axis} would mislead; {apart[0].name} examines them apart"
+        asked.append((section, reason))
+    return asked
+
+
+def _read(path: str | Path) -> tuple[xr.Dataset, xr.Dataset, dict[str, Any]]:
+    if not is_url(path) and not Path(path).is_dir():
+        raise NothingToReport(f"{path}: no store there")
+    try:
+        tree = xr.open_datatree(str(path), engine="zarr", consolidated=False)
+        simulation, theory = groups_of(tree)
+    except (KeyError, OSError, ValueError) as error:
+        raise NothingToReport(f"{path}: not a store with the groups simulation and theory ({error})") from error
+    simulation, theory = simulation.load(), theory.load()
+    if not any(
+        name in theory and bool(simulation[name].notnull().any()) and bool(theory[name].notnull().any())
+        for name in simulation.data_vars
+    ):
+        raise NothingToReport(f"{path}: nothing finished yet; run the sweep again, it continues where it stopped")
+    return simulation, theory, dict(tree.attrs.get(SETTINGS, {}))
+
+
+def is_url(path: str | Path) -> bool:
+    """Whether a store is elsewhere."""
+    return "://" in str(path)
+
+
+def _lead(simulation: xr.Dataset) -> str:
+    sizes = simulation["n"].values
+    problems = math.prod(simulation.sizes[axis] for axis in grid_axes(simulation["train_error"]))
+    span = f"n from {int(sizes.min()):,} to {int(sizes.max()):,} ({len(sizes)} sizes)"
+    return (
+        f"{span if len(sizes) > 1 else f'n = {int(sizes[0]):,}'}, {problems} "
+        f"{'problem' if problems == 1 else 'problems'} at each n, {simulation.sizes.get('replicate', 1)} replicates, "
+        f"{simulation.sizes['iteration'] - 1} gradient-descent steps."
+    )

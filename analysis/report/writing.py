@@ -1,0 +1,139 @@
+"""The report of stores: on the terminal, as figures and measures beside each store, and as one self-contained page.
+
+Run as ``sedyn report PATH [PATH ...]``, or ``python -m analysis.report``.
+"""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from analysis.answers.section import Tabulated
+from analysis.answers.style import png
+from analysis.report.chapter import Answer, Chapter, NothingToReport, is_url, read_chapter
+from analysis.report.page import page
+from analysis.report.sections import SECTIONS
+from sweeps.application.command import parser_of
+
+__all__ = ["main", "report", "terminal_table"]
+
+
+def report(*paths: str | Path, output: str | Path | None = None, console: Console | None = None) -> list[Path]:
+    """Measure, print, draw and write the report of stores.
+
+    Parameters
+    ----------
+    *paths : path or URL
+        Zarr stores with the groups ``simulation`` and ``theory``. From ``stores/quickstart.zarr`` come the figures
+        ``stores/quickstart.<figure>.png`` and the measures ``stores/quickstart.<section>.zarr``.
+    output : path, optional
+        Where the page goes: beside the store (``stores/quickstart.report.html``) unless given, and for several
+        stores ``report.html`` beside the first.
+    console : rich.console.Console, optional
+        Where tables and findings are printed; standard output unless given.
+
+    Returns
+    -------
+    list of Path
+        The files written, the page last.
+
+    Raises
+    ------
+    NothingToReport
+        If a store is missing, is not a sweep's, or has nothing that both simulation and theory know.
+    """
+    console = console or Console()
+    chapters = [read_chapter(path, SECTIONS) for path in paths]
+    written: list[Path] = []
+    images: dict[tuple[str, str], bytes] = {}
+    for path, chapter in zip(paths, chapters, strict=True):
+        for answer in chapter.answers:
+            _print(console, answer)
+        for words, file in _write(_beside(path), chapter, images):
+            written.append(file)
+            console.print(f"{words}: {file}", soft_wrap=True, highlight=False)
+    first = _beside(paths[0])
+    beside = first.with_name("report.html" if len(paths) > 1 else f"{chapters[0].name}.report.html")
+    at = beside if output is None else Path(output)
+    at.write_text(page(chapters, images), encoding="utf-8")
+    console.print(f"report: {at}", soft_wrap=True, highlight=False)
+    return [*written, at]
+
+
+def _write(store: Path, chapter: Chapter, images: dict[tuple[str, str], bytes]) -> list[tuple[str, Path]]:
+    """Write figures and measures beside a store; keep the images for the page."""
+    files = []
+    figures = [chapter.learning_curves, *(figure for answer in chapter.answers for figure in answer.figures)]
+    for captioned in figures:
+        images[chapter.name, captioned.name] = png(captioned.figure)
+        file = store.with_name(f"{chapter.name}.{captioned.name}.png")
+        file.write_bytes(images[chapter.name, captioned.name])
+        files.append((f"figure of {captioned.name.replace('_', ' ')}", file))
+    for answer in chapter.answers:
+        file = store.with_name(f"{chapter.name}.{answer.section.name}.zarr")
+        answer.measured.to_zarr(file, mode="w", consolidated=False)
+        files.append((f"measure of {answer.section.name.replace('_', ' ')}", file))
+    return files
+
+
+def _print(console: Console, answer: Answer) -> None:
+    """Print the first table of a section and its findings."""
+    for table in answer.tables[:1]:
+        console.print(terminal_table(table))
+    for finding in answer.findings:
+        console.print(str(finding), soft_wrap=True, highlight=False, markup=False)
+
+
+def terminal_table(table: Tabulated) -> Table:
+    """Lay out a table for the terminal; headings break into lines no wider than what stands below them."""
+    laid_out = Table(
+        title=table.title,
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        show_edge=False,
+    )
+    for index, heading in enumerate(table.headings):
+        widest = max((len(line[index]) for line in table.lines), default=0)
+        words = textwrap.wrap(heading, max(widest, *map(len, heading.split()), 1), break_on_hyphens=False)
+        laid_out.add_column("\n".join(words), justify="right" if index else "left", no_wrap=True)
+    for line in table.lines:
+        laid_out.add_row(*line)
+    return laid_out
+
+
+def _beside(path: str | Path) -> Path:
+    """Where files about a store go: beside it, or in the working directory if it is not on this machine."""
+    return Path(str(path).rstrip("/").rpartition("/")[2]) if is_url(path) else Path(path)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Report the stores named on the command line.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Words after the program's name.
+
+    Returns
+    -------
+    int
+        Exit status: 0 done, 2 nothing to report.
+    """
+    parser = parser_of("report")
+    parser.add_argument("paths", metavar="PATH", nargs="+", help="a Zarr store that a sweep wrote")
+    parser.add_argument("--output", metavar="FILE", help="where the page goes, instead of beside the first store")
+    words = parser.parse_args(arguments)
+    try:
+        report(*words.paths, output=words.output)
+    except NothingToReport as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0

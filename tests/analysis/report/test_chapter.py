@@ -1,0 +1,49 @@
+import pytest
+import xarray as xr
+
+from analysis.report.chapter import read_chapter
+from analysis.report.sections import SECTIONS
+from tests.analysis.grid import groups as synthetic_groups
+
+
+def unmeasured(section):
+    """The same question, with nothing measured where it is answered."""
+    return section._replace(
+        measure=lambda *groups: xr.Dataset(),
+        findings=lambda measured: (),
+        figures=lambda *groups: (),
+        tables=lambda measured: (),
+    )
+
+
+@pytest.mark.parametrize(
+    ("axis", "values", "section"),
+    [
+        ("features", ["gaussian", "rademacher", "uniform"], "universality"),
+        ("learning_rate", [0.5, 1.0, 2.0], "breakdown_rate"),
+        ("width", [2, 4, 8], "breakdown_width"),
+    ],
+)
+def test_an_axis_along_which_theory_ends_is_left_to_the_section_that_examines_it(axis, values, section, tmp_path):
+    """Unless the store is made for the one answer over all its values."""
+    groups = dict(zip(("simulation", "theory"), synthetic_groups({axis: values}, replicates=6), strict=True))
+    found = {}
+    for name in (section, "rates", "other"):
+        xr.DataTree.from_dict(groups).to_zarr(tmp_path / f"{name}.zarr", mode="w", consolidated=False)
+        chapter = read_chapter(tmp_path / f"{name}.zarr", [unmeasured(section) for section in SECTIONS])
+        found[name] = [answer.section.name for answer in chapter.answers]
+        reasons = dict(chapter.unanswered)
+        assert ("rates" in reasons) == (name != "rates")
+        assert section in reasons.get("rates", section)
+    assert found[section][0] == section
+    assert found["rates"][0] == "rates"
+    assert section in found["rates"]
+    assert set(found["other"]) == set(found[section])
+
+
+def test_the_question_of_the_stores_name_comes_first(tree, tmp_path):
+    for name in ("deep_concentration", "rates"):
+        tree.to_zarr(tmp_path / f"{name}.zarr", mode="w", consolidated=False)
+        answers = read_chapter(tmp_path / f"{name}.zarr", [unmeasured(section) for section in SECTIONS]).answers
+        assert answers[0].section.name == name
+        assert {"rates", "deep_concentration"} <= {answer.section.name for answer in answers}
