@@ -34,9 +34,18 @@ OPTION = re.compile(r'(\w+)="([^"]*)"')
 INLINE = r"(?<![\\$\w])\$(?! )([^$\n]+?)(?<! )\$(?!\w)"
 CITATION = re.compile(r"docs/theory\.md#([a-z0-9-]+)")
 ELSEWHERE = re.compile(r"<(?:script|link|img|iframe|source)\b[^>]*?\b(?:src|href)=[\"']?(?:https?:)?//[^>]*>")
+MENDED = (
+    (r"<mi>&#x0007E;</mi>", "<mo>&#x0223C;</mo>"),  # a relation, not an accent
+    (r"<mi>;</mi>", "<mo>;</mo>"),
+    (r"<mo>([A-Za-z]{2,})</mo>", r"<mi>\1</mi>"),  # names of functions, and symbols, are no operators
+    (r"<mo>(&#x0221E;|&#x02202;|&#x0002A;|&#x02026;)</mo>", r"<mi mathvariant='normal'>\1</mi>"),
+    (r"<mi>(&#x003(?:9[1-9A-F]|A[0-9]);)</mi>", r"<mi mathvariant='normal'>\1</mi>"),  # Greek capitals stand upright
+    (r"<mo>(&#x0002F;|/|&#x0007C;)</mo>", r"<mo lspace='0' rspace='0' stretchy='false'>\1</mo>"),
+)
+"""What the converter writes otherwise than TeX would set it: patterns and what to put in their place."""
 SOURCES = {
     "paper": "the paper's, in our notation",
-    "ours": "ours, beyond the paper",
+    "ours": "ours",
     "definition": "a definition",
 }
 """Where an equation comes from, in words; anything else is a reference."""
@@ -84,8 +93,9 @@ def mathml(tex: str, display: str = "inline") -> str:
     ValueError
         If a command is unknown, or the outcome is not well-formed.
     """
-    # The converter writes an ASCII tilde, and sets a lone star or prime with the space of an operator.
-    found = convert(tex, display=display).replace("&#x0007E;", "&#x0223C;")
+    found = convert(tex, display=display)
+    for wrong, right in MENDED:
+        found = re.sub(wrong, right, found)
     if "\\" in found:
         unknown = re.findall(r"\\\w*", found)
         raise ValueError(f"unknown command {unknown[0]} in {tex!r}")
@@ -113,7 +123,8 @@ def _drawn(equation: Equation, numbers: dict[str, int]) -> str:
         log.warning(f"equation {equation.label!r}: only those of theory.md have labels")
     anchor = f'<a class="number" href="#{equation.label}">({numbers.get(equation.label, 0)})</a>'
     said = SOURCES.get(equation.source, equation.source)
-    tests = ", ".join(f"<code>{check.replace('::', '<wbr>::')}</code>" for check in equation.checks)
+    named = [check.split("::") for check in equation.checks]
+    tests = ", ".join(f'<code title="{module}.py">{test}</code>' for module, test in named)
     origin = f'<p class="origin"><span class="label">{equation.label}</span> {said}'
     origin += f"; checked by {tests}</p>" if tests else "</p>"
     return f'<div class="equation" id="{equation.label}">{formula}{anchor}{origin}</div>'
