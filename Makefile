@@ -13,7 +13,7 @@ export RAY_USAGE_STATS_ENABLED := 0
 QUICK := $(sort $(notdir $(basename $(wildcard conf/experiment/quick/*.yaml))))
 PAGE  ?= stores/quick/report.html
 
-.PHONY: sweep experiments test test-slow lint lock bench install clean
+.PHONY: sweep experiments test test-slow lint docs lock bench install clean
 
 sweep: $(READY)
 	$(BIN)/python -m sweeps experiment=quickstart
@@ -25,7 +25,7 @@ experiments: $(READY)
 	$(BIN)/python -m analysis.report $(QUICK:%=stores/quick/%.zarr) --output $(PAGE)
 
 # Two processes of one thread each; the tests of a file stay together, and so share what its fixtures make.
-test: lint
+test: lint docs
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-slow: $(READY)
@@ -35,6 +35,10 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The site of docs/, in build/site. A warning is an error, but not with `--quiet`, which counts none.
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 bench: $(READY)
 	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done

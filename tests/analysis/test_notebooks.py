@@ -1,4 +1,4 @@
-"""Every notebook, and the page on measures, run on small stores that real sweeps made."""
+"""Every notebook, and the page on analysis, run on small stores that real sweeps made."""
 
 import json
 import re
@@ -70,7 +70,7 @@ def test_notebook_runs(notebook, folder, tmp_path, monkeypatch):
 
 
 def test_page_on_measures_runs(folder, monkeypatch):
-    blocks = re.findall(r"```python\n(.*?)```", (ANALYSIS / "README.md").read_text(), flags=re.DOTALL)
+    blocks = re.findall(r"```python\n(.*?)```", (ANALYSIS.parent / "docs/analysis.md").read_text(), flags=re.DOTALL)
     for name in sorted(set(re.findall(r"stores/quick/(\w+)\.zarr", "".join(blocks)))):
         make_store(name, folder)
     monkeypatch.chdir(folder)
