@@ -1,9 +1,7 @@
-"""What can be set on the command line of a sweep, as ``--help`` shows it: from conf/ and from `Problem`'s docstring."""
+"""What can be set on the command line of a sweep, as ``--help`` shows it: from conf/ and the fields of `Problem`."""
 
 from __future__ import annotations
 
-import inspect
-import re
 from dataclasses import fields
 
 from sedyn.model.problem import Problem
@@ -32,15 +30,8 @@ def _choices() -> str:
 
 
 def _fields_of_a_problem() -> str:
-    """Take the Parameters of the class's docstring, and write each field's default beside its name."""
-    defaults = {field.name: field.default for field in fields(Problem)}
-    text = re.search(r"Parameters\n-+\n(.*?)\n\n\S", inspect.getdoc(Problem) or "", flags=re.DOTALL)
-
-    def with_defaults(line: re.Match[str]) -> str:
-        return f"{line[0]}, default {', '.join(str(defaults[name]) for name in line[1].split(', '))}"
-
-    plain = text[1].replace("``", "`") if text else ""
-    return re.sub(r"^(\w+(?:, \w+)*) : .*$", with_defaults, plain, flags=re.MULTILINE)
+    lines = (f"{known.name}: {known.default} # {known.metadata['description']}" for known in fields(Problem))
+    return "\n".join(lines).replace("``", "`")
 
 
 def _indented(text: str) -> str:

@@ -8,12 +8,13 @@ import pytest
 from omegaconf import OmegaConf
 
 from sedyn.errors import InvalidInput
+from sedyn.model.fields import field
 from sedyn.model.problem import Problem
 from sweeps.application import composition, settings_help
 from sweeps.application.composition import compose, experiments
 from sweeps.application.sweep import main
 
-DEFAULTS = {field.name: field.default for field in fields(Problem)}
+DEFAULTS = {known.name: known.default for known in fields(Problem)}
 
 
 def test_the_configured_problem_is_the_default_problem():
@@ -25,19 +26,7 @@ def test_the_configured_problem_is_the_default_problem():
 def test_a_new_field_of_a_problem_can_be_set_swept_and_looked_up(monkeypatch):
     @dataclass(frozen=True, kw_only=True)
     class Coloured(Problem):
-        """A problem.
-
-        Parameters
-        ----------
-        colour : float
-            How red it is.
-
-        Raises
-        ------
-        InvalidInput
-        """
-
-        colour: float = 0.5
+        colour: float = field(0.5, None, "How red it is.")
 
     with pytest.raises(InvalidInput, match="problem='colour'"):
         compose(["problem.colour=2"])
@@ -50,7 +39,7 @@ def test_a_new_field_of_a_problem_can_be_set_swept_and_looked_up(monkeypatch):
     assert compose(["grid=sizes", "grid.colour=[1,2]"]).config.grid.colour == [1, 2]
     with pytest.raises(InvalidInput, match="did you mean 'colour'"):
         compose(["problem.color=2"])
-    assert "  colour : float, default 0.5\n      How red it is.\n" in settings_help.settings_help()
+    assert "  colour: 0.5 # How red it is.\n" in settings_help.settings_help()
 
 
 def test_a_multirun_is_a_grid():
