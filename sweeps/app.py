@@ -24,7 +24,6 @@ from omegaconf.errors import OmegaConfBaseException
 
 from sedyn.errors import InvalidInput
 from sweeps.compute import Compute
-from sweeps.location import local_path
 from sweeps.plan import PROBLEM_FIELDS
 from sweeps.request import TARGET, THEORY, TOP_LEVEL, Request, read_request, register_resolvers
 from sweeps.target import Target
@@ -92,7 +91,7 @@ def run(request: Request) -> int:
         If the machine or the store cannot serve the request.
     """
     spec, compute = request.spec, request.compute
-    device = "cpu" if compute.joins_cluster else compute.local_device()
+    device = spec.device
     # What follows loads zarr, xarray and scipy, which a wrong request need not wait for, nor for the rest a plan.
     if request.plan:
         from sweeps.forecast import forecast
@@ -101,14 +100,14 @@ def run(request: Request) -> int:
             print(line)
         print(f"store: {request.location}")
         return DONE
+    from sweeps.cost import largest_memory
     from sweeps.driver import FixedTasks, Summary, run_tasks
     from sweeps.executors import make_executor
-    from sweeps.integrity import mend
-    from sweeps.lock import only_driver
     from sweeps.precision import PreciseTasks
     from sweeps.progress import make_progress
     from sweeps.provenance import git_commit
-    from sweeps.store import Store
+    from sweeps.schedule import missing_tasks
+    from sweeps.store import Store, local_path, mend, only_driver
     from sweeps.worker import WorkerSetup
 
     search_path = tuple(os.path.abspath(folder) for folder in sys.path) if request.imports else ()
@@ -116,7 +115,7 @@ def run(request: Request) -> int:
     summary = Summary(0, [], 0.0)
     with ExitStack() as stack:
         if compute.joins_cluster:  # and may be refused, before there is a store
-            executor = stack.enter_context(closing(make_executor(compute, setup, spec.memory(device))))
+            executor = stack.enter_context(closing(make_executor(compute, setup, largest_memory(spec, device))))
         stack.enter_context(only_driver(request.location))
         try:
             store = Store.prepare(request.location, spec)
@@ -124,10 +123,10 @@ def run(request: Request) -> int:
                 print(f"{lost} results were cut short, as by a power cut, and are computed again", file=sys.stderr)
             precise = None if request.target is None else PreciseTasks(store, spec, request.target)
             planned_for = "gpu" if compute.device == "gpu" else device  # also on a cluster, which alone knows
-            tasks = store.missing_tasks(spec, planned_for) if precise is None else precise.tasks
+            tasks = missing_tasks(store, spec, planned_for) if precise is None else precise.tasks
             if tasks:
                 if not compute.joins_cluster:
-                    executor = stack.enter_context(closing(make_executor(compute, setup, spec.memory(device))))
+                    executor = stack.enter_context(closing(make_executor(compute, setup, largest_memory(spec, device))))
                 with make_progress(tasks) as progress:
                     summary = run_tasks(precise or FixedTasks(tasks), store, executor, progress)
         except OSError as error:

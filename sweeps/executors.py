@@ -12,8 +12,8 @@ from sedyn.arrays import backend
 from sedyn.descent.engines import memory_limit
 from sedyn.errors import InvalidInput
 from sweeps.compute import Compute, require_gpus, worker_count
-from sweeps.location import local_path
 from sweeps.plan import Task
+from sweeps.store import local_path
 from sweeps.worker import Outcome, Worker, WorkerSetup
 
 __all__ = [

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import Protocol, Self
 
+from sweeps.cost import seconds_of
 from sweeps.plan import Task
 
 __all__ = ["Progress", "Quiet", "make_progress"]
@@ -63,18 +64,18 @@ class _Work:
 
     def __init__(self, tasks: Sequence[Task]) -> None:
         self.count, self.finished, self.failed = len(tasks), 0, 0
-        self.total = sum(task.seconds for task in tasks) or 1.0
+        self.total = sum(seconds_of(task) for task in tasks) or 1.0
         self.completed = 0.0
         self.start = time.monotonic()
 
     def add(self, tasks: Sequence[Task]) -> None:
         self.count += len(tasks)
-        self.total += sum(task.seconds for task in tasks)
+        self.total += sum(seconds_of(task) for task in tasks)
 
     def advance(self, task: Task, failed: bool) -> None:
         self.finished += 1
         self.failed += failed
-        self.completed += task.seconds
+        self.completed += seconds_of(task)
 
     @property
     def share(self) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
@@ -104,6 +104,7 @@ def read_request(config: DictConfig, experiment: str | None, overridden: Sequenc
     if store is not None and not (isinstance(store, str) and store.strip()):
         raise InvalidInput("store", store, "a path or URL, or null for stores/<experiment>.zarr")
     location = store or f"stores/{experiment or 'sweep'}.zarr"
+    spec = replace(spec, device="cpu" if compute.joins_cluster else compute.local_device())
     spec.cells  # noqa: B018 - builds and so checks every problem of the grid, which need not wait for the next line
     return Request(spec, location, compute, imports, target, _find_report(report), plan)
 

@@ -3,7 +3,7 @@ import shlex
 import pytest
 
 from analysis.command import CONFIGURATIONS, sweep_command
-from sweeps.settings import settings_of
+from sweeps.store import settings_of
 from tests.requests import request_of
 
 

@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 
 from sweeps import status, validate
-from sweeps.lock import only_driver
+from sweeps.store import only_driver
 
 STORE = "stores/sweep.zarr"
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sedyn.errors import InvalidInput
-from sweeps.location import local_path
+from sweeps.store.location import local_path
 
 __all__ = ["is_driven", "only_driver"]
 
