@@ -129,7 +129,7 @@ def test_a_problem_that_the_gpu_cannot_hold_is_refused_before_any_work(sweep, tm
 
 @pytest.mark.usefixtures("pretend_gpu")
 def test_engines_are_chosen_for_the_memory_of_the_gpu():
-    large = {"n": 2000, "d": 1500, "steps": 5}
+    large = {"n": 800, "d": 800, "steps": 5}
     on_cpu, on_gpu = (spec_of(base=large, device=device) for device in ("cpu", "gpu"))
     assert [spec.cells[0].engine for spec in (on_cpu, on_gpu)] == ["dense", "deferred"]
     assert settings_of(on_cpu) == settings_of(on_gpu)
