@@ -186,7 +186,7 @@ def predictions(folder: str) -> None:
 def predicted_over_measured(kind: str, location: str) -> list[str]:
     samples = 2**16 if kind == "many samples" else 2**12
     spec = SweepSpec(KINDS[kind], replicates=4, block=4, samples=samples, randomizations=4, laws=kind == "laws")
-    model = calibrate(spec, "cpu")
+    model = calibrate(spec)
     store = Store.prepare(location, spec)
     executor = InlineExecutor(WorkerSetup(location, "cpu"))
     lines = []

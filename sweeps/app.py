@@ -96,7 +96,7 @@ def run(request: Request) -> int:
     if request.plan:
         from sweeps.forecast import forecast
 
-        for line in forecast(spec, compute, device, request.target, request.location):
+        for line in forecast(spec, compute, request.target, request.location):
             print(line)
         print(f"store: {request.location}")
         return DONE
@@ -115,7 +115,7 @@ def run(request: Request) -> int:
     summary = Summary(0, [], 0.0)
     with ExitStack() as stack:
         if compute.joins_cluster:  # and may be refused, before there is a store
-            executor = stack.enter_context(closing(make_executor(compute, setup, largest_memory(spec, device))))
+            executor = stack.enter_context(closing(make_executor(compute, setup, largest_memory(spec))))
         stack.enter_context(only_driver(request.location))
         try:
             store = Store.prepare(request.location, spec)
@@ -126,7 +126,7 @@ def run(request: Request) -> int:
             tasks = missing_tasks(store, spec, planned_for) if precise is None else precise.tasks
             if tasks:
                 if not compute.joins_cluster:
-                    executor = stack.enter_context(closing(make_executor(compute, setup, largest_memory(spec, device))))
+                    executor = stack.enter_context(closing(make_executor(compute, setup, largest_memory(spec))))
                 with make_progress(tasks) as progress:
                     summary = run_tasks(precise or FixedTasks(tasks), store, executor, progress)
         except OSError as error:

@@ -17,16 +17,15 @@ LONGEST_SHOWN = 5
 MEBIBYTE = 2**20
 
 
-def forecast(spec: SweepSpec, compute: Compute, device: str, target: Target | None, location: str) -> Iterator[str]:
+def forecast(spec: SweepSpec, compute: Compute, target: Target | None, location: str) -> Iterator[str]:
     """Describe what a sweep still has to do, a line at a time. Times small problems for about two seconds.
 
     Parameters
     ----------
     spec : SweepSpec
+        Its device is timed.
     compute : Compute
         Where it would run.
-    device : str
-        What the probe runs on, ``cpu`` or ``gpu``.
     target : Target, optional
         Only the first round of each cell can be foreseen.
     location : str
@@ -37,9 +36,9 @@ def forecast(spec: SweepSpec, compute: Compute, device: str, target: Target | No
     InvalidInput
         If there is a store of other settings.
     """
-    store = Store.look(location, spec)
+    store, device = Store.look(location, spec), spec.device
     settings = settings_of(spec) | ({} if store is None else {"block": store.block})
-    tasks = missing_tasks(store, spec, device)
+    tasks = missing_tasks(store, spec)
     axes = " x ".join(f"{axis} ({len(values)})" for axis, values in spec.axes.items()) or "single problem"
     theories = sum(isinstance(task, TheoryTask) for task in tasks)
     yield f"grid: {axes}"
@@ -56,7 +55,7 @@ def forecast(spec: SweepSpec, compute: Compute, device: str, target: Target | No
     yield f"tasks: {len(tasks)} ({len(tasks) - theories} simulation, {theories} theory)"
     if not tasks:
         return
-    model = calibrate(spec, device)
+    model = calibrate(spec)
     workers = worker_count(compute)
     durations = model.durations(tasks, workers)
     elsewhere = "; cores and speed of the cluster may differ" if compute.joins_cluster else ""

@@ -10,7 +10,7 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from sedyn.errors import InvalidInput, require_known
+from sedyn.errors import InvalidInput, require_flag, require_known
 from sweeps.compute import Compute
 from sweeps.plan import PROBLEM_FIELDS, SweepSpec
 from sweeps.target import Target
@@ -99,8 +99,7 @@ def read_request(config: DictConfig, experiment: str | None, overridden: Sequenc
         store, report, plan = config.store, config.report, config.plan
     except OmegaConfBaseException as error:
         raise _unresolvable(error) from None
-    if not isinstance(plan, bool):
-        raise InvalidInput("plan", plan, "true or false")
+    require_flag("plan", plan)
     if store is not None and not (isinstance(store, str) and store.strip()):
         raise InvalidInput("store", store, "a path or URL, or null for stores/<experiment>.zarr")
     location = store or f"stores/{experiment or 'sweep'}.zarr"

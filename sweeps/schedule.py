@@ -13,7 +13,7 @@ from sweeps.store import Store, missing
 __all__ = ["joined", "missing_tasks", "simulation_tasks"]
 
 
-def missing_tasks(store: Store | None, spec: SweepSpec, device: str = "cpu") -> list[Task]:
+def missing_tasks(store: Store | None, spec: SweepSpec, device: str | None = None) -> list[Task]:
     """List the tasks of a sweep whose results are not in its store, the longest first.
 
     Parameters
@@ -22,13 +22,13 @@ def missing_tasks(store: Store | None, spec: SweepSpec, device: str = "cpu") -> 
         It may still have to grow for some of them; those have no position. None where there is no store yet.
     spec : SweepSpec
     device : {'cpu', 'gpu'}, optional
-        What they will run on; it decides on which cells share a task.
+        What they will run on, which decides on the cells that share a task; by default what engines were chosen for.
     """
     spec = spec if store is None else spec.along(store.axes)
     block = block_of(spec) if store is None else store.block
     found = missing(store, spec)
     each = (simulation_tasks(spec, cell, position or (), lacks, block) for cell, position, lacks in found.replicates)
-    tasks: list[Task] = [*joined(spec, chain.from_iterable(each), device), *found.theories]
+    tasks: list[Task] = [*joined(spec, chain.from_iterable(each), device or spec.device), *found.theories]
     return sorted(tasks, key=lambda task: -seconds_of(task))
 
 

@@ -206,10 +206,5 @@ class Worker:
             self._store = Store.open(self._store.location)  # the driver has made room since
         with self._threads.limit(limits=1):
             return execute(
-                task,
-                self._store,
-                device=self._device,
-                attempt=attempt,
-                where=self._where,
-                theories=self._theories,
+                task, self._store, device=self._device, attempt=attempt, where=self._where, theories=self._theories
             )

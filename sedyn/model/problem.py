@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import numbers
-import operator
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from fractions import Fraction
@@ -15,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from sedyn.errors import InvalidInput, require_known
+from sedyn.errors import InvalidInput, require_known, require_number, require_whole
 from sedyn.model.covariance import changes_with_d, require_spectrum
 from sedyn.model.features import feature_sampler
 from sedyn.model.functions import ACTIVATIONS, LINKS, LOSSES
@@ -132,8 +130,8 @@ class Problem:
 
     def __post_init__(self) -> None:
         for name in COUNTS:
-            self._set(name, _whole(name, getattr(self, name), least=1))
-        self._set("init_seed", _whole("init_seed", self.init_seed, least=0))
+            self._set(name, require_whole(name, getattr(self, name), least=1))
+        self._set("init_seed", require_whole("init_seed", self.init_seed, least=0))
         self._set("learning_rate", _learning_rate(self.learning_rate, self.steps))
         for name, condition, valid in (
             ("noise", "a number >= 0", lambda x: x >= 0),
@@ -143,7 +141,7 @@ class Problem:
             ("signal_norm", "a number > 0", lambda x: x > 0),
             ("init_overlap", "a finite number", lambda x: True),
         ):
-            self._set(name, _real(name, getattr(self, name), condition, valid))
+            self._set(name, require_number(name, getattr(self, name), condition, valid))
         for name, known in CHOICES.items():
             if getattr(self, name) not in known:
                 raise InvalidInput.unknown(name, getattr(self, name), known)
@@ -271,7 +269,7 @@ def seed_sequence(key: str, seed: int, *stream: int) -> np.random.SeedSequence:
     """
     digest = hashlib.sha256(key.encode()).digest()
     words = np.frombuffer(digest, dtype="<u4").tolist()
-    return np.random.SeedSequence([_whole("seed", seed, least=0), *words], spawn_key=stream)
+    return np.random.SeedSequence([require_whole("seed", seed, least=0), *words], spawn_key=stream)
 
 
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
@@ -281,31 +279,11 @@ def _canonical(values: Mapping[str, Any]) -> str:
     return _ENCODER.encode(values)
 
 
-def _whole(name: str, value: Any, least: int) -> int:
-    try:
-        if isinstance(value, bool):
-            raise TypeError
-        whole = operator.index(value)
-    except TypeError:
-        raise InvalidInput(name, value, f"a whole number >= {least}") from None
-    if whole < least:
-        raise InvalidInput(name, value, f"a whole number >= {least}")
-    return whole
-
-
-def _real(name: str, value: Any, condition: str, valid: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise InvalidInput(name, value, condition)
-    if not (math.isfinite(value) and valid(value)):
-        raise InvalidInput(name, value, condition)
-    return float(value)
-
-
 def _learning_rate(value: Any, steps: int) -> float | tuple[float, ...]:
     condition = f"a number > 0, or one for each of the {steps} steps"
     if isinstance(value, Iterable) and not isinstance(value, str):
-        rates = tuple(_real("learning_rate", rate, condition, lambda x: x > 0) for rate in value)
+        rates = tuple(require_number("learning_rate", rate, condition, lambda x: x > 0) for rate in value)
         if len(rates) != steps:
             raise InvalidInput("learning_rate", value, f"{len(rates)} numbers for {steps} steps; give one, or {steps}")
         return rates
-    return _real("learning_rate", value, condition, lambda x: x > 0)
+    return require_number("learning_rate", value, condition, lambda x: x > 0)

@@ -31,16 +31,10 @@ def memory_of(task: Task, device: str = "cpu") -> int:
     return kept + max(descent, _of_theory(part.problem, samples, device))
 
 
-def largest_memory(spec: SweepSpec, device: str = "cpu") -> int:
-    """Predict the bytes of a device's memory that one replicate of the largest cell needs.
-
-    Parameters
-    ----------
-    spec : SweepSpec
-    device : {'cpu', 'gpu'}, optional
-    """
+def largest_memory(spec: SweepSpec) -> int:
+    """Predict the bytes of its device's memory that one replicate of a sweep's largest cell needs."""
     return max(
-        memory_needed(cell.problem, cell.engine, dtype=spec.dtype, estimate=spec.estimate, device=device)
+        memory_needed(cell.problem, cell.engine, dtype=spec.dtype, estimate=spec.estimate, device=spec.device)
         for cell in spec.cells
     )
 

@@ -87,34 +87,27 @@ def makespan(durations: Sequence[float], workers: int) -> float:
     return max(free_at)
 
 
-def calibrate(spec: SweepSpec, device: str) -> CostModel:
-    """Time small problems like those of a sweep, two for each engine and two for the theory.
-
-    Parameters
-    ----------
-    spec : SweepSpec
-    device : {'cpu', 'gpu'}
-        What they run on.
-    """
+def calibrate(spec: SweepSpec) -> CostModel:
+    """Time small problems like those of a sweep on its device, two for each engine and two for the theory."""
     factors = {}
     with threadpoolctl.threadpool_limits(1):
         for engine in ENGINES:
             problems = [cell.problem for cell in spec.cells if cell.engine == engine]
             if problems:
                 largest = max(problems, key=lambda problem: sum(simulation_work(problem, engine)))
-                factors[engine] = _fit_simulation(largest, engine, spec, device)
+                factors[engine] = _fit_simulation(largest, engine, spec)
         largest = max((cell.problem for cell in spec.cells), key=lambda problem: theory_work(problem, 1, 1).arithmetic)
-        factors[THEORY] = _fit_theory(largest, spec.samples, device)
+        factors[THEORY] = _fit_theory(largest, spec.samples, spec.device)
     return CostModel(factors, peak_memory())
 
 
-def _fit_simulation(problem: Problem, engine: str, spec: SweepSpec, device: str) -> tuple[float, float]:
+def _fit_simulation(problem: Problem, engine: str, spec: SweepSpec) -> tuple[float, float]:
     how: dict[str, Any] = {"dtype": spec.dtype, "estimate": spec.estimate}
     small = shrunk(problem, 1e-9, engine, **how)
     medium = shrunk(problem, PROBE_SECONDS, engine, **how)
 
     def run(probe: Problem) -> float:
-        return _seconds(lambda: sedyn.simulate(probe, 1, engine=engine, device=device, **how), device)
+        return _seconds(lambda: sedyn.simulate(probe, 1, engine=engine, device=spec.device, **how), spec.device)
 
     run(small)  # compiles and loads what the first call needs
     of_small, of_medium = (simulation_work(probe, engine, **how) for probe in (small, medium))

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from sedyn.descent.engines import choose_engine
 from sedyn.descent.simulation import DTYPES
-from sedyn.errors import InvalidInput, require_known
+from sedyn.errors import InvalidInput, require_flag, require_known, require_whole
 from sedyn.model.problem import Problem
 from sedyn.theory.dynamics import require_samples
 from sweeps.plan.tasks import SimulationTask, TheorySettings, TheoryTask
@@ -100,34 +100,28 @@ class SweepSpec:
                 raise InvalidInput(f"grid.{axis}", values, f"a list of values, as in grid.{axis}=[VALUE,VALUE]")
             if any(isinstance(value, Sequence) and not isinstance(value, str) for value in values):
                 raise InvalidInput(f"grid.{axis}", values, "the values on an axis are single numbers or names")
-        # The order of a problem's fields, not of the request: a store looks the same however its axes were named.
-        object.__setattr__(self, "axes", {axis: self.axes[axis] for axis in PROBLEM_FIELDS if axis in self.axes})
-        for name, least in (("replicates", 1), ("seed", 0), ("samples", 1), ("randomizations", 2)):
-            _require_whole(
-                f"theory.{name}" if name in ("samples", "randomizations") else name, getattr(self, name), least
-            )
-        if self.block is not None:
-            _require_whole("block", self.block, 1)
+        for name, least in (("replicates", 1), ("block", 1), ("seed", 0), ("samples", 1), ("randomizations", 2)):
+            if name != "block" or self.block is not None:
+                said = f"theory.{name}" if name in TheorySettings._fields and name != "seed" else name
+                object.__setattr__(self, name, require_whole(said, getattr(self, name), least))
         if self.dtype not in DTYPES:
             raise InvalidInput.unknown("dtype", self.dtype, DTYPES)
-        for name in ("laws", "estimate"):
-            if not isinstance(getattr(self, name), bool):
-                raise InvalidInput(name, getattr(self, name), "true or false")
+        require_flag("laws", self.laws)
+        require_flag("estimate", self.estimate)
+        # The order of a problem's fields, not of the request: a store looks the same however its axes were named.
+        given = {axis: self.axes[axis] for axis in PROBLEM_FIELDS if axis in self.axes}
+        first = {axis: values[0] for axis, values in given.items()}
         # Every value once as Problem keeps it: noise=1 and noise=1.0 are one value, and the store sees one type.
-        first = {axis: values[0] for axis, values in self.axes.items()}
-        object.__setattr__(
-            self,
-            "axes",
-            {
-                axis: tuple(getattr(self.problem_at({**first, axis: value}), axis) for value in values)
-                for axis, values in self.axes.items()
-            },
-        )
-        for axis, values in self.axes.items():
+        axes = {
+            axis: tuple(getattr(self.problem_at({**first, axis: value}), axis) for value in values)
+            for axis, values in given.items()
+        }
+        for axis, values in axes.items():
             if len(set(values)) < len(values):
                 raise InvalidInput(f"grid.{axis}", list(values), "a value stands twice; list each once")
-        plain = self.problem_at({axis: values[0] for axis, values in self.axes.items()}).to_dict()
-        varying = {*self.axes, *(("d",) if self.features_at else ())}
+        plain = self.problem_at(first).to_dict()
+        varying = {*axes, *(("d",) if self.features_at else ())}
+        object.__setattr__(self, "axes", axes)
         object.__setattr__(self, "base", {name: plain[name] for name in PROBLEM_FIELDS if name not in varying})
 
     def problem_at(self, values: Mapping[str, Any]) -> Problem:
@@ -203,8 +197,3 @@ class SweepSpec:
             Where one is that has it.
         """
         return TheoryTask(cell.problem, positions, solved_at, self.theory_settings, tuple(self.axes))
-
-
-def _require_whole(name: str, value: Any, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise InvalidInput(name, value, f"a whole number >= {least}")

@@ -28,7 +28,6 @@ __all__ = [
 ]
 
 PENDING, DONE, FAILED = 0, 1, 2
-_FLAGS = {"flag_values": [PENDING, DONE, FAILED], "flag_meanings": "pending done failed"}
 _COORDINATE_CHUNK = 256  # fixed, so that a coordinate that grows keeps the bytes its readers know
 
 _WORDS = {"replicate": "replicate", "iteration": "gradient-descent step", "layer": "weight layer"}
@@ -39,11 +38,6 @@ FACTS = {
     "gpu_peak_memory": "peak memory of its task on the GPU (B); 0 on a CPU",
     "attempt": "attempts the task took",
     "environment": "code of where it was computed; the attribute of that name says more",
-}
-_PER_TASK: dict[str, tuple[tuple[str, ...], Any, Any, dict[str, Any]]] = {
-    "": ((), "int8", PENDING, {"long_name": "state of the task", **_FLAGS}),
-    "_facts": (("fact",), "float64", np.nan, {"long_name": "numbers about the task", **FACTS}),
-    "_error": ((), np.dtypes.StringDType(), "", {"long_name": "why the task failed"}),
 }
 
 
@@ -93,15 +87,12 @@ def layouts(settings: Mapping[str, Any]) -> dict[str, dict[str, Layout]]:
         }
 
     def of_tasks(kind: str, dims: tuple[str, ...], chunks: tuple[int, ...]) -> dict[str, Layout]:
+        state = {"long_name": "state of the task", "flag_values": [PENDING, DONE, FAILED]}
+        facts = {"long_name": "numbers about the task", **FACTS, **settings["environments"]}
         return {
-            kind + suffix: Layout(
-                (*dims, *inner),
-                (*chunks, *(len(FACTS) for _ in inner)),
-                dtype,
-                fill_value,
-                attributes | (settings["environments"] if suffix == "_facts" else {}),
-            )
-            for suffix, (inner, dtype, fill_value, attributes) in _PER_TASK.items()
+            kind: Layout(dims, chunks, "int8", PENDING, {**state, "flag_meanings": "pending done failed"}),
+            f"{kind}_facts": Layout((*dims, "fact"), (*chunks, len(FACTS)), "float64", np.nan, facts),
+            f"{kind}_error": Layout(dims, chunks, np.dtypes.StringDType(), "", {"long_name": "why the task failed"}),
         }
 
     return {

@@ -16,15 +16,7 @@ from zarr.abc.store import Store as ZarrStore
 
 from sweeps.store import objects
 
-__all__ = [
-    "SETTINGS",
-    "add_attributes",
-    "mark",
-    "publish",
-    "read_document",
-    "stored_settings",
-    "write_documents",
-]
+__all__ = ["SETTINGS", "add_attributes", "mark", "publish", "read_document", "stored_settings", "write_documents"]
 
 SETTINGS = "sedyn_sweep"
 
@@ -62,17 +54,21 @@ def write_documents(store: ZarrStore, documents: Mapping[str, Mapping[str, Any]]
     objects.write(store, encoded, settled=settled)
 
 
-def mark(store: ZarrStore, settings: Mapping[str, Any]) -> None:
-    """Change the settings and leave what readers see of the arrays as it is.
+def mark(store: ZarrStore, settings: Mapping[str, Any], shown: Mapping[str, Mapping[str, Any]] | None = None) -> None:
+    """Change the settings and no shape that readers see.
 
     Parameters
     ----------
     store : zarr store
     settings : mapping
         What the store was made with.
+    shown : mapping of str to mapping, optional
+        Documents to show in the place of those of the same path.
     """
     root = read_document(store)
     root["attributes"][SETTINGS] = settings
+    if shown:
+        root["consolidated_metadata"]["metadata"] |= shown
     write_documents(store, {"": root})
 
 
@@ -117,14 +113,11 @@ def add_attributes(
     settings : mapping
         What the store was made with.
     """
-    root = read_document(store)
-    for path in arrays:
-        document = read_document(store, path)
+    documents = {path: read_document(store, path) for path in arrays}
+    for document in documents.values():
         document["attributes"].update(attributes)
-        write_documents(store, {path: document})
-        root["consolidated_metadata"]["metadata"][path] = document
-    root["attributes"][SETTINGS] = settings
-    write_documents(store, {"": root})
+    write_documents(store, documents)
+    mark(store, settings, documents)
 
 
 def _consolidated(documents: Mapping[str, Any]) -> dict[str, Any]:

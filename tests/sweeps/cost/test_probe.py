@@ -32,15 +32,15 @@ def machine(monkeypatch):
 
 @pytest.mark.parametrize("samples", [256, 2**17])
 def test_the_probe_finds_what_calls_and_arithmetic_take(machine, samples):
-    factors = calibrate(spec_of(base=LONG, samples=samples), "cpu").factors["theory"]
+    factors = calibrate(spec_of(base=LONG, samples=samples)).factors["theory"]
     np.testing.assert_allclose(factors, (3.0, 0.5))
 
 
 def test_of_many_samples_the_probe_sees_arithmetic_more_than_calls(machine):
-    calibrate(spec_of(base=LONG, samples=2**17), "cpu")
+    calibrate(spec_of(base=LONG, samples=2**17))
     calls, work = machine[-1]
     assert calls < work <= THEORY_PROBE_SECONDS
-    calibrate(spec_of(base=LONG, samples=256), "cpu")
+    calibrate(spec_of(base=LONG, samples=256))
     assert machine[-1][1] < calls
 
 
