@@ -36,7 +36,17 @@ class InvalidInput(ValueError):
 
     @classmethod
     def unknown(cls, field: str, value: object, known: Iterable[str]) -> InvalidInput:
-        """Build the message for a name that is not among `known`, with the nearest known one first."""
+        """Build the message for a name that is not known, with the nearest known one first.
+
+        Parameters
+        ----------
+        field : str
+            Name of the field, as the user writes it.
+        value : object
+            What was given.
+        known : iterable of str
+            What would work.
+        """
         known = list(known)
         near = difflib.get_close_matches(str(value), known, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""

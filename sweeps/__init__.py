@@ -1,14 +1,15 @@
-"""The machine: what to run, what it takes, where it lands, in which order and where it runs, and the application.
+"""The machine: what to run, what it takes, where it lands, in which order, where it runs, and the Hydra application.
 
-Rooms from the lowest to the highest; each imports only rooms on lines above its own:
+Its rooms from the lowest to the highest. A room imports rooms above it in this list only; those of one line do not
+import each other.
 
-* `plan`: cells and tasks;  `provenance`: what computed a result;  `user_modules`: what a user registers;
-  `compute`: where a sweep should compute
-* `cost`: every prediction of seconds and bytes;  `target`: how precise cells should be
-* `store`: one Zarr store, its making and growth, what tasks write, what is there
-* `schedule`: from what is missing to tasks;  `theories`: solutions that a worker keeps
-* `precision`: further replicates where they pay most;  `worker`: what one task does
-* `executors`: in this process, or on Ray actors;  `progress`: what a person sees
-* `driver`: the loop that turns tasks into results
-* `target`...
+1. `plan`: cells and tasks. `compute`: where a sweep should compute. `provenance`: what computed a result.
+   `user_modules`: what a user registers.
+2. `cost`: every prediction of seconds and bytes. `target`: how precise cells should be. `theories`: solutions that a
+   worker keeps.
+3. `store`: one Zarr store, from its making to what is in it. `progress`: what a person sees.
+4. `schedule`: from what is missing to tasks. `worker`: what one task does.
+5. `precision`: further replicates where they pay most. `executors`: in this process, or on Ray actors.
+6. `driver`: the loop that turns tasks into results.
+7. The application: `forecast`, `multirun`, `request`, `app`; and `status`, `validate`, `doctor` beside it.
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import platform
 import resource
@@ -38,7 +39,14 @@ class Environment(NamedTuple):
 
 
 def environment(device: str, commit: str) -> Environment:
-    """Describe this process's device (``cpu`` or ``gpu``), machine and software."""
+    """Describe this process's device, machine and software.
+
+    Parameters
+    ----------
+    device : {'cpu', 'gpu'}
+    commit : str
+        Of the project, see `git_commit`.
+    """
     facts = {
         "device": device_description(device),
         "host": platform.node(),
@@ -69,10 +77,8 @@ def _git(folder: Path, *arguments: str) -> str:
 
 def reset_peak_memory() -> None:
     """Begin a new measurement of the peak where the system can (Linux)."""
-    try:
+    with contextlib.suppress(OSError):
         _RESET.write_text(_RESET_PEAK)
-    except OSError:
-        return
 
 
 def peak_memory() -> int:

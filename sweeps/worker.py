@@ -200,7 +200,14 @@ class Worker:
         self._threads = threadpoolctl.ThreadpoolController()
 
     def run(self, task: Task, attempt: int) -> Outcome:
-        """Execute one task on a single BLAS thread, so that every worker anywhere rounds alike."""
+        """Execute one task on a single BLAS thread, so that every worker anywhere rounds alike.
+
+        Parameters
+        ----------
+        task : SimulationTask, JoinedTask or TheoryTask
+        attempt : int
+            How often it was tried, this time included.
+        """
         simulations = [part for part in task.parts if isinstance(part, SimulationTask)]
         if any(part.replicates[-1] >= self._store.replicates for part in simulations):
             self._store = Store.open(self._store.location)  # the driver has made room since

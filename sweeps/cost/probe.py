@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -59,16 +60,13 @@ class CostModel:
         list of float
             Seconds of each.
         """
-        durations = []
-        solved: dict[str, int] = {}
+        durations: list[float] = []
+        solved: Counter[str] = Counter()
         for task in tasks:
-            duration = self.seconds(task)
-            if isinstance(task, SimulationTask) and task.laws is not None:
-                times = solved.get(task.problem.theory_key, 0)
-                if times < workers:
-                    solved[task.problem.theory_key] = times + 1
-                    duration += self.seconds(TheoryTask(task.problem, ((),), None, task.laws))
-            durations.append(duration)
+            durations.append(self.seconds(task))
+            if isinstance(task, SimulationTask) and task.laws is not None and solved[task.problem.theory_key] < workers:
+                solved[task.problem.theory_key] += 1
+                durations[-1] += self.seconds(TheoryTask(task.problem, ((),), None, task.laws))
         return durations
 
 

@@ -4,6 +4,9 @@ Its groups are `simulation`, `theory` and `status`. Every array has the grid's a
 one block of replicates), so that a task owns the chunks it writes and no chunk has two writers. A task's status is
 written after its results. Metadata is consolidated in the root after every change of shape, so that a reader changes
 from the old shape to the new one in a single step. Only the driver changes metadata; workers write chunks.
+
+Its modules from the lowest to the highest: `objects`, `chunks` and `location`; `metadata` and `lock`; `layout` and
+`settings`; `migration`; `lifecycle`; `survey` and `writing`; `integrity`.
 """
 
 from sweeps.store.integrity import Fault, done_chunks, find_damage, forget, mend

@@ -129,16 +129,16 @@ class Store:
             root = zarr.open_group(local_path(location) or location, mode="a", zarr_format=3)
         elif not known and any(root.members()):
             raise InvalidInput("store", location, "is a Zarr group that holds something else; name another path")
-        settings = settings_of(spec)
         if known:
             known = finish_interrupted(root, known)
-            settings = settings_of(spec.along(known["axes"]))
-            wanted = with_axes(known, settings["axes"])
-            require_same(location, wanted, settings)
+            asked = settings_of(spec.along(known["axes"]))
+            wanted = with_axes(known, asked["axes"])
+            require_same(location, wanted, asked)
             if wanted["axes"] != known["axes"]:
                 known = add_axes(root, known, [axis for axis in wanted["axes"] if axis not in known["axes"]])
-            settings = grown(known, settings)
+            settings = grown(known, asked)
         else:
+            settings = settings_of(spec)
             root.attrs[metadata.SETTINGS] = settings | {"ready": False}  # claims the path
         if known != settings:
             metadata.publish(root.store, lay_out(root, settings), settings)

@@ -7,6 +7,7 @@ recorded first, and whoever prepares the store next carries it to its end.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -69,8 +70,11 @@ def add_axes(root: zarr.Group, known: Mapping[str, Any], axes: Sequence[str]) ->
         for name, layout in members.items()
     }
     for path, dimensions in arrays.items():
-        for name in objects.list_names(store, path):
-            _add_name(store, path, name, dimensions, added)
+        names = dict.fromkeys(objects.list_names(store, path))
+        for name in names:
+            numbers = chunk_numbers(name, dimensions - len(added))
+            if numbers is not None and (target := _renamed(numbers, added)) not in names:
+                _add_name(store, f"{path}/{name}", f"{path}/{target}")
     for path, dimensions in arrays.items():
         _add_dimensions(store, path, dimensions, added)
     metadata.publish(store, lay_out(root, settings), {**settings, _UNFINISHED: list(axes)})
@@ -82,26 +86,21 @@ def add_axes(root: zarr.Group, known: Mapping[str, Any], axes: Sequence[str]) ->
     return settings
 
 
-def _add_name(store: ZarrStore, path: str, name: str, dimensions: int, added: Mapping[int, str]) -> None:
-    numbers = chunk_numbers(name, dimensions - len(added))
-    if numbers is None:
-        return
+def _renamed(numbers: Sequence[int], added: Mapping[int, str]) -> str:
     renamed = list(numbers)
     for position in added:
         renamed.insert(position, 0)
-    target = ".".join(["c", *map(str, renamed)])
+    return ".".join(["c", *map(str, renamed)])
+
+
+def _add_name(store: ZarrStore, key: str, target: str) -> None:
     if folder := objects.folder_of(store):
-        try:
-            os.link(f"{folder}/{path}/{name}", f"{folder}/{path}/{target}")
-        except FileExistsError:
-            return  # an interrupted migration made it
-        except OSError:  # a file system without links
-            pass
-        else:
+        with contextlib.suppress(OSError):  # of a file system without links
+            os.link(f"{folder}/{key}", f"{folder}/{target}")
             return
-    (data,) = objects.read(store, [f"{path}/{name}"])
+    (data,) = objects.read(store, [key])
     assert data is not None, "only the driver that holds the lock deletes chunks"
-    objects.write(store, [(f"{path}/{target}", data)], settled=True)
+    objects.write(store, [(target, data)], settled=True)
 
 
 def _add_dimensions(store: ZarrStore, path: str, dimensions: int, added: Mapping[int, str]) -> None:

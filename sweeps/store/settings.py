@@ -7,31 +7,25 @@ from typing import Any
 
 from sedyn.errors import InvalidInput
 from sedyn.model.observables import dimension_coordinates
-from sedyn.model.problem import Problem
 from sweeps.cost import block_of
 from sweeps.plan import PROBLEM_FIELDS, SweepSpec
 
 __all__ = ["grown", "require_same", "settings_of", "with_axes"]
 
 FORMAT = 4
-_SCALARS = ("format", "aspect", "seed", "engine", "dtype", "laws", "estimate")
+_OF_SPEC = ("aspect", "seed", "engine", "dtype", "laws", "estimate")
 
 
 def settings_of(spec: SweepSpec) -> dict[str, Any]:
     """Describe the store that a sweep needs; where it computes is no part of it."""
     sizes: dict[str, int] = {}
     for cell in spec.cells:
-        for dim, size in _inner_sizes(cell.problem).items():
-            sizes[dim] = max(sizes.get(dim, 0), size)
+        for dim, values in dimension_coordinates(cell.problem).items():
+            sizes[dim] = max(sizes.get(dim, 0), len(values))
     return {
         "format": FORMAT,
         "problem": dict(spec.base),
-        "aspect": spec.aspect,
-        "seed": spec.seed,
-        "engine": spec.engine,
-        "dtype": spec.dtype,
-        "laws": spec.laws,
-        "estimate": spec.estimate,
+        **{name: getattr(spec, name) for name in _OF_SPEC},
         "theory": {"samples": spec.samples, "randomizations": spec.randomizations},
         "axes": {axis: list(values) for axis, values in spec.axes.items()},
         "d": {str(n): d for n, d in spec.features_at.items()},
@@ -83,13 +77,9 @@ def require_same(location: str, known: Mapping[str, Any], asked: Mapping[str, An
     InvalidInput
         Naming every difference.
     """
+    old, new = _must_agree(known), _must_agree(asked)
     differences = [
-        f"{prefix}{name} was {old.get(name)!r} and is now {new.get(name)!r}"
-        for prefix, old, new in (
-            ("", _scalars(known), _scalars(asked)),
-            ("problem.", known["problem"], asked["problem"]),
-            ("theory.", known["theory"], asked["theory"]),
-        )
+        f"{name} was {old.get(name)!r} and is now {new.get(name)!r}"
         for name in {**old, **new}
         if old.get(name) != new.get(name)
     ]
@@ -132,9 +122,7 @@ def grown(known: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _scalars(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: settings.get(name) for name in _SCALARS}
-
-
-def _inner_sizes(problem: Problem) -> dict[str, int]:
-    return {dim: len(values) for dim, values in dimension_coordinates(problem).items()}
+def _must_agree(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What stays as it is when a store grows, by the keys that a user writes."""
+    plain = {name: settings.get(name) for name in ("format", *_OF_SPEC)}
+    return plain | {f"{key}.{name}": value for key in ("problem", "theory") for name, value in settings[key].items()}
