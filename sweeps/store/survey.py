@@ -129,7 +129,7 @@ def failures(store: Store, kind: str) -> list[str]:
     failed = states(store, kind) == FAILED
     if not failed.any():
         return []  # and the store need not be searched for the words
-    return np.asarray(store.array("status", f"{kind}_error")[...])[failed].astype(str).tolist()
+    return np.asarray(store.array("status", f"{kind}_error")[...])[failed].tolist()
 
 
 def is_done(store: Store, task: SimulationTask | TheoryTask) -> bool:
