@@ -91,9 +91,6 @@ def read_request(config: DictConfig, experiment: str | None, overridden: Sequenc
     imports = _read_imports(config)
     spec = _read_spec(config, overridden)
     target = _read_target(config)
-    if target is not None:
-        target.require_start(spec.replicates)
-        target.require_values(spec)
     try:
         compute = Compute.from_mapping(_mapping(config, "compute"))
         store, report, plan = config.store, config.report, config.plan
@@ -104,6 +101,9 @@ def read_request(config: DictConfig, experiment: str | None, overridden: Sequenc
         raise InvalidInput("store", store, "a path or URL, or null for stores/<experiment>.zarr")
     location = store or f"stores/{experiment or 'sweep'}.zarr"
     spec = replace(spec, device="cpu" if compute.joins_cluster else compute.local_device())
+    if target is not None:
+        target.require_start(spec.replicates)
+        target.require_values(spec)
     spec.cells  # noqa: B018 - builds and so checks every problem of the grid, which need not wait for the next line
     return Request(spec, location, compute, imports, target, _find_report(report), plan)
 
