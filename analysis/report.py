@@ -1,11 +1,10 @@
 """The report of stores: on the terminal, as figures and measures beside each store, and as one self-contained page.
 
-Run as ``python -m analysis.report PATH [PATH ...]``.
+Run as ``sedyn report PATH [PATH ...]``, or ``python -m analysis.report``.
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
 import textwrap
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ from analysis.page import page
 from analysis.section import Finding, Tabulated
 from analysis.sections import SECTIONS
 from analysis.style import interval_text, number_text, png
+from sweeps.application.command import parser_of
 
 __all__ = ["NothingToReport", "main", "report"]
 
@@ -136,7 +136,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     int
         Exit status: 0 done, 2 nothing to report.
     """
-    parser = argparse.ArgumentParser(prog="python -m analysis.report", description="Measure and draw stores.")
+    parser = parser_of("report")
     parser.add_argument("paths", metavar="PATH", nargs="+", help="a Zarr store that a sweep wrote")
     parser.add_argument("--output", metavar="FILE", help="where the page goes, instead of beside the first store")
     words = parser.parse_args(arguments)

@@ -33,8 +33,8 @@ from sedyn.designs import row_storage as row_blocks  # noqa: E402
 from sedyn.designs.deferred import DeferredDesign  # noqa: E402
 from sedyn.designs.dense import dense_design  # noqa: E402
 from sedyn.kernels.cpu.passes import products  # noqa: E402
-from sedyn.model.features import feature_sampler  # noqa: E402
-from sedyn.model.initialization import initial_deep_weights, initial_rows  # noqa: E402
+from sedyn.model.features import feature_law  # noqa: E402
+from sedyn.model.initialization import initial_deep_weights, initial_weights_and_signals  # noqa: E402
 from sedyn.model.network import Network  # noqa: E402
 from sedyn.model.update import updates_of  # noqa: E402
 
@@ -64,7 +64,7 @@ def problem_of(n, d, steps=20, **fields):
 
 
 def data_of(problem, design):
-    rows = initial_rows(problem, np.random.default_rng(0))
+    rows = initial_weights_and_signals(problem, np.random.default_rng(0))
     y = np.random.default_rng(1).standard_normal(problem.n)
     return gradient_descent.Data(design, np.ones(problem.d), y), rows[: problem.width]
 
@@ -130,8 +130,8 @@ def jax_loop(x, w, v, y, steps):
 def against_others(n, steps, rounds):
     """Dense single precision at n = d against other libraries, and against the memory."""
     print(f"\ndense, float32, n = d = {n}, width 4, {steps} steps, {THREADS} threads")
-    problem, sampler, seed = problem_of(n, n, steps), feature_sampler("gaussian"), np.random.SeedSequence(0)
-    design = dense_design(n, n, sampler, seed, dtype="float32")
+    problem, law, seed = problem_of(n, n, steps), feature_law("gaussian"), np.random.SeedSequence(0)
+    design = dense_design(n, n, law, seed, dtype="float32")
     data, first = data_of(problem, design)
     x = design.matrix * np.float32(design.scale)
     w, y = np.ascontiguousarray(first.T, np.float32), data.labels.astype(np.float32)
@@ -162,7 +162,7 @@ def against_others(n, steps, rounds):
         if name != "sedyn":
             np.testing.assert_allclose(work(), reference, atol=1e-3, err_msg=name)
     contenders |= {
-        "generation of X": lambda: dense_design(n, n, sampler, seed, dtype="float32"),
+        "generation of X": lambda: dense_design(n, n, law, seed, dtype="float32"),
         f"{passes} reads of X, four products": read,
         f"{passes} reads of X, plain sum": sum_all,
     }
@@ -186,7 +186,7 @@ def against_others(n, steps, rounds):
 def deferred_against_dense(n, rounds):
     """Both engines, drawing included."""
     print(f"\ndeferred against dense, generation included, n = d = {n}, width 4, 20 steps, float64")
-    problem, sampler, seed = problem_of(n, n), feature_sampler("gaussian"), np.random.SeedSequence(0)
+    problem, law, seed = problem_of(n, n), feature_law("gaussian"), np.random.SeedSequence(0)
 
     def run(make):
         data, first = data_of(problem, make())
@@ -194,7 +194,7 @@ def deferred_against_dense(n, rounds):
 
     seconds = alternate(
         {
-            "dense": lambda: run(lambda: dense_design(n, n, sampler, seed)),
+            "dense": lambda: run(lambda: dense_design(n, n, law, seed)),
             "deferred": lambda: run(lambda: DeferredDesign(n, n, seed, capacity=85)),
         },
         rounds,
@@ -223,7 +223,7 @@ def large(n, estimate):
 def growth(rounds):
     """Exponents: doubling one size at a time."""
     print("\ngrowth: time when one size doubles (dense: float64, without generation; deferred: all of it)")
-    seed, sampler = np.random.SeedSequence(0), feature_sampler("gaussian")
+    seed, law = np.random.SeedSequence(0), feature_law("gaussian")
     base = {"dense": (2048, 2048, 20), "deferred": (50_000, 50_000, 20)}
     for engine, sizes in base.items():
         contenders = {}
@@ -231,7 +231,7 @@ def growth(rounds):
             n, d, steps = (size * factor for size, factor in zip(sizes, factors, strict=True))
             problem = problem_of(n, d, steps)
             if engine == "dense":
-                data, first = data_of(problem, dense_design(n, d, sampler, seed))
+                data, first = data_of(problem, dense_design(n, d, law, seed))
                 contenders[name] = lambda p=problem, a=data, f=first: descend(p, a, f)
             else:
                 contenders[name] = lambda p=problem: descend(
@@ -255,13 +255,13 @@ def least_cpu(work, rounds):
 def constants(size, rounds):
     """What `sedyn.descent.engines` predicts times from, measured again."""
     print("\nconstants of sedyn.descent.engines, one thread, processor time: measured (in the code)")
-    sampler, seed = feature_sampler("gaussian"), np.random.SeedSequence(0)
+    law, seed = feature_law("gaussian"), np.random.SeedSequence(0)
     with threadpool_limits(1, user_api="blas"):
         problem, small = problem_of(size, size), problem_of(64, 64, 100)
-        data, first = data_of(problem, dense_design(size, size, sampler, seed))
-        small_data, small_first = data_of(small, dense_design(64, 64, sampler, seed))
+        data, first = data_of(problem, dense_design(size, size, law, seed))
+        small_data, small_first = data_of(small, dense_design(64, 64, law, seed))
         entries, passes = size**2, problem.steps + 1
-        drawn = least_cpu(lambda: dense_design(size, size, sampler, seed), rounds) / entries
+        drawn = least_cpu(lambda: dense_design(size, size, law, seed), rounds) / entries
         step = least_cpu(lambda: descend(small, small_data, small_first), rounds) / (small.steps + 1)
         passed = (least_cpu(lambda: descend(problem, data, first), rounds) / passes - step) / entries
 
@@ -283,7 +283,7 @@ def constants(size, rounds):
 def choices(scale, rounds):
     """How much slower the engine that `auto` chooses is than the other one, drawing included, one thread."""
     print("\nchoice of an engine: processor time in ms, predicted in brackets")
-    sampler, seed = feature_sampler("gaussian"), np.random.SeedSequence(0)
+    law, seed = feature_law("gaussian"), np.random.SeedSequence(0)
     for n, d, width, steps in (
         (1, 1, 4, 20),
         (2, 2, 4, 20),
@@ -295,7 +295,7 @@ def choices(scale, rounds):
         problem = Problem(n=n * scale, d=d * scale, width=width, depth=2, steps=steps, learning_rate=ETA)
 
         def dense(p=problem, dtype="float64"):
-            descend(p, *data_of(p, dense_design(p.n, p.d, sampler, seed, dtype=dtype)))
+            descend(p, *data_of(p, dense_design(p.n, p.d, law, seed, dtype=dtype)))
 
         def deferred(p=problem):
             descend(p, *data_of(p, DeferredDesign(p.n, p.d, seed, capacity=p.width * (p.steps + 1))))
@@ -351,7 +351,7 @@ def widths(size, rounds):
     print(f"\none pass, n = d = {size}: kernels, BLAS (in use beyond width {row_blocks.WIDE})")
     rng, limit = np.random.default_rng(0), row_blocks.WIDE
     for dtype in ("float32", "float64"):
-        design = dense_design(size, size, feature_sampler("gaussian"), np.random.SeedSequence(0), dtype=dtype)
+        design = dense_design(size, size, feature_law("gaussian"), np.random.SeedSequence(0), dtype=dtype)
         for width in (4, 8, 12, 16, 24, 32, 64):
             weights, y = rng.standard_normal((width, size)), rng.standard_normal(size)
             network = Network("tanh", "squared", (np.full((width, 1), 1 / width),), y, None)

@@ -28,11 +28,11 @@ from sedyn.designs.deferred import DeferredDesign
 from sedyn.designs.dense import DenseDesign, dense_design
 from sedyn.kernels.cuda import launch as fused
 from sedyn.model import adjoint as response
-from sedyn.model.features import feature_sampler
+from sedyn.model.features import feature_law
 from sedyn.model.functions import ACTIVATIONS, LOSSES
 from sedyn.model.initialization import initial_deep_weights
 from sedyn.model.network import Network, differentiate
-from sedyn.model.problem import seed_sequence
+from sedyn.model.seeds import seed_sequence
 from sedyn.theory.sampling import matched_normals, sobol_uniforms
 
 PAGE = Path(__file__).with_name("ROOFLINE.md")
@@ -156,12 +156,12 @@ def dense(n: int, itemsize: int) -> Row:
 def generation(n: int) -> Row:
     entries = n * n
     work = Work(entries * SINGLE, entries * 2 * FUNCTION, 1, SINGLE)
-    sampler, seed = feature_sampler("gaussian"), np.random.SeedSequence(0)
+    law, seed = feature_law("gaussian"), np.random.SeedSequence(0)
     return Row(
         f"generation of X, Gaussian, float32, n = d = {n}",
         work,
         work,
-        lambda: dense_design(n, n, sampler, seed, dtype="float32"),
+        lambda: dense_design(n, n, law, seed, dtype="float32"),
     )
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from sedyn import Problem
 from sedyn.arrays.threads import thread_count
 from sedyn.model import adjoint as response
-from sedyn.model.problem import seed_sequence
+from sedyn.model.seeds import seed_sequence
 
 solver = importlib.import_module("sedyn.state_evolution")  # the package exports the function of the same name
 

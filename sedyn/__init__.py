@@ -29,6 +29,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from sedyn.versions import versions
+
+        return versions()["sedyn_version"]
     # Simulation and theory do not need scikit-learn; who asks for an estimator waits for its import, and nobody else.
     if name in ("NetworkClassifier", "NetworkRegressor"):
         from sedyn import estimators

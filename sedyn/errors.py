@@ -1,4 +1,8 @@
-"""The one exception for a request that cannot be met, worded for the person who made it."""
+"""The one exception for a request that cannot be met, and the checks of single values that raise it.
+
+A check is ``require_...(field, value, ...)``: it returns the value in the form that is kept, or refuses it in one line
+that names the field, the value and what would work.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +11,13 @@ import math
 import numbers
 import operator
 from collections.abc import Callable, Collection, Iterable
+from typing import Any, TypeVar
 
-__all__ = ["InvalidInput", "require_flag", "require_known", "require_number", "require_whole"]
+import numpy as np
+
+__all__ = ["InvalidInput", "require_flag", "require_known", "require_number", "require_one_of", "require_whole"]
+
+Value = TypeVar("Value")
 
 
 class InvalidInput(ValueError):
@@ -36,21 +45,50 @@ class InvalidInput(ValueError):
 
     @classmethod
     def unknown(cls, field: str, value: object, known: Iterable[str]) -> InvalidInput:
-        """Build the message for a name that is not known, with the nearest known one first.
+        """Build the message for a name that is not among the known ones, with the nearest of them first.
 
         Parameters
         ----------
         field : str
-            Name of the field, as the user writes it.
         value : object
-            What was given.
+            The name that was given.
         known : iterable of str
             What would work.
+
+        Returns
+        -------
+        InvalidInput
         """
         known = list(known)
         near = difflib.get_close_matches(str(value), known, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
         return cls(field, value, f"{hint}known: {', '.join(known)}")
+
+
+def require_one_of(field: str, value: Value, known: Collection[str]) -> Value:
+    """Refuse a name that is not among the known ones.
+
+    Parameters
+    ----------
+    field : str
+    value : object
+        The name that was given.
+    known : collection of str
+        What would work.
+
+    Returns
+    -------
+    object
+        The name as it was given.
+
+    Raises
+    ------
+    InvalidInput
+        Naming the nearest known one.
+    """
+    if value not in known:
+        raise InvalidInput.unknown(field, value, known)
+    return value
 
 
 def require_known(field: str, names: Iterable[object], known: Collection[str]) -> None:
@@ -59,9 +97,10 @@ def require_known(field: str, names: Iterable[object], known: Collection[str]) -
     Parameters
     ----------
     field : str
-        What the names are of, as the user writes it.
     names : iterable
+        What was given.
     known : collection of str
+        What would work.
 
     Raises
     ------
@@ -69,84 +108,83 @@ def require_known(field: str, names: Iterable[object], known: Collection[str]) -
         Naming the nearest known one.
     """
     for name in names:
-        if name not in known:
-            raise InvalidInput.unknown(field, name, known)
+        require_one_of(field, name, known)
 
 
-def require_whole(field: str, value: object, least: int) -> int:
-    """Refuse what is no whole number of at least so much.
+def require_whole(field: str, value: Any, least: int, *, condition: str = "") -> int:
+    """Refuse what is no whole number, or too small a one.
 
     Parameters
     ----------
     field : str
-        Name of the field, as the user writes it.
     value : object
-        What was given.
     least : int
+        The smallest allowed number.
+    condition : str, optional
+        What would work, if there is more to say than ``a whole number >= least``.
 
     Returns
     -------
     int
-        The number, of numpy's or another kind before.
 
     Raises
     ------
     InvalidInput
-        If it is something else, a truth value for example.
     """
     try:
-        whole = least - 1 if isinstance(value, bool) else operator.index(value)  # type: ignore[arg-type]
+        whole = None if isinstance(value, bool) else operator.index(value)
     except TypeError:
-        whole = least - 1
-    if whole < least:
-        raise InvalidInput(field, value, f"a whole number >= {least}")
+        whole = None
+    if whole is None or whole < least:
+        raise InvalidInput(field, value, condition or f"a whole number >= {least}")
     return whole
 
 
-def require_number(field: str, value: object, condition: str, valid: Callable[[float], bool]) -> float:
-    """Refuse what is no finite number that meets a condition.
+def require_number(field: str, value: Any, condition: str, valid: Callable[[float], bool] = math.isfinite) -> float:
+    """Refuse what is no finite number, or one that is not valid.
 
     Parameters
     ----------
     field : str
-        Name of the field, as the user writes it.
     value : object
-        What was given.
     condition : str
-        What would work, in words.
-    valid : callable
-        Whether a number meets it.
+        What would work, as in ``a number > 0``.
+    valid : callable, optional
+        Whether a finite number is allowed.
 
     Returns
     -------
     float
-        The number.
 
     Raises
     ------
     InvalidInput
-        If it is something else, a truth value for example.
     """
-    number = float(value) if isinstance(value, numbers.Real) and not isinstance(value, bool) else math.nan
-    if not (math.isfinite(number) and valid(number)):
+    real = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not (real and math.isfinite(value) and valid(value)):
         raise InvalidInput(field, value, condition)
-    return number
+    return float(value)
 
 
-def require_flag(field: str, value: object) -> None:
+def require_flag(field: str, value: Any, *, condition: str = "True or False") -> bool:
     """Refuse what is neither true nor false.
 
     Parameters
     ----------
     field : str
-        Name of the field, as the user writes it.
     value : object
-        What was given.
+        A bool of Python or of numpy.
+    condition : str, optional
+        The two values, as they are written where the field is.
+
+    Returns
+    -------
+    bool
 
     Raises
     ------
     InvalidInput
-        If it is something else.
     """
-    if not isinstance(value, bool):
-        raise InvalidInput(field, value, "true or false")
+    if not isinstance(value, bool | np.bool_):
+        raise InvalidInput(field, value, condition)
+    return bool(value)

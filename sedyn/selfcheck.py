@@ -25,8 +25,8 @@ from sedyn.designs.dense import DenseDesign, dense_design
 from sedyn.designs.protocol import Design, two_products
 from sedyn.model.adjoint import mean_response
 from sedyn.model.batching import batch_weights
-from sedyn.model.features import feature_sampler
-from sedyn.model.initialization import initial_deep_weights, initial_rows
+from sedyn.model.features import feature_law
+from sedyn.model.initialization import initial_deep_weights, initial_weights_and_signals
 from sedyn.model.labels import labels_of
 from sedyn.model.network import Derivatives, Network
 from sedyn.model.problem import Problem
@@ -137,7 +137,7 @@ def kernels(n: int, samples: int = SAMPLES) -> dict[str, Kernel]:
         return _descend(full, design, device, estimate=True)
 
     def drawing(device: str) -> Results:
-        return {law: _standardized(dense_design(n, d, feature_sampler(law), seed, device).matrix) for law in LAWS}
+        return {law: _standardized(dense_design(n, d, feature_law(law), seed, device).matrix) for law in LAWS}
 
     return {
         "sampling": Kernel(sampling),
@@ -212,7 +212,7 @@ class PlainDesign:
 def _descend(problem: Problem, design: Design, device: str, estimate: bool) -> Results:
     """Gradient descent on a design, all else drawn from one seed on the host."""
     rng = np.random.default_rng(1)
-    rows = initial_rows(problem, rng)
+    rows = initial_weights_and_signals(problem, rng)
     noise, scales = rng.standard_normal(problem.n), np.ones(problem.d)
     batches = [None if batch is None else backend.asarray(batch, device) for batch in batch_weights(problem, rng)]
     start = backend.asarray(rows, device)

@@ -2,7 +2,7 @@
 
 import sys
 
-from sweeps.app import main
+from sweeps.application.sweep import main
 
 if __name__ == "__main__":
     sys.exit(main())

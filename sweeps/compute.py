@@ -97,6 +97,13 @@ def available_cores() -> int:
 def require_gpus(gpus: float, compute: Compute) -> None:
     """Refuse a worker's share of GPUs that is more than there is.
 
+    Parameters
+    ----------
+    gpus : float
+        GPUs that there are.
+    compute : Compute
+        What was asked for.
+
     Raises
     ------
     InvalidInput

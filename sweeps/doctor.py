@@ -1,8 +1,7 @@
-"""Whether this machine can run sweeps, and how fast: ``python -m sweeps.doctor [--store LOCATION]``."""
+"""Whether this machine can run sweeps, and how fast: ``sedyn doctor``, or ``python -m sweeps.doctor``."""
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import os
 import platform
@@ -23,11 +22,13 @@ from sedyn.arrays import backend
 from sedyn.descent.engines import memory_limit
 from sedyn.errors import InvalidInput
 from sedyn.selfcheck import check_kernels
+from sweeps.application.command import parser_of
 from sweeps.compute import Compute, available_cores
 from sweeps.driver import FixedTasks, run_tasks
 from sweeps.executors import InlineExecutor, start_ray
+from sweeps.interruption import stoppable
 from sweeps.plan import SweepSpec
-from sweeps.progress import Quiet
+from sweeps.progress import Progress
 from sweeps.schedule import missing_tasks
 from sweeps.store import Store, find_damage, local_path, only_driver
 from sweeps.worker import WorkerSetup
@@ -131,8 +132,8 @@ def store_access(location: str) -> Iterator[Answer]:
         with only_driver(store_at):
             store = Store.prepare(store_at, spec)
             tasks = missing_tasks(store, spec)
-            with Quiet() as progress:
-                summary = run_tasks(FixedTasks(tasks), store, InlineExecutor(WorkerSetup(store_at, "cpu")), progress)
+            executor = InlineExecutor(WorkerSetup(store_at, "cpu"))
+            summary = run_tasks(FixedTasks(tasks), store, executor, Progress(tasks))
         faults = [
             *(failure.error for failure in summary.failures),
             *(fault.reason for fault in find_damage(store).faults),
@@ -147,7 +148,15 @@ def store_access(location: str) -> Iterator[Answer]:
 
 
 def kernels(device: str, n: int = SAMPLES_OF_PROBLEMS) -> Iterator[Answer]:
-    """Every kernel on a device against numpy on one thread."""
+    """Every kernel on a device against numpy on one thread.
+
+    Parameters
+    ----------
+    device : str
+        ``cpu`` or ``gpu``.
+    n : int
+        Samples of the problems that kernels are checked on.
+    """
     for finding in check_kernels(device, n):
         if finding.error:
             yield Answer(f"{finding.kernel}: {finding.error}", works=False)
@@ -205,9 +214,10 @@ def _milliseconds(step: Callable[[], object]) -> float:
     return 1e3 * (time.perf_counter() - start)
 
 
+@stoppable("what was answered stands above")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print all that matters on a new machine; exit status 0 if all that is there works, 1 otherwise."""
-    parser = argparse.ArgumentParser(prog="python -m sweeps.doctor", description="Check this machine, and time it.")
+    parser = parser_of("doctor")
     parser.add_argument("--store", default="stores", help="folder or URL that stores shall go to (stores)")
     parser.add_argument("--size", type=int, default=SAMPLES_OF_PROBLEMS, help="samples of the problems timed (3000)")
     options = parser.parse_args(arguments)

@@ -35,7 +35,19 @@ class TaskSource(Protocol):
         """Give out a task; None if there is none now."""
 
     def finish(self, task: Task, *, failed: bool) -> Sequence[Task]:
-        """Take note that a task has ended, and return the tasks that this adds."""
+        """Take note that a task has ended.
+
+        Parameters
+        ----------
+        task : Task
+        failed : bool
+            Whether it has no result.
+
+        Returns
+        -------
+        sequence of Task
+            The tasks that this adds.
+        """
 
 
 class FixedTasks:
@@ -55,7 +67,18 @@ class FixedTasks:
         return self._rest.pop() if self._rest else None
 
     def finish(self, task: Task, *, failed: bool) -> Sequence[Task]:
-        """Add nothing."""
+        """Add nothing.
+
+        Parameters
+        ----------
+        task : Task
+        failed : bool
+
+        Returns
+        -------
+        tuple
+            Empty.
+        """
         return ()
 
 
@@ -71,6 +94,21 @@ def run_tasks(source: TaskSource, store: Store, executor: Executor, progress: Pr
     """Run tasks in the order they are given out and return when each has succeeded or failed.
 
     A task whose worker is lost is tried again after a growing pause; one that raises is not, since it would again.
+
+    Parameters
+    ----------
+    source : TaskSource
+        Gives out the tasks.
+    store : Store
+        Where results go, and what failed.
+    executor : Executor
+        Where tasks run.
+    progress : Progress
+        Is told of every finished task.
+
+    Returns
+    -------
+    Summary
 
     Raises
     ------

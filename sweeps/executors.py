@@ -12,6 +12,7 @@ from sedyn.arrays import backend
 from sedyn.descent.engines import memory_limit
 from sedyn.errors import InvalidInput
 from sweeps.compute import Compute, require_gpus, worker_count
+from sweeps.interruption import keep_answer_to_sigterm
 from sweeps.plan import Task
 from sweeps.store import local_path
 from sweeps.worker import Outcome, Worker, WorkerSetup
@@ -227,27 +228,34 @@ def _last_line(error: Exception) -> str:
 def start_ray(ray: Any, compute: Compute) -> None:
     """Start Ray on this machine, or join the cluster asked for.
 
+    Parameters
+    ----------
+    ray : module
+        Imported by the caller, since that takes as long as many a request.
+    compute : Compute
+        What was asked for.
+
     Raises
     ------
     InvalidInput
         If no cluster answers.
     """
     quiet = {"log_to_driver": False, "logging_level": "ERROR"}
-    if compute.address is not None:
-        try:
-            ray.init(address=compute.address, **quiet)
-        except (ConnectionError, ValueError, RuntimeError) as error:
-            reason = str(error).splitlines()[0]
-            remedy = f"no Ray cluster answers ({reason}); start one, or use compute=local"
-            raise InvalidInput("compute.address", compute.address, remedy) from None
-    else:
-        ray.init(
-            address="local",  # else Ray would join whatever cluster it finds on this machine
-            num_cpus=worker_count(compute),
-            include_dashboard=False,
-            object_store_memory=OBJECT_STORE_BYTES,
-            **quiet,
-        )
+    here = {
+        "address": "local",  # else Ray would join whatever cluster it finds on this machine
+        "num_cpus": worker_count(compute),
+        "include_dashboard": False,
+        "object_store_memory": OBJECT_STORE_BYTES,
+    }
+    try:
+        with keep_answer_to_sigterm():  # Ray's own prints a trace of its C++ and leaves the store's lock
+            ray.init(**(here if compute.address is None else {"address": compute.address}), **quiet)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        if compute.address is None:
+            raise
+        reason = str(error).splitlines()[0]
+        remedy = f"no Ray cluster answers ({reason}); start one, or use compute=local"
+        raise InvalidInput("compute.address", compute.address, remedy) from None
 
 
 def _resources(ray: Any, compute: Compute) -> dict[str, float]:
@@ -262,7 +270,19 @@ def _resources(ray: Any, compute: Compute) -> dict[str, float]:
 
 
 def gpu_share(compute: Compute, memory: int) -> float:
-    """Share of a GPU that a worker reserves, whose largest task takes so many bytes."""
+    """Choose the share of a GPU that a worker reserves.
+
+    Parameters
+    ----------
+    compute : Compute
+        What was asked for.
+    memory : int
+        Bytes of the device's memory that the largest task needs.
+
+    Returns
+    -------
+    float
+    """
     if compute.gpus_per_worker is not None:
         return compute.gpus_per_worker
     if compute.joins_cluster:

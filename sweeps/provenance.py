@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import platform
 import resource
@@ -39,13 +38,18 @@ class Environment(NamedTuple):
 
 
 def environment(device: str, commit: str) -> Environment:
-    """Describe this process's device, machine and software.
+    """Describe this process's machine and software.
 
     Parameters
     ----------
-    device : {'cpu', 'gpu'}
+    device : str
+        ``cpu`` or ``gpu``.
     commit : str
-        Of the project, see `git_commit`.
+        Of this project, as `git_commit` names it where the sweep was started.
+
+    Returns
+    -------
+    Environment
     """
     facts = {
         "device": device_description(device),
@@ -62,8 +66,10 @@ def environment(device: str, commit: str) -> Environment:
 @cache
 def git_commit() -> str:
     """Commit of this project's checkout, with ``-modified`` if tracked files differ; empty without one."""
-    folder = Path(__file__).resolve().parent
+    file = Path(__file__).resolve()
+    folder = file.parent
     try:
+        _git(folder, "ls-files", "--error-unmatch", file.name)  # else the checkout around an installation would answer
         commit = _git(folder, "rev-parse", "HEAD")
         return commit + ("-modified" if _git(folder, "status", "--porcelain", "--untracked-files=no") else "")
     except (OSError, subprocess.SubprocessError):
@@ -77,8 +83,10 @@ def _git(folder: Path, *arguments: str) -> str:
 
 def reset_peak_memory() -> None:
     """Begin a new measurement of the peak where the system can (Linux)."""
-    with contextlib.suppress(OSError):
+    try:
         _RESET.write_text(_RESET_PEAK)
+    except OSError:
+        return
 
 
 def peak_memory() -> int:

@@ -1,8 +1,7 @@
-"""How far a sweep is: ``python -m sweeps.status PATH``."""
+"""How far a sweep is: ``sedyn status PATH``, or ``python -m sweeps.status PATH``."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Sequence
@@ -10,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from sedyn.errors import InvalidInput
+from sweeps.application.command import parser_of
 from sweeps.store import DONE, FAILED, Store, facts, failures, is_driven, states
 
 __all__ = ["main", "summary"]
@@ -43,7 +43,7 @@ def summary(store: Store) -> list[str]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the state of a store; exit status 0, or 2 if there is none."""
-    parser = argparse.ArgumentParser(prog="python -m sweeps.status", description="How far a sweep is.")
+    parser = parser_of("status")
     parser.add_argument("path", help="path or URL of the store")
     try:
         print("\n".join(summary(Store.open(parser.parse_args(arguments).path))))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sedyn.descent.estimate import no_estimate_because
-from sedyn.errors import InvalidInput, require_number, require_whole
+from sedyn.errors import InvalidInput, require_number, require_one_of, require_whole
 from sedyn.model.observables import SIMULATED
 from sweeps.plan import ESTIMATE, SweepSpec
 
@@ -36,8 +36,7 @@ class Target:
     max_replicates: int
 
     def __post_init__(self) -> None:
-        if self.observable not in SIMULATED:
-            raise InvalidInput.unknown("target.observable", self.observable, SIMULATED)
+        require_one_of("target.observable", self.observable, SIMULATED)
         require_number("target.stderr", self.stderr, "a number > 0", lambda stderr: stderr > 0)
         require_whole("target.max_replicates", self.max_replicates, 2)
 

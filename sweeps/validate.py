@@ -1,8 +1,7 @@
-"""Whether a store holds what its status says: ``python -m sweeps.validate PATH [--repair]``."""
+"""Whether a store holds what its status says: ``sedyn validate PATH``, or ``python -m sweeps.validate PATH``."""
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from sedyn.errors import InvalidInput
+from sweeps.application.command import parser_of
 from sweeps.store import DONE, Fault, Store, done_chunks, find_damage, forget, mend, only_driver, orphans, states
 
 __all__ = ["faults", "main"]
@@ -37,7 +37,7 @@ def faults(store: Store) -> Iterator[Fault]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print what is wrong; exit status 0 if nothing is (or all was repaired), 1 if something is, 2 without a store."""
-    parser = argparse.ArgumentParser(prog="python -m sweeps.validate", description="Compare a store with its status.")
+    parser = parser_of("validate")
     parser.add_argument("path", help="path or URL of the store")
     parser.add_argument("--repair", action="store_true", help="mark what is wrong for computing, delete orphan files")
     options = parser.parse_args(arguments)

@@ -4,8 +4,8 @@ from functools import cache
 
 import pytest
 
-from sweeps import app
-from sweeps.request import Request
+from sweeps.application import sweep
+from sweeps.application.request import Request
 
 
 @cache
@@ -13,7 +13,7 @@ def request_of(*words: str) -> Request:
     """What a command line asks for, as the application reads it."""
     asked: list[Request] = []
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(app, "run", lambda request: asked.append(request) or 0)
-        assert app.main(words) == 0
+        patched.setattr(sweep, "run", lambda request: asked.append(request) or 0)
+        assert sweep.main(words) == 0
     (request,) = asked
     return request

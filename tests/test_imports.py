@@ -36,7 +36,22 @@ def test_importing_sedyn_and_stating_a_problem_loads_numpy_alone():
     ],
 )
 def test_a_refusal_waits_for_no_library_that_computes(arguments):
-    assert loaded_by(f"from sweeps.app import main; assert main({arguments!r}) == 2") == set()
+    assert loaded_by(f"from sweeps.application.sweep import main; assert main({arguments!r}) == 2") == set()
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["sweep", "--help"], ["sweep", "--cfg", "job"]])
+def test_help_loads_no_library_that_computes(arguments):
+    assert (
+        loaded_by(f"from sweeps.application.command import main\ntry: main({arguments!r})\nexcept SystemExit: pass")
+        == set()
+    )
+
+
+def test_the_list_of_commands_does_not_even_load_numpy():
+    listed = (
+        "from sweeps.application.command import main; main(['--help']); import sys; assert 'numpy' not in sys.modules"
+    )
+    assert loaded_by(listed) == set()
 
 
 def test_status_loads_nothing_but_the_store():

@@ -8,7 +8,7 @@ import pytest
 import xarray as xr
 
 import sedyn
-from sweeps.app import main
+from sweeps.application.sweep import main
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)

@@ -15,7 +15,7 @@ from typing import Any
 import array_api_compat
 import numpy as np
 
-from sedyn.errors import InvalidInput
+from sedyn.errors import InvalidInput, require_one_of
 
 __all__ = [
     "Array",
@@ -75,8 +75,7 @@ def resolve_device(device: str) -> str:
     InvalidInput
         If the name is not one of the three, or a GPU is asked for and none is usable.
     """
-    if device not in ("auto", "cpu", "gpu"):
-        raise InvalidInput.unknown("device", device, ("auto", "cpu", "gpu"))
+    require_one_of("device", device, ("auto", "cpu", "gpu"))
     if device == "cpu":
         return "cpu"
     reason = gpu_unusable_because()

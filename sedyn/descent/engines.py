@@ -9,9 +9,9 @@ from typing import NamedTuple
 from sedyn.arrays import backend
 from sedyn.descent.test_error import FEATURES_PER_BLOCK, test_points
 from sedyn.designs.entries import ENTRIES_PER_DEVICE_DRAW
-from sedyn.errors import InvalidInput
+from sedyn.errors import InvalidInput, require_one_of
 from sedyn.kernels.cuda.launch import ADJOINTS_PER_CHUNK
-from sedyn.model.features import bytes_per_entry
+from sedyn.model.features import feature_law
 from sedyn.model.problem import Problem
 
 __all__ = [
@@ -117,14 +117,14 @@ def predicted_seconds(problem: Problem, engine: str, *, device: str = "cpu", dty
     n, d, steps = problem.n, problem.d, problem.steps
     if device == "gpu":
         if engine == "dense":  # written once, read twice a step
-            moved = n * d * bytes_per_entry(problem.features, dtype, device) * (1 + 2 * (steps + 1))
+            moved = n * d * problem.feature_law.bytes_per_entry(dtype, device) * (1 + 2 * (steps + 1))
         else:  # each product reads what is known eight times, and a dozen blocks
             known = problem.width * steps * (steps + 1) / 2
             moved = DOUBLE * (n + d) * (8 * known + 12 * problem.width * (steps + 1))
         return max(moved / GPU_BYTES, 2 * (steps + 1) * LAUNCHES[engine] / GPU_LAUNCHES)
     tiles = -(-problem.width // TILE)
     overhead = (steps + 1) * STEP[engine]
-    passed = PASSED * bytes_per_entry("gaussian", dtype) / DOUBLE
+    passed = PASSED * feature_law("gaussian").bytes_per_entry(dtype) / DOUBLE
     if engine == "dense":
         if problem.features != "gaussian":  # fresh rows, which meet the weights of all steps at once, forward only
             unit_tiles = -(-problem.width * (steps + 1) // TILE)
@@ -173,8 +173,7 @@ def choose_engine(
     InvalidInput
         If the engine is unknown, does not apply to the feature law, or needs more memory than there is.
     """
-    if engine not in ("auto", *ENGINES):
-        raise InvalidInput.unknown("engine", engine, ("auto", *ENGINES))
+    require_one_of("engine", engine, ("auto", *ENGINES))
     applicable = ENGINES if problem.features == "gaussian" else ("dense",)
     if engine != "auto" and engine not in applicable:
         raise InvalidInput("engine", engine, f"needs Gaussian features; with features={problem.features} use dense")
@@ -203,13 +202,13 @@ def _bytes(problem: Problem, engine: str, dtype: str, estimate: bool, device: st
     n, d, q, steps = problem.n, problem.d, problem.width, problem.steps
     doubles, design = _working_doubles(problem, estimate), 0.0
     if engine == "dense":
-        design = n * d * bytes_per_entry(problem.features, dtype)
+        design = n * d * problem.feature_law.bytes_per_entry(dtype)
     else:  # a basis and its images on each side
         doubles += (n + d) * (2 * q * (steps + 1) + problem.signals)
     fresh = _fresh_rows(problem)
     if fresh:  # weights of every step wait for them, and what a block of them gives
         doubles += 2 * q * (steps + 1) * (d + fresh)
-        design += 2 * fresh * d * bytes_per_entry(problem.features)
+        design += 2 * fresh * d * problem.feature_law.bytes_per_entry()
     more = _more_bytes_on_gpu(problem, engine, dtype, estimate) if device == "gpu" else 0
     return round(design + DOUBLE * doubles) + more
 
@@ -225,7 +224,7 @@ def _working_doubles(problem: Problem, estimate: bool) -> float:
 
 def _stacked_bytes(problem: Problem, dtype: str) -> int:
     """What each replicate adds to those it runs beside, features as floats whatever their law."""
-    design = problem.n * problem.d * bytes_per_entry("gaussian", dtype)
+    design = problem.n * problem.d * feature_law("gaussian").bytes_per_entry(dtype)
     return round(design + DOUBLE * _working_doubles(problem, estimate=True))
 
 
@@ -243,7 +242,7 @@ def _more_bytes_on_gpu(problem: Problem, engine: str, dtype: str, estimate: bool
         more += adjoint_memory(problem, n)
     if engine == "dense":  # every law as floats, and draws in double precision with what a law computes them from
         for rows, kind in ((n, dtype), (2 * _fresh_rows(problem), "float64")):
-            law, floats = (bytes_per_entry(problem.features, kind, device) for device in ("cpu", "gpu"))
+            law, floats = (problem.feature_law.bytes_per_entry(kind, device) for device in ("cpu", "gpu"))
             more += rows * d * (floats - law)
         more += 3 * DOUBLE * min(n * d, ENTRIES_PER_DEVICE_DRAW)
     return round(more)

@@ -18,15 +18,14 @@ from sedyn.designs.deferred import DeferredDesign
 from sedyn.designs.dense import dense_design
 from sedyn.designs.protocol import Design
 from sedyn.designs.stacked import SingleDesign, stacked_design
-from sedyn.errors import InvalidInput
+from sedyn.errors import InvalidInput, require_one_of
 from sedyn.model.batching import batch_weights
-from sedyn.model.covariance import spectrum
-from sedyn.model.features import feature_sampler
-from sedyn.model.initialization import initial_deep_weights, initial_rows
+from sedyn.model.initialization import initial_deep_weights, initial_weights_and_signals
 from sedyn.model.labels import labels_of
 from sedyn.model.observables import COMPARED, SIMULATED, stack_records, to_dataset
-from sedyn.model.problem import Problem, seed_sequence
+from sedyn.model.problem import Problem
 from sedyn.model.quadrature import gauss_quadrature
+from sedyn.model.seeds import Streams, streams_of
 from sedyn.model.update import updates_together
 from sedyn.theory.laws import SOLVER, Laws, compare, laws_of
 from sedyn.versions import versions
@@ -162,8 +161,7 @@ def simulate_together(
     True
     """
     device = backend.resolve_device(device)
-    if dtype not in DTYPES:
-        raise InvalidInput.unknown("dtype", dtype, DTYPES)
+    require_one_of("dtype", dtype, DTYPES)
     asked = list(cells)
     resolved = [
         _resolve(problem, replicates, engine, estimate, device, dtype, theory)
@@ -256,29 +254,27 @@ def _run(
     """
     problems = [replicate.problem for replicate in replicates]
     problem = problems[0]  # for all in which they agree
-    streams = [seed_sequence(replicate.problem.key, seed, replicate.number).spawn(5) for replicate in replicates]
-    row_seeds, design_seeds, noise_seeds, batch_seeds, fresh_seeds = zip(*streams, strict=True)
+    seeds = [streams_of(replicate.problem, seed, replicate.number) for replicate in replicates]
 
-    def drawn(draw: Callable[[Problem, Any], np.ndarray], sources: Iterable[Any]) -> Array:
-        each = [draw(own, source) for own, source in zip(problems, sources, strict=True)]
-        return backend.asarray(np.stack(each), device)
+    def drawn(draw: Callable[[Problem, Streams], np.ndarray]) -> Array:
+        return backend.asarray(np.stack([*map(draw, problems, seeds)]), device)
 
-    eigenvalues = spectrum(problem.covariance, problem.d)
+    eigenvalues = problem.eigenvalues
     scales = backend.asarray(np.sqrt(eigenvalues), device)
-    rows = drawn(lambda own, seeds: initial_rows(own, np.random.default_rng(seeds)), row_seeds)
+    rows = drawn(lambda own, streams: initial_weights_and_signals(own, np.random.default_rng(streams.start)))
     first, signals = rows[:, : problem.width, :], rows[:, problem.width :, :] * scales
     layers = zip(*(initial_deep_weights(own) for own in problems), strict=True)
     deep = tuple(backend.asarray(np.stack(layer), device) for layer in layers)
-    design = _design(problem, engine, design_seeds, device, dtype)
-    noise = drawn(lambda own, seeds: own.noise * np.random.default_rng(seeds).standard_normal(own.n), noise_seeds)
+    design = _design(problem, engine, [streams.features for streams in seeds], device, dtype)
+    noise = drawn(lambda own, streams: own.noise * np.random.default_rng(streams.noise).standard_normal(own.n))
     data = gradient_descent.Data(design, scales, labels_of(problem, design.matmul(signals), noise))
     measure = gauss_quadrature(eigenvalues, problem.steps + 1) if estimate else None
     updates = updates_together(problems, rows)
-    pairs = zip(problems, map(np.random.default_rng, batch_seeds), strict=True)
-    steps = zip(*(batch_weights(own, rng) for own, rng in pairs), strict=True)
+    generators = [np.random.default_rng(streams.batches) for streams in seeds]
+    steps = zip(*map(batch_weights, problems, generators), strict=True)
     batches = (None if problem.full_batch else backend.asarray(np.stack(step), device) for step in steps)
 
-    fresh = fresh_data(problems, signals, scales, fresh_seeds, device)
+    fresh = fresh_data(problems, signals, scales, [streams.readout for streams in seeds], device)
     records: list[dict[str, Array]] = []
     with np.errstate(over="ignore", invalid="ignore"):
         for state, estimated in estimated_descent(problem, data, first, deep, measure, updates, batches):
@@ -311,13 +307,13 @@ def _compared(
 
 def _design(problem: Problem, engine: str, seeds: Sequence[np.random.SeedSequence], device: str, dtype: str) -> Design:
     """A design of replicates, of a single one where `sedyn.descent.engines.replicates_together` says so."""
-    n, d, sampler = problem.n, problem.d, feature_sampler(problem.features)
+    n, d, law = problem.n, problem.d, problem.feature_law
     if engine == "deferred":
         directions = problem.signals + problem.width * (problem.steps + 1)
         return SingleDesign(DeferredDesign(n, d, seeds[0], device, directions))
     if stacks(problem, device, dtype):
-        return stacked_design(n, d, sampler, seeds, device, dtype)
-    return SingleDesign(dense_design(n, d, sampler, seeds[0], device, dtype))
+        return stacked_design(n, d, law, seeds, device, dtype)
+    return SingleDesign(dense_design(n, d, law, seeds[0], device, dtype))
 
 
 def _where(alive: np.ndarray, values: np.ndarray) -> np.ndarray:

@@ -19,7 +19,6 @@ from sedyn.arrays.backend import Array, array_namespace
 from sedyn.descent.dynamics import State
 from sedyn.designs.dense import dense_design
 from sedyn.model.evaluation import mean_error, sample_errors
-from sedyn.model.features import feature_sampler
 from sedyn.model.labels import labels_of
 from sedyn.model.network import DeepWeights
 from sedyn.model.problem import Problem
@@ -255,7 +254,7 @@ def fresh_rows_errors(
     errors, standard_errors : array, shape (iterations,)
     """
     xp = array_namespace(signals)
-    sampler, (k, d) = feature_sampler(problem.features), signals.shape
+    k, d = signals.shape
     rows, q = test_points(problem), problem.width
     directions = xp.concat([signals, *first], axis=0)
     points = draw_points(problem, seed.spawn(1)[0], device)
@@ -268,7 +267,7 @@ def fresh_rows_errors(
     for start in range(0, rows, per_block):
         count = min(per_block, rows - start)
         block_seed, noise_seed = seed.spawn(2)
-        projections = dense_design(count, d, sampler, block_seed, device).matmul(directions)
+        projections = dense_design(count, d, problem.feature_law, block_seed, device).matmul(directions)
         noise = backend.asarray(np.random.default_rng(noise_seed).standard_normal(count), device)
         y = labels_of(problem, projections[:k, :], problem.noise * noise)
         for t, weights in enumerate(deep):

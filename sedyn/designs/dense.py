@@ -12,7 +12,7 @@ from sedyn.arrays.threads import run_each, run_together, thread_count
 from sedyn.designs.entries import draw_entries
 from sedyn.designs.protocol import two_products
 from sedyn.designs.row_storage import row_blocks
-from sedyn.model.features import Sampler
+from sedyn.model.features import FeatureLaw
 from sedyn.model.network import Derivatives, Network
 
 __all__ = ["DenseDesign", "dense_design"]
@@ -80,7 +80,7 @@ class DenseDesign:
 def dense_design(
     n: int,
     d: int,
-    sampler: Sampler,
+    law: FeatureLaw,
     seed: np.random.SeedSequence,
     device: str = "cpu",
     dtype: str | np.dtype = "float64",
@@ -94,12 +94,12 @@ def dense_design(
     Parameters
     ----------
     n, d : int
-    sampler : callable
-        Of standardized entries, see `sedyn.model.features.feature_sampler`. On a CPU integers and sparse arrays are
+    law : FeatureLaw
+        Of standardized entries, see `sedyn.model.features.feature_law`. On a CPU integers and sparse arrays are
         kept as they are; on a GPU, whose library multiplies neither with floats, every matrix is one of floats.
     seed : SeedSequence
     device : {'cpu', 'gpu'}, optional
     dtype : dtype, optional
         That floats are stored in.
     """
-    return DenseDesign(draw_entries(n, d, sampler, seed, device, dtype), 1 / math.sqrt(d), dtype)
+    return DenseDesign(draw_entries(n, d, law, seed, device, dtype), 1 / math.sqrt(d), dtype)

@@ -12,7 +12,7 @@ from sedyn.arrays import backend
 from sedyn.arrays.backend import Array, array_namespace
 from sedyn.arrays.memory import aligned_empty
 from sedyn.arrays.threads import run_each
-from sedyn.model.features import Sampler
+from sedyn.model.features import FeatureLaw
 
 __all__ = ["ENTRIES_PER_DEVICE_DRAW", "all_entries", "draw_entries"]
 
@@ -23,13 +23,13 @@ ENTRIES_PER_DEVICE_DRAW = 2**26
 
 
 def draw_entries(
-    n: int, d: int, sampler: Sampler, seed: np.random.SeedSequence, device: str, dtype: str | np.dtype
+    n: int, d: int, law: FeatureLaw, seed: np.random.SeedSequence, device: str, dtype: str | np.dtype
 ) -> Any:
     """Standardized entries in the form that a device multiplies.
 
     Parameters
     ----------
-    n, d, sampler, seed, device, dtype
+    n, d, law, seed, device, dtype
         As for `sedyn.designs.dense.dense_design`.
 
     Returns
@@ -38,9 +38,9 @@ def draw_entries(
         On a CPU integers and sparse arrays stay what they are.
     """
     device_rng = backend.device_generator(seed, device)
-    if device_rng is not None and sampler.device_draw is not None:
-        return _drawn_on_device(n, d, partial(sampler.device_draw, device_rng), device, dtype)
-    matrix = _drawn_on_host(n, d, sampler, seed, dtype)
+    if device_rng is not None and law.device_draw is not None:
+        return _drawn_on_device(n, d, partial(law.device_draw, device_rng), device, dtype)
+    matrix = _drawn_on_host(n, d, law, seed, dtype)
     if device == "cpu":
         return matrix
     return backend.asarray(all_entries(matrix).astype(dtype, copy=False), device)
@@ -53,14 +53,14 @@ def all_entries(matrix: Any) -> Array:
     return matrix.toarray() if sparse.issparse(matrix) else matrix
 
 
-def _drawn_on_host(n: int, d: int, sampler: Sampler, seed: np.random.SeedSequence, dtype: str | np.dtype) -> Any:
+def _drawn_on_host(n: int, d: int, law: FeatureLaw, seed: np.random.SeedSequence, dtype: str | np.dtype) -> Any:
     """Draw blocks of rows, each with a stream of its own; integers and sparse arrays stay what they are."""
     size = max(1, ENTRIES_PER_STREAM // d)
     starts = range(0, n, size)
 
     def draw(start: int) -> Any:
         stream = np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, start // size))
-        return sampler(np.random.Generator(np.random.SFC64(stream)), (min(size, n - start), d))
+        return law.draw(np.random.Generator(np.random.SFC64(stream)), (min(size, n - start), d))
 
     from scipy import sparse
 

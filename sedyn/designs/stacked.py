@@ -11,7 +11,7 @@ from sedyn.arrays import backend
 from sedyn.arrays.backend import Array, array_namespace
 from sedyn.designs.entries import all_entries, draw_entries
 from sedyn.designs.protocol import Design, two_products
-from sedyn.model.features import Sampler
+from sedyn.model.features import FeatureLaw
 from sedyn.model.network import Derivatives, Network
 
 __all__ = ["SingleDesign", "StackedDesign", "stacked_design"]
@@ -84,7 +84,7 @@ class StackedDesign:
 def stacked_design(
     n: int,
     d: int,
-    sampler: Sampler,
+    law: FeatureLaw,
     seeds: Sequence[np.random.SeedSequence],
     device: str = "cpu",
     dtype: str | np.dtype = "float64",
@@ -93,12 +93,12 @@ def stacked_design(
 
     Parameters
     ----------
-    n, d, sampler, device, dtype
+    n, d, law, device, dtype
         As for `sedyn.designs.dense.dense_design`; every matrix is one of floats.
     seeds : sequence of SeedSequence
         One for each replicate.
     """
     matrices = backend.empty((len(seeds), n, d), device, dtype)
     for replicate, seed in enumerate(seeds):
-        matrices[replicate, ...] = all_entries(draw_entries(n, d, sampler, seed, device, dtype))
+        matrices[replicate, ...] = all_entries(draw_entries(n, d, law, seed, device, dtype))
     return StackedDesign(matrices, 1 / math.sqrt(d))

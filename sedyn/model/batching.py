@@ -1,4 +1,4 @@
-"""Mini-batches as sample weights with mean 1, drawn for a data set and in the limit (THEORY section 1)."""
+"""Mini-batches as sample weights with mean 1, drawn for a data set and in the limit (docs/theory.md#mini-batches)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from sedyn.arrays.backend import Array, array_namespace
+from sedyn.arrays.shapes import Float
 from sedyn.model.problem import Problem
 
 __all__ = ["batch_weights", "limit_dimensions", "limit_weights"]
@@ -14,6 +15,11 @@ __all__ = ["batch_weights", "limit_dimensions", "limit_weights"]
 
 def batch_weights(problem: Problem, rng: np.random.Generator) -> Iterator[np.ndarray | None]:
     """Yield the weights s^t of the n samples for each step; None for a full batch.
+
+    Parameters
+    ----------
+    problem : Problem
+    rng : numpy.random.Generator
 
     Yields
     ------
@@ -44,7 +50,7 @@ def limit_dimensions(problem: Problem) -> int:
     return -(-problem.steps // problem.batches_per_epoch) if problem.batching == "shuffle" else problem.steps
 
 
-def limit_weights(problem: Problem, t: int, uniforms: Array) -> Array | None:
+def limit_weights(problem: Problem, t: int, uniforms: Float[Array, "draws N"]) -> Float[Array, " N"] | None:
     """Weights s^t of independent representative samples, in the limit of many samples.
 
     Parameters
@@ -52,7 +58,8 @@ def limit_weights(problem: Problem, t: int, uniforms: Array) -> Array | None:
     problem : Problem
     t : int
         Step.
-    uniforms : array, shape (`limit_dimensions`, N)
+    uniforms : array, shape (draws, N)
+        As many draws of batches as `limit_dimensions` says.
 
     Returns
     -------

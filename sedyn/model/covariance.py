@@ -4,39 +4,77 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
 from sedyn.errors import InvalidInput
-from sedyn.model.functions import parse_call
+from sedyn.model.functions import Registry
+from sedyn.model.laws import Family, Law, read_law
 
-__all__ = ["SPECTRA", "SpectrumLaw", "changes_with_d", "require_spectrum", "spectrum"]
+__all__ = ["SPECTRA", "SpectrumFamily", "SpectrumLaw", "spectrum_law"]
 
 
-class SpectrumLaw(NamedTuple):
-    """A family of spectra.
+@dataclass(frozen=True)
+class SpectrumFamily(Family):
+    """Spectra that differ in numbers alone.
 
-    Attributes
+    Parameters
     ----------
     eigenvalues : callable
         ``eigenvalues(d, *numbers)``: shape (d,), in decreasing order, with mean 1.
-    numbers : tuple of str
-        What the numbers in ``name(number, ...)`` mean.
-    valid : callable
-        ``valid(*numbers)``: whether they are allowed.
-    condition : str
-        The same in words.
-    shares : callable or None
-        ``shares(*numbers)``: of the features, one for each eigenvalue, where both are the same for every d; None where
+    shares : callable, optional
+        ``shares(*numbers)``: of the features, one for each eigenvalue, where both are the same for every d; without,
         the spectrum changes with d.
     """
 
     eigenvalues: Callable[..., np.ndarray]
-    numbers: tuple[str, ...] = ()
-    valid: Callable[..., bool] = lambda: True
-    condition: str = ""
     shares: Callable[..., tuple[float, ...]] | None = None
+
+
+@dataclass(frozen=True)
+class SpectrumLaw(Law[SpectrumFamily]):
+    """The spectrum of the feature covariance, for every number of features."""
+
+    @property
+    def changes_with_d(self) -> bool:
+        """Whether the spectrum is another one for another number of features."""
+        return self.family.shares is None
+
+    def require_whole(self, d: int) -> None:
+        """Refuse a number of features of which some share is no whole number.
+
+        Raises
+        ------
+        InvalidInput
+            Naming the nearest share that is.
+        """
+        shares = self.family.shares(*self.numbers) if self.family.shares else ()
+        if all(math.isclose(share * d, max(1, round(share * d))) for share in shares):
+            return
+        others = len(shares) - 1  # eigenvalues, of which each needs a feature
+        if d <= others:
+            remedy = f"its {len(shares)} eigenvalues need as many features, not d={d}"
+        else:
+            near = min(max(1, round(shares[0] * d)), d - others) / d
+            remedy = f"a share of d={d} features must be whole; the nearest is {near!r}"
+        raise InvalidInput("covariance", self.text, remedy)
+
+    def eigenvalues(self, d: int) -> np.ndarray:
+        """Eigenvalues of the covariance of d features, in decreasing order, with mean 1.
+
+        Returns
+        -------
+        ndarray, shape (d,)
+
+        Raises
+        ------
+        InvalidInput
+            As for `require_whole`.
+        """
+        self.require_whole(d)
+        return self.family.eigenvalues(d, *self.numbers)
 
 
 def _power_law(d: int, exponent: float) -> np.ndarray:
@@ -50,77 +88,45 @@ def _two_level(d: int, ratio: float, share: float) -> np.ndarray:
     return np.sort(np.repeat([ratio * others, others], [scaled, d - scaled]))[::-1]
 
 
-SPECTRA: dict[str, SpectrumLaw] = {
-    "identity": SpectrumLaw(np.ones, shares=lambda: (1.0,)),
-    "power_law": SpectrumLaw(_power_law, ("exponent",), lambda exponent: 0 <= exponent < 1, "an exponent in [0, 1)"),
-    "two_level": SpectrumLaw(
-        _two_level,
-        ("ratio", "share"),
-        lambda ratio, share: 0 < ratio < math.inf and 0 < share < 1,
-        "a ratio > 0 and a share in (0, 1)",
-        lambda ratio, share: (share, 1 - share),
-    ),
-}
+SPECTRA: Registry[SpectrumFamily] = Registry(
+    "covariance",
+    {
+        "identity": SpectrumFamily(np.ones, shares=lambda: (1.0,)),
+        "power_law": SpectrumFamily(
+            _power_law,
+            parameters=("exponent",),
+            valid=lambda exponent: 0 <= exponent < 1,
+            condition="an exponent in [0, 1)",
+        ),
+        "two_level": SpectrumFamily(
+            _two_level,
+            shares=lambda ratio, share: (share, 1 - share),
+            parameters=("ratio", "share"),
+            valid=lambda ratio, share: 0 < ratio < math.inf and 0 < share < 1,
+            condition="a ratio > 0 and a share in (0, 1)",
+        ),
+    },
+)
 
 
-def spectrum(text: str, d: int) -> np.ndarray:
-    """Eigenvalues of the feature covariance, in decreasing order, with mean 1.
+@cache
+def spectrum_law(text: str) -> SpectrumLaw:
+    """Find the spectrum of the feature covariance that a text names.
 
     Parameters
     ----------
     text : str
-        ``identity``; ``power_law(exponent)``: the j-th eigenvalue is proportional to (j/d)^-exponent; or
-        ``two_level(ratio, share)``: a share of the eigenvalues is `ratio` times each of the others, whatever d is.
-    d : int
-        Number of features.
+        ``identity``; ``power_law(exponent)``, of which the j-th eigenvalue is proportional to (j/d)^-exponent, so that
+        the largest grows with d; or ``two_level(ratio, share)``, the same for every d, of which a share of the
+        eigenvalues is `ratio` times each of the others.
 
     Returns
     -------
-    ndarray, shape (d,)
+    SpectrumLaw
 
     Raises
     ------
     InvalidInput
-        As for `require_spectrum`.
+        If the name is unknown, or its numbers are missing, unwanted or out of range.
     """
-    law, numbers = _parsed(text)
-    _require_whole(text, law, numbers, d)
-    return law.eigenvalues(d, *numbers)
-
-
-def require_spectrum(text: str, d: int) -> None:
-    """Refuse what names no spectrum of d features.
-
-    Raises
-    ------
-    InvalidInput
-        If the name is unknown, its numbers are missing, unwanted or out of range, or a share of d is no whole number.
-    """
-    _require_whole(text, *_parsed(text), d)
-
-
-def changes_with_d(text: str) -> bool:
-    """Whether the spectrum is another one for another number of features."""
-    return _parsed(text)[0].shares is None
-
-
-def _parsed(text: str) -> tuple[SpectrumLaw, tuple[float, ...]]:
-    name, numbers = parse_call("covariance", text)
-    if name not in SPECTRA:
-        raise InvalidInput.unknown("covariance", name, SPECTRA)
-    law = SPECTRA[name]
-    if len(numbers) != len(law.numbers) or not law.valid(*numbers):
-        remedy = f"write {name}({', '.join(law.numbers)}) with {law.condition}" if law.numbers else f"write {name}"
-        raise InvalidInput("covariance", text, remedy)
-    return law, numbers
-
-
-def _require_whole(text: str, law: SpectrumLaw, numbers: tuple[float, ...], d: int) -> None:
-    shares = law.shares(*numbers) if law.shares else ()
-    if all(math.isclose(share * d, max(1, round(share * d))) for share in shares):
-        return
-    others = len(shares) - 1  # eigenvalues, of which each needs a feature
-    if d <= others:
-        raise InvalidInput("covariance", text, f"its {len(shares)} eigenvalues need as many features, not d={d}")
-    near = min(max(1, round(shares[0] * d)), d - others) / d
-    raise InvalidInput("covariance", text, f"a share of d={d} features must be whole; the nearest is {near!r}")
+    return SpectrumLaw(*read_law(text, SPECTRA))

@@ -1,8 +1,9 @@
-"""The error of a network on samples, as every dataset reports it."""
+"""The error of a network on samples, as every dataset reports it (docs/theory.md#errors)."""
 
 from __future__ import annotations
 
 from sedyn.arrays.backend import Array, array_namespace
+from sedyn.arrays.shapes import Float
 from sedyn.model.functions import ACTIVATIONS, LOSSES
 from sedyn.model.network import DeepWeights, forward
 from sedyn.model.problem import Problem
@@ -10,7 +11,9 @@ from sedyn.model.problem import Problem
 __all__ = ["mean_error", "sample_errors"]
 
 
-def sample_errors(problem: Problem, h: Array, y: Array, deep: DeepWeights) -> Array:
+def sample_errors(
+    problem: Problem, h: Float[Array, "*replicates q N"], y: Float[Array, "*replicates N"], deep: DeepWeights
+) -> Float[Array, "*replicates N"]:
     """Twice the loss of each sample: the squared error for the squared loss.
 
     Parameters
@@ -20,7 +23,7 @@ def sample_errors(problem: Problem, h: Array, y: Array, deep: DeepWeights) -> Ar
     h : array, shape (..., q, N)
         Pre-activations.
     y : array, shape (..., N)
-        Responses.
+        Labels.
     deep : tuple of array
         Deeper weights.
 
@@ -32,7 +35,19 @@ def sample_errors(problem: Problem, h: Array, y: Array, deep: DeepWeights) -> Ar
     return 2 * LOSSES[problem.loss].jet(output, y, 0)[0]
 
 
-def mean_error(problem: Problem, h: Array, y: Array, deep: DeepWeights) -> Array:
-    """Mean of `sample_errors`, one for each replicate."""
+def mean_error(
+    problem: Problem, h: Float[Array, "*replicates q N"], y: Float[Array, "*replicates N"], deep: DeepWeights
+) -> Float[Array, "*replicates"]:
+    """Mean of `sample_errors`, one for each replicate.
+
+    Parameters
+    ----------
+    problem, h, y, deep
+        As for `sample_errors`.
+
+    Returns
+    -------
+    array, shape (...)
+    """
     errors = sample_errors(problem, h, y, deep)
     return array_namespace(errors).mean(errors, axis=-1)

@@ -1,57 +1,99 @@
-"""Laws of the feature entries, each standardized to mean 0 and variance 1."""
+"""Laws of the feature entries, each standardized to mean 0 and variance 1 (docs/theory.md#feature-law)."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sedyn.arrays.backend import Array, array_namespace
-from sedyn.errors import InvalidInput
-from sedyn.model.functions import Registry, parse_call
+from sedyn.model.functions import Registry
+from sedyn.model.laws import Family, Law, read_law
 
 if TYPE_CHECKING:
     from scipy import sparse
 
-__all__ = [
-    "DEVICE_DRAWS",
-    "FEATURES",
-    "FeatureLaw",
-    "Sampler",
-    "bytes_per_entry",
-    "feature_sampler",
-    "register_features",
-]
+__all__ = ["FEATURES", "FeatureFamily", "FeatureLaw", "feature_law", "register_features"]
 
-# Of an array of a given shape, or of a sparse one where most entries are zero.
-Draw = Callable[[np.random.Generator, tuple[int, int]], Any]
+# Of a matrix of a given shape, or of a sparse one where most entries are zero.
+Draw = Callable[[Any, tuple[int, int]], Any]
 
 # Below this density a compressed sparse array is both smaller and faster than a full one in double precision.
 SPARSE_BELOW = 0.1
 
 
-class FeatureLaw(NamedTuple):
-    """A law of feature entries.
+def _as_floats(size: int, *numbers: float) -> float:
+    return size
 
-    Attributes
+
+@dataclass(frozen=True)
+class FeatureFamily(Family):
+    """Laws of feature entries that differ in numbers alone.
+
+    Parameters
     ----------
     draw : callable
-        ``draw(rng, shape)`` or, with a parameter, ``draw(rng, shape, parameter)``: standardized entries of a matrix,
-        as floats, as integers, or as a sparse array.
-    parameter : str or None
-        What the number in ``name(number)`` means, if the law takes one.
-    valid : callable or None
-        Whether a parameter is allowed.
-    condition : str
-        The same in words.
+        ``draw(rng, shape, *numbers)`` with a generator of numpy: a matrix of standardized entries, as floats, as small
+        integers, or as a sparse array.
+    device_draw : callable, optional
+        The same as floats, by methods that cupy's generators have too, see `sedyn.arrays.backend.device_generator`.
+        Without, a device's entries are drawn on the host and copied.
+    host_bytes : callable, optional
+        ``host_bytes(size, *numbers)``: memory that an entry of `draw` takes on average, where a float takes `size`.
     """
 
     draw: Callable[..., Any]
-    parameter: str | None = None
-    valid: Callable[[float], bool] | None = None
-    condition: str = ""
+    device_draw: Callable[..., Any] | None = None
+    host_bytes: Callable[..., float] = _as_floats
+
+
+@dataclass(frozen=True)
+class FeatureLaw(Law[FeatureFamily]):
+    """The law of a design's entries."""
+
+    def draw(self, rng: np.random.Generator, shape: tuple[int, int]) -> Any:
+        """Draw independent entries with mean 0 and variance 1.
+
+        Parameters
+        ----------
+        rng : numpy.random.Generator
+        shape : (int, int)
+            Samples and features, (n, d).
+
+        Returns
+        -------
+        ndarray or scipy.sparse array, shape (n, d)
+            Floats, small integers, or a sparse array.
+        """
+        return self.family.draw(rng, shape, *self.numbers)
+
+    @property
+    def device_draw(self) -> Draw | None:
+        """The same with a device's own generator, to an array of floats there; None if only the host can draw them."""
+        draw = self.family.device_draw
+        return draw and (lambda rng, shape: draw(rng, shape, *self.numbers))
+
+    def bytes_per_entry(self, dtype: str = "float64", device: str = "cpu") -> float:
+        """Memory that an entry takes in a dense design, see `sedyn.designs.dense.dense_design`.
+
+        Parameters
+        ----------
+        dtype : str, optional
+            That floats are stored in.
+        device : {'cpu', 'gpu'}, optional
+            A GPU holds every matrix as floats.
+
+        Returns
+        -------
+        float
+            Bytes, on average over the entries.
+        """
+        size = np.dtype(dtype).itemsize
+        return self.family.host_bytes(size, *self.numbers) if device == "cpu" else size
 
 
 def _gaussian(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
@@ -64,6 +106,14 @@ def _rademacher(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
     size = math.prod(shape)
     bits = np.unpackbits(np.frombuffer(rng.bytes(-(-size // 8)), np.uint8), count=size)
     return (2 * bits.astype(np.int8) - 1).reshape(shape)
+
+
+def _uniform(rng: Any, shape: tuple[int, int]) -> Array:
+    return rng.uniform(-math.sqrt(3), math.sqrt(3), shape)
+
+
+def _exponential(rng: Any, shape: tuple[int, int]) -> Array:
+    return rng.standard_exponential(shape) - 1.0
 
 
 def _student_t(rng: np.random.Generator, shape: tuple[int, int], df: float) -> np.ndarray:
@@ -94,42 +144,57 @@ def _sparse_rows(rng: np.random.Generator, shape: tuple[int, int], entries: floa
     return _sparse(rng, shape, min(1.0, entries / shape[1]))
 
 
-FEATURES: Registry[FeatureLaw] = Registry(
-    "features",
-    {
-        "gaussian": FeatureLaw(_gaussian),
-        "rademacher": FeatureLaw(_rademacher),
-        "uniform": FeatureLaw(lambda rng, shape: rng.uniform(-math.sqrt(3), math.sqrt(3), shape)),
-        "laplace": FeatureLaw(lambda rng, shape: rng.laplace(scale=math.sqrt(0.5), size=shape)),
-        "student_t": FeatureLaw(_student_t, "degrees of freedom", lambda df: df > 2, "greater than 2"),
-        "sparse": FeatureLaw(_sparse, "density", lambda density: 0 < density <= 1, "in (0, 1]"),
-        "sparse_rows": FeatureLaw(_sparse_rows, "entries", lambda entries: entries > 0, "greater than 0"),
-        "exponential": FeatureLaw(lambda rng, shape: rng.standard_exponential(shape) - 1.0),
-    },
-)
+def _sparse_bytes(size: int, density: float) -> float:
+    # Values and columns, held twice while pieces are put together.
+    return 2 * density * (size + 4) if density < SPARSE_BELOW else size
 
 
 def _chosen(rng: Any, shape: tuple[int, int], probability: float) -> Array:
-    """One with a probability, else zero."""
+    """One with a probability, else zero; by any library's generator."""
     uniforms = rng.random(shape)
     return array_namespace(uniforms).astype(uniforms < probability, uniforms.dtype)
 
 
-# The same laws by methods that cupy's generators have too, see `sedyn.arrays.backend.device_generator`. What is not
-# here is drawn on the host and copied.
-DEVICE_DRAWS: dict[str, Callable[..., Any]] = {
-    "gaussian": lambda rng, shape: rng.standard_normal(shape),
-    "rademacher": lambda rng, shape: 1 - 2 * _chosen(rng, shape, 0.5),
-    "uniform": lambda rng, shape: rng.uniform(-math.sqrt(3), math.sqrt(3), shape),
-    "laplace": lambda rng, shape: (rng.standard_exponential(shape) - rng.standard_exponential(shape)) * math.sqrt(0.5),
-    "student_t": lambda rng, shape, df: (
-        rng.standard_normal(shape) * ((df - 2) / 2 / rng.standard_gamma(df / 2, shape)) ** 0.5
-    ),
-    "sparse": lambda rng, shape, density: (
-        _chosen(rng, shape, density) * rng.standard_normal(shape) / math.sqrt(density)
-    ),
-    "exponential": lambda rng, shape: rng.standard_exponential(shape) - 1.0,
-}
+def _student_t_on_device(rng: Any, shape: tuple[int, int], df: float) -> Array:
+    return rng.standard_normal(shape) * ((df - 2) / 2 / rng.standard_gamma(df / 2, shape)) ** 0.5
+
+
+FEATURES: Registry[FeatureFamily] = Registry(
+    "features",
+    {
+        "gaussian": FeatureFamily(_gaussian, lambda rng, shape: rng.standard_normal(shape)),
+        "rademacher": FeatureFamily(
+            _rademacher, lambda rng, shape: 1 - 2 * _chosen(rng, shape, 0.5), host_bytes=lambda size: 1
+        ),
+        "uniform": FeatureFamily(_uniform, _uniform),
+        "laplace": FeatureFamily(
+            lambda rng, shape: rng.laplace(scale=math.sqrt(0.5), size=shape),
+            lambda rng, shape: (rng.standard_exponential(shape) - rng.standard_exponential(shape)) * math.sqrt(0.5),
+        ),
+        "student_t": FeatureFamily(
+            _student_t,
+            _student_t_on_device,
+            parameters=("degrees of freedom",),
+            valid=lambda df: df > 2,
+            condition="degrees of freedom greater than 2",
+        ),
+        "sparse": FeatureFamily(
+            _sparse,
+            lambda rng, shape, density: _chosen(rng, shape, density) * rng.standard_normal(shape) / math.sqrt(density),
+            host_bytes=_sparse_bytes,
+            parameters=("density",),
+            valid=lambda density: 0 < density <= 1,
+            condition="density in (0, 1]",
+        ),
+        "sparse_rows": FeatureFamily(
+            _sparse_rows,
+            parameters=("entries",),
+            valid=lambda entries: entries > 0,
+            condition="entries greater than 0",
+        ),
+        "exponential": FeatureFamily(_exponential, _exponential),
+    },
+)
 
 
 def register_features(name: str, draw: Draw) -> None:
@@ -149,70 +214,16 @@ def register_features(name: str, draw: Draw) -> None:
     InvalidInput
         If the name is taken or no identifier.
     """
-    FEATURES.register(name, FeatureLaw(draw))
+    FEATURES.register(name, FeatureFamily(draw))
 
 
-class Sampler(NamedTuple):
-    """How entries of one law are drawn.
-
-    Attributes
-    ----------
-    draw : callable
-        ``draw(rng, shape)`` with a generator of numpy: floats, integers, or a sparse array.
-    device_draw : callable or None
-        The same with a generator of another library, to an array of floats there; None if only numpy can draw them.
-    """
-
-    draw: Draw
-    device_draw: Draw | None = None
-
-    def __call__(self, rng: np.random.Generator, shape: tuple[int, int]) -> Any:
-        """Draw with a generator of numpy."""
-        return self.draw(rng, shape)
-
-
-def feature_sampler(text: str) -> Sampler:
-    """Find the sampler for ``name`` or ``name(parameter)``.
+@cache
+def feature_law(text: str) -> FeatureLaw:
+    """Find the law of feature entries that a text names, as ``gaussian`` or ``student_t(5)``.
 
     Raises
     ------
     InvalidInput
-        If the name is unknown, or its parameter is missing, unwanted or out of range.
+        If the name is unknown, or its number is missing, unwanted or out of range.
     """
-    name, numbers = parse_call("features", text)
-    law, device_draw = FEATURES[name], DEVICE_DRAWS.get(name)
-    if law.parameter is None:
-        if numbers:
-            raise InvalidInput("features", text, f"{name} takes no number")
-        return Sampler(law.draw, device_draw)
-    if len(numbers) != 1 or (law.valid and not law.valid(*numbers)):
-        example = f"{name}({law.parameter})"
-        raise InvalidInput("features", text, f"write {example} with {law.parameter} {law.condition}")
-    return Sampler(
-        lambda rng, shape: law.draw(rng, shape, *numbers),
-        device_draw and (lambda rng, shape: device_draw(rng, shape, *numbers)),
-    )
-
-
-def bytes_per_entry(text: str, dtype: str = "float64", device: str = "cpu") -> float:
-    """Memory that one entry takes in a dense design, see `sedyn.designs.dense.dense_design`.
-
-    Parameters
-    ----------
-    text : str
-        ``name`` or ``name(parameter)`` of the law.
-    dtype : str, optional
-        That floats are stored in.
-    device : {'cpu', 'gpu'}, optional
-        A GPU holds every matrix as floats.
-    """
-    name, numbers = parse_call("features", text)
-    size = np.dtype(dtype).itemsize
-    if device != "cpu":
-        return size
-    if name == "rademacher":
-        return 1
-    if name == "sparse" and numbers[0] < SPARSE_BELOW:
-        # Values and columns, held twice while pieces are put together.
-        return 2 * numbers[0] * (size + 4)
-    return size
+    return FeatureLaw(*read_law(text, FEATURES))

@@ -9,7 +9,6 @@ or any user's function will do.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Generic, NamedTuple, TypeVar
 
@@ -24,7 +23,6 @@ __all__ = [
     "Link",
     "Loss",
     "Registry",
-    "parse_call",
     "register_activation",
     "register_link",
 ]
@@ -122,23 +120,6 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
         if name in self._entries:
             raise InvalidInput(self.kind, name, "this name is taken; choose another")
         self._entries[name] = entry
-
-
-def parse_call(field: str, text: str) -> tuple[str, tuple[float, ...]]:
-    """Split ``name`` or ``name(number, ...)`` into the name and its numbers.
-
-    Raises
-    ------
-    InvalidInput
-        If the text is of neither form.
-    """
-    match = re.fullmatch(r"\s*([A-Za-z_]\w*)\s*(?:\(([-+.,\s\deE]+)\))?\s*", str(text))
-    try:
-        if match is None:
-            raise ValueError
-        return match[1], () if match[2] is None else tuple(float(number) for number in match[2].split(","))
-    except ValueError:
-        raise InvalidInput(field, text, "write a name, or a name with numbers as in student_t(5)") from None
 
 
 # --- activations ---------------------------------------------------------------------------------------------------

@@ -6,12 +6,12 @@ import math
 
 import numpy as np
 
-from sedyn.model.covariance import spectrum
+from sedyn.arrays.shapes import Float
 from sedyn.model.problem import Problem
 
-__all__ = ["initial_deep_weights", "initial_overlaps", "initial_rows"]
+__all__ = ["initial_deep_weights", "initial_overlaps", "initial_weights_and_signals"]
 
-# Rows with neighbouring eigenvalues that are whitened together, in units of the number of columns.
+# Features with neighbouring eigenvalues whose rows are made orthogonal together, in units of the number of columns.
 ROWS_PER_COLUMN = 8
 
 
@@ -23,8 +23,8 @@ def _mixing(problem: Problem) -> np.ndarray:
     return mixing
 
 
-def initial_overlaps(problem: Problem) -> np.ndarray:
-    """Gram matrix of [W0, mu] over d: blocks S00, S0* and sigma_*^2 of THEORY section 2.
+def initial_overlaps(problem: Problem) -> Float[np.ndarray, "qk qk"]:
+    """Gram matrix of [W0, mu] over d, as the theory is told it (docs/theory.md#starting-overlaps).
 
     With ``initialization='exact'`` every replicate has it; with ``'random'`` it is the limit.
 
@@ -36,12 +36,13 @@ def initial_overlaps(problem: Problem) -> np.ndarray:
     return mixing.T @ mixing
 
 
-def initial_rows(problem: Problem, rng: np.random.Generator) -> np.ndarray:
-    """Draw first-layer weights and signals, one row each.
+def initial_weights_and_signals(problem: Problem, rng: np.random.Generator) -> Float[np.ndarray, "qk d"]:
+    """Draw the first layer's weights, one row for each unit, and the signals (docs/theory.md#exact-start).
 
-    ``exact``: orthogonal columns of norm sqrt(d), so that the overlaps hold exactly for every d. Where eigenvalues of
-    the features differ, columns are made orthogonal among the rows with the same eigenvalue, or with neighbouring ones
-    where these are too few, so that overlaps hold along the spectrum and not only in total.
+    With ``initialization='exact'`` they are made of orthogonal vectors of norm sqrt(d), so that the overlaps hold
+    exactly for every d. Where eigenvalues of the features differ, vectors are made orthogonal among the features with
+    the same eigenvalue, or with neighbouring ones where these are too few, so that overlaps hold along the spectrum and
+    not only in total.
 
     Parameters
     ----------
@@ -56,7 +57,7 @@ def initial_rows(problem: Problem, rng: np.random.Generator) -> np.ndarray:
     columns = problem.width + problem.signals
     normals = rng.standard_normal((problem.d, columns))
     if problem.initialization == "exact":
-        changes = np.flatnonzero(np.diff(spectrum(problem.covariance, problem.d))) + 1
+        changes = np.flatnonzero(np.diff(problem.eigenvalues)) + 1
         groups = np.split(normals, changes)
         if min(map(len, groups)) < columns:
             groups = np.array_split(normals, max(1, problem.d // (ROWS_PER_COLUMN * columns)))

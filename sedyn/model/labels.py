@@ -1,18 +1,19 @@
-"""Responses: what a sample's label is, given its indices and its noise (THEORY section 1)."""
+"""What a sample's label is, given its indices and its noise (docs/theory.md#labels)."""
 
 from __future__ import annotations
 
 import math
 
 from sedyn.arrays.backend import Array, array_namespace
+from sedyn.arrays.shapes import Float
 from sedyn.model.functions import LINKS
 from sedyn.model.problem import Problem
 
 __all__ = ["clean_labels", "labels_of"]
 
 
-def clean_labels(problem: Problem, indices: Array) -> Array:
-    """Noiseless response phi(z_*).
+def clean_labels(problem: Problem, indices: Float[Array, "*replicates k N"]) -> Float[Array, "*replicates N"]:
+    """Labels without noise, phi(z_*).
 
     Parameters
     ----------
@@ -36,13 +37,16 @@ def clean_labels(problem: Problem, indices: Array) -> Array:
     return xp.sum(values, axis=-2) / math.sqrt(problem.signals)
 
 
-def labels_of(problem: Problem, indices: Array, noise: Array) -> Array:
-    """Response y of samples with given indices and label noise.
+def labels_of(
+    problem: Problem, indices: Float[Array, "*replicates k N"], noise: Float[Array, "*replicates N"]
+) -> Float[Array, "*replicates N"]:
+    """Labels y of samples with given indices and noise.
 
     Parameters
     ----------
     problem : Problem
     indices : array, shape (..., k, N)
+        z_*.
     noise : array, shape (..., N)
         With standard deviation `Problem.noise`.
 
@@ -51,5 +55,5 @@ def labels_of(problem: Problem, indices: Array, noise: Array) -> Array:
     array, shape (..., N)
         Additive: ``phi(z_*) + noise``; binary: its sign.
     """
-    response = clean_labels(problem, indices) + noise
-    return array_namespace(indices).sign(response) if problem.labels == "binary" else response
+    labels = clean_labels(problem, indices) + noise
+    return array_namespace(indices).sign(labels) if problem.labels == "binary" else labels

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from sedyn.arrays.backend import Array, array_namespace
+from sedyn.arrays.shapes import Float
 from sedyn.model.network import DeepWeights
 from sedyn.model.problem import Problem
 from sedyn.model.row_averages import ROW_FUNCTIONS
@@ -126,7 +127,7 @@ PROBABILITIES = np.array([*_TAIL, *np.arange(1, 10) / 10, *(1 - p for p in rever
 def dimension_coordinates(problem: Problem) -> dict[str, np.ndarray]:
     """Coordinates of every dimension in the datasets of a problem, `replicate` apart.
 
-    Layers are counted as in THEORY section 1: the deeper weights are W_2 .. W_depth.
+    Layers are counted as in docs/theory.md#network: the deeper weights are W_2 .. W_depth.
     """
     units = np.arange(problem.width)
     return {
@@ -144,8 +145,8 @@ def dimension_coordinates(problem: Problem) -> dict[str, np.ndarray]:
     }
 
 
-def quantiles(values: Array) -> Array:
-    """Quantiles at `PROBABILITIES` along the last axis, (..., N) to (..., P); numpy's, by linear interpolation."""
+def quantiles(values: Float[Array, "*leading N"]) -> Float[Array, "*leading probabilities"]:
+    """Quantiles at `PROBABILITIES` along the last axis; numpy's, by linear interpolation."""
     xp = array_namespace(values)
     places = (values.shape[-1] - 1) * PROBABILITIES
     below = np.floor(places).astype(np.int64)
@@ -161,13 +162,16 @@ def quantiles(values: Array) -> Array:
     return xp.where(xp.isnan(ordered[..., -1:]), xp.nan, found)
 
 
-def pad_deep_weights(problem: Problem, deep: DeepWeights, like: Array) -> Array:
+def pad_deep_weights(
+    problem: Problem, deep: DeepWeights, like: Float[Array, "*replicates q N"]
+) -> Float[Array, "*replicates layers q q"]:
     """Stack W_2 .. W_L in one array, NaN where a matrix has no entry.
 
     Parameters
     ----------
     problem : Problem
     deep : tuple of array
+        W_2 .. W_L, each with fan_in and fan_out as its last axes.
     like : array, shape (..., q, N)
         Gives library, dtype, device and the axes in front.
 
@@ -183,14 +187,26 @@ def pad_deep_weights(problem: Problem, deep: DeepWeights, like: Array) -> Array:
 
 
 def stack_iterations(problem: Problem, values: Sequence[Any] | np.ndarray) -> np.ndarray:
-    """Stack values by iteration, NaN for the iterations up to `steps` that have none."""
+    """Stack values by iteration, NaN for the iterations up to `steps` that have none.
+
+    Parameters
+    ----------
+    problem : Problem
+        Its steps T.
+    values : sequence, at most T + 1
+        Numbers or arrays of one shape, from iteration 0 on.
+
+    Returns
+    -------
+    ndarray, shape (T + 1, ...)
+    """
     stacked = np.asarray(values, dtype=float)
     missing = problem.steps + 1 - len(values)
     return np.pad(stacked, [(0, missing)] + [(0, 0)] * (stacked.ndim - 1), constant_values=np.nan)
 
 
 def stack_records(records: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
-    """Stack what was recorded at each iteration, iterations first."""
+    """Stack the arrays that were recorded at each iteration, name by name; iterations are the first axis."""
     return {
         name: array_namespace(first).stack([record[name] for record in records]) for name, first in records[0].items()
     }
@@ -218,6 +234,10 @@ def to_dataset(
         Coordinate of the replicate dimension.
     attributes : mapping
         Recorded beside the problem's fields.
+
+    Returns
+    -------
+    xarray.Dataset
     """
     import xarray as xr  # slow to load, and many who want these names make no dataset
 

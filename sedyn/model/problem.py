@@ -2,99 +2,68 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from fractions import Fraction
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 
-from sedyn.errors import InvalidInput, require_known, require_number, require_whole
-from sedyn.model.covariance import changes_with_d, require_spectrum
-from sedyn.model.features import feature_sampler
+from sedyn.errors import InvalidInput, require_known, require_number, require_one_of, require_whole
+from sedyn.model.covariance import SpectrumLaw, spectrum_law
+from sedyn.model.features import FeatureLaw, feature_law
+from sedyn.model.fields import Check, documented, field, names_where
 from sedyn.model.functions import ACTIVATIONS, LINKS, LOSSES
 
-__all__ = ["Problem"]
-
-CHOICES = {
-    "labels": ("additive", "binary"),
-    "batching": ("without_replacement", "shuffle"),
-    "combine": ("sum", "product"),
-    "initialization": ("exact", "random"),
-    "train": ("all", "first"),
-    "deep_init": ("gaussian", "signs"),
-}
-COUNTS = ("n", "d", "width", "depth", "steps", "signals")
-# What the limit as n and d grow cannot see: the law of the entries (universality) and how the overlaps are met.
-INVISIBLE_TO_THEORY = ("n", "d", "features", "initialization")
-# What problems may differ in whose replicates run side by side: the numbers of the update, which are arrays there, and
-# what is only seen by the draws that each replicate has for itself.
-INDIVIDUAL = (
-    *("learning_rate", "momentum", "weight_decay"),
-    *("noise", "signal_norm", "init_overlap", "initialization", "init_seed", "deep_init", "batch_fraction", "batching"),
-)
+__all__ = ["INDIVIDUAL", "INVISIBLE_TO_THEORY", "TRAINING", "Problem"]
 
 
+def _number(interval: str, valid: Callable[[float], bool]) -> Check:
+    return partial(require_number, condition=f"a number {interval}", valid=valid)
+
+
+def _one_of(*known: str) -> Check:
+    return partial(require_one_of, known=known)
+
+
+def _name(find: Callable[[str], Any]) -> Check:
+    """Make the check that a text names something that can be found."""
+
+    def check(field: str, value: Any) -> str:
+        if not isinstance(value, str):
+            raise InvalidInput(field, value, "a name, in quotes in Python")
+        find(value)
+        return value
+
+    return check
+
+
+_COUNT = partial(require_whole, least=1)
+_SEED = partial(require_whole, least=0)
+_FINITE = partial(require_number, condition="a finite number")
+_NOT_NEGATIVE = _number(">= 0", lambda x: x >= 0)
+
+
+@documented
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """Data, network and training of one gradient-descent run, in the conventions of THEORY section 1.
+    """Data, network and training of one gradient-descent run.
 
-    Features X are n x d with independent entries of mean 0 and variance 1/d; the indices are z_* = X mu, the response
-    is ``link(z_*) + noise * xi`` (or its sign), the network has `width` units in each of its `depth - 1` hidden layers,
+    Features X are n x d with independent entries of mean 0 and variance 1/d; the indices are z_* = X mu, the labels are
+    ``link(z_*) + noise * xi`` (or its sign), the network has `width` units in each of its `depth - 1` hidden layers,
     and gradient descent with `learning_rate` runs for `steps` steps on the mean loss.
-
-    Parameters
-    ----------
-    n, d : int
-        Samples and features; their ratio n/d is the aspect ratio.
-    width, depth : int
-        Units in each hidden layer; number of weight layers. Depth 1 is a linear model and has width 1.
-    noise : float
-        Standard deviation of the label noise.
-    activation, link, loss : str
-        Names known to `sedyn.model.functions`, among them those a user registered.
-    labels : {'additive', 'binary'}
-        Response ``link + noise * xi``, or its sign.
-    features : str
-        Law of the feature entries, for example ``gaussian`` or ``student_t(5)``.
-    covariance : str
-        Eigenvalues of the feature covariance, mean 1: ``identity``; ``power_law(exponent)``, whose largest one grows
-        with d; or ``two_level(ratio, share)``, the same for every d: a share is `ratio` times each of the others.
-    learning_rate : float or sequence of float
-        One for all steps, or one for each.
-    steps : int
-        Gradient-descent steps; results have iterations 0..steps.
-    momentum, weight_decay : float
-        Heavy-ball coefficient in [0, 1); decay, times the learning rate, of every weight.
-    batch_fraction : float
-        Share of the samples in a mini-batch, in (0, 1]; 1 is full batch.
-    batching : {'without_replacement', 'shuffle'}
-        Each batch drawn anew, or each epoch a partition of the samples (1/batch_fraction must be whole).
-    signals : int
-        Number k of index directions.
-    combine : {'sum', 'product'}
-        Response from the k links: their sum over sqrt(k), or their product.
-    signal_norm : float
-        Norm of each signal over sqrt(d).
-    init_overlap : float
-        How much of the signal, in units of its norm, each first-layer unit starts with.
-    initialization : {'exact', 'random'}
-        Signals and first layer exactly orthogonal, so that overlaps are the same for every d; or independent normals.
-    init_seed : int
-        Seed of the deeper weights' start, the same for every n, d and replicate.
-    train : {'all', 'first'}
-        Which layers learn.
-    deep_init : {'gaussian', 'signs'}
-        Deeper weights start as N(0, 1/width), or as signs/sqrt(width) last and identity in between.
 
     Raises
     ------
     InvalidInput
         If a field is out of range or two fields contradict each other; the message names what would work.
+
+    Notes
+    -----
+    Source: docs/theory.md#feature-law, docs/theory.md#labels, docs/theory.md#network, docs/theory.md#descent.
 
     Examples
     --------
@@ -102,64 +71,95 @@ class Problem:
     Fraction(2, 1)
     """
 
-    n: int = 3000
-    d: int = 2000
-    width: int = 3
-    depth: int = 3
-    noise: float = 0.3
-    activation: str = "tanh"
-    link: str = "tanh"
-    labels: str = "additive"
-    loss: str = "squared"
-    features: str = "gaussian"
-    covariance: str = "identity"
-    learning_rate: float | tuple[float, ...] = 0.8
-    steps: int = 20
-    momentum: float = 0.0
-    weight_decay: float = 0.0
-    batch_fraction: float = 1.0
-    batching: str = "without_replacement"
-    signals: int = 1
-    combine: str = "sum"
-    signal_norm: float = 1.0
-    init_overlap: float = 0.0
-    initialization: str = "exact"
-    init_seed: int = 0
-    train: str = "all"
-    deep_init: str = "gaussian"
+    n: int = field(3000, _COUNT, "Samples.", invisible_to_theory=True)
+    d: int = field(2000, _COUNT, "Features; n/d is the aspect ratio.", invisible_to_theory=True)
+    width: int = field(3, _COUNT, "Units in each hidden layer.", training=True)
+    depth: int = field(3, _COUNT, "Weight layers; depth 1 is a linear model and has width 1.", training=True)
+    noise: float = field(0.3, _NOT_NEGATIVE, "Standard deviation of the label noise.", individual=True)
+    activation: str = field(
+        "tanh", _name(ACTIVATIONS.__getitem__), "Name of an activation, built-in or registered.", training=True
+    )
+    link: str = field("tanh", _name(LINKS.__getitem__), "Name of the link, built-in or registered.")
+    labels: str = field(
+        "additive", _one_of("additive", "binary"), "``additive``: link + noise * xi; ``binary``: its sign."
+    )
+    loss: str = field(
+        "squared", _name(LOSSES.__getitem__), "``squared``, ``huber``, or ``logistic`` for two classes.", training=True
+    )
+    features: str = field(
+        "gaussian",
+        _name(feature_law),
+        "Law of the entries, as ``gaussian`` or ``student_t(5)``.",
+        invisible_to_theory=True,
+    )
+    covariance: str = field(
+        "identity", _name(spectrum_law), "Spectrum of the feature covariance, as ``identity`` or ``power_law(0.25)``."
+    )
+    learning_rate: float | tuple[float, ...] = field(
+        0.8, None, "Of the mean loss: one number for all steps, or one for each.", individual=True, training=True
+    )
+    steps: int = field(20, _COUNT, "Gradient-descent steps; results have iterations 0..steps.", training=True)
+    momentum: float = field(
+        0.0, _number("in [0, 1)", lambda x: 0 <= x < 1), "Heavy ball, in [0, 1).", individual=True, training=True
+    )
+    weight_decay: float = field(
+        0.0, _NOT_NEGATIVE, "Decay of every weight, times the learning rate.", individual=True, training=True
+    )
+    batch_fraction: float = field(
+        1.0,
+        _number("in (0, 1]", lambda x: 0 < x <= 1),
+        "Share of the samples in a batch, in (0, 1].",
+        individual=True,
+        training=True,
+    )
+    batching: str = field(
+        "without_replacement",
+        _one_of("without_replacement", "shuffle"),
+        "``without_replacement``: each batch is drawn anew; ``shuffle``: each epoch is a partition of the samples.",
+        individual=True,
+        training=True,
+    )
+    signals: int = field(1, _COUNT, "Number k of index directions.")
+    combine: str = field(
+        "sum", _one_of("sum", "product"), "How k links make a label: ``sum``, over sqrt(k); or ``product``."
+    )
+    signal_norm: float = field(
+        1.0, _number("> 0", lambda x: x > 0), "Norm of each signal over sqrt(d).", individual=True
+    )
+    init_overlap: float = field(
+        0.0, _FINITE, "How much of the signal, in units of its norm, a unit starts with.", individual=True
+    )
+    initialization: str = field(
+        "exact",
+        _one_of("exact", "random"),
+        "Signals and first layer: ``exact``, orthogonal, with the same overlaps for every d; or ``random``, normals.",
+        invisible_to_theory=True,
+        individual=True,
+    )
+    init_seed: int = field(
+        0, _SEED, "Seed of the deeper weights' start, the same for every replicate.", individual=True
+    )
+    train: str = field(
+        "all", _one_of("all", "first"), "``all``: every layer learns; ``first``: the first alone.", training=True
+    )
+    deep_init: str = field(
+        "gaussian",
+        _one_of("gaussian", "signs"),
+        "Deeper weights start as ``gaussian``: N(0, 1/width); or ``signs``: signs/sqrt(width) last, identity between.",
+        individual=True,
+        training=True,
+    )
 
     def __post_init__(self) -> None:
-        for name in COUNTS:
-            self._set(name, require_whole(name, getattr(self, name), least=1))
-        self._set("init_seed", require_whole("init_seed", self.init_seed, least=0))
-        self._set("learning_rate", _learning_rate(self.learning_rate, self.steps))
-        for name, condition, valid in (
-            ("noise", "a number >= 0", lambda x: x >= 0),
-            ("momentum", "a number in [0, 1)", lambda x: 0 <= x < 1),
-            ("weight_decay", "a number >= 0", lambda x: x >= 0),
-            ("batch_fraction", "a number in (0, 1]", lambda x: 0 < x <= 1),
-            ("signal_norm", "a number > 0", lambda x: x > 0),
-            ("init_overlap", "a finite number", lambda x: True),
-        ):
-            self._set(name, require_number(name, getattr(self, name), condition, valid))
-        for name, known in CHOICES.items():
-            if getattr(self, name) not in known:
-                raise InvalidInput.unknown(name, getattr(self, name), known)
-        self._check_names()
+        for known in fields(self):
+            if check := known.metadata["check"]:
+                object.__setattr__(self, known.name, check(known.name, getattr(self, known.name)))
+        # Its check is against another field.
+        object.__setattr__(self, "learning_rate", _learning_rate(self.learning_rate, self.steps))
         self._check_combinations()
 
-    def _set(self, name: str, value: Any) -> None:
-        object.__setattr__(self, name, value)
-
-    def _check_names(self) -> None:
-        for name in ("activation", "link", "loss", "features", "covariance"):
-            if not isinstance(getattr(self, name), str):
-                raise InvalidInput(name, getattr(self, name), "a name, in quotes in Python")
-        ACTIVATIONS[self.activation], LINKS[self.link], LOSSES[self.loss]
-        feature_sampler(self.features)
-        require_spectrum(self.covariance, self.d)
-
     def _check_combinations(self) -> None:
+        self.spectrum_law.require_whole(self.d)
         if self.depth == 1 and self.width != 1:
             raise InvalidInput(
                 "width", self.width, "depth=1 is a linear model and has width=1; set width=1 or depth>=2"
@@ -181,18 +181,38 @@ class Problem:
     def from_mapping(cls, values: Mapping[str, Any]) -> Problem:
         """Build a problem from names and values, refusing an unknown name with the nearest known one.
 
+        Parameters
+        ----------
+        values : mapping of str to object
+            Fields to their values; the others are at their defaults.
+
         Raises
         ------
         InvalidInput
             If a name is no field, or as for the class.
         """
-        require_known("problem", values, [field.name for field in fields(cls)])
+        require_known("problem", values, DEFAULTS)
         return cls(**values)
 
     @property
     def aspect_ratio(self) -> Fraction:
         """Samples per feature, n/d, exactly."""
         return Fraction(self.n, self.d)
+
+    @property
+    def feature_law(self) -> FeatureLaw:
+        """The law that `features` names."""
+        return feature_law(self.features)
+
+    @property
+    def spectrum_law(self) -> SpectrumLaw:
+        """The spectrum that `covariance` names."""
+        return spectrum_law(self.covariance)
+
+    @property
+    def eigenvalues(self) -> np.ndarray:
+        """Eigenvalues of the feature covariance, in decreasing order, with mean 1; shape (d,)."""
+        return self.spectrum_law.eigenvalues(self.d)
 
     @property
     def learning_rates(self) -> tuple[float, ...]:
@@ -230,7 +250,7 @@ class Problem:
         """
         values = {k: v for k, v in self._non_defaults().items() if k not in INVISIBLE_TO_THEORY}
         values["aspect_ratio"] = str(self.aspect_ratio)
-        if changes_with_d(self.covariance):
+        if self.spectrum_law.changes_with_d:
             values["d"] = self.d
         return _canonical(values)
 
@@ -252,25 +272,13 @@ class Problem:
         return {name: value for name, value in self.to_dict().items() if value != DEFAULTS[name]}
 
 
-DEFAULTS = {field.name: field.default for field in fields(Problem)}
-
-
-def seed_sequence(key: str, seed: int, *stream: int) -> np.random.SeedSequence:
-    """Derive a seed from a problem's key, the user's base seed and a stream, and from nothing else.
-
-    Parameters
-    ----------
-    key : str
-        `Problem.key` or `Problem.theory_key`.
-    seed : int
-        Base seed.
-    *stream : int
-        For example the index of a replicate.
-    """
-    digest = hashlib.sha256(key.encode()).digest()
-    words = np.frombuffer(digest, dtype="<u4").tolist()
-    return np.random.SeedSequence([require_whole("seed", seed, least=0), *words], spawn_key=stream)
-
+DEFAULTS = {known.name: known.default for known in fields(Problem)}
+# What the limit as n and d grow cannot see: the law of the entries (universality) and how the overlaps are met.
+INVISIBLE_TO_THEORY = names_where(Problem, "invisible_to_theory")
+# What problems may differ in whose replicates run side by side.
+INDIVIDUAL = names_where(Problem, "individual")
+# What says how a network is trained, on simulated data or a user's.
+TRAINING = names_where(Problem, "training")
 
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 

@@ -1,4 +1,4 @@
-"""A few nodes that stand for the whole spectrum of the feature covariance, exactly."""
+"""A few nodes that stand for the whole spectrum of the feature covariance, exactly (docs/theory.md#spectral-nodes)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sedyn.arrays.backend import Array
+from sedyn.arrays.shapes import Float
 
 __all__ = ["SpectralMeasure", "gauss_quadrature", "interpolation"]
 
@@ -22,11 +23,11 @@ class SpectralMeasure(NamedTuple):
         Positive, sum 1.
     """
 
-    nodes: Array
-    weights: Array
+    nodes: Float[Array, " B"]
+    weights: Float[Array, " B"]
 
 
-def gauss_quadrature(eigenvalues: np.ndarray, count: int) -> SpectralMeasure:
+def gauss_quadrature(eigenvalues: Float[np.ndarray, " d"], count: int) -> SpectralMeasure:
     """Gauss quadrature for averages over given eigenvalues, by the Lanczos process.
 
     `count` nodes give the average of every polynomial up to degree ``2 count - 1`` exactly. Where there are no more
@@ -50,15 +51,18 @@ def gauss_quadrature(eigenvalues: np.ndarray, count: int) -> SpectralMeasure:
     return _quadrature(eigenvalues, count)[0]
 
 
-def interpolation(eigenvalues: np.ndarray, count: int) -> np.ndarray:
+def interpolation(eigenvalues: Float[np.ndarray, " d"], count: int) -> Float[np.ndarray, "levels B"]:
     """Values of polynomials at each distinct eigenvalue from those at the nodes of `gauss_quadrature`.
 
-    Exact up to degree ``count - 1``. Gauss nodes make this stable: it keeps the mean square over the spectrum, so an
-    error at an eigenvalue is at most the root of d times that of the values at the nodes.
+    Exact up to degree ``count - 1`` (docs/theory.md#eigenvalue-interpolation). Gauss nodes make this stable: it keeps
+    the mean square over the spectrum, so an error at an eigenvalue is at most the root of d times that of the values at
+    the nodes.
 
     Parameters
     ----------
-    eigenvalues, count
+    eigenvalues : ndarray, shape (d,)
+        Not negative.
+    count : int
         As for `gauss_quadrature`.
 
     Returns

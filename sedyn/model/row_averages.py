@@ -1,7 +1,8 @@
-"""Averages of test functions over the rows of the first layer: what the theorem on row laws says converges.
+"""Averages of test functions over the rows of the first layer: what the theorem on the law of rows says converges.
 
-A row j is (w_j^t, w_j^0, mu_j). Each function looks at a unit's weight through its difference from something else in
-the row. In the limit that difference is a centred normal variable, so the average has a closed form in its variance.
+Row j belongs to feature j and is (w_j^t, w_j^0, mu_j). Each test function looks at a unit's weight through its
+difference from something else in the row. In the limit that difference is a centred normal variable, so the average
+has a closed form in its variance (docs/theory.md#row-averages).
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sedyn.arrays.backend import Array, array_namespace
+from sedyn.arrays.shapes import Float
 
 __all__ = ["ROW_FUNCTIONS", "RowFunction", "normal_averages", "row_sums"]
 
 
 class RowFunction(NamedTuple):
-    """A Lipschitz function of the difference between a weight and its reference in the same row.
+    """A test function: Lipschitz, of the difference between a weight and its reference in the same row.
 
     Attributes
     ----------
@@ -48,16 +50,18 @@ ROW_FUNCTIONS: dict[str, RowFunction] = {
     "distance_to_signal": _absolute(lambda width: slice(width, width + 1)),
     "distance_to_initialization": _absolute(lambda width: slice(0, width)),
 }
-"""Functions of a row by name: |w|, exp(-w^2/2), |w - mu| to the first signal, and |w - w^0| of the same unit."""
+"""Test functions by name: |w|, exp(-w^2/2), |w - mu| to the first signal, and |w - w^0| of the same unit."""
 
 
-def row_sums(weights: Array, start: Array) -> Array:
-    """Sum every function over rows.
+def row_sums(
+    weights: Float[Array, "*replicates q d"], start: Float[Array, "*replicates qk d"]
+) -> Float[Array, "*replicates functions q"]:
+    """Sum every test function over the rows.
 
     Parameters
     ----------
     weights : array, shape (..., q, d)
-        W^t.
+        Transpose of W^t: d weights of each unit.
     start : array, shape (..., q + k, d)
         [W^0, mu]^T.
 
@@ -74,8 +78,10 @@ def row_sums(weights: Array, start: Array) -> Array:
     return xp.stack(sums, axis=-2)
 
 
-def normal_averages(coefficients: np.ndarray, overlaps: np.ndarray, noise: np.ndarray) -> np.ndarray:
-    """Average every function over rows with the law of THEORY section 2, *Predictions*, at one eigenvalue.
+def normal_averages(
+    coefficients: Float[np.ndarray, "q qk"], overlaps: Float[np.ndarray, "qk qk"], noise: Float[np.ndarray, "q q"]
+) -> Float[np.ndarray, "functions q"]:
+    """Average every test function over rows with their predicted law (docs/theory.md#law-of-rows), at one eigenvalue.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The one linear update that every weight, of the network and of its theory, obeys."""
+"""The one linear update that every weight, of the network and of its theory, obeys (docs/theory.md#linear-update)."""
 
 from __future__ import annotations
 
@@ -27,9 +27,21 @@ class Update(NamedTuple):
     weight_decay: float | Array
 
     def __call__(self, current: Array, previous: Array, drive: Array) -> Array:
-        """Next value of a quantity from its last two and the gradient that drives it (THEORY section 1).
+        """Next value of a quantity from its last two and the gradient that drives it.
 
         Theory and simulation call this for W, V, P, m and R_w alike, because all of them are linear in W.
+
+        Parameters
+        ----------
+        current, previous : array, shape (R, ...) or (...)
+            Values at iterations t and t - 1; the axis of replicates is there if the numbers are arrays.
+        drive : array, of the same shape
+            Gradient at iteration t.
+
+        Returns
+        -------
+        array, of the same shape
+            Value at iteration t + 1.
         """
         rate, momentum, decay = (_against(current, number) for number in self)
         change = -rate * drive
@@ -54,7 +66,18 @@ def _against(values: Array, number: float | Array) -> float | Array:
 
 
 def update_of(problem: Problem, iteration: int) -> Update:
-    """Build the update that leads from `iteration` to the next."""
+    """Build the update that leads from an iteration to the next.
+
+    Parameters
+    ----------
+    problem : Problem
+    iteration : int
+        t < T.
+
+    Returns
+    -------
+    Update
+    """
     return Update(problem.learning_rates[iteration], problem.momentum, problem.weight_decay)
 
 
@@ -72,6 +95,11 @@ def updates_together(problems: Sequence[Problem], like: Array) -> list[Update]:
         Of each replicate, with the same number of steps.
     like : array
         Gives library, dtype and device.
+
+    Returns
+    -------
+    list of Update
+        With one number for each replicate, shape (R,).
     """
     numbers = np.transpose([updates_of(problem) for problem in problems], (1, 2, 0))  # (step, number, replicate)
     moved = array_namespace(like).asarray(numbers, dtype=like.dtype, device=like.device)

@@ -19,7 +19,6 @@ from sedyn.arrays.backend import Array, array_namespace, to_host
 from sedyn.errors import InvalidInput, require_known
 from sedyn.model.adjoint import mean_response, onsager_term
 from sedyn.model.batching import limit_dimensions, limit_weights
-from sedyn.model.covariance import changes_with_d, spectrum
 from sedyn.model.evaluation import mean_error
 from sedyn.model.functions import ACTIVATIONS, LOSSES
 from sedyn.model.initialization import initial_deep_weights, initial_overlaps
@@ -35,9 +34,10 @@ from sedyn.model.observables import (
     to_dataset,
     with_standard_errors,
 )
-from sedyn.model.problem import Problem, seed_sequence
+from sedyn.model.problem import Problem
 from sedyn.model.quadrature import gauss_quadrature
 from sedyn.model.row_averages import normal_averages
+from sedyn.model.seeds import randomization_seeds
 from sedyn.model.update import update_of
 from sedyn.theory.sampling import CausalFactor, matched_normals, sobol_uniforms
 from sedyn.theory.weight_side import (
@@ -193,7 +193,7 @@ def init(problem: Problem, draws: Draws) -> State:
     q, k, steps = problem.width, problem.signals, problem.steps
     samples = draws.noise.shape[0]
     like = _like(draws)
-    measure = gauss_quadrature(spectrum(problem.covariance, problem.d), spectral_nodes(steps))
+    measure = gauss_quadrature(problem.eigenvalues, spectral_nodes(steps))
     overlaps = initial_overlaps(problem)
     deep = tuple(xp.asarray(weights, **like) for weights in initial_deep_weights(problem))
     factor = CausalFactor()
@@ -314,13 +314,13 @@ def _row_averages(problem: Problem, state: State, covariances: np.ndarray) -> np
     """Averages of test functions over rows, shape (functions, q).
 
     NaN where the spectrum changes with d: rows with few neighbours of their eigenvalue start as no normal vectors, see
-    `sedyn.model.initialization.initial_rows`.
+    `sedyn.model.initialization.initial_weights_and_signals`.
     """
     nodes, weights = state.weight_response.spectrum
     overlaps = state.rows.overlaps / nodes[:, None, None]
     laws = zip(state.rows.coefficients[state.iteration], overlaps, covariances, strict=True)
     averages = np.einsum("n,nfa->fa", weights, np.stack([normal_averages(*law) for law in laws]))
-    return np.full_like(averages, np.nan) if changes_with_d(problem.covariance) else averages
+    return np.full_like(averages, np.nan) if problem.spectrum_law.changes_with_d else averages
 
 
 def spectral_nodes(steps: int) -> int:
@@ -565,7 +565,7 @@ def _randomized(
     problem: Problem, samples: int, randomizations: int, seed: int, device: str, *, keep_samples: bool
 ) -> dict[str, np.ndarray]:
     """Means and standard errors over randomizations; samples, if wanted, of the first."""
-    seeds = seed_sequence(problem.theory_key, seed).spawn(randomizations)
+    seeds = randomization_seeds(problem, seed, randomizations)
     with backend.use_device(device):
         solutions = [
             solve(problem, draw(problem, samples, stream, device), keep_samples=keep_samples and i == 0)

@@ -13,7 +13,6 @@ import numpy as np
 from sedyn.arrays import backend
 from sedyn.arrays.backend import Array, array_namespace
 from sedyn.errors import InvalidInput
-from sedyn.model.covariance import spectrum
 from sedyn.model.observables import quantiles
 from sedyn.model.problem import Problem
 from sedyn.model.quadrature import interpolation
@@ -89,7 +88,7 @@ def laws_of(problem: Problem, theory: xr.Dataset, device: str = "cpu") -> Laws:
     values = {name: theory[name].values for name in _VARIABLES}
     h = values["pre_activation_samples"]
     samples = np.sort(np.stack([h, h * values["response_samples"]], axis=1))
-    eigenvalues = spectrum(problem.covariance, problem.d)
+    eigenvalues = problem.eigenvalues
     towards = interpolation(eigenvalues, spectral_nodes(problem.steps))
     _, which = np.unique(eigenvalues, return_inverse=True)
     parts = values["row_coefficients"], values["row_covariances"], towards, which, samples

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from sedyn.descent.engines import choose_engine
 from sedyn.descent.simulation import DTYPES
-from sedyn.errors import InvalidInput, require_flag, require_known, require_whole
+from sedyn.errors import InvalidInput, require_flag, require_known, require_one_of, require_whole
 from sedyn.model.problem import Problem
 from sedyn.theory.dynamics import require_samples
 from sweeps.plan.tasks import SimulationTask, TheorySettings, TheoryTask
@@ -104,10 +104,9 @@ class SweepSpec:
             if name != "block" or self.block is not None:
                 said = f"theory.{name}" if name in TheorySettings._fields and name != "seed" else name
                 object.__setattr__(self, name, require_whole(said, getattr(self, name), least))
-        if self.dtype not in DTYPES:
-            raise InvalidInput.unknown("dtype", self.dtype, DTYPES)
-        require_flag("laws", self.laws)
-        require_flag("estimate", self.estimate)
+        require_one_of("dtype", self.dtype, DTYPES)
+        for name in ("laws", "estimate"):
+            object.__setattr__(self, name, require_flag(name, getattr(self, name), condition="true or false"))
         # The order of a problem's fields, not of the request: a store looks the same however its axes were named.
         given = {axis: self.axes[axis] for axis in PROBLEM_FIELDS if axis in self.axes}
         first = {axis: values[0] for axis, values in given.items()}

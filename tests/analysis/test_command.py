@@ -2,7 +2,8 @@ import shlex
 
 import pytest
 
-from analysis.command import CONFIGURATIONS, sweep_command
+from analysis.command import sweep_command
+from sweeps.application.composition import experiments
 from sweeps.store import settings_of
 from tests.requests import request_of
 
@@ -30,11 +31,9 @@ def test_the_command_makes_the_same_store(words):
 
 
 def test_every_experiment_names_itself():
-    folder = CONFIGURATIONS / "experiment"
-    for file in folder.rglob("*.yaml"):
-        name = file.relative_to(folder).with_suffix("").as_posix()
+    for name in experiments():
         settings = settings_of(request_of(f"experiment={name}").spec)
-        assert sweep_command(settings, file.stem) == f"python -m sweeps experiment={name}"
+        assert sweep_command(settings, name.rpartition("/")[2]) == f"python -m sweeps experiment={name}"
 
 
 def test_what_changed_is_added():

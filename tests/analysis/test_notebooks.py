@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.app import main
+from sweeps.application.sweep import main
 
 ANALYSIS = Path(__file__).parents[2] / "analysis"
 NOTEBOOKS = sorted((ANALYSIS / "notebooks").glob("*.ipynb"))

@@ -1,31 +1,52 @@
-from __future__ import annotations
+"""Checks of single values: what they keep, and the one line they refuse with."""
+
+import math
+import pickle
+import re
+from fractions import Fraction
 
 import numpy as np
 import pytest
 
-from sedyn.errors import InvalidInput, require_flag, require_number, require_whole
+from sedyn.errors import InvalidInput, require_flag, require_known, require_number, require_one_of, require_whole
 
 
-def test_whole_numbers_of_any_kind_become_pythons():
-    assert [require_whole("n", value, 2) for value in (2, np.int8(3))] == [2, 3]
-    assert type(require_whole("n", np.int64(5), 2)) is int
-    for wrong in (1, True, 2.0, "2", None, [2]):
-        with pytest.raises(InvalidInput, match=r"n=.*: a whole number >= 2"):
-            require_whole("n", wrong, 2)
-    with pytest.raises(InvalidInput, match="n=True"):
-        require_whole("n", True, 0)
+@pytest.mark.parametrize(
+    ("kept", "expected"),
+    [
+        (require_whole("x", np.int64(3), least=3), 3),
+        (require_number("x", Fraction(1, 2), "a number"), 0.5),
+        (require_number("x", np.float32(0.5), "a number"), 0.5),
+        (require_number("x", 2, "a number > 1", lambda x: x > 1), 2.0),
+        (require_flag("x", np.True_), True),
+        (require_one_of("x", "b", ("a", "b")), "b"),
+    ],
+)
+def test_what_is_valid_is_kept_as_a_plain_value(kept, expected):
+    assert kept == expected
+    assert type(kept) is type(expected)
 
 
-def test_numbers_are_finite_and_meet_their_condition():
-    assert [require_number("rate", value, "> 0", lambda rate: rate > 0) for value in (1, np.float32(0.5))] == [1.0, 0.5]
-    for wrong in (0.0, np.inf, np.nan, True, "1", None, 1j):
-        with pytest.raises(InvalidInput, match=r"rate=.*: > 0"):
-            require_number("rate", wrong, "> 0", lambda rate: rate > 0)
-
-
-def test_flags_are_true_or_false():
-    for right in (True, False):
-        require_flag("laws", right)
-    for wrong in (1, "true", None):
-        with pytest.raises(InvalidInput, match=r"laws=.*: true or false"):
-            require_flag("laws", wrong)
+@pytest.mark.parametrize(
+    ("refused", "said"),
+    [
+        (lambda: require_whole("x", 2, least=3), "x=2: a whole number >= 3"),
+        (lambda: require_whole("x", 3.0, least=3), "x=3.0: a whole number >= 3"),
+        (lambda: require_whole("x", True, least=0), "x=True: a whole number >= 0"),
+        (lambda: require_whole("x", None, least=0, condition="one, or many"), "x=None: one, or many"),
+        (lambda: require_number("x", "1", "a number"), "x='1': a number"),
+        (lambda: require_number("x", True, "a number"), "x=True: a number"),
+        (lambda: require_number("x", math.inf, "a number"), "x=inf: a number"),
+        (lambda: require_number("x", math.nan, "a number"), "x=nan: a number"),
+        (lambda: require_number("x", 1, "a number > 1", lambda x: x > 1), "x=1: a number > 1"),
+        (lambda: require_flag("x", 1), "x=1: True or False"),
+        (lambda: require_flag("x", "yes", condition="true or false"), "x='yes': true or false"),
+        (lambda: require_one_of("x", "bb", ("a", "bbb")), "x='bb': did you mean 'bbb'? known: a, bbb"),
+        (lambda: require_known("x", ["a", 3], ("a", "b")), "x=3: known: a, b"),
+    ],
+)
+def test_a_refusal_names_field_value_and_what_would_work(refused, said):
+    with pytest.raises(InvalidInput, match=f"^{re.escape(said)}$") as caught:
+        refused()
+    again = pickle.loads(pickle.dumps(caught.value))  # as it comes back from a worker
+    assert (str(again), again.field) == (said, "x")

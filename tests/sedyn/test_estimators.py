@@ -1,5 +1,6 @@
 """The scikit-learn estimators: scikit-learn's own checks, a plain reimplementation, and what users get wrong."""
 
+import inspect
 import subprocess
 import sys
 
@@ -15,12 +16,32 @@ from sklearn.preprocessing import PolynomialFeatures
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import sedyn
-from sedyn import InvalidInput, NetworkClassifier, NetworkRegressor
+from sedyn import InvalidInput, NetworkClassifier, NetworkRegressor, Problem
+from sedyn.model.problem import TRAINING
 
 
 @parametrize_with_checks([NetworkRegressor(), NetworkClassifier()])
 def test_scikit_learns_own_checks(estimator, check):
     check(estimator)
+
+
+@pytest.mark.parametrize(
+    ("estimator", "defaults"),
+    [
+        (NetworkRegressor, {"width": 4, "depth": 2, "learning_rate": 0.1, "steps": 50}),
+        (NetworkClassifier, {"width": 4, "depth": 2, "learning_rate": 0.4, "steps": 50, "loss": "logistic"}),
+    ],
+)
+def test_options_are_the_training_fields_of_a_problem_and_some_of_their_own(estimator, defaults):
+    own = {"early_stopping": True, "spectrum": "ledoit_wolf", "standardize": True, "random_state": None}
+    training = {name: getattr(Problem(), name) for name in TRAINING}
+    assert estimator().get_params() == {**training, **defaults, **own}
+    width, depth, *others = inspect.signature(estimator).parameters.values()
+    assert (width.name, depth.name) == ("width", "depth")
+    assert {width.kind, depth.kind} == {inspect.Parameter.POSITIONAL_OR_KEYWORD}
+    assert {other.kind for other in others} == {inspect.Parameter.KEYWORD_ONLY}
+    for name in (*TRAINING, *own):
+        assert f"\n{name} : " in estimator.__doc__
 
 
 def data_set(n=300, d=100, seed=0, noise=0.3):

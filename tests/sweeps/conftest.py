@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import xarray as xr
 
-from sweeps.app import main
+from sweeps.application.sweep import main
 
 SMALL = ["problem.n=40", "problem.d=20", "problem.steps=3", "problem.depth=2", "replicates=5", "block=2"]
 CHEAP = ["theory.samples=64", "theory.randomizations=2"]

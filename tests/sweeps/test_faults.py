@@ -8,6 +8,7 @@ import random
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 import xarray as xr
 
 from sweeps import status, validate
-from sweeps.app import main
+from sweeps.application.sweep import main
 from sweeps.store import objects
 from tests.sweeps.execution_log import LOG, read_log
 
@@ -103,6 +104,29 @@ def test_a_killed_node_loses_nothing(store, undisturbed, cluster):
     wait_until(lambda: len(read_log("end")) >= 3, driver)
     cluster.remove_node(cluster.mortal, allow_graceful=False)
     assert driver.wait(SECONDS) == 0, driver.stderr.read()
+    assert_whole(store, undisturbed)
+
+
+@pytest.mark.parametrize("compute", ["inline", "local"])
+def test_sigterm_ends_a_sweep_in_order(store, undisturbed, monkeypatch, compute):
+    with tempfile.TemporaryDirectory(
+        prefix="t-", dir="/tmp"
+    ) as scratch:  # names of Ray's sockets have a limit of length
+        monkeypatch.setenv("TMPDIR", scratch)
+        driver = start_driver(store, f"compute={compute}")
+        wait_until(lambda: len(read_log("end")) >= 2, driver)
+        driver.terminate()
+        _, shown = driver.communicate(timeout=SECONDS)
+        assert set(os.listdir(scratch)) <= {"ray"}
+    *progress, last = shown.splitlines()
+    assert last == "ended by SIGTERM; what is finished is kept, and the same command goes on from there"
+    assert all("tasks, " in line for line in progress), shown
+    assert driver.returncode == 128 + signal.SIGTERM
+    assert not list(Path(store).parent.glob(".*.lock"))
+    for worker in {process for process, _ in read_log("start")}:
+        with pytest.raises(ProcessLookupError):
+            os.kill(worker, 0)
+    assert main([*SWEEP, f"store={store}", "compute=inline"]) == 0
     assert_whole(store, undisturbed)
 
 

@@ -10,12 +10,12 @@ import sedyn
 from sedyn.arrays import backend
 from sweeps import validate, worker
 from sweeps.driver import FixedTasks, run_tasks
-from sweeps.progress import Quiet
+from sweeps.progress import Progress
 from sweeps.schedule import missing_tasks
 from sweeps.store import DONE, FAILED, PENDING, Store, states
 from sweeps.worker import execute
 from tests.sweeps.stores import finish, tree_of
-from tests.sweeps.test_app import LosingExecutor
+from tests.sweeps.test_driver import LosingExecutor
 from tests.sweeps.test_schedule import joined_of, joining
 
 
@@ -112,7 +112,7 @@ def test_a_joined_task_whose_worker_is_lost_fails_in_every_cell_that_is_not_done
     tasks = joined_of(missing_tasks(store, joining()))[:1]
     done, *lost = tasks[0].parts
     assert not execute(done, store, device="cpu").error
-    summary = run_tasks(FixedTasks(tasks), store, LosingExecutor(store.location, 100), Quiet())
+    summary = run_tasks(FixedTasks(tasks), store, LosingExecutor(store.location, 100), Progress(tasks))
     assert len(summary.failures) == 1
     found = states(store, "simulation")
     expected = {done.position: DONE} | {part.position: FAILED for part in lost}

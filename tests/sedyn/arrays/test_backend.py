@@ -12,8 +12,7 @@ from sedyn.arrays.backend import resolve_device
 from sedyn.designs import entries
 from sedyn.designs.deferred import DeferredDesign
 from sedyn.errors import InvalidInput
-from sedyn.model.features import DEVICE_DRAWS, feature_sampler
-from sedyn.model.functions import parse_call
+from sedyn.model.features import FEATURES, feature_law
 from tests.sedyn import cupy_interface
 from tests.sedyn.pretend_gpu import DeviceGenerator, count_transfers, draw_on_device, on_device
 
@@ -147,10 +146,10 @@ LAWS = ["gaussian", "rademacher", "uniform", "laplace", "student_t(5)", "sparse(
 
 @pytest.mark.parametrize("law", LAWS)
 def test_laws_drawn_on_a_device_are_those_drawn_on_the_host(law):
-    sampler = feature_sampler(law)
+    drawn = feature_law(law)
     shape = (200, 200)
-    found = sampler.device_draw(DeviceGenerator(np.random.SeedSequence(1), convert=np.asarray), shape)
-    expected = sampler(np.random.default_rng(2), shape)
+    found = drawn.device_draw(DeviceGenerator(np.random.SeedSequence(1), convert=np.asarray), shape)
+    expected = drawn.draw(np.random.default_rng(2), shape)
     expected = expected.toarray() if sparse.issparse(expected) else expected
     assert found.shape == shape
     assert found.dtype == np.float64
@@ -158,7 +157,7 @@ def test_laws_drawn_on_a_device_are_those_drawn_on_the_host(law):
 
 
 def test_every_law_of_the_package_can_be_drawn_on_a_device():
-    assert {parse_call("features", law)[0] for law in LAWS} == set(DEVICE_DRAWS)
+    assert {law.partition("(")[0] for law in LAWS} == {name for name in FEATURES if FEATURES[name].device_draw}
 
 
 @pytest.mark.usefixtures("pretend_gpu")

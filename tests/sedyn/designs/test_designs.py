@@ -15,10 +15,9 @@ from sedyn.designs.protocol import two_products
 from sedyn.kernels.cpu import network as compiled_activations
 from sedyn.kernels.cpu.network import compiled_network
 from sedyn.model.batching import batch_weights
-from sedyn.model.covariance import spectrum
-from sedyn.model.features import feature_sampler
+from sedyn.model.features import feature_law
 from sedyn.model.functions import ACTIVATIONS, LOSSES
-from sedyn.model.initialization import initial_deep_weights, initial_rows
+from sedyn.model.initialization import initial_deep_weights, initial_weights_and_signals
 from sedyn.model.labels import labels_of
 from sedyn.model.network import Network
 from sedyn.model.update import updates_of
@@ -28,7 +27,7 @@ SHAPE = (2101, 3003)
 
 
 def drawn(law, shape=SHAPE, dtype="float64", seed=1):
-    return dense_design(*shape, feature_sampler(law), np.random.SeedSequence(seed), dtype=dtype)
+    return dense_design(*shape, feature_law(law), np.random.SeedSequence(seed), dtype=dtype)
 
 
 def full(design):
@@ -229,7 +228,7 @@ CASES = {
 
 def descend(problem, design, first, signals, deep=None):
     """First-layer weights at every iteration."""
-    scales = np.sqrt(spectrum(problem.covariance, problem.d))
+    scales = np.sqrt(problem.eigenvalues)
     noise = problem.noise * np.random.default_rng(5).standard_normal(problem.n)
     y = labels_of(problem, design.matmul(signals * scales), noise)
     data = gradient_descent.Data(design, scales, y)
@@ -260,12 +259,12 @@ def assert_same_iterates(problem, first, signals, deep=None):
 @pytest.mark.parametrize("fields", CASES.values(), ids=CASES)
 def test_deferred_is_dense_on_the_completed_matrix(fields):
     problem = dataclasses.replace(BASE, **fields)
-    rows = initial_rows(problem, np.random.default_rng(0))
+    rows = initial_weights_and_signals(problem, np.random.default_rng(0))
     assert_same_iterates(problem, rows[: problem.width], rows[problem.width :])
 
 
 def test_deferred_with_dependent_rows():
-    rows = initial_rows(BASE, np.random.default_rng(0))
+    rows = initial_weights_and_signals(BASE, np.random.default_rng(0))
     first, signals = rows[:3].copy(), rows[3:]
     first[1] = first[0]
     first[2] = first[0] * (1 + 1e-9) + 1e-9 * first[2]
@@ -276,14 +275,14 @@ def test_deferred_with_dependent_rows():
 def test_deferred_with_a_gradient_of_zero():
     # With a zero last layer no gradient reaches the first one, and with frozen layers it stays so.
     problem = dataclasses.replace(BASE, train="first")
-    rows = initial_rows(problem, np.random.default_rng(0))
+    rows = initial_weights_and_signals(problem, np.random.default_rng(0))
     deep = tuple(0 * weights for weights in initial_deep_weights(problem))
     design = assert_same_iterates(problem, rows[:3], rows[3:], deep)
     assert design.gradients.count == 0
 
 
 def test_deferred_bases_stay_orthonormal():
-    rows = initial_rows(BASE, np.random.default_rng(0))
+    rows = initial_weights_and_signals(BASE, np.random.default_rng(0))
     design = DeferredDesign(BASE.n, BASE.d, np.random.SeedSequence(2))
     descend(BASE, design, rows[:3], rows[3:])
     for side in (design.weights, design.gradients):

@@ -5,8 +5,8 @@ import pytest
 
 import sedyn
 from sedyn import InvalidInput, Problem
-from sedyn.model.covariance import SPECTRA, changes_with_d, spectrum
-from sedyn.model.initialization import initial_overlaps, initial_rows
+from sedyn.model.covariance import SPECTRA, spectrum_law
+from sedyn.model.initialization import initial_overlaps, initial_weights_and_signals
 from sedyn.model.quadrature import gauss_quadrature
 
 WRITTEN = {"identity": "identity", "power_law": "power_law(0.5)", "two_level": "two_level(9, 0.25)"}
@@ -15,21 +15,21 @@ WRITTEN = {"identity": "identity", "power_law": "power_law(0.5)", "two_level": "
 @pytest.mark.parametrize("name", SPECTRA)
 @pytest.mark.parametrize("d", [4, 100])
 def test_eigenvalues_decrease_and_average_to_one(name, d):
-    values = spectrum(WRITTEN[name], d)
+    values = spectrum_law(WRITTEN[name]).eigenvalues(d)
     assert values.shape == (d,)
     assert np.all(np.diff(values) <= 0)
     np.testing.assert_allclose(values.mean(), 1, rtol=1e-12)
 
 
 def test_power_law():
-    values = spectrum("power_law(0.5)", 100)
+    values = spectrum_law("power_law(0.5)").eigenvalues(100)
     np.testing.assert_allclose(values[0] / values[99], 10)
 
 
 @pytest.mark.parametrize("ratio", [9.0, 0.5])
 def test_two_levels_have_their_ratio_shares_and_moments(ratio):
     share, d = 0.25, 80
-    values = spectrum(f"two_level({ratio}, {share})", d)
+    values = spectrum_law(f"two_level({ratio}, {share})").eigenvalues(d)
     special = values[:20] if ratio > 1 else values[60:]
     others = values[20:] if ratio > 1 else values[:60]
     np.testing.assert_allclose(special, ratio * others[0], rtol=1e-12)
@@ -40,7 +40,7 @@ def test_two_levels_have_their_ratio_shares_and_moments(ratio):
 
 
 def test_two_levels_and_the_theory_are_the_same_for_every_d():
-    small, large = (spectrum("two_level(3, 0.1)", d) for d in (10, 12_340))
+    small, large = (spectrum_law("two_level(3, 0.1)").eigenvalues(d) for d in (10, 12_340))
     assert set(small) == set(large)
     for few, many in zip(gauss_quadrature(small, 5), gauss_quadrature(large, 5), strict=True):
         np.testing.assert_array_equal(few, many)
@@ -49,12 +49,12 @@ def test_two_levels_and_the_theory_are_the_same_for_every_d():
     assert problem.theory_key == larger.theory_key
     theory, same = (sedyn.state_evolution(each, samples=64, randomizations=2) for each in (problem, larger))
     assert theory.equals(same)
-    assert changes_with_d("power_law(0.1)")
+    assert spectrum_law("power_law(0.1)").changes_with_d
 
 
 def test_overlaps_are_exact_on_each_level():
     problem = Problem(n=100, d=80, covariance="two_level(9, 0.25)", init_overlap=0.3)
-    rows = initial_rows(problem, np.random.default_rng(0))
+    rows = initial_weights_and_signals(problem, np.random.default_rng(0))
     for level in (rows[:, :20], rows[:, 20:]):
         np.testing.assert_allclose(level @ level.T / level.shape[1], initial_overlaps(problem), atol=1e-12)
 

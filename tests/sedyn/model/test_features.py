@@ -7,7 +7,7 @@ from scipy import sparse
 import sedyn
 from sedyn import InvalidInput, Problem
 from sedyn.designs.dense import dense_design
-from sedyn.model.features import SPARSE_BELOW, feature_sampler
+from sedyn.model.features import SPARSE_BELOW, feature_law
 from tests.helpers import assert_within_se, mean_and_se
 
 # Moments 1 to 4 of each law, and their exact next ones up to 8, which the standard errors need.
@@ -24,7 +24,7 @@ EXACT = {
 
 
 def entries(law, shape, seed=0):
-    values = feature_sampler(law)(np.random.default_rng(seed), shape)
+    values = feature_law(law).draw(np.random.default_rng(seed), shape)
     return (values.toarray() if sparse.issparse(values) else values).astype(float)
 
 
@@ -67,16 +67,16 @@ def test_sparse_rows_have_so_many_entries_however_long(columns):
 def test_sparse_at_the_least_density_and_shape():
     assert entries("sparse(1e-9)", (3, 4)).sum() == 0
     assert entries("sparse(1)", (3, 4)).shape == (3, 4)
-    assert sparse.issparse(feature_sampler(f"sparse({SPARSE_BELOW / 2})")(np.random.default_rng(0), (1, 1)))
+    assert sparse.issparse(feature_law(f"sparse({SPARSE_BELOW / 2})").draw(np.random.default_rng(0), (1, 1)))
 
 
 @pytest.mark.parametrize("law", ["gaussian", "rademacher", "sparse(0.02)", "exponential"])
 def test_blocks_of_rows_have_streams_of_their_own(law):
-    design = dense_design(700, 1000, feature_sampler(law), np.random.SeedSequence(4))
+    design = dense_design(700, 1000, feature_law(law), np.random.SeedSequence(4))
     matrix = design.matrix.toarray() if sparse.issparse(design.matrix) else np.asarray(design.matrix, float)
     assert np.unique(matrix, axis=0).shape[0] == 700
     # A prefix of the rows is the same in a taller matrix: block by block from its own seed.
-    taller = dense_design(917, 1000, feature_sampler(law), np.random.SeedSequence(4)).matrix
+    taller = dense_design(917, 1000, feature_law(law), np.random.SeedSequence(4)).matrix
     taller = taller.toarray() if sparse.issparse(taller) else taller
     np.testing.assert_array_equal(taller[:655], matrix[:655])
 
@@ -95,7 +95,7 @@ def test_blocks_of_rows_have_streams_of_their_own(law):
 )
 def test_refusals_say_what_works(text, said):
     with pytest.raises(InvalidInput, match=said):
-        feature_sampler(text)
+        feature_law(text)
 
 
 # --- universality: the theory sees mean and variance of the entries only --------------------------------------------

@@ -5,7 +5,6 @@ import pytest
 
 import sedyn
 from sedyn import InvalidInput, Problem
-from sedyn.model.problem import seed_sequence
 
 WRONG = [
     ({"n": 0}, "n=0: a whole number >= 1"),
@@ -81,19 +80,6 @@ def test_theory_is_shared_at_exactly_equal_aspect_ratio_only():
     assert Problem(n=600, d=400).theory_key != Problem(n=600, d=400, noise=0.2).theory_key
     correlated = {"covariance": "power_law(0.2)"}
     assert Problem(n=600, d=400, **correlated).theory_key != Problem(n=1200, d=800, **correlated).theory_key
-
-
-def test_seeds_depend_on_problem_replicate_and_base_seed_only():
-    def first(key, seed, replicate):
-        return seed_sequence(key, seed, replicate).generate_state(2).tolist()
-
-    key = Problem().key
-    assert first(key, 0, 3) == first(Problem(n=3000).key, 0, 3)
-    others = [first(key, 0, 4), first(key, 1, 3), first(Problem(n=3001).key, 0, 3)]
-    assert all(other != first(key, 0, 3) for other in others)
-    assert len(set(map(tuple, others))) == 3
-    with pytest.raises(InvalidInput, match="seed=-1"):
-        seed_sequence(key, -1)
 
 
 def test_registered_names_work_and_stay_unique():

@@ -5,7 +5,6 @@ import pytest
 
 import sedyn
 from sedyn import Problem
-from sedyn.model.covariance import changes_with_d
 from sedyn.model.row_averages import ROW_FUNCTIONS, normal_averages
 from tests.helpers import assert_within_se, mean_and_se
 
@@ -26,8 +25,10 @@ def test_averages_are_those_of_the_rows(monkeypatch):
             yield state, estimate
 
     monkeypatch.setattr("sedyn.descent.simulation.estimated_descent", recording)
-    drawn = sedyn.descent.simulation.initial_rows
-    monkeypatch.setattr("sedyn.descent.simulation.initial_rows", lambda *a: seen.append(drawn(*a)) or seen[0])
+    drawn = sedyn.descent.simulation.initial_weights_and_signals
+    monkeypatch.setattr(
+        "sedyn.descent.simulation.initial_weights_and_signals", lambda *a: seen.append(drawn(*a)) or seen[0]
+    )
     runs = sedyn.simulate(problem, 1)
     (initial, signals), (last,) = (seen[0][:2], seen[0][2:]), seen[-1]  # of the one replicate
     expected = {
@@ -72,11 +73,11 @@ def test_simulation_agrees_with_theory(fields):
     problem = Problem(**fields)
     theory = sedyn.state_evolution(problem, samples=2**12)
     runs = sedyn.simulate(problem, replicates=32, estimate=False)
-    for name in ("initial_overlap",) if changes_with_d(problem.covariance) else ("initial_overlap", "row_average"):
+    for name in ("initial_overlap",) if problem.spectrum_law.changes_with_d else ("initial_overlap", "row_average"):
         mean, se = mean_and_se(runs[name])
         assert_within_se(mean, theory[name], se, theory[name + "_stderr"])
     assert np.isfinite(runs.row_average).all()
-    assert np.isnan(theory.row_average).all() == changes_with_d(problem.covariance)
+    assert np.isnan(theory.row_average).all() == problem.spectrum_law.changes_with_d
 
 
 def test_overlaps_with_the_start_determine_what_rows_carry():

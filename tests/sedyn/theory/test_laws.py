@@ -8,7 +8,6 @@ import xarray as xr
 
 import sedyn
 from sedyn import InvalidInput, Problem
-from sedyn.model.covariance import spectrum
 from sedyn.model.initialization import initial_overlaps
 from sedyn.model.observables import COMPARED, quantiles
 from sedyn.model.quadrature import gauss_quadrature
@@ -165,7 +164,7 @@ def test_each_row_follows_the_law_of_its_eigenvalue(covariance):
     assert_within_se(mean, theory.noise_covariance, se, theory.noise_covariance_stderr)
     mean, se = mean_and_se(runs.row_kolmogorov[:, 1:].sel(scale="predicted") * np.sqrt(problem.d))
     assert_within_se(mean, np.full(mean.shape, KOLMOGOROV_MEAN), se)
-    weights = gauss_quadrature(spectrum(covariance, problem.d), spectral_nodes(problem.steps)).weights
+    weights = gauss_quadrature(problem.eigenvalues, spectral_nodes(problem.steps)).weights
     at_nodes = theory[["row_coefficients", "row_covariances"]]
     alike = theory.assign(0 * at_nodes + at_nodes.weighted(xr.DataArray(weights, dims="node")).mean("node"))
     wrong = sedyn.simulate(problem, REPLICATES, estimate=False, theory=alike)

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import pkgutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from sedyn.errors import InvalidInput, require_flag, require_known
+from sweeps.application.composition import Composed
 from sweeps.compute import Compute
 from sweeps.plan import PROBLEM_FIELDS, SweepSpec
 from sweeps.target import Target
 from sweeps.user_modules import import_modules
 
-__all__ = ["Request", "read_request", "register_resolvers"]
+__all__ = ["Request", "read_request"]
 
 TOP_LEVEL = (
     *("problem", "grid", "aspect", "replicates", "target", "block", "seed", "engine", "dtype", "theory"),
@@ -57,33 +57,18 @@ class Request:
     plan: bool
 
 
-def register_resolvers() -> None:
-    """Make ``${features_at_aspect:n,aspect}`` known to OmegaConf."""
-    OmegaConf.register_new_resolver("features_at_aspect", features_at_aspect, replace=True)
-
-
-def features_at_aspect(n: Any, aspect: Any) -> Any:
-    """Compute d = round(n / aspect); None for an n that is no number, which `Problem` then refuses by name."""
-    return round(n / aspect) if isinstance(n, int) and isinstance(aspect, int | float) and aspect > 0 else None
-
-
-def read_request(config: DictConfig, experiment: str | None, overridden: Sequence[str]) -> Request:
+def read_request(composed: Composed) -> Request:
     """Check a composed configuration and turn it into a request.
-
-    Parameters
-    ----------
-    config : DictConfig
-        The application's configuration, without Hydra's own.
-    experiment : str, optional
-        Name of the chosen experiment; it names the store where none is given.
-    overridden : sequence of str
-        Keys set on the command line. A field set there and swept by the grid is a contradiction.
 
     Raises
     ------
     InvalidInput
-        If a key is unknown or a value is wrong; the message names it and what would work.
+        If a key is unknown or a value is wrong, or if a field is set on the command line and swept by the grid; the
+        message names it and what would work.
+    OmegaConfBaseException
+        If a value follows from one that is not there.
     """
+    config, experiment, overridden = composed
     require_known("key", config, TOP_LEVEL)
     for key in TOP_LEVEL:
         if key not in config:
@@ -91,12 +76,9 @@ def read_request(config: DictConfig, experiment: str | None, overridden: Sequenc
     imports = _read_imports(config)
     spec = _read_spec(config, overridden)
     target = _read_target(config)
-    try:
-        compute = Compute.from_mapping(_mapping(config, "compute"))
-        store, report, plan = config.store, config.report, config.plan
-    except OmegaConfBaseException as error:
-        raise _unresolvable(error) from None
-    require_flag("plan", plan)
+    compute = Compute.from_mapping(_mapping(config, "compute"))
+    store, report, plan = config.store, config.report, config.plan
+    require_flag("plan", plan, condition="true or false")
     if store is not None and not (isinstance(store, str) and store.strip()):
         raise InvalidInput("store", store, "a path or URL, or null for stores/<experiment>.zarr")
     location = store or f"stores/{experiment or 'sweep'}.zarr"
@@ -122,7 +104,7 @@ def _read_target(config: DictConfig) -> Target | None:
     return None if values.get("stderr") is None else Target(**values)
 
 
-def _read_spec(config: DictConfig, overridden: Sequence[str]) -> SweepSpec:
+def _read_spec(config: DictConfig, overridden: Collection[str]) -> SweepSpec:
     axes = {axis: values for axis, values in _mapping(config, "grid").items() if values is not None}
     require_known("grid", axes, PROBLEM_FIELDS)
     for axis in axes:
@@ -143,7 +125,7 @@ def _read_spec(config: DictConfig, overridden: Sequence[str]) -> SweepSpec:
         sizes = axes.get("n", [config.problem.n])
         if isinstance(sizes, list):
             problem = config.copy()
-            for n in sizes:
+            for n in (size for size in sizes if isinstance(size, int)):  # `Problem` refuses the others
                 OmegaConf.update(problem, "problem.n", n)
                 features_at[n] = problem.problem.d
     elif "aspect" in overridden:
@@ -171,18 +153,10 @@ def _read_spec(config: DictConfig, overridden: Sequence[str]) -> SweepSpec:
 
 
 def _mapping(config: DictConfig, key: str) -> dict[str, Any]:
-    try:
-        values = OmegaConf.to_container(config[key], resolve=True) if config[key] is not None else None
-    except (OmegaConfBaseException, ValueError) as error:
-        raise _unresolvable(error) from None
-    if not isinstance(values, Mapping):
+    if not isinstance(config[key], DictConfig):
         raise InvalidInput(key, config[key], f"a mapping, as in {key}.NAME=VALUE")
+    values: Any = OmegaConf.to_container(config[key], resolve=True)
     return {str(name): value for name, value in values.items()}
-
-
-def _unresolvable(error: Exception) -> InvalidInput:
-    key = getattr(error, "full_key", None) or "configuration"
-    return InvalidInput(str(key), "?", str(error).splitlines()[0])
 
 
 def _find_report(name: Any) -> Callable[[str], Any] | None:

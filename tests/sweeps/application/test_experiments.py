@@ -1,14 +1,12 @@
 """Every experiment that comes with the project is a valid request, and has a size for an impatient reader."""
 
-from pathlib import Path
-
 import pytest
 
 from analysis.report import report
+from sweeps.application.composition import experiments
 from tests.requests import request_of
 
-FOLDER = Path(__file__).parents[2] / "conf/experiment"
-NAMES = sorted(file.relative_to(FOLDER).with_suffix("").as_posix() for file in FOLDER.rglob("*.yaml"))
+NAMES = experiments()
 
 
 @pytest.mark.parametrize("name", NAMES)

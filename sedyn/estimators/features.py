@@ -1,0 +1,148 @@
+"""What a user's table becomes: standardized features, and the spectrum of their covariance."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.covariance import ledoit_wolf_shrinkage
+
+from sedyn.arrays.shapes import Float
+from sedyn.errors import InvalidInput, require_one_of
+
+__all__ = ["Standardization", "eigenvalues_of", "require_finite", "standardization_of"]
+
+SPECTRA = ("ledoit_wolf", "identity")
+# A column whose spread is rounding next to its size carries nothing that could be standardized.
+CONSTANT = 16 * np.finfo(float).eps
+# Columns that a message names one by one.
+NAMED = 10
+
+
+class Standardization(NamedTuple):
+    """What makes features of a table's columns (docs/theory.md#standardized-features).
+
+    Attributes
+    ----------
+    kept : ndarray of int, shape (d,)
+        Columns that vary.
+    mean, scale : ndarray, shape (d,)
+        What is subtracted from and divided out of them.
+    """
+
+    kept: np.ndarray
+    mean: np.ndarray
+    scale: np.ndarray
+
+    def apply(self, X: Float[np.ndarray, "n columns"]) -> Float[np.ndarray, "n d"]:
+        """Features of the rows of a table, (n, columns) to (n, d)."""
+        return (X[:, self.kept] - self.mean) / self.scale
+
+
+def standardization_of(
+    X: Float[np.ndarray, "n columns"], names: Sequence[str], *, standardize: bool
+) -> Standardization:
+    """Find the columns that vary, and their means and standard deviations; a warning names the others.
+
+    Parameters
+    ----------
+    X : ndarray, shape (n, columns)
+    names : sequence of str
+        Of the columns.
+    standardize : bool
+        Without, the columns that vary are taken as they are.
+
+    Returns
+    -------
+    Standardization
+
+    Raises
+    ------
+    InvalidInput
+        If no column varies.
+    """
+    spread = X.std(axis=0)
+    constant = spread <= CONSTANT * np.abs(X).max(axis=0)
+    if constant.all():
+        raise InvalidInput("X", f"{X.shape[1]} feature(s)", "every column is constant; nothing can be learned")
+    if constant.any():
+        columns = [name for name, same in zip(names, constant, strict=True) if same]
+        more = f" and {len(columns) - NAMED} more" if len(columns) > NAMED else ""
+        listed = ", ".join(columns[:NAMED]) + more
+        warnings.warn(f"X: constant columns are dropped: {listed}", UserWarning, stacklevel=4)
+    kept = np.flatnonzero(~constant)
+    if not standardize:
+        return Standardization(kept, np.zeros(kept.size), np.ones(kept.size))
+    return Standardization(kept, X[:, kept].mean(axis=0), spread[kept])
+
+
+def eigenvalues_of(
+    features: Float[np.ndarray, "n d"], spectrum: str | Sequence[float] | np.ndarray, dropped: int
+) -> Float[np.ndarray, " d"]:
+    """Eigenvalues of the feature covariance, with the mean that the features have (docs/theory.md#shrunk-spectrum).
+
+    Parameters
+    ----------
+    features : ndarray, shape (n, d)
+    spectrum : {'ledoit_wolf', 'identity'} or array of shape (d,)
+        Of the Ledoit-Wolf shrinkage covariance, all equal, or given up to a factor.
+    dropped : int
+        How many columns of the table are no features, for a message.
+
+    Returns
+    -------
+    ndarray, shape (d,)
+
+    Raises
+    ------
+    InvalidInput
+        If the spectrum is none of the above.
+    """
+    d = features.shape[1]
+    mean = float(np.mean(features * features))
+    if isinstance(spectrum, str):
+        require_one_of("spectrum", spectrum, SPECTRA)
+        return np.full(d, mean) if spectrum == "identity" else _shrunk(features, mean)
+    try:
+        given = np.asarray(spectrum, dtype=float)
+    except (TypeError, ValueError):
+        raise InvalidInput("spectrum", spectrum, f"one of {', '.join(SPECTRA)}, or {d} numbers") from None
+    if given.shape != (d,):
+        which = f"{d} features that vary ({dropped} constant)" if dropped else f"{d} features"
+        raise InvalidInput("spectrum", f"array of shape {given.shape}", f"give one eigenvalue for each of {which}")
+    if not (np.all(np.isfinite(given)) and np.all(given >= 0) and np.any(given > 0)):
+        raise InvalidInput("spectrum", f"array of shape {given.shape}", "eigenvalues >= 0, not all 0, no NaN")
+    return given * (mean / given.mean())
+
+
+def _shrunk(features: np.ndarray, mean: float) -> np.ndarray:
+    """Eigenvalues of the Ledoit-Wolf covariance, in decreasing order."""
+    n, d = features.shape
+    shrinkage = ledoit_wolf_shrinkage(features, assume_centered=True)
+    gram = features.T @ features if d <= n else features @ features.T
+    sample = np.zeros(d)
+    sample[: gram.shape[0]] = np.linalg.eigvalsh(gram / n).clip(0)
+    return (1 - shrinkage) * np.sort(sample)[::-1] + shrinkage * mean
+
+
+def require_finite(X: Float[np.ndarray, "n columns"], names: Sequence[str]) -> None:
+    """Refuse NaN and infinity.
+
+    Parameters
+    ----------
+    X : ndarray, shape (n, columns)
+    names : sequence of str
+        Of the columns.
+
+    Raises
+    ------
+    InvalidInput
+        Naming where the first one is.
+    """
+    finite = np.isfinite(X)
+    if not finite.all():
+        row, column = np.argwhere(~finite)[0]
+        kind = "NaN" if np.isnan(X[row, column]) else "inf"
+        raise InvalidInput("X", X[row, column], f"{kind} in row {row}, column {names[column]}; impute or drop it")

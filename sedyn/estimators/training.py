@@ -1,0 +1,88 @@
+"""One training run on a user's features."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from sedyn.arrays.shapes import Float
+from sedyn.descent import dynamics as gradient_descent
+from sedyn.descent.estimate import estimated_descent
+from sedyn.designs.dense import DenseDesign
+from sedyn.model.batching import batch_weights
+from sedyn.model.initialization import initial_deep_weights
+from sedyn.model.network import DeepWeights
+from sedyn.model.problem import Problem
+from sedyn.model.quadrature import SpectralMeasure
+from sedyn.model.update import updates_of
+
+__all__ = ["Fit", "fit_network"]
+
+
+class Fit(NamedTuple):
+    """Errors by iteration, and the weights that training ends with or stops at.
+
+    Attributes
+    ----------
+    train_error, estimated_test_error : list of float
+        Up to the last finite iteration; the estimate NaN where there is none.
+    iteration : int
+        Where the weights are from.
+    first : ndarray, shape (q, d)
+        W^t.
+    deep : tuple of ndarray
+        V^t.
+    """
+
+    train_error: list[float]
+    estimated_test_error: list[float]
+    iteration: int
+    first: np.ndarray
+    deep: DeepWeights
+
+
+def fit_network(
+    problem: Problem,
+    features: Float[np.ndarray, "n d"],
+    labels: Float[np.ndarray, " n"],
+    measure: SpectralMeasure | None,
+    *,
+    early_stopping: bool,
+) -> Fit:
+    """Run gradient descent as `sedyn.simulate` does, without signals to compare with.
+
+    Parameters
+    ----------
+    problem : Problem
+        Its `init_seed` is the only source of randomness.
+    features : ndarray, shape (n, d)
+    labels : ndarray, shape (n,)
+    measure : SpectralMeasure or None
+        Of the feature covariance; None for no estimate.
+    early_stopping : bool
+        Whether the weights kept are those of the least estimate.
+
+    Returns
+    -------
+    Fit
+    """
+    rng = np.random.default_rng([problem.init_seed, 1])  # `init_seed` alone is the deeper weights'
+    first = rng.standard_normal((problem.width, problem.d))
+    data = gradient_descent.Data(DenseDesign(features, 1 / np.sqrt(problem.d)), np.ones(problem.d), labels)
+    train: list[float] = []
+    estimates: list[float] = []
+    batches, deep = batch_weights(problem, rng), initial_deep_weights(problem)
+    with np.errstate(over="ignore", invalid="ignore"):
+        descent = estimated_descent(problem, data, first, deep, measure, updates_of(problem), batches)
+        for state, estimate in descent:
+            if state.iteration == 0:
+                chosen = state  # what is kept if not even the start is finite
+            error = gradient_descent.train_error(state)
+            if not np.isfinite(error):
+                break
+            if not early_stopping or (estimates and estimate < np.nanmin(estimates)):
+                chosen = state
+            train.append(float(error))
+            estimates.append(float(estimate))
+    return Fit(train, estimates, chosen.iteration, chosen.first, chosen.deep)

@@ -1,0 +1,77 @@
+"""A field of a dataclass with all that is known about it, and what follows: lists of names, and the docstring."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+__all__ = ["documented", "field", "names_where"]
+
+Class = TypeVar("Class", bound=type)
+Check = Callable[[str, Any], Any]
+
+
+def field(
+    default: Any,
+    check: Check | None,
+    description: str,
+    *,
+    invisible_to_theory: bool = False,
+    individual: bool = False,
+    training: bool = False,
+) -> Any:
+    """Declare a field of `sedyn.Problem`, or of an estimator, with all that is known about it.
+
+    Parameters
+    ----------
+    default : object
+    check : callable or None
+        ``check(name, value)`` returns the value as it is kept, or raises `sedyn.errors.InvalidInput`; None where that
+        takes more than the value.
+    description : str
+        One sentence or two, on one line; it stands in the docstring and in the configuration.
+    invisible_to_theory : bool, optional
+        Whether the limit as n and d grow cannot see it.
+    individual : bool, optional
+        Whether replicates that run side by side may differ in it: numbers of the update, which are arrays there, and
+        what is only seen by the draws that each replicate has for itself.
+    training : bool, optional
+        Whether it says how a network is trained, on a user's data too; the others describe simulated data.
+
+    Returns
+    -------
+    dataclasses.Field
+        With everything but the default in its ``metadata``.
+    """
+    known = {"check": check, "description": description, "invisible_to_theory": invisible_to_theory}
+    return dataclasses.field(default=default, metadata={**known, "individual": individual, "training": training})
+
+
+def names_where(cls: type, mark: str) -> tuple[str, ...]:
+    """List the fields of a dataclass that have a mark.
+
+    Parameters
+    ----------
+    cls : type
+    mark : {'invisible_to_theory', 'individual', 'training'}
+
+    Returns
+    -------
+    tuple of str
+        In the order of the fields.
+    """
+    return tuple(known.name for known in dataclasses.fields(cls) if known.metadata[mark])
+
+
+def documented(cls: Class) -> Class:
+    """Complete the docstring of a dataclass: the section of parameters, before its first section."""
+    lines = ["Parameters", "----------"]
+    for known in dataclasses.fields(cls):
+        lines += [f"{known.name} : {known.type}", f"    {known.metadata['description']}"]
+    section = "\n".join(lines)
+    docstring = inspect.cleandoc(cls.__doc__ or "")
+    cls.__doc__ = re.sub(r"\n(?=\w+\n-{3,}\n)", lambda _: f"\n{section}\n\n", docstring, count=1)
+    return cls

@@ -1,0 +1,130 @@
+"""The command ``sedyn``: one name for each thing that is done on a command line. It imports what the name asks for."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import NamedTuple
+
+__all__ = ["COMMANDS", "main", "parser_of"]
+
+
+class Command(NamedTuple):
+    """One of the commands.
+
+    Attributes
+    ----------
+    module : str
+        Whose ``main`` takes the words after the name.
+    purpose : str
+        What it is for, in a sentence.
+    examples : tuple of str
+        Lines that work as they stand.
+    """
+
+    module: str
+    purpose: str
+    examples: tuple[str, ...]
+
+
+COMMANDS = {
+    "sweep": Command(
+        "sweeps.application.sweep",
+        "Run a grid of problems, or whatever its store lacks of it.",
+        (
+            "sedyn sweep experiment=quickstart plan=true   # what it would take, before any work",
+            "sedyn sweep experiment=quickstart             # runs it; repeated, goes on where it stopped",
+            "sedyn sweep 'grid.n=[500,1000,2000]' problem.width=5 store=stores/mine.zarr",
+            "sedyn sweep --multirun problem.width=2,4 problem.noise=0.1,0.5",
+        ),
+    ),
+    "status": Command(
+        "sweeps.status",
+        "Say how far a sweep is, what failed, and what computed it.",
+        ("sedyn status stores/quickstart.zarr",),
+    ),
+    "validate": Command(
+        "sweeps.validate",
+        "Compare what a store holds with what its status says.",
+        (
+            "sedyn validate stores/quickstart.zarr",
+            "sedyn validate stores/quickstart.zarr --repair   # the next sweep computes again what is damaged",
+        ),
+    ),
+    "doctor": Command(
+        "sweeps.doctor",
+        "Say what works on this machine, what is missing, and how fast each kernel is.",
+        ("sedyn doctor --store /shared/stores",),
+    ),
+    "report": Command(
+        "analysis.report",
+        "Measure and draw stores, and write one page about them.",
+        (
+            "sedyn report stores/quickstart.zarr",
+            "sedyn report stores/rates.zarr stores/universality.zarr --output page.html",
+        ),
+    ),
+}
+
+
+def parser_of(name: str, kind: type[argparse.ArgumentParser] = argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """Make the parser of a command, whose help has its purpose and its examples.
+
+    Parameters
+    ----------
+    name : str
+        Of the command.
+    kind : type, optional
+        Class of the parser.
+
+    Returns
+    -------
+    ArgumentParser
+        Without arguments of its own.
+    """
+    command = COMMANDS[name]
+    return kind(
+        prog=f"sedyn {name}",
+        description=command.purpose,
+        epilog="\n  ".join(["examples:", *command.examples]),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command that the first word names on those that follow.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Words after the program's name; those of the process by default.
+
+    Returns
+    -------
+    int
+        Exit status of the command; 2 without one.
+    """
+    name, *rest = [*(sys.argv[1:] if arguments is None else arguments)] or [""]
+    if name in COMMANDS:
+        sys.path.append(os.getcwd())  # as for ``python -m``: a user's own modules are found in the working folder
+        return import_module(COMMANDS[name].module).main(rest)
+    if name in ("-h", "--help", ""):
+        print(_usage(), file=sys.stdout if name else sys.stderr)
+        return 0 if name else 2
+    import sedyn
+
+    if name == "--version":
+        print(f"sedyn {sedyn.__version__}")
+        return 0
+    print(sedyn.InvalidInput.unknown("command", name, COMMANDS), file=sys.stderr)
+    return 2
+
+
+def _usage() -> str:
+    lines = ["usage: sedyn COMMAND ...", "", "Gradient descent on finite-width networks beside its state evolution."]
+    for name, command in COMMANDS.items():
+        lines += ["", f"{name}: {command.purpose}", f"  {command.examples[0]}"]
+    return "\n".join([*lines, "", "`sedyn COMMAND --help` says more; `sedyn --version` names the version."])

@@ -1,0 +1,184 @@
+"""A configuration from conf/ and the words of a command line, composed by Hydra's compose API.
+
+The API composes and does nothing else: it raises its errors, and makes no folder, no log and no process.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import hydra
+from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from sedyn.errors import InvalidInput, require_known
+from sedyn.model.problem import Problem
+from sweeps.compute import Compute
+
+__all__ = ["CONFIGURATIONS", "Composed", "compose", "experiments"]
+
+FIELDS = "fields"  # a choice of the groups problem and grid that is made here, from the class
+
+
+def _configurations() -> Path:
+    """Find conf/: inside this package where it is installed, beside it in a checkout."""
+    package = Path(__file__).resolve().parents[1]
+    installed = package / "conf"
+    return installed if installed.is_dir() else package.parent / "conf"
+
+
+CONFIGURATIONS = _configurations()
+
+
+class Composed(NamedTuple):
+    """A composed configuration.
+
+    Attributes
+    ----------
+    config : DictConfig
+        The application's configuration, without Hydra's own.
+    experiment : str, optional
+        Name of the chosen experiment.
+    overridden : tuple of str
+        Keys that the words set.
+    """
+
+    config: DictConfig
+    experiment: str | None
+    overridden: tuple[str, ...]
+
+
+def compose(words: Sequence[str] = (), *, multirun: bool = False, folder: Path | None = None) -> Composed:
+    """Compose a configuration.
+
+    Parameters
+    ----------
+    words : sequence of str
+        ``KEY=VALUE`` each, in Hydra's grammar.
+    multirun : bool
+        Whether several values, as in ``problem.noise=0.1,0.5``, make an axis of the grid.
+    folder : path, optional
+        Further configurations, such as a user's own experiments.
+
+    Returns
+    -------
+    Composed
+
+    Raises
+    ------
+    InvalidInput
+        If the words are malformed, or name a key or a choice that there is not.
+    """
+    register_fields()
+    OmegaConf.register_new_resolver("features_at_aspect", features_at_aspect, replace=True)
+    try:
+        given = [*_with_axes(words)] if multirun else [*words]
+        search = [] if folder is None else [f"hydra.searchpath=['file://{folder.resolve()}']"]
+        with hydra.initialize_config_dir(str(CONFIGURATIONS), job_name="sweeps", version_base="1.3"):
+            config = hydra.compose("config", [*given, *search], return_hydra_config=True)
+    except InvalidInput:
+        raise
+    except (HydraException, OmegaConfBaseException, ValueError) as error:  # the last for an index that is no number
+        raise _in_words(error, words) from None
+    HydraConfig.instance().set_config(config)  # for ${hydra:...} in a configuration
+    settings = config.hydra
+    _require_no_effect(settings, RunMode.MULTIRUN if multirun else RunMode.RUN)
+    overridden = tuple(word.lstrip("+").partition("=")[0] for word in settings.overrides.task)
+    experiment = settings.runtime.choices.get("experiment")
+    with open_dict(config):
+        del config["hydra"]
+    return Composed(config, experiment, overridden)
+
+
+def experiments() -> list[str]:
+    """Names of the experiments that come with the project, as ``experiment=NAME`` takes them."""
+    folder = CONFIGURATIONS / "experiment"
+    return sorted(file.relative_to(folder).with_suffix("").as_posix() for file in folder.rglob("*.yaml"))
+
+
+def register_fields() -> None:
+    """Make the fields of `Problem` known to Hydra: their defaults as ``problem/fields``, no axis as ``grid/fields``."""
+    defaults = {field.name: field.default for field in fields(Problem)}
+    for group, node in (("problem", defaults), ("grid", dict.fromkeys(defaults))):
+        ConfigStore.instance().store(FIELDS, node, group, provider="sedyn.Problem")
+
+
+def features_at_aspect(n: Any, aspect: Any) -> int | None:
+    """Compute d at an aspect ratio, as ``${features_at_aspect:n,aspect}``.
+
+    Parameters
+    ----------
+    n : int
+        Samples.
+    aspect : float
+        Samples per feature, n/d.
+
+    Returns
+    -------
+    int or None
+        n/aspect, rounded; None for an n that is no number, which `Problem` then refuses by name.
+    """
+    return round(n / aspect) if isinstance(n, int) and isinstance(aspect, int | float) and aspect > 0 else None
+
+
+def _with_axes(words: Sequence[str]) -> Iterator[str]:
+    """Turn ``problem.noise=0.1,0.5`` into the axis ``grid.noise=[0.1,0.5]``."""
+    for override in OverridesParser.create().parse_overrides([*words]):
+        if not override.is_sweep_override():
+            yield str(override.input_line)
+            continue
+        key, _, values = str(override.input_line).lstrip("+").partition("=")
+        parent, _, name = key.rpartition(".")
+        if parent != "problem" or not override.is_discrete_sweep():
+            remedy = "--multirun sweeps over problem fields, as in problem.noise=0.1,0.5; run the others one by one"
+            raise InvalidInput(key, values, remedy)
+        require_known(parent, [name], [field.name for field in fields(Problem)])
+        yield f"++grid.{name}=[{','.join(dict.fromkeys(override.sweep_string_iterator()))}]"
+
+
+def _require_no_effect(settings: DictConfig, mode: RunMode) -> None:
+    """Refuse settings of Hydra for what it does not do here."""
+    if settings.mode not in (None, mode):
+        raise InvalidInput("hydra.mode", settings.mode.name, "leave it out; the flag --multirun asks for a multirun")
+    for word in settings.overrides.hydra:
+        key, _, value = word.lstrip("+~").partition("=")
+        if key not in ("hydra.mode", "hydra.searchpath"):
+            raise InvalidInput(key, value, "leave it out; Hydra composes here, and makes no folder, log or process")
+
+
+def _in_words(error: Exception, words: Sequence[str]) -> InvalidInput:
+    """Say what was wrong with a command line in this program's words."""
+    text = str(error)
+    if isinstance(error, OverrideParseException):
+        reason = " ".join(line for line in str(error.message).splitlines() if not line.startswith(("See ", "Error ")))
+        remedy = f"{reason}; write KEY=VALUE, in quotes if it has special characters"
+        return InvalidInput("override", error.override, remedy)
+    # Hydra names an unknown key in its message alone.
+    if unknown := re.search(r"Could not override '([^']+)'", text):
+        return _unknown_key(unknown[1])
+    if isinstance(error, MissingConfigException) and error.options:
+        group, _, name = str(error.missing_cfg_file).partition("/")
+        nested = [known for known in experiments() if "/" in known] if group == "experiment" else []
+        return InvalidInput.unknown(group, name, [choice for choice in error.options if choice != FIELDS] + nested)
+    return InvalidInput("words", " ".join(words), " ".join(line.strip() for line in text.splitlines() if line.strip()))
+
+
+def _unknown_key(key: str) -> InvalidInput:
+    key = key.lstrip("+~")
+    parent, _, name = key.rpartition(".")
+    of_a_problem = [field.name for field in fields(Problem)]
+    keys: Any = OmegaConf.to_container(OmegaConf.load(CONFIGURATIONS / "config.yaml"))
+    groups = [next(iter(choice)) for choice in keys.pop("defaults") if isinstance(choice, dict)]
+    keys |= {"problem": of_a_problem, "grid": of_a_problem, "compute": [field.name for field in fields(Compute)]}
+    if isinstance(keys.get(parent), list | dict):
+        return InvalidInput.unknown(parent, name, keys[parent])
+    return InvalidInput.unknown("key", key, {**keys, **dict.fromkeys(groups)})

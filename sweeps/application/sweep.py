@@ -1,0 +1,160 @@
+"""The sweep on a command line: composes the configuration, runs what it asks for, says what happened."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import NoReturn
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from sedyn.errors import InvalidInput
+from sweeps.application.command import parser_of
+from sweeps.application.composition import compose
+from sweeps.application.request import Request, read_request
+from sweeps.interruption import stoppable
+from sweeps.target import Target
+
+__all__ = ["main", "run"]
+
+DONE, FAILED, WRONG_REQUEST = 0, 1, 2
+FAILURES_SHOWN = 5
+
+
+@stoppable("what is finished is kept, and the same command goes on from there")
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the application.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Command-line arguments without the program's name; those of the process by default.
+
+    Returns
+    -------
+    int
+        Exit status: 0 done, 1 some tasks failed, 2 the request was wrong, 130 stopped by Ctrl-C, 143 by SIGTERM.
+    """
+    try:
+        flags = _parser().parse_intermixed_args(arguments)
+        composed = compose(flags.words, multirun=flags.multirun, folder=_folder(flags.config_dir))
+        if flags.cfg:
+            print(OmegaConf.to_yaml(composed.config, resolve=flags.resolve), end="")
+            return DONE
+        return run(read_request(composed))
+    except (
+        InvalidInput,
+        OmegaConfBaseException,
+    ) as error:  # the latter where a value follows from one that is not there
+        print(*map(str.strip, str(error).splitlines()), file=sys.stderr)
+        return WRONG_REQUEST
+
+
+class _Parser(argparse.ArgumentParser):
+    def format_help(self) -> str:
+        from sweeps.application.settings_help import settings_help
+
+        return f"{super().format_help()}\n{settings_help()}"
+
+    def error(self, message: str) -> NoReturn:
+        raise InvalidInput("flags", message, "write KEY=VALUE without dashes; --help lists what can be set")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = parser_of("sweep", _Parser)
+    parser.add_argument("words", metavar="KEY=VALUE", nargs="*", help="what to compute, where, and where it goes")
+    parser.add_argument("--multirun", "-m", action="store_true", help="make problem.FIELD=VALUE,VALUE an axis")
+    parser.add_argument("--cfg", "-c", choices=["job"], help="print the composed configuration, and stop")
+    parser.add_argument("--resolve", action="store_true", help="with --cfg: put values where they follow from others")
+    parser.add_argument("--config-dir", "-cd", metavar="FOLDER", help="with experiments and other choices of your own")
+    return parser
+
+
+def _folder(name: str | None) -> Path | None:
+    if name is not None and not Path(name).is_dir():
+        raise InvalidInput("--config-dir", name, "no such folder; name one with experiment/NAME.yaml in it")
+    return None if name is None else Path(name)
+
+
+def run(request: Request) -> int:
+    """Run a checked request: plan, or compute what is missing and report.
+
+    Raises
+    ------
+    InvalidInput
+        If the machine or the store cannot serve the request.
+    """
+    return _plan(request) if request.plan else _compute(request)
+
+
+def _plan(request: Request) -> int:
+    # What computes loads zarr, xarray and scipy, which a wrong request need not wait for, nor for the rest a plan.
+    from sweeps.forecast import forecast
+
+    for line in forecast(request.spec, request.compute, request.target, request.location):
+        print(line)
+    print(f"store: {request.location}")
+    return DONE
+
+
+def _compute(request: Request) -> int:
+    from sweeps.cost import largest_memory
+    from sweeps.driver import FixedTasks, Summary, run_tasks
+    from sweeps.executors import make_executor
+    from sweeps.precision import PreciseTasks
+    from sweeps.progress import make_progress
+    from sweeps.provenance import git_commit
+    from sweeps.schedule import missing_tasks
+    from sweeps.store import Store, local_path, mend, only_driver
+    from sweeps.worker import WorkerSetup
+
+    spec, compute, device = request.spec, request.compute, request.spec.device
+    search_path = tuple(os.path.abspath(folder) for folder in sys.path) if request.imports else ()
+    setup = WorkerSetup(request.location, device, request.imports, git_commit(), search_path)
+    summary = Summary(0, [], 0.0)
+    with ExitStack() as stack:
+        if compute.joins_cluster:  # and may be refused, before there is a store
+            executor = stack.enter_context(closing(make_executor(compute, setup, largest_memory(spec))))
+        stack.enter_context(only_driver(request.location))
+        try:
+            store = Store.prepare(request.location, spec)
+            if local_path(request.location) and (lost := mend(store)):
+                print(f"{lost} results were cut short, as by a power cut, and are computed again", file=sys.stderr)
+            precise = None if request.target is None else PreciseTasks(store, spec, request.target)
+            planned_for = "gpu" if compute.device == "gpu" else device  # also on a cluster, which alone knows
+            tasks = missing_tasks(store, spec, planned_for) if precise is None else precise.tasks
+            if tasks:
+                if not compute.joins_cluster:
+                    executor = stack.enter_context(closing(make_executor(compute, setup, largest_memory(spec))))
+                with make_progress(tasks) as progress:
+                    summary = run_tasks(precise or FixedTasks(tasks), store, executor, progress)
+        except OSError as error:
+            message = f"store={request.location!r} cannot be written: {error}; what is finished is kept"
+            print(message, file=sys.stderr)
+            return FAILED
+    failures = summary.failures
+    for failure in failures[:FAILURES_SHOWN]:
+        print(f"failed: {failure.task}: {failure.error}", file=sys.stderr)
+    if len(failures) > FAILURES_SHOWN:
+        print(f"and {len(failures) - FAILURES_SHOWN} more; status/simulation_error has them all", file=sys.stderr)
+    if request.report is not None:
+        request.report(request.location)
+    if request.target is not None and precise is not None:
+        print(_precision_reached(precise.errors, request.target))
+    done = f"{summary.done} tasks done" if tasks else "nothing was missing"
+    print(f"{done}, {len(failures)} failed, {summary.seconds:.1f} s: {request.location}")
+    print(f"open it with: {store.opening_line}")
+    return FAILED if failures else DONE
+
+
+def _precision_reached(errors: list[float], target: Target) -> str:
+    met = sum(error <= target.stderr for error in errors)
+    return (
+        f"target met in {met} of {len(errors)} cells; largest standard error of {target.observable}: "
+        f"{max(errors):.3g} (target {target.stderr:g}, at most {target.max_replicates} replicates)"
+    )

@@ -1,0 +1,95 @@
+"""What words on a command line become, and what of Hydra is refused."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import pytest
+from omegaconf import OmegaConf
+
+from sedyn.errors import InvalidInput
+from sedyn.model.problem import Problem
+from sweeps.application import composition, settings_help
+from sweeps.application.composition import compose, experiments
+from sweeps.application.sweep import main
+
+DEFAULTS = {field.name: field.default for field in fields(Problem)}
+
+
+def test_the_configured_problem_is_the_default_problem():
+    config = OmegaConf.to_container(compose().config, resolve=True)
+    assert config["problem"] == DEFAULTS
+    assert config["grid"] == dict.fromkeys(DEFAULTS)
+
+
+def test_a_new_field_of_a_problem_can_be_set_swept_and_looked_up(monkeypatch):
+    @dataclass(frozen=True, kw_only=True)
+    class Coloured(Problem):
+        """A problem.
+
+        Parameters
+        ----------
+        colour : float
+            How red it is.
+
+        Raises
+        ------
+        InvalidInput
+        """
+
+        colour: float = 0.5
+
+    with pytest.raises(InvalidInput, match="problem='colour'"):
+        compose(["problem.colour=2"])
+    monkeypatch.setattr(composition, "Problem", Coloured)
+    monkeypatch.setattr(settings_help, "Problem", Coloured)
+    assert compose().config.problem.colour == 0.5
+    for words in (["problem.colour=2"], ["problem=linear", "problem.colour=2"]):
+        assert compose(words).config.problem.colour == 2
+    assert compose(["grid.colour=[1,2]"]).config.grid.colour == [1, 2]
+    assert compose(["grid=sizes", "grid.colour=[1,2]"]).config.grid.colour == [1, 2]
+    with pytest.raises(InvalidInput, match="did you mean 'colour'"):
+        compose(["problem.color=2"])
+    assert "  colour : float, default 0.5\n      How red it is.\n" in settings_help.settings_help()
+
+
+def test_a_multirun_is_a_grid():
+    words = ["problem.width=2,4", "problem.noise=choice(0.1,0.5)", "problem.n=range(100,400,100)", "seed=3"]
+    config = compose(words, multirun=True).config
+    axes = {axis: values for axis, values in config.grid.items() if values is not None}
+    assert axes == {"width": [2, 4], "noise": [0.1, 0.5], "n": [100, 200, 300]}
+    assert config.seed == 3
+    laws = compose(["problem.features='student_t(5)',gaussian,'student_t(5)'"], multirun=True)
+    assert laws.config.grid.features == ["student_t(5)", "gaussian"]
+    assert compose(["problem.noise=0.2"], multirun=True).config.problem.noise == 0.2
+    with pytest.raises(InvalidInput, match="sweeps over problem fields"):
+        compose(["problem.noise=interval(0,1)"], multirun=True)
+
+
+@pytest.mark.parametrize("word", ["hydra.run.dir=elsewhere", "hydra/launcher=basic", "hydra.job.chdir=true"])
+def test_settings_of_hydra_that_would_change_nothing_are_refused(word):
+    with pytest.raises(InvalidInput, match="leave it out; Hydra composes here"):
+        compose([word])
+
+
+def test_an_unknown_choice_names_those_there_are():
+    with pytest.raises(InvalidInput, match=r"problem='fancy': known: default, linear$"):
+        compose(["problem=fancy"])
+    with pytest.raises(InvalidInput, match=r"experiment='quick/rats': did you mean 'quick/rates'\?"):
+        compose(["experiment=quick/rats"])
+
+
+def test_configurations_of_a_users_own(tmp_path):
+    (tmp_path / "stores" / "experiment").mkdir(parents=True)
+    experiment = tmp_path / "stores" / "experiment" / "mine.yaml"
+    experiment.write_text("# @package _global_\nseed: 7\nstore: at/${hydra:runtime.choices.experiment}.zarr\n")
+    composed = compose(["experiment=mine"], folder=tmp_path / "stores")
+    assert (composed.experiment, composed.config.seed, composed.config.store) == ("mine", 7, "at/mine.zarr")
+    assert "mine" not in experiments()
+
+
+def test_the_configuration_can_be_printed(capsys):
+    assert main(["--cfg", "job", "problem.n=60", "--resolve"]) == 0
+    printed = OmegaConf.create(capsys.readouterr().out)
+    assert printed.problem.d == 40
+    assert set(printed) == set(compose().config)

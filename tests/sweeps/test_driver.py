@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import closing
+
+import pytest
+import ray
+import xarray as xr
+
+from sweeps import worker
+from sweeps.compute import Compute
+from sweeps.driver import ATTEMPTS, FixedTasks, run_tasks
+from sweeps.executors import InlineExecutor, Lost, RayExecutor
+from sweeps.plan import SweepSpec
+from sweeps.progress import Progress
+from sweeps.schedule import missing_tasks
+from sweeps.store import Store, facts
+from sweeps.worker import WorkerSetup
+
+
+class LosingExecutor(InlineExecutor):
+    """Loses the worker of the first attempts."""
+
+    def __init__(self, location, losses):
+        super().__init__(WorkerSetup(location, "cpu"))
+        self.losses = losses
+
+    def collect(self, timeout):
+        if self._waiting and self.losses:
+            self.losses -= 1
+            return [(self._waiting.popleft(), Lost("killed"))]
+        return super().collect(min(timeout, 0.01))
+
+
+@pytest.mark.parametrize("losses", [2, 100])
+def test_a_task_whose_worker_is_lost_is_tried_again_but_not_for_ever(tmp_path, monkeypatch, losses):
+    monkeypatch.setattr("sweeps.driver.FIRST_BACK_OFF", 0.01)
+    base = {"n": 40, "d": 20, "steps": 2, "depth": 2}
+    spec = SweepSpec(base, replicates=1, samples=64, randomizations=2)
+    store = Store.prepare(str(tmp_path / "stores" / "a.zarr"), spec)
+    tasks = missing_tasks(store, spec)
+    summary = run_tasks(FixedTasks(tasks), store, LosingExecutor(store.location, losses), Progress(tasks))
+    lost = losses > 2
+    assert (summary.done, len(summary.failures)) == ((0, 2) if lost else (2, 0))
+    attempts = [facts(store, kind, "attempt").max() for kind in ("simulation", "theory")]
+    assert max(attempts) == (ATTEMPTS if lost else 2)
+
+
+def test_a_killed_worker_loses_nothing(tmp_path, ray_session):
+    base = {"n": 100, "d": 50, "steps": 4}
+    spec = SweepSpec(base, {"noise": (0.1, 0.2, 0.3)}, replicates=6, block=1, samples=64, randomizations=2)
+    whole, store = (Store.prepare(str(tmp_path / "stores" / name), spec) for name in ("whole.zarr", "store.zarr"))
+    for task in missing_tasks(whole, spec):
+        assert not worker.execute(task, whole, device="cpu").error
+    tasks = missing_tasks(store, spec)
+    executor = RayExecutor(Compute(), WorkerSetup(store.location, "cpu"), 1)
+    victim = None
+
+    class Killing(Progress):
+        def advance(self, task, *, failed):
+            nonlocal victim
+            super().advance(task, failed=failed)
+            if victim is None:
+                victim = ray.get(executor._actors[0].__ray_call__.remote(lambda actor: os.getpid()))
+                os.kill(victim, signal.SIGKILL)
+
+    with closing(executor):
+        summary = run_tasks(FixedTasks(tasks), store, executor, Killing(tasks))
+    assert (summary.done, summary.failures) == (len(tasks), [])
+    undisturbed, disturbed = (xr.open_datatree(s.location, engine="zarr").load() for s in (whole, store))
+    for group in ("simulation", "theory"):
+        xr.testing.assert_identical(disturbed[group].ds, undisturbed[group].ds)
