@@ -26,13 +26,13 @@ import ray
 import sedyn
 from sweeps import worker
 from sweeps.compute import Compute, available_cores
-from sweeps.cost import calibrate
+from sweeps.cost import calibrate, memory_of
 from sweeps.driver import FixedTasks, Summary, run_tasks
 from sweeps.executors import InlineExecutor, RayExecutor
-from sweeps.forecast import durations_of
 from sweeps.plan import SimulationTask, SweepSpec
 from sweeps.progress import make_progress
-from sweeps.store import DONE, Store
+from sweeps.schedule import missing_tasks
+from sweeps.store import DONE, Store, facts, states
 from sweeps.worker import WorkerSetup
 
 OVERHEAD_GOAL_MS, SHARE_GOAL, PLAN_GOALS = 3.0, 0.9, {5_000: 2.0, 100_000: 30.0}
@@ -58,12 +58,12 @@ def small() -> SweepSpec:
 
 def simulations(spec: SweepSpec, folder: str, name: str) -> tuple[Store, list[SimulationTask]]:
     store = Store.prepare(f"{folder}/{name}.zarr", spec)
-    return store, [task for task in store.missing_tasks(spec) if isinstance(task, SimulationTask)]
+    return store, [task for task in missing_tasks(store, spec) if isinstance(task, SimulationTask)]
 
 
 def computing_seconds(store: Store) -> float:
     """Time that tasks say they computed, their writing apart."""
-    return sum(float(np.nansum(store.facts(kind, "seconds"))) for kind in ("simulation", "theory"))
+    return sum(float(np.nansum(facts(store, kind, "seconds"))) for kind in ("simulation", "theory"))
 
 
 def drive(store: Store, tasks: list, executor: object) -> Summary:
@@ -102,7 +102,7 @@ def share_at_work(folder: str) -> None:
     """Computing time of all workers over their number times the time from the first result to the last."""
     spec = quickstart()
     store = Store.prepare(f"{folder}/quickstart.zarr", spec)
-    tasks = store.missing_tasks(spec)
+    tasks = missing_tasks(store, spec)
     cores = available_cores()
     with closing(RayExecutor(Compute(), WorkerSetup(store.location, "cpu"), 1)) as executor:
         warm_up(executor)
@@ -158,7 +158,7 @@ def timed(store: Store, tasks: list, run: Callable[[], object]) -> float:
     start = time.perf_counter()
     run()
     seconds = time.perf_counter() - start
-    assert (store.states("simulation") == DONE).all()
+    assert (states(store, "simulation") == DONE).all()
     return len(tasks) / seconds
 
 
@@ -186,18 +186,18 @@ def predictions(folder: str) -> None:
 def predicted_over_measured(kind: str, location: str) -> list[str]:
     samples = 2**16 if kind == "many samples" else 2**12
     spec = SweepSpec(KINDS[kind], replicates=4, block=4, samples=samples, randomizations=4, laws=kind == "laws")
-    model = calibrate(spec, "cpu")
+    model = calibrate(spec)
     store = Store.prepare(location, spec)
     executor = InlineExecutor(WorkerSetup(location, "cpu"))
     lines = []
-    tasks = store.missing_tasks(spec)
-    for task, predicted in zip(tasks, durations_of(tasks, model, 1), strict=True):
+    tasks = missing_tasks(store, spec)
+    for task, predicted in zip(tasks, model.durations(tasks, 1), strict=True):
         drive(store, [task], executor)
         group = "simulation" if isinstance(task, SimulationTask) else "theory"
-        seconds, peak = np.sum(store.facts(group, "seconds")), np.max(store.facts(group, "peak_memory"))
+        seconds, peak = np.sum(facts(store, group, "seconds")), np.max(facts(store, group, "peak_memory"))
         lines.append(
             f"{kind}, {group}: predicted over measured {predicted / seconds:.2f} of {seconds:.2f} s, "
-            f"{(model.resident + model.memory(task)) / peak:.2f} of {peak / 2**20:.0f} MiB"
+            f"{(model.resident + memory_of(task)) / peak:.2f} of {peak / 2**20:.0f} MiB"
         )
     return lines
 
@@ -211,7 +211,7 @@ def planning(folder: str) -> None:
         spec = SweepSpec({"steps": 3}, axes, {n: n // 2 for n in axes["n"]}, 2.0, block=16)
         found = (len(spec.cells), len(spec.theory_groups))
         planned = time.perf_counter() - start
-        tasks = Store.prepare(f"{folder}/plan{cells}.zarr", spec).missing_tasks(spec)
+        tasks = missing_tasks(Store.prepare(f"{folder}/plan{cells}.zarr", spec), spec)
         assert found == (cells, 100)
         whole = time.perf_counter() - start
         print(

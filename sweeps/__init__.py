@@ -1,1 +1,17 @@
-"""The machine: what to run (plan), where (executors), where it lands (store), and the Hydra application."""
+"""The machine: what to run, what it takes, where it lands, in which order, where it runs, and the command line.
+
+Its rooms from the lowest to the highest. A room imports rooms above it in this list only; those of one line do not
+import each other.
+
+1. `plan`: cells and tasks. `compute`: where a sweep should compute. `provenance`: what computed a result.
+   `user_modules`: what a user registers. `interruption`: ending in order.
+2. `cost`: every prediction of seconds and bytes. `target`: how precise cells should be. `theories`: solutions that a
+   worker keeps.
+3. `store`: one Zarr store, from its making to what is in it. `progress`: what a person sees.
+4. `schedule`: from what is missing to tasks. `worker`: what one task does.
+5. `precision`: further replicates where they pay most. `executors`: in this process, or on Ray actors.
+6. `driver`: the loop that turns tasks into results.
+7. `forecast`: what a plan says.
+8. `application`: from the words of a command line to a sweep.
+9. `status`, `validate` and `doctor`: the commands beside it.
+"""

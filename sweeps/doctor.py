@@ -26,13 +26,11 @@ from sweeps.application.command import parser_of
 from sweeps.compute import Compute, available_cores
 from sweeps.driver import FixedTasks, run_tasks
 from sweeps.executors import InlineExecutor, start_ray
-from sweeps.integrity import find_damage
 from sweeps.interruption import stoppable
-from sweeps.location import local_path
-from sweeps.lock import only_driver
 from sweeps.plan import SweepSpec
 from sweeps.progress import Progress
-from sweeps.store import Store
+from sweeps.schedule import missing_tasks
+from sweeps.store import Store, find_damage, local_path, only_driver
 from sweeps.worker import WorkerSetup
 
 __all__ = ["Answer", "main"]
@@ -133,7 +131,7 @@ def store_access(location: str) -> Iterator[Answer]:
         store_at = f"{place}/store.zarr"
         with only_driver(store_at):
             store = Store.prepare(store_at, spec)
-            tasks = store.missing_tasks(spec)
+            tasks = missing_tasks(store, spec)
             executor = InlineExecutor(WorkerSetup(store_at, "cpu"))
             summary = run_tasks(FixedTasks(tasks), store, executor, Progress(tasks))
         faults = [

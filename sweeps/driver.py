@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 from sweeps.executors import Attempt, Executor, Lost
 from sweeps.plan import Task
 from sweeps.progress import Progress
-from sweeps.store import FAILED, Store
+from sweeps.store import FAILED, Store, is_done, write_status
 
 __all__ = ["Failure", "FixedTasks", "Summary", "TaskSource", "run_tasks"]
 
@@ -138,8 +138,8 @@ def run_tasks(source: TaskSource, store: Store, executor: Executor, progress: Pr
             if isinstance(outcome, Lost):
                 error = f"its worker was lost {ATTEMPTS} times, last: {outcome.reason}"
                 for part in task.parts:
-                    if not store.is_done(part):
-                        store.write_status(part, FAILED, seconds=float("nan"), attempt=number, error=error)
+                    if not is_done(store, part):
+                        write_status(store, part, FAILED, seconds=float("nan"), attempt=number, error=error)
             else:
                 error = outcome.error
                 if outcome.environment is not None:

@@ -13,8 +13,8 @@ from sedyn.descent.engines import memory_limit
 from sedyn.errors import InvalidInput
 from sweeps.compute import Compute, require_gpus, worker_count
 from sweeps.interruption import keep_answer_to_sigterm
-from sweeps.location import local_path
 from sweeps.plan import Task
+from sweeps.store import local_path
 from sweeps.worker import Outcome, Worker, WorkerSetup
 
 __all__ = [

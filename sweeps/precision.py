@@ -16,9 +16,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sweeps.layout import DONE
-from sweeps.plan import Cell, SimulationTask, SweepSpec, Task, TheoryTask
-from sweeps.store import Store
+from sweeps.cost import seconds_of
+from sweeps.plan import Cell, SimulationTask, SweepSpec, Task
+from sweeps.schedule import simulation_tasks
+from sweeps.store import DONE, Store, missing, read_simulation, states
 from sweeps.target import Target
 
 __all__ = ["PreciseTasks", "next_count", "standard_error"]
@@ -52,6 +53,16 @@ def next_count(count: int, error: float, block: int, target: Target) -> int:
 
     Errors fall as one over the square root of the number. The next count is whole blocks, at most twice the present
     one, and `count` itself where the target is met.
+
+    Parameters
+    ----------
+    count : int
+        Replicates that it has.
+    error : float
+        Their standard error.
+    block : int
+        Replicates of one block.
+    target : Target
     """
     if error <= target.stderr:
         return count
@@ -74,17 +85,17 @@ class PreciseTasks:
 
     def __init__(self, store: Store, spec: SweepSpec, target: Target) -> None:
         self._store, self._spec, self._target = store, spec.along(store.axes), target
-        self._states = store.states("simulation")
+        self._states = states(store, "simulation")
         self._heap: list[tuple[tuple[float, ...], int, Task]] = []
         self._order = itertools.count()
         self._cells: dict[tuple[int, ...], _CellRounds] = {}
-        for task in store.missing_tasks(spec):
-            if isinstance(task, TheoryTask):
-                self._push(task, (0.0, -task.seconds))
-        for cell in self._spec.cells:
-            rounds = _CellRounds(cell, spec.replicates)
-            self._cells[store.position(cell.values)] = rounds
-            self._advance(rounds)
+        lacking = missing(store, self._spec)
+        for task in lacking.theories:
+            self._push(task, (0.0, -seconds_of(task)))
+        for cell, position, _ in lacking.replicates:
+            assert position is not None, "the store has grown for every cell"
+            self._cells[position] = _CellRounds(cell, position, spec.replicates)
+            self._advance(self._cells[position])
         self.announced = len(self._heap)
         self.tasks = [task for _, _, task in self._heap]
 
@@ -98,7 +109,19 @@ class PreciseTasks:
         return heapq.heappop(self._heap)[2] if self._heap else None
 
     def finish(self, task: Task, *, failed: bool) -> Sequence[Task]:
-        """Plan the next round of the task's cell when this one is complete. A cell with a failure gets no more."""
+        """Plan the next round of the task's cell when this one is complete. A cell with a failure gets no more.
+
+        Parameters
+        ----------
+        task : Task
+            What has ended.
+        failed : bool
+
+        Returns
+        -------
+        sequence of Task
+            Those that this adds.
+        """
         if not isinstance(task, SimulationTask):
             return ()
         rounds = self._cells[task.position]
@@ -114,18 +137,18 @@ class PreciseTasks:
 
     def _advance(self, rounds: _CellRounds) -> list[SimulationTask]:
         """Go through the rounds that are complete, up to one with something missing."""
-        position = self._store.position(rounds.cell.values)
+        position = rounds.position
         while True:
             if rounds.count > self._states.shape[-1]:
                 self._make_room(rounds.count)
-            states = self._states[position][: rounds.count]
-            missing = self._store.simulation_tasks(self._spec, rounds.cell, position, states)
-            if missing:
-                for task in missing:
+            lacking = np.flatnonzero(self._states[position][: rounds.count] != DONE).tolist()
+            if lacking:
+                tasks = list(simulation_tasks(self._spec, rounds.cell, position, lacking, self._store.block))
+                for task in tasks:
                     self._push(task, rounds.priority(task))
-                rounds.running = len(missing)
-                return missing
-            values = self._store.read_simulation(position, self._target.observable, rounds.count)
+                rounds.running = len(tasks)
+                return tasks
+            values = read_simulation(self._store, position, self._target.observable, rounds.count)
             rounds.error = standard_error(values)
             count = next_count(rounds.count, rounds.error, self._store.block, self._target)
             if count == rounds.count:
@@ -146,6 +169,7 @@ class _CellRounds:
     """Where one cell stands."""
 
     cell: Cell
+    position: tuple[int, ...]
     count: int  # replicates up to the present round
     before: int = 0  # and up to the one before
     error: float = math.inf
@@ -154,6 +178,6 @@ class _CellRounds:
 
     def priority(self, task: SimulationTask) -> tuple[float, ...]:
         if not self.before:
-            return 0.0, -task.seconds
+            return 0.0, -seconds_of(task)
         gain = 1 - math.sqrt(self.before / (self.before + len(task.replicates)))
-        return 1.0, -(self.error if math.isfinite(self.error) else 1e300) * gain / task.seconds
+        return 1.0, -(self.error if math.isfinite(self.error) else 1e300) * gain / seconds_of(task)

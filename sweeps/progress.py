@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import Self
 
+from sweeps.cost import seconds_of
 from sweeps.plan import Task
 
 __all__ = ["Progress", "make_progress"]
@@ -41,7 +42,7 @@ class Progress:
     def add(self, tasks: Sequence[Task]) -> None:
         """Count tasks that were not known at the start."""
         self.count += len(tasks)
-        self.total += sum(task.seconds for task in tasks)
+        self.total += sum(map(seconds_of, tasks))
 
     def advance(self, task: Task, *, failed: bool) -> None:
         """Count a finished task.
@@ -54,7 +55,7 @@ class Progress:
         """
         self.finished += 1
         self.failed += failed
-        self.completed += task.seconds
+        self.completed += seconds_of(task)
 
     def tick(self) -> None:
         """Let time pass."""

@@ -10,8 +10,7 @@ import numpy as np
 
 from sedyn.errors import InvalidInput
 from sweeps.application.command import parser_of
-from sweeps.lock import is_driven
-from sweeps.store import DONE, FAILED, Store
+from sweeps.store import DONE, FAILED, Store, facts, failures, is_driven, states
 
 __all__ = ["main", "summary"]
 
@@ -23,20 +22,19 @@ def summary(store: Store) -> list[str]:
     lines = [f"axes: {', '.join(f'{axis} ({len(values)})' for axis, values in store.axes.items()) or 'none'}"]
     errors: list[str] = []
     for kind, unit in (("simulation", "replicates"), ("theory", "cells")):
-        state = store.states(kind)
-        seconds = np.nansum(store.facts(kind, "seconds"))
+        state = states(store, kind)
+        seconds = np.nansum(facts(store, kind, "seconds"))
         done, failed = int((state == DONE).sum()), int((state == FAILED).sum())
-        peak = np.nanmax(store.facts(kind, "peak_memory"), initial=0) / 2**20
+        peak = np.nanmax(facts(store, kind, "peak_memory"), initial=0) / 2**20
         share = f"{done / state.size:.0%}"
         lines.append(
             f"{kind}: {done} of {state.size} {unit} done ({share}), {failed} failed, "
             f"{state.size - done - failed} left, {seconds:.1f} s computed, peak memory {peak:.0f} MiB"
         )
-        if failed:
-            errors += np.asarray(store.array("status", f"{kind}_error")[...])[state == FAILED].astype(str).tolist()
+        errors += failures(store, kind)
     for description in store.settings["environments"].values():
-        facts = json.loads(description)
-        lines.append(f"computed on {facts['host']} ({facts['device']}) with commit {facts['commit'] or 'unknown'}")
+        where = json.loads(description)
+        lines.append(f"computed on {where['host']} ({where['device']}) with commit {where['commit'] or 'unknown'}")
     counts = {error: errors.count(error) for error in errors}
     lines += [f"failed {count} times: {error}" for error, count in list(counts.items())[:ERRORS_SHOWN]]
     lines.append("a sweep is running" if is_driven(store.location) else "no sweep is running on this machine")

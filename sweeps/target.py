@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sedyn.descent.estimate import no_estimate_because
-from sedyn.errors import InvalidInput
+from sedyn.errors import InvalidInput, require_number, require_one_of, require_whole
 from sedyn.model.observables import SIMULATED
 from sweeps.plan import ESTIMATE, SweepSpec
 
@@ -36,13 +36,9 @@ class Target:
     max_replicates: int
 
     def __post_init__(self) -> None:
-        if self.observable not in SIMULATED:
-            raise InvalidInput.unknown("target.observable", self.observable, SIMULATED)
-        stderr, most = self.stderr, self.max_replicates
-        if isinstance(stderr, bool) or not isinstance(stderr, int | float) or not stderr > 0:
-            raise InvalidInput("target.stderr", stderr, "a number > 0")
-        if isinstance(most, bool) or not isinstance(most, int) or most < 2:
-            raise InvalidInput("target.max_replicates", most, "a whole number >= 2")
+        require_one_of("target.observable", self.observable, SIMULATED)
+        require_number("target.stderr", self.stderr, "a number > 0", lambda stderr: stderr > 0)
+        require_whole("target.max_replicates", self.max_replicates, 2)
 
     def require_start(self, replicates: int) -> None:
         """Refuse a first round from which no error can be had, or which is larger than the cap."""

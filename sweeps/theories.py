@@ -31,7 +31,18 @@ class Theories:
         self._kept: OrderedDict[tuple[str, TheorySettings], xr.Dataset] = OrderedDict()
 
     def of(self, problem: Problem, settings: TheorySettings) -> xr.Dataset:
-        """Solve the theory of a problem, with samples of its laws, or take it from what is kept."""
+        """Solve the theory of a problem, or take it from what is kept.
+
+        Parameters
+        ----------
+        problem : Problem
+        settings : TheorySettings
+
+        Returns
+        -------
+        Dataset
+            With samples of its laws, see `sedyn.state_evolution`.
+        """
         key = problem.theory_key, settings
         if key not in self._kept:
             self._kept[key] = sedyn.state_evolution(

@@ -10,9 +10,7 @@ import numpy as np
 
 from sedyn.errors import InvalidInput
 from sweeps.application.command import parser_of
-from sweeps.integrity import Fault, done_chunks, find_damage, mend
-from sweeps.lock import only_driver
-from sweeps.store import DONE, Store
+from sweeps.store import DONE, Fault, Store, done_chunks, find_damage, forget, mend, only_driver, orphans, states
 
 __all__ = ["faults", "main"]
 
@@ -25,7 +23,7 @@ def faults(store: Store) -> Iterator[Fault]:
     yield from found
     known = {(fault.group, fault.lead) for fault in found}
     for group in ("simulation", "theory"):
-        done = store.states(group) == DONE
+        done = states(store, group) == DONE
         for lead in map(tuple, np.argwhere(done_chunks(store, group)).tolist()):
             if (group, lead) in known:
                 continue
@@ -46,12 +44,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         store = Store.open(options.path)
         with only_driver(options.path):
-            found, orphans = list(faults(store)), store.orphans()
+            found, litter = list(faults(store)), orphans(store.objects)
             if options.repair:
                 for fault in found:
-                    store.forget(fault.group, fault.lead)
+                    forget(store, fault)
                 mend(store)
-                for orphan in orphans:
+                for orphan in litter:
                     orphan.unlink()
     except InvalidInput as error:
         print(error, file=sys.stderr)
@@ -60,8 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(fault.reason)
     if len(found) > FAULTS_SHOWN:
         print(f"and {len(found) - FAULTS_SHOWN} more")
-    print(f"{len(found)} faults, {len(orphans)} orphan files{' repaired' if options.repair else ''}: {options.path}")
-    return 0 if options.repair or not (found or orphans) else 1
+    print(f"{len(found)} faults, {len(litter)} orphan files{' repaired' if options.repair else ''}: {options.path}")
+    return 0 if options.repair or not (found or litter) else 1
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import sedyn
 from sedyn.arrays import backend
 from sweeps.plan import SimulationTask, Task, TheoryTask
 from sweeps.provenance import Environment, environment, peak_memory, reset_peak_memory
-from sweeps.store import DONE, FAILED, Store
+from sweeps.store import DONE, FAILED, Store, read_theory, write_results, write_status
 from sweeps.theories import Theories
 from sweeps.user_modules import import_modules
 
@@ -118,18 +118,14 @@ def execute(
     if error and len(parts) > 1:
         alone = [execute(part, store, device=device, attempt=attempt, where=where, theories=theories) for part in parts]
         return Outcome(time.perf_counter() - start, next((end.error for end in alone if end.error), ""), where)
-    shares = [len(part.replicates) if isinstance(part, SimulationTask) else 1 for part in parts]
     for number, part in enumerate(parts):
-        if error:
-            pass
-        elif isinstance(part, SimulationTask):
-            store.write_simulation(part, results[number])
-        else:
-            store.write_theory(part.positions, results[number])
-        store.write_status(
+        if not error:
+            write_results(store, part, results[number])
+        write_status(
+            store,
             part,
             FAILED if error else DONE,
-            seconds=computed * shares[number] / sum(shares),
+            seconds=computed * part.size / task.size,
             attempt=attempt,
             error=error,
             peak_memory=peak,
@@ -144,7 +140,7 @@ def _compute(task: Task, store: Store, device: str, theories: Theories) -> list[
     if not isinstance(task, TheoryTask):
         return _simulate([(part, part.replicates) for part in task.parts], device, theories)
     if task.solved_at is not None:
-        return [store.read_theory(task.solved_at)]
+        return [read_theory(store, task.solved_at)]
     return [sedyn.state_evolution(task.problem, **task.settings._asdict(), device=device)]
 
 
@@ -204,16 +200,18 @@ class Worker:
         self._threads = threadpoolctl.ThreadpoolController()
 
     def run(self, task: Task, attempt: int) -> Outcome:
-        """Execute one task on a single BLAS thread, so that every worker anywhere rounds alike."""
+        """Execute one task on a single BLAS thread, so that every worker anywhere rounds alike.
+
+        Parameters
+        ----------
+        task : SimulationTask, JoinedTask or TheoryTask
+        attempt : int
+            How often it was tried, this time included.
+        """
         simulations = [part for part in task.parts if isinstance(part, SimulationTask)]
         if any(part.replicates[-1] >= self._store.replicates for part in simulations):
             self._store = Store.open(self._store.location)  # the driver has made room since
         with self._threads.limit(limits=1):
             return execute(
-                task,
-                self._store,
-                device=self._device,
-                attempt=attempt,
-                where=self._where,
-                theories=self._theories,
+                task, self._store, device=self._device, attempt=attempt, where=self._where, theories=self._theories
             )

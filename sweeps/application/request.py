@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pkgutil
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from sedyn.errors import InvalidInput, require_known
+from sedyn.errors import InvalidInput, require_flag, require_known
 from sweeps.application.composition import Composed
 from sweeps.compute import Compute
 from sweeps.plan import PROBLEM_FIELDS, SweepSpec
@@ -76,16 +76,16 @@ def read_request(composed: Composed) -> Request:
     imports = _read_imports(config)
     spec = _read_spec(config, overridden)
     target = _read_target(config)
-    if target is not None:
-        target.require_start(spec.replicates)
-        target.require_values(spec)
     compute = Compute.from_mapping(_mapping(config, "compute"))
     store, report, plan = config.store, config.report, config.plan
-    if not isinstance(plan, bool):
-        raise InvalidInput("plan", plan, "true or false")
+    require_flag("plan", plan, condition="true or false")
     if store is not None and not (isinstance(store, str) and store.strip()):
         raise InvalidInput("store", store, "a path or URL, or null for stores/<experiment>.zarr")
     location = store or f"stores/{experiment or 'sweep'}.zarr"
+    spec = replace(spec, device="cpu" if compute.joins_cluster else compute.local_device())
+    if target is not None:
+        target.require_start(spec.replicates)
+        target.require_values(spec)
     spec.cells  # noqa: B018 - builds and so checks every problem of the grid, which need not wait for the next line
     return Request(spec, location, compute, imports, target, _find_report(report), plan)
 

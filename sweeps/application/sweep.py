@@ -18,7 +18,6 @@ from sweeps.application.command import parser_of
 from sweeps.application.composition import compose
 from sweeps.application.request import Request, read_request
 from sweeps.interruption import stoppable
-from sweeps.location import local_path
 from sweeps.target import Target
 
 __all__ = ["main", "run"]
@@ -90,38 +89,37 @@ def run(request: Request) -> int:
     InvalidInput
         If the machine or the store cannot serve the request.
     """
-    device = "cpu" if request.compute.joins_cluster else request.compute.local_device()
-    return _plan(request, device) if request.plan else _compute(request, device)
+    return _plan(request) if request.plan else _compute(request)
 
 
-def _plan(request: Request, device: str) -> int:
+def _plan(request: Request) -> int:
     # What computes loads zarr, xarray and scipy, which a wrong request need not wait for, nor for the rest a plan.
     from sweeps.forecast import forecast
 
-    for line in forecast(request.spec, request.compute, device, request.target, request.location):
+    for line in forecast(request.spec, request.compute, request.target, request.location):
         print(line)
     print(f"store: {request.location}")
     return DONE
 
 
-def _compute(request: Request, device: str) -> int:
+def _compute(request: Request) -> int:
+    from sweeps.cost import largest_memory
     from sweeps.driver import FixedTasks, Summary, run_tasks
     from sweeps.executors import make_executor
-    from sweeps.integrity import mend
-    from sweeps.lock import only_driver
     from sweeps.precision import PreciseTasks
     from sweeps.progress import make_progress
     from sweeps.provenance import git_commit
-    from sweeps.store import Store
+    from sweeps.schedule import missing_tasks
+    from sweeps.store import Store, local_path, mend, only_driver
     from sweeps.worker import WorkerSetup
 
-    spec, compute = request.spec, request.compute
+    spec, compute, device = request.spec, request.compute, request.spec.device
     search_path = tuple(os.path.abspath(folder) for folder in sys.path) if request.imports else ()
     setup = WorkerSetup(request.location, device, request.imports, git_commit(), search_path)
     summary = Summary(0, [], 0.0)
     with ExitStack() as stack:
         if compute.joins_cluster:  # and may be refused, before there is a store
-            executor = stack.enter_context(closing(make_executor(compute, setup, spec.memory(device))))
+            executor = stack.enter_context(closing(make_executor(compute, setup, largest_memory(spec))))
         stack.enter_context(only_driver(request.location))
         try:
             store = Store.prepare(request.location, spec)
@@ -129,10 +127,10 @@ def _compute(request: Request, device: str) -> int:
                 print(f"{lost} results were cut short, as by a power cut, and are computed again", file=sys.stderr)
             precise = None if request.target is None else PreciseTasks(store, spec, request.target)
             planned_for = "gpu" if compute.device == "gpu" else device  # also on a cluster, which alone knows
-            tasks = store.missing_tasks(spec, planned_for) if precise is None else precise.tasks
+            tasks = missing_tasks(store, spec, planned_for) if precise is None else precise.tasks
             if tasks:
                 if not compute.joins_cluster:
-                    executor = stack.enter_context(closing(make_executor(compute, setup, spec.memory(device))))
+                    executor = stack.enter_context(closing(make_executor(compute, setup, largest_memory(spec))))
                 with make_progress(tasks) as progress:
                     summary = run_tasks(precise or FixedTasks(tasks), store, executor, progress)
         except OSError as error:

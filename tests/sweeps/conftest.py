@@ -38,6 +38,12 @@ def read(tmp_path: Path) -> Callable[..., xr.DataTree]:
     return load
 
 
+@pytest.fixture
+def location(tmp_path: Path) -> str:
+    """Path of a store that is not there yet."""
+    return str(tmp_path / "stores" / "a.zarr")
+
+
 @pytest.fixture(autouse=True)
 def _no_litter(tmp_path: Path) -> Iterator[None]:
     yield

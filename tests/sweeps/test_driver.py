@@ -14,7 +14,8 @@ from sweeps.driver import ATTEMPTS, FixedTasks, run_tasks
 from sweeps.executors import InlineExecutor, Lost, RayExecutor
 from sweeps.plan import SweepSpec
 from sweeps.progress import Progress
-from sweeps.store import Store
+from sweeps.schedule import missing_tasks
+from sweeps.store import Store, facts
 from sweeps.worker import WorkerSetup
 
 
@@ -38,11 +39,11 @@ def test_a_task_whose_worker_is_lost_is_tried_again_but_not_for_ever(tmp_path, m
     base = {"n": 40, "d": 20, "steps": 2, "depth": 2}
     spec = SweepSpec(base, replicates=1, samples=64, randomizations=2)
     store = Store.prepare(str(tmp_path / "stores" / "a.zarr"), spec)
-    tasks = store.missing_tasks(spec)
+    tasks = missing_tasks(store, spec)
     summary = run_tasks(FixedTasks(tasks), store, LosingExecutor(store.location, losses), Progress(tasks))
     lost = losses > 2
     assert (summary.done, len(summary.failures)) == ((0, 2) if lost else (2, 0))
-    attempts = [store.facts(kind, "attempt").max() for kind in ("simulation", "theory")]
+    attempts = [facts(store, kind, "attempt").max() for kind in ("simulation", "theory")]
     assert max(attempts) == (ATTEMPTS if lost else 2)
 
 
@@ -50,9 +51,9 @@ def test_a_killed_worker_loses_nothing(tmp_path, ray_session):
     base = {"n": 100, "d": 50, "steps": 4}
     spec = SweepSpec(base, {"noise": (0.1, 0.2, 0.3)}, replicates=6, block=1, samples=64, randomizations=2)
     whole, store = (Store.prepare(str(tmp_path / "stores" / name), spec) for name in ("whole.zarr", "store.zarr"))
-    for task in whole.missing_tasks(spec):
+    for task in missing_tasks(whole, spec):
         assert not worker.execute(task, whole, device="cpu").error
-    tasks = store.missing_tasks(spec)
+    tasks = missing_tasks(store, spec)
     executor = RayExecutor(Compute(), WorkerSetup(store.location, "cpu"), 1)
     victim = None
 

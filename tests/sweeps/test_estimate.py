@@ -12,11 +12,8 @@ from analysis.store import open_store
 from sedyn.descent.estimate import no_estimate_because
 from sedyn.errors import InvalidInput
 from sedyn.model.problem import Problem
-from sweeps import metadata
-from sweeps.cost import CostModel
-from sweeps.plan import simulation_work
-from sweeps.store import Store
-from tests.sweeps.test_store import finish, spec_of, tree_of
+from sweeps.store import Store, metadata
+from tests.sweeps.stores import finish, spec_of, tree_of
 
 NAME = "estimated_test_error"
 
@@ -58,25 +55,11 @@ def test_a_store_from_before_there_was_a_choice_goes_on(tmp_path):
     location = str(tmp_path / "stores" / "a.zarr")
     finish(location, spec_of(replicates=2))
     store = zarr.open_group(location, mode="r+").store
-    document = metadata.read_document(store, "zarr.json")
+    document = metadata.read_document(store)
     del document["attributes"][metadata.SETTINGS]["estimate"]
-    metadata.write_document(store, "zarr.json", document)
+    metadata.write_documents(store, {"": document})
     assert len(finish(location, spec_of(replicates=4))) == 1
     assert tree_of(location)["simulation"][NAME].notnull().all()
-
-
-def test_tasks_without_it_are_predicted_to_take_less_time_and_memory():
-    model = CostModel({"dense": (1.0, 1.0)}, 0)
-    big = {"n": 40_000, "d": 40, "steps": 20, "width": 8, "depth": 2}
-    tasks = [
-        spec.simulation_task(spec.cells[0], (), (0,))
-        for spec in (spec_of(base=big, samples=1024, estimate=estimate) for estimate in (True, False))
-    ]
-    for predict in (model.seconds, model.memory):
-        assert predict(tasks[1]) < predict(tasks[0]) / 3
-    # Where it cannot be had it takes no time either.
-    kinked = Problem(**big, activation="relu")
-    assert simulation_work(kinked, "dense") == simulation_work(Problem(**big), "dense", estimate=False)
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,9 @@ from pathlib import Path
 import pytest
 import xarray as xr
 
-from sweeps import chunks, status, validate
+from sweeps import status, validate
 from sweeps.application.sweep import main
+from sweeps.store import objects
 from tests.sweeps.execution_log import LOG, read_log
 
 ROOT = Path(__file__).parents[2]
@@ -143,7 +144,7 @@ def test_a_store_can_be_read_at_every_moment(store):
 
 
 def test_a_full_disk_ends_the_sweep_and_leaves_nothing_half_written(store, undisturbed, monkeypatch, capsys):
-    write_bytes = chunks.write_bytes
+    write_bytes = objects._write_bytes
     left = 150
 
     def failing(path, data):
@@ -155,7 +156,7 @@ def test_a_full_disk_ends_the_sweep_and_leaves_nothing_half_written(store, undis
         write_bytes(path, data)
 
     with monkeypatch.context() as patched:
-        patched.setattr(chunks, "write_bytes", failing)
+        patched.setattr(objects, "_write_bytes", failing)
         assert main([*SWEEP, f"store={store}", "compute=inline"]) == 1
     shown = capsys.readouterr().err.splitlines()[-1]
     assert "cannot be written" in shown

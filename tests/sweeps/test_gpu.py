@@ -14,11 +14,12 @@ from sedyn.arrays import backend
 from sedyn.errors import InvalidInput
 from sweeps import executors, worker
 from sweeps.compute import Compute
-from sweeps.cost import CostModel
 from sweeps.executors import Attempt, RayExecutor, _placement
-from sweeps.store import Store
+from sweeps.schedule import missing_tasks
+from sweeps.store import Store, settings_of
 from sweeps.worker import Outcome, Worker, WorkerSetup, execute
-from tests.sweeps.test_store import finish, spec_of, tree_of
+from tests.sedyn.conftest import pretend_gpu  # noqa: F401 - a fixture
+from tests.sweeps.stores import finish, spec_of, tree_of
 
 GIBIBYTE = 2**30
 
@@ -113,21 +114,25 @@ def test_a_replicate_that_does_not_fit_is_a_failure_of_its_task(tmp_path, monkey
     spec = spec_of(replicates=2)
     store = Store.prepare(str(tmp_path / "stores" / "a.zarr"), spec)
     monkeypatch.setattr(sedyn, "simulate_together", too_large)
-    errors = {execute(task, store, device="cpu").error for task in store.missing_tasks(spec)}
+    errors = {execute(task, store, device="cpu").error for task in missing_tasks(store, spec)}
     assert errors == {"", "MemoryError: out of memory"}
 
 
-def test_memory_is_predicted_for_the_device():
-    integers = spec_of(base={"n": 2000, "d": 2000, "steps": 3, "features": "rademacher"}, engine="dense")
-    task, matrix = integers.simulation_task(integers.cells[0], (), (0,)), 2000**2
-    assert integers.memory("gpu") > integers.memory("cpu") + 7 * matrix  # floats in place of bytes
-    halved = spec_of(base={"n": 2000, "d": 2000, "steps": 3}, dtype="float32", engine="dense")
-    assert halved.memory("cpu") < 6 * matrix
-    model = CostModel({}, 0)
-    assert model.memory(task, "gpu") == integers.memory("gpu")
-    theory = integers.theory_task(integers.cells[0], ((),))
-    added = model.memory(theory, "gpu") - model.memory(theory)
-    assert added == 8 * 64 * 3 * integers.cells[0].problem.width ** 2  # an adjoint beside each curvature
+@pytest.mark.usefixtures("pretend_gpu")
+def test_a_problem_that_the_gpu_cannot_hold_is_refused_before_any_work(sweep, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("sweeps.compute.resolve_device", lambda device: device)
+    large = ("problem.n=2000", "problem.d=2000", "problem.features=rademacher")
+    assert sweep(*large, "compute.device=gpu") == 2
+    assert "GB (dense) of 0.0 GB; shrink n or d" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.usefixtures("pretend_gpu")
+def test_engines_are_chosen_for_the_memory_of_the_gpu():
+    large = {"n": 800, "d": 800, "steps": 5}
+    on_cpu, on_gpu = (spec_of(base=large, device=device) for device in ("cpu", "gpu"))
+    assert [spec.cells[0].engine for spec in (on_cpu, on_gpu)] == ["dense", "deferred"]
+    assert settings_of(on_cpu) == settings_of(on_gpu)
 
 
 def test_peak_memory_of_the_gpu_is_recorded(tmp_path, monkeypatch):

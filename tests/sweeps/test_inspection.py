@@ -6,8 +6,9 @@ import platform
 import pytest
 import xarray as xr
 
+import sedyn
 from sweeps import status, validate
-from sweeps.lock import only_driver
+from sweeps.store import only_driver
 
 STORE = "stores/sweep.zarr"
 
@@ -26,6 +27,23 @@ def test_status_counts_what_is_done_failed_and_left(sweep, tmp_path, capsys):
     with only_driver(STORE):
         assert status.main([STORE]) == 0
     assert "a sweep is running" in capsys.readouterr().out
+
+
+def test_status_says_why_results_failed(sweep, monkeypatch, capsys):
+    simulate = sedyn.simulate_together
+
+    def failing(cells, **options):
+        if any(problem.noise == 0.5 for problem, _ in cells):
+            raise FloatingPointError("no luck")
+        return simulate(cells, **options)
+
+    monkeypatch.setattr(sedyn, "simulate_together", failing)
+    assert sweep("grid.noise=[0.1,0.5]") == 1
+    capsys.readouterr()
+    assert status.main([STORE]) == 0
+    shown = capsys.readouterr().out
+    assert "simulation: 5 of 10 replicates done (50%), 5 failed, 0 left" in shown
+    assert "failed 5 times: FloatingPointError: no luck" in shown
 
 
 def test_status_says_what_computed_each_task(sweep, read):

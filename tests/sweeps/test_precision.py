@@ -11,7 +11,7 @@ from sweeps.precision import PreciseTasks, next_count, standard_error
 from sweeps.store import Store
 from sweeps.target import Target
 from sweeps.worker import Worker, WorkerSetup
-from tests.sweeps.test_store import spec_of, tree_of
+from tests.sweeps.stores import spec_of, tree_of
 
 TARGET = Target("train_error", 0.05, 20)
 

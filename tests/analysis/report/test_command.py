@@ -4,7 +4,7 @@ import pytest
 
 from analysis.report.command import sweep_command
 from sweeps.application.composition import experiments
-from sweeps.settings import settings_of
+from sweeps.store import settings_of
 from tests.requests import request_of
 
 

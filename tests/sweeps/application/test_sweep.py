@@ -11,7 +11,7 @@ import xarray as xr
 
 import sedyn
 from sweeps import worker
-from sweeps.lock import only_driver
+from sweeps.store import only_driver
 
 
 def test_without_an_experiment_one_problem_is_run(sweep, read, capsys):

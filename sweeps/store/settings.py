@@ -7,48 +7,51 @@ from typing import Any
 
 from sedyn.errors import InvalidInput
 from sedyn.model.observables import dimension_coordinates
-from sedyn.model.problem import Problem
+from sweeps.cost import block_of
 from sweeps.plan import PROBLEM_FIELDS, SweepSpec
 
-__all__ = ["grown", "inner_sizes", "require_same", "settings_of", "with_axes"]
+__all__ = ["grown", "require_same", "settings_of", "with_axes"]
 
 FORMAT = 4
-_SCALARS = ("format", "aspect", "seed", "engine", "dtype", "laws", "estimate")
+_OF_SPEC = ("aspect", "seed", "engine", "dtype", "laws", "estimate")
 
 
 def settings_of(spec: SweepSpec) -> dict[str, Any]:
-    """Describe the store that a sweep needs."""
+    """Describe the store that a sweep needs; where it computes is no part of it."""
     sizes: dict[str, int] = {}
     for cell in spec.cells:
-        for dim, size in inner_sizes(cell.problem).items():
-            sizes[dim] = max(sizes.get(dim, 0), size)
+        for dim, values in dimension_coordinates(cell.problem).items():
+            sizes[dim] = max(sizes.get(dim, 0), len(values))
     return {
         "format": FORMAT,
         "problem": dict(spec.base),
-        "aspect": spec.aspect,
-        "seed": spec.seed,
-        "engine": spec.engine,
-        "dtype": spec.dtype,
-        "laws": spec.laws,
-        "estimate": spec.estimate,
+        **{name: getattr(spec, name) for name in _OF_SPEC},
         "theory": {"samples": spec.samples, "randomizations": spec.randomizations},
         "axes": {axis: list(values) for axis, values in spec.axes.items()},
         "d": {str(n): d for n, d in spec.features_at.items()},
         "replicates": spec.replicates,
-        "block": spec.block or spec.automatic_block,
+        "block": block_of(spec),
         "sizes": sizes,
         "environments": {},
         "ready": True,
     }
 
 
-def inner_sizes(problem: Problem) -> dict[str, int]:
-    """Sizes of the dimensions that follow the axes and the replicates."""
-    return {dim: len(values) for dim, values in dimension_coordinates(problem).items()}
-
-
 def with_axes(known: Mapping[str, Any], axes: Iterable[str]) -> dict[str, Any]:
-    """Turn constants into axes of one value; what is no constant, or an axis already, stays as it is."""
+    """Turn constants into axes of one value; what is no constant, or an axis already, stays as it is.
+
+    Parameters
+    ----------
+    known : mapping
+        Settings of a store.
+    axes : iterable of str
+        Fields of the problem.
+
+    Returns
+    -------
+    dict
+        Settings of the same store with these axes.
+    """
     problem = known["problem"]
     constants = {axis: problem[axis] for axis in axes if axis in problem and not isinstance(problem[axis], list)}
     values = {**known["axes"], **{axis: [value] for axis, value in constants.items()}}
@@ -62,18 +65,21 @@ def with_axes(known: Mapping[str, Any], axes: Iterable[str]) -> dict[str, Any]:
 def require_same(location: str, known: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
     """Refuse a sweep that differs from its store in more than what the store can grow by.
 
+    Parameters
+    ----------
+    location : str
+        Path or URL of the store, for the message.
+    known, asked : mapping
+        Settings of the store, and those that the sweep needs.
+
     Raises
     ------
     InvalidInput
         Naming every difference.
     """
+    old, new = _must_agree(known), _must_agree(asked)
     differences = [
-        f"{prefix}{name} was {old.get(name)!r} and is now {new.get(name)!r}"
-        for prefix, old, new in (
-            ("", _scalars(known), _scalars(asked)),
-            ("problem.", known["problem"], asked["problem"]),
-            ("theory.", known["theory"], asked["theory"]),
-        )
+        f"{name} was {old.get(name)!r} and is now {new.get(name)!r}"
         for name in {**old, **new}
         if old.get(name) != new.get(name)
     ]
@@ -91,7 +97,18 @@ def require_same(location: str, known: Mapping[str, Any], asked: Mapping[str, An
 
 
 def grown(known: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
-    """Add what a sweep asks for; new values go to the end of an axis, since what is stored stays where it is."""
+    """Add what a sweep asks for; new values go to the end of an axis, since what is stored stays where it is.
+
+    Parameters
+    ----------
+    known, asked : mapping
+        Settings of the store, and those that the sweep needs; with the same axes.
+
+    Returns
+    -------
+    dict
+        Settings of the store that has both.
+    """
     return {
         **known,
         "axes": {
@@ -105,5 +122,7 @@ def grown(known: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _scalars(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: settings.get(name) for name in _SCALARS}
+def _must_agree(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What stays as it is when a store grows, by the keys that a user writes."""
+    plain = {name: settings.get(name) for name in ("format", *_OF_SPEC)}
+    return plain | {f"{key}.{name}": value for key in ("problem", "theory") for name, value in settings[key].items()}

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sedyn.errors import InvalidInput
-from sweeps.location import local_path
+from sweeps.store.location import local_path
 
 __all__ = ["is_driven", "only_driver"]
 
@@ -123,16 +123,13 @@ class _Beacon:
             If another driver holds it.
         """
         try:
-            self._create()
+            self._files.pipe_file(self._path, self._content(), mode="create")
         except FileExistsError:
             if self.is_fresh():
                 raise
             self.renew()
             if self._read().get("owner") != self._owner:
                 raise  # another driver took it over in the same moment
-
-    def _create(self) -> None:
-        self._files.pipe_file(self._path, self._content(), mode="create")
 
     def renew(self) -> None:
         """Say that the driver is still there."""

@@ -7,19 +7,18 @@ recorded first, and whoever prepares the store next carries it to its end.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import zarr
 from zarr.abc.store import Store as ZarrStore
-from zarr.storage import LocalStore
 
-from sweeps import metadata
-from sweeps.chunks import chunk_numbers
-from sweeps.layout import lay_out, layouts
-from sweeps.settings import with_axes
+from sweeps.store import metadata, objects
+from sweeps.store.chunks import chunk_numbers
+from sweeps.store.layout import lay_out, layouts
+from sweeps.store.settings import with_axes
 
 __all__ = ["add_axes", "finish_interrupted"]
 
@@ -27,7 +26,20 @@ _UNFINISHED = "gains_axes"
 
 
 def finish_interrupted(root: zarr.Group, known: Mapping[str, Any]) -> dict[str, Any]:
-    """Carry a migration that was interrupted to its end, and return the settings of the store."""
+    """Carry a migration that was interrupted to its end.
+
+    Parameters
+    ----------
+    root : zarr.Group
+        The store, opened without consolidated metadata.
+    known : mapping
+        Its settings.
+
+    Returns
+    -------
+    dict
+        Its settings then.
+    """
     return add_axes(root, known, known[_UNFINISHED]) if _UNFINISHED in known else dict(known)
 
 
@@ -58,48 +70,45 @@ def add_axes(root: zarr.Group, known: Mapping[str, Any], axes: Sequence[str]) ->
         for name, layout in members.items()
     }
     for path, dimensions in arrays.items():
-        for name in metadata.list_names(store, path):
-            _add_name(store, path, name, dimensions, added)
+        names = dict.fromkeys(objects.list_names(store, path))
+        for name in names:
+            numbers = chunk_numbers(name, dimensions - len(added))
+            if numbers is not None and (target := _renamed(numbers, added)) not in names:
+                _add_name(store, f"{path}/{name}", f"{path}/{target}")
     for path, dimensions in arrays.items():
-        _add_dimensions(store, f"{path}/zarr.json", dimensions, added)
+        _add_dimensions(store, path, dimensions, added)
     metadata.publish(store, lay_out(root, settings), {**settings, _UNFINISHED: list(axes)})
     for path, dimensions in arrays.items():
-        for name in metadata.list_names(store, path):
+        for name in objects.list_names(store, path):
             if chunk_numbers(name, dimensions - len(added)) is not None:
-                metadata.delete(store, f"{path}/{name}")
+                objects.delete(store, f"{path}/{name}")
     metadata.mark(store, settings)
     return settings
 
 
-def _add_name(store: ZarrStore, path: str, name: str, dimensions: int, added: Mapping[int, str]) -> None:
-    numbers = chunk_numbers(name, dimensions - len(added))
-    if numbers is None:
-        return
+def _renamed(numbers: Sequence[int], added: Mapping[int, str]) -> str:
     renamed = list(numbers)
     for position in added:
         renamed.insert(position, 0)
-    target = ".".join(["c", *map(str, renamed)])
-    if isinstance(store, LocalStore):
-        folder = Path(store.root) / path
-        try:
-            os.link(folder / name, folder / target)
-        except FileExistsError:
-            return  # an interrupted migration made it
-        except OSError:  # a file system without links
-            pass
-        else:
+    return ".".join(["c", *map(str, renamed)])
+
+
+def _add_name(store: ZarrStore, key: str, target: str) -> None:
+    if folder := objects.folder_of(store):
+        with contextlib.suppress(OSError):  # of a file system without links
+            os.link(f"{folder}/{key}", f"{folder}/{target}")
             return
-    data = metadata.read(store, f"{path}/{name}")
+    (data,) = objects.read(store, [key])
     assert data is not None, "only the driver that holds the lock deletes chunks"
-    metadata.write(store, f"{path}/{target}", data)
+    objects.write(store, [(target, data)], settled=True)
 
 
-def _add_dimensions(store: ZarrStore, key: str, dimensions: int, added: Mapping[int, str]) -> None:
-    document = metadata.read_document(store, key)
+def _add_dimensions(store: ZarrStore, path: str, dimensions: int, added: Mapping[int, str]) -> None:
+    document = metadata.read_document(store, path)
     if len(document["shape"]) == dimensions:
         return  # an interrupted migration did it
     for position, name in added.items():
         document["shape"].insert(position, 1)
         document["chunk_grid"]["configuration"]["chunk_shape"].insert(position, 1)
         document.setdefault("dimension_names", []).insert(position, name)
-    metadata.write_document(store, key, document)
+    metadata.write_documents(store, {path: document})

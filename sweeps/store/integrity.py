@@ -12,10 +12,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sweeps.layout import DONE, layouts
-from sweeps.store import Store
+from sweeps.store import objects
+from sweeps.store.chunks import chunk_numbers
+from sweeps.store.layout import DONE, layouts
+from sweeps.store.lifecycle import Store
+from sweeps.store.survey import states
 
-__all__ = ["Damage", "Fault", "done_chunks", "find_damage", "mend"]
+__all__ = ["Damage", "Fault", "done_chunks", "find_damage", "forget", "mend"]
 
 
 class Fault(NamedTuple):
@@ -73,33 +76,67 @@ def mend(store: Store) -> int:
     """Mark what lacks a chunk for computing, delete chunks that cannot be read, and say how many results lack one."""
     damage = find_damage(store)
     for fault in damage.faults:
-        store.forget(fault.group, fault.lead)
-    for group, name, numbers in damage.cut:
-        store.discard_chunk(group, name, numbers)
+        forget(store, fault)
+    for cut in damage.cut:
+        _discard(store, *cut)
     return len(damage.faults)
 
 
+def forget(store: Store, fault: Fault) -> None:
+    """Mark a cell, or a block of its replicates, as pending, so that the next run computes it again.
+
+    Parameters
+    ----------
+    store : Store
+    fault : Fault
+        Says which.
+    """
+    _discard(store, "status", fault.group, fault.lead)
+
+
 def done_chunks(store: Store, group: str) -> np.ndarray:
-    """Which cells (theory), or blocks of replicates of each cell (simulation), have something that is done."""
-    done = store.states(group) == DONE
+    """Find what has something that is done.
+
+    Parameters
+    ----------
+    store : Store
+    group : {'simulation', 'theory'}
+
+    Returns
+    -------
+    ndarray of bool, shape (cell axes, blocks of replicates) or (cell axes)
+        Of simulations, or of theory solutions.
+    """
+    done = states(store, group) == DONE
     if group == "theory":
         return done
     return np.logical_or.reduceat(done, range(0, done.shape[-1], store.block), axis=-1)
 
 
+def _discard(store: Store, group: str, name: str, numbers: tuple[int, ...]) -> None:
+    """Delete a chunk; what it held reads as missing."""
+    array = store.array(group, name)
+    objects.delete(store.objects, f"{array.path}/{array.metadata.encode_chunk_key(numbers)}")
+
+
 def _survey(store: Store, group: str, name: str, shape: tuple[int, ...]) -> tuple[np.ndarray, list[tuple[int, ...]]]:
     """Find which cells (and blocks) have all they need of an array, and its chunks of a wrong size."""
-    leading = len(shape)
+    array, leading = store.array(group, name), len(shape)
     there = np.zeros(shape, bool)
     cut: list[tuple[int, ...]] = []
-    if 0 in store.array(group, name).shape:
+    if 0 in array.shape:
         return ~there, cut
-    first = (0,) * (store.array(group, name).ndim - leading)
-    for numbers, whole in store.chunks(group, name):
+    first = (0,) * (array.ndim - leading)
+    expected = int(np.prod(array.chunks)) * array.dtype.itemsize
+    words = array.dtype.kind == "T"  # of variable length
+    for key, size in objects.list_sizes(store.objects, array.path):
+        numbers = chunk_numbers(key, array.ndim)
+        if numbers is None:
+            continue
         # Chunks further along inner dimensions come from growth; cells that were there before have none.
         if numbers[leading:] == first:
             there[numbers[:leading]] = True
-        if not whole:
+        if size == 0 if words else size != expected:
             cut.append(numbers)
     for numbers in cut:
         there[numbers[:leading]] = False

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from sedyn.errors import InvalidInput
-from sweeps.plan import SweepSpec, blocks
+from sweeps.plan import SweepSpec
 
 
 def at_aspect_two(sizes):
@@ -40,17 +40,6 @@ def test_axis_values_are_kept_as_problem_keeps_them():
     assert SweepSpec({"n": 40, "d": 20}, {"noise": (0, 1)}).axes == {"noise": (0.0, 1.0)}
 
 
-def test_blocks_split_at_multiples():
-    assert list(blocks([0, 1, 2, 5, 6, 7, 9], 4)) == [(0, 1, 2), (5, 6, 7), (9,)]
-
-
-def test_automatic_blocks_are_alike_and_shorter_for_longer_problems():
-    small = SweepSpec({"n": 40, "d": 20, "steps": 3}, replicates=16)
-    large = SweepSpec({"n": 4000, "d": 2000, "steps": 20}, replicates=16)
-    assert small.automatic_block == 16
-    assert 1 < large.automatic_block < 16
-
-
 @pytest.mark.parametrize(
     ("axes", "message"),
     [
@@ -75,12 +64,3 @@ def test_planning_five_thousand_cells_takes_under_two_seconds():
     spec = SweepSpec({"steps": 3}, axes, at_aspect_two(axes["n"]))
     assert (len(spec.cells), len(spec.theory_groups)) == (5000, 5)
     assert time.process_time() - start < 2
-
-
-def test_tasks_are_named_by_the_axes():
-    spec = SweepSpec({"n": 40, "d": 20, "steps": 3}, {"learning_rate": (0.25, 1.0), "activation": ("tanh", "erf")})
-    cell = spec.cells[2]
-    assert spec.simulation_task(cell, (0, 1), (2, 3)).name == (
-        "simulation of n=40 d=20 activation=erf learning_rate=0.25, replicates 2..3"
-    )
-    assert spec.theory_task(cell, ((0, 1),)).name == "theory of n=40 d=20 activation=erf learning_rate=0.25"

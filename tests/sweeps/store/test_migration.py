@@ -9,16 +9,10 @@ import xarray as xr
 import zarr
 
 from sedyn.errors import InvalidInput
-from sweeps import metadata
-from sweeps.migration import add_axes
 from sweeps.plan import SimulationTask
-from sweeps.store import Store
-from tests.sweeps.test_store import finish, spec_of, tree_of
-
-
-@pytest.fixture
-def location(tmp_path):
-    return str(tmp_path / "stores" / "a.zarr")
+from sweeps.store import Store, metadata, objects
+from sweeps.store.migration import add_axes
+from tests.sweeps.stores import finish, spec_of, tree_of
 
 
 @pytest.mark.parametrize("base", ["stores", "memory"])
@@ -93,7 +87,7 @@ def kill_at(monkeypatch, moment):
 
         return call
 
-    for owner, name in ((metadata, "write"), (metadata, "delete"), (os, "link")):
+    for owner, name in ((objects, "write"), (objects, "delete"), (os, "link")):
         monkeypatch.setattr(owner, name, dying(getattr(owner, name)))
     return lambda: moment - left
 

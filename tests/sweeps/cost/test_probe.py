@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from sedyn import Problem
-from sweeps import cost
-from sweeps.cost import THEORY_PROBE_SECONDS, calibrate, shrunk
-from sweeps.plan import theory_work
-from tests.sweeps.test_store import spec_of
+from sweeps.cost import probe
+from sweeps.cost.probe import THEORY_PROBE_SECONDS, calibrate, shrunk
+from sweeps.cost.work import theory_work
+from tests.sweeps.stores import spec_of
 
 LONG = {"n": 400, "d": 200, "steps": 36, "width": 2, "depth": 2}
 
@@ -24,33 +24,24 @@ def machine(monkeypatch):
         probed.append((calls, work))
         return 3.0 * calls + 0.5 * work
 
-    monkeypatch.setattr(cost.sedyn, "state_evolution", solve)
-    monkeypatch.setattr(cost.sedyn, "simulate", lambda *args, **how: 1.0)
-    monkeypatch.setattr(cost, "_seconds", lambda run, device: run())
+    monkeypatch.setattr(probe.sedyn, "state_evolution", solve)
+    monkeypatch.setattr(probe.sedyn, "simulate", lambda *args, **how: 1.0)
+    monkeypatch.setattr(probe, "_seconds", lambda run, device: run())
     return probed
 
 
 @pytest.mark.parametrize("samples", [256, 2**17])
 def test_the_probe_finds_what_calls_and_arithmetic_take(machine, samples):
-    factors = calibrate(spec_of(base=LONG, samples=samples), "cpu").factors["theory"]
+    factors = calibrate(spec_of(base=LONG, samples=samples)).factors["theory"]
     np.testing.assert_allclose(factors, (3.0, 0.5))
 
 
 def test_of_many_samples_the_probe_sees_arithmetic_more_than_calls(machine):
-    calibrate(spec_of(base=LONG, samples=2**17), "cpu")
+    calibrate(spec_of(base=LONG, samples=2**17))
     calls, work = machine[-1]
     assert calls < work <= THEORY_PROBE_SECONDS
-    calibrate(spec_of(base=LONG, samples=256), "cpu")
+    calibrate(spec_of(base=LONG, samples=256))
     assert machine[-1][1] < calls
-
-
-def test_a_theory_takes_its_calls_for_each_randomization():
-    problem = Problem(**LONG)
-    calls, work = theory_work(problem, 1024, 2)
-    assert theory_work(problem, 512, 4) == (2 * calls, pytest.approx(work))
-    kinked = theory_work(Problem(**LONG, activation="relu"), 1024, 2)
-    assert kinked[0] == calls
-    assert kinked[1] < work
 
 
 def test_probes_shrink_below_what_a_spectrum_allows():

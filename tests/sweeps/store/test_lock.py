@@ -2,35 +2,12 @@ from __future__ import annotations
 
 import json
 import time
-from pathlib import Path
 
 import fsspec
 import pytest
-import xarray as xr
 
 from sedyn.errors import InvalidInput
-from sweeps import lock, status, validate
-from sweeps.location import local_path
-from sweeps.lock import is_driven, only_driver
-
-
-def test_a_url_holds_the_same_store(sweep, tmp_path, capsys):
-    url = f"memory://{tmp_path}/stores/url.zarr"
-    assert sweep("grid.noise=[0.1,0.5]", f"store={url}") == 0
-    assert sweep("grid.noise=[0.1,0.5]", "store=stores/path.zarr") == 0
-    by_url, by_path = (xr.open_datatree(where, engine="zarr").load() for where in (url, "stores/path.zarr"))
-    for group in ("simulation", "theory"):
-        xr.testing.assert_identical(by_url[group].ds, by_path[group].ds)
-    capsys.readouterr()
-    assert validate.main([url]) == 0
-    assert status.main([url]) == 0
-    assert "simulation: 10 of 10 replicates done" in capsys.readouterr().out
-    assert validate.main([f"file://{tmp_path}/stores/path.zarr"]) == 0
-
-
-def test_a_url_of_files_is_a_path():
-    assert local_path("file:///stores/a.zarr") == local_path("/stores/a.zarr") == Path("/stores/a.zarr")
-    assert local_path("s3://bucket/a.zarr") is None
+from sweeps.store import is_driven, lock, only_driver
 
 
 def test_an_object_keeps_a_second_driver_out(tmp_path):

@@ -10,9 +10,9 @@ import zarr
 
 from sedyn.model.observables import COMPARED, PREDICTED, SIMULATED, Observable, dimension_coordinates
 from sedyn.model.problem import Problem
-from sweeps.chunks import chunks_of
-from sweeps.metadata import list_names, write, write_new_documents
 from sweeps.plan import ESTIMATE
+from sweeps.store import metadata, objects
+from sweeps.store.chunks import chunks_of
 
 __all__ = [
     "DONE",
@@ -28,7 +28,6 @@ __all__ = [
 ]
 
 PENDING, DONE, FAILED = 0, 1, 2
-_FLAGS = {"flag_values": [PENDING, DONE, FAILED], "flag_meanings": "pending done failed"}
 _COORDINATE_CHUNK = 256  # fixed, so that a coordinate that grows keeps the bytes its readers know
 
 _WORDS = {"replicate": "replicate", "iteration": "gradient-descent step", "layer": "weight layer"}
@@ -39,11 +38,6 @@ FACTS = {
     "gpu_peak_memory": "peak memory of its task on the GPU (B); 0 on a CPU",
     "attempt": "attempts the task took",
     "environment": "code of where it was computed; the attribute of that name says more",
-}
-_PER_TASK: dict[str, tuple[tuple[str, ...], Any, Any, dict[str, Any]]] = {
-    "": ((), "int8", PENDING, {"long_name": "state of the task", **_FLAGS}),
-    "_facts": (("fact",), "float64", np.nan, {"long_name": "numbers about the task", **FACTS}),
-    "_error": ((), np.dtypes.StringDType(), "", {"long_name": "why the task failed"}),
 }
 
 
@@ -67,7 +61,7 @@ class Layout(NamedTuple):
 
 
 def simulated(settings: Mapping[str, Any]) -> dict[str, Observable]:
-    """What simulations of a store report."""
+    """Name what simulations of a store report."""
     plain = {name: observable for name, observable in SIMULATED.items() if settings["estimate"] or name != ESTIMATE}
     return {**plain, **COMPARED} if settings["laws"] else plain
 
@@ -93,15 +87,12 @@ def layouts(settings: Mapping[str, Any]) -> dict[str, dict[str, Layout]]:
         }
 
     def of_tasks(kind: str, dims: tuple[str, ...], chunks: tuple[int, ...]) -> dict[str, Layout]:
+        state = {"long_name": "state of the task", "flag_values": [PENDING, DONE, FAILED]}
+        facts = {"long_name": "numbers about the task", **FACTS, **settings["environments"]}
         return {
-            kind + suffix: Layout(
-                (*dims, *inner),
-                (*chunks, *(len(FACTS) for _ in inner)),
-                dtype,
-                fill_value,
-                attributes | (settings["environments"] if suffix == "_facts" else {}),
-            )
-            for suffix, (inner, dtype, fill_value, attributes) in _PER_TASK.items()
+            kind: Layout(dims, chunks, "int8", PENDING, {**state, "flag_meanings": "pending done failed"}),
+            f"{kind}_facts": Layout((*dims, "fact"), (*chunks, len(FACTS)), "float64", np.nan, facts),
+            f"{kind}_error": Layout(dims, chunks, np.dtypes.StringDType(), "", {"long_name": "why the task failed"}),
         }
 
     return {
@@ -113,6 +104,13 @@ def layouts(settings: Mapping[str, Any]) -> dict[str, dict[str, Layout]]:
 
 def lay_out(root: zarr.Group, settings: Mapping[str, Any]) -> list[str]:
     """Make or enlarge every array; may be repeated after an interruption.
+
+    Parameters
+    ----------
+    root : zarr.Group
+        The store, opened without consolidated metadata.
+    settings : mapping
+        What it is made with.
 
     Returns
     -------
@@ -130,7 +128,7 @@ def lay_out(root: zarr.Group, settings: Mapping[str, Any]) -> list[str]:
     for group_name, arrays in layouts(settings).items():
         group = root.require_group(group_name)
         group.attrs.put({**constants, **({"coordinates": " ".join(follows_n)} if follows_n else {})})
-        known |= {f"{group_name}/{name}" for name in list_names(root.store, group_name) if name in group}
+        known |= {f"{group_name}/{name}" for name in objects.list_names(root.store, group_name) if name in group}
         indexed = {dim: dim for layout in arrays.values() for dim in layout.dims} | dict.fromkeys(follows_n, "n")
         for name, dim in indexed.items():
             values = (coordinates | follows_n)[name]
@@ -139,7 +137,7 @@ def lay_out(root: zarr.Group, settings: Mapping[str, Any]) -> list[str]:
         for name, layout in arrays.items():
             wanted[f"{group_name}/{name}"] = tuple(len(coordinates[dim]) for dim in layout.dims), layout
     new = {path: document(*array) for path, array in wanted.items() if path not in known}
-    write_new_documents(root.store, {f"{path}/zarr.json": content for path, content in new.items()})
+    metadata.write_documents(root.store, new, settled=False)
     for path in known & wanted.keys():
         _update_array(root, path, *wanted[path])
     for path, values in indexes.items():
@@ -148,7 +146,15 @@ def lay_out(root: zarr.Group, settings: Mapping[str, Any]) -> list[str]:
 
 
 def stored_bytes(settings: Mapping[str, Any], replicates: int) -> int:
-    """Bytes of all chunks of a finished store with so many replicates in every cell."""
+    """Count the bytes of all chunks of a finished store.
+
+    Parameters
+    ----------
+    settings : mapping
+        What it is made with.
+    replicates : int
+        In every cell.
+    """
     total = 0
     cells = int(np.prod([len(values) for values in settings["axes"].values()]))
     for arrays in layouts(settings).values():
@@ -178,10 +184,20 @@ def _coordinates(settings: Mapping[str, Any]) -> dict[str, np.ndarray]:
 
 
 def document(shape: tuple[int, ...], layout: Layout) -> dict[str, Any]:
-    """Metadata document of a new array, as the Zarr specification has it.
+    """Write the metadata document of a new array, as the Zarr specification has it.
 
     One by one through zarr, these arrays would take most of the time in which a small sweep starts, and on a remote
     store several exchanges each.
+
+    Parameters
+    ----------
+    shape : tuple of int
+    layout : Layout
+
+    Returns
+    -------
+    dict
+        What JSON keeps.
     """
     codec: dict[str, Any]
     if isinstance(layout.dtype, np.dtypes.StringDType):
@@ -229,5 +245,4 @@ def _write_coordinate(root: zarr.Group, path: str, values: np.ndarray) -> None:
     if values.dtype.kind == "U":
         array[:] = values.astype(np.dtypes.StringDType())
     else:  # whole chunks, since setting elements costs ten times as much
-        for chunk in chunks_of(array, (), values):
-            write(root.store, f"{path}/{chunk.name}", chunk.data)
+        objects.write(root.store, chunks_of(array, (), values), settled=True)

@@ -1,0 +1,16 @@
+"""Every prediction of what a sweep takes, seconds and bytes: it knows tasks, and no store and no worker."""
+
+from sweeps.cost.memory import largest_memory, memory_of
+from sweeps.cost.probe import CostModel, calibrate, makespan
+from sweeps.cost.work import TASK_SECONDS, block_of, seconds_of
+
+__all__ = [
+    "TASK_SECONDS",
+    "CostModel",
+    "block_of",
+    "calibrate",
+    "largest_memory",
+    "makespan",
+    "memory_of",
+    "seconds_of",
+]

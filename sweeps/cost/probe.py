@@ -1,0 +1,180 @@
+"""What tasks will take on this machine: the work that is predicted of them, scaled by a short probe."""
+
+from __future__ import annotations
+
+import heapq
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import threadpoolctl
+
+import sedyn
+from sedyn.descent.engines import ENGINES
+from sedyn.model.problem import Problem
+from sweeps.cost.work import Work, simulation_work, theory_work, work_of
+from sweeps.plan import SimulationTask, SweepSpec, Task, TheoryTask
+from sweeps.provenance import peak_memory
+
+__all__ = ["CostModel", "calibrate", "makespan", "shrunk"]
+
+PROBE_SECONDS = 0.15  # predicted duration of one probe
+PROBE_STEPS = 20
+THEORY_PROBE_SECONDS, PROBE_RANDOMIZATIONS = 0.6, 2
+THEORY = "theory"
+
+
+@dataclass(frozen=True)
+class CostModel:
+    """Predicts the duration of tasks on one core (or GPU) of this machine.
+
+    Parameters
+    ----------
+    factors : dict
+        For each engine, and for the theory, how much longer calls and arithmetic take than `Work` says.
+    resident : int
+        Bytes of a worker process that computes nothing.
+    """
+
+    factors: dict[str, tuple[float, float]]
+    resident: int
+
+    def seconds(self, task: Task) -> float:
+        """Predict how long a task takes."""
+        for_calls, for_arithmetic = self.factors[THEORY if isinstance(task, TheoryTask) else task.parts[0].engine]
+        calls, arithmetic = work_of(task)
+        return for_calls * calls + for_arithmetic * arithmetic
+
+    def durations(self, tasks: Iterable[Task], workers: int) -> list[float]:
+        """Predict every task; where laws are compared, each worker solves each theory when it first needs it.
+
+        Parameters
+        ----------
+        tasks : iterable of Task
+        workers : int
+
+        Returns
+        -------
+        list of float
+            Seconds of each.
+        """
+        durations: list[float] = []
+        solved: Counter[str] = Counter()
+        for task in tasks:
+            durations.append(self.seconds(task))
+            if isinstance(task, SimulationTask) and task.laws is not None and solved[task.problem.theory_key] < workers:
+                solved[task.problem.theory_key] += 1
+                durations[-1] += self.seconds(TheoryTask(task.problem, ((),), None, task.laws))
+        return durations
+
+
+def makespan(durations: Sequence[float], workers: int) -> float:
+    """Predict when all tasks are done if each goes, the longest first, to the worker that is free first.
+
+    Parameters
+    ----------
+    durations : sequence of float
+        Seconds of each task.
+    workers : int
+    """
+    free_at = [0.0] * workers
+    for duration in sorted(durations, reverse=True):
+        heapq.heapreplace(free_at, free_at[0] + duration)
+    return max(free_at)
+
+
+def calibrate(spec: SweepSpec) -> CostModel:
+    """Time small problems like those of a sweep on its device, two for each engine and two for the theory."""
+    factors = {}
+    with threadpoolctl.threadpool_limits(1):
+        for engine in ENGINES:
+            problems = [cell.problem for cell in spec.cells if cell.engine == engine]
+            if problems:
+                largest = max(problems, key=lambda problem: sum(simulation_work(problem, engine)))
+                factors[engine] = _fit_simulation(largest, engine, spec)
+        largest = max((cell.problem for cell in spec.cells), key=lambda problem: theory_work(problem, 1, 1).arithmetic)
+        factors[THEORY] = _fit_theory(largest, spec.samples, spec.device)
+    return CostModel(factors, peak_memory())
+
+
+def _fit_simulation(problem: Problem, engine: str, spec: SweepSpec) -> tuple[float, float]:
+    how: dict[str, Any] = {"dtype": spec.dtype, "estimate": spec.estimate}
+    small = shrunk(problem, 1e-9, engine, **how)
+    medium = shrunk(problem, PROBE_SECONDS, engine, **how)
+
+    def run(probe: Problem) -> float:
+        return _seconds(lambda: sedyn.simulate(probe, 1, engine=engine, device=spec.device, **how), spec.device)
+
+    run(small)  # compiles and loads what the first call needs
+    of_small, of_medium = (simulation_work(probe, engine, **how) for probe in (small, medium))
+    return _solve(of_small, run(small), of_medium, run(medium))
+
+
+def _fit_theory(problem: Problem, samples: int, device: str) -> tuple[float, float]:
+    problem = shrunk(problem, 1e-9, "dense")
+
+    def run(samples: int) -> float:
+        how: dict[str, Any] = {"samples": samples, "randomizations": PROBE_RANDOMIZATIONS, "device": device}
+        return _seconds(lambda: sedyn.state_evolution(problem, **how), device)
+
+    def of(samples: int) -> Work:
+        return theory_work(problem, samples, PROBE_RANDOMIZATIONS)
+
+    few = _least_samples(problem)
+    many = 8 * few
+    # Until arithmetic takes far longer than calls, else it is not seen; and leaves the caches, as it will.
+    while 2 * many <= samples and of(2 * many).arithmetic <= THEORY_PROBE_SECONDS:
+        many *= 2
+    run(few)
+    return _solve(of(few), run(few), of(many), run(many))
+
+
+def _least_samples(problem: Problem) -> int:
+    """Samples that the theory needs at least, generously: as many as it draws normals, as a power of two."""
+    return 2 ** (2 * (problem.signals + problem.width * (problem.steps + 1))).bit_length()
+
+
+def shrunk(problem: Problem, seconds: float, engine: str, **how: Any) -> Problem:
+    """Reduce steps, then n and d alike, until the predicted work is at most so many seconds or no less is possible.
+
+    Features are uncorrelated: a spectrum costs next to nothing, and may not be one of so few features.
+
+    Parameters
+    ----------
+    problem : Problem
+    seconds : float
+        Of arithmetic.
+    engine : {'dense', 'deferred'}
+    **how
+        Further arguments of `sweeps.cost.work.simulation_work`.
+    """
+    steps = min(problem.steps, PROBE_STEPS)
+    problem = replace(problem, steps=steps, learning_rate=problem.learning_rates[0], covariance="identity")
+    least = max(2, problem.width + problem.signals)
+    while simulation_work(problem, engine, **how).arithmetic > seconds and min(problem.n, problem.d) >= 2 * least:
+        if round(problem.batch_fraction * (problem.n // 2)) < 1:
+            break
+        problem = replace(problem, n=problem.n // 2, d=problem.d // 2)
+    return problem
+
+
+def _solve(small: Work, small_seconds: float, large: Work, large_seconds: float) -> tuple[float, float]:
+    """Find two non-negative factors, for calls and for arithmetic, from two timings."""
+    determinant = small.calls * large.arithmetic - small.arithmetic * large.calls
+    if determinant > 0:
+        calls = (small_seconds * large.arithmetic - small.arithmetic * large_seconds) / determinant
+        arithmetic = (small.calls * large_seconds - small_seconds * large.calls) / determinant
+        if calls >= 0 and arithmetic >= 0:
+            return calls, arithmetic
+    ratio = large_seconds / sum(large)
+    return ratio, ratio
+
+
+def _seconds(run: Callable[[], object], device: str) -> float:
+    # On one thread of a CPU, time at work is what the clock will show when nothing else runs.
+    clock = time.process_time if device == "cpu" else time.perf_counter
+    start = clock()
+    run()
+    return clock() - start

@@ -1,0 +1,111 @@
+"""How long tasks take on one core of a current server: what sizes and orders them, and what a probe scales."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from sedyn.descent.engines import predicted_seconds, replicates_together
+from sedyn.descent.estimate import no_estimate_because
+from sedyn.model.network import has_kink
+from sedyn.model.problem import Problem
+from sweeps.plan import SweepSpec, Task, TheoryTask
+
+__all__ = ["TASK_SECONDS", "Work", "block_of", "laws_work", "seconds_of", "simulation_work", "theory_work", "work_of"]
+
+TASK_SECONDS = 1.0  # of a task that may choose: long against its overhead, short against the wait for the last one
+COPY_SECONDS = 1e-3  # of a theory solution that is in the store, for each cell it is copied to
+
+
+class Work(NamedTuple):
+    """Predicted seconds, in two kinds that machines differ in.
+
+    Attributes
+    ----------
+    calls : float
+        In calls of the array library, whatever the size of the arrays.
+    arithmetic : float
+        In what the calls compute.
+    """
+
+    calls: float
+    arithmetic: float
+
+
+def simulation_work(
+    problem: Problem, engine: str, replicates: int = 1, dtype: str = "float64", estimate: bool = True
+) -> Work:
+    """Predict the work of replicates; those that run side by side share their calls, but for what is drawn for each.
+
+    Parameters
+    ----------
+    problem : Problem
+    engine : {'dense', 'deferred'}
+    replicates : int, optional
+    dtype, estimate : optional
+        As for `sedyn.simulate`.
+    """
+    calls = -(-replicates // replicates_together(problem, engine, dtype=dtype))
+    arithmetic = predicted_seconds(problem, engine, dtype=dtype) + 1e-7 * problem.n * problem.width * problem.steps
+    if estimate and no_estimate_because(problem) is None:
+        arithmetic += 8e-9 * problem.n * problem.width**2 * problem.steps**2
+    return Work(calls * (0.015 + 2.5e-3 * problem.steps) + 1e-3 * replicates, replicates * arithmetic)
+
+
+def laws_work(problem: Problem, samples: int, replicates: int) -> Work:
+    """Predict what comparing laws adds: calls, and sorting and merging.
+
+    Parameters
+    ----------
+    problem : Problem
+    samples : int
+        Of the theory.
+    replicates : int
+    """
+    iterations = problem.steps + 1
+    rows = 3e-7 * (problem.n + problem.d) + 1.3e-7 * samples
+    return Work(replicates * 3e-3 * iterations, replicates * problem.width * iterations * rows)
+
+
+def theory_work(problem: Problem, samples: int, randomizations: int) -> Work:
+    """Predict the work of a theory solution: to draw and meet the network, and in the adjoint.
+
+    Parameters
+    ----------
+    problem : Problem
+    samples, randomizations : int
+        As for `sedyn.state_evolution`.
+    """
+    width, steps = problem.width, problem.steps
+    of_a_sample = 1.8e-7 * width * steps
+    if not has_kink(problem):
+        of_a_sample += (4.7e-9 * width**2 + 0.95e-9 * width**3) * steps**2
+    return Work(3e-3 * steps * randomizations, samples * randomizations * of_a_sample)
+
+
+def work_of(task: Task) -> Work:
+    """Predict the work of a task."""
+    if isinstance(task, TheoryTask):
+        if task.solved_at is not None:
+            return Work(COPY_SECONDS * task.size, 0.0)
+        return theory_work(task.problem, task.settings.samples, task.settings.randomizations)
+    first = task.parts[0]
+    plain = simulation_work(first.problem, first.engine, task.size, first.dtype, first.estimate)
+    if first.laws is None:
+        return plain
+    added = laws_work(first.problem, first.laws.samples, task.size)
+    return Work(plain.calls + added.calls, plain.arithmetic + added.arithmetic)
+
+
+def seconds_of(task: Task) -> float:
+    """Predict how long a task takes; roughly, as it orders tasks and sizes blocks, no more."""
+    return sum(work_of(task))
+
+
+def block_of(spec: SweepSpec) -> int:
+    """Choose the replicates of one block: those asked for, else alike, and such that the longest takes a second."""
+    if spec.block is not None:
+        return spec.block
+    slowest = max(seconds_of(spec.simulation_task(cell, (), (0,))) for cell in spec.cells)
+    blocks = math.ceil(spec.replicates * slowest / TASK_SECONDS)
+    return math.ceil(spec.replicates / blocks) if blocks < spec.replicates else 1

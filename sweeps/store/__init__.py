@@ -1,0 +1,47 @@
+"""One Zarr store for each sweep, which xarray opens at any moment: how its bytes lie is known in this folder alone.
+
+Its groups are `simulation`, `theory` and `status`. Every array has the grid's axes first, in chunks of one cell (times
+one block of replicates), so that a task owns the chunks it writes and no chunk has two writers. A task's status is
+written after its results. Metadata is consolidated in the root after every change of shape, so that a reader changes
+from the old shape to the new one in a single step. Only the driver changes metadata; workers write chunks.
+
+Its modules from the lowest to the highest: `objects`, `chunks` and `location`; `metadata` and `lock`; `layout` and
+`settings`; `migration`; `lifecycle`; `survey` and `writing`; `integrity`.
+"""
+
+from sweeps.store.integrity import Fault, done_chunks, find_damage, forget, mend
+from sweeps.store.layout import DONE, FAILED, PENDING, stored_bytes
+from sweeps.store.lifecycle import Store
+from sweeps.store.location import local_path
+from sweeps.store.lock import is_driven, only_driver
+from sweeps.store.objects import orphans
+from sweeps.store.settings import settings_of
+from sweeps.store.survey import facts, failures, is_done, missing, read_simulation, read_theory, states
+from sweeps.store.writing import write_results, write_status
+
+__all__ = [
+    "DONE",
+    "FAILED",
+    "PENDING",
+    "Fault",
+    "Store",
+    "done_chunks",
+    "facts",
+    "failures",
+    "find_damage",
+    "forget",
+    "is_done",
+    "is_driven",
+    "local_path",
+    "mend",
+    "missing",
+    "only_driver",
+    "orphans",
+    "read_simulation",
+    "read_theory",
+    "settings_of",
+    "states",
+    "stored_bytes",
+    "write_results",
+    "write_status",
+]

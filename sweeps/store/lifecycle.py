@@ -1,0 +1,218 @@
+"""A store from its making to its growth: which arrays there are, what they were made with, and where a cell is in them.
+
+Only the driver changes any of this; whoever has the store open meanwhile keeps the shapes that it found.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import zarr
+from zarr.abc.store import Store as ZarrStore
+from zarr.errors import GroupNotFoundError
+
+from sedyn.errors import InvalidInput
+from sweeps.plan import SweepSpec
+from sweeps.provenance import Environment
+from sweeps.store import metadata
+from sweeps.store.layout import lay_out
+from sweeps.store.location import local_path
+from sweeps.store.migration import add_axes, finish_interrupted
+from sweeps.store.settings import grown, require_same, settings_of, with_axes
+
+__all__ = ["Store"]
+
+
+class Store:
+    """An open store of one sweep: `prepare` makes or reopens one for a sweep, `open` reaches one that exists.
+
+    Attributes
+    ----------
+    location : str
+        Path or URL.
+    objects : zarr store
+        Where its objects are.
+    settings : dict
+        What it was made with.
+    axes : dict of str to list
+        Grid axes and their values, in the order they are stored.
+    block : int
+        Replicates of one chunk.
+    replicates : int
+        Room for so many in every cell.
+    """
+
+    def __init__(self, location: str, root: zarr.Group) -> None:
+        self.location = location
+        self._read(root, metadata.stored_settings(root))
+
+    def _read(self, root: zarr.Group, settings: dict[str, Any]) -> None:
+        self._root = root
+        self._arrays: dict[str, zarr.Array] = {}
+        self.objects: ZarrStore = root.store
+        self.settings = settings
+        self.axes: dict[str, list[Any]] = settings["axes"]
+        self.block: int = settings["block"]
+        self.replicates: int = settings["replicates"]
+        self._places = {axis: {value: k for k, value in enumerate(values)} for axis, values in self.axes.items()}
+
+    @classmethod
+    def open(cls, location: str) -> Store:
+        """Open an existing store for reading and for writing results.
+
+        Raises
+        ------
+        InvalidInput
+            If there is none, or it is not a sweep's.
+        """
+        store = cls._open_ready(location)
+        if store is None:
+            raise InvalidInput("store", location, "holds no sweep; name the store of a sweep that was run")
+        return store
+
+    @classmethod
+    def _open_ready(cls, location: str) -> Store | None:
+        root = _open_root(location, consolidated=True)
+        if root is None or not metadata.stored_settings(root).get("ready"):  # what is being made says so last
+            return None
+        return cls(location, root)
+
+    @classmethod
+    def look(cls, location: str, spec: SweepSpec) -> Store | None:
+        """Open the store of a sweep as it is, without growing it.
+
+        Parameters
+        ----------
+        location : str
+        spec : SweepSpec
+
+        Returns
+        -------
+        Store or None
+            None if there is none yet.
+
+        Raises
+        ------
+        InvalidInput
+            As for `prepare`.
+        """
+        store = cls._open_ready(location)
+        if store is not None:
+            asked = settings_of(spec.along(store.axes))
+            require_same(location, with_axes(store.settings, asked["axes"]), asked)
+        return store
+
+    @classmethod
+    def prepare(cls, location: str, spec: SweepSpec) -> Store:
+        """Make the store of a sweep, or reopen it and grow it by what the sweep adds.
+
+        It grows by more replicates, by new values on an axis, and by an axis for what was a constant. A constant of
+        the sweep that is an axis of the store is one value on it.
+
+        Parameters
+        ----------
+        location : str
+            Path or URL.
+        spec : SweepSpec
+
+        Raises
+        ------
+        InvalidInput
+            If the store was made with other settings; the message names the difference.
+        """
+        root = _open_root(location, consolidated=False)  # arrays as they are, also after an interrupted growth
+        known = {} if root is None else metadata.stored_settings(root)
+        if root is None:
+            root = zarr.open_group(local_path(location) or location, mode="a", zarr_format=3)
+        elif not known and any(root.members()):
+            raise InvalidInput("store", location, "is a Zarr group that holds something else; name another path")
+        if known:
+            known = finish_interrupted(root, known)
+            asked = settings_of(spec.along(known["axes"]))
+            wanted = with_axes(known, asked["axes"])
+            require_same(location, wanted, asked)
+            if wanted["axes"] != known["axes"]:
+                known = add_axes(root, known, [axis for axis in wanted["axes"] if axis not in known["axes"]])
+            settings = grown(known, asked)
+        else:
+            settings = settings_of(spec)
+            root.attrs[metadata.SETTINGS] = settings | {"ready": False}  # claims the path
+        if known != settings:
+            metadata.publish(root.store, lay_out(root, settings), settings)
+        return cls.open(location)
+
+    def grow(self, replicates: int) -> None:
+        """Make room for so many replicates in every cell."""
+        settings = self.settings | {"replicates": max(self.replicates, replicates)}
+        root = _open_root(self.location, consolidated=False)
+        assert root is not None, "a store that is open is there"
+        metadata.publish(root.store, lay_out(root, settings), settings)
+        self._read(root, settings)
+
+    def record_environment(self, environment: Environment) -> None:
+        """Say what a code of an environment in ``status/*_facts`` means, as an attribute of these variables."""
+        known, explained = self.settings["environments"], {str(environment.code): environment.description}
+        if not explained.keys() <= known.keys():
+            settings = self.settings | {"environments": known | explained}
+            arrays = [f"status/{kind}_facts" for kind in ("simulation", "theory")]
+            metadata.add_attributes(self.objects, arrays, explained, settings)
+            self._read(self._root, settings)
+
+    @property
+    def opening_line(self) -> str:
+        """Python that opens the store with every axis in increasing order; values that came later are stored last."""
+        line = f'xarray.open_datatree("{self.location}", engine="zarr")'
+        numbers = {k: v for k, v in self.axes.items() if all(isinstance(value, int | float) for value in v)}
+        late = [axis for axis, values in numbers.items() if sorted(values) != values]
+        return f"{line}.map_over_datasets(lambda group: group.sortby({late}) if group else group)" if late else line
+
+    def array(self, group: str, name: str) -> zarr.Array:
+        """Reach one array; it stays open, since opening costs more than writing a chunk.
+
+        Parameters
+        ----------
+        group : {'simulation', 'theory', 'status'}
+        name : str
+        """
+        path = f"{group}/{name}"
+        if path not in self._arrays:
+            array = self._root[path]
+            assert isinstance(array, zarr.Array)
+            self._arrays[path] = array
+        return self._arrays[path]
+
+    def position(self, values: Mapping[str, Any]) -> tuple[int, ...] | None:
+        """Find where a cell is in the arrays; None if they have no place for it yet.
+
+        Parameters
+        ----------
+        values : mapping of str to value
+            The cell's value of every field of the problem that is an axis of the store, or of a sweep that adds one.
+        """
+        constants = self.settings["problem"]
+        if any(constants[name] != value for name, value in values.items() if name not in self.axes):
+            return None
+        places = [known.get(values[axis]) for axis, known in self._places.items()]
+        return None if None in places else tuple(place for place in places if place is not None)
+
+
+def _open_root(location: str, *, consolidated: bool) -> zarr.Group | None:
+    path = local_path(location)
+    if path and path.exists() and not (path.is_dir() and _is_empty_or_zarr(path)):
+        raise InvalidInput("store", location, "exists and is no Zarr store; name another path")
+    try:
+        where, use_consolidated = path or location, None if consolidated else False
+        return zarr.open_group(where, mode="r+", zarr_format=3, use_consolidated=use_consolidated)
+    except (FileNotFoundError, GroupNotFoundError):
+        return None
+    except json.JSONDecodeError:
+        raise InvalidInput("store", location, "its zarr.json is no JSON; name another path") from None
+    except (ImportError, ValueError) as error:
+        raise InvalidInput("store", location, f"cannot be reached ({error}); name another path or URL") from None
+
+
+def _is_empty_or_zarr(folder: Path) -> bool:
+    return (folder / "zarr.json").exists() or not any(folder.iterdir())

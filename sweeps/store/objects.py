@@ -1,0 +1,174 @@
+"""The objects of a Zarr store, on a disk or behind a URL: read, written, listed and deleted by their keys.
+
+On a disk an object is a file that appears in one step: a reader sees the old content or the new, whatever happens to
+the process that writes. A storage behind a URL takes whole objects only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import os
+import uuid
+from collections.abc import Coroutine, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from zarr.abc.store import Store as ZarrStore
+from zarr.core.buffer import default_buffer_prototype
+from zarr.core.sync import sync
+from zarr.storage import LocalStore
+
+__all__ = ["delete", "folder_of", "list_names", "list_sizes", "orphans", "read", "settle", "write"]
+
+_WRITER = uuid.uuid4().hex
+_COUNT = itertools.count()
+_PARTIAL = ".partial"
+
+
+def folder_of(store: ZarrStore) -> str | None:
+    """Find the folder of a store on a disk; None behind a URL."""
+    return os.fspath(store.root) if isinstance(store, LocalStore) else None
+
+
+def read(store: ZarrStore, keys: Sequence[str]) -> list[bytes | None]:
+    """Read some objects together.
+
+    Parameters
+    ----------
+    store : zarr store
+    keys : sequence of str
+
+    Returns
+    -------
+    list of bytes
+        None in the place of an object that is not there.
+    """
+    buffers = _together(store.get(key, default_buffer_prototype()) for key in keys)
+    return [None if buffer is None else buffer.to_bytes() for buffer in buffers]
+
+
+def write(store: ZarrStore, objects: Iterable[tuple[str, bytes]], *, settled: bool = False) -> None:
+    """Write some objects, together where they travel.
+
+    Parameters
+    ----------
+    store : zarr store
+    objects : iterable of (str, bytes)
+        Key and content of each.
+    settled : bool, optional
+        Whether to wait until a disk has them, so that they outlive a power cut.
+
+    Raises
+    ------
+    OSError
+        If one cannot be written, the disk being full for example; nothing is left half-written.
+    """
+    folder = folder_of(store)
+    if folder is not None:
+        for key, data in objects:
+            _write_file(f"{folder}/{key}", data, settled)
+        return
+    from_bytes = default_buffer_prototype().buffer.from_bytes
+    _together([store.set(key, from_bytes(data)) for key, data in objects])  # a list: making them may read the store
+
+
+def delete(store: ZarrStore, key: str) -> None:
+    """Delete one object.
+
+    Parameters
+    ----------
+    store : zarr store
+    key : str
+    """
+    sync(store.delete(key))
+
+
+def list_names(store: ZarrStore, prefix: str) -> list[str]:
+    """List the names directly below a prefix.
+
+    Parameters
+    ----------
+    store : zarr store
+    prefix : str
+
+    Returns
+    -------
+    list of str
+        What follows the prefix and a slash in each key.
+    """
+
+    async def collect() -> list[str]:
+        return [name async for name in store.list_dir(prefix)]
+
+    return sync(collect())
+
+
+def list_sizes(store: ZarrStore, prefix: str) -> Iterator[tuple[str, int]]:
+    """List the objects directly below a prefix with their sizes.
+
+    Parameters
+    ----------
+    store : zarr store
+    prefix : str
+
+    Yields
+    ------
+    str, int
+        Name, and bytes.
+    """
+    folder = folder_of(store)
+    if folder is not None:
+        return ((file.name, file.stat().st_size) for file in os.scandir(f"{folder}/{prefix}"))
+    names = list_names(store, prefix)
+    return zip(names, _together(store.getsize(f"{prefix}/{name}") for name in names), strict=True)
+
+
+def orphans(store: ZarrStore) -> list[Path]:
+    """List the files that writers left behind when they were killed; behind a URL there are none."""
+    folder = folder_of(store)
+    return [] if folder is None else sorted(Path(folder).rglob(f"*{_PARTIAL}"))
+
+
+def settle(path: str) -> None:
+    """Wait until the disk has a file, or the names in a folder."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _write_file(path: str, data: bytes, settled: bool) -> None:
+    # Strings and system calls: path objects would be a third of the cost of a write.
+    partial = f"{path}.{_WRITER}-{os.getpid()}-{next(_COUNT)}{_PARTIAL}"
+    try:
+        try:
+            _write_bytes(partial, data)
+        except FileNotFoundError:
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            _write_bytes(partial, data)
+        if settled:
+            settle(partial)
+        os.replace(partial, path)
+    except OSError:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(partial)
+        raise
+
+
+def _write_bytes(path: str, data: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+    try:
+        while data:
+            data = data[os.write(descriptor, data) :]
+    finally:
+        os.close(descriptor)
+
+
+def _together(exchanges: Iterable[Coroutine[Any, Any, Any]]) -> list[Any]:
+    async def gather() -> list[Any]:
+        return await asyncio.gather(*exchanges)
+
+    return sync(gather())

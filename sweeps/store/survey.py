@@ -1,0 +1,193 @@
+"""What a store holds: states, facts, failures and results, and what of a sweep is missing."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from sedyn.model.observables import PREDICTED
+from sweeps.plan import Cell, SimulationTask, SweepSpec, TheoryTask
+from sweeps.store import objects
+from sweeps.store.chunks import chunk_numbers, place_of
+from sweeps.store.layout import DONE, FACTS, FAILED, PENDING
+from sweeps.store.lifecycle import Store
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = ["Missing", "facts", "failures", "is_done", "missing", "read_simulation", "read_theory", "states"]
+
+
+class Missing(NamedTuple):
+    """What a sweep computes and its store has not.
+
+    Attributes
+    ----------
+    replicates : list of (Cell, tuple of int or None, list of int)
+        For each cell, where it is in the arrays, if they have a place for it yet, and the replicates that it lacks.
+    theories : list of TheoryTask
+        One for each solution that some of its cells lack.
+    """
+
+    replicates: list[tuple[Cell, tuple[int, ...] | None, list[int]]]
+    theories: list[TheoryTask]
+
+
+def missing(store: Store | None, spec: SweepSpec) -> Missing:
+    """Find what of a sweep is not done.
+
+    Parameters
+    ----------
+    store : Store or None
+        None where there is none yet: all is missing.
+    spec : SweepSpec
+        With every axis of the store, see `SweepSpec.along`.
+    """
+    positions: dict[tuple[Any, ...], tuple[int, ...] | None] = {}
+    found = Missing([], [])
+    done = {} if store is None else {kind: states(store, kind) == DONE for kind in ("simulation", "theory")}
+    for cell in spec.cells:
+        position = None if store is None else store.position(dict(zip(spec.axes, cell.values, strict=True)))
+        lacks = np.ones(spec.replicates, bool)
+        if position is not None:
+            known = done["simulation"][position][: spec.replicates]
+            lacks[: known.size] = ~known
+        positions[cell.values] = position
+        found.replicates.append((cell, position, np.flatnonzero(lacks).tolist()))
+    for cells in spec.theory_groups.values():
+        places = [positions[cell.values] for cell in cells]
+        solved = [place is not None and done["theory"][place] for place in places]
+        if not all(solved):
+            lacking = tuple(place or () for place, known in zip(places, solved, strict=True) if not known)
+            solved_at = places[solved.index(True)] if any(solved) else None
+            found.theories.append(spec.theory_task(cells[0], lacking, solved_at))
+    return found
+
+
+def states(store: Store, kind: str) -> np.ndarray:
+    """Read the state of every result: `DONE`, `FAILED` or `PENDING`.
+
+    Parameters
+    ----------
+    store : Store
+    kind : {'simulation', 'theory'}
+
+    Returns
+    -------
+    ndarray of int8, shape (cell axes, replicates) or (cell axes)
+        Of simulations or theory solutions.
+    """
+    array, folder = store.array("status", kind), objects.folder_of(store.objects)
+    if folder is None:
+        return np.asarray(array[...])
+    # Read the chunks that exist instead of asking for each that might: a large grid is empty at first.
+    found = np.full(array.shape, PENDING, array.dtype)
+    for file in os.scandir(f"{folder}/{array.path}"):
+        numbers = chunk_numbers(file.name, array.ndim)
+        if numbers is not None:
+            values = np.frombuffer(Path(file.path).read_bytes(), array.dtype)
+            if values.size == np.prod(array.chunks):  # else a power cut left it, and nothing is known
+                place, whole = place_of(numbers, array.chunks), values.reshape(array.chunks)
+                found[place] = whole[tuple(slice(size) for size in found[place].shape)]
+    return found
+
+
+def facts(store: Store, kind: str, name: str) -> np.ndarray:
+    """Read a number about every result's task.
+
+    Parameters
+    ----------
+    store : Store
+    kind : {'simulation', 'theory'}
+    name : str
+        One of `sweeps.store.layout.FACTS`.
+
+    Returns
+    -------
+    ndarray, shape (cell axes, replicates) or (cell axes)
+        NaN where there is none.
+    """
+    return np.asarray(store.array("status", f"{kind}_facts")[..., list(FACTS).index(name)])
+
+
+def failures(store: Store, kind: str) -> list[str]:
+    """Read why results failed.
+
+    Parameters
+    ----------
+    store : Store
+    kind : {'simulation', 'theory'}
+
+    Returns
+    -------
+    list of str
+        One for each result that failed, in the order of the cells.
+    """
+    failed = states(store, kind) == FAILED
+    if not failed.any():
+        return []  # and the store need not be searched for the words
+    return np.asarray(store.array("status", f"{kind}_error")[...])[failed].tolist()
+
+
+def is_done(store: Store, task: SimulationTask | TheoryTask) -> bool:
+    """Tell whether all that a task computes is in the store.
+
+    Parameters
+    ----------
+    store : Store
+    task : SimulationTask or TheoryTask
+    """
+    array = store.array("status", task.group)
+    known = [np.asarray(array[position]) for position in task.positions]
+    if isinstance(task, SimulationTask):
+        known = [states[list(task.replicates)] for states in known]
+    return all((states == DONE).all() for states in known)
+
+
+def read_theory(store: Store, position: tuple[int, ...]) -> xr.Dataset:
+    """Read the theory solution of one cell.
+
+    Parameters
+    ----------
+    store : Store
+    position : tuple of int
+        Where the cell is in the arrays.
+
+    Returns
+    -------
+    Dataset
+        Padded as it is stored, without coordinates.
+    """
+    import xarray as xr
+
+    return xr.Dataset(
+        {
+            name: (observable.dims, np.asarray(store.array("theory", name)[position]))
+            for name, observable in PREDICTED.items()
+        }
+    )
+
+
+def read_simulation(store: Store, position: tuple[int, ...], name: str, replicates: int) -> np.ndarray:
+    """Read one observable of the first replicates of one cell.
+
+    Parameters
+    ----------
+    store : Store
+    position : tuple of int
+        Where the cell is in the arrays.
+    name : str
+        Of the observable.
+    replicates : int
+        How many.
+
+    Returns
+    -------
+    ndarray, shape (replicates, dimensions of the observable)
+        Padded as it is stored.
+    """
+    where: Any = (*position, slice(replicates))
+    return np.asarray(store.array("simulation", name)[where])

@@ -1,0 +1,113 @@
+"""What a task writes: its results, and after them its status.
+
+A task owns the chunks that it writes, whole, so that no chunk has two writers and repeating a task writes the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sedyn.model.observables import PREDICTED
+from sweeps.plan import SimulationTask, TheoryTask, blocks
+from sweeps.store import objects
+from sweeps.store.chunks import chunks_of
+from sweeps.store.layout import FACTS, simulated
+from sweeps.store.lifecycle import Store
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = ["write_results", "write_status"]
+
+
+def write_results(store: Store, task: SimulationTask | TheoryTask, results: xr.Dataset) -> None:
+    """Write what a task computed; a theory solution goes into every cell that shares it.
+
+    Parameters
+    ----------
+    store : Store
+    task : SimulationTask or TheoryTask
+    results : Dataset
+        As `sedyn.simulate` returns it for the task's replicates, or `sedyn.state_evolution`.
+    """
+    simulation = isinstance(task, SimulationTask)
+    leading, observables = (("replicate",), simulated(store.settings)) if simulation else ((), PREDICTED)
+    values = {
+        name: results.variables[name].transpose(*leading, *observable.dims).values
+        for name, observable in observables.items()
+    }
+    for position in task.positions:
+        arrays = (_chunks(store, (task.group, name), task, position, values[name]) for name in values)
+        objects.write(store.objects, chain.from_iterable(arrays))
+
+
+def write_status(
+    store: Store, task: SimulationTask | TheoryTask, state: int, *, seconds: float, error: str = "", **facts: float
+) -> None:
+    """Record how a task ended. Comes after its results; the state itself comes last of all.
+
+    Parameters
+    ----------
+    store : Store
+    task : SimulationTask or TheoryTask
+    state : {DONE, FAILED}
+    seconds : float
+        Computing time of the whole task.
+    error : str, optional
+        Why it failed.
+    **facts : float
+        Others of `sweeps.store.layout.FACTS`.
+    """
+    if error:
+        for span in _spans(task, store.block):
+            store.array("status", f"{task.group}_error")[span] = error
+    facts |= {"seconds": seconds / task.size}
+    assert set(facts) <= set(FACTS), "a fact without a place in the store"
+    leading = (task.size,) if isinstance(task, SimulationTask) else ()
+    numbers = np.asarray([facts.get(name, np.nan) for name in FACTS])
+    for name, value in ((f"{task.group}_facts", numbers), (task.group, np.asarray(state, np.int8))):
+        values = np.broadcast_to(value, (*leading, *value.shape))
+        places = (_chunks(store, ("status", name), task, position, values) for position in task.positions)
+        objects.write(store.objects, chain.from_iterable(places))
+
+
+def _spans(task: SimulationTask | TheoryTask, block: int) -> Iterator[tuple[Any, ...]]:
+    """Index the parts of a status array that belong to a task."""
+    if isinstance(task, TheoryTask):
+        yield from task.positions
+        return
+    for replicates in blocks(task.replicates, block):
+        yield (*task.position, slice(replicates[0], replicates[-1] + 1))
+
+
+def _chunks(
+    store: Store,
+    path: tuple[str, str],
+    task: SimulationTask | TheoryTask,
+    position: tuple[int, ...],
+    values: np.ndarray,
+) -> Iterator[tuple[str, bytes]]:
+    """Cut what a task has for one cell into the chunks that it owns: of a theory the whole cell, else its blocks."""
+    array = store.array(*path)
+    if isinstance(task, TheoryTask):
+        yield from chunks_of(array, position, values)
+        return
+    first = 0
+    for replicates in blocks(task.replicates, store.block):
+        part = values[first : first + len(replicates)]
+        first += len(replicates)
+        number = replicates[0] // store.block
+        start, stop = number * store.block, min((number + 1) * store.block, array.shape[len(position)])
+        if replicates != tuple(range(start, stop)):
+            # The other replicates of the block are done: keep them.
+            block: tuple[Any, ...] = (*position, slice(start, stop))
+            whole = np.array(array[block])
+            padded = np.full((len(part), *whole.shape[1:]), array.fill_value, array.dtype)
+            padded[tuple(slice(size) for size in part.shape)] = part
+            whole[np.asarray(replicates) - start] = padded
+            part = whole
+        yield from chunks_of(array, (*position, number), part)

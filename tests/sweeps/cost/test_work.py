@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from sedyn import Problem
+from sweeps.cost import CostModel, block_of, memory_of, seconds_of
+from sweeps.cost.work import simulation_work, theory_work
+from sweeps.plan import SweepSpec
+from tests.sweeps.stores import spec_of
+
+LONG = {"n": 400, "d": 200, "steps": 36, "width": 2, "depth": 2}
+
+
+def test_automatic_blocks_are_alike_and_shorter_for_longer_problems():
+    small = SweepSpec({"n": 40, "d": 20, "steps": 3}, replicates=16)
+    large = SweepSpec({"n": 4000, "d": 2000, "steps": 20}, replicates=16)
+    assert block_of(small) == 16
+    assert 1 < block_of(large) < 16
+
+
+def test_a_theory_takes_its_calls_for_each_randomization():
+    problem = Problem(**LONG)
+    calls, work = theory_work(problem, 1024, 2)
+    assert theory_work(problem, 512, 4) == (2 * calls, pytest.approx(work))
+    kinked = theory_work(Problem(**LONG, activation="relu"), 1024, 2)
+    assert kinked[0] == calls
+    assert kinked[1] < work
+
+
+def test_laws_are_predicted_to_take_longer():
+    plain, laws = (spec_of(laws=laws) for laws in (False, True))
+    seconds = [seconds_of(spec.simulation_task(spec.cells[0], (), (0, 1))) for spec in (plain, laws)]
+    assert seconds[1] > seconds[0]
+    assert np.isfinite(seconds).all()
+
+
+def test_tasks_without_the_estimate_are_predicted_to_take_less_time_and_memory():
+    model = CostModel({"dense": (1.0, 1.0)}, 0)
+    big = {"n": 40_000, "d": 40, "steps": 20, "width": 8, "depth": 2}
+    tasks = [
+        spec.simulation_task(spec.cells[0], (), (0,))
+        for spec in (spec_of(base=big, samples=1024, estimate=estimate) for estimate in (True, False))
+    ]
+    for predict in (model.seconds, memory_of):
+        assert predict(tasks[1]) < predict(tasks[0]) / 3
+    # Where it cannot be had it takes no time either.
+    kinked = Problem(**big, activation="relu")
+    assert simulation_work(kinked, "dense") == simulation_work(Problem(**big), "dense", estimate=False)
