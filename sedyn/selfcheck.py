@@ -146,7 +146,7 @@ def kernels(n: int, samples: int = SAMPLES) -> dict[str, Kernel]:
     return {
         "sampling": Kernel(sampling),
         "drawing features": Kernel(drawing),
-        "response (replicates together)": Kernel(response),
+        "gradient response (replicates together)": Kernel(response),
         "state evolution": theory(full),
         "state evolution, mini-batches": theory(batches),
         "state evolution, Stein's identity": theory(kinked),

@@ -15,7 +15,11 @@ from sedyn.designs.bases import add_combination, coefficients_of, combination, s
 from sedyn.designs.dense import DenseDesign
 from sedyn.designs.protocol import Design
 
-__all__ = ["DeferredDesign"]
+__all__ = ["BLOCKS", "LAUNCHES", "READINGS", "DeferredDesign"]
+
+# What a product costs: readings of the directions and images that are known, in `split`, `_reveal` and `combination`;
+# readings and writings of a block of vectors; and launches on a GPU.
+READINGS, BLOCKS, LAUNCHES = 8, 12, 30
 
 
 class DeferredDesign(Design):

@@ -9,7 +9,7 @@ import numpy as np
 
 from sedyn.arrays.backend import Array, array_namespace
 from sedyn.arrays.shapes import Float
-from sedyn.arrays.threads import run_each, run_together, thread_count
+from sedyn.arrays.threads import run_each
 from sedyn.designs.entries import draw_entries
 from sedyn.designs.protocol import Design
 from sedyn.designs.storage import sample_blocks
@@ -60,7 +60,7 @@ class DenseDesign(Design):
     def descend(
         self, weights: Float[Array, "q d"], network: Network, *, curvature: bool
     ) -> tuple[Float[Array, "q n"], Derivatives, Float[Array, "q d"]]:
-        """X w, the derivatives there and X^T g, in one pass over the matrix where there is a compiled one.
+        """X w, the derivatives there and X^T g, in one pass over the matrix where there is one.
 
         Parameters
         ----------
@@ -76,15 +76,14 @@ class DenseDesign(Design):
         derivatives : Derivatives
         products : array, shape (q, d)
         """
-        pass_over = self.samples.begin_pass(weights, network, self.scale)
-        if pass_over is None:
+        found = self.samples.descend(weights, network, self.scale)
+        if found is None:
             return super().descend(weights, network, curvature=curvature)
-        run_together(pass_over.run, min(thread_count(), len(self.samples.blocks)))
-        derivatives = pass_over.derivatives()
-        if curvature:  # which the compiled network leaves out
-            found = dispatch.differentiate(pass_over.trained, network, curvature=True)
-            derivatives = derivatives._replace(curvature=found.curvature)
-        return pass_over.trained, derivatives, pass_over.products()
+        trained, derivatives, products = found
+        if curvature:  # which the pass leaves out
+            with_curvature = dispatch.differentiate(trained, network, curvature=True)
+            derivatives = derivatives._replace(curvature=with_curvature.curvature)
+        return trained, derivatives, products
 
     def _summed(self, part: Callable[[slice], Array], like: Array) -> Array:
         """X^T g from its parts, one for each block of samples, added up in their order."""

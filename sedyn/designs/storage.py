@@ -1,7 +1,7 @@
 """A feature matrix by blocks of samples, one the work of one thread, in the form that its entries are stored in.
 
-Each class answers the same questions about a block: weights in the form its products want, X w, X^T g, and, where
-there is a compiled one, the pass that does both with the network between them.
+Each class answers the same questions: weights in the form its products want, X w and X^T g of a block, and, where there
+is one, the pass over all blocks that does both with the network between them.
 """
 
 from __future__ import annotations
@@ -18,31 +18,7 @@ from sedyn.model.network import Derivatives, Network
 if TYPE_CHECKING:
     from scipy import sparse
 
-__all__ = ["LibrarySamples", "Pass", "SampleBlocks", "SparseSamples", "sample_blocks"]
-
-
-class Pass(Protocol):
-    """One pass over a matrix X, forward, through the network and backward; it holds what the pass finds.
-
-    Attributes
-    ----------
-    trained : array, shape (q, n)
-        X w.
-    """
-
-    trained: Array
-
-    def run(self) -> None:
-        """Pass over blocks of samples until none is left; threads that call this at once share them out."""
-        ...
-
-    def derivatives(self) -> Derivatives:
-        """Losses and derivatives of all samples, without curvature, when every block has been passed over."""
-        ...
-
-    def products(self) -> Array:
-        """X^T g, (q, d), when every block has been passed over."""
-        ...
+__all__ = ["LibrarySamples", "SampleBlocks", "SparseSamples", "sample_blocks"]
 
 
 class SampleBlocks(Protocol):
@@ -96,8 +72,8 @@ class SampleBlocks(Protocol):
         """
         ...
 
-    def begin_pass(self, weights: Array, network: Network, scale: float) -> Pass | None:
-        """Begin a compiled pass over X.
+    def descend(self, weights: Array, network: Network, scale: float) -> tuple[Array, Derivatives, Array] | None:
+        """X w, the network's derivatives there and X^T g, in one pass over all samples.
 
         Parameters
         ----------
@@ -109,8 +85,11 @@ class SampleBlocks(Protocol):
 
         Returns
         -------
-        Pass or None
-            None if there is none for this matrix and this network.
+        trained : array, shape (q, n)
+        derivatives : Derivatives
+            Without curvature.
+        products : array, shape (q, d)
+            In place of the three, None where there is no such pass for this matrix and this network.
         """
         return None
 

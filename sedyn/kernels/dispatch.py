@@ -1,7 +1,7 @@
 """The one place that chooses between a definition and the kernels that compute the same faster.
 
-An `Operation` is called like its definition. Kernels register with it: what they compute, and which arguments they
-serve. A new kernel is one registration; nobody who calls the operation knows of it.
+An `Operation` is called like its definition. Kernels register with it: which arguments they serve, and what computes
+the result for these. A new kernel is one registration; nobody who calls the operation knows of it.
 """
 
 from __future__ import annotations
@@ -50,13 +50,11 @@ class Operation(Generic[Arguments, Result]):
     Examples
     --------
     >>> double = Operation(lambda x: x + x)
-    >>> @double.register(serves=lambda x: isinstance(x, int))
-    ... def shifted(x):
-    ...     return x << 1
-    >>> double.chosen(3) is shifted, double.chosen(1.5) is double.definition
-    (True, True)
+    >>> double.register(lambda x: isinstance(x, int), lambda x: x << 1)
     >>> double(3), double(1.5)
     (6, 3.0)
+    >>> double.chosen(1.5) is double.definition
+    True
     """
 
     def __init__(self, definition: Callable[Arguments, Result]) -> None:
@@ -64,22 +62,17 @@ class Operation(Generic[Arguments, Result]):
         self.definition = definition
         self._kernels: list[tuple[Callable[Arguments, bool], Callable[Arguments, Result]]] = []
 
-    def register(
-        self, serves: Callable[Arguments, bool]
-    ) -> Callable[[Callable[Arguments, Result]], Callable[Arguments, Result]]:
-        """Decorator: register a kernel, which is asked before those that are there.
+    def register(self, serves: Callable[Arguments, bool], kernel: Callable[Arguments, Result]) -> None:
+        """Add a kernel, which is asked before those that are there.
 
         Parameters
         ----------
         serves : callable
             Whether the kernel serves some arguments; it is asked in every call, so it must be quick.
+        kernel : callable
+            Gives what the definition gives, to rounding.
         """
-
-        def add(kernel: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-            self._kernels.insert(0, (serves, kernel))
-            return kernel
-
-        return add
+        self._kernels.insert(0, (serves, kernel))
 
     def chosen(self, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Callable[Arguments, Result]:
         """Choose what computes the result for some arguments: a kernel, or the definition."""

@@ -1,4 +1,4 @@
-"""The mean response of gradients to pushes on pre-activations, by one backward (adjoint) pass per iteration.
+"""The gradient response, a mean over samples of dg^t/dz^s, by one backward (adjoint) pass per iteration.
 
 State evolution averages over draws, the data-driven estimate over training samples. Arrays may have the same further
 axes in front, replicates that are run together. What is here defines the average; callers take it from

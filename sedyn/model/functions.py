@@ -43,7 +43,7 @@ class Activation(NamedTuple):
     jet : callable
         ``jet(x, order)`` returns ``(f(x), f'(x), f''(x))[: order + 1]``, each of the shape of x.
     kinked : bool
-        True where f' jumps, so that f'' misses a point mass and responses must be estimated by Stein's identity.
+        True where f' jumps, so that f'' misses a point mass and gradient responses are estimated by Stein's identity.
     compiled : str or None
         Its name in ``kernels/cpu/network.py``; None if it has no compiled form, and the array form serves.
     cuda : str or None
@@ -164,17 +164,6 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
 
 def parse_call(field: str, text: str) -> tuple[str, tuple[float, ...]]:
     """Split ``name`` or ``name(number, ...)`` into the name and its numbers.
-
-    Parameters
-    ----------
-    field : str
-        Of the problem, for the message.
-    text : str
-
-    Returns
-    -------
-    name : str
-    numbers : tuple of float
 
     Raises
     ------
@@ -360,7 +349,7 @@ def _logistic(f: Array, y: Array, order: int) -> tuple[Array, ...]:
 
 
 def _huber(f: Array, y: Array, order: int) -> tuple[Array, ...]:
-    # Threshold 1. The second derivative jumps but has no point mass, so the derivative form of responses holds.
+    # Threshold 1. The second derivative jumps but has no point mass, so gradient responses are means of derivatives.
     xp = array_namespace(f)
     residual = f - y
     clipped = xp.clip(residual, -1.0, 1.0)

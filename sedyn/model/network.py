@@ -77,6 +77,10 @@ class Network(NamedTuple):
         deep : tuple of array
         labels : array, shape (..., N)
         sample_weights : array, shape (..., N), optional
+
+        Returns
+        -------
+        Network
         """
         return cls(ACTIVATIONS[problem.activation], LOSSES[problem.loss], deep, labels, sample_weights)
 

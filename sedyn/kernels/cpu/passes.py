@@ -52,13 +52,13 @@ _compiled = compiled({"reassoc", "contract", "nsz"})
 
 
 @_compiled
-def products(rows: np.ndarray, start: int, weights: np.ndarray, out: np.ndarray, ahead: int = LINES_AHEAD) -> None:
-    """Set ``out = weights @ rows[:, start : start + d].T``.
+def products(matrix: np.ndarray, start: int, weights: np.ndarray, out: np.ndarray, ahead: int = LINES_AHEAD) -> None:
+    """Set ``out = weights @ matrix[:, start : start + d].T``.
 
     Parameters
     ----------
-    rows : ndarray, shape (r, at least start + d)
-        Floats, or integers.
+    matrix : ndarray, shape (r, at least start + d)
+        Samples, or vectors of a basis; floats, or integers.
     start : int
     weights : ndarray, shape (q, d)
         q a multiple of `UNITS`; its type is that of the sums.
@@ -68,8 +68,8 @@ def products(rows: np.ndarray, start: int, weights: np.ndarray, out: np.ndarray,
     """
     (q, d), lanes, columns = weights.shape, VECTOR // weights.itemsize, CHUNK // weights.itemsize
     sums = np.empty((q, GROUP * lanes), weights.dtype)
-    for i in range(0, rows.shape[0], GROUP):
-        group = rows[i : i + GROUP]
+    for i in range(0, matrix.shape[0], GROUP):
+        group = matrix[i : i + GROUP]
         clear(sums)
         for first in range(0, d, columns):
             after = min(first + columns, d)
@@ -85,14 +85,14 @@ def products(rows: np.ndarray, start: int, weights: np.ndarray, out: np.ndarray,
 
 @_compiled
 def add_products(
-    rows: np.ndarray, start: int, gradients: np.ndarray, out: np.ndarray, ahead: int = LINES_AHEAD
+    matrix: np.ndarray, start: int, gradients: np.ndarray, out: np.ndarray, ahead: int = LINES_AHEAD
 ) -> None:
-    """Add ``gradients @ rows[:, start : start + d]`` to `out`.
+    """Add ``gradients @ matrix[:, start : start + d]`` to `out`.
 
     Parameters
     ----------
-    rows : ndarray, shape (r, at least start + d)
-        Floats, or integers.
+    matrix : ndarray, shape (r, at least start + d)
+        Samples, or vectors of a basis; floats, or integers.
     start : int
     gradients : ndarray, shape (q, at least r)
         q a multiple of `UNITS`; its type is that of the sums.
@@ -102,8 +102,8 @@ def add_products(
         As in `products`.
     """
     (q, d), columns = out.shape, CHUNK // out.itemsize
-    for i in range(0, rows.shape[0], GROUP):
-        group, factors = rows[i : i + GROUP], gradients[:, i : i + GROUP]
+    for i in range(0, matrix.shape[0], GROUP):
+        group, factors = matrix[i : i + GROUP], gradients[:, i : i + GROUP]
         for first in range(0, d, columns):
             after = min(first + columns, d)
             for a in range(0, q, UNITS):

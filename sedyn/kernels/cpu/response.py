@@ -1,4 +1,4 @@
-"""The adjoint pass of the mean response on a CPU, a few samples at a time, whose adjoints all stay in cache.
+"""The adjoint pass of the gradient response on a CPU, a few samples at a time, whose adjoints all stay in cache.
 
 `sedyn.model.adjoint.mean_response` defines what is computed, and says how the pass goes.
 """

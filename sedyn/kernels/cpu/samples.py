@@ -1,6 +1,6 @@
 """Samples held by numpy as floats or small integers, multiplied by compiled kernels.
 
-`sedyn.designs.storage` says what a dense design asks of stored samples and of a pass over them.
+`sedyn.designs.storage` says what a dense design asks of stored samples.
 """
 
 from __future__ import annotations
@@ -9,11 +9,12 @@ import numpy as np
 
 from sedyn.arrays.blocks import row_blocks
 from sedyn.arrays.memory import aligned_empty
+from sedyn.arrays.threads import run_together, thread_count
 from sedyn.kernels.cpu import passes
-from sedyn.kernels.cpu.network import CompiledNetwork, compiled_network
+from sedyn.kernels.cpu.network import compiled_network
 from sedyn.model.network import Derivatives, Network
 
-__all__ = ["WIDE", "CompiledPass", "StoredSamples"]
+__all__ = ["WIDE", "StoredSamples"]
 
 # Bytes of the samples that go forward and backward together: they and the next ones fit in the second-level cache.
 CACHED_BYTES = 3 * 2**17
@@ -84,8 +85,12 @@ class StoredSamples:
         passes.add_products(block, 0, padded, out)
         return out
 
-    def begin_pass(self, weights: np.ndarray, network: Network, scale: float) -> CompiledPass | None:
-        """Begin a pass, unless the network is wide or has functions of a user's own.
+    def descend(
+        self, weights: np.ndarray, network: Network, scale: float
+    ) -> tuple[np.ndarray, Derivatives, np.ndarray] | None:
+        """X w, the network's derivatives there and X^T g, in one pass without the interpreter.
+
+        Each sample is read from memory once. Threads share out the blocks, and results do not depend on their number.
 
         Parameters
         ----------
@@ -97,72 +102,26 @@ class StoredSamples:
 
         Returns
         -------
-        CompiledPass or None
+        trained : ndarray, shape (q, n)
+        derivatives : Derivatives
+            Without curvature.
+        products : ndarray, shape (q, d)
+            In place of the three, None if the network is wide or has functions without a compiled form.
         """
-        if weights.shape[0] > WIDE:
+        compiled = None if weights.shape[0] > WIDE else compiled_network(network, weights.shape[0])
+        if compiled is None:
             return None
-        compiled = compiled_network(network, weights.shape[0])
-        return None if compiled is None else CompiledPass(self, weights, network, compiled, scale)
-
-
-class CompiledPass:
-    """One pass over stored samples without the interpreter, each read once; see `sedyn.designs.storage.Pass`.
-
-    Parameters
-    ----------
-    stored : StoredSamples
-    weights : ndarray, shape (q, d)
-    network : Network
-    compiled : CompiledNetwork
-        The same, as the kernels take it.
-    scale : float
-        X is this times the matrix.
-
-    Attributes
-    ----------
-    trained : ndarray, shape (q, n)
-        X w, when every block has been passed over.
-    """
-
-    def __init__(
-        self, stored: StoredSamples, weights: np.ndarray, network: Network, compiled: CompiledNetwork, scale: float
-    ) -> None:
-        q, n, blocks = weights.shape[0], stored.shape[0], len(stored.blocks)
-        self.stored, self.network, self.compiled, self.scale = stored, network, compiled, scale
-        self.weights = passes.padded(weights, stored.dtype, scale)
-        self.trained, self.gradients, self.losses = np.empty((q, n)), np.empty((q, n)), np.empty(n)
-        self.deep_gradient, self.drive = np.empty(compiled.deep.shape), np.empty(weights.shape)
-        # What threads know of each other's blocks, and the sums of blocks.
-        self.counters, self.places = np.zeros(blocks + 1, np.int64), np.empty(blocks, np.int64)
-        self.parts = aligned_empty((blocks, *self.weights.shape), self.weights.dtype)
-        self.deep_parts = np.empty((blocks, *compiled.deep.shape))
-
-    def run(self) -> None:
-        """Pass over blocks until none is left; threads that call this at once share them out."""
-        passes.descend(
-            self.stored.matrix,
-            self.stored.starts,
-            self.counters,
-            self.places,
-            self.stored.samples_together,
-            self.weights,
-            self.compiled,
-            self.scale,
-            self.parts,
-            self.deep_parts,
-            self.trained,
-            self.losses,
-            self.gradients,
-            self.deep_gradient,
-            self.drive,
-        )
-
-    def derivatives(self) -> Derivatives:
-        """Losses and derivatives of all samples, without curvature."""
-        layers = zip(self.deep_gradient, self.network.deep, strict=True)
-        deep = tuple(gradient[:, : weights.shape[1]] for gradient, weights in layers)
-        return Derivatives(self.losses, self.gradients, deep, None)
-
-    def products(self) -> np.ndarray:
-        """X^T g, (q, d)."""
-        return self.drive
+        (q, d), n, blocks = weights.shape, self.shape[0], len(self.blocks)
+        padded = passes.padded(weights, self.dtype, scale)
+        # What threads know of each other's blocks, and room for the sums of blocks.
+        counters, places = np.zeros(blocks + 1, np.int64), np.empty(blocks, np.int64)
+        parts = aligned_empty((blocks, *padded.shape), padded.dtype)
+        deep_parts = np.empty((blocks, *compiled.deep.shape))
+        trained, losses, gradients = np.empty((q, n)), np.empty(n), np.empty((q, n))
+        deep_gradient, drive = np.empty(compiled.deep.shape), np.empty((q, d))
+        given = self.matrix, self.starts, counters, places, self.samples_together, padded, compiled, scale
+        found = parts, deep_parts, trained, losses, gradients, deep_gradient, drive
+        run_together(lambda: passes.descend(*given, *found), min(thread_count(), blocks))
+        layers = zip(deep_gradient, network.deep, strict=True)
+        deep = tuple(gradient[:, : matrix.shape[1]] for gradient, matrix in layers)
+        return trained, Derivatives(losses, gradients, deep, None), drive

@@ -21,9 +21,10 @@ for registry in (ACTIVATIONS, LOSSES):
     dispatch.require_form(registry, "compiled", NETWORK, FORMS[registry.kind])
 
 
-@dispatch.mean_response.register(
-    lambda curvatures, weight_response: isinstance(curvatures, np.ndarray) and curvatures.dtype == np.float64
-)
+def _in_double_precision(curvatures: Array, weight_response: Array) -> bool:
+    return isinstance(curvatures, np.ndarray) and curvatures.dtype == np.float64
+
+
 def _mean_response(curvatures: Array, weight_response: Array) -> Array:
     from sedyn.kernels.cpu import response
 
@@ -34,7 +35,6 @@ def _multiplies(basis: Array) -> bool:
     return isinstance(basis, np.ndarray) and basis.flags.c_contiguous and basis.shape[0] > 0
 
 
-@dispatch.block_products.register(lambda vectors, basis, columns: _multiplies(basis))
 def _block_products(vectors: Array, basis: Array, columns: slice) -> Array:
     from sedyn.kernels.cpu import passes
 
@@ -44,7 +44,6 @@ def _block_products(vectors: Array, basis: Array, columns: slice) -> Array:
     return out[: vectors.shape[0], :]
 
 
-@dispatch.add_block_combination.register(lambda vectors, coefficients, basis, columns: _multiplies(basis))
 def _add_block_combination(vectors: Array, coefficients: Array, basis: Array, columns: slice) -> None:
     from sedyn.kernels.cpu import passes
 
@@ -53,8 +52,15 @@ def _add_block_combination(vectors: Array, coefficients: Array, basis: Array, co
     vectors[:, columns] = part[: vectors.shape[0], :]
 
 
-@dispatch.stored_samples.register(lambda matrix, dtype: isinstance(matrix, np.ndarray))
 def _stored_samples(matrix: Array, dtype: np.dtype) -> StoredSamples:
     from sedyn.kernels.cpu import samples
 
     return samples.StoredSamples(matrix, dtype)
+
+
+dispatch.mean_response.register(_in_double_precision, _mean_response)
+dispatch.block_products.register(lambda vectors, basis, columns: _multiplies(basis), _block_products)
+dispatch.add_block_combination.register(
+    lambda vectors, coefficients, basis, columns: _multiplies(basis), _add_block_combination
+)
+dispatch.stored_samples.register(lambda matrix, dtype: isinstance(matrix, np.ndarray), _stored_samples)

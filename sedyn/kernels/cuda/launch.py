@@ -39,17 +39,6 @@ MOST_ITERATIONS = 8
 ADJOINTS_PER_CHUNK = 2**27
 
 
-def _serves(arrays: Iterable[Array], width: int) -> bool:
-    return width <= MOST_WIDTH and all(backend.on_cuda(x) and x.dtype == np.float64 for x in arrays)
-
-
-def _differentiates(h: Array, network: Network, *, curvature: bool = True) -> bool:
-    weights = [] if network.sample_weights is None else [network.sample_weights]
-    known = network.activation.cuda is not None and network.loss.cuda is not None
-    return known and _serves([h, network.labels, *network.deep, *weights], h.shape[-2])
-
-
-@dispatch.differentiate.register(_differentiates)
 def differentiate(h: Array, network: Network, *, curvature: bool = True) -> Derivatives:
     """Losses and derivatives of the network by one launch of ``network.cu``.
 
@@ -123,11 +112,6 @@ def differentiate(h: Array, network: Network, *, curvature: bool = True) -> Deri
     return Derivatives(xp.reshape(value, (*leading, samples)), gradient, tuple(deep_gradient), second)
 
 
-@dispatch.mean_response.register(
-    lambda curvatures, weight_response: (
-        _serves([curvatures, weight_response], curvatures.shape[-2]) and curvatures.ndim <= 5
-    )
-)
 def mean_response(curvatures: Array, weight_response: Array) -> Array:
     """Average over samples of dg^t/dz^s, by launches of ``response.cu``.
 
@@ -179,3 +163,21 @@ def _rows(array: Array, shape: tuple[int, ...], replicates: int) -> Array:
     xp = array_namespace(array)
     whole = array if array.shape == shape else xp.broadcast_to(array, shape)
     return xp.reshape(backend.contiguous(whole), (replicates, -1))
+
+
+def _served(arrays: Iterable[Array], width: int) -> bool:
+    return width <= MOST_WIDTH and all(backend.on_cuda(x) and x.dtype == np.float64 for x in arrays)
+
+
+def _differentiates(h: Array, network: Network, *, curvature: bool = True) -> bool:
+    weights = [] if network.sample_weights is None else [network.sample_weights]
+    known = network.activation.cuda is not None and network.loss.cuda is not None
+    return known and _served([h, network.labels, *network.deep, *weights], h.shape[-2])
+
+
+def _averages(curvatures: Array, weight_response: Array) -> bool:
+    return curvatures.ndim <= 5 and _served([curvatures, weight_response], curvatures.shape[-2])
+
+
+dispatch.differentiate.register(_differentiates, differentiate)
+dispatch.mean_response.register(_averages, mean_response)

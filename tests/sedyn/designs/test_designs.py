@@ -135,7 +135,7 @@ def test_the_order_of_sums_does_not_depend_on_which_thread_comes_first(n, monkey
     weights = np.random.default_rng(0).standard_normal((3, 700))
     results = []
     for threads in (1, 2, 3, 7, 7, 7):  # more than processors, so that they come in any order
-        monkeypatch.setattr("sedyn.designs.dense.thread_count", lambda threads=threads: threads)
+        monkeypatch.setattr("sedyn.kernels.cpu.samples.thread_count", lambda threads=threads: threads)
         trained, derivatives, products = design.descend(weights, network, curvature=False)
         results.append((trained, derivatives.loss, *derivatives.deep_gradient, products))
     for found in zip(*results, strict=True):

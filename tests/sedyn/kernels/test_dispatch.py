@@ -81,8 +81,8 @@ def test_every_operation_has_a_kernel():
 
 def test_the_kernel_registered_last_is_asked_first():
     operation = dispatch.Operation(lambda x: "definition")
-    operation.register(lambda x: x > 0)(lambda x: "first")
-    operation.register(lambda x: x > 1)(lambda x: "second")
+    operation.register(lambda x: x > 0, lambda x: "first")
+    operation.register(lambda x: x > 1, lambda x: "second")
     assert [operation(x) for x in (0, 1, 2)] == ["definition", "first", "second"]
     with dispatch.definitions_only():
         assert operation(2) == "definition"
