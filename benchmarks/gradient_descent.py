@@ -29,9 +29,9 @@ from sedyn import Problem, simulate  # noqa: E402
 from sedyn.arrays.threads import run_each  # noqa: E402
 from sedyn.descent import dynamics as gradient_descent  # noqa: E402
 from sedyn.descent import engines  # noqa: E402
-from sedyn.designs import row_storage as row_blocks  # noqa: E402
 from sedyn.designs.deferred import DeferredDesign  # noqa: E402
 from sedyn.designs.dense import dense_design  # noqa: E402
+from sedyn.kernels.cpu import samples  # noqa: E402
 from sedyn.kernels.cpu.passes import products  # noqa: E402
 from sedyn.model.features import feature_law  # noqa: E402
 from sedyn.model.initialization import initial_deep_weights, initial_weights_and_signals  # noqa: E402
@@ -139,7 +139,7 @@ def against_others(n, steps, rounds):
 
     # The fastest reads of the matrix there are here, as many in a row as a descent makes: the last iteration is looked
     # at too.
-    weights, pieces = np.ones((4, n), np.float32), design.rows.blocks
+    weights, pieces = np.ones((4, n), np.float32), design.samples.blocks
     out, passes = np.empty((4, n), np.float32), steps + 1
     parts = {piece.start: np.ascontiguousarray(out[:, piece]) for piece in pieces}
 
@@ -319,7 +319,8 @@ def memory():
     print("\nmemory of one simulation: measured, predicted")
     code = (
         "import json, sys\n"
-        "from sedyn import Problem, engines, memory_needed, simulate\n"
+        "from sedyn import Problem, memory_needed, simulate\n"
+        "from sedyn.descent import engines\n"
         f"{PEAK}"
         "fields, engine, dtype, estimate = json.loads(sys.argv[1])\n"
         "how = {'engine': engine, 'dtype': dtype, 'estimate': estimate}\n"
@@ -348,19 +349,19 @@ def memory():
 
 def widths(size, rounds):
     """One pass by our kernels and by two products of the BLAS, one thread, processor time."""
-    print(f"\none pass, n = d = {size}: kernels, BLAS (in use beyond width {row_blocks.WIDE})")
-    rng, limit = np.random.default_rng(0), row_blocks.WIDE
+    print(f"\none pass, n = d = {size}: kernels, BLAS (in use beyond width {samples.WIDE})")
+    rng, limit = np.random.default_rng(0), samples.WIDE
     for dtype in ("float32", "float64"):
         design = dense_design(size, size, feature_law("gaussian"), np.random.SeedSequence(0), dtype=dtype)
         for width in (4, 8, 12, 16, 24, 32, 64):
             weights, y = rng.standard_normal((width, size)), rng.standard_normal(size)
-            network = Network("tanh", "squared", (np.full((width, 1), 1 / width),), y, None)
+            network = Network.of(Problem(), (np.full((width, 1), 1 / width),), y)
             one_pass = functools.partial(design.descend, weights, network, curvature=False)
             taken = []
-            for row_blocks.WIDE in (width, 0):
+            for samples.WIDE in (width, 0):
                 with threadpool_limits(1, user_api="blas"):
                     taken.append(least_cpu(one_pass, rounds))
-            row_blocks.WIDE = limit
+            samples.WIDE = limit
             print(f"  {dtype}, width {width:<4}{1e3 * taken[0]:9.2f} ms {1e3 * taken[1]:9.2f} ms")
 
 

@@ -10,13 +10,13 @@ time of one thread, which other work on the machine disturbs least, against band
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest import mock
 
 os.environ["OMP_NUM_THREADS"] = "1"
 
@@ -24,12 +24,12 @@ import numpy as np
 
 from sedyn import Problem
 from sedyn.descent.test_error import draw_quadrature, quadrature_error
-from sedyn.designs.deferred import DeferredDesign
+from sedyn.designs.deferred import BLOCKS, LAUNCHES, READINGS, DeferredDesign
 from sedyn.designs.dense import DenseDesign, dense_design
-from sedyn.kernels.cuda import launch as fused
-from sedyn.model import adjoint as response
+from sedyn.kernels.cuda import launch
+from sedyn.kernels.dispatch import mean_response
+from sedyn.model import adjoint
 from sedyn.model.features import feature_law
-from sedyn.model.functions import ACTIVATIONS, LOSSES
 from sedyn.model.initialization import initial_deep_weights
 from sedyn.model.network import Network, differentiate
 from sedyn.model.seeds import seed_sequence
@@ -129,7 +129,7 @@ def this_cpu(repeats: int) -> Machine:
     return Machine(bandwidth, speed, 0.0)
 
 
-class Row(NamedTuple):
+class Line(NamedTuple):
     """One line of the table."""
 
     name: str
@@ -138,14 +138,15 @@ class Row(NamedTuple):
     run: Callable[[], object]
 
 
-def dense(n: int, itemsize: int) -> Row:
+def dense(n: int, itemsize: int) -> Line:
     """One step without its update; a CPU reads the matrix once, a GPU's library twice."""
     q, dtype = 4, f"float{8 * itemsize}"
     design = DenseDesign(np.random.default_rng(0).standard_normal((n, n), "float32").astype(dtype))
     weights = np.ones((q, n))
-    network = Network("tanh", "squared", initial_deep_weights(Problem(n=64, d=32, width=q, depth=2)), np.ones(n), None)
+    problem = Problem(n=64, d=32, width=q, depth=2, activation="tanh", loss="squared")
+    network = Network.of(problem, initial_deep_weights(problem), np.ones(n))
     size, operations = n * n * itemsize, 4.0 * n * n * q
-    return Row(
+    return Line(
         f"dense step, {dtype}, n = d = {n}, q = {q}, L = 2",
         Work(size, operations, 0, itemsize),
         Work(2 * size, operations, 8, itemsize),  # two products, four for the network, a copy and a scaling
@@ -153,11 +154,11 @@ def dense(n: int, itemsize: int) -> Row:
     )
 
 
-def generation(n: int) -> Row:
+def generation(n: int) -> Line:
     entries = n * n
     work = Work(entries * SINGLE, entries * 2 * FUNCTION, 1, SINGLE)
     law, seed = feature_law("gaussian"), np.random.SeedSequence(0)
-    return Row(
+    return Line(
         f"generation of X, Gaussian, float32, n = d = {n}",
         work,
         work,
@@ -165,73 +166,59 @@ def generation(n: int) -> Row:
     )
 
 
-def network(q: int, depth: int, samples: int) -> list[Row]:
+def derivatives(q: int, depth: int, samples: int) -> list[Line]:
     """Loss, gradient and curvature: through the library, and by the kernel that keeps a sample in registers."""
     rng = np.random.default_rng(0)
     h, y = rng.standard_normal((q, samples)), rng.standard_normal(samples)
-    problem = Problem(n=64, d=32, width=q, depth=depth)
-    deep, functions = initial_deep_weights(problem), (ACTIVATIONS["tanh"], LOSSES["squared"])
-    library = counted(differentiate, h, y, deep, *functions)
-    threads = min(samples, fused.MOST_THREADS)
+    problem = Problem(n=64, d=32, width=q, depth=depth, activation="tanh", loss="squared")
+    deep = initial_deep_weights(problem)
+    library = counted(differentiate, h, Network.of(problem, deep, y))
+    threads = min(samples, launch.MOST_THREADS)
     sums = sum(matrix.size for matrix in deep) * threads
     once = (q + 1) + (1 + q + q * q)  # h, y; loss, G, D
     kernel = Work(DOUBLE * (once * samples + 2 * sums), library.operations, 4)  # weights joined, kernel, sum, scaling
 
     def run() -> object:
-        return differentiate(h, y, deep, *functions)
+        return differentiate(h, Network.of(problem, deep, y))
 
     name = f"derivatives of the network, q = {q}, L = {depth}, N = {samples}"
-    return [Row(f"{name}: library", library, library, run), Row(f"{name}: own kernel", library, kernel, run)]
+    return [Line(f"{name}: library", library, library, run), Line(f"{name}: own kernel", library, kernel, run)]
 
 
-def adjoint(iterations: int, q: int, samples: int) -> list[Row]:
+def adjoint_pass(iterations: int, q: int, samples: int) -> list[Line]:
     """One pass of the adjoint: through the library, all samples in a chunk, and by the kernel."""
     rng = np.random.default_rng(0)
     curvatures = rng.standard_normal((iterations, q, q, samples))
-    memory = np.tril(np.ones((iterations, iterations)), -1)[:, :, None, None] * np.eye(q) / iterations
-    with changed(response, SAMPLES_PER_CHUNK=samples):
-        library = counted(response.library_mean_response, curvatures, memory)
+    weight_response = np.tril(np.ones((iterations, iterations)), -1)[:, :, None, None] * np.eye(q) / iterations
+    with mock.patch.object(adjoint, "SAMPLES_PER_CHUNK", samples):
+        library = counted(adjoint.mean_response, curvatures, weight_response)
     numbers = iterations * q * q * samples
-    kept = max(1, min(fused.MOST_ITERATIONS, fused.REGISTERS // q**2))
+    kept = max(1, min(launch.MOST_ITERATIONS, launch.REGISTERS // q**2))
     # D is read once; each Lambda is written, read by the mean and once for each block of earlier iterations.
     readings = sum(iterations - stop for stop in range(iterations - 1, 0, -kept)) * q * q * samples
     products = 2.0 * samples * q**3 * (iterations * (iterations - 1) / 2 + iterations)
     kernel = Work(DOUBLE * (3 * numbers + readings), products, 4)
 
     def run() -> object:
-        return response.mean_response(curvatures, memory)
+        return mean_response(curvatures, weight_response)
 
     cpu = Work(DOUBLE * numbers, products, 0)
     name = f"adjoint pass, t = {iterations}, q = {q}, N = {samples}"
-    return [Row(f"{name}: library", cpu, library, run), Row(f"{name}: own kernel", cpu, kernel, run)]
+    return [Line(f"{name}: library", cpu, library, run), Line(f"{name}: own kernel", cpu, kernel, run)]
 
 
-@contextlib.contextmanager
-def changed(module: Any, **values: Any) -> Iterator[None]:
-    """Set names of a module for a while."""
-    before = {name: getattr(module, name) for name in values}
-    vars(module).update(values)
-    try:
-        yield
-    finally:
-        vars(module).update(before)
-
-
-def deferred(n: int, known: int, q: int) -> Row:
+def deferred(n: int, known: int, q: int) -> Line:
     """A product X w when `known` directions have been asked for on each side."""
     design = DeferredDesign(n, n, np.random.SeedSequence(0), capacity=known + 20 * q)
     rng = np.random.default_rng(0)
     while design.weights.count < known:
         design.matmul(rng.standard_normal((q, n)))
         design.rmatmul(rng.standard_normal((q, n)))
-    # Readings of a side's basis and images in `_product`: `remove` twice with two readings each, `_reveal`,
-    # `combination`; and q rows of normals and a few blocks of q rows.
-    readings, blocks = 4 + 1 + 2 + 1, 12
-    bytes_ = DOUBLE * n * (readings * known + blocks * q)
-    operations = 2.0 * n * q * (readings * known + blocks * q) + n * q * 2 * FUNCTION
-    work = Work(bytes_, operations, 30)
+    bytes_ = DOUBLE * n * (READINGS * known + BLOCKS * q)
+    operations = 2.0 * n * q * (READINGS * known + BLOCKS * q) + n * q * 2 * FUNCTION
+    work = Work(bytes_, operations, LAUNCHES)
     # Each product adds directions; few enough to leave the size as it is.
-    return Row(
+    return Line(
         f"deferred product, n = d = {n}, {known} directions known, q = {q}",
         work,
         work,
@@ -239,7 +226,7 @@ def deferred(n: int, known: int, q: int) -> Row:
     )
 
 
-def quadrature(n: int) -> Row:
+def quadrature(n: int) -> Line:
     """Test error of one iteration by quadrature."""
     problem = Problem(n=n, d=n, width=3, depth=3)
     arguments = draw_quadrature(problem, np.random.SeedSequence(0)), np.eye(4), initial_deep_weights(problem)
@@ -247,17 +234,17 @@ def quadrature(n: int) -> Row:
     work = counted(run, *arguments)
     work = work._replace(launches=work.launches + 6)  # choices between arrays and eigenvectors, which are not counted
     shifts, count = arguments[0].noise.shape
-    return Row(f"quadrature of a test error, {shifts} x {count} points, q = 3", work, work, partial(run, *arguments))
+    return Line(f"quadrature of a test error, {shifts} x {count} points, q = 3", work, work, partial(run, *arguments))
 
 
-def moments(samples: int) -> Row:
+def moments(samples: int) -> Line:
     """Uniform to normal points with matched moments."""
     problem = Problem(n=64, d=32, width=3, depth=3, steps=20)
     dimensions = problem.signals + 1 + problem.width * (problem.steps + 1)
     uniforms = sobol_uniforms(seed_sequence("roofline", 0), dimensions, samples)
     size = uniforms.nbytes
     work = Work(8 * size, (4.0 * dimensions + FUNCTION) * uniforms.size, 8)
-    return Row(
+    return Line(
         f"normal points with matched moments, {dimensions} x {samples}", work, work, lambda: matched_normals(uniforms)
     )
 
@@ -286,7 +273,7 @@ def bound(machine: Machine, work: Work) -> str:
     return max(times, key=lambda name: times[name])
 
 
-def table(rows: list[Row], cpu: Machine, repeats: int) -> str:
+def table(rows: list[Line], cpu: Machine, repeats: int) -> str:
     """One line for each kernel."""
     lines = [
         "| kernel | bytes | operations | launches | H100 expects | bound by | H100 takes | one core expects | takes |",
@@ -332,10 +319,10 @@ def main() -> None:
         dense(n, SINGLE),
         dense(n, DOUBLE),
         generation(n),
-        *network(3, 3, few),
-        *network(4, 3, 64 * few),
-        *adjoint(20, 3, few),
-        *adjoint(20 if options.quick else 100, 4, few),
+        *derivatives(3, 3, few),
+        *derivatives(4, 3, 64 * few),
+        *adjoint_pass(20, 3, few),
+        *adjoint_pass(20 if options.quick else 100, 4, few),
         deferred(25 * n, 40, 4),
         moments(few),
         quadrature(few),

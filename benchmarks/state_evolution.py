@@ -7,7 +7,6 @@ independent normal draws, and Jacobians carried forward, O(T^2) of them a sample
 from __future__ import annotations
 
 import argparse
-import importlib
 import resource
 import time
 from unittest import mock
@@ -16,10 +15,9 @@ import numpy as np
 
 from sedyn import Problem
 from sedyn.arrays.threads import thread_count
-from sedyn.model import adjoint as response
+from sedyn.kernels.dispatch import mean_response
 from sedyn.model.seeds import seed_sequence
-
-solver = importlib.import_module("sedyn.state_evolution")  # the package exports the function of the same name
+from sedyn.theory import dynamics as solver
 
 REPEATS = 12
 
@@ -34,13 +32,13 @@ class ForwardJacobians:
         self.iterations = iterations
         self.jacobians: np.ndarray | None = None
 
-    def __call__(self, curvatures: np.ndarray, memory: np.ndarray) -> np.ndarray:
-        """Stand in for `sedyn.model.adjoint.mean_response`, called for t = 0, 1, ... in turn."""
+    def __call__(self, curvatures: np.ndarray, weight_response: np.ndarray) -> np.ndarray:
+        """Stand in for `sedyn.kernels.dispatch.mean_response`, called for t = 0, 1, ... in turn."""
         t, (_, q, _, samples) = curvatures.shape[0] - 1, curvatures.shape
         if self.jacobians is None:
             self.jacobians = np.empty((self.iterations, q, self.iterations, q, samples))
         past = np.ascontiguousarray(self.jacobians[:t, :, : t + 1]).reshape(t * q, (t + 1) * q * samples)
-        row = np.swapaxes(memory[t, :t], 0, 1).reshape(q, t * q)
+        row = np.swapaxes(weight_response[t, :t], 0, 1).reshape(q, t * q)
         push = (row @ past).reshape(q, t + 1, q, samples)
         push[:, t] += np.eye(q)[:, :, None]
         self.jacobians[t, :, : t + 1] = np.einsum("abN,bscN->ascN", curvatures[t], push)
@@ -123,9 +121,9 @@ def share_of_peak(iterations: int, width: int, samples: int) -> None:
     peak = max(2 * 2000**3 / timed(np.matmul, square, square)[0] for _ in range(5))
     curvatures = rng.standard_normal((iterations, width, width, samples)) / width
     curvatures += np.swapaxes(curvatures, 1, 2)
-    memory = np.tril(np.ones((iterations, iterations)), -1)[:, :, None, None] * np.eye(width) / iterations
+    weight_response = np.tril(np.ones((iterations, iterations)), -1)[:, :, None, None] * np.eye(width) / iterations
     work = 2 * samples * width**3 * (iterations * (iterations - 1) / 2 + iterations)
-    speed = max(work / timed(response.mean_response, curvatures, memory)[0] for _ in range(5))
+    speed = max(work / timed(mean_response, curvatures, weight_response)[0] for _ in range(5))
     print(
         f"adjoint pass at T={iterations}, width {width}: {speed / 1e9:.1f} Gflop/s, "
         f"{100 * speed / peak:.0f}% of a large matrix product ({peak / 1e9:.0f} Gflop/s, {thread_count()} threads)"

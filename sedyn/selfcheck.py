@@ -18,17 +18,17 @@ import threadpoolctl
 
 from sedyn.arrays import backend
 from sedyn.arrays.backend import Array, to_host, to_numpy
+from sedyn.arrays.shapes import Float
 from sedyn.descent import dynamics as gradient_descent
 from sedyn.descent.estimate import estimated_descent
 from sedyn.designs.deferred import DeferredDesign
 from sedyn.designs.dense import DenseDesign, dense_design
-from sedyn.designs.protocol import Design, two_products
-from sedyn.model.adjoint import mean_response
+from sedyn.designs.protocol import Design
+from sedyn.kernels.dispatch import mean_response
 from sedyn.model.batching import batch_weights
 from sedyn.model.features import feature_law
 from sedyn.model.initialization import initial_deep_weights, initial_weights_and_signals
 from sedyn.model.labels import labels_of
-from sedyn.model.network import Derivatives, Network
 from sedyn.model.problem import Problem
 from sedyn.model.quadrature import gauss_quadrature
 from sedyn.model.update import updates_of
@@ -96,6 +96,10 @@ def kernels(n: int, samples: int = SAMPLES) -> dict[str, Kernel]:
         Training samples; there are two thirds as many features.
     samples : int, optional
         Samples that averages of the theory are taken over, a power of two.
+
+    Returns
+    -------
+    dict of str to Kernel
     """
     d = 2 * n // 3
     full = Problem(n=n, d=d, width=3, depth=3, steps=6)
@@ -142,7 +146,7 @@ def kernels(n: int, samples: int = SAMPLES) -> dict[str, Kernel]:
     return {
         "sampling": Kernel(sampling),
         "drawing features": Kernel(drawing),
-        "response (replicates together)": Kernel(response),
+        "gradient response (replicates together)": Kernel(response),
         "state evolution": theory(full),
         "state evolution, mini-batches": theory(batches),
         "state evolution, Stein's identity": theory(kinked),
@@ -170,6 +174,11 @@ def check_kernels(device: str, n: int, samples: int = SAMPLES) -> Iterator[Findi
         ``cpu`` runs on as many threads as the process may use.
     n, samples : int
         As for `kernels`.
+
+    Yields
+    ------
+    Finding
+        For each kernel, as it is done.
     """
     for name, kernel in kernels(n, samples).items():
         with threadpoolctl.threadpool_limits(1):
@@ -185,7 +194,7 @@ def check_kernels(device: str, n: int, samples: int = SAMPLES) -> Iterator[Findi
         yield Finding(name, seconds, reference_seconds, difference)
 
 
-class PlainDesign:
+class PlainDesign(Design):
     """A design in numpy's own products.
 
     Parameters
@@ -196,17 +205,13 @@ class PlainDesign:
     def __init__(self, matrix: np.ndarray) -> None:
         self.matrix = matrix
 
-    def matmul(self, weights: Array) -> Array:
-        """Rows of `weights`, (q, d), to X w, (q, n)."""
+    def matmul(self, weights: Float[Array, "q d"]) -> Float[Array, "q n"]:
+        """X w, one product for each of the weights."""
         return weights @ self.matrix.T
 
-    def rmatmul(self, gradients: Array) -> Array:
-        """Rows of `gradients`, (q, n), to X^T g, (q, d)."""
+    def rmatmul(self, gradients: Float[Array, "q n"]) -> Float[Array, "q d"]:
+        """X^T g, one product for each of the gradients."""
         return gradients @ self.matrix
-
-    def descend(self, weights: Array, network: Network, *, curvature: bool) -> tuple[Array, Derivatives, Array]:
-        """X w, the derivatives there and X^T g; see `Design.descend`."""
-        return two_products(self, weights, network, curvature=curvature)
 
 
 def _descend(problem: Problem, design: Design, device: str, estimate: bool) -> Results:

@@ -10,6 +10,19 @@ from tests import shapes
 shapes.install()
 
 
+@pytest.fixture(autouse=True)
+def registries_as_they_were() -> Iterator[None]:
+    """Let what a test registers go with it."""
+    from sedyn.model.features import FEATURES
+    from sedyn.model.functions import ACTIVATIONS, LINKS, LOSSES
+
+    registries = (ACTIVATIONS, LINKS, LOSSES, FEATURES)
+    before = [dict(registry) for registry in registries]
+    yield
+    for registry, entries in zip(registries, before, strict=True):
+        registry._entries = entries
+
+
 @pytest.fixture(scope="session")
 def ray_session() -> Iterator[None]:
     """Start Ray once for all tests that need it; it takes seconds. Its GPU exists for placement only."""

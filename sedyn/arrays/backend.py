@@ -85,7 +85,18 @@ def resolve_device(device: str) -> str:
 
 
 def asarray(array: np.ndarray, device: str) -> Array:
-    """Move a numpy array to a resolved device (``cpu`` or ``gpu``)."""
+    """Move a numpy array to a resolved device.
+
+    Parameters
+    ----------
+    array : ndarray, any shape
+    device : {'cpu', 'gpu'}
+
+    Returns
+    -------
+    array
+        Of the same shape; the same array on a CPU.
+    """
     if device == "cpu":
         return array
     import cupy
@@ -94,7 +105,18 @@ def asarray(array: np.ndarray, device: str) -> Array:
 
 
 def empty(shape: tuple[int, ...], device: str, dtype: str | np.dtype = "float64") -> Array:
-    """Make room for numbers on a resolved device, its contents undefined."""
+    """Make room for numbers on a resolved device, its contents undefined.
+
+    Parameters
+    ----------
+    shape : tuple of int
+    device : {'cpu', 'gpu'}
+    dtype : dtype, optional
+
+    Returns
+    -------
+    array, of that shape
+    """
     if device == "cpu":
         return np.empty(shape, dtype)
     import cupy
@@ -103,9 +125,18 @@ def empty(shape: tuple[int, ...], device: str, dtype: str | np.dtype = "float64"
 
 
 def device_generator(seed: np.random.SeedSequence, device: str) -> Any | None:
-    """Generator of random numbers that lives on a resolved device; None for a CPU, where numpy's are used.
+    """Generator of random numbers that lives on a resolved device.
 
-    Its methods are a part of those of `numpy.random.Generator`, with the same laws and other numbers.
+    Parameters
+    ----------
+    seed : SeedSequence
+    device : {'cpu', 'gpu'}
+
+    Returns
+    -------
+    generator or None
+        Its methods are a part of those of `numpy.random.Generator`, with the same laws and other numbers. None for a
+        CPU, where numpy's are used.
     """
     if device == "cpu":
         return None

@@ -13,7 +13,17 @@ LINE = 64
 
 
 def aligned_empty(shape: tuple[int, ...], dtype: str | np.dtype) -> np.ndarray:
-    """Array without values that begins at a line of the cache; so do its rows where their length allows it."""
+    """Array without values that begins at a line of the cache; so do its rows where their length allows it.
+
+    Parameters
+    ----------
+    shape : tuple of int
+    dtype : dtype
+
+    Returns
+    -------
+    ndarray, of that shape
+    """
     dtype = np.dtype(dtype)
     size = math.prod(shape) * dtype.itemsize
     memory = np.empty(size + LINE, np.uint8)

@@ -58,7 +58,14 @@ def standard_normals(rng: np.random.Generator, shape: tuple[int, ...]) -> np.nda
 
 @_compiled
 def draw_words(state: np.ndarray, words: np.ndarray) -> None:
-    """Fill `words`, a multiple of `LANES`, from the lanes in turn and advance them; state is (4, `LANES`)."""
+    """Fill words from the lanes in turn and advance the lanes.
+
+    Parameters
+    ----------
+    state : ndarray of uint64, shape (4, LANES)
+    words : ndarray of uint64, shape (m,)
+        m a multiple of `LANES`.
+    """
     widest_vectors()
     a, b, c, counter = state[0], state[1], state[2], state[3]
     for start in range(0, words.size, LANES):
@@ -73,7 +80,13 @@ def draw_words(state: np.ndarray, words: np.ndarray) -> None:
 
 @_compiled
 def fill_normals(state: np.ndarray, out: np.ndarray) -> None:
-    """Fill `out` with normals from the lanes and advance them."""
+    """Fill an array with normals from the lanes and advance the lanes.
+
+    Parameters
+    ----------
+    state : ndarray of uint64, shape (4, LANES)
+    out : ndarray of float64, shape (m,)
+    """
     widest_vectors()
     half = BATCH // 2
     words, radii, normals = np.empty(BATCH, np.uint64), np.empty(half), np.empty(BATCH)

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from sedyn.arrays.backend import Array, array_namespace
+from sedyn.arrays.blocks import summed
 from sedyn.designs.protocol import Design
-from sedyn.kernels.long_rows import summed
 from sedyn.model.network import DeepWeights, Derivatives, Network
 from sedyn.model.observables import pad_deep_weights
 from sedyn.model.problem import Problem
@@ -136,7 +136,7 @@ def _look(
 ) -> State:
     """State at t from the weights there and at t - 1, in one pass over the design."""
     weights = first[0] * data.scales
-    network = Network(problem.activation, problem.loss, deep[0], data.labels, batch)
+    network = Network.of(problem, deep[0], data.labels, batch)
     if t == problem.steps:
         trained = data.design.matmul(weights)
         return State(t, *first, *deep, trained, network.losses(trained), None, None)

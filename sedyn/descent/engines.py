@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from sedyn.arrays import backend
 from sedyn.descent.test_error import FEATURES_PER_BLOCK, test_points
+from sedyn.designs import deferred
 from sedyn.designs.entries import ENTRIES_PER_DEVICE_DRAW
 from sedyn.errors import InvalidInput, require_one_of
 from sedyn.kernels.cuda.launch import ADJOINTS_PER_CHUNK
@@ -37,7 +38,7 @@ DRAWN, PASSED, KNOWN, FRESH = 5.5, 0.7, 4.5, 150.0
 STEP = {"dense": 0.08e-3, "deferred": 1.1e-3}
 # A GPU's bytes and launches a second, and what a product launches, as in benchmarks/ROOFLINE.md: not measured.
 GPU_BYTES, GPU_LAUNCHES = 3e12, 2e5
-LAUNCHES = {"dense": 4, "deferred": 30}
+LAUNCHES = {"dense": 4, "deferred": deferred.LAUNCHES}
 TILE = 4
 DOUBLE = 8
 SHARE_OF_MEMORY = 0.8
@@ -118,9 +119,9 @@ def predicted_seconds(problem: Problem, engine: str, *, device: str = "cpu", dty
     if device == "gpu":
         if engine == "dense":  # written once, read twice a step
             moved = n * d * problem.feature_law.bytes_per_entry(dtype, device) * (1 + 2 * (steps + 1))
-        else:  # each product reads what is known eight times, and a dozen blocks
+        else:
             known = problem.width * steps * (steps + 1) / 2
-            moved = DOUBLE * (n + d) * (8 * known + 12 * problem.width * (steps + 1))
+            moved = DOUBLE * (n + d) * (deferred.READINGS * known + deferred.BLOCKS * problem.width * (steps + 1))
         return max(moved / GPU_BYTES, 2 * (steps + 1) * LAUNCHES[engine] / GPU_LAUNCHES)
     tiles = -(-problem.width // TILE)
     overhead = (steps + 1) * STEP[engine]

@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 from sedyn.arrays.backend import Array, array_namespace
 from sedyn.descent import dynamics as gradient_descent
-from sedyn.model.adjoint import mean_response, onsager_term
+from sedyn.kernels.dispatch import mean_response
+from sedyn.model.adjoint import onsager_term
 from sedyn.model.evaluation import mean_error
 from sedyn.model.network import DeepWeights, Derivatives, has_kink
 from sedyn.model.problem import Problem

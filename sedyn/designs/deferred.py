@@ -1,7 +1,4 @@
-"""A Gaussian design that is drawn only as far as its products reveal it, exactly in law (THEORY section 5).
-
-Vectors are rows: a block of q vectors is (q, n) or (q, d).
-"""
+"""A Gaussian design that is drawn only as far as its products reveal it (docs/theory.md#deferred-product)."""
 
 from __future__ import annotations
 
@@ -10,29 +7,29 @@ import math
 import numpy as np
 
 from sedyn.arrays import backend
-from sedyn.arrays.backend import Array, array_namespace, to_host
+from sedyn.arrays.backend import Array, array_namespace
+from sedyn.arrays.blocks import column_blocks
+from sedyn.arrays.shapes import Float
 from sedyn.arrays.threads import run_each
+from sedyn.designs.bases import add_combination, coefficients_of, combination, split
 from sedyn.designs.dense import DenseDesign
-from sedyn.designs.protocol import two_products
-from sedyn.kernels.long_rows import add_combination, coefficients_of, column_blocks, combination, remove
-from sedyn.model.network import Derivatives, Network
+from sedyn.designs.protocol import Design
 
-__all__ = ["DeferredDesign"]
+__all__ = ["BLOCKS", "LAUNCHES", "READINGS", "DeferredDesign"]
 
-# What a block adds to a basis below this share of the block's norm is rounding, not new.
-NEGLIGIBLE_SHARE = 1e-12
-# Directions found together are of similar size, within this factor, so that each is orthogonal to rounding.
-SIMILAR = 1e-3
+# What a product costs: readings of the directions and images that are known, in `split`, `_reveal` and `combination`;
+# readings and writings of a block of vectors; and launches on a GPU.
+READINGS, BLOCKS, LAUNCHES = 8, 12, 30
 
 
-class DeferredDesign:
-    """A Gaussian design that draws only what its products reveal, exactly in law (THEORY section 5).
+class DeferredDesign(Design):
+    """A Gaussian design that draws only what its products reveal, exactly in law.
 
     After k weight directions and l gradient directions have been asked for, all that is known of X is its action on
-    them: orthonormal Q_w with images B = X Q_w, orthonormal Q_g with images C = X^T Q_g. A product with a new
-    direction draws fresh normals orthogonal to what is known. Time is O((n + d) k q) a product and memory
-    O((n + d)(k + l)), instead of O(n d q) and O(n d). Everything is in double precision. Results do not depend on
-    the number of threads.
+    them (docs/theory.md#revealed): orthonormal Q_w with images B = X Q_w, orthonormal Q_g with images C = X^T Q_g. A
+    product with a new direction draws fresh normals orthogonal to what is known. Time is O((n + d) k q) a product and
+    memory O((n + d)(k + l)), instead of O(n d q) and O(n d). Everything is in double precision. Results do not depend
+    on the number of threads.
 
     Parameters
     ----------
@@ -66,17 +63,13 @@ class DeferredDesign:
         self.weights = Revealed(d, n, capacity, device)
         self.gradients = Revealed(n, d, capacity, device)
 
-    def matmul(self, weights: Array) -> Array:
-        """Rows of `weights`, (q, d), to X w, (q, n)."""
+    def matmul(self, weights: Float[Array, "q d"]) -> Float[Array, "q n"]:
+        """X w, one product for each of the weights."""
         return self._product(weights, self.weights, self.gradients)
 
-    def rmatmul(self, gradients: Array) -> Array:
-        """Rows of `gradients`, (q, n), to X^T g, (q, d)."""
+    def rmatmul(self, gradients: Float[Array, "q n"]) -> Float[Array, "q d"]:
+        """X^T g, one product for each of the gradients."""
         return self._product(gradients, self.gradients, self.weights)
-
-    def descend(self, weights: Array, network: Network, *, curvature: bool) -> tuple[Array, Derivatives, Array]:
-        """Two products, with the network between them; see `Design.descend`."""
-        return two_products(self, weights, network, curvature=curvature)
 
     def _product(self, block: Array, own: Revealed, other: Revealed) -> Array:
         xp, found = array_namespace(block), split(block, own.basis)
@@ -114,9 +107,15 @@ class DeferredDesign:
     def complete(self, rng: np.random.Generator) -> DenseDesign:
         """Draw what is still unknown of X: the dense design that would have given the same products.
 
+        See docs/theory.md#completion.
+
         Parameters
         ----------
         rng : numpy.random.Generator
+
+        Returns
+        -------
+        DenseDesign
         """
         q_w, b, q_g, c = self.weights.basis, self.weights.images, self.gradients.basis, self.gradients.images
         rest = backend.asarray(rng.standard_normal((q_g.shape[1], q_w.shape[1])) * self.scale, self.device)
@@ -151,8 +150,15 @@ class Revealed:
         """Images of the directions, shape (count, image_size)."""
         return self._rooms[1][: self.count, :]
 
-    def append(self, directions: Array, images: Array) -> None:
-        """Add directions and their images."""
+    def append(self, directions: Float[Array, "r size"], images: Float[Array, "r image_size"]) -> None:
+        """Add directions and their images.
+
+        Parameters
+        ----------
+        directions : array, shape (r, size)
+            Orthonormal, and orthogonal to the basis.
+        images : array, shape (r, image_size)
+        """
         xp = array_namespace(directions)
         count = self.count + directions.shape[0]
         capacity = self._rooms[0].shape[0]
@@ -161,62 +167,6 @@ class Revealed:
             self._rooms = [
                 xp.concat([room, backend.empty((more, room.shape[1]), self.device)], axis=0) for room in self._rooms
             ]
-        for room, rows in zip(self._rooms, (directions, images), strict=True):
-            room[self.count : count, :] = rows
+        for room, vectors in zip(self._rooms, (directions, images), strict=True):
+            room[self.count : count, :] = vectors
         self.count = count
-
-
-def split(block: Array, basis: Array) -> tuple[Array, Array] | None:
-    """Coefficients of a block in a basis and in new directions, and these directions; None for an infinite block.
-
-    Block Gram-Schmidt, twice. The directions come from the Gram matrix of the remainder, those of similar size
-    together; what they leave is split again, so that nearly dependent and dependent rows are met alike. How many are
-    new is for the host to say: it gets the Gram matrix, once for each size that there is.
-
-    Parameters
-    ----------
-    block : array, shape (q, d)
-    basis : array, shape (k, d)
-        Orthonormal rows.
-
-    Returns
-    -------
-    coefficients : array, shape (q, k + r)
-    directions : array, shape (r, d)
-        Orthonormal and orthogonal to the basis, r <= q.
-    """
-    xp = array_namespace(block)
-    remainder = xp.asarray(block, copy=True)
-    coefficients = remove(remainder, basis)
-    kind = {"dtype": block.dtype, "device": block.device}
-    host = to_host({"gram": coefficients_of(remainder, remainder), "known": xp.sum(coefficients**2)})
-    total = host["known"] + np.trace(host["gram"])
-    if not np.isfinite(total):
-        return None
-    directions = remainder[:0, :]
-    while directions.shape[0] < block.shape[0]:
-        squares, axes = np.linalg.eigh(host["gram"])
-        if not squares[-1] > NEGLIGIBLE_SHARE**2 * total:
-            break
-        first = np.count_nonzero(squares <= SIMILAR**2 * squares[-1])  # they ascend
-        found = combination(xp.asarray(_whitening(squares[first:], axes[:, first:]), **kind), remainder)
-        # The Gram matrix squares the spread of sizes and with it the rounding: once more makes it exact.
-        found = combination(_whitening(*xp.linalg.eigh(coefficients_of(found, found))), found)
-        directions = xp.concat([directions, found], axis=0)
-        if directions.shape[0] == block.shape[0]:
-            break
-        # The large directions first: what rounding they leave along the basis goes with the basis.
-        remove(remainder, directions)
-        coefficients += remove(remainder, basis)
-        host = to_host({"gram": coefficients_of(remainder, remainder)})
-    return xp.concat([coefficients, coefficients_of(block, directions)], axis=1), directions
-
-
-def _whitening(squares: Array, axes: Array) -> Array:
-    """Coefficients of rows that make them orthonormal, from eigenvalues and vectors of their Gram matrix.
-
-    Where all vectors are given this is the symmetric root of the inverse, which no choice of vectors enters: neither
-    their signs nor, where eigenvalues are equal, their directions. Results then do not hang on rounding.
-    """
-    scaled = (axes / array_namespace(axes).sqrt(squares)).T
-    return axes @ scaled if axes.shape[0] == axes.shape[1] else scaled

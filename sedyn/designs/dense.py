@@ -8,20 +8,22 @@ from collections.abc import Callable
 import numpy as np
 
 from sedyn.arrays.backend import Array, array_namespace
-from sedyn.arrays.threads import run_each, run_together, thread_count
+from sedyn.arrays.shapes import Float
+from sedyn.arrays.threads import run_each
 from sedyn.designs.entries import draw_entries
-from sedyn.designs.protocol import two_products
-from sedyn.designs.row_storage import row_blocks
+from sedyn.designs.protocol import Design
+from sedyn.designs.storage import sample_blocks
+from sedyn.kernels import dispatch
 from sedyn.model.features import FeatureLaw
 from sedyn.model.network import Derivatives, Network
 
 __all__ = ["DenseDesign", "dense_design"]
 
 
-class DenseDesign:
+class DenseDesign(Design):
     """A design that holds its matrix.
 
-    On a CPU a few rows at a time go forward, through the network and backward while they are in cache, so that
+    On a CPU a few samples at a time go forward, through the network and backward while they are in cache, so that
     `descend` reads the matrix from memory once. Blocks and the order of sums depend on the shape alone: results are
     the same bit by bit whatever the number of threads.
 
@@ -37,43 +39,60 @@ class DenseDesign:
 
     def __init__(self, matrix: Array, scale: float = 1.0, dtype: str | np.dtype = "float64") -> None:
         self.matrix, self.scale = matrix, scale
-        self.rows = row_blocks(matrix, np.dtype(dtype))
+        self.samples = sample_blocks(matrix, np.dtype(dtype))
 
-    def matmul(self, weights: Array) -> Array:
-        """Rows of `weights`, (q, d), to X w, (q, n)."""
-        prepared = self.rows.prepare(weights * self.scale)
+    def matmul(self, weights: Float[Array, "q d"]) -> Float[Array, "q n"]:
+        """X w, one product for each of the weights."""
+        prepared = self.samples.prepare(weights * self.scale)
         xp = array_namespace(weights)
-        products = xp.empty((weights.shape[0], self.rows.shape[0]), dtype=weights.dtype, device=weights.device)
+        products = xp.empty((weights.shape[0], self.samples.shape[0]), dtype=weights.dtype, device=weights.device)
 
-        def forward(rows: slice) -> None:
-            products[:, rows] = self.rows.products(prepared, rows)[: weights.shape[0], :]
+        def forward(block: slice) -> None:
+            products[:, block] = self.samples.products(prepared, block)[: weights.shape[0], :]
 
-        run_each(forward, self.rows.blocks)
+        run_each(forward, self.samples.blocks)
         return products
 
-    def rmatmul(self, gradients: Array) -> Array:
-        """Rows of `gradients`, (q, n), to X^T g, (q, d)."""
-        return self._summed(lambda rows: self.rows.transposed_products(gradients[:, rows], rows), gradients)
+    def rmatmul(self, gradients: Float[Array, "q n"]) -> Float[Array, "q d"]:
+        """X^T g, one product for each of the gradients."""
+        return self._summed(lambda block: self.samples.transposed_products(gradients[:, block], block), gradients)
 
-    def descend(self, weights: Array, network: Network, *, curvature: bool) -> tuple[Array, Derivatives, Array]:
-        """X w, the derivatives there and X^T g; see `Design.descend`."""
-        pass_over = self.rows.begin_pass(weights, network, self.scale)
-        if pass_over is None:
-            return two_products(self, weights, network, curvature=curvature)
-        run_together(pass_over.run, min(thread_count(), len(self.rows.blocks)))
-        derivatives = pass_over.derivatives()
-        if curvature:  # which the compiled network leaves out
-            found = network.differentiate(pass_over.trained, curvature=True)
-            derivatives = derivatives._replace(curvature=found.curvature)
-        return pass_over.trained, derivatives, pass_over.products()
+    def descend(
+        self, weights: Float[Array, "q d"], network: Network, *, curvature: bool
+    ) -> tuple[Float[Array, "q n"], Derivatives, Float[Array, "q d"]]:
+        """X w, the derivatives there and X^T g, in one pass over the matrix where there is one.
+
+        Parameters
+        ----------
+        weights : array, shape (q, d)
+        network : Network
+            Of all n samples.
+        curvature : bool
+            Whether D is wanted.
+
+        Returns
+        -------
+        trained : array, shape (q, n)
+        derivatives : Derivatives
+        products : array, shape (q, d)
+        """
+        found = self.samples.descend(weights, network, self.scale)
+        if found is None:
+            return super().descend(weights, network, curvature=curvature)
+        trained, derivatives, products = found
+        if curvature:  # which the pass leaves out
+            with_curvature = dispatch.differentiate(trained, network, curvature=True)
+            derivatives = derivatives._replace(curvature=with_curvature.curvature)
+        return trained, derivatives, products
 
     def _summed(self, part: Callable[[slice], Array], like: Array) -> Array:
-        """X^T g from its parts, one for each block of rows, added up in their order."""
+        """X^T g from its parts, one for each block of samples, added up in their order."""
         parts: dict[int, Array] = {}
-        run_each(lambda rows: parts.__setitem__(rows.start, part(rows)), self.rows.blocks)
-        total = array_namespace(like).zeros((like.shape[0], self.rows.shape[1]), dtype=like.dtype, device=like.device)
-        for rows in self.rows.blocks:
-            total += parts[rows.start][: like.shape[0], :]
+        run_each(lambda block: parts.__setitem__(block.start, part(block)), self.samples.blocks)
+        shape = like.shape[0], self.samples.shape[1]
+        total = array_namespace(like).zeros(shape, dtype=like.dtype, device=like.device)
+        for block in self.samples.blocks:
+            total += parts[block.start][: like.shape[0], :]
         return total * self.scale
 
 
@@ -87,7 +106,7 @@ def dense_design(
 ) -> DenseDesign:
     """Draw a dense design.
 
-    Each block of rows has a random stream of its own, so that threads draw side by side and the entries do not
+    Each block of samples has a random stream of its own, so that threads draw side by side and the entries do not
     depend on their number; nor, but for rounding, on `dtype`. A GPU draws with one generator of its own where it can:
     the same law, other numbers.
 
@@ -101,5 +120,9 @@ def dense_design(
     device : {'cpu', 'gpu'}, optional
     dtype : dtype, optional
         That floats are stored in.
+
+    Returns
+    -------
+    DenseDesign
     """
     return DenseDesign(draw_entries(n, d, law, seed, device, dtype), 1 / math.sqrt(d), dtype)

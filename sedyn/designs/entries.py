@@ -54,7 +54,7 @@ def all_entries(matrix: Any) -> Array:
 
 
 def _drawn_on_host(n: int, d: int, law: FeatureLaw, seed: np.random.SeedSequence, dtype: str | np.dtype) -> Any:
-    """Draw blocks of rows, each with a stream of its own; integers and sparse arrays stay what they are."""
+    """Draw blocks of samples, each with a stream of its own; integers and sparse arrays stay what they are."""
     size = max(1, ENTRIES_PER_STREAM // d)
     starts = range(0, n, size)
 
@@ -86,6 +86,6 @@ def _drawn_on_device(
     matrix, size = backend.empty((n, d), device, dtype), max(1, ENTRIES_PER_DEVICE_DRAW // d)
     for start in range(0, n, size):
         stop = min(start + size, n)
-        rows = draw((stop - start, d))
-        matrix[start:stop, :] = array_namespace(rows).astype(rows, matrix.dtype, copy=False)
+        samples = draw((stop - start, d))
+        matrix[start:stop, :] = array_namespace(samples).astype(samples, matrix.dtype, copy=False)
     return matrix

@@ -9,15 +9,16 @@ import numpy as np
 
 from sedyn.arrays import backend
 from sedyn.arrays.backend import Array, array_namespace
+from sedyn.arrays.shapes import Float
 from sedyn.designs.entries import all_entries, draw_entries
-from sedyn.designs.protocol import Design, two_products
+from sedyn.designs.protocol import Design
 from sedyn.model.features import FeatureLaw
 from sedyn.model.network import Derivatives, Network
 
 __all__ = ["SingleDesign", "StackedDesign", "stacked_design"]
 
 
-class SingleDesign:
+class SingleDesign(Design):
     """The design of one replicate, as replicates side by side are met: with an axis in front.
 
     Parameters
@@ -28,16 +29,33 @@ class SingleDesign:
     def __init__(self, design: Design) -> None:
         self.design = design
 
-    def matmul(self, weights: Array) -> Array:
-        """Rows of `weights`, (1, q, d), to X w, (1, q, n)."""
+    def matmul(self, weights: Float[Array, "1 q d"]) -> Float[Array, "1 q n"]:
+        """X w, one product for each of the weights."""
         return self.design.matmul(weights[0, ...])[None, ...]
 
-    def rmatmul(self, gradients: Array) -> Array:
-        """Rows of `gradients`, (1, q, n), to X^T g, (1, q, d)."""
+    def rmatmul(self, gradients: Float[Array, "1 q n"]) -> Float[Array, "1 q d"]:
+        """X^T g, one product for each of the gradients."""
         return self.design.rmatmul(gradients[0, ...])[None, ...]
 
-    def descend(self, weights: Array, network: Network, *, curvature: bool) -> tuple[Array, Derivatives, Array]:
-        """X w, the derivatives there and X^T g; see `Design.descend`."""
+    def descend(
+        self, weights: Float[Array, "1 q d"], network: Network, *, curvature: bool
+    ) -> tuple[Float[Array, "1 q n"], Derivatives, Float[Array, "1 q d"]]:
+        """X w, the derivatives there and X^T g, the way of the design that is held.
+
+        Parameters
+        ----------
+        weights : array, shape (1, q, d)
+        network : Network
+            Of all n samples, with an axis in front.
+        curvature : bool
+            Whether D is wanted.
+
+        Returns
+        -------
+        trained : array, shape (1, q, n)
+        derivatives : Derivatives
+        products : array, shape (1, q, d)
+        """
         trained, derivatives, products = self.design.descend(weights[0, ...], network.replicate(0), curvature=curvature)
         loss, gradient, deep, second = derivatives
         found = Derivatives(
@@ -49,7 +67,7 @@ class SingleDesign:
         return trained[None, ...], found, products[None, ...]
 
 
-class StackedDesign:
+class StackedDesign(Design):
     """Dense designs of several replicates, which the array library multiplies side by side.
 
     Parameters
@@ -63,22 +81,18 @@ class StackedDesign:
     def __init__(self, matrices: Array, scale: float = 1.0) -> None:
         self.matrices, self.scale = matrices, scale
 
-    def matmul(self, weights: Array) -> Array:
-        """Rows of `weights`, (R, q, d), to X w, (R, q, n)."""
+    def matmul(self, weights: Float[Array, "R q d"]) -> Float[Array, "R q n"]:
+        """X w, one product for each of the weights."""
         return self._times(weights, array_namespace(weights).matrix_transpose(self.matrices))
 
-    def rmatmul(self, gradients: Array) -> Array:
-        """Rows of `gradients`, (R, q, n), to X^T g, (R, q, d)."""
+    def rmatmul(self, gradients: Float[Array, "R q n"]) -> Float[Array, "R q d"]:
+        """X^T g, one product for each of the gradients."""
         return self._times(gradients, self.matrices)
 
-    def descend(self, weights: Array, network: Network, *, curvature: bool) -> tuple[Array, Derivatives, Array]:
-        """X w, the derivatives there and X^T g; see `Design.descend`."""
-        return two_products(self, weights, network, curvature=curvature)
-
-    def _times(self, rows: Array, matrices: Array) -> Array:
-        xp = array_namespace(rows)
-        products = xp.matmul(xp.astype(rows * self.scale, matrices.dtype, copy=False), matrices)
-        return xp.astype(products, rows.dtype, copy=False)
+    def _times(self, vectors: Array, matrices: Array) -> Array:
+        xp = array_namespace(vectors)
+        products = xp.matmul(xp.astype(vectors * self.scale, matrices.dtype, copy=False), matrices)
+        return xp.astype(products, vectors.dtype, copy=False)
 
 
 def stacked_design(
@@ -97,6 +111,10 @@ def stacked_design(
         As for `sedyn.designs.dense.dense_design`; every matrix is one of floats.
     seeds : sequence of SeedSequence
         One for each replicate.
+
+    Returns
+    -------
+    StackedDesign
     """
     matrices = backend.empty((len(seeds), n, d), device, dtype)
     for replicate, seed in enumerate(seeds):

@@ -1,18 +1,16 @@
-"""The mean response of gradients to pushes on pre-activations, by one backward (adjoint) pass per iteration.
+"""The gradient response, a mean over samples of dg^t/dz^s, by one backward (adjoint) pass per iteration.
 
-State evolution averages over draws, the data-driven estimate over training samples; both call this. Arrays may have the
-same further axes in front, replicates that are run together.
+State evolution averages over draws, the data-driven estimate over training samples. Arrays may have the same further
+axes in front, replicates that are run together. What is here defines the average; callers take it from
+`sedyn.kernels.dispatch`, which may know a faster way.
 """
 
 from __future__ import annotations
 
-import numpy as np
-
 from sedyn.arrays.backend import Array, array_namespace
-from sedyn.kernels.cuda import launch as fused
-from sedyn.model.network import apply_per_sample
+from sedyn.arrays.shapes import Float
 
-__all__ = ["library_mean_response", "mean_response", "onsager_term"]
+__all__ = ["apply_per_sample", "mean_response", "onsager_term"]
 
 # A chunk of samples is carried through the whole pass while its adjoints stay in cache; a block of iterations makes
 # the matrix products wide enough to run at the speed of arithmetic rather than of memory.
@@ -20,8 +18,10 @@ SAMPLES_PER_CHUNK = 2048
 ITERATIONS_PER_BLOCK = 8
 
 
-def mean_response(curvatures: Array, weight_response: Array) -> Array:
-    """Average over samples of dg^t/dz^s for s = 0..t (THEORY section 2, *Responses*).
+def mean_response(
+    curvatures: Float[Array, "... t q q N"], weight_response: Float[Array, "... t t q q"]
+) -> Float[Array, "... t q q"]:
+    """Average over samples of dg^t/dz^s for s = 0..t (docs/theory.md#adjoint-response).
 
     With Lambda_t = D^t and Lambda_s = (sum_{s<r<=t} Lambda_r R_w(r, s)) D^s the answer is the mean of Lambda_s.
     The sum is the same for every sample but for Lambda, so it is a matrix product; only the product with D^s is done
@@ -37,24 +37,7 @@ def mean_response(curvatures: Array, weight_response: Array) -> Array:
     Returns
     -------
     array, shape (..., t + 1, q, q)
-
-    Notes
-    -----
-    What is written here defines the result. On a GPU `sedyn.kernels.cuda.launch.mean_response` computes it in one
-    launch, on a CPU `sedyn.kernels.cpu.response.mean_response` while adjoints are in cache.
     """
-    by_kernel = fused.mean_response(curvatures, weight_response)
-    if by_kernel is not None:
-        return by_kernel
-    if isinstance(curvatures, np.ndarray) and curvatures.dtype == np.float64:
-        from sedyn.kernels.cpu import response as compiled_response  # load a compiler, which not everybody needs
-
-        return compiled_response.mean_response(curvatures, weight_response)
-    return library_mean_response(curvatures, weight_response)
-
-
-def library_mean_response(curvatures: Array, weight_response: Array) -> Array:
-    """Compute what `mean_response` returns through the array library."""
     xp = array_namespace(curvatures)
     samples = curvatures.shape[-1]
     total = xp.zeros(curvatures.shape[:-1], dtype=curvatures.dtype, device=curvatures.device)
@@ -91,8 +74,30 @@ def _transposed_adjoints(curvatures: Array, couplings: Array) -> Array:
     return adjoints
 
 
-def onsager_term(weight_response: Array, gradients: Array) -> Array:
-    """Sum over s of R_w(t, s) g^s, what pre-activations keep of earlier gradients.
+def apply_per_sample(
+    matrices: Float[Array, "... a b N"], blocks: Float[Array, "... b c N"]
+) -> Float[Array, "... a c N"]:
+    """Multiply a matrix and a block for each sample.
+
+    Parameters
+    ----------
+    matrices : array, shape (..., a, b, N)
+    blocks : array, shape (..., b, c, N)
+
+    Returns
+    -------
+    array, shape (..., a, c, N)
+    """
+    total = matrices[..., :, 0, None, :] * blocks[..., None, 0, :, :]
+    for inner in range(1, blocks.shape[-3]):
+        total += matrices[..., :, inner, None, :] * blocks[..., None, inner, :, :]
+    return total
+
+
+def onsager_term(
+    weight_response: Float[Array, "... s q q"], gradients: Float[Array, "... s q N"]
+) -> Float[Array, "... q N"]:
+    """Sum over s of R_w(t, s) g^s, the Onsager term of pre-activations (docs/theory.md#trained-pre-activations).
 
     Parameters
     ----------

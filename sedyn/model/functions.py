@@ -2,8 +2,11 @@ r"""Activations, links and losses, each with the derivatives that gradient desce
 
 An *activation* is one function ``jet(x, order)`` that returns ``(f, f', f'')[: order + 1]`` at once, so that a value
 shared by the derivatives, such as tanh(x), is computed a single time. A *loss* returns ``(l, l', l'')`` with respect
-to the network output. A *link* needs no derivative: the theory uses Stein's identity (THEORY section 2), so ``sign``
-or any user's function will do.
+to the network output. A *link* needs no derivative: the theory uses Stein's identity
+(docs/theory.md#signal-response), so ``sign`` or any user's function will do.
+
+A built-in activation or loss is one entry of its registry: its jet, and the names under which kernels have it. A name
+that they do not have is refused when the entry is registered, for a built-in when sedyn is imported.
 """
 
 from __future__ import annotations
@@ -38,15 +41,21 @@ class Activation(NamedTuple):
     jet : callable
         ``jet(x, order)`` returns ``(f(x), f'(x), f''(x))[: order + 1]``, each of the shape of x.
     kinked : bool
-        True where f' jumps, so that f'' misses a point mass and responses must be estimated by Stein's identity.
+        True where f' jumps, so that f'' misses a point mass and gradient responses are estimated by Stein's identity.
+    compiled : str or None
+        Its name in ``kernels/cpu/network.py``; None if it has no compiled form, and the array form serves.
+    cuda : str or None
+        The function in ``kernels/cuda/network.cu``, likewise.
     """
 
     jet: Jet
     kinked: bool = False
+    compiled: str | None = None
+    cuda: str | None = None
 
 
 class Link(NamedTuple):
-    """A link: the clean response as a function of the indices.
+    """A link: the label before noise, as a function of the indices.
 
     Attributes
     ----------
@@ -61,18 +70,22 @@ class Link(NamedTuple):
 
 
 class Loss(NamedTuple):
-    """A loss l(f, y) of network output and response.
+    """A loss l(f, y) of network output and label.
 
     Attributes
     ----------
     jet : callable
         ``jet(f, y, order)`` returns ``(l, dl/df, d2l/df2)[: order + 1]``, each of the shape of f.
     binary : bool
-        True if the responses must be -1 or 1.
+        True if the labels must be -1 or 1.
+    compiled, cuda : str or None
+        As for `Activation`.
     """
 
     jet: Callable[[Array, Array, int], tuple[Array, ...]]
     binary: bool = False
+    compiled: str | None = None
+    cuda: str | None = None
 
 
 Entry = TypeVar("Entry")
@@ -87,11 +100,17 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
         The `Problem` field the names belong to; it opens every error message.
     entries : dict
         What is known from the start.
+
+    Attributes
+    ----------
+    built_in : tuple of str
+        The names that are known from the start.
     """
 
     def __init__(self, kind: str, entries: dict[str, Entry]) -> None:
-        self.kind = kind
+        self.kind, self.built_in = kind, tuple(entries)
         self._entries = dict(entries)
+        self._checks: list[Callable[[str, Entry], object]] = []
 
     def __getitem__(self, name: str) -> Entry:
         if name not in self._entries:
@@ -110,16 +129,35 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
     def register(self, name: str, entry: Entry) -> None:
         """Add an entry under a new name; a name once taken keeps its meaning.
 
+        Parameters
+        ----------
+        name : str
+        entry : Entry
+
         Raises
         ------
         InvalidInput
-            If the name is no identifier or is taken.
+            If the name is no identifier or is taken, or the entry fails a check, see `require`.
         """
         if not (isinstance(name, str) and name.isidentifier()):
             raise InvalidInput(self.kind, name, "a name is letters, digits and underscores, not a digit first")
         if name in self._entries:
             raise InvalidInput(self.kind, name, "this name is taken; choose another")
+        for check in self._checks:
+            check(name, entry)
         self._entries[name] = entry
+
+    def require(self, check: Callable[[str, Entry], object]) -> None:
+        """Hold every entry to a check: those that are there now, and those to come when they are registered.
+
+        Parameters
+        ----------
+        check : callable
+            Of a name and its entry; raises `InvalidInput` where they do not pass.
+        """
+        for name, entry in self.items():
+            check(name, entry)
+        self._checks.append(check)
 
 
 # --- activations ---------------------------------------------------------------------------------------------------
@@ -189,14 +227,14 @@ def _relu(x: Array, order: int) -> tuple[Array, ...]:
 ACTIVATIONS: Registry[Activation] = Registry(
     "activation",
     {
-        "identity": Activation(_identity),
-        "tanh": Activation(_tanh),
-        "erf": Activation(_erf),
-        "sigmoid": Activation(_sigmoid),
-        "softplus": Activation(_softplus),
-        "gelu": Activation(_gelu),
-        "silu": Activation(_silu),
-        "relu": Activation(_relu, kinked=True),
+        "identity": Activation(_identity, compiled="identity", cuda="identity"),
+        "tanh": Activation(_tanh, compiled="tanh", cuda="tanh_"),
+        "erf": Activation(_erf, compiled="erf", cuda="erf_"),
+        "sigmoid": Activation(_sigmoid, compiled="sigmoid", cuda="sigmoid"),
+        "softplus": Activation(_softplus, compiled="softplus", cuda="softplus"),
+        "gelu": Activation(_gelu, compiled="gelu", cuda="gelu"),
+        "silu": Activation(_silu, compiled="silu", cuda="silu"),
+        "relu": Activation(_relu, kinked=True, compiled="relu", cuda="relu"),
     },
 )
 
@@ -227,7 +265,8 @@ def register_activation(
 
     Notes
     -----
-    On a GPU the functions meet cupy's arrays, and the network runs through cupy's operations instead of its own kernel.
+    It has no form in the kernels: the network runs through the array library's operations, and on a GPU the functions
+    meet cupy's arrays.
     """
 
     def jet(x: Array, order: int) -> tuple[Array, ...]:
@@ -291,7 +330,7 @@ def _logistic(f: Array, y: Array, order: int) -> tuple[Array, ...]:
 
 
 def _huber(f: Array, y: Array, order: int) -> tuple[Array, ...]:
-    # Threshold 1. The second derivative jumps but has no point mass, so the derivative form of responses holds.
+    # Threshold 1. The second derivative jumps but has no point mass, so gradient responses are means of derivatives.
     xp = array_namespace(f)
     residual = f - y
     clipped = xp.clip(residual, -1.0, 1.0)
@@ -301,5 +340,9 @@ def _huber(f: Array, y: Array, order: int) -> tuple[Array, ...]:
 
 LOSSES: Registry[Loss] = Registry(
     "loss",
-    {"squared": Loss(_squared), "logistic": Loss(_logistic, binary=True), "huber": Loss(_huber)},
+    {
+        "squared": Loss(_squared, compiled="squared", cuda="squared"),
+        "logistic": Loss(_logistic, binary=True, compiled="logistic", cuda="logistic"),
+        "huber": Loss(_huber, compiled="huber", cuda="huber"),
+    },
 )

@@ -2,7 +2,8 @@
 
 Arrays are units first, samples last: pre-activations h are (q, N), so that a unit's values are contiguous. The deeper
 weights are a tuple (W_2, ..., W_L), each fan_in x fan_out; without them the network is linear, f = h_1. Every array may
-have the same further axes in front, replicates that are run together.
+have the same further axes in front, replicates that are run together. What is here defines the derivatives; callers
+take them from `sedyn.kernels.dispatch`, which may know a faster way.
 """
 
 from __future__ import annotations
@@ -10,11 +11,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from sedyn.arrays.backend import Array, array_namespace
-from sedyn.kernels.cuda import launch as fused
+from sedyn.arrays.shapes import Float
 from sedyn.model.functions import ACTIVATIONS, LOSSES, Activation, Loss
 from sedyn.model.problem import Problem
 
-__all__ = ["DeepWeights", "Derivatives", "Network", "apply_per_sample", "differentiate", "forward", "has_kink"]
+__all__ = ["DeepWeights", "Derivatives", "Network", "differentiate", "forward", "has_kink"]
 
 DeepWeights = tuple[Array, ...]
 
@@ -41,11 +42,62 @@ class Derivatives(NamedTuple):
 
 
 def has_kink(problem: Problem) -> bool:
-    """Whether the network's gradient jumps, so that D misses a point mass (THEORY section 2, *Responses*)."""
+    """Whether the network's gradient jumps, so that D misses a point mass (docs/theory.md#kink-response)."""
     return problem.depth > 1 and ACTIVATIONS[problem.activation].kinked
 
 
-def forward(h: Array, deep: DeepWeights, activation: Activation) -> Array:
+class Network(NamedTuple):
+    """All that turns pre-activations into losses and derivatives.
+
+    Attributes
+    ----------
+    activation : Activation
+    loss : Loss
+    deep : tuple of array
+        Deeper weights, (..., fan_in, fan_out) each.
+    labels : array, shape (..., N)
+        y.
+    sample_weights : array, shape (..., N), or None
+        Of the mini-batch, with mean 1; None for all ones.
+    """
+
+    activation: Activation
+    loss: Loss
+    deep: DeepWeights
+    labels: Array
+    sample_weights: Array | None = None
+
+    @classmethod
+    def of(cls, problem: Problem, deep: DeepWeights, labels: Array, sample_weights: Array | None = None) -> Network:
+        """Take a problem's activation and loss.
+
+        Parameters
+        ----------
+        problem : Problem
+        deep : tuple of array
+        labels : array, shape (..., N)
+        sample_weights : array, shape (..., N), optional
+
+        Returns
+        -------
+        Network
+        """
+        return cls(ACTIVATIONS[problem.activation], LOSSES[problem.loss], deep, labels, sample_weights)
+
+    def replicate(self, index: int) -> Network:
+        """Take the network of one of several replicates."""
+        return self._replace(
+            deep=tuple(weights[index, ...] for weights in self.deep),
+            labels=self.labels[index, ...],
+            sample_weights=None if self.sample_weights is None else self.sample_weights[index, ...],
+        )
+
+    def losses(self, h: Float[Array, "... q N"]) -> Float[Array, "... N"]:
+        """Loss of each sample at pre-activations h."""
+        return self.loss.jet(forward(h, self.deep, self.activation), self.labels, 0)[0]
+
+
+def forward(h: Float[Array, "... q N"], deep: DeepWeights, activation: Activation) -> Float[Array, "... N"]:
     """Network output F(h; V) of each sample.
 
     Parameters
@@ -66,47 +118,26 @@ def forward(h: Array, deep: DeepWeights, activation: Activation) -> Array:
     return h[..., 0, :]
 
 
-def differentiate(
-    h: Array,
-    y: Array,
-    deep: DeepWeights,
-    activation: Activation,
-    loss: Loss,
-    *,
-    sample_weights: Array | None = None,
-    curvature: bool = True,
-) -> Derivatives:
-    """Run one forward and one backward pass (THEORY section 1: G, D and dl/dV).
+def differentiate(h: Float[Array, "... q N"], network: Network, *, curvature: bool = True) -> Derivatives:
+    """Run one forward and one backward pass (docs/theory.md#gradient, docs/theory.md#curvature).
 
-    The second derivative of the output is exact: with P_l = d pre_l / dh carried forward and b_l = df / da_l carried
-    backward, d2f/dh2 = sum over layers of P_l^T diag(act''(pre_l) b_l) P_l.
+    The second derivative of the output is exact (docs/theory.md#output-curvature): with P_l = d pre_l / dh carried
+    forward and b_l = df / da_l carried backward, d2f/dh2 = sum over layers of P_l^T diag(act''(pre_l) b_l) P_l.
 
     Parameters
     ----------
     h : array, shape (..., q, N)
         First-layer pre-activations.
-    y : array, shape (..., N)
-        Labels.
-    deep : tuple of array
-        Deeper weights.
-    activation, loss : Activation, Loss
-    sample_weights : array, shape (..., N), optional
-        Mini-batch weights s with mean 1; they multiply gradients and curvature.
+    network : Network
+        Its sample weights multiply gradients and curvature.
     curvature : bool, optional
         Whether D is wanted.
 
     Returns
     -------
     Derivatives
-
-    Notes
-    -----
-    What is written here defines the result. On a GPU `sedyn.kernels.cuda.launch.differentiate` computes it in one
-    launch.
     """
-    by_kernel = fused.differentiate(h, y, deep, activation, loss, sample_weights, curvature)
-    if by_kernel is not None:
-        return Derivatives(*by_kernel)
+    activation, loss, deep, y, sample_weights = network
     xp = array_namespace(h)
     q, samples = h.shape[-2:]
     order = 2 if curvature else 1
@@ -150,67 +181,3 @@ def differentiate(
             row = jacobian[..., unit, :, :]
             second = second + row[..., :, None, :] * (row * coefficient[..., unit, None, :])[..., None, :, :]
     return Derivatives(value, gradient, tuple(deep_gradient), second)
-
-
-class Network(NamedTuple):
-    """All that turns the pre-activations of the training rows into losses and derivatives.
-
-    Attributes
-    ----------
-    activation, loss : str
-        Names in the registries.
-    deep : tuple of array
-        Deeper weights.
-    labels : array, shape (..., n)
-    sample_weights : array, shape (..., n), or None
-        Of the mini-batch, with mean 1; None for all ones.
-    """
-
-    activation: str
-    loss: str
-    deep: DeepWeights
-    labels: Array
-    sample_weights: Array | None
-
-    def replicate(self, index: int) -> Network:
-        """Take the network of one of several replicates."""
-        return self._replace(
-            deep=tuple(weights[index, ...] for weights in self.deep),
-            labels=self.labels[index, ...],
-            sample_weights=None if self.sample_weights is None else self.sample_weights[index, ...],
-        )
-
-    def losses(self, h: Array) -> Array:
-        """Loss of each row, (..., n), at pre-activations (..., q, n)."""
-        output = forward(h, self.deep, ACTIVATIONS[self.activation])
-        return LOSSES[self.loss].jet(output, self.labels, 0)[0]
-
-    def differentiate(self, h: Array, *, curvature: bool) -> Derivatives:
-        """Run `differentiate` on pre-activations (..., q, n)."""
-        return differentiate(
-            h,
-            self.labels,
-            self.deep,
-            ACTIVATIONS[self.activation],
-            LOSSES[self.loss],
-            sample_weights=self.sample_weights,
-            curvature=curvature,
-        )
-
-
-def apply_per_sample(matrices: Array, blocks: Array) -> Array:
-    """Multiply a matrix and a block for each sample.
-
-    Parameters
-    ----------
-    matrices : array, shape (..., a, b, N)
-    blocks : array, shape (..., b, c, N)
-
-    Returns
-    -------
-    array, shape (..., a, c, N)
-    """
-    total = matrices[..., :, 0, None, :] * blocks[..., None, 0, :, :]
-    for inner in range(1, blocks.shape[-3]):
-        total += matrices[..., :, inner, None, :] * blocks[..., None, inner, :, :]
-    return total

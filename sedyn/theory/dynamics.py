@@ -17,13 +17,13 @@ import numpy as np
 from sedyn.arrays import backend
 from sedyn.arrays.backend import Array, array_namespace, to_host
 from sedyn.errors import InvalidInput, require_known
-from sedyn.model.adjoint import mean_response, onsager_term
+from sedyn.kernels.dispatch import differentiate, mean_response
+from sedyn.model.adjoint import onsager_term
 from sedyn.model.batching import limit_dimensions, limit_weights
 from sedyn.model.evaluation import mean_error
-from sedyn.model.functions import ACTIVATIONS, LOSSES
 from sedyn.model.initialization import initial_deep_weights, initial_overlaps
 from sedyn.model.labels import labels_of
-from sedyn.model.network import DeepWeights, differentiate, has_kink
+from sedyn.model.network import DeepWeights, Network, has_kink
 from sedyn.model.observables import (
     PREDICTED,
     Observable,
@@ -233,15 +233,8 @@ def step(problem: Problem, draws: Draws, state: State) -> State:
     update = update_of(problem, t)
 
     # Sample side: g^t = dl/dh (h^t; y, V^t), D^t and E[dl/dV].
-    derivatives = differentiate(
-        state.trained,
-        state.labels,
-        state.deep,
-        ACTIVATIONS[problem.activation],
-        LOSSES[problem.loss],
-        sample_weights=limit_weights(problem, t, draws.batches),
-        curvature=state.curvatures is not None,
-    )
+    network = Network.of(problem, state.deep, state.labels, limit_weights(problem, t, draws.batches))
+    derivatives = differentiate(state.trained, network, curvature=state.curvatures is not None)
     state.gradients[t, ...] = derivatives.gradient
     if state.curvatures is not None:
         state.curvatures[t, ...] = derivatives.curvature

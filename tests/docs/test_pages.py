@@ -1,8 +1,8 @@
 """Every page of the docs that shows code shows what it does."""
 
 import pytest
-
 from sweeps.app import main
+
 from tests.docs.pages import assert_same_output, blocks, commands, run_python, smaller
 
 # Numbers on a page have two or three digits; other libraries of linear algebra change the last.
@@ -27,7 +27,9 @@ def test_first_study(tmp_path, monkeypatch):
     assert names["distance"].overall_exponent < 0
 
 
-@pytest.mark.parametrize(("printed", "wrong"), [("error 0.52", "error 0.60"), ("error 0.52", "mistake 0.52"), ("1 2", "1")])
+@pytest.mark.parametrize(
+    ("printed", "wrong"), [("error 0.52", "error 0.60"), ("error 0.52", "mistake 0.52"), ("1 2", "1")]
+)
 def test_a_page_that_shows_something_else_is_found(printed, wrong):
     assert_same_output(printed, printed, TOLERANCE)
     with pytest.raises(AssertionError):

@@ -56,11 +56,13 @@ def test_a_kernel_that_fails_or_differs_on_a_gpu_is_named(usable_gpu, monkeypatc
 
     monkeypatch.setattr(selfcheck, "matched_normals", failing)
     monkeypatch.setattr(
-        selfcheck, "mean_response", lambda curvatures, memory: mean_response(curvatures, memory) + on_gpu(curvatures)
+        selfcheck,
+        "mean_response",
+        lambda curvatures, weight_response: mean_response(curvatures, weight_response) + on_gpu(curvatures),
     )
     answers = {answer.text.partition(": ")[0]: answer for answer in doctor.kernels("gpu", 60)}
     assert answers["sampling"] == ("sampling: RuntimeError: no kernel image is available", False)
-    assert not answers["response (replicates together)"].works
+    assert not answers["gradient response (replicates together)"].works
     assert sum(not answer.works for answer in answers.values()) == 2
 
 

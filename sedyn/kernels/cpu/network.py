@@ -1,13 +1,14 @@
-"""The network for a few rows at a time, compiled: what `sedyn.model.network.differentiate` does without curvature.
+"""The network for a few samples at a time, compiled: `sedyn.model.network.differentiate` without curvature.
 
-A pass over a large matrix calls it between its two products, while the rows are in cache, without the interpreter.
-Rows are innermost and exponentials are arithmetic, so that the compiler works on several rows at once. It knows the
-built-in activations and losses; those that users register are Python and go another way.
+A pass over a large matrix calls it between its two products, while the samples are in cache, without the interpreter.
+Samples are innermost and exponentials are arithmetic, so that the compiler works on several at once. The entries of the
+registries name the forms that are here; the activations and losses of users are Python and go another way.
 """
 
 from __future__ import annotations
 
 import math
+from enum import IntEnum
 from typing import NamedTuple
 
 import numpy as np
@@ -15,13 +16,11 @@ import numpy as np
 from sedyn.arrays.compiling import compiled
 from sedyn.model.network import Network
 
-__all__ = ["CompiledNetwork", "compiled_network", "differentiate_rows"]
+__all__ = ["ActivationForm", "CompiledNetwork", "LossForm", "compiled_network", "differentiate_samples"]
 
-# Their places are the codes that the compiled functions tell them apart by. Tests hold them against the registries.
-ACTIVATIONS = ("identity", "tanh", "erf", "sigmoid", "softplus", "gelu", "silu", "relu")
-LOSSES = ("squared", "logistic", "huber")
-IDENTITY, TANH, ERF, SIGMOID, SOFTPLUS, GELU, SILU, RELU = range(len(ACTIVATIONS))
-SQUARED, LOGISTIC, HUBER = range(len(LOSSES))
+# A compiled form is a member here and a branch of `activate` or `lose`, where `sedyn.kernels.cpu.serving` looks for it.
+ActivationForm = IntEnum("ActivationForm", "identity tanh erf sigmoid softplus gelu silu relu", start=0)
+LossForm = IntEnum("LossForm", "squared logistic huber", start=0)
 
 # exp(x) = 2^k exp(r), k an integer and |r| at most log(2) / 2: log(2) in two parts, the first with zeros at its end, so
 # that k times it is exact; what, added to a number, leaves the nearest integer in its last bits; and, highest power
@@ -85,12 +84,12 @@ _compiled = compiled({"reassoc", "contract", "nsz"}, error_model="numpy")
 
 
 class CompiledNetwork(NamedTuple):
-    """A network and its training rows, as compiled functions take them.
+    """A network on its training samples, as compiled functions take it.
 
     Attributes
     ----------
     activation, loss : int
-        Codes.
+        An `ActivationForm` and a `LossForm`.
     deep : ndarray, shape (L - 1, q, q)
         Deeper weights, zero where the last layer has none.
     labels : ndarray, shape (n,)
@@ -106,16 +105,30 @@ class CompiledNetwork(NamedTuple):
 
 
 def compiled_network(network: Network, width: int) -> CompiledNetwork | None:
-    """Bring a network to compiled form, or None if its activation or loss is a user's own."""
-    if network.activation not in ACTIVATIONS or network.loss not in LOSSES:
+    """Bring a network to the form that compiled functions take.
+
+    Parameters
+    ----------
+    network : Network
+        Of n samples.
+    width : int
+        q.
+
+    Returns
+    -------
+    CompiledNetwork or None
+        None if the activation or the loss has no compiled form.
+    """
+    activation, loss = network.activation.compiled, network.loss.compiled
+    if activation is None or loss is None:
         return None
     deep = np.zeros((len(network.deep), width, width))
     for layer, weights in enumerate(network.deep):
         deep[layer, :, : weights.shape[1]] = weights
     sample_weights = np.empty(0) if network.sample_weights is None else network.sample_weights
     return CompiledNetwork(
-        ACTIVATIONS.index(network.activation),
-        LOSSES.index(network.loss),
+        int(ActivationForm[activation]),
+        int(LossForm[loss]),
         deep,
         *(np.ascontiguousarray(array, dtype=np.float64) for array in (network.labels, sample_weights)),
     )
@@ -183,55 +196,74 @@ def _log1p_to_one(x: float) -> float:
 
 
 @_compiled
-def activate(code: int, x: np.ndarray, value: np.ndarray, slope: np.ndarray) -> None:
-    """Set the values and derivatives of an activation at each x."""
-    if code == IDENTITY:
+def activate(activation: int, x: np.ndarray, value: np.ndarray, slope: np.ndarray) -> None:
+    """Set the values and derivatives of an activation at each x.
+
+    Parameters
+    ----------
+    activation : int
+        An `ActivationForm`.
+    x : ndarray, shape (m,)
+    value, slope : ndarray, shape (m,)
+        Set.
+    """
+    if activation == ActivationForm.identity:
         for i in range(x.size):
             value[i], slope[i] = x[i], 1.0
-    elif code == TANH:
+    elif activation == ActivationForm.tanh:
         for i in range(x.size):
             value[i] = _tanh(x[i])
             slope[i] = 1 - value[i] * value[i]
-    elif code == ERF:
+    elif activation == ActivationForm.erf:
         for i in range(x.size):
             value[i], bell = _erf(x[i])
             slope[i] = 2 / math.sqrt(math.pi) * bell
-    elif code == RELU:
+    elif activation == ActivationForm.relu:
         for i in range(x.size):
             slope[i] = 1.0 if x[i] > 0 else 0.0
             value[i] = x[i] * slope[i]
-    elif code == GELU:
+    elif activation == ActivationForm.gelu:
         for i in range(x.size):
             erf, bell = _erf(x[i] * math.sqrt(0.5))
             cdf = 0.5 * (1 + erf)
             value[i], slope[i] = x[i] * cdf, cdf + x[i] * (1 / math.sqrt(2 * math.pi)) * bell
-    elif code == SIGMOID:
+    elif activation == ActivationForm.sigmoid:
         for i in range(x.size):
             s, _ = _sigmoid(x[i])
             value[i], slope[i] = s, s * (1 - s)
-    elif code == SILU:
+    elif activation == ActivationForm.silu:
         for i in range(x.size):
             s, _ = _sigmoid(x[i])
             value[i], slope[i] = x[i] * s, s + x[i] * s * (1 - s)
-    else:  # softplus
+    elif activation == ActivationForm.softplus:
         for i in range(x.size):
             slope[i], small = _sigmoid(x[i])
             value[i] = max(x[i], 0.0) + _log1p_to_one(small)
 
 
 @_compiled
-def lose(code: int, f: np.ndarray, y: np.ndarray, value: np.ndarray, slope: np.ndarray) -> None:
-    """Set the values of a loss and its derivatives in the network's output."""
-    if code == SQUARED:
+def lose(loss: int, f: np.ndarray, y: np.ndarray, value: np.ndarray, slope: np.ndarray) -> None:
+    """Set the values of a loss and its derivatives in the network's output.
+
+    Parameters
+    ----------
+    loss : int
+        A `LossForm`.
+    f, y : ndarray, shape (m,)
+        Outputs and labels.
+    value, slope : ndarray, shape (m,)
+        Set.
+    """
+    if loss == LossForm.squared:
         for i in range(f.size):
             residual = f[i] - y[i]
             value[i], slope[i] = 0.5 * residual * residual, residual
-    elif code == HUBER:
+    elif loss == LossForm.huber:
         for i in range(f.size):
             residual = f[i] - y[i]
             clipped = 1.0 if residual > 1 else (-1.0 if residual < -1 else residual)  # NaN stays NaN
             value[i], slope[i] = clipped * (residual - 0.5 * clipped), clipped
-    else:  # logistic
+    elif loss == LossForm.logistic:
         for i in range(f.size):
             excess = -y[i] * f[i]
             probability, small = _sigmoid(excess)
@@ -239,34 +271,34 @@ def lose(code: int, f: np.ndarray, y: np.ndarray, value: np.ndarray, slope: np.n
 
 
 @_compiled
-def differentiate_rows(
+def differentiate_samples(
     network: CompiledNetwork,
-    rows: tuple[int, int],
+    samples: tuple[int, int],
     pre_activations: np.ndarray,
     losses: np.ndarray,
     gradients: np.ndarray,
     deep_gradient: np.ndarray,
 ) -> None:
-    """Loss and gradients of some of the training rows.
+    """Loss and gradients of some of the training samples.
 
     Parameters
     ----------
     network : CompiledNetwork
-    rows : tuple of int
+    samples : tuple of int
         The first, and the one after the last.
     pre_activations : ndarray, shape (q, n)
     losses : ndarray, shape (n,)
-        Set on these rows.
+        Set for these samples.
     gradients : ndarray, shape (q, n)
-        Set on these rows: the derivative of each row's weighted loss in its pre-activations.
+        Set for these samples: the derivative of each one's weighted loss in its pre-activations.
     deep_gradient : ndarray, shape (L - 1, q, q)
-        To it is added the derivative of the rows' summed weighted losses in the deeper weights.
+        To it is added the derivative of the samples' summed weighted losses in the deeper weights.
     """
-    start, stop = rows
+    start, stop = samples
     q, layers, count = pre_activations.shape[0], network.deep.shape[0], stop - start
     units, slopes = np.empty((layers, q, count)), np.empty((layers, q, count))
     # Of a layer's input going forward, of the loss's derivative in it going backward. They do not change places, or the
-    # compiler would fear that they overlap, and work on one row at a time.
+    # compiler would fear that they overlap, and work on one sample at a time.
     current, following = np.empty((q, count)), np.empty((q, count))
     for a in range(q):
         for i in range(count):

@@ -1,4 +1,4 @@
-"""Compiled products with blocks of rows small enough to stay in cache; they release the interpreter lock.
+"""Compiled products with blocks of a matrix's rows small enough to stay in cache; they release the interpreter lock.
 
 numpy hands products with few columns to a BLAS made for square matrices, which copies the large factor first; here
 tiles of a few rows and units (`sedyn.kernels.cpu.tiles`) read the rows once. The order of sums is that of the code, so
@@ -17,7 +17,7 @@ from numba.np.arrayobj import make_array
 
 from sedyn.arrays.compiling import compiled, widest_vectors
 from sedyn.arrays.memory import aligned_empty
-from sedyn.kernels.cpu.network import CompiledNetwork, differentiate_rows
+from sedyn.kernels.cpu.network import CompiledNetwork, differentiate_samples
 from sedyn.kernels.cpu.tiles import ROWS, UNITS, VECTOR, add_backward, add_forward
 
 __all__ = ["ROWS", "UNITS", "add_products", "clear", "descend", "padded", "products"]
@@ -29,7 +29,19 @@ LINES_AHEAD = 512
 
 
 def padded(block: np.ndarray, dtype: np.dtype, scale: float = 1.0) -> np.ndarray:
-    """Copy a block of rows, (q, m), times a number, with zeros below it to whole tiles of units."""
+    """Copy a block of vectors times a number, with zeros below it to whole tiles of units.
+
+    Parameters
+    ----------
+    block : ndarray, shape (q, m)
+    dtype : dtype
+    scale : float, optional
+
+    Returns
+    -------
+    ndarray, shape (q', m)
+        q' is the next multiple of `UNITS`; it begins at a line of the cache.
+    """
     out = aligned_empty((-(-block.shape[0] // UNITS) * UNITS, block.shape[1]), dtype)
     np.multiply(block, scale, out=out[: block.shape[0]], casting="same_kind")
     out[block.shape[0] :] = 0
@@ -40,13 +52,13 @@ _compiled = compiled({"reassoc", "contract", "nsz"})
 
 
 @_compiled
-def products(rows: np.ndarray, start: int, weights: np.ndarray, out: np.ndarray, ahead: int = LINES_AHEAD) -> None:
-    """Set ``out = weights @ rows[:, start : start + d].T``.
+def products(matrix: np.ndarray, start: int, weights: np.ndarray, out: np.ndarray, ahead: int = LINES_AHEAD) -> None:
+    """Set ``out = weights @ matrix[:, start : start + d].T``.
 
     Parameters
     ----------
-    rows : ndarray, shape (r, at least start + d)
-        Floats, or integers.
+    matrix : ndarray, shape (r, at least start + d)
+        Samples, or vectors of a basis; floats, or integers.
     start : int
     weights : ndarray, shape (q, d)
         q a multiple of `UNITS`; its type is that of the sums.
@@ -56,8 +68,8 @@ def products(rows: np.ndarray, start: int, weights: np.ndarray, out: np.ndarray,
     """
     (q, d), lanes, columns = weights.shape, VECTOR // weights.itemsize, CHUNK // weights.itemsize
     sums = np.empty((q, GROUP * lanes), weights.dtype)
-    for i in range(0, rows.shape[0], GROUP):
-        group = rows[i : i + GROUP]
+    for i in range(0, matrix.shape[0], GROUP):
+        group = matrix[i : i + GROUP]
         clear(sums)
         for first in range(0, d, columns):
             after = min(first + columns, d)
@@ -73,14 +85,14 @@ def products(rows: np.ndarray, start: int, weights: np.ndarray, out: np.ndarray,
 
 @_compiled
 def add_products(
-    rows: np.ndarray, start: int, gradients: np.ndarray, out: np.ndarray, ahead: int = LINES_AHEAD
+    matrix: np.ndarray, start: int, gradients: np.ndarray, out: np.ndarray, ahead: int = LINES_AHEAD
 ) -> None:
-    """Add ``gradients @ rows[:, start : start + d]`` to `out`.
+    """Add ``gradients @ matrix[:, start : start + d]`` to `out`.
 
     Parameters
     ----------
-    rows : ndarray, shape (r, at least start + d)
-        Floats, or integers.
+    matrix : ndarray, shape (r, at least start + d)
+        Samples, or vectors of a basis; floats, or integers.
     start : int
     gradients : ndarray, shape (q, at least r)
         q a multiple of `UNITS`; its type is that of the sums.
@@ -90,8 +102,8 @@ def add_products(
         As in `products`.
     """
     (q, d), columns = out.shape, CHUNK // out.itemsize
-    for i in range(0, rows.shape[0], GROUP):
-        group, factors = rows[i : i + GROUP], gradients[:, i : i + GROUP]
+    for i in range(0, matrix.shape[0], GROUP):
+        group, factors = matrix[i : i + GROUP], gradients[:, i : i + GROUP]
         for first in range(0, d, columns):
             after = min(first + columns, d)
             for a in range(0, q, UNITS):
@@ -139,7 +151,7 @@ def descend(
     starts: np.ndarray,
     counters: np.ndarray,
     places: np.ndarray,
-    rows_together: int,
+    samples_together: int,
     weights: np.ndarray,
     network: CompiledNetwork,
     scale: float,
@@ -151,42 +163,42 @@ def descend(
     deep_gradient: np.ndarray,
     drive: np.ndarray,
 ) -> None:
-    """Forward, through the network and backward over blocks of rows that no other thread has taken, until none is left.
+    """Forward, through the network and backward over blocks of samples that no other thread has taken.
 
-    A few rows at a time stay in cache from one product to the other, so that each is read from memory once. Sums of
-    blocks add up in pairs, and pairs in pairs: of two threads that hold what goes together, the later one adds, so that
-    none waits, and what is added to what is the same whoever comes first.
+    It ends when no block is left. A few samples at a time stay in cache from one product to the other, so that each is
+    read from memory once. Sums of blocks add up in pairs, and pairs in pairs: of two threads that hold what goes
+    together, the later one adds, so that none waits, and what is added to what is the same whoever comes first.
 
     Parameters
     ----------
     matrix : ndarray, shape (n, d)
         Floats, or integers.
     starts : ndarray of int, shape (p + 1,)
-        The first rows of the blocks, and n.
+        The first samples of the blocks, and n.
     counters, places : ndarray of int64, shapes (p + 1,) and (p,)
-        Zeros, and memory, by which threads know of each other.
-    rows_together : int
+        Zeros, and room, by which threads know of each other.
+    samples_together : int
         How many go forward and backward at a time.
     weights : ndarray, shape (q', d)
         Padded to q' units, a multiple of `UNITS`; their type is that of the sums.
     network : CompiledNetwork
     scale : float
-        By which the products of gradients and rows are multiplied.
+        By which the products of gradients and samples are multiplied.
     parts, deep_parts : ndarray, shapes (p, q', d) and (p, L - 1, q, q)
-        Memory for sums of blocks.
+        Room for sums of blocks.
     trained : ndarray, shape (q, n)
         Set: the pre-activations.
     losses, gradients
-        As in `differentiate_rows`.
+        As in `differentiate_samples`.
     deep_gradient : ndarray, shape (L - 1, q, q)
         Set: the derivative of the mean loss in the deeper weights.
     drive : ndarray, shape (q, d)
-        Set: the product of gradients and rows.
+        Set: the product of gradients and samples.
     """
     widest_vectors()
     q = trained.shape[0]
-    forward = np.empty((weights.shape[0], rows_together), weights.dtype)
-    backward = np.zeros((weights.shape[0], rows_together), weights.dtype)
+    forward = np.empty((weights.shape[0], samples_together), weights.dtype)
+    backward = np.zeros((weights.shape[0], samples_together), weights.dtype)
     free, spare = np.empty(parts.shape[0], np.int64), 0
     block = _count(counters, 0)
     while block < parts.shape[0]:
@@ -200,22 +212,22 @@ def descend(
             clear(deep_parts[place, layer])
         start, end, following = starts[block], starts[block + 1], block
         while start < end:
-            stop = min(start + rows_together, end)
+            stop = min(start + samples_together, end)
             if stop == end:
                 following = _count(counters, 0)
-            # While some rows are worked on, the next ones are on their way.
+            # While some samples are worked on, the next ones are on their way.
             upcoming = stop if stop < end else starts[min(following, parts.shape[0])]
             ahead = (upcoming - start) * matrix.strides[0]
-            rows, count = matrix[start:stop], stop - start
-            products(rows, 0, weights, forward, ahead)
+            samples, count = matrix[start:stop], stop - start
+            products(samples, 0, weights, forward, ahead)
             for a in range(q):
                 for i in range(count):
                     trained[a, start + i] = forward[a, i]
-            differentiate_rows(network, (start, stop), trained, losses, gradients, deep_parts[place])
+            differentiate_samples(network, (start, stop), trained, losses, gradients, deep_parts[place])
             for a in range(q):
                 for i in range(count):
                     backward[a, i] = gradients[a, start + i]
-            add_products(rows, 0, backward, parts[place], ahead)
+            add_products(samples, 0, backward, parts[place], ahead)
             start = stop
         # Add to it what goes together with it, as long as that is there already.
         places[block], distance, alone = place, 1, False

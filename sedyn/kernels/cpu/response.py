@@ -1,4 +1,4 @@
-"""The adjoint pass of the mean response on a CPU, a few samples at a time, whose adjoints all stay in cache.
+"""The adjoint pass of the gradient response on a CPU, a few samples at a time, whose adjoints all stay in cache.
 
 `sedyn.model.adjoint.mean_response` defines what is computed, and says how the pass goes.
 """
@@ -24,9 +24,18 @@ _compiled = compiled({"reassoc", "contract", "nsz"})
 
 
 def mean_response(curvatures: np.ndarray, weight_response: np.ndarray) -> np.ndarray:
-    """What `sedyn.model.adjoint.mean_response` returns, for arrays of numpy in double precision.
+    """Average over samples of dg^t/dz^s, for arrays of numpy in double precision.
 
     Samples are cut into parts by their number alone, and added up in order, whatever thread had which.
+
+    Parameters
+    ----------
+    curvatures : ndarray, shape (..., t + 1, q, q, N)
+    weight_response : ndarray, shape (..., t + 1, t + 1, q, q)
+
+    Returns
+    -------
+    ndarray, shape (..., t + 1, q, q)
     """
     *leading, iterations, q, _, samples = curvatures.shape
     replicates, units = math.prod(leading), -(-q // UNITS) * UNITS

@@ -1,9 +1,8 @@
 """CUDA kernels in place of a chain of library calls, where they save launches and memory traffic by a large factor.
 
 On a GPU an elementwise operation is a launch of its own that reads and writes whole arrays; these kernels keep a sample
-in registers from one reading to one writing. benchmarks/ROOFLINE.md has the counts. Sources are in this folder. The
-functions of `sedyn.model.network` and `sedyn.model.adjoint` define what is computed, ask here first, and compute it
-themselves where no kernel serves: on other devices, in other precisions, for wide networks, for functions of users.
+in registers from one reading to one writing. benchmarks/ROOFLINE.md has the counts. Sources are in this folder. They
+serve cupy's arrays in double precision, networks that are not wide, and functions of which the source has a form.
 """
 
 from __future__ import annotations
@@ -17,23 +16,17 @@ import numpy as np
 
 from sedyn.arrays import backend
 from sedyn.arrays.backend import Array, array_namespace
-from sedyn.model.functions import ACTIVATIONS, LOSSES, Activation, Loss
+from sedyn.kernels import dispatch
+from sedyn.model.functions import ACTIVATIONS, LOSSES
+from sedyn.model.network import Derivatives, Network
 
-__all__ = ["differentiate", "mean_response"]
+__all__ = ["ADJOINTS_PER_CHUNK", "differentiate", "mean_response"]
 
-SOURCES = Path(__file__).parent
-# What the source calls the activations and losses that it has.
-DEVICE_ACTIVATIONS = {
-    "identity": "identity",
-    "tanh": "tanh_",
-    "erf": "erf_",
-    "sigmoid": "sigmoid",
-    "softplus": "softplus",
-    "gelu": "gelu",
-    "silu": "silu",
-    "relu": "relu",
-}
-DEVICE_LOSSES = {"squared": "squared", "logistic": "logistic", "huber": "huber"}
+NETWORK, RESPONSE = (Path(__file__).with_name(name) for name in ("network.cu", "response.cu"))
+# How the source writes what it has.
+FORMS = {"activation": r"Jet (\w+)\(double x\)", "loss": r"Jet (\w+)\(double f, double y\)"}
+for registry in (ACTIVATIONS, LOSSES):
+    dispatch.require_form(registry, "cuda", NETWORK, FORMS[registry.kind])
 # Beyond this a sample does not fit in a thread's registers, and the library's matrix products are wide enough.
 MOST_WIDTH = 8
 BLOCK = 128
@@ -46,22 +39,13 @@ MOST_ITERATIONS = 8
 ADJOINTS_PER_CHUNK = 2**27
 
 
-def differentiate(
-    h: Array,
-    y: Array,
-    deep: tuple[Array, ...],
-    activation: Activation,
-    loss: Loss,
-    sample_weights: Array | None,
-    curvature: bool,
-) -> tuple[Array, Array, tuple[Array, ...], Array | None] | None:
-    """Fields of `sedyn.model.network.Derivatives` from one launch of ``network.cu``, or None where it does not serve.
+def differentiate(h: Array, network: Network, *, curvature: bool = True) -> Derivatives:
+    """Losses and derivatives of the network by one launch of ``network.cu``.
 
-    Parameters and results are those of `sedyn.model.network.differentiate`, whose lines have these in the source beside
-    them:
+    The lines of the definition have these in the source beside them:
 
     ===========================================  =======================================================
-    `sedyn.model.network.differentiate`                ``network.cu``
+    `sedyn.model.network.differentiate`          ``network.cu``
     ===========================================  =======================================================
     ``layers.append(activation.jet(pre, ...))``  ``units``, ``slopes``, ``bends`` from ``ACTIVATION``
     ``pre = matmul(weights^T, units)``           ``pre[b] += matrix[a, b] * units[a]``
@@ -73,30 +57,35 @@ def differentiate(
     ``jacobian`` of the next layer               ``carried``, then ``jacobian``
     ``second + row row^T * coefficient``         ``second[a][b] += carried[u][a] * carried[u][b] * ...``
     ===========================================  =======================================================
+
+    Parameters
+    ----------
+    h : array, shape (..., q, N)
+    network : Network
+    curvature : bool, optional
+
+    Returns
+    -------
+    Derivatives
     """
     *leading, width, samples = h.shape
-    if not _serves([h, y, *deep, *([] if sample_weights is None else [sample_weights])], width):
-        return None
-    name = _name_of(activation, ACTIVATIONS, DEVICE_ACTIVATIONS)
-    loss_name = _name_of(loss, LOSSES, DEVICE_LOSSES)
-    if name is None or loss_name is None:
-        return None
+    deep, sample_weights = network.deep, network.sample_weights
     xp, replicates = array_namespace(h), math.prod(leading)
     weights = [_rows(matrix, (*leading, *matrix.shape[-2:]), replicates) for matrix in deep]
     entries = [matrix.shape[1] for matrix in weights]
     like: dict[str, Any] = {"dtype": h.dtype, "device": h.device}
-    y = _rows(y, (*leading, samples), replicates)
+    y = _rows(network.labels, (*leading, samples), replicates)
     value, gradient = xp.empty(y.shape, **like), xp.empty(h.shape, **like)
     second = xp.empty((*leading, width, width, samples), **like) if curvature else None
     blocks = -(-min(samples, MOST_THREADS) // BLOCK)
     sums = xp.empty((replicates, sum(entries), blocks * BLOCK), **like)
     kernel = backend.cuda_kernel(
-        SOURCES / "network.cu",
+        NETWORK,
         "differentiate",
         WIDTH=width,
         DEPTH=len(deep) + 1,
-        ACTIVATION=name,
-        LOSS=loss_name,
+        ACTIVATION=network.activation.cuda,
+        LOSS=network.loss.cuda,
         WEIGHTED=int(sample_weights is not None),
         CURVATURE=int(curvature),
     )
@@ -120,26 +109,34 @@ def differentiate(
         part = totals[:, start : start + count]
         deep_gradient.append(xp.reshape(part, (*leading, *matrix.shape[-2:])))
         start += count
-    return xp.reshape(value, (*leading, samples)), gradient, tuple(deep_gradient), second
+    return Derivatives(xp.reshape(value, (*leading, samples)), gradient, tuple(deep_gradient), second)
 
 
-def mean_response(curvatures: Array, weight_response: Array) -> Array | None:
-    """What `sedyn.model.adjoint.mean_response` returns, by launches of ``response.cu``; None where it does not serve.
+def mean_response(curvatures: Array, weight_response: Array) -> Array:
+    """Average over samples of dg^t/dz^s, by launches of ``response.cu``.
 
-    The correspondence, line by line:
+    The lines of the definition have these in the source beside them:
 
-    ================================================  ==============================================================
-    `sedyn.model.adjoint._transposed_adjoints`             ``response.cu``, for Lambda itself, not its transpose
-    ================================================  ==============================================================
-    ``adjoints[-1] = curvatures[-1]``                 ``lambda`` of ``last``
-    ``block = pushed(first, stop, stop, iterations)`` ``sums[j] += known * R_w(r, s)``, r from ``stop`` to ``last``
-    ``push + pushed(s, s + 1, s + 1, stop)``          ``sums[k] += found * R_w(s, s')``, once Lambda_s is known
-    ``apply_per_sample(curvatures[s], push)``         ``found = sums[j] * D^s``
-    ================================================  ==============================================================
+    =================================================  ============================================================
+    `sedyn.model.adjoint`                              ``response.cu``, for Lambda itself, not its transpose
+    =================================================  ============================================================
+    ``adjoints[-1] = curvatures[-1]``                  ``lambda`` of ``last``
+    ``block = pushed(first, stop, stop, iterations)``  ``sums[j] += known * R_w(r, s)``, r from ``stop`` to ``last``
+    ``push + pushed(s, s + 1, s + 1, stop)``           ``sums[k] += found * R_w(s, s')``, once Lambda_s is known
+    ``apply_per_sample(curvatures[s], push)``          ``found = sums[j] * D^s``
+    =================================================  ============================================================
+
+    Parameters
+    ----------
+    curvatures : array, shape (..., t + 1, q, q, N)
+        At most one axis of replicates in front.
+    weight_response : array, shape (..., t + 1, t + 1, q, q)
+
+    Returns
+    -------
+    array, shape (..., t + 1, q, q)
     """
     *leading, iterations, width, _, samples = curvatures.shape
-    if not _serves([curvatures, weight_response], width) or len(leading) > 1:
-        return None
     xp, replicates = array_namespace(curvatures), math.prod(leading)
     stacked = xp.reshape(curvatures, (1, *curvatures.shape)) if not leading else curvatures
     # The histories of several replicates are filled side by side: one's past is a slice, which need not be copied.
@@ -147,7 +144,7 @@ def mean_response(curvatures: Array, weight_response: Array) -> Array | None:
         stacked = backend.contiguous(stacked)
     couplings = backend.contiguous(weight_response)
     kept = max(1, min(MOST_ITERATIONS, REGISTERS // width**2))
-    kernel = backend.cuda_kernel(SOURCES / "response.cu", "adjoints", WIDTH=width, ITERATIONS=kept)
+    kernel = backend.cuda_kernel(RESPONSE, "adjoints", WIDTH=width, ITERATIONS=kept)
     chunk = max(BLOCK, ADJOINTS_PER_CHUNK // (replicates * iterations * width**2))
     like: dict[str, Any] = {"dtype": curvatures.dtype, "device": curvatures.device}
     total = xp.zeros((replicates, iterations, width, width), **like)
@@ -161,16 +158,26 @@ def mean_response(curvatures: Array, weight_response: Array) -> Array | None:
     return xp.reshape(total, curvatures.shape[:-1]) / samples
 
 
-def _serves(arrays: Iterable[Array], width: int) -> bool:
-    return width <= MOST_WIDTH and all(backend.on_cuda(x) and x.dtype == np.float64 for x in arrays)
-
-
-def _name_of(entry: object, registry: Any, names: dict[str, str]) -> str | None:
-    return next((device_name for name, device_name in names.items() if registry[name] is entry), None)
-
-
 def _rows(array: Array, shape: tuple[int, ...], replicates: int) -> Array:
     """Bring an array to a shape and then to one contiguous row for each replicate."""
     xp = array_namespace(array)
     whole = array if array.shape == shape else xp.broadcast_to(array, shape)
     return xp.reshape(backend.contiguous(whole), (replicates, -1))
+
+
+def _served(arrays: Iterable[Array], width: int) -> bool:
+    return width <= MOST_WIDTH and all(backend.on_cuda(x) and x.dtype == np.float64 for x in arrays)
+
+
+def _differentiates(h: Array, network: Network, *, curvature: bool = True) -> bool:
+    weights = [] if network.sample_weights is None else [network.sample_weights]
+    known = network.activation.cuda is not None and network.loss.cuda is not None
+    return known and _served([h, network.labels, *network.deep, *weights], h.shape[-2])
+
+
+def _averages(curvatures: Array, weight_response: Array) -> bool:
+    return curvatures.ndim <= 5 and _served([curvatures, weight_response], curvatures.shape[-2])
+
+
+dispatch.differentiate.register(_differentiates, differentiate)
+dispatch.mean_response.register(_averages, mean_response)

@@ -1,11 +1,12 @@
 // Derivatives of the network, one thread a sample: everything about a sample stays in registers between one reading of
-// its pre-activations and one writing of its loss, gradient and curvature. `sedyn.model.network.differentiate` defines the
-// result; `sedyn.kernels.cuda.launch` launches this and says how the two correspond.
+// its pre-activations and one writing of its loss, gradient and curvature (docs/theory.md#gradient,
+// docs/theory.md#curvature). `sedyn.model.network.differentiate` defines the result; `sedyn.kernels.cuda.launch` launches
+// this and says how the two correspond.
 //
 // Compiled for one network by macros:
 //   WIDTH, DEPTH   q and L
-//   ACTIVATION     one of identity, tanh_, erf_, sigmoid, softplus, gelu, silu, relu
-//   LOSS           one of squared, logistic, huber
+//   ACTIVATION     a function below of one number; the entries of `sedyn.model.functions.ACTIVATIONS` name them
+//   LOSS           a function below of an output and a label, named by those of `LOSSES`
 //   WEIGHTED       1 if samples carry mini-batch weights
 //   CURVATURE      1 if D is wanted
 // All arrays are in double precision with samples last; replicates come first and are the blocks' second index.

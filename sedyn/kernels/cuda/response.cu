@@ -1,6 +1,7 @@
-// The adjoint pass of the mean response, one thread a sample: Lambda_t = D^t and, for s = t - 1 .. 0,
-// Lambda_s = (sum over r > s of Lambda_r R_w(r, s)) D^s. `sedyn.model.adjoint.mean_response` defines the result, the mean of
-// these over samples; `sedyn.kernels.cuda.launch` launches this and says how the two correspond.
+// The adjoint pass of the gradient response, one thread a sample: Lambda_t = D^t and, for s = t - 1 .. 0,
+// Lambda_s = (sum over r > s of Lambda_r R_w(r, s)) D^s (docs/theory.md#adjoint-response).
+// `sedyn.model.adjoint.mean_response` defines the result, the mean of these over samples; `sedyn.kernels.cuda.launch`
+// launches this and says how the two correspond.
 //
 // Compiled by macros:
 //   WIDTH       q
@@ -22,14 +23,14 @@ __device__ inline void add_product(double sum[WIDTH][WIDTH], const double left[W
 }
 
 extern "C" __global__ void adjoints(
-    const double* curvatures,        // D, (replicates, iterations, WIDTH, WIDTH, samples)
-    long long replicate_stride,      // entries from one replicate's D to the next
-    const double* weight_response,            // R_w(r, s), (replicates, iterations, iterations, WIDTH, WIDTH)
+    const double* curvatures,       // D, (replicates, iterations, WIDTH, WIDTH, samples)
+    long long replicate_stride,     // entries from one replicate's D to the next
+    const double* weight_response,  // R_w(r, s), (replicates, iterations, iterations, WIDTH, WIDTH)
     long long samples,
-    long long first,                 // of the samples that this launch is for
-    long long count,                 // of them
-    long long iterations,            // t + 1
-    double* lambda                   // (replicates, iterations, WIDTH, WIDTH, count)
+    long long first,                // of the samples that this launch is for
+    long long count,                // of them
+    long long iterations,           // t + 1
+    double* lambda                  // (replicates, iterations, WIDTH, WIDTH, count)
 ) {
     const long long sample = (long long)blockIdx.x * blockDim.x + threadIdx.x;
     const long long replicate = blockIdx.y;

@@ -7,6 +7,7 @@ from sedyn import InvalidInput, Problem
 from sedyn.arrays import backend
 from sedyn.descent import engines
 from sedyn.descent.engines import choose_engine, memory_needed, predicted_seconds, replicates_that_fit
+from sedyn.kernels.cpu.tiles import UNITS
 
 SMALL = Problem(n=60, d=40, width=2, steps=60)
 LARGE = Problem(n=20_000, d=20_000, width=4)
@@ -117,3 +118,7 @@ def test_memory_needed_is_what_is_taken(engine, fields, dtype, estimate):
     finally:
         tracemalloc.stop()
     assert 0.8 < memory_needed(problem, engine, dtype=dtype, estimate=estimate) / taken < 1.5
+
+
+def test_times_are_predicted_for_the_tiles_of_the_kernels():
+    assert engines.TILE == UNITS

@@ -1,5 +1,4 @@
 import dataclasses
-import math
 
 import numpy as np
 import pytest
@@ -11,12 +10,11 @@ from sedyn import Problem
 from sedyn.descent import dynamics as gradient_descent
 from sedyn.designs.deferred import DeferredDesign
 from sedyn.designs.dense import DenseDesign, dense_design
-from sedyn.designs.protocol import two_products
-from sedyn.kernels.cpu import network as compiled_activations
+from sedyn.designs.protocol import Design
 from sedyn.kernels.cpu.network import compiled_network
 from sedyn.model.batching import batch_weights
 from sedyn.model.features import feature_law
-from sedyn.model.functions import ACTIVATIONS, LOSSES
+from sedyn.model.functions import ACTIVATIONS, LOSSES, Activation
 from sedyn.model.initialization import initial_deep_weights, initial_weights_and_signals
 from sedyn.model.labels import labels_of
 from sedyn.model.network import Network
@@ -48,12 +46,13 @@ def test_products_are_those_of_the_matrix(law, dtype, tolerance, q):
 
 
 def network_on(n, width, depth=3, activation="tanh", loss="squared", weighted=True, seed=0):
-    """Training rows of a network, all of them different."""
+    """Training samples of a network, all of them different."""
     rng = np.random.default_rng(seed)
     shapes = [(width, width)] * (depth - 2) + [(width, 1)] * (depth > 1)
     deep = tuple(rng.standard_normal(shape) for shape in shapes)
     y = np.sign(rng.standard_normal(n))
-    return Network(activation, loss, deep, y, rng.integers(0, 3, n) * 1.0 if weighted else None)
+    sample_weights = rng.integers(0, 3, n) * 1.0 if weighted else None
+    return Network(ACTIVATIONS[activation], LOSSES[loss], deep, y, sample_weights)
 
 
 def assert_same_pass(found, expected, **tolerances):
@@ -73,13 +72,13 @@ def assert_same_pass(found, expected, **tolerances):
 def test_a_pass_is_two_products(law, dtype, tolerance, curvature):
     design, network = drawn(law, dtype=dtype), network_on(SHAPE[0], 5)
     weights = np.random.default_rng(0).standard_normal((5, SHAPE[1]))
-    exact = two_products(DenseDesign(full(design)), weights, network, curvature=curvature)
+    exact = Design.descend(DenseDesign(full(design)), weights, network, curvature=curvature)
     assert (exact[1].curvature is not None) == curvature
     assert_same_pass(design.descend(weights, network, curvature=curvature), exact, atol=tolerance)
 
 
-@pytest.mark.parametrize("activation", ACTIVATIONS)
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("activation", ACTIVATIONS.built_in)
+@pytest.mark.parametrize("loss", LOSSES.built_in)
 @pytest.mark.parametrize(("width", "depth"), [(1, 1), (3, 2), (4, 4)])
 def test_compiled_networks_are_those_of_the_registries(activation, loss, width, depth):
     rng = np.random.default_rng(0)
@@ -88,53 +87,12 @@ def test_compiled_networks_are_those_of_the_registries(activation, loss, width, 
     for weighted in (False, True):
         network = network_on(203, width, depth, activation, loss, weighted)
         assert compiled_network(network, width) is not None
-        expected = two_products(design, weights, network, curvature=False)
+        expected = Design.descend(design, weights, network, curvature=False)
         assert_same_pass(design.descend(weights, network, curvature=False), expected, rtol=1e-12, atol=1e-13)
 
 
-@pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_compiled_activations_everywhere(activation):
-    magnitudes = np.concatenate([10.0 ** np.arange(-300, 300, 7), np.geomspace(1e-9, 800, 20_000)])
-    x = np.concatenate([magnitudes, -magnitudes, [0.0, np.nan]])
-    value, slope = np.empty_like(x), np.empty_like(x)
-    compiled_activations.activate(compiled_activations.ACTIVATIONS.index(activation), x, value, slope)
-    with np.errstate(all="ignore"):
-        expected, derivative = ACTIVATIONS[activation].jet(x, 1)
-    # The registries take the logistic function from tanh: silu(-30) is then right to 30 roundings of 1.
-    np.testing.assert_allclose(value, expected, rtol=1e-14, atol=1e-14)
-    np.testing.assert_allclose(slope, derivative, rtol=1e-12, atol=1e-14)
-
-
-def test_compiled_error_function_and_logarithm_to_the_last_places():
-    # Both to 1.5 units of the last place; the C library, which is the reference, to 1.
-    x = np.concatenate([np.geomspace(5e-324, 1e300, 20_000), np.linspace(0, 7, 200_001), [np.inf]])
-    x = np.concatenate([x, -x])
-    value, slope = np.empty_like(x), np.empty_like(x)
-    compiled_activations.activate(compiled_activations.ERF, x, value, slope)
-    np.testing.assert_array_max_ulp(value, np.array([math.erf(number) for number in x]), maxulp=2)
-    np.testing.assert_array_equal(np.signbit(value), np.signbit(x))
-    x = np.concatenate([np.geomspace(5e-324, 1, 20_000), np.linspace(0, 1, 50_001)])
-    value = np.array([compiled_activations._log1p_to_one(number) for number in x])
-    np.testing.assert_array_max_ulp(value, np.log1p(x), maxulp=2)
-    assert np.isnan(compiled_activations._log1p_to_one(np.nan))
-
-
-@pytest.mark.parametrize("loss", LOSSES)
-def test_compiled_losses_everywhere(loss):
-    magnitudes = np.concatenate([10.0 ** np.arange(-300, 150, 7), np.geomspace(1e-9, 800, 5_000), [1, 2, np.inf]])
-    f = np.concatenate([magnitudes, -magnitudes, [0.0, np.nan]])
-    value, slope = np.empty_like(f), np.empty_like(f)
-    for label in (-1.0, 1.0):
-        y = np.full_like(f, label)
-        compiled_activations.lose(compiled_activations.LOSSES.index(loss), f, y, value, slope)
-        with np.errstate(all="ignore"):
-            expected, derivative = LOSSES[loss].jet(f, y, 1)
-        np.testing.assert_allclose(value, expected, rtol=1e-14, atol=1e-14)
-        np.testing.assert_allclose(slope, derivative, rtol=1e-14, atol=1e-14)
-
-
-def test_a_network_of_the_user_goes_the_other_way(monkeypatch):
-    monkeypatch.setitem(ACTIVATIONS._entries, "mine", ACTIVATIONS["tanh"])
+def test_a_network_of_the_user_goes_the_other_way():
+    ACTIVATIONS.register("mine", Activation(ACTIVATIONS["tanh"].jet))
     design, weights = drawn("gaussian"), np.random.default_rng(0).standard_normal((3, SHAPE[1]))
     mine, built_in = (network_on(SHAPE[0], 3, activation=name) for name in ("mine", "tanh"))
     assert compiled_network(mine, 3) is None
@@ -176,14 +134,14 @@ def test_the_order_of_sums_does_not_depend_on_which_thread_comes_first(n, monkey
     weights = np.random.default_rng(0).standard_normal((3, 700))
     results = []
     for threads in (1, 2, 3, 7, 7, 7):  # more than processors, so that they come in any order
-        monkeypatch.setattr("sedyn.designs.dense.thread_count", lambda threads=threads: threads)
+        monkeypatch.setattr("sedyn.kernels.cpu.samples.thread_count", lambda threads=threads: threads)
         trained, derivatives, products = design.descend(weights, network, curvature=False)
         results.append((trained, derivatives.loss, *derivatives.deep_gradient, products))
     for found in zip(*results, strict=True):
         for other in found[1:]:
             np.testing.assert_array_equal(found[0], other)
     assert_same_pass(
-        (trained, derivatives, products), two_products(design, weights, network, curvature=False), atol=1e-4
+        (trained, derivatives, products), Design.descend(design, weights, network, curvature=False), atol=1e-4
     )
 
 
@@ -216,7 +174,7 @@ def test_a_descent_in_single_precision_differs_by_rounding():
 BASE = Problem(n=60, d=45, width=3, depth=3, steps=20, learning_rate=0.4, init_overlap=0.3)
 CASES = {
     "full batch": {},
-    "more directions than rows and columns": {"n": 30, "d": 25},
+    "more directions than samples and features": {"n": 30, "d": 25},
     "mini-batches": {"batch_fraction": 0.4},
     "momentum and decay": {"momentum": 0.6, "weight_decay": 0.05},
     "two signals": {"signals": 2, "combine": "product", "init_overlap": 0.7},

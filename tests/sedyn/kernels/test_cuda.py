@@ -14,20 +14,20 @@ import pytest
 
 import sedyn
 from sedyn.arrays import backend
-from sedyn.kernels.cuda import launch as fused
-from sedyn.model.adjoint import mean_response
+from sedyn.kernels.cuda import launch
+from sedyn.kernels.dispatch import differentiate, mean_response
 from sedyn.model.functions import ACTIVATIONS, LOSSES, Activation
-from sedyn.model.network import differentiate
+from sedyn.model.network import Network
 from tests.sedyn.model.test_network import sample_network
 
 HEADER = Path(__file__).with_name("cuda_host.h")
-NAMES = list(itertools.product(ACTIVATIONS, LOSSES))
+NAMES = list(itertools.product(ACTIVATIONS.built_in, LOSSES.built_in))
 NETWORK = {"WIDTH": 3, "DEPTH": 3, "ACTIVATION": "gelu", "LOSS": "logistic", "WEIGHTED": 1, "CURVATURE": 1}
 SOURCES = {
-    "network": (fused.SOURCES / "network.cu", NETWORK),
-    "network, one layer": (fused.SOURCES / "network.cu", {**NETWORK, "WIDTH": 1, "DEPTH": 1, "CURVATURE": 0}),
-    "network, wide": (fused.SOURCES / "network.cu", {**NETWORK, "WIDTH": 8, "ACTIVATION": "tanh_"}),
-    "response": (fused.SOURCES / "response.cu", {"WIDTH": 4, "ITERATIONS": 4}),
+    "network": (launch.NETWORK, NETWORK),
+    "network, one layer": (launch.NETWORK, {**NETWORK, "WIDTH": 1, "DEPTH": 1, "CURVATURE": 0}),
+    "network, wide": (launch.NETWORK, {**NETWORK, "WIDTH": 8, "ACTIVATION": "tanh_"}),
+    "response": (launch.RESPONSE, {"WIDTH": 4, "ITERATIONS": 4}),
 }
 
 
@@ -124,9 +124,9 @@ def compare(on_host, activation, loss, width, depth, samples=200, replicates=(),
     deep = tuple(np.stack(layer).reshape(*replicates, *layer[0].shape) for layer in layers)
     y = np.sign(rng.standard_normal((*replicates, samples)))
     weights = rng.uniform(0, 2, y.shape) if weighted else None
-    arguments = (h, y, deep, ACTIVATIONS[activation], LOSSES[loss])
-    options = {"sample_weights": weights, "curvature": curvature}
-    expected, found = differentiate(*arguments, **options), on_host(differentiate, *arguments, **options)
+    arguments = (h, Network(ACTIVATIONS[activation], LOSSES[loss], deep, y, weights))
+    expected = differentiate(*arguments, curvature=curvature)
+    found = on_host(differentiate, *arguments, curvature=curvature)
     assert_same(found.loss, expected.loss)
     assert_same(found.gradient, expected.gradient)
     for one, other in zip(found.deep_gradient, expected.deep_gradient, strict=True):
@@ -157,14 +157,14 @@ def test_network_kernel_with_and_without(on_host, weighted, curvature, replicate
 
 
 def test_network_kernel_with_several_samples_a_thread(on_host, monkeypatch):
-    monkeypatch.setattr(fused, "MOST_THREADS", 256)
+    monkeypatch.setattr(launch, "MOST_THREADS", 256)
     compare(on_host, "tanh", "huber", 3, 3, samples=1000)
 
 
 def test_network_kernel_of_extreme_samples(on_host):
     h = np.array([[np.nan, np.inf, -np.inf, 700.0, -700.0, 0.0]])
     for activation, loss in [("tanh", "logistic"), ("softplus", "huber"), ("relu", "squared"), ("gelu", "logistic")]:
-        arguments = (h, np.ones(6), (np.full((1, 1), 40.0),), ACTIVATIONS[activation], LOSSES[loss])
+        arguments = (h, Network(ACTIVATIONS[activation], LOSSES[loss], (np.full((1, 1), 40.0),), np.ones(6)))
         with np.errstate(all="ignore"):
             expected, found = differentiate(*arguments), on_host(differentiate, *arguments)
         np.testing.assert_allclose(found.loss, expected.loss, rtol=1e-12)
@@ -172,7 +172,7 @@ def test_network_kernel_of_extreme_samples(on_host):
         np.testing.assert_allclose(found.curvature, expected.curvature, rtol=1e-12, atol=1e-300)
 
 
-@pytest.mark.parametrize("width", range(1, fused.MOST_WIDTH + 1))
+@pytest.mark.parametrize("width", range(1, launch.MOST_WIDTH + 1))
 def test_response_kernel_has_every_width(on_host, width):
     compare_responses(on_host, 13, width, 40)
 
@@ -180,7 +180,7 @@ def test_response_kernel_has_every_width(on_host, width):
 @pytest.mark.parametrize("iterations", [1, 2, 8, 9, 10])
 @pytest.mark.parametrize("replicates", [(), (3,)])
 def test_response_kernel_of_few_iterations(on_host, iterations, replicates, monkeypatch):
-    monkeypatch.setattr(fused, "ADJOINTS_PER_CHUNK", 1)
+    monkeypatch.setattr(launch, "ADJOINTS_PER_CHUNK", 1)
     compare_responses(on_host, iterations, 2, 150, replicates)
 
 
@@ -210,20 +210,18 @@ def test_a_whole_computation_through_the_kernels(on_host, compute):
 
 def test_kernels_leave_alone_what_they_do_not_have(monkeypatch):
     h, deep = sample_network(np.random.default_rng(0), 2, 2, 5)
-    wide, wide_deep = sample_network(np.random.default_rng(0), fused.MOST_WIDTH + 1, 2, 5)
+    wide, wide_deep = sample_network(np.random.default_rng(0), launch.MOST_WIDTH + 1, 2, 5)
     own = Activation(ACTIVATIONS["tanh"].jet)
     monkeypatch.setattr(backend, "on_cuda", lambda x: True)
     monkeypatch.delattr(backend, "cuda_kernel")
+    tanh, squared, y = ACTIVATIONS["tanh"], LOSSES["squared"], np.ones(5)
+    assert differentiate.chosen(h, Network(tanh, squared, deep, y)) is launch.differentiate
     for arguments in (
-        (h, np.ones(5), deep, own, LOSSES["squared"]),
-        (wide, np.ones(5), wide_deep, ACTIVATIONS["tanh"], LOSSES["squared"]),
-        (h.astype(np.float32), np.ones(5), deep, ACTIVATIONS["tanh"], LOSSES["squared"]),
+        (h, Network(own, squared, deep, y)),
+        (wide, Network(tanh, squared, wide_deep, y)),
+        (h.astype(np.float32), Network(tanh, squared, deep, y)),
     ):
-        assert fused.differentiate(*arguments, None, True) is None
-    wide_curvatures = np.zeros((2, fused.MOST_WIDTH + 1, fused.MOST_WIDTH + 1, 3))
-    assert fused.mean_response(wide_curvatures, np.zeros((2, 2, *wide_curvatures.shape[1:3]))) is None
-
-
-def test_every_activation_and_loss_of_the_package_has_a_device_form():
-    assert set(fused.DEVICE_ACTIVATIONS) == {name for name, _ in NAMES}
-    assert set(fused.DEVICE_LOSSES) == set(LOSSES)
+        assert differentiate.chosen(*arguments) is differentiate.definition
+    for shape, served in ((2, 3, 3), True), ((2, launch.MOST_WIDTH + 1, launch.MOST_WIDTH + 1), False):
+        chosen = mean_response.chosen(np.zeros((*shape, 3)), np.zeros((2, *shape)))
+        assert (chosen is launch.mean_response) == served

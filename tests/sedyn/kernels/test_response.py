@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from sedyn.kernels.cpu import response as compiled_response
-from sedyn.model import adjoint as response
-from sedyn.model.adjoint import library_mean_response, mean_response, onsager_term
+from sedyn.kernels.cpu import response
+from sedyn.kernels.dispatch import mean_response
+from sedyn.model import adjoint
 
 
 def random_recursion(iterations, q, samples, seed=0):
@@ -16,7 +16,7 @@ def random_recursion(iterations, q, samples, seed=0):
 
 
 def forward_jacobians(curvatures, weight_response):
-    """dg^t/dz^s for every s, carried forward: O(T^2 q^2) numbers a sample, the definition in THEORY section 2."""
+    """dg^t/dz^s for every s, carried forward: O(T^2 q^2) numbers a sample (docs/theory.md#forward-response)."""
     iterations, q, _, samples = curvatures.shape
     jacobians = np.zeros((iterations, iterations, q, q, samples))
     for t in range(iterations):
@@ -28,6 +28,7 @@ def forward_jacobians(curvatures, weight_response):
     return jacobians[-1].mean(axis=-1)
 
 
+FORMS = [mean_response, mean_response.definition]
 SIZES = [(1, 1, 3), (2, 3, 5), (9, 2, 40), (20, 3, 33), (7, 5, 100)]
 
 
@@ -35,42 +36,34 @@ def assert_same(found, expected):
     np.testing.assert_allclose(found, expected, atol=1e-13 * np.abs(expected).max(), rtol=0)
 
 
-@pytest.mark.parametrize("adjoint", [mean_response, library_mean_response])
+@pytest.mark.parametrize("mean", FORMS, ids=["chosen", "definition"])
 @pytest.mark.parametrize(("iterations", "q", "samples"), SIZES)
-def test_adjoint_is_the_forward_jacobian(adjoint, iterations, q, samples, monkeypatch):
-    monkeypatch.setattr(response, "SAMPLES_PER_CHUNK", 16)
-    monkeypatch.setattr(compiled_response, "SAMPLES", 64)
-    monkeypatch.setattr(compiled_response, "CACHED_BYTES", 0)  # as few samples together as may be
+def test_adjoint_is_the_forward_jacobian(mean, iterations, q, samples, monkeypatch):
+    monkeypatch.setattr(adjoint, "SAMPLES_PER_CHUNK", 16)
+    monkeypatch.setattr(response, "SAMPLES", 64)
+    monkeypatch.setattr(response, "CACHED_BYTES", 0)  # as few samples together as may be
     curvatures, weight_response = random_recursion(iterations, q, samples)
-    assert_same(adjoint(curvatures, weight_response), forward_jacobians(curvatures, weight_response))
+    assert_same(mean(curvatures, weight_response), forward_jacobians(curvatures, weight_response))
 
 
 @pytest.mark.parametrize("block", [1, 3, 8, 50])
 def test_blocking_changes_nothing(block, monkeypatch):
     curvatures, weight_response = random_recursion(17, 2, 30)
     expected = mean_response(curvatures, weight_response)
-    monkeypatch.setattr(response, "ITERATIONS_PER_BLOCK", block)
-    assert_same(library_mean_response(curvatures, weight_response), expected)
+    monkeypatch.setattr(adjoint, "ITERATIONS_PER_BLOCK", block)
+    assert_same(adjoint.mean_response(curvatures, weight_response), expected)
 
 
-@pytest.mark.parametrize("adjoint", [mean_response, library_mean_response])
-def test_replicates_are_apart(adjoint):
+@pytest.mark.parametrize("mean", FORMS, ids=["chosen", "definition"])
+def test_replicates_are_apart(mean):
     """A replicate is the same among others, and where the past fills only a part of what is reserved for it."""
     pairs = [random_recursion(6, 3, 700, seed) for seed in range(3)]
     reserved = np.full((3, 9, 3, 3, 700), np.nan)
     reserved[:, :6] = [curvatures for curvatures, _ in pairs]
-    together = adjoint(reserved[:, :6], np.stack([weight_response for _, weight_response in pairs]))
+    together = mean(reserved[:, :6], np.stack([weight_response for _, weight_response in pairs]))
     assert together.shape == (3, 6, 3, 3)
     for found, (curvatures, weight_response) in zip(together, pairs, strict=True):
-        alone = adjoint(curvatures, weight_response)
+        alone = mean(curvatures, weight_response)
         assert_same(found, alone)
-        if adjoint is mean_response:
+        if mean is mean_response:
             np.testing.assert_array_equal(found, alone)
-
-
-def test_remembered_sums_over_earlier_gradients():
-    rng = np.random.default_rng(0)
-    weight_response, gradients = rng.standard_normal((4, 3, 3)), rng.standard_normal((4, 3, 11))
-    np.testing.assert_allclose(
-        onsager_term(weight_response, gradients), np.einsum("sab,sbN->aN", weight_response, gradients)
-    )

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 
 from sedyn.model.functions import ACTIVATIONS, LOSSES
-from sedyn.model.network import apply_per_sample, differentiate, forward
+from sedyn.model.network import Network, differentiate, forward
 
-SMOOTH = [name for name, activation in ACTIVATIONS.items() if not activation.kinked]
 STEP = 1e-5
 
 
@@ -23,7 +22,7 @@ def central_difference(function, x, index):
     return (function(up) - function(down)) / (2 * STEP)
 
 
-@pytest.mark.parametrize("name", ACTIVATIONS)
+@pytest.mark.parametrize("name", ACTIVATIONS.built_in)
 def test_activation_derivatives_are_finite_differences(name):
     jet = ACTIVATIONS[name].jet
     x = np.linspace(-4, 4, 41) + 0.013
@@ -35,13 +34,13 @@ def test_activation_derivatives_are_finite_differences(name):
         np.testing.assert_allclose(jet(x, 2)[order + 1], numerical, atol=1e-8)
 
 
-@pytest.mark.parametrize("name", ACTIVATIONS)
+@pytest.mark.parametrize("name", ACTIVATIONS.built_in)
 def test_activations_survive_large_arguments(name):
     with np.errstate(over="raise", invalid="raise"):
         assert all(np.isfinite(values).all() for values in ACTIVATIONS[name].jet(np.array([-700.0, 700.0]), 2))
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", LOSSES.built_in)
 def test_loss_derivatives_are_finite_differences(name):
     jet = LOSSES[name].jet
     f, y = np.linspace(-3, 3, 40), np.where(np.arange(40) % 2, 1.0, -1.0)
@@ -51,7 +50,7 @@ def test_loss_derivatives_are_finite_differences(name):
 
 
 @pytest.mark.parametrize(("width", "depth"), [(1, 1), (1, 2), (3, 2), (2, 3), (4, 4)])
-@pytest.mark.parametrize(("activation", "loss"), list(itertools.product(["tanh", "gelu"], LOSSES)))
+@pytest.mark.parametrize(("activation", "loss"), list(itertools.product(["tanh", "gelu"], LOSSES.built_in)))
 @pytest.mark.parametrize("weighted", [False, True])
 def test_gradients_and_curvature_are_finite_differences(width, depth, activation, loss, weighted):
     rng = np.random.default_rng(depth)
@@ -65,9 +64,9 @@ def test_gradients_and_curvature_are_finite_differences(width, depth, activation
         return los.jet(forward(h, deep, act), y, 0)[0] * (1 if weights is None else weights)
 
     def gradient(h):
-        return differentiate(h, y, deep, act, los, sample_weights=weights).gradient
+        return differentiate(h, Network(act, los, deep, y, weights)).gradient
 
-    result = differentiate(h, y, deep, act, los, sample_weights=weights)
+    result = differentiate(h, Network(act, los, deep, y, weights))
     np.testing.assert_allclose(result.loss, los.jet(forward(h, deep, act), y, 0)[0])
     for unit in range(width):
         shifted = np.zeros_like(h)
@@ -89,13 +88,7 @@ def test_gradients_and_curvature_are_finite_differences(width, depth, activation
 
 def test_curvature_can_be_left_out():
     h, deep = sample_network(np.random.default_rng(0), 3, 3, 5)
-    arguments = (h, np.ones(5), deep, ACTIVATIONS["tanh"], LOSSES["squared"])
-    without, with_ = differentiate(*arguments, curvature=False), differentiate(*arguments)
+    network = Network(ACTIVATIONS["tanh"], LOSSES["squared"], deep, np.ones(5))
+    without, with_ = differentiate(h, network, curvature=False), differentiate(h, network)
     assert without.curvature is None
     np.testing.assert_array_equal(without.gradient, with_.gradient)
-
-
-def test_apply_per_sample_is_a_matrix_product_for_each_sample():
-    rng = np.random.default_rng(0)
-    a, b = rng.standard_normal((3, 4, 7)), rng.standard_normal((4, 2, 7))
-    np.testing.assert_allclose(apply_per_sample(a, b), np.einsum("abN,bcN->acN", a, b))

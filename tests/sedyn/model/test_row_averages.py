@@ -14,7 +14,7 @@ MOMENTUM = {**SMALL, "momentum": 0.5, "weight_decay": 0.05}
 
 def test_averages_are_those_of_the_rows(monkeypatch):
     """Of W^t, W^0 and mu as gradient descent has them, where columns are cut into blocks too."""
-    monkeypatch.setattr("sedyn.kernels.long_rows.COLUMNS", 64)
+    monkeypatch.setattr("sedyn.arrays.blocks.COLUMNS", 64)
     problem = Problem(n=300, d=150, width=2, signals=2, steps=2, init_overlap=0.4)
     seen = []
     descend = sedyn.descent.simulation.estimated_descent

@@ -107,16 +107,12 @@ def test_many_samples_a_feature_is_population_gradient_descent():
     assert float(theory.test_error_stderr.max()) < 1e-4
 
 
-SMOOTH_AS_KINKED = "tanh_by_stein"
-if SMOOTH_AS_KINKED not in ACTIVATIONS:
-    ACTIVATIONS.register(SMOOTH_AS_KINKED, ACTIVATIONS["tanh"]._replace(kinked=True))
-
-
 @pytest.mark.parametrize("fields", [{}, {"momentum": 0.5, "batch_fraction": 0.5}, {"signals": 2, "init_overlap": 0.5}])
 def test_stein_and_derivative_responses_agree(fields):
+    ACTIVATIONS.register("tanh_by_stein", ACTIVATIONS["tanh"]._replace(kinked=True))
     problem = Problem(n=800, d=400, width=2, depth=3, steps=8, **fields)
     adjoint = state_evolution(problem, samples=2**12)
-    stein = state_evolution(Problem(**{**problem.to_dict(), "activation": SMOOTH_AS_KINKED}), samples=2**12)
+    stein = state_evolution(Problem(**{**problem.to_dict(), "activation": "tanh_by_stein"}), samples=2**12)
     assert (adjoint.response, stein.response) == ("adjoint", "stein")
     for name in ("train_error", "test_error", "signal_overlap", "weight_gram", "deep_weights"):
         assert_within_se(adjoint[name], stein[name], adjoint[name + "_stderr"], stein[name + "_stderr"])
@@ -209,17 +205,16 @@ KINKED = {"n": 800, "d": 400, "width": 2, "depth": 2, "steps": 6, "learning_rate
 
 def sharpened_softplus(beta):
     name = f"softplus_sharpened_{beta}"
-    if name not in ACTIVATIONS:
 
-        def logistic(x):
-            return 0.5 * (1 + np.tanh(0.5 * beta * x))
+    def logistic(x):
+        return 0.5 * (1 + np.tanh(0.5 * beta * x))
 
-        sedyn.register_activation(
-            name,
-            lambda x: np.logaddexp(0, beta * x) / beta,
-            logistic,
-            lambda x: beta * logistic(x) * (1 - logistic(x)),
-        )
+    sedyn.register_activation(
+        name,
+        lambda x: np.logaddexp(0, beta * x) / beta,
+        logistic,
+        lambda x: beta * logistic(x) * (1 - logistic(x)),
+    )
     return name
 
 
@@ -236,8 +231,7 @@ def test_relu_is_the_limit_of_a_sharpened_softplus():
 
 def test_leaving_the_point_mass_of_a_kink_out_would_be_wrong():
     name = "relu_taken_for_smooth"
-    if name not in ACTIVATIONS:
-        ACTIVATIONS.register(name, ACTIVATIONS["relu"]._replace(kinked=False))
+    ACTIVATIONS.register(name, ACTIVATIONS["relu"]._replace(kinked=False))
     right = state_evolution(Problem(activation="relu", **KINKED), samples=2**12)
     wrong = state_evolution(Problem(activation=name, **KINKED), samples=2**12)
     apart = np.abs(right.weight_gram - wrong.weight_gram)[-1] / np.hypot(

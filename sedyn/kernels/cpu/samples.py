@@ -1,0 +1,127 @@
+"""Samples held by numpy as floats or small integers, multiplied by compiled kernels.
+
+`sedyn.designs.storage` says what a dense design asks of stored samples.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sedyn.arrays.blocks import row_blocks
+from sedyn.arrays.memory import aligned_empty
+from sedyn.arrays.threads import run_together, thread_count
+from sedyn.kernels.cpu import passes
+from sedyn.kernels.cpu.network import compiled_network
+from sedyn.model.network import Derivatives, Network
+
+__all__ = ["WIDE", "StoredSamples"]
+
+# Bytes of the samples that go forward and backward together: they and the next ones fit in the second-level cache.
+CACHED_BYTES = 3 * 2**17
+# Units beyond which the library's products, made for square matrices, are faster than ours (benchmarks, `widths`).
+WIDE = 32
+
+
+class StoredSamples:
+    """Samples by blocks, one the work of one thread; see `sedyn.designs.storage.SampleBlocks`.
+
+    Parameters
+    ----------
+    matrix : ndarray, shape (n, d)
+    dtype : dtype
+        Of the products of integers; floats are multiplied in their own type.
+    """
+
+    def __init__(self, matrix: np.ndarray, dtype: np.dtype) -> None:
+        self.dtype = matrix.dtype if matrix.dtype.kind == "f" else dtype
+        self.matrix = np.ascontiguousarray(matrix)
+        self.shape = matrix.shape
+        tile_bytes = passes.ROWS * matrix.dtype.itemsize * matrix.shape[1]
+        self.samples_together = passes.ROWS * max(1, CACHED_BYTES // tile_bytes)
+        self.blocks = row_blocks(matrix.shape[0], passes.ROWS)
+        self.starts = np.array([*(samples.start for samples in self.blocks), matrix.shape[0]])
+
+    def prepare(self, weights: np.ndarray) -> np.ndarray:
+        """Pad weights, (q, d), to whole tiles of units and round them to the type of the products."""
+        return passes.padded(weights, self.dtype)
+
+    def products(self, weights: np.ndarray, samples: slice) -> np.ndarray:
+        """X w on a block of r samples, padded units included.
+
+        Parameters
+        ----------
+        weights : ndarray, shape (q', d)
+            As `prepare` gives them.
+        samples : slice
+
+        Returns
+        -------
+        ndarray, shape (q', r)
+        """
+        block = self.matrix[samples]
+        if weights.shape[0] > WIDE:
+            return weights @ block.astype(self.dtype, copy=False).T
+        out = np.empty((weights.shape[0], block.shape[0]), self.dtype)
+        passes.products(block, 0, weights, out)
+        return out
+
+    def transposed_products(self, gradients: np.ndarray, samples: slice) -> np.ndarray:
+        """X^T g of a block of r samples, padded units included.
+
+        Parameters
+        ----------
+        gradients : ndarray, shape (q, r)
+        samples : slice
+
+        Returns
+        -------
+        ndarray, shape (q' >= q, d)
+        """
+        block = self.matrix[samples]
+        if gradients.shape[0] > WIDE:
+            return gradients.astype(self.dtype, copy=False) @ block.astype(self.dtype, copy=False)
+        padded = passes.padded(gradients, self.dtype)
+        out = np.zeros((padded.shape[0], self.shape[1]), self.dtype)
+        passes.add_products(block, 0, padded, out)
+        return out
+
+    def descend(
+        self, weights: np.ndarray, network: Network, scale: float
+    ) -> tuple[np.ndarray, Derivatives, np.ndarray] | None:
+        """X w, the network's derivatives there and X^T g, in one pass without the interpreter.
+
+        Each sample is read from memory once. Threads share out the blocks, and results do not depend on their number.
+
+        Parameters
+        ----------
+        weights : ndarray, shape (q, d)
+        network : Network
+            Of all n samples.
+        scale : float
+            X is this times the matrix.
+
+        Returns
+        -------
+        trained : ndarray, shape (q, n)
+        derivatives : Derivatives
+            Without curvature.
+        products : ndarray, shape (q, d)
+            In place of the three, None if the network is wide or has functions without a compiled form.
+        """
+        compiled = None if weights.shape[0] > WIDE else compiled_network(network, weights.shape[0])
+        if compiled is None:
+            return None
+        (q, d), n, blocks = weights.shape, self.shape[0], len(self.blocks)
+        padded = passes.padded(weights, self.dtype, scale)
+        # What threads know of each other's blocks, and room for the sums of blocks.
+        counters, places = np.zeros(blocks + 1, np.int64), np.empty(blocks, np.int64)
+        parts = aligned_empty((blocks, *padded.shape), padded.dtype)
+        deep_parts = np.empty((blocks, *compiled.deep.shape))
+        trained, losses, gradients = np.empty((q, n)), np.empty(n), np.empty((q, n))
+        deep_gradient, drive = np.empty(compiled.deep.shape), np.empty((q, d))
+        given = self.matrix, self.starts, counters, places, self.samples_together, padded, compiled, scale
+        found = parts, deep_parts, trained, losses, gradients, deep_gradient, drive
+        run_together(lambda: passes.descend(*given, *found), min(thread_count(), blocks))
+        layers = zip(deep_gradient, network.deep, strict=True)
+        deep = tuple(gradient[:, : matrix.shape[1]] for gradient, matrix in layers)
+        return trained, Derivatives(losses, gradients, deep, None), drive

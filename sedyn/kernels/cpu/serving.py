@@ -1,0 +1,66 @@
+"""What compiled kernels serve, told to the dispatcher; they and the compiler are loaded when one is first called."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sedyn.arrays.backend import Array
+from sedyn.kernels import dispatch
+from sedyn.model.functions import ACTIVATIONS, LOSSES
+
+if TYPE_CHECKING:
+    from sedyn.kernels.cpu.samples import StoredSamples
+
+NETWORK = Path(__file__).with_name("network.py")
+# How the source writes what it has.
+FORMS = {"activation": r"if activation == ActivationForm\.(\w+):", "loss": r"if loss == LossForm\.(\w+):"}
+for registry in (ACTIVATIONS, LOSSES):
+    dispatch.require_form(registry, "compiled", NETWORK, FORMS[registry.kind])
+
+
+def _in_double_precision(curvatures: Array, weight_response: Array) -> bool:
+    return isinstance(curvatures, np.ndarray) and curvatures.dtype == np.float64
+
+
+def _mean_response(curvatures: Array, weight_response: Array) -> Array:
+    from sedyn.kernels.cpu import response
+
+    return response.mean_response(curvatures, weight_response)
+
+
+def _multiplies(basis: Array) -> bool:
+    return isinstance(basis, np.ndarray) and basis.flags.c_contiguous and basis.shape[0] > 0
+
+
+def _block_products(vectors: Array, basis: Array, columns: slice) -> Array:
+    from sedyn.kernels.cpu import passes
+
+    part = passes.padded(vectors[:, columns], basis.dtype)
+    out = np.empty((part.shape[0], basis.shape[0]), basis.dtype)
+    passes.products(basis, columns.start, part, out)
+    return out[: vectors.shape[0], :]
+
+
+def _add_block_combination(vectors: Array, coefficients: Array, basis: Array, columns: slice) -> None:
+    from sedyn.kernels.cpu import passes
+
+    part = passes.padded(vectors[:, columns], basis.dtype)
+    passes.add_products(basis, columns.start, passes.padded(coefficients, basis.dtype), part)
+    vectors[:, columns] = part[: vectors.shape[0], :]
+
+
+def _stored_samples(matrix: Array, dtype: np.dtype) -> StoredSamples:
+    from sedyn.kernels.cpu import samples
+
+    return samples.StoredSamples(matrix, dtype)
+
+
+dispatch.mean_response.register(_in_double_precision, _mean_response)
+dispatch.block_products.register(lambda vectors, basis, columns: _multiplies(basis), _block_products)
+dispatch.add_block_combination.register(
+    lambda vectors, coefficients, basis, columns: _multiplies(basis), _add_block_combination
+)
+dispatch.stored_samples.register(lambda matrix, dtype: isinstance(matrix, np.ndarray), _stored_samples)

@@ -1,0 +1,156 @@
+"""The one place that chooses between a definition and the kernels that compute the same faster.
+
+An `Operation` is called like its definition. Kernels register with it: which arguments they serve, and what computes
+the result for these. A new kernel is one registration; nobody who calls the operation knows of it.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any, Generic, ParamSpec, TypeVar
+
+import numpy as np
+
+from sedyn.arrays import blocks
+from sedyn.arrays.backend import Array
+from sedyn.errors import InvalidInput
+from sedyn.model import adjoint, network
+from sedyn.model.functions import Registry
+
+__all__ = [
+    "Operation",
+    "add_block_combination",
+    "block_products",
+    "definitions_only",
+    "differentiate",
+    "mean_response",
+    "require_form",
+    "stored_samples",
+]
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+_definitions_only: ContextVar[bool] = ContextVar("definitions only", default=False)
+
+
+class Operation(Generic[Arguments, Result]):
+    """A function that kernels may compute faster than its definition does.
+
+    Parameters
+    ----------
+    definition : callable
+        Serves any arguments, and says what the result is.
+
+    Examples
+    --------
+    >>> double = Operation(lambda x: x + x)
+    >>> double.register(lambda x: isinstance(x, int), lambda x: x << 1)
+    >>> double(3), double(1.5)
+    (6, 3.0)
+    >>> double.chosen(1.5) is double.definition
+    True
+    """
+
+    def __init__(self, definition: Callable[Arguments, Result]) -> None:
+        functools.update_wrapper(self, definition)
+        self.definition = definition
+        self._kernels: list[tuple[Callable[Arguments, bool], Callable[Arguments, Result]]] = []
+
+    def register(self, serves: Callable[Arguments, bool], kernel: Callable[Arguments, Result]) -> None:
+        """Add a kernel, which is asked before those that are there.
+
+        Parameters
+        ----------
+        serves : callable
+            Whether the kernel serves some arguments; it is asked in every call, so it must be quick.
+        kernel : callable
+            Gives what the definition gives, to rounding.
+        """
+        self._kernels.insert(0, (serves, kernel))
+
+    def chosen(self, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Callable[Arguments, Result]:
+        """Choose what computes the result for some arguments: a kernel, or the definition."""
+        if not _definitions_only.get():
+            for serves, kernel in self._kernels:
+                if serves(*args, **kwargs):
+                    return kernel
+        return self.definition
+
+    def __call__(self, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        """Compute the result by what is chosen for the arguments."""
+        return self.chosen(*args, **kwargs)(*args, **kwargs)
+
+
+@contextmanager
+def definitions_only() -> Iterator[None]:
+    """Compute by definitions for a while, in this thread and those that it hands work to.
+
+    What has chosen its kernels before keeps them: a design that holds its samples in a compiled form.
+    """
+    token = _definitions_only.set(True)
+    try:
+        yield
+    finally:
+        _definitions_only.reset(token)
+
+
+def _no_stored_samples(matrix: Array, dtype: np.dtype) -> Any | None:
+    """Samples of a matrix, by blocks, in the form that a kernel multiplies; None where there is no such kernel.
+
+    Parameters
+    ----------
+    matrix : array, shape (n, d)
+    dtype : dtype
+        Of the products of integers; floats are multiplied in their own type.
+
+    Returns
+    -------
+    SampleBlocks or None
+        See `sedyn.designs.storage`, whose own forms serve where this is None.
+    """
+    return None
+
+
+differentiate = Operation(network.differentiate)
+mean_response = Operation(adjoint.mean_response)
+block_products = Operation(blocks.block_products)
+add_block_combination = Operation(blocks.add_block_combination)
+stored_samples = Operation(_no_stored_samples)
+
+
+def require_form(registry: Registry[Any], form: str, source: Path, pattern: str) -> None:
+    """Refuse registry entries that name a form which a kernel does not have, and built-ins that name none.
+
+    What there is, is read from the kernel's source, which loads no compiler.
+
+    Parameters
+    ----------
+    registry : Registry
+        Of activations or losses.
+    form : {'compiled', 'cuda'}
+        The field of an entry that names its form.
+    source : Path
+    pattern : str
+        A regular expression that finds the names of the forms in the source.
+
+    Raises
+    ------
+    InvalidInput
+        If a built-in is refused: when this is called. Another entry is refused when it is registered.
+    """
+    known = re.findall(pattern, source.read_text())
+
+    def check(name: str, entry: Any) -> None:
+        named = getattr(entry, form)
+        if named not in known and not (named is None and name not in registry.built_in):
+            raise InvalidInput(
+                registry.kind, name, f"its {form} form {named!r} is not in {source.name}; there: {', '.join(known)}"
+            )
+
+    registry.require(check)
