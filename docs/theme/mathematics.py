@@ -14,7 +14,7 @@ and ``docs/theory.md#descent`` in a docstring becomes a link to "Eq. (7)" where 
 from __future__ import annotations
 
 import re
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
@@ -84,7 +84,7 @@ def equations(text: str) -> list[Equation]:
     return [equation for equation in found if equation.label]
 
 
-@lru_cache(maxsize=None)
+@cache
 def mathml(tex: str, display: str = "inline") -> str:
     """MathML of LaTeX.
 

@@ -12,7 +12,9 @@ from typing import NamedTuple
 import numpy as np
 
 DOCS = Path(__file__).parents[2] / "docs"
-BLOCK = re.compile(r'^(?P<indent> *)```(?P<language>\w+)(?: title="(?P<title>[^"]+)")?\n(?P<text>.*?)^ *```$', re.M | re.S)
+BLOCK = re.compile(
+    r'^(?P<indent> *)```(?P<language>\w+)(?: title="(?P<title>[^"]+)")?\n(?P<text>.*?)^ *```$', re.M | re.S
+)
 NUMBER = re.compile(r"-?\d+\.\d+|-?\d+")
 
 
@@ -69,4 +71,6 @@ def assert_same_output(printed: str, shown: str, tolerance: float) -> None:
 
     assert words(printed) == words(shown), f"prints\n{printed}\nbut shows\n{shown}"
     numbers = [np.array([float(number) for number in NUMBER.findall(text)]) for text in (printed, shown)]
-    np.testing.assert_allclose(*numbers, rtol=tolerance, atol=tolerance, err_msg=f"prints\n{printed}\nbut shows\n{shown}")
+    np.testing.assert_allclose(
+        *numbers, rtol=tolerance, atol=tolerance, err_msg=f"prints\n{printed}\nbut shows\n{shown}"
+    )

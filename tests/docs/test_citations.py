@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 from docs.theme.mathematics import CITATION, FENCE, INLINE, SOURCES, equations, mathml
 
 ROOT = Path(__file__).parents[2]
@@ -41,7 +42,9 @@ def test_every_citation_is_of_an_equation():
 
 def test_the_code_cites_the_projects_own_theory_and_nothing_else():
     elsewhere = re.compile(r"THEORY(?:\.md)?,? section")
-    assert [path for path, text in TEXTS.items() if elsewhere.search(text) and path != "tests/docs/test_citations.py"] == []
+    assert [
+        path for path, text in TEXTS.items() if elsewhere.search(text) and path != "tests/docs/test_citations.py"
+    ] == []
 
 
 def test_labels_are_unique_and_say_where_an_equation_comes_from():

@@ -12,7 +12,9 @@ def rows(heading):
     """Lines of the table below a heading, as lists of cells without marks of code."""
     section = DESIGN.split(f"## {heading}\n")[1].split("\n## ")[0]
     lines = [line for line in section.splitlines() if line.startswith("| ")]
-    return [[cell.strip().strip("`") for cell in re.split(r" \|(?: |$)", line.removeprefix("| "))] for line in lines[1:]]
+    return [
+        [cell.strip().strip("`") for cell in re.split(r" \|(?: |$)", line.removeprefix("| "))] for line in lines[1:]
+    ]
 
 
 def test_paths_exist():
