@@ -40,17 +40,7 @@ def at_least(count: int, axis: str) -> Need:
 
 
 def no_axis_but(*axes: str) -> Need:
-    """Ask for a grid without further axes.
-
-    Parameters
-    ----------
-    *axes : str
-        Those it may have, besides n.
-
-    Returns
-    -------
-    Need
-    """
+    """Ask for a grid without further axes than these and n."""
 
     def need(simulation: xr.Dataset) -> str | None:
         others = [str(axis) for axis in grid_axes(simulation) if axis not in axes]
@@ -60,17 +50,7 @@ def no_axis_but(*axes: str) -> Need:
 
 
 def laws(*names: str) -> Need:
-    """Ask for what only a sweep with ``laws=true`` stores.
-
-    Parameters
-    ----------
-    *names : str
-        Stored names, all of which must be there, and one at least with a number.
-
-    Returns
-    -------
-    Need
-    """
+    """Ask for all these names, which only a sweep with ``laws=true`` stores, and for a number under one of them."""
 
     def need(simulation: xr.Dataset) -> str | None:
         if any(name not in simulation for name in names):

@@ -248,18 +248,39 @@ def styles(count: int) -> list[tuple[str, str]]:
 
 
 def key(label: str, **look: Any) -> Line2D:
-    """Legend handle of one label; `look` is that of a line."""
+    """Make the legend handle of one label.
+
+    Parameters
+    ----------
+    label : str
+        The label.
+    **look
+        Of a `Line2D`.
+
+    Returns
+    -------
+    Line2D
+    """
     return Line2D([], [], label=label, **look)
 
 
 def keys(labels: Iterable[str], **look: Any) -> list[Line2D]:
-    """Legend handles in the colours and markers of `styles`, one for each label; `look` is common to all."""
+    """Make legend handles in the colours and markers of `styles`.
+
+    Parameters
+    ----------
+    labels : iterable of str
+        The labels.
+    **look
+        Of a `Line2D`, common to all.
+
+    Returns
+    -------
+    list of Line2D
+    """
     labels = list(labels)
-    common: dict[str, Any] = {"ms": 5, "lw": 1, **look}
-    return [
-        key(label, **({"color": colour, "marker": marker} | common))
-        for label, (colour, marker) in zip(labels, styles(len(labels)), strict=True)
-    ]
+    looks = [{"color": colour, "marker": marker, "ms": 5, "lw": 1} for colour, marker in styles(len(labels))]
+    return [key(label, **(own | look)) for label, own in zip(labels, looks, strict=True)]
 
 
 def png(figure: Figure, dpi: int = 110) -> bytes:

@@ -11,10 +11,20 @@ import xarray as xr
 
 from analysis.statistics.intervals import Interval
 
-__all__ = ["cell_values", "cell_words", "cells", "interval_text", "number_text", "power_text", "short_text", "title_of"]
+__all__ = [
+    "cell_values",
+    "cell_words",
+    "cells",
+    "exponent_texts",
+    "interval_text",
+    "number_text",
+    "power_text",
+    "short_text",
+    "title_of",
+]
 
 _TITLES = {"row_average": "averages over rows"}
-_POWERS = {-0.5: "n^-1/2"}
+_POWERS = {-0.5: "n^-1/2", -1.0: "1/n"}
 _INNER = ("n", "replicate", "iteration")
 
 
@@ -37,6 +47,11 @@ def interval_text(interval: Interval) -> str:
     """Write an interval, whose ends may be infinite, or a dash where there is none."""
     ends = interval.low, interval.high
     return "-" if np.isnan(ends).any() else f"[{ends[0]:+.3f}, {ends[1]:+.3f}]"
+
+
+def exponent_texts(interval: Interval) -> tuple[str, str]:
+    """Write a number and its interval, as two entries of a line of a table."""
+    return number_text(interval.value), interval_text(interval)
 
 
 def short_text(interval: Interval) -> str:

@@ -63,7 +63,17 @@ def bias_verdict(measured: xr.Dataset, observable: str) -> tuple[Verdict, str]:
 
 
 def bias_finding(measured: xr.Dataset, observable: str) -> Finding:
-    """Give the verdict on the bias of an observable with its exponent, if one is seen; arguments as `bias_verdict`."""
+    """Give the verdict on the bias of an observable with its exponent, if one is seen.
+
+    Parameters
+    ----------
+    measured, observable
+        As for `bias_verdict`.
+
+    Returns
+    -------
+    Finding
+    """
     one = measured.sel(observable=observable)
     exponent = Interval.of(one, "bias_exponent") if _seen(one) else ()
     subject = f"bias of {title_of(observable)}"
@@ -133,7 +143,7 @@ def bias_figure(measured: xr.Dataset) -> Captioned:
 def _panel(ax: Axes, one: xr.Dataset) -> None:
     n = one.n.values.astype(float)
     fluctuation, noise = one.mean_fluctuation.values, one.mean_noise.values
-    square = Interval(*(one[f"mean_bias_squared{end}"].values for end in ("", "_low", "_high")))
+    square = Interval.of(one, "mean_bias_squared")
     root, clear = root_and_limit(square)
     ax.plot(n, fluctuation, color=FLUCTUATION, marker="o", ms=4.5, lw=0, zorder=3)
     ax.plot(n, noise, **style.SOLVER)

@@ -9,7 +9,7 @@ from analysis.answers import style
 from analysis.answers.finding import Finding
 from analysis.answers.needs import at_least, no_axis_but
 from analysis.answers.section import Captioned, Section, Tabulated
-from analysis.answers.words import interval_text, number_text, title_of
+from analysis.answers.words import exponent_texts, title_of
 from analysis.questions.rates import rate_finding
 from analysis.statistics.breakdown_horizon import breakdown_horizon
 from analysis.statistics.datasets import LEAST_SIZES
@@ -51,9 +51,8 @@ def _figures(simulation: xr.Dataset, theory: xr.Dataset, measured: xr.Dataset) -
         *style.keys((f"n = {int(n):,}" for n in measured.n.values), lw=1.4, marker=""),
         style.key("solver's own error at the largest n", **style.SOLVER),
     ]
-    figure = panels.finish(
-        "Distance to theory along a long training", "iteration", "distance to theory x n$^{1/2}$", handles, columns=3
-    )
+    title, y = "Distance to theory along a long training", "distance to theory x n$^{1/2}$"
+    figure = panels.finish(title, "iteration", y, handles, columns=3)
     caption = (
         "Root-mean-square distance of a run from theory, times the root of n. Where curves of different n lie on one "
         "another the distance falls like n to the power -1/2; a curve that rises for the smaller n first shows where "
@@ -73,8 +72,7 @@ def _tables(measured: xr.Dataset) -> list[Tabulated]:
                 (
                     title_of(name),
                     f"{int(here.begin)} to {int(here.end)}",
-                    number_text(exponent.value),
-                    interval_text(exponent),
+                    *exponent_texts(exponent),
                     *(f"{far:.1%}" for far in here.relative_distance.values[[0, -1]]),
                     f"{float(here.bias_share[-1]):.0%}",
                     f"{float(here.overall_solver_ratio):.2f}",

@@ -10,7 +10,7 @@ from analysis.answers import style
 from analysis.answers.finding import Finding
 from analysis.answers.needs import at_least, no_axis_but
 from analysis.answers.section import Captioned, Section, Tabulated
-from analysis.answers.words import interval_text, number_text, title_of
+from analysis.answers.words import exponent_texts, title_of
 from analysis.questions.rates import rate_finding
 from analysis.statistics.breakdown_rate import breakdown_rate
 from analysis.statistics.datasets import LEAST_SIZES
@@ -83,8 +83,7 @@ def _tables(measured: xr.Dataset) -> list[Tabulated]:
         lines.append(
             (
                 f"{rate:g}",
-                number_text(exponent.value),
-                interval_text(exponent),
+                *exponent_texts(exponent),
                 *(f"{float(size):.2g}" for size in (last.relative_distance, last.relative_spread)),
                 f"{float(one.overall_solver_ratio):.2g}",
                 *(f"{float(share):.0%}" for share in (last.grown, last.diverged)),

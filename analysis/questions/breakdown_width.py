@@ -18,7 +18,7 @@ from analysis.questions.bias import SEEN
 from analysis.statistics.bias import root_and_limit
 from analysis.statistics.breakdown_width import CLOSE, breakdown_width
 from analysis.statistics.datasets import LEAST_SIZES
-from analysis.statistics.intervals import ENDS, Interval
+from analysis.statistics.intervals import Interval
 from analysis.statistics.loglog import power_line
 
 __all__ = ["SECTION", "takes_over"]
@@ -134,10 +134,10 @@ def _distances_figure(measured: xr.Dataset) -> Captioned:
         style.plain(bottom, f"power {power.value:.2f}  [{power.low:.2f}, {power.high:.2f}]")
         bottom.set_xscale("log")
         bottom.xaxis.set_minor_formatter(NullFormatter())
-        for ax in (top, bottom):
-            ax.set_yscale("log")
         style.sizes_on_axis(top, n)
         top.set_xlabel("samples n")
+        for ax in (top, bottom):
+            ax.set_yscale("log")
     handles = style.keys(f"width {int(width)}" for width in measured.width.values)
     title = "Distance to theory as width and n grow"
     figure = panels.finish(title, "width$^{power}$ / n", "distance / theory", handles, columns=6)
@@ -185,7 +185,7 @@ def _panel(ax: Axes, one: xr.Dataset, colour: str) -> float:
     look: dict[str, Any] = {"color": colour, "lw": 1.2, "zorder": 2}
     ax.plot(width, fluctuation, color=colour, marker="o", ms=4.5, lw=0, zorder=3)
     ax.plot(width, power_line(width, fluctuation, float(one.fluctuation_width_exponent)), ls="--", **look)
-    square = Interval(*(one[f"bias_squared{end}"].values for end in ENDS))
+    square = Interval.of(one, "bias_squared")
     style.root_or_limit(ax, width, square, colour)
     root, clear = root_and_limit(square)
     if _seen(one) and clear.any():

@@ -105,13 +105,10 @@ def _grid(measured: xr.Dataset) -> list[dict[Hashable, Any]]:
 
 
 def _figures(simulation: xr.Dataset, theory: xr.Dataset, measured: xr.Dataset) -> list[Captioned]:
-    return [
-        Captioned("coverage", _levels_figure(measured), _LEVELS_CAPTION),
-        Captioned("coverage_sizes", _sizes_figure(measured), _SIZES_CAPTION),
-    ]
+    return [_levels_figure(measured), _sizes_figure(measured)]
 
 
-def _levels_figure(measured: xr.Dataset) -> Figure:
+def _levels_figure(measured: xr.Dataset) -> Captioned:
     sizes, nominal = measured["n"].values, 100 * measured["nominal"].values
 
     def draw(ax: Axes, one: xr.Dataset) -> None:
@@ -121,10 +118,18 @@ def _levels_figure(measured: xr.Dataset) -> Figure:
             style.points(ax, beside, 100 * missed - nominal, 200 * error, *look, ms=4, lw=1)
 
     handles = style.keys(f"n = {int(n):,}" for n in sizes)
-    return _drawn(measured, draw, "Coverage of predicted bands", "nominal level, %", handles)
+    figure = _drawn(measured, draw, "Coverage of predicted bands", "nominal level, %", handles)
+    caption = (
+        "Share of what a run shows that is inside the predicted band, minus the band's nominal level; mean over "
+        "replicates, units, cells and iterations after the first, bars: two standard errors. A band for rows or "
+        "pre-activations lies between two quantiles of the law that theory predicts. A band for an error is theory -+ "
+        "the scatter of runs at the next smaller n, scaled by n^-1/2. Below zero a band is too narrow, or off. Shaded: "
+        "what a verdict lets pass. Levels of one n share their runs and move together."
+    )
+    return Captioned("coverage", figure, caption)
 
 
-def _sizes_figure(measured: xr.Dataset) -> Figure:
+def _sizes_figure(measured: xr.Dataset) -> Captioned:
     shown, left_out = style.shown_cells(_grid(measured))
     n = measured["n"].values.astype(float)
 
@@ -138,7 +143,12 @@ def _sizes_figure(measured: xr.Dataset) -> Figure:
 
     handles = style.keys(cell_words(cell) or "runs" for cell in shown)
     title = f"Coverage of the {_percent(SHOWN)} bands as n grows"
-    return _drawn(measured, draw, title, "samples n", handles, left_out)
+    figure = _drawn(measured, draw, title, "samples n", handles, left_out)
+    caption = (
+        "The same for one nominal level against n, for each cell of the grid. A run's own coefficients differ from "
+        "theory's, which adds to the scatter of its rows, the less the larger n."
+    )
+    return Captioned("coverage_sizes", figure, caption)
 
 
 def _drawn(
@@ -158,19 +168,6 @@ def _drawn(
         style.plain(ax, f"bands for {PARTS[name]}")
     handles = [*handles, style.key("nominal level", **style.GUIDE)]
     return panels.finish(title, x, "coverage minus nominal, points", handles, columns=6, left_out=left_out)
-
-
-_LEVELS_CAPTION = (
-    "Share of what a run shows that is inside the predicted band, minus the band's nominal level; mean over "
-    "replicates, units, cells and iterations after the first, bars: two standard errors. A band for rows or "
-    "pre-activations lies between two quantiles of the law that theory predicts. A band for an error is theory -+ the "
-    "scatter of runs at the next smaller n, scaled by n^-1/2. Below zero a band is too narrow, or off. Shaded: what a "
-    "verdict lets pass. Levels of one n share their runs and move together."
-)
-_SIZES_CAPTION = (
-    "The same for one nominal level against n, for each cell of the grid. A run's own coefficients differ from "
-    "theory's, which adds to the scatter of its rows, the less the larger n."
-)
 
 
 SECTION = Section(

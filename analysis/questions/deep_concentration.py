@@ -9,7 +9,7 @@ from analysis.answers import style
 from analysis.answers.finding import Finding, judge
 from analysis.answers.needs import at_least
 from analysis.answers.section import Captioned, Section, Tabulated
-from analysis.answers.words import cell_values, cell_words, cells, interval_text, number_text
+from analysis.answers.words import cell_values, cell_words, cells, exponent_texts
 from analysis.statistics.datasets import LEAST_SIZES
 from analysis.statistics.deep_concentration import ENTRIES, LEAST_REPLICATES, deep_concentration
 from analysis.statistics.intervals import Interval
@@ -56,7 +56,7 @@ def _tables(measured: xr.Dataset) -> list[Tabulated]:
         exponent = Interval.of(one, "exponent")
         if np.isfinite(exponent.value):
             at_most = float(np.sqrt(one.variance.isel(n=-1).max("iteration")))
-            lines.append((*cell_values(cell), number_text(exponent.value), interval_text(exponent), f"{at_most:.2g}"))
+            lines.append((*cell_values(cell), *exponent_texts(exponent), f"{at_most:.2g}"))
     jointly = f"interval, all {measured.level:.0%}"
     headings = (*map(str, measured.exponent.dims), "exponent", jointly, "s.d. at the largest n, at most")
     title = "Variance of deeper weights over replicates ~ n^exponent; the intervals hold together"

@@ -37,12 +37,10 @@ def _findings(measured: xr.Dataset) -> list[Finding]:
         here = measured.sel(cell).isel(n=-1)
         least = float(here.oracle_test_error.mean())
         kind, sentence = _verdict(here, least)
-        regret, otherwise = float(here.mean_regret) / least, float(here.mean_otherwise) / least
-        sentence += (
-            f": at n = {int(here.n):,} stopping costs {regret:.1%} of the least test error, going on {otherwise:.1%}"
-        )
-        saved = Interval.of(here, "saved")
-        findings.append(Finding(cell_words(cell) or "all runs", kind, sentence, "test error saved", *saved))
+        regret, going_on = (float(here[name]) / least for name in ("mean_regret", "mean_otherwise"))
+        costs = f"stopping costs {regret:.1%} of the least test error, going on {going_on:.1%}"
+        subject, sentence = cell_words(cell) or "all runs", f"{sentence}: at n = {int(here.n):,} {costs}"
+        findings.append(Finding(subject, kind, sentence, "test error saved", *Interval.of(here, "saved")))
     return findings
 
 

@@ -7,13 +7,12 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from matplotlib.figure import Figure
 
 from analysis.answers import style
 from analysis.answers.finding import Finding, Verdict, judge
 from analysis.answers.needs import at_least, laws
 from analysis.answers.section import Captioned, Section, Tabulated
-from analysis.answers.words import cell_values, cell_words, cells, interval_text, number_text
+from analysis.answers.words import cell_values, cell_words, cells, exponent_texts
 from analysis.statistics.datasets import LEAST_SIZES
 from analysis.statistics.gaussian_fluctuations import LEAST_REPLICATES, NEEDED, gaussian_fluctuations
 from analysis.statistics.intervals import Interval
@@ -87,8 +86,7 @@ def _tables(measured: xr.Dataset) -> list[Tabulated]:
         for cell in grid:
             one = measured.isel(comparison=i).sel(cell)
             place = (*_names(one), *cell_values(cell))
-            exponent = Interval.of(one, "exponent")
-            exponents.append((*place, number_text(exponent.value), interval_text(exponent)))
+            exponents.append((*place, *exponent_texts(Interval.of(one, "exponent"))))
             last = one.isel(n=-1)
             distance, ratio, least, most, doubt = (
                 f"{float(last[name]):.3g}" if np.isfinite(last[name]) else "-"
@@ -113,13 +111,10 @@ def _tables(measured: xr.Dataset) -> list[Tabulated]:
 
 
 def _figures(simulation: xr.Dataset, theory: xr.Dataset, measured: xr.Dataset) -> list[Captioned]:
-    return [
-        Captioned("gaussian_fluctuations", _distances_figure(measured), _DISTANCES_CAPTION),
-        Captioned("gaussian_fluctuations_quantiles", _quantiles_figure(measured), _QUANTILES_CAPTION),
-    ]
+    return [_distances_figure(measured), _quantiles_figure(measured)]
 
 
-def _distances_figure(measured: xr.Dataset) -> Figure:
+def _distances_figure(measured: xr.Dataset) -> Captioned:
     shown, left_out = style.shown_cells(_grid(measured))
     panels = style.Panels(measured.sizes["comparison"], 3, width=3.5, height=2.5, sharey=True)
     n = measured["n"].values.astype(float)
@@ -140,10 +135,17 @@ def _distances_figure(measured: xr.Dataset) -> Figure:
     handles = style.keys((cell_words(cell) or "simulation" for cell in shown), lw=1.1)
     handles.append(style.key("null level", **style.GUIDE | {"color": style.GREY}))
     title = "Distance of empirical laws from the predicted ones"
-    return panels.finish(title, "samples n", "distance", handles, columns=4, left_out=left_out)
+    figure = panels.finish(title, "samples n", "distance", handles, columns=4, left_out=left_out)
+    caption = (
+        "Points: mean over replicates, units and iterations; bars: bootstrap standard errors; solid: the fitted "
+        "exponent. Dotted: the null level, what independent draws of the predicted law show on average at that size. "
+        "Rows and their covariance may stay above it by a factor, since a run's own coefficients fluctuate by as much; "
+        "their shape, standardized, may not."
+    )
+    return Captioned("gaussian_fluctuations", figure, caption)
 
 
-def _quantiles_figure(measured: xr.Dataset) -> Figure:
+def _quantiles_figure(measured: xr.Dataset) -> Captioned:
     shown, left_out = style.shown_cells(_grid(measured), MOST_COLUMNS)
     panels = style.Panels(2 * len(shown), len(shown), width=3.3, height=2.7, sharey="row")
     ends = ((0, style.COLOURS[1], "o"), (-1, style.COLOURS[0], "s"))
@@ -162,22 +164,15 @@ def _quantiles_figure(measured: xr.Dataset) -> Figure:
     ]
     handles.append(style.key("predicted law", **style.GUIDE))
     title = "Q-Q plots at the last iteration, as differences from the diagonal"
-    x, y = "normal quantile", "quantile minus predicted"
-    return panels.finish(title, x, y, handles, columns=3, left_out=left_out)
-
-
-_DISTANCES_CAPTION = (
-    "Points: mean over replicates, units and iterations; bars: bootstrap standard errors; solid: the fitted exponent. "
-    "Dotted: the null level, what independent draws of the predicted law show on average at that size. Rows and their "
-    "covariance may stay above it by a factor, since a run's own coefficients fluctuate by as much; their shape, "
-    "standardized, may not."
-)
-_QUANTILES_CAPTION = (
-    "Quantile of a run minus its average for as many draws of the predicted law, mean over units and replicates, "
-    "against the normal quantile; bars: two standard errors. Neighbouring quantiles of a run move together. Heavy "
-    "tails would show as an S, a wrong variance as a slope, a wrong mean as a shift. The slope of the rows falls like "
-    "1/n: deeper weights fluctuate, which widens the rows."
-)
+    y = "quantile minus predicted"
+    figure = panels.finish(title, "normal quantile", y, handles, columns=3, left_out=left_out)
+    caption = (
+        "Quantile of a run minus its average for as many draws of the predicted law, mean over units and replicates, "
+        "against the normal quantile; bars: two standard errors. Neighbouring quantiles of a run move together. Heavy "
+        "tails would show as an S, a wrong variance as a slope, a wrong mean as a shift. The slope of the rows falls "
+        "like 1/n: deeper weights fluctuate, which widens the rows."
+    )
+    return Captioned("gaussian_fluctuations_quantiles", figure, caption)
 
 
 SECTION = Section(

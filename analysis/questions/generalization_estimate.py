@@ -9,7 +9,7 @@ from analysis.answers import style
 from analysis.answers.finding import Finding, judge
 from analysis.answers.needs import at_least, estimate
 from analysis.answers.section import Captioned, Section, Tabulated
-from analysis.answers.words import cell_values, cell_words, cells, interval_text, number_text
+from analysis.answers.words import cell_values, cell_words, cells, exponent_texts, interval_text
 from analysis.statistics.datasets import LEAST_SIZES
 from analysis.statistics.generalization_estimate import generalization_estimate
 from analysis.statistics.intervals import Interval
@@ -79,15 +79,13 @@ def _tables(measured: xr.Dataset) -> list[Tabulated]:
     relative = measured.relative_rms.isel(n=-1).mean("iteration")
     lines = []
     for cell in cells(measured.exponent):
-        exponent = Interval.of(measured.sel(cell), "exponent")
-        size = f"{float(relative.sel(cell)):.1%}"
-        lines.append((*cell_values(cell), number_text(exponent.value), interval_text(exponent), size))
+        texts = exponent_texts(Interval.of(measured.sel(cell), "exponent"))
+        lines.append((*cell_values(cell), *texts, f"{float(relative.sel(cell)):.1%}"))
     title = "Root mean square of estimated minus true test error ~ n^exponent, and its size at the largest n"
     tables = [Tabulated(title, (*axes, "exponent", f"{measured.attrs['level']:.0%} interval", "size"), lines)]
     if axes:
         by_value = [
-            (found.subject, number_text(found.value), interval_text(Interval(*found[-3:])), found.sentence)
-            for found in _by_value(measured)
+            (found.subject, *exponent_texts(Interval(*found[-3:])), found.sentence) for found in _by_value(measured)
         ]
         tables.append(Tabulated("Exponent by value of each axis", ("cells with", "exponent", "interval", ""), by_value))
     return tables

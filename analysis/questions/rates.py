@@ -15,7 +15,7 @@ from analysis.answers import style
 from analysis.answers.finding import MARGIN, Finding, Verdict, judge
 from analysis.answers.needs import at_least
 from analysis.answers.section import Captioned, Section, Tabulated
-from analysis.answers.words import cell_values, cell_words, cells, interval_text, number_text, title_of
+from analysis.answers.words import cell_values, cell_words, cells, exponent_texts, interval_text, number_text, title_of
 from analysis.questions.bias import bias_figure, bias_finding, bias_text
 from analysis.statistics.datasets import LEAST_SIZES
 from analysis.statistics.intervals import Interval
@@ -207,7 +207,7 @@ def _cell_table(measured: xr.Dataset, axes: Sequence[str]) -> Tabulated:
         cell: dict[Hashable, Any] = dict(zip(axes, values, strict=True))
         one = Interval.of(measured.sel(cell | {"observable": name, "part": "distance"}).squeeze(), "cell_exponent")
         if np.isfinite(one.value):
-            lines.append((title_of(name), *cell_values(cell), number_text(one.value), interval_text(one)))
+            lines.append((title_of(name), *cell_values(cell), *exponent_texts(one)))
     return Tabulated("Exponents of the distance by grid cell", ("observable", *axes, "exponent", "interval"), lines)
 
 

@@ -12,7 +12,7 @@ from analysis.answers import style
 from analysis.answers.finding import Finding
 from analysis.answers.needs import at_least
 from analysis.answers.section import Captioned, Section, Tabulated
-from analysis.answers.words import cell_values, cell_words, cells, interval_text, number_text, title_of
+from analysis.answers.words import cell_values, cell_words, cells, exponent_texts, title_of
 from analysis.questions.rates import rate_finding
 from analysis.statistics.datasets import LEAST_SIZES, standard_error
 from analysis.statistics.intervals import Interval
@@ -42,11 +42,7 @@ def _findings(measured: xr.Dataset) -> list[Finding]:
 
 
 def _figures(simulation: xr.Dataset, theory: xr.Dataset, measured: xr.Dataset) -> list[Captioned]:
-    batchings = (
-        [{"batching": value} for value in simulation["batching"].values.tolist()]
-        if "batching" in simulation.dims
-        else [{}]
-    )
+    batchings = cells(simulation["train_error"], extra=("batch_fraction",))
     places = [(name, batching) for name in ERRORS for batching in batchings]
     panels = style.Panels(len(places), len(batchings), width=4.0, height=2.9, legend=0.7)
     fractions = simulation.batch_fraction.values.tolist()
@@ -57,7 +53,7 @@ def _figures(simulation: xr.Dataset, theory: xr.Dataset, measured: xr.Dataset) -
             here = runs.sel(batch_fraction=fraction)
             mean, error = here.mean("replicate").values, 2 * standard_error(here).values
             style.points(ax, here.iteration, mean, error, *look, ms=4, markerfacecolor="white")
-        style.plain(ax, ", ".join(map(title_of, (name, *batching.values()))))
+        style.plain(ax, ", ".join(map(title_of, (name, *cell_values(batching)))))
         style.iterations_on_axis(ax)
     handles = style.keys((f"batch fraction {fraction:g}" for fraction in fractions), markerfacecolor="white", lw=1.5)
     title = f"Mini-batches: theory and simulation at n = {int(simulation.n.values[-1]):,}"
@@ -80,8 +76,7 @@ def _tables(measured: xr.Dataset) -> list[Tabulated]:
                 (
                     title_of(name),
                     *map(title_of, cell_values(cell)),
-                    number_text(exponent.value),
-                    interval_text(exponent),
+                    *exponent_texts(exponent),
                     f"{float(np.sqrt((last.distance**2).mean('iteration'))):.2e}",
                     f"{float(last.bias_share):.0%}",
                     f"{float(here.effect):.1f}",

@@ -32,11 +32,9 @@ def _findings(measured: xr.Dataset) -> list[Finding]:
         here = measured.sel(cell).isel(n=-1)
         kind, sentence = _verdict(here)
         least = float(here.oracle_test_error.mean())
-        regret, blind = float(here.mean_regret) / least, float(here.mean_otherwise) / least
-        sentence += (
-            f": at n = {int(here.n):,} it costs {regret:.1%} of the least test error, a blind choice {blind:.1%}"
-        )
-        subject = cell_words(cell) or "choice by the estimate"
+        regret, blind = (float(here[name]) / least for name in ("mean_regret", "mean_otherwise"))
+        costs = f"it costs {regret:.1%} of the least test error, a blind choice {blind:.1%}"
+        subject, sentence = cell_words(cell) or "choice by the estimate", f"{sentence}: at n = {int(here.n):,} {costs}"
         findings.append(Finding(subject, kind, sentence, "test error saved", *Interval.of(here, "saved")))
     return findings
 

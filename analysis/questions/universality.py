@@ -11,7 +11,7 @@ from analysis.answers import style
 from analysis.answers.finding import Finding, Verdict
 from analysis.answers.needs import at_least, no_axis_but
 from analysis.answers.section import Captioned, Section, Tabulated
-from analysis.answers.words import interval_text, number_text, title_of
+from analysis.answers.words import exponent_texts, title_of
 from analysis.statistics.intervals import Interval
 from analysis.statistics.universality import CONTROL, universality
 
@@ -114,7 +114,7 @@ def _tables(measured: xr.Dataset) -> list[Tabulated]:
                     *(f"{share:.2f}" for share in one.share.values),
                     f"[{float(last.share_low):.2f}, {float(last.share_high):.2f}]",
                     f"{float(last.standard_errors):.1f}",
-                    f"{number_text(exponent.value)} {interval_text(exponent)}".removesuffix(" -"),
+                    " ".join(exponent_texts(exponent)).removesuffix(" -"),
                 )
             )
     sizes = [f"n = {int(size):,}" for size in measured.n.values]

@@ -75,10 +75,8 @@ def learning_curves(simulation: xr.Dataset, theory: xr.Dataset, *, observables: 
     ]
     if smallest:
         handles.append(style.key(f"n = {smallest}: mean ± s.d.", color="black", alpha=0.2, lw=8, **thick))
-    title = "Learning curves: theory and simulation"
-    return panels.finish(
-        title, "iteration", "mean squared error", handles, columns=1 if columns < 2 else 2, left_out=left_out
-    )
+    title, y, columns = "Learning curves: theory and simulation", "mean squared error", min(columns, 2)
+    return panels.finish(title, "iteration", y, handles, columns=columns, left_out=left_out)
 
 
 def _points(ax: Axes, runs: xr.DataArray, colour: str) -> None:

@@ -22,19 +22,8 @@ from analysis.questions import (
 
 __all__ = ["SECTIONS"]
 
-SECTIONS: tuple[Section, ...] = (
-    rates.SECTION,
-    gaussian_fluctuations.SECTION,
-    coverage.SECTION,
-    deep_concentration.SECTION,
-    effective_signal.SECTION,
-    universality.SECTION,
-    sgd.SECTION,
-    breakdown_width.SECTION,
-    breakdown_horizon.SECTION,
-    breakdown_rate.SECTION,
-    large.SECTION,
-    generalization_estimate.SECTION,
-    early_stopping.SECTION,
-    tuning.SECTION,
+_ASKED = (
+    *(rates, gaussian_fluctuations, coverage, deep_concentration, effective_signal, universality, sgd),
+    *(breakdown_width, breakdown_horizon, breakdown_rate, large, generalization_estimate, early_stopping, tuning),
 )
+SECTIONS: tuple[Section, ...] = tuple(question.SECTION for question in _ASKED)

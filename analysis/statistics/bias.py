@@ -114,19 +114,9 @@ def bias_law(data: Stack, usable: np.ndarray, bootstrap: Bootstrap, *, level: fl
 
 
 def root_and_limit(square: Interval) -> tuple[Interval, np.ndarray]:
-    """Take the root of squares that may be negative, and tell where there is one to show.
+    """Take the roots of squares that may be negative, of any shape, and tell where their intervals exclude zero.
 
-    Parameters
-    ----------
-    square : Interval of ndarray, any shape
-        Squares with their intervals.
-
-    Returns
-    -------
-    root : Interval of ndarray
-        Roots of all three, 0 where a square is negative.
-    clear : ndarray of bool
-        Where the interval excludes zero; elsewhere the root is known by its upper end alone.
+    Elsewhere a root is known by its upper end alone; that of a negative number is 0.
     """
     return Interval(*(np.sqrt(np.maximum(end, 0.0)) for end in square)), np.isfinite(square.value) & (square.low > 0)
 

@@ -39,12 +39,10 @@ def breakdown_width(
     ----------
     simulation, theory : Dataset
         The groups of a store with the axes ``n`` and ``width``, and no other.
-    draws : int
-        Bootstrap draws, of whole replicates.
+    draws, seed : int
+        Of the bootstrap (`analysis.statistics.bootstrap`).
     level : float
         Coverage of the intervals.
-    seed : int
-        Seed of the bootstrap.
 
     Returns
     -------

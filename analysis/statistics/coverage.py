@@ -48,12 +48,10 @@ def coverage(
         attribute.
     theory : Dataset
         ``noise_covariance``, ``pre_activation_quantiles``, ``train_error``, ``test_error``, and standard errors.
-    draws : int
-        Bootstrap draws, of whole replicates.
+    draws, seed : int
+        Of the bootstrap (`analysis.statistics.bootstrap`).
     level : float
         Coverage of the intervals, of all nominal levels together.
-    seed : int
-        Seed of the bootstrap.
 
     Returns
     -------
@@ -91,11 +89,8 @@ def coverage(
     coords = {**{dim: runs[dim] for dim in dims[2:-1]}, "part": np.array(PARTS, dtype=object), "nominal": nominal}
     whole = xr.DataArray(np.stack(drawn, 1).reshape(shape), coords, dims)
     first = [sizes - 1 if part in LAWS else max(1, larger_half(sizes)) for part in PARTS]
-    judged = [
-        whole.sel(part=part).isel(n=slice(start, None)).mean([*axes, "n", "iteration"])
-        for part, start in zip(PARTS, first, strict=True)
-    ]
-    together = xr.concat(judged, "part")
+    late = [whole.sel(part=part).isel(n=slice(start, None)) for part, start in zip(PARTS, first, strict=True)]
+    together = xr.concat([one.mean([*axes, "n", "iteration"]) for one in late], "part")
     result = xr.Dataset()
     for name, one in (
         ("coverage", whole.mean("iteration")),
@@ -106,9 +101,8 @@ def coverage(
         result[name], result[f"{name}_stderr"] = one.isel(draw=0), one.isel(draw=slice(1, None)).std("draw")
     finished = template.notnull().any("iteration").sum("replicate").values
     fewest = max(2, int(finished[finished > 0].min(initial=template.sizes["replicate"])))
-    reach = _reach(together, fewest, level) * result["judged_coverage_stderr"]
-    for end, sign in (("low", -1), ("high", 1)):
-        result[f"judged_coverage_{end}"] = result["judged_coverage"] + sign * reach
+    judged, reach = result["judged_coverage"], _reach(together, fewest, level) * result["judged_coverage_stderr"]
+    result["judged_coverage_low"], result["judged_coverage_high"] = judged - reach, judged + reach
     result["judged_from"] = ("part", whole["n"].values[first])
     return worded(result, _WORDS, draws=draws, level=level, bootstrap_seed=seed)
 

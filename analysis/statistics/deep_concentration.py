@@ -28,12 +28,10 @@ def deep_concentration(simulation: xr.Dataset, *, draws: int = 400, level: float
     ----------
     simulation : Dataset
         ``deep_weights`` on (grid axes..., n, replicate, iteration, layer, fan_in, fan_out).
-    draws : int
-        Bootstrap draws, of whole replicates.
+    draws, seed : int
+        Of the bootstrap (`analysis.statistics.bootstrap`).
     level : float
         Coverage of the intervals of all cells and layers together (Bonferroni).
-    seed : int
-        Seed of the bootstrap.
 
     Returns
     -------

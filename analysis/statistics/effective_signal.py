@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from analysis.statistics.datasets import diagonal, grid_axes, standard_error
+from analysis.statistics.datasets import ENTRY_DIMS, diagonal, standard_error
 from analysis.statistics.divergence import without_diverged
 from analysis.statistics.rates import rates
 
@@ -33,9 +33,8 @@ def regressed(simulation: xr.Dataset) -> xr.Dataset:
         ``init_coefficient``, ``signal_coefficient`` named as in theory, and ``explained`` on (..., iteration, neuron):
         the share of a unit's second moment that the regression explains.
     """
-    axes = grid_axes(simulation.signal_overlap)
-    if "n" in simulation.signal_overlap.dims:
-        axes = [*axes, "n"]
+    inner = ("replicate", "iteration", *ENTRY_DIMS)
+    axes = [dim for dim in simulation.signal_overlap.dims if dim not in inner]
     lead = (*axes, "replicate", "iteration")
     initial = simulation.initial_overlap.transpose(*lead, "neuron", "neuron_")
     signal = simulation.signal_overlap.transpose(*lead, "neuron", "index")
@@ -70,12 +69,10 @@ def effective_signal(
     ----------
     simulation, theory : Dataset
         The groups of a store, the runs with what `regressed` takes.
-    draws : int
-        Bootstrap draws.
+    draws, seed : int
+        Of the bootstrap (`analysis.statistics.bootstrap`).
     level : float
         Coverage of the intervals.
-    seed : int
-        Seed of the bootstrap.
 
     Returns
     -------

@@ -38,28 +38,14 @@ NEEDED = (
 
 
 class _Comparison(NamedTuple):
-    """One distance of a law, as arrays on grid axes, n and iteration.
-
-    Attributes
-    ----------
-    law, metric : str
-        Of `LAWS` and `METRICS`.
-    runs : DataArray
-        The distance of each replicate to the `power`, mean over units.
-    null : DataArray
-        Its null level.
-    doubt : DataArray
-        At most what the theory's own error is, in units of the null level.
-    power : int
-        1 if distances of replicates are averaged, 2 for a root mean square.
-    """
+    """One distance of a law, as arrays on grid axes, n and iteration."""
 
     law: str
     metric: str
-    runs: xr.DataArray
-    null: xr.DataArray
-    doubt: xr.DataArray
-    power: int = 1
+    runs: xr.DataArray  # the distance of each replicate to the power below, mean over units
+    null: xr.DataArray  # its null level
+    doubt: xr.DataArray  # at most what the theory's own error is, in units of the null level
+    power: int = 1  # 2 for a root mean square over replicates instead of a mean
 
 
 def gaussian_fluctuations(
@@ -74,12 +60,10 @@ def gaussian_fluctuations(
         attribute.
     theory : Dataset
         ``noise_covariance`` and ``pre_activation_quantiles``.
-    draws : int
-        Bootstrap draws, of whole replicates.
+    draws, seed : int
+        Of the bootstrap (`analysis.statistics.bootstrap`).
     level : float
         Coverage of the intervals of all exponents together, and of all ratios at one size (Bonferroni).
-    seed : int
-        Seed of the bootstrap.
 
     Returns
     -------
@@ -130,39 +114,27 @@ def _comparisons(simulation: xr.Dataset, theory: xr.Dataset) -> Iterator[_Compar
     n, d, probability = runs["n"], features_of(runs), runs["probability"].values
     draws_of_theory = (n / runs.attrs.get("theory_samples", np.nan)) ** 0.5  # their error, were they independent
     covariance = _covariance(runs, predicted, d)
-    widths = np.diff(special.ndtri(probability))
     shares = xr.DataArray(
         np.stack([null_levels.wasserstein_shares(int(size), probability) for size in n.values]),
         {"n": n.values, "probability": probability[1:]},
         ("n", "probability"),
     )
-    quantiles = predicted["pre_activation_quantiles"]
-    largest = _by_size(null_levels.kolmogorov, n)
+    unit = xr.dot(predicted["pre_activation_quantiles"].diff("probability"), shares, dim="probability").mean("neuron")
+    widths = np.diff(special.ndtri(probability))
+    normal = _by_size(lambda size: float(null_levels.wasserstein_shares(size, probability) @ widths), d)
+    shape_first = _by_size(lambda size: null_levels.standardized(size).kolmogorov, d)
+    shape_second = _by_size(lambda size: null_levels.standardized(size).wasserstein, d)
+    of_rows, of_samples = (_by_size(null_levels.kolmogorov, size) for size in (d, n))
     # By law: the stored name, the null levels of Kolmogorov's and Wasserstein's distance, and theory's own error.
-    laws = {
-        "rows": (
-            "row",
-            _by_size(null_levels.kolmogorov, d),
-            _by_size(lambda size: float(null_levels.wasserstein_shares(size, probability) @ widths), d),
-            covariance.doubt,
-        ),
-        "shape": (
-            "row",
-            _by_size(lambda size: null_levels.standardized(size).kolmogorov, d),
-            _by_size(lambda size: null_levels.standardized(size).wasserstein, d),
-            0 * n,
-        ),
-        "pre_activation": (
-            "pre_activation",
-            largest,
-            xr.dot(quantiles.diff("probability"), shares, dim="probability").mean("neuron"),
-            draws_of_theory,
-        ),
-        # Quantiles of this law are not kept, and the unit of the second distance with them.
-        "joint": ("pre_activation_response", largest, np.nan * n, draws_of_theory),
+    # Of the last law no quantiles are kept, and the unit of the second distance with them.
+    laws: dict[str, tuple[str, xr.DataArray, xr.DataArray, xr.DataArray]] = {
+        "rows": ("row", of_rows, normal, covariance.doubt),
+        "shape": ("row", shape_first, shape_second, 0 * n),
+        "pre_activation": ("pre_activation", of_samples, unit, draws_of_theory),
+        "joint": ("pre_activation_response", of_samples, np.nan * n, draws_of_theory),
     }
-    for law, (stored, *nulls, doubt) in laws.items():
-        for metric, null in zip(METRICS, nulls, strict=False):
+    for law, (stored, first, second, doubt) in laws.items():
+        for metric, null in zip(METRICS, (first, second), strict=False):
             distance = runs[f"{stored}_{metric}"].mean("neuron")
             if "scale" in distance.dims:
                 distance = distance.sel(scale="own" if law == "shape" else "predicted", drop=True)

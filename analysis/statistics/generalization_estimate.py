@@ -33,12 +33,10 @@ def generalization_estimate(
     ----------
     simulation : Dataset
         ``test_error``, ``test_error_stderr`` and ``estimated_test_error`` on (grid axes..., n, replicate, iteration).
-    draws : int
-        Bootstrap draws, of whole replicates, behind the intervals.
+    draws, seed : int
+        Of the bootstrap (`analysis.statistics.bootstrap`).
     level : float
         Coverage of the intervals.
-    seed : int
-        Seed of the bootstrap.
 
     Returns
     -------

@@ -23,16 +23,42 @@ class Interval(NamedTuple):
 
     @classmethod
     def of(cls, measured: xr.Dataset, name: str, by: str = "") -> Interval:
-        """Read ``name``, ``name_low`` and ``name_high``, numbers of a dataset; `by` ends all three names."""
-        return cls(*(float(measured[f"{name}{end}{by}"]) for end in ENDS))
+        """Read a number with its interval out of a dataset.
+
+        Parameters
+        ----------
+        measured : Dataset
+            With ``<name>``, ``<name>_low`` and ``<name>_high``, of any dimensions.
+        name : str
+            What the names of the three begin with.
+        by : str
+            What they end in.
+
+        Returns
+        -------
+        Interval
+            Numbers, or arrays of those dimensions.
+        """
+        return cls(*(measured[f"{name}{end}{by}"].values[()] for end in ENDS))
 
     def variables(self, name: str, *dims: Any, shape: tuple[int, ...] | None = None) -> dict[str, Any]:
-        """Name the three arrays as variables of a dataset on `dims`, given the `shape` of the dims if not theirs."""
-        arrays = (np.asarray(array) for array in self)
-        return {
-            f"{name}{end}": (dims, array if shape is None else array.reshape(shape))
-            for end, array in zip(ENDS, arrays, strict=True)
-        }
+        """Name the three arrays as variables of a dataset.
+
+        Parameters
+        ----------
+        name : str
+            What their names begin with.
+        *dims : str
+            Their dimensions.
+        shape : tuple of int, optional
+            Of these dimensions, if the arrays have another with as many numbers.
+
+        Returns
+        -------
+        dict
+        """
+        arrays = (np.asarray(array) if shape is None else np.reshape(array, shape) for array in self)
+        return {f"{name}{end}": (dims, array) for end, array in zip(ENDS, arrays, strict=True)}
 
 
 def spread(drawn: np.ndarray, replicates: int) -> np.ndarray:

@@ -75,14 +75,12 @@ def rates(
         The same without ``replicate``, and ``<name>_stderr``, the solver's standard error.
     observables : sequence of str, optional
         Names to compare; those that are not in both datasets are left out. `compared` unless given.
-    draws : int
-        Bootstrap draws behind every standard error of an exponent.
+    draws, seed : int
+        Of the bootstrap (`analysis.statistics.bootstrap`).
     level : float
         Coverage of the intervals.
     solver_tolerance : float
         The solver's error is called negligible below this fraction of the smallest distance.
-    seed : int
-        Seed of the bootstrap.
 
     Returns
     -------
@@ -109,16 +107,8 @@ def rates(
 
     Notes
     -----
-    Replicates are resampled whole, so errors at different iterations of one replicate stay together; replicates of
-    different cells and sizes are independent. The interval is exponent -+ t s with s the bootstrap standard deviation
-    times sqrt(R/(R-1)) and t Student's quantile with R - 1 degrees of freedom, R the smallest number of replicates.
-    Sources: docs/theory.md#mean-squares, docs/theory.md#exponent.
-
-    Examples
-    --------
-    >>> tree = xr.open_datatree("stores/quickstart.zarr", engine="zarr")  # doctest: +SKIP
-    >>> measured = rates(tree["simulation"].to_dataset(), tree["theory"].to_dataset())  # doctest: +SKIP
-    >>> measured.overall_exponent.sel(observable="test_error", part="distance")  # doctest: +SKIP
+    Sources: docs/theory.md#mean-squares, docs/theory.md#exponent. Intervals are those of
+    `analysis.statistics.intervals.student`, with the smallest number of replicates of any point.
     """
     simulation, theory = without_diverged(simulation), without_diverged(theory)
     if observables is None:

@@ -10,18 +10,9 @@ __all__ = ["combined_freedom", "freedom", "reach", "solver_shifts"]
 
 
 def freedom(theory: xr.Dataset) -> float:
-    """Degrees of freedom of the solver's standard errors.
+    """Degrees of freedom of the solver's standard errors: randomizations less one.
 
-    Parameters
-    ----------
-    theory : Dataset
-        What `sedyn.state_evolution` returns, or `analysis.store.open_store` loads.
-
-    Returns
-    -------
-    float
-        Randomizations less one. Infinite where the attribute ``randomizations`` is missing: standard errors are then
-        taken for exact.
+    Infinite where theory has no attribute ``randomizations``: standard errors are then taken for exact.
     """
     return float(theory.attrs.get("randomizations", np.inf)) - 1
 

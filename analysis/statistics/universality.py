@@ -43,12 +43,10 @@ def universality(
         The groups of a store with the axes ``features``, among them ``gaussian``, and ``n``, and no other.
     observables : sequence of str
         Stored names to compare.
-    draws : int
-        Bootstrap draws, of whole replicates.
+    draws, seed : int
+        Of the bootstrap (`analysis.statistics.bootstrap`).
     level : float
         Coverage of the intervals.
-    seed : int
-        Seed of the bootstrap.
 
     Returns
     -------
@@ -100,15 +98,13 @@ def _measure(data: Stack, bootstrap: Bootstrap, level: float) -> xr.Dataset:
     with np.errstate(invalid="ignore", divide="ignore"):
         standard_errors = np.sqrt(np.nanmean((drawn[0] / error) ** 2, axis=(-2, -1)))
     root = Interval(*(np.sqrt(end.clip(0)) for end in share))
-    found = {
-        "shift_size": np.sqrt(square[0].clip(0)),
-        "standard_errors": standard_errors,
-        "resolution": quantile * np.sqrt(np.pi / 2 / replicates) * readout / yardsticks[0],
-    }
+    dims = ("features", "n")
     return xr.Dataset(
         {
-            **{name: (("features", "n"), values) for name, values in found.items()},
-            **Interval(root.value, root.low / stretch, root.high * stretch).variables("share", "features", "n"),
+            "shift_size": (dims, np.sqrt(square[0].clip(0))),
+            "standard_errors": (dims, standard_errors),
+            "resolution": (dims, quantile * np.sqrt(np.pi / 2 / replicates) * readout / yardsticks[0]),
+            **Interval(root.value, root.low / stretch, root.high * stretch).variables("share", *dims),
             **_exponents(data.n, square, replicates, level).variables("exponent", "features"),
             "yardstick": ("n", yardsticks[0]),
         },
