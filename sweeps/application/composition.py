@@ -15,6 +15,7 @@ import hydra
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Glob
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -138,7 +139,7 @@ def _with_axes(words: Sequence[str]) -> Iterator[str]:
             continue
         key, _, values = str(override.input_line).lstrip("+").partition("=")
         parent, _, name = key.rpartition(".")
-        if parent != "problem" or not override.is_discrete_sweep():
+        if parent != "problem" or not override.is_discrete_sweep() or isinstance(override.value(), Glob):
             remedy = "--multirun sweeps over problem fields, as in problem.noise=0.1,0.5; run the others one by one"
             raise InvalidInput(key, values, remedy)
         require_known(parent, [name], [field.name for field in fields(Problem)])

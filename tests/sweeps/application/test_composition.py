@@ -51,8 +51,9 @@ def test_a_multirun_is_a_grid():
     laws = compose(["problem.features='student_t(5)',gaussian,'student_t(5)'"], multirun=True)
     assert laws.config.grid.features == ["student_t(5)", "gaussian"]
     assert compose(["problem.noise=0.2"], multirun=True).config.problem.noise == 0.2
-    with pytest.raises(InvalidInput, match="sweeps over problem fields"):
-        compose(["problem.noise=interval(0,1)"], multirun=True)
+    for endless in ("interval(0,1)", "glob(*)"):
+        with pytest.raises(InvalidInput, match="sweeps over problem fields"):
+            compose([f"problem.noise={endless}"], multirun=True)
 
 
 @pytest.mark.parametrize("word", ["hydra.run.dir=elsewhere", "hydra/launcher=basic", "hydra.job.chdir=true"])
