@@ -20,7 +20,7 @@ from sedyn.arrays import blocks
 from sedyn.arrays.backend import Array
 from sedyn.errors import InvalidInput
 from sedyn.model import adjoint, network
-from sedyn.model.functions import Registry
+from sedyn.model.registry import Registry
 
 __all__ = [
     "Operation",

@@ -10,8 +10,8 @@ from functools import cache
 import numpy as np
 
 from sedyn.errors import InvalidInput
-from sedyn.model.functions import Registry
 from sedyn.model.laws import Family, Law, read_law
+from sedyn.model.registry import Registry
 
 __all__ = ["SPECTRA", "SpectrumFamily", "SpectrumLaw", "spectrum_law"]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from sedyn.errors import InvalidInput
-from sedyn.model.functions import Registry
+from sedyn.model.registry import Registry
 
 __all__ = ["Family", "Law", "read_law"]
 

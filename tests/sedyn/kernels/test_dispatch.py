@@ -12,7 +12,8 @@ from sedyn.kernels import dispatch
 from sedyn.kernels.cpu import serving
 from sedyn.kernels.cpu.network import ActivationForm, LossForm
 from sedyn.kernels.cuda import launch
-from sedyn.model.functions import ACTIVATIONS, LOSSES, Activation, Loss, Registry
+from sedyn.model.functions import ACTIVATIONS, LOSSES, Activation, Loss
+from sedyn.model.registry import Registry
 
 OPERATIONS = [value for value in vars(dispatch).values() if isinstance(value, dispatch.Operation)]
 PROBLEMS = {
