@@ -1,24 +1,18 @@
-import dataclasses
+"""Dense designs: products, passes over them, and that neither threads nor storage show in the numbers."""
 
 import numpy as np
 import pytest
-from scipy import sparse, stats
+from scipy import sparse
 from threadpoolctl import threadpool_limits
 
 import sedyn
 from sedyn import Problem
-from sedyn.descent import dynamics as gradient_descent
-from sedyn.designs.deferred import DeferredDesign
 from sedyn.designs.dense import DenseDesign, dense_design
 from sedyn.designs.protocol import Design
 from sedyn.kernels.cpu.network import compiled_network
-from sedyn.model.batching import batch_weights
 from sedyn.model.features import feature_law
 from sedyn.model.functions import ACTIVATIONS, LOSSES, Activation
-from sedyn.model.initialization import initial_deep_weights, initial_weights_and_signals
-from sedyn.model.labels import labels_of
 from sedyn.model.network import Network
-from sedyn.model.update import updates_of
 
 # Two lanes of several blocks, and a last block and a last tile that are not full.
 SHAPE = (2101, 3003)
@@ -167,108 +161,3 @@ def test_a_descent_in_single_precision_differs_by_rounding():
     single, double = (sedyn.simulate(problem, 1, engine="dense", dtype=dtype) for dtype in ("float32", "float64"))
     for name in double:
         np.testing.assert_allclose(single[name], double[name], atol=2e-6)
-
-
-# --- deferred against dense on the completed matrix -----------------------------------------------------------------
-
-BASE = Problem(n=60, d=45, width=3, depth=3, steps=20, learning_rate=0.4, init_overlap=0.3)
-CASES = {
-    "full batch": {},
-    "more directions than samples and features": {"n": 30, "d": 25},
-    "mini-batches": {"batch_fraction": 0.4},
-    "momentum and decay": {"momentum": 0.6, "weight_decay": 0.05},
-    "two signals": {"signals": 2, "combine": "product", "init_overlap": 0.7},
-    "correlated features": {"covariance": "power_law(0.3)"},
-    "two levels of features": {"covariance": "two_level(5, 0.2)"},
-    "frozen": {"train": "first", "deep_init": "signs"},
-}
-
-
-def descend(problem, design, first, signals, deep=None):
-    """First-layer weights at every iteration."""
-    scales = np.sqrt(problem.eigenvalues)
-    noise = problem.noise * np.random.default_rng(5).standard_normal(problem.n)
-    y = labels_of(problem, design.matmul(signals * scales), noise)
-    data = gradient_descent.Data(design, scales, y)
-    batches = batch_weights(problem, np.random.default_rng(6))
-    deep = initial_deep_weights(problem) if deep is None else deep
-    state = gradient_descent.init(problem, data, first, deep, next(batches))
-    path = [state]
-    for update in updates_of(problem):
-        state = gradient_descent.step(problem, data, state, update, next(batches, None))
-        path.append(state)
-    return path
-
-
-def assert_same_iterates(problem, first, signals, deep=None):
-    deferred = DeferredDesign(problem.n, problem.d, np.random.SeedSequence(2), capacity=8)
-    path = descend(problem, deferred, first, signals, deep)
-    completed = deferred.complete(np.random.default_rng(3))
-    again = descend(problem, completed, first, signals, deep)
-    assert len(path) == problem.steps + 1
-    for state, other in zip(path, again, strict=True):
-        np.testing.assert_allclose(state.first, other.first, atol=1e-10)
-        np.testing.assert_allclose(state.trained, other.trained, atol=1e-10)
-        for weights, others in zip(state.deep, other.deep, strict=True):
-            np.testing.assert_allclose(weights, others, atol=1e-10)
-    return deferred
-
-
-@pytest.mark.parametrize("fields", CASES.values(), ids=CASES)
-def test_deferred_is_dense_on_the_completed_matrix(fields):
-    problem = dataclasses.replace(BASE, **fields)
-    rows = initial_weights_and_signals(problem, np.random.default_rng(0))
-    assert_same_iterates(problem, rows[: problem.width], rows[problem.width :])
-
-
-def test_deferred_with_dependent_rows():
-    rows = initial_weights_and_signals(BASE, np.random.default_rng(0))
-    first, signals = rows[:3].copy(), rows[3:]
-    first[1] = first[0]
-    first[2] = first[0] * (1 + 1e-9) + 1e-9 * first[2]
-    design = assert_same_iterates(BASE, first, signals)
-    assert design.weights.count <= BASE.d
-
-
-def test_deferred_with_a_gradient_of_zero():
-    # With a zero last layer no gradient reaches the first one, and with frozen layers it stays so.
-    problem = dataclasses.replace(BASE, train="first")
-    rows = initial_weights_and_signals(problem, np.random.default_rng(0))
-    deep = tuple(0 * weights for weights in initial_deep_weights(problem))
-    design = assert_same_iterates(problem, rows[:3], rows[3:], deep)
-    assert design.gradients.count == 0
-
-
-def test_deferred_bases_stay_orthonormal():
-    rows = initial_weights_and_signals(BASE, np.random.default_rng(0))
-    design = DeferredDesign(BASE.n, BASE.d, np.random.SeedSequence(2))
-    descend(BASE, design, rows[:3], rows[3:])
-    for side in (design.weights, design.gradients):
-        np.testing.assert_allclose(side.basis @ side.basis.T, np.eye(side.count), atol=1e-13)
-    # The two sides' images say the same about Q_g^T X Q_w.
-    between = design.gradients.basis @ design.weights.images.T
-    np.testing.assert_allclose(between, design.gradients.images @ design.weights.basis.T, atol=1e-12)
-
-
-def test_deferred_products_of_a_diverged_run_are_nan():
-    design = DeferredDesign(5, 4, np.random.SeedSequence(0))
-    assert np.isnan(design.matmul(np.full((2, 4), np.inf))).all()
-    assert design.weights.count == 0
-
-
-@pytest.mark.parametrize("replicates", [120, pytest.param(500, marks=pytest.mark.slow)])
-def test_deferred_and_dense_have_the_same_law(replicates):
-    problem = Problem(n=24, d=16, width=2, depth=2, steps=6, learning_rate=1.0, init_overlap=0.5)
-    dense, deferred = (
-        sedyn.simulate(problem, range(start, start + replicates), engine=engine, estimate=False)
-        for engine, start in (("dense", 0), ("deferred", replicates))
-    )
-    p_values = []
-    for name in ("train_error", "test_error", "signal_overlap", "weight_gram", "deep_weights"):
-        one = dense[name].isel(iteration=[1, 3, 6]).values.reshape(replicates, -1)
-        two = deferred[name].isel(iteration=[1, 3, 6]).values.reshape(replicates, -1)
-        for left, right in zip(one.T, two.T, strict=True):
-            if np.isfinite(left).all() and np.ptp(left) > 0:
-                p_values.append(stats.ks_2samp(left, right).pvalue)
-    assert len(p_values) > 20
-    assert min(p_values) * len(p_values) > 1e-3  # Bonferroni
