@@ -1,7 +1,7 @@
 """Types and defaults of parameters on the page of the API.
 
-An extension of griffe, named in mkdocs.yml. A docstring may describe several parameters in one entry, as in ``n, d :
-int``; griffe then gives all of them the default of the first, and its type where the entry names none.
+An extension of griffe, named in mkdocs.yml. A docstring may describe several parameters in one entry, as in
+``n, d : int``; griffe then gives all of them the default of the first, and its type where the entry names none.
 """
 
 from __future__ import annotations

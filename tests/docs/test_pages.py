@@ -1,16 +1,32 @@
 """Every page of the docs that shows code shows what it does."""
 
 import pytest
-from sweeps.app import main
 
-from tests.docs.pages import assert_same_output, blocks, commands, run_python, smaller
+from sweeps.app import main
+from tests.docs.pages import DOCS, assert_same_output, blocks, commands, run_python, smaller
 
 # Numbers on a page have two or three digits; other libraries of linear algebra change the last.
 TOLERANCE = 0.02
 
 
+@pytest.mark.parametrize("page", ["extending", "first-study", "index", "own-data", "sweeps"])
+def test_code_fits_the_width_of_a_page(page):
+    lines = [line for block in blocks(page) for line in block.text.splitlines()]
+    assert [line for line in lines if len(line) > (100 if page == "index" else 90)] == []
+
+
+def test_home_page_shows_what_the_readme_shows():
+    readme = (DOCS.parent / "README.md").read_text()
+    [shown] = [block.text for block in blocks("index") if block.language == "python"]
+    assert all(line in readme for line in shown.splitlines())
+
+
 def test_your_own_data():
     assert run_python(blocks("own-data"), {}, tolerance=TOLERANCE) == 3
+
+
+def test_extending():
+    assert run_python(blocks("extending"), {}, tolerance=TOLERANCE) == 5
 
 
 def test_first_study(tmp_path, monkeypatch):
