@@ -31,7 +31,7 @@ log = get_plugin_logger("mathematics")
 
 FENCE = re.compile(r"^```math(?P<options>[^\n]*)\n(?P<tex>.*?)\n```$", flags=re.MULTILINE | re.DOTALL)
 OPTION = re.compile(r'(\w+)="([^"]*)"')
-INLINE = r"(?<![\\$\w])\$(?! )([^$\n]+?)(?<! )\$(?!\w)"
+INLINE = r"(?<![\\$\w])\$(?! )([^$\n]+?)(?<! )\$(?!\w)([.,;:)]*)"
 CITATION = re.compile(r"docs/theory\.md#([a-z0-9-]+)")
 ELSEWHERE = re.compile(r"<(?:script|link|img|iframe|source)\b[^>]*?\b(?:src|href)=[\"']?(?:https?:)?//[^>]*>")
 MENDED = (
@@ -144,7 +144,10 @@ class _Fences(Preprocessor):
 
 class _Inline(InlineProcessor):
     def handleMatch(self, m: re.Match[str], data: str) -> tuple[str, int, int]:  # type: ignore[override]
-        return self.md.htmlStash.store(_rendered(m[1], "inline")), m.start(0), m.end(0)
+        html = _rendered(m[1], "inline")
+        if m[2]:  # which a browser may put on a line of its own
+            html = f'<span class="unbroken">{html}{m[2]}</span>'
+        return self.md.htmlStash.store(html), m.start(0), m.end(0)
 
 
 class _References(Treeprocessor):

@@ -6,10 +6,13 @@ import contextlib
 import io
 import re
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+
+from sweeps.application.command import main
 
 DOCS = Path(__file__).parents[2] / "docs"
 BLOCK = re.compile(
@@ -44,14 +47,34 @@ def smaller(arguments: list[str], *changes: str) -> list[str]:
     return [argument for argument in arguments if argument.split("=")[0] not in keys] + list(changes)
 
 
-def run_python(found: list[Block], names: dict, *, tolerance: float) -> int:
-    """Run blocks of Python in one namespace; how many printed what stands under them.
+def run_page(found: list[Block], names: dict, *, tolerance: float, changes: Sequence[str] = ("compute=inline",)) -> int:
+    """Do what a page says: blocks of Python in one namespace, commands, and files that blocks with a title are.
 
     A block of text right after one of Python is what that prints. Words have to be the same, and numbers agree within
     the tolerance, relative to their size.
+
+    Parameters
+    ----------
+    found : list of Block
+    names : dict
+        The namespace.
+    tolerance : float
+    changes : sequence of str
+        Words that are put in place of those of a sweep, or added.
+
+    Returns
+    -------
+    int
+        Blocks of Python that printed what stands under them.
     """
     compared = 0
     for block, after in zip(found, [*found[1:], Block("", "", "")], strict=True):
+        if block.title:
+            Path(block.title).parent.mkdir(parents=True, exist_ok=True)
+            Path(block.title).write_text(block.text)
+        if block.language == "console":
+            for name, *words in commands(block):
+                assert main([name, *(smaller(words, *changes) if name == "sweep" else words)]) == 0
         if block.language != "python":
             continue
         printed = io.StringIO()

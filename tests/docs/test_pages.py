@@ -1,18 +1,44 @@
 """Every page of the docs that shows code shows what it does."""
 
+import re
+
 import pytest
 
-from sweeps.application.sweep import main
-from tests.docs.pages import DOCS, assert_same_output, blocks, commands, run_python, smaller
+from sedyn.kernels.dispatch import mean_response
+from sedyn.model.features import FEATURES
+from sedyn.model.functions import ACTIVATIONS, LINKS, LOSSES
+from sweeps.application.command import COMMANDS
+from tests.docs.pages import DOCS, assert_same_output, blocks, commands, run_page
 
 # Numbers on a page have two or three digits; other libraries of linear algebra change the last.
 TOLERANCE = 0.02
 
 
-@pytest.mark.parametrize("page", ["extending", "first-study", "index", "own-data", "sweeps"])
-def test_code_fits_the_width_of_a_page(page):
-    lines = [line for block in blocks(page) for line in block.text.splitlines()]
-    assert [line for line in lines if len(line) > (100 if page == "index" else 90)] == []
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Of a reader, whose own modules are found in it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    return tmp_path
+
+
+def test_first_study(folder):
+    names: dict = {}
+    small = ("compute=inline", "grid.n=[40,80,160]", "theory.samples=256", "replicates=3")
+    assert run_page(blocks("first-study"), names, tolerance=TOLERANCE, changes=small) == 4
+    assert (folder / "first-study.png").exists()
+    assert names["distance"].overall_exponent < 0
+
+
+def test_your_own_data():
+    assert run_page(blocks("own-data"), {}, tolerance=TOLERANCE) == 3
+
+
+def test_extending(folder, monkeypatch):
+    for registry in (ACTIVATIONS, LINKS, LOSSES, FEATURES):  # what the page registers is gone afterwards
+        monkeypatch.setattr(registry, "_entries", {**registry})
+    monkeypatch.setattr(mean_response, "_kernels", [*mean_response._kernels])
+    assert run_page(blocks("extending"), {}, tolerance=TOLERANCE) == 8
 
 
 def test_home_page_shows_what_the_readme_shows():
@@ -21,26 +47,23 @@ def test_home_page_shows_what_the_readme_shows():
     assert all(line in readme for line in shown.splitlines())
 
 
-def test_your_own_data():
-    assert run_python(blocks("own-data"), {}, tolerance=TOLERANCE) == 3
+@pytest.mark.parametrize("page", [page.stem for page in DOCS.glob("*.md")])
+def test_commands_exist(page):
+    shown = [command for block in blocks(page) if block.language == "console" for command in commands(block)]
+    assert {command[0] for command in shown} <= {*COMMANDS}
 
 
-def test_extending():
-    assert run_python(blocks("extending"), {}, tolerance=TOLERANCE) == 5
+def test_every_command_has_its_purpose_on_the_page_of_the_api():
+    lines = re.findall(
+        r"^\| `sedyn (\w+)` \| `python -m [\w.]+` \| (.+) \|$", (DOCS / "api.md").read_text(), re.MULTILINE
+    )
+    assert dict(lines) == {name: command.purpose for name, command in COMMANDS.items()}
 
 
-def test_first_study(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    found = blocks("first-study")
-    before = next(i for i, block in enumerate(found) if block.language == "console")
-    names: dict = {}
-    assert run_python(found[:before], names, tolerance=TOLERANCE) == 4
-    assert (tmp_path / "first-study.png").exists()
-    [command] = commands(found[before])
-    assert command.pop(0) == "sweep"
-    assert main(smaller(command, "compute=inline", "grid.n=[40,80,160]", "theory.samples=256", "replicates=3")) == 0
-    run_python(found[before:], names, tolerance=TOLERANCE)
-    assert names["distance"].overall_exponent < 0
+@pytest.mark.parametrize("page", ["analysis", "extending", "first-study", "index", "own-data", "sweeps"])
+def test_code_fits_the_width_of_a_page(page):
+    lines = [line for block in blocks(page) for line in block.text.splitlines()]
+    assert [line for line in lines if len(line) > (100 if page == "index" else 90)] == []
 
 
 @pytest.mark.parametrize(
