@@ -9,9 +9,10 @@ from collections import deque
 from typing import Any, NamedTuple, Protocol
 
 from sedyn.arrays import backend
-from sedyn.descent.engines import memory_limit
+from sedyn.descent.engines import SHARE_OF_MEMORY, memory_limit
 from sedyn.errors import InvalidInput
 from sweeps.compute import Compute, require_gpus, worker_count
+from sweeps.cost import GPU_CONTEXT_BYTES
 from sweeps.interruption import keep_answer_to_sigterm
 from sweeps.plan import Task
 from sweeps.store import local_path
@@ -28,8 +29,6 @@ __all__ = [
 ]
 
 CALLS_IN_FLIGHT = 2  # per actor: one runs, one waits, so that no actor idles while the driver answers
-MEMORY_SHARE = 0.8  # of this machine's memory that the tasks of all workers together may need
-GPU_CONTEXT_BYTES = 2**29  # of a GPU's memory that a process takes for itself
 RAY_RESOLUTION = 10_000  # parts of a GPU that Ray can tell apart
 REFUSALS = 5  # of an actor in a row; then it is given up
 POLL_RESTART_SECONDS = 0.1
@@ -288,7 +287,7 @@ def gpu_share(compute: Compute, memory: int) -> float:
     if compute.joins_cluster:
         return 1.0
     _, total = backend.gpu_memory()
-    return 1 / max(1, int(MEMORY_SHARE * total / (memory + GPU_CONTEXT_BYTES)))
+    return 1 / max(1, int(SHARE_OF_MEMORY * total / (memory + GPU_CONTEXT_BYTES)))
 
 
 def _placement(resources: dict[str, float], compute: Compute, device: str, memory: int) -> tuple[str, int, float]:
@@ -314,5 +313,5 @@ def _placement(resources: dict[str, float], compute: Compute, device: str, memor
         )
     count = compute.workers or possible
     if compute.address is None and device == "cpu":
-        count = min(count, max(1, int(MEMORY_SHARE * memory_limit() / memory)))
+        count = min(count, max(1, int(SHARE_OF_MEMORY * memory_limit() / memory)))
     return device, count, share

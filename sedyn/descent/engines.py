@@ -18,6 +18,7 @@ from sedyn.model.problem import Problem
 __all__ = [
     "ENGINES",
     "ENOUGH",
+    "SHARE_OF_MEMORY",
     "Choice",
     "adjoint_memory",
     "choose_engine",
@@ -41,7 +42,7 @@ GPU_BYTES, GPU_LAUNCHES = 3e12, 2e5
 LAUNCHES = {"dense": 4, "deferred": deferred.LAUNCHES}
 TILE = 4
 DOUBLE = 8
-SHARE_OF_MEMORY = 0.8
+SHARE_OF_MEMORY = 0.8  # of a machine's or a GPU's, that may be planned for
 # Of a device's free memory: allocation in blocks, and libraries that take workspace of their own.
 MARGIN = 0.1
 # What replicates that run side by side on a CPU take together: it should stay in cache. Measured.

@@ -1,10 +1,11 @@
 """Every prediction of what a sweep takes, seconds and bytes: it knows tasks, and no store and no worker."""
 
-from sweeps.cost.memory import largest_memory, memory_of
+from sweeps.cost.memory import GPU_CONTEXT_BYTES, largest_memory, memory_of
 from sweeps.cost.probe import CostModel, calibrate, makespan
 from sweeps.cost.work import TASK_SECONDS, block_of, seconds_of
 
 __all__ = [
+    "GPU_CONTEXT_BYTES",
     "TASK_SECONDS",
     "CostModel",
     "block_of",

@@ -6,9 +6,10 @@ from sedyn.descent.engines import adjoint_memory, memory_needed
 from sedyn.model.problem import Problem
 from sweeps.plan import SweepSpec, Task, TheoryTask
 
-__all__ = ["largest_memory", "memory_of"]
+__all__ = ["GPU_CONTEXT_BYTES", "largest_memory", "memory_of"]
 
 DOUBLE = 8
+GPU_CONTEXT_BYTES = 2**29  # of a GPU's memory that a process takes for itself
 
 
 def memory_of(task: Task, device: str = "cpu") -> int:
