@@ -7,7 +7,6 @@ independent normal draws, and Jacobians carried forward, O(T^2) of them a sample
 from __future__ import annotations
 
 import argparse
-import importlib
 import resource
 import time
 from unittest import mock
@@ -18,8 +17,8 @@ from sedyn import Problem
 from sedyn.arrays.threads import thread_count
 from sedyn.model import adjoint as response
 from sedyn.model.problem import seed_sequence
-
-solver = importlib.import_module("sedyn.state_evolution")  # the package exports the function of the same name
+from sedyn.theory.inputs import draw, draws_of
+from sedyn.theory.run import run
 
 REPEATS = 12
 
@@ -49,18 +48,14 @@ class ForwardJacobians:
 
 
 def ours(problem: Problem, samples: int, seed: int) -> np.ndarray:
-    draws = solver.draw(problem, samples, seed_sequence("benchmark", seed))
-    return solver.solve(problem, draws)["test_error"]
+    return run(problem, draw(problem, samples, seed_sequence("benchmark", seed)))["test_error"]
 
 
 def plain(problem: Problem, samples: int, seed: int) -> np.ndarray:
-    rng = np.random.default_rng(seed)
-    k, dimensions = problem.signals, problem.width * (problem.steps + 1)
-    draws = solver.Draws(
-        rng.standard_normal((k + dimensions, samples)), rng.standard_normal(samples), np.empty((0, samples))
-    )
-    with mock.patch.object(solver, "mean_response", ForwardJacobians(problem.steps)):
-        return solver.solve(problem, draws)["test_error"]
+    dimensions = problem.signals + 1 + problem.width * (problem.steps + 1)
+    normals = np.random.default_rng(seed).standard_normal((dimensions, samples))
+    with mock.patch("sedyn.theory.response.mean_response", ForwardJacobians(problem.steps)):
+        return run(problem, draws_of(problem, normals, np.empty((0, samples))))["test_error"]
 
 
 def timed(function, *arguments):

@@ -6,6 +6,7 @@ training data alone is least (THEORY section 4).
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -21,17 +22,19 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from sedyn.descent import dynamics as gradient_descent
-from sedyn.descent.estimate import estimated_descent, no_estimate_because
+from sedyn.descent import dynamics
+from sedyn.descent.estimate import no_estimate_because
+from sedyn.descent.inputs import Data
 from sedyn.designs.dense import DenseDesign
 from sedyn.errors import InvalidInput
-from sedyn.model.batching import batch_weights
+from sedyn.model.algorithm import states
+from sedyn.model.batching import Batches, batch_weights
 from sedyn.model.functions import ACTIVATIONS, LOSSES
 from sedyn.model.initialization import initial_deep_weights
 from sedyn.model.network import DeepWeights, forward
 from sedyn.model.observables import SIMULATED, stack_iterations, to_dataset
 from sedyn.model.problem import Problem
-from sedyn.model.quadrature import SpectralMeasure, gauss_quadrature
+from sedyn.model.quadrature import gauss_quadrature
 from sedyn.model.update import updates_of
 from sedyn.versions import versions
 
@@ -137,9 +140,11 @@ class _NetworkEstimator(BaseEstimator):
             measure = gauss_quadrature(self.spectrum_, problem.steps + 1)
 
         rng = np.random.default_rng([problem.init_seed, 1])  # `init_seed` alone is the deeper weights'
-        first = rng.standard_normal((problem.width, kept.size))
-        data = gradient_descent.Data(DenseDesign(features, 1 / np.sqrt(problem.d)), np.ones(kept.size), y)
-        fit = _descend(problem, data, first, measure, rng, early_stopping=bool(self.early_stopping))
+        start, deep_weights = rng.standard_normal((problem.width, kept.size)), initial_deep_weights(problem)
+        batches = Batches(lambda: batch_weights(problem, copy.deepcopy(rng)))
+        design = DenseDesign(features, 1 / np.sqrt(problem.d))
+        data = Data(design, np.ones(kept.size), y, start, deep_weights, batches, measure)
+        fit = _descend(problem, data, early_stopping=bool(self.early_stopping))
         if len(fit.train_error) <= problem.steps:
             self._tell_divergence(len(fit.train_error), fit.iteration)
         self.first_weights_ = fit.first / np.sqrt(problem.d)
@@ -521,46 +526,30 @@ class NetworkClassifier(ClassifierMixin, _NetworkEstimator):
         return np.stack([expit(-output), expit(output)], axis=1)
 
 
-def _descend(
-    problem: Problem,
-    data: gradient_descent.Data,
-    first: np.ndarray,
-    measure: SpectralMeasure | None,
-    rng: np.random.Generator,
-    *,
-    early_stopping: bool,
-) -> _Fit:
+def _descend(problem: Problem, data: Data, *, early_stopping: bool) -> _Fit:
     """Gradient descent as `sedyn.simulate` runs it, without signals to compare with.
 
     Parameters
     ----------
     problem : Problem
-    data : gradient_descent.Data
-    first : ndarray, shape (q, d)
-        W^0.
-    measure : SpectralMeasure or None
-        Of the feature covariance; None for no estimate.
-    rng : numpy.random.Generator
-        Of the mini-batches.
+    data : Data
     early_stopping : bool
         Whether the weights kept are those of the least estimate.
     """
     train: list[float] = []
     estimates: list[float] = []
-    batches, deep = batch_weights(problem, rng), initial_deep_weights(problem)
     with np.errstate(over="ignore", invalid="ignore"):
-        descent = estimated_descent(problem, data, first, deep, measure, updates_of(problem), batches)
-        for state, estimate in descent:
+        for state in states(dynamics, problem, data, updates_of(problem)):
             if state.iteration == 0:
                 chosen = state  # what is kept if not even the start is finite
-            error = gradient_descent.train_error(state)
+            error, estimate = dynamics.errors(problem, data, state)
             if not np.isfinite(error):
                 break
             if not early_stopping or (estimates and estimate < np.nanmin(estimates)):
                 chosen = state
             train.append(float(error))
             estimates.append(float(estimate))
-    return _Fit(train, estimates, chosen.iteration, chosen.first, chosen.deep)
+    return _Fit(train, estimates, chosen.iteration, chosen.first_weights, chosen.deep_weights)
 
 
 def _require_finite(X: np.ndarray, names: Sequence[str]) -> None:

@@ -15,7 +15,7 @@ from sedyn.descent.simulation import DTYPES
 from sedyn.errors import InvalidInput, require_known
 from sedyn.model.network import has_kink
 from sedyn.model.problem import Problem
-from sedyn.theory.dynamics import require_samples
+from sedyn.theory.inputs import require_samples
 
 __all__ = [
     "Cell",
