@@ -11,15 +11,14 @@ import sys
 import time
 import tracemalloc
 import warnings
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import repeat
 from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
+from sedyn.descent.readout import draw_quadrature, quadrature_error
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
 from sklearn.metrics import log_loss
@@ -29,10 +28,10 @@ from threadpoolctl import threadpool_limits
 import sedyn
 from analysis.statistics.generalization_estimate import generalization_estimate
 from analysis.statistics.selection import compare
-from sedyn.descent import dynamics as gradient_descent
-from sedyn.descent.estimate import estimated_descent
-from sedyn.descent.test_error import draw_quadrature, quadrature_error
+from sedyn.descent import dynamics
+from sedyn.descent.inputs import Data
 from sedyn.designs.dense import DenseDesign
+from sedyn.model.algorithm import states
 from sedyn.model.evaluation import mean_error
 from sedyn.model.initialization import initial_deep_weights
 from sedyn.model.labels import labels_of
@@ -50,11 +49,11 @@ def cost(repeats: int = 3) -> None:
     print("n      d      T   width  descent   estimate   ratio   estimate's memory   bytes / (n T q^2)")
     for n, d, steps, width in ((2000, 2000, 30, 4), (4000, 2000, 30, 4), (2000, 2000, 60, 4), (2000, 2000, 30, 8)):
         problem = sedyn.Problem(n=n, d=d, width=width, depth=2, steps=steps, noise=0.5)
-        data, _, first = draw(problem, np.random.default_rng(0))
-        run = partial(_descend_only, problem, data, first)
-        alone = min(_seconds(partial(run, estimate=False)) for _ in range(repeats))
-        both = min(_seconds(partial(run, estimate=True)) for _ in range(repeats))
-        memory = _peak(partial(run, estimate=True)) - _peak(partial(run, estimate=False))
+        data, _ = draw(problem, np.random.default_rng(0))
+        without = partial(_run, problem, data._replace(spectrum=None), estimate=False)
+        estimating = partial(_run, problem, data, estimate=True)
+        alone, both = (min(_seconds(run) for _ in range(repeats)) for run in (without, estimating))
+        memory = _peak(estimating) - _peak(without)
         per = memory / (n * steps * width**2)
         extra = both - alone
         print(f"{n:<6d} {d:<6d} {steps:<3d} {width:<5d} {alone:7.3f} s  {extra:7.3f} s {extra / alone:7.2f} "
@@ -68,8 +67,10 @@ def cost(repeats: int = 3) -> None:
         print(f"NetworkRegressor.fit, n = d = 2000, 30 steps, spectrum={spectrum}: {seconds:.2f} s", flush=True)
 
 
-def _descend_only(*arguments: Any, estimate: bool) -> None:
-    deque(descend(*arguments, estimate=estimate), maxlen=0)
+def _run(problem: sedyn.Problem, data: Data, estimate: bool) -> None:
+    for state in descend(problem, data):
+        if estimate:
+            dynamics.errors(problem, data, state)
 
 
 def _seconds(work: Callable[[], Any]) -> float:
@@ -90,23 +91,20 @@ def _peak(work: Callable[[], Any]) -> int:
 # --- training on given rows ----------------------------------------------------------------------------------------
 
 
-def draw(problem: sedyn.Problem, rng: np.random.Generator) -> tuple[gradient_descent.Data, np.ndarray, np.ndarray]:
-    """A Gaussian data set, its signals, and a first layer to start from."""
+def draw(problem: sedyn.Problem, rng: np.random.Generator) -> tuple[Data, np.ndarray]:
+    """A Gaussian data set with a first layer to start from, and its signals."""
     n, d = problem.n, problem.d
     signals = rng.standard_normal((problem.signals, d))
     signals *= np.sqrt(d) / np.linalg.norm(signals, axis=1, keepdims=True)
     design = DenseDesign(rng.standard_normal((n, d)) / np.sqrt(d))
     y = labels_of(problem, design.matmul(signals), problem.noise * rng.standard_normal(n))
-    return gradient_descent.Data(design, np.ones(d), y), signals, rng.standard_normal((problem.width, d))
+    start, measure = rng.standard_normal((problem.width, d)), gauss_quadrature(np.ones(d), 1)
+    return Data(design, np.ones(d), y, start, initial_deep_weights(problem), spectrum=measure), signals
 
 
-def descend(
-    problem: sedyn.Problem, data: gradient_descent.Data, first: np.ndarray, *, estimate: bool
-) -> Iterator[tuple[gradient_descent.State, float]]:
-    """States of a run, with the estimated test error where it is wanted."""
-    measure = gauss_quadrature(np.ones(problem.d), 1) if estimate else None
-    deep = initial_deep_weights(problem)
-    return estimated_descent(problem, data, first, deep, measure, updates_of(problem), repeat(None))
+def descend(problem: sedyn.Problem, data: Data) -> Iterator[dynamics.State]:
+    """States of a run."""
+    return states(dynamics, problem, data, updates_of(problem))
 
 
 # --- consistency ---------------------------------------------------------------------------------------------------
@@ -195,7 +193,7 @@ def split_runs(
     shape = (replicates, *map(len, choices.values()), problem.steps + 1)
     arrays = {name: np.empty(shape) for name in names}
     for replicate in range(replicates):
-        data, signals, _ = draw(problem, np.random.default_rng([seed, replicate]))
+        data, signals = draw(problem, np.random.default_rng([seed, replicate]))
         points = draw_quadrature(problem, np.random.SeedSequence([seed, replicate, 1]))
         for index in np.ndindex(shape[1:-1]):
             picked = {name: values[i] for (name, values), i in zip(choices.items(), index, strict=True)}
@@ -212,7 +210,8 @@ def split_runs(
 def _candidate(problem, data, signals, points, seed) -> dict[str, np.ndarray]:
     """Error curves of one candidate on one data set."""
     n, d = problem.n, problem.d
-    first = np.random.default_rng(seed).standard_normal((problem.width, d))
+    start = np.random.default_rng(seed).standard_normal((problem.width, d))
+    data = data._replace(start=start, deep_weights=initial_deep_weights(problem))
     # A candidate of another width sees as many signals, in other dimensions of the points.
     points = (
         points
@@ -220,24 +219,26 @@ def _candidate(problem, data, signals, points, seed) -> dict[str, np.ndarray]:
         else draw_quadrature(problem, np.random.SeedSequence(seed))
     )
 
-    def errors(state: gradient_descent.State) -> float:
-        directions = np.concatenate([signals, state.first])
-        return float(quadrature_error(problem, points, directions @ directions.T / d, state.deep)[0])
+    def error(state: dynamics.State) -> float:
+        directions = np.concatenate([signals, state.first_weights])
+        return float(quadrature_error(problem, points, directions @ directions.T / d, state.deep_weights)[0])
 
-    whole = [(errors(state), estimated) for state, estimated in descend(problem, data, first, estimate=True)]
+    whole = [(error(state), dynamics.errors(problem, data, state)[1]) for state in descend(problem, data)]
     test_error, estimated = np.array(whole).T
     held_errors = []
     for held in np.array_split(np.arange(n), FOLDS):
         kept = np.setdiff1d(np.arange(n), held)
         matrix, y = data.design.matrix, data.labels
-        part = gradient_descent.Data(DenseDesign(matrix[kept]), data.scales, y[kept])
-        states = [state for state, _ in descend(replace(problem, n=kept.size), part, first, estimate=False)]
-        rows = DenseDesign(matrix[held])
-        held_errors.append([mean_error(problem, rows.matmul(state.first), y[held], state.deep) for state in states])
+        part = data._replace(design=DenseDesign(matrix[kept]), labels=y[kept], spectrum=None)
+        path = list(descend(replace(problem, n=kept.size), part))
+        there = DenseDesign(matrix[held])
+        held_errors.append(
+            [mean_error(problem, there.matmul(at.first_weights), y[held], at.deep_weights) for at in path]
+        )
     return {
         "test_error": test_error,
         "estimated_test_error": estimated,
-        "holdout_test_error": np.array([errors(state) for state in states]),
+        "holdout_test_error": np.array([error(state) for state in path]),
         "holdout_error": np.array(held_errors[-1]),
         "cross_validation_error": np.mean(held_errors, axis=0),
     }

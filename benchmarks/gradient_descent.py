@@ -27,12 +27,13 @@ from threadpoolctl import threadpool_limits  # noqa: E402
 
 from sedyn import Problem, simulate  # noqa: E402
 from sedyn.arrays.threads import run_each  # noqa: E402
-from sedyn.descent import dynamics as gradient_descent  # noqa: E402
-from sedyn.descent import engines  # noqa: E402
+from sedyn.descent import dynamics, engines  # noqa: E402
+from sedyn.descent.inputs import Data  # noqa: E402
 from sedyn.designs.deferred import DeferredDesign  # noqa: E402
 from sedyn.designs.dense import dense_design  # noqa: E402
 from sedyn.kernels.cpu import samples  # noqa: E402
 from sedyn.kernels.cpu.passes import products  # noqa: E402
+from sedyn.model.algorithm import states  # noqa: E402
 from sedyn.model.features import feature_law  # noqa: E402
 from sedyn.model.initialization import initial_deep_weights, initial_weights_and_signals  # noqa: E402
 from sedyn.model.network import Network  # noqa: E402
@@ -64,16 +65,14 @@ def problem_of(n, d, steps=20, **fields):
 
 
 def data_of(problem, design):
-    rows = initial_weights_and_signals(problem, np.random.default_rng(0))
+    start = initial_weights_and_signals(problem, np.random.default_rng(0))
     y = np.random.default_rng(1).standard_normal(problem.n)
-    return gradient_descent.Data(design, np.ones(problem.d), y), rows[: problem.width]
+    return Data(design, np.ones(problem.d), y, start, initial_deep_weights(problem))
 
 
-def descend(problem, data, first):
-    state = gradient_descent.init(problem, data, first, initial_deep_weights(problem))
-    for update in updates_of(problem):
-        state = gradient_descent.step(problem, data, state, update)
-    return state.first
+def descend(problem, data):
+    *_, last = states(dynamics, problem, data, updates_of(problem))
+    return last.first_weights
 
 
 def numpy_loop(x, w, v, y, steps):
@@ -132,7 +131,8 @@ def against_others(n, steps, rounds):
     print(f"\ndense, float32, n = d = {n}, width 4, {steps} steps, {THREADS} threads")
     problem, law, seed = problem_of(n, n, steps), feature_law("gaussian"), np.random.SeedSequence(0)
     design = dense_design(n, n, law, seed, dtype="float32")
-    data, first = data_of(problem, design)
+    data = data_of(problem, design)
+    first = data.start[: problem.width]
     x = design.matrix * np.float32(design.scale)
     w, y = np.ascontiguousarray(first.T, np.float32), data.labels.astype(np.float32)
     v = initial_deep_weights(problem)[0][:, 0].astype(np.float32)
@@ -151,13 +151,13 @@ def against_others(n, steps, rounds):
         for _ in range(passes):
             run_each(lambda piece: np.add.reduce(design.matrix[piece], axis=None), pieces)
 
-    contenders = {"sedyn": lambda: descend(problem, data, first), "numpy": lambda: numpy_loop(x, w, v, y, steps)}
+    contenders = {"sedyn": lambda: descend(problem, data), "numpy": lambda: numpy_loop(x, w, v, y, steps)}
     for name, make in (("PyTorch", torch_loop), ("JAX", jax_loop)):
         try:
             contenders[name] = make(x, w, v, y, steps)
         except ImportError:
             print(f"  {name} is not installed: left out")
-    reference = descend(problem, data, first).T
+    reference = descend(problem, data).T
     for name, work in contenders.items():
         if name != "sedyn":
             np.testing.assert_allclose(work(), reference, atol=1e-3, err_msg=name)
@@ -189,8 +189,7 @@ def deferred_against_dense(n, rounds):
     problem, law, seed = problem_of(n, n), feature_law("gaussian"), np.random.SeedSequence(0)
 
     def run(make):
-        data, first = data_of(problem, make())
-        return descend(problem, data, first)
+        return descend(problem, data_of(problem, make()))
 
     seconds = alternate(
         {
@@ -231,11 +230,11 @@ def growth(rounds):
             n, d, steps = (size * factor for size, factor in zip(sizes, factors, strict=True))
             problem = problem_of(n, d, steps)
             if engine == "dense":
-                data, first = data_of(problem, dense_design(n, d, law, seed))
-                contenders[name] = lambda p=problem, a=data, f=first: descend(p, a, f)
+                data = data_of(problem, dense_design(n, d, law, seed))
+                contenders[name] = lambda p=problem, a=data: descend(p, a)
             else:
                 contenders[name] = lambda p=problem: descend(
-                    p, *data_of(p, DeferredDesign(p.n, p.d, seed, capacity=4 * (p.steps + 1)))
+                    p, data_of(p, DeferredDesign(p.n, p.d, seed, capacity=4 * (p.steps + 1)))
                 )
         seconds = {name: np.median(taken) for name, taken in alternate(contenders, rounds).items()}
         ratios = ", ".join(f"{name} x{seconds[name] / seconds['base']:.2f}" for name in ("n", "d", "steps"))
@@ -258,19 +257,19 @@ def constants(size, rounds):
     law, seed = feature_law("gaussian"), np.random.SeedSequence(0)
     with threadpool_limits(1, user_api="blas"):
         problem, small = problem_of(size, size), problem_of(64, 64, 100)
-        data, first = data_of(problem, dense_design(size, size, law, seed))
-        small_data, small_first = data_of(small, dense_design(64, 64, law, seed))
+        data = data_of(problem, dense_design(size, size, law, seed))
+        small_data = data_of(small, dense_design(64, 64, law, seed))
         entries, passes = size**2, problem.steps + 1
         drawn = least_cpu(lambda: dense_design(size, size, law, seed), rounds) / entries
-        step = least_cpu(lambda: descend(small, small_data, small_first), rounds) / (small.steps + 1)
-        passed = (least_cpu(lambda: descend(problem, data, first), rounds) / passes - step) / entries
+        step = least_cpu(lambda: descend(small, small_data), rounds) / (small.steps + 1)
+        passed = (least_cpu(lambda: descend(problem, data), rounds) / passes - step) / entries
 
         n, counts, fixed = 8 * size, (5, 20), []
         for steps in counts:
             long = problem_of(n, n, steps)
 
             def run(problem=long):
-                descend(problem, *data_of(problem, DeferredDesign(n, n, seed, capacity=4 * (problem.steps + 1))))
+                descend(problem, data_of(problem, DeferredDesign(n, n, seed, capacity=4 * (problem.steps + 1))))
 
             fixed.append((least_cpu(run, rounds) - (steps + 1) * engines.STEP["deferred"]) / (2 * n))
         terms = [[4 * steps * (steps + 1) / 2, steps + 1] for steps in counts]
@@ -295,10 +294,10 @@ def choices(scale, rounds):
         problem = Problem(n=n * scale, d=d * scale, width=width, depth=2, steps=steps, learning_rate=ETA)
 
         def dense(p=problem, dtype="float64"):
-            descend(p, *data_of(p, dense_design(p.n, p.d, law, seed, dtype=dtype)))
+            descend(p, data_of(p, dense_design(p.n, p.d, law, seed, dtype=dtype)))
 
         def deferred(p=problem):
-            descend(p, *data_of(p, DeferredDesign(p.n, p.d, seed, capacity=p.width * (p.steps + 1))))
+            descend(p, data_of(p, DeferredDesign(p.n, p.d, seed, capacity=p.width * (p.steps + 1))))
 
         with threadpool_limits(1, user_api="blas"):
             known = least_cpu(deferred, rounds)

@@ -17,7 +17,8 @@ from sedyn import Problem
 from sedyn.arrays.threads import thread_count
 from sedyn.kernels.dispatch import mean_response
 from sedyn.model.seeds import seed_sequence
-from sedyn.theory import dynamics as solver
+from sedyn.theory.inputs import draw, draws_of
+from sedyn.theory.run import run
 
 REPEATS = 12
 
@@ -47,18 +48,14 @@ class ForwardJacobians:
 
 
 def ours(problem: Problem, samples: int, seed: int) -> np.ndarray:
-    draws = solver.draw(problem, samples, seed_sequence("benchmark", seed))
-    return solver.solve(problem, draws)["test_error"]
+    return run(problem, draw(problem, samples, seed_sequence("benchmark", seed)))["test_error"]
 
 
 def plain(problem: Problem, samples: int, seed: int) -> np.ndarray:
-    rng = np.random.default_rng(seed)
-    k, dimensions = problem.signals, problem.width * (problem.steps + 1)
-    draws = solver.Draws(
-        rng.standard_normal((k + dimensions, samples)), rng.standard_normal(samples), np.empty((0, samples))
-    )
-    with mock.patch.object(solver, "mean_response", ForwardJacobians(problem.steps)):
-        return solver.solve(problem, draws)["test_error"]
+    dimensions = problem.signals + 1 + problem.width * (problem.steps + 1)
+    normals = np.random.default_rng(seed).standard_normal((dimensions, samples))
+    with mock.patch("sedyn.theory.response.mean_response", ForwardJacobians(problem.steps)):
+        return run(problem, draws_of(problem, normals, np.empty((0, samples))))["test_error"]
 
 
 def timed(function, *arguments):

@@ -11,7 +11,7 @@ from sedyn.errors import InvalidInput
 from sedyn.model.features import register_features
 from sedyn.model.functions import register_activation, register_link
 from sedyn.model.problem import Problem
-from sedyn.theory.dynamics import state_evolution
+from sedyn.theory.state_evolution import state_evolution
 
 __all__ = [
     "InvalidInput",

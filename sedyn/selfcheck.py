@@ -19,20 +19,22 @@ import threadpoolctl
 from sedyn.arrays import backend
 from sedyn.arrays.backend import Array, to_host, to_numpy
 from sedyn.arrays.shapes import Float
-from sedyn.descent import dynamics as gradient_descent
-from sedyn.descent.estimate import estimated_descent
+from sedyn.descent import dynamics
+from sedyn.descent.inputs import Data
 from sedyn.designs.deferred import DeferredDesign
 from sedyn.designs.dense import DenseDesign, dense_design
 from sedyn.designs.protocol import Design
 from sedyn.kernels.dispatch import mean_response
-from sedyn.model.batching import batch_weights
+from sedyn.model.algorithm import states
+from sedyn.model.batching import Batches, batch_weights
 from sedyn.model.features import feature_law
 from sedyn.model.initialization import initial_deep_weights, initial_weights_and_signals
 from sedyn.model.labels import labels_of
 from sedyn.model.problem import Problem
 from sedyn.model.quadrature import gauss_quadrature
 from sedyn.model.update import updates_of
-from sedyn.theory.dynamics import Draws, draw, solve
+from sedyn.theory.inputs import Draws, draw
+from sedyn.theory.run import run as run_theory
 from sedyn.theory.sampling import matched_normals, sobol_uniforms
 
 __all__ = ["TOLERANCE", "Finding", "check_kernels", "kernels"]
@@ -126,7 +128,7 @@ def kernels(n: int, samples: int = SAMPLES) -> dict[str, Kernel]:
 
     def theory(problem: Problem) -> Kernel:
         draws = draw(problem, samples, seed)
-        return Kernel(lambda device: solve(problem, Draws(*(backend.asarray(part, device) for part in draws))))
+        return Kernel(lambda device: run_theory(problem, Draws(*(backend.asarray(part, device) for part in draws))))
 
     def dense(problem: Problem, *, estimate: bool) -> Kernel:
         def run(device: str) -> Results:
@@ -223,13 +225,10 @@ def _descend(problem: Problem, design: Design, device: str, estimate: bool) -> R
     start = backend.asarray(rows, device)
     deep = tuple(backend.asarray(weights, device) for weights in initial_deep_weights(problem))
     y = labels_of(problem, design.matmul(start[problem.width :, :]), backend.asarray(problem.noise * noise, device))
-    data = gradient_descent.Data(design, backend.asarray(scales, device), y)
     measure = gauss_quadrature(scales, problem.steps + 1) if estimate else None
-    first: Array = start[: problem.width, :]
-    descent = estimated_descent(problem, data, first, deep, measure, updates_of(problem), iter([*batches, None]))
-    for state, estimated in descent:
-        record = gradient_descent.observe(problem, data, start, state) | {"estimated_test_error": estimated}
-    return to_host(record)
+    data = Data(design, backend.asarray(scales, device), y, start, deep, Batches(lambda: batches), measure)
+    *_, last = states(dynamics, problem, data, updates_of(problem))
+    return to_host(dynamics.observe(problem, data, last))
 
 
 def _timed(run: Callable[[], Results]) -> tuple[Results, float]:

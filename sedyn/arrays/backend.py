@@ -21,6 +21,7 @@ __all__ = [
     "Array",
     "array_namespace",
     "asarray",
+    "asarray_like",
     "contiguous",
     "cuda_kernel",
     "device_description",
@@ -102,6 +103,11 @@ def asarray(array: np.ndarray, device: str) -> Array:
     import cupy
 
     return cupy.asarray(array)
+
+
+def asarray_like(array: np.ndarray, like: Array) -> Array:
+    """Move a numpy array to another array's library and device, in its dtype."""
+    return array_namespace(like).asarray(array, dtype=like.dtype, device=like.device)
 
 
 def empty(shape: tuple[int, ...], device: str, dtype: str | np.dtype = "float64") -> Array:

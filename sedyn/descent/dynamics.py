@@ -1,7 +1,7 @@
-"""Gradient descent on a data set, iteration by iteration (THEORY section 1).
+"""Gradient descent on a data set, iteration by iteration (docs/theory.md#descent).
 
-`init`, `step` and `observe` mirror those of `sedyn.state_evolution`. Arrays may have the same further axes in front,
-replicates that are run together.
+`State`, `init`, `step` and `observe` mirror those of `sedyn.theory.dynamics`. Arrays may have the same further axes in
+front, replicates that are run together.
 """
 
 from __future__ import annotations
@@ -10,179 +10,182 @@ from typing import NamedTuple
 
 from sedyn.arrays.backend import Array, array_namespace
 from sedyn.arrays.blocks import summed
-from sedyn.designs.protocol import Design
+from sedyn.descent.estimate import Estimator, estimate_test_error, init_estimator, step_estimator
+from sedyn.descent.inputs import Data
+from sedyn.model.algorithm import require_step, step_deep_weights
 from sedyn.model.network import DeepWeights, Derivatives, Network
 from sedyn.model.observables import pad_deep_weights
 from sedyn.model.problem import Problem
 from sedyn.model.row_averages import row_sums
 from sedyn.model.update import Update
 
-__all__ = ["Data", "State", "init", "observe", "step", "train_error"]
-
-
-class Data(NamedTuple):
-    """A training set.
-
-    Attributes
-    ----------
-    design : Design
-        Standardized features Z / sqrt(d).
-    scales : array, shape (d,)
-        Square roots of the eigenvalues of the feature covariance: X = Z diag(scales) / sqrt(d).
-    labels : array, shape (..., n)
-        y.
-    """
-
-    design: Design
-    scales: Array
-    labels: Array
+__all__ = ["State", "errors", "init", "observe", "step"]
 
 
 class State(NamedTuple):
     """Gradient descent at one iteration t, and what one pass over the data shows there.
 
+    The pass goes forward and, while the data are at hand, backward: derivatives at t are found with h^t, before the
+    step that follows them.
+
     Attributes
     ----------
     iteration : int
-    first, previous_first : array, shape (..., q, d)
-        W^t and W^{t-1}, one row for each unit.
-    deep, previous_deep : tuple of array
-        V^t and V^{t-1}.
+        t.
     trained : array, shape (..., q, n)
-        h^t = X W^t, the pre-activations of the training rows.
+        h^t = X W^t, the pre-activations of training samples.
     losses : array, shape (..., n)
-        Of the training rows at h^t.
+        Of training samples at h^t.
+    first_weights, previous_first_weights : array, shape (..., q, d)
+        W^t and W^{t-1}, one row for each unit.
+    deep_weights, previous_deep_weights : tuple of array
+        V^t and V^{t-1}.
     derivatives : Derivatives or None
         At h^t, with the weights of the mini-batch; None at the last iteration, which no step follows.
     drive : array, shape (..., q, d), or None
         Gradient of the mean loss in W^t, X^T G^t / delta.
+    estimator : Estimator or None
+        Of the test error, up to t; None where there is no estimate.
     """
 
     iteration: int
-    first: Array
-    previous_first: Array
-    deep: DeepWeights
-    previous_deep: DeepWeights
     trained: Array
     losses: Array
+    first_weights: Array
+    previous_first_weights: Array
+    deep_weights: DeepWeights
+    previous_deep_weights: DeepWeights
     derivatives: Derivatives | None
     drive: Array | None
+    estimator: Estimator | None
 
 
-def init(
-    problem: Problem,
-    data: Data,
-    first: Array,
-    deep: DeepWeights,
-    batch: Array | None = None,
-    *,
-    curvature: bool = False,
-) -> State:
+def init(problem: Problem, inputs: Data) -> State:
     """Gradient descent at iteration 0.
 
     Parameters
     ----------
     problem : Problem
-    data : Data
-    first : array, shape (..., q, d)
-        W^0.
-    deep : tuple of array
-        V^0.
-    batch : array, shape (..., n), optional
-        Mini-batch weights of the samples in the gradient at iteration 0; all ones if left out.
-    curvature : bool, optional
-        Whether D^0 is wanted.
+    inputs : Data
+
+    Returns
+    -------
+    State
     """
-    return _look(problem, data, 0, (first, first), (deep, deep), batch, curvature)
+    first_weights, deep_weights = inputs.start[..., : problem.width, :], inputs.deep_weights
+    estimator = None if inputs.spectrum is None else init_estimator(problem, inputs.spectrum, first_weights)
+    return _look(problem, inputs, 0, (first_weights, first_weights), (deep_weights, deep_weights), estimator)
 
 
-def step(
-    problem: Problem, data: Data, state: State, update: Update, batch: Array | None = None, *, curvature: bool = False
-) -> State:
+def step(problem: Problem, inputs: Data, state: State, update: Update) -> State:
     """Advance from iteration t to t + 1.
 
     Parameters
     ----------
     problem : Problem
-    data : Data
+    inputs : Data
     state : State
         At t < T.
     update : Update
         Of step t.
-    batch : array, shape (..., n), optional
-        Mini-batch weights of the samples in the gradient at t + 1; all ones if left out.
-    curvature : bool, optional
-        Whether D^{t+1} is wanted.
+
+    Returns
+    -------
+    State
+        At t + 1; the one given stays as it is.
+
+    Raises
+    ------
+    ValueError
+        If t = T.
     """
-    if state.derivatives is None:
-        raise ValueError(f"iteration {state.iteration} is the last of the problem's {problem.steps} steps")
-    first = update(state.first, state.previous_first, state.drive)
-    deep = state.deep
-    if problem.train == "all":
-        gradients = state.derivatives.deep_gradient
-        deep = tuple(update(*each) for each in zip(state.deep, state.previous_deep, gradients, strict=True))
-    t = state.iteration + 1
-    return _look(problem, data, t, (first, state.first), (deep, state.deep), batch, curvature)
+    require_step(problem, state)
+    derivatives, estimator = state.derivatives, state.estimator
+    assert derivatives is not None  # missing at the last iteration only
+    if estimator is not None:
+        estimator = step_estimator(problem, estimator, derivatives, update)
+    first_weights = update(state.first_weights, state.previous_first_weights, state.drive), state.first_weights
+    deep_weights = step_deep_weights(problem, state, derivatives.deep_gradient, update), state.deep_weights
+    return _look(problem, inputs, state.iteration + 1, first_weights, deep_weights, estimator)
 
 
-def _look(
-    problem: Problem,
-    data: Data,
-    t: int,
-    first: tuple[Array, Array],
-    deep: tuple[DeepWeights, DeepWeights],
-    batch: Array | None,
-    curvature: bool,
-) -> State:
-    """State at t from the weights there and at t - 1, in one pass over the design."""
-    weights = first[0] * data.scales
-    network = Network.of(problem, deep[0], data.labels, batch)
-    if t == problem.steps:
-        trained = data.design.matmul(weights)
-        return State(t, *first, *deep, trained, network.losses(trained), None, None)
-    trained, derivatives, drive = data.design.descend(weights, network, curvature=curvature)
-    drive *= data.scales / float(problem.aspect_ratio)
-    return State(t, *first, *deep, trained, derivatives.loss, derivatives, drive)
-
-
-def train_error(state: State) -> Array:
-    """Twice the mean loss of the training rows: the mean squared error for the squared loss."""
-    return 2 * array_namespace(state.losses).mean(state.losses, axis=-1)
-
-
-def observe(problem: Problem, data: Data, start: Array, state: State) -> dict[str, Array]:
-    """What the training run shows at the state's iteration.
+def observe(problem: Problem, inputs: Data, state: State) -> dict[str, Array]:
+    """What the training run shows at the state's iteration (docs/theory.md#errors, docs/theory.md#overlaps).
 
     Parameters
     ----------
     problem : Problem
-    data : Data
-    start : array, shape (..., q + k, d)
-        [W^0, mu]^T.
+    inputs : Data
+        With the signals.
     state : State
 
     Returns
     -------
     dict of str to array
-        `train_error`, `initial_overlap`, `signal_overlap`, `weight_gram`, `row_average`, `deep_weights` of
-        `sedyn.model.observables.SIMULATED`, without their iteration axis.
+        The observables of `sedyn.model.observables.SIMULATED` without their iteration axis, but for `test_error` and
+        its standard error, which are averages over fresh data.
     """
-    xp = array_namespace(state.first)
-    q, d = state.first.shape[-2:]
+    xp = array_namespace(state.first_weights)
+    q, d = state.first_weights.shape[-2:]
 
     def sums(columns: slice) -> Array:
-        weights, known, scales = state.first[..., columns], start[..., columns], data.scales[columns]
+        weights, known = state.first_weights[..., columns], inputs.start[..., columns]
+        scales = inputs.scales[columns]
         scaled = weights * scales
         gram = xp.matmul(scaled, xp.matrix_transpose(scaled))
         with_start = xp.matmul(scaled * scales, xp.matrix_transpose(known))
         return xp.concat([gram, with_start, xp.matrix_transpose(row_sums(weights, known))], axis=-1)
 
-    averages, start_of_functions = summed(sums, state.first) / d, 2 * q + problem.signals
+    averages, start_of_functions = summed(sums, state.first_weights) / d, 2 * q + problem.signals
+    train_error, estimated_test_error = errors(problem, inputs, state)
     return {
-        "train_error": train_error(state),
+        "train_error": train_error,
+        "estimated_test_error": estimated_test_error,
         "initial_overlap": averages[..., q : 2 * q],
         "signal_overlap": averages[..., 2 * q : start_of_functions],
         "weight_gram": averages[..., :q],
         "row_average": xp.matrix_transpose(averages[..., start_of_functions:]),
-        "deep_weights": pad_deep_weights(problem, state.deep, state.first),
+        "deep_weights": pad_deep_weights(problem, state.deep_weights, state.first_weights),
     }
+
+
+def errors(problem: Problem, inputs: Data, state: State) -> tuple[Array, Array]:
+    """Training error, and the test error estimated from training data alone (docs/theory.md#estimated-test-error).
+
+    Parameters
+    ----------
+    problem : Problem
+    inputs : Data
+    state : State
+
+    Returns
+    -------
+    train_error, estimated_test_error : array, shape (...)
+        The mean squared error for the squared loss, twice the mean loss for others; NaN without an estimate.
+    """
+    xp = array_namespace(state.losses)
+    train_error = 2 * xp.mean(state.losses, axis=-1)
+    if state.estimator is None:
+        return train_error, xp.full_like(train_error, xp.nan)
+    weights = state.deep_weights
+    return train_error, estimate_test_error(problem, state.estimator, state.trained, inputs.labels, weights)
+
+
+def _look(
+    problem: Problem,
+    inputs: Data,
+    t: int,
+    first_weights: tuple[Array, Array],
+    deep_weights: tuple[DeepWeights, DeepWeights],
+    estimator: Estimator | None,
+) -> State:
+    """State at t from the weights there and at t - 1, in one pass over the design."""
+    scaled, last = first_weights[0] * inputs.scales, t == problem.steps
+    batch = None if last or inputs.batches is None else inputs.batches[t]
+    network = Network.of(problem, deep_weights[0], inputs.labels, batch)
+    if last:
+        trained = inputs.design.matmul(scaled)
+        return State(t, trained, network.losses(trained), *first_weights, *deep_weights, None, None, estimator)
+    trained, derivatives, drive = inputs.design.descend(scaled, network, curvature=estimator is not None)
+    drive *= inputs.scales / float(problem.aspect_ratio)
+    return State(t, trained, derivatives.loss, *first_weights, *deep_weights, derivatives, drive, estimator)

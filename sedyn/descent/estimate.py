@@ -1,17 +1,16 @@
-"""The test error at every iteration, estimated from training data alone (THEORY section 4).
+"""The test error at every iteration, estimated from training data alone (docs/theory.md#estimated-test-error).
 
 No holdout and no retraining: what each training sample keeps of its own gradients, the Onsager term, is subtracted from
-its pre-activations, which are then distributed like those of a fresh row. Arrays may have the same further axes in
+its pre-activations, which are then distributed like those of a fresh sample. Arrays may have the same further axes in
 front, replicates that are run together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from sedyn.arrays.backend import Array, array_namespace
-from sedyn.descent import dynamics as gradient_descent
+from sedyn.arrays.backend import Array
+from sedyn.arrays.history import History
 from sedyn.kernels.dispatch import mean_response
 from sedyn.model.adjoint import onsager_term
 from sedyn.model.evaluation import mean_error
@@ -24,7 +23,6 @@ from sedyn.theory.weight_side import WeightResponse, init_weight_response, step_
 __all__ = [
     "Estimator",
     "estimate_test_error",
-    "estimated_descent",
     "fresh_like",
     "init_estimator",
     "no_estimate_because",
@@ -43,25 +41,25 @@ def no_estimate_because(problem: Problem) -> str | None:
 
 
 class Estimator(NamedTuple):
-    """The data-driven estimate of the test error, up to one iteration (THEORY section 4).
+    """What the estimate of the test error rests on, up to one iteration t (docs/theory.md#empirical-responses).
 
     Attributes
     ----------
     weight_response : WeightResponse
-        The empirical R_w.
-    gradients : array, shape (..., T, q, n)
-        G^s, filled for s < t.
-    curvatures : array, shape (..., T, q, q, n)
-        D^s, filled for s < t.
+        The empirical R_w up to t.
+    gradients : History, shape (..., t, q, n)
+        G^s for s < t.
+    curvatures : History, shape (..., t, q, q, n)
+        D^s for s < t.
     """
 
     weight_response: WeightResponse
-    gradients: Array
-    curvatures: Array
+    gradients: History
+    curvatures: History
 
 
-def init_estimator(problem: Problem, spectrum: SpectralMeasure, first: Array) -> Estimator:
-    """Estimate before the first step.
+def init_estimator(problem: Problem, spectrum: SpectralMeasure, like: Array) -> Estimator:
+    """Estimator before the first step.
 
     Parameters
     ----------
@@ -69,22 +67,22 @@ def init_estimator(problem: Problem, spectrum: SpectralMeasure, first: Array) ->
         With n the number of training samples.
     spectrum : SpectralMeasure
         Of the feature covariance.
-    first : array, shape (..., q, d)
-        W^0; gives dtype, device and the axes in front.
+    like : array, shape (..., q, d)
+        Gives library, dtype, device and the axes in front.
+
+    Returns
+    -------
+    Estimator
     """
-    xp = array_namespace(first)
-    q, steps, n, replicates = problem.width, problem.steps, problem.n, first.shape[:-2]
-    kind = {"dtype": first.dtype, "device": first.device}
+    q, steps, n, replicates = problem.width, problem.steps, problem.n, like.shape[:-2]
     return Estimator(
-        init_weight_response(spectrum, steps, q, first),
-        xp.empty((*replicates, steps, q, n), **kind),
-        xp.empty((*replicates, steps, q, q, n), **kind),
+        init_weight_response(spectrum, steps, q, like),
+        History.empty(steps, (q, n), like, replicates),
+        History.empty(steps, (q, q, n), like, replicates),
     )
 
 
-def step_estimator(
-    problem: Problem, estimator: Estimator, t: int, derivatives: Derivatives, update: Update
-) -> Estimator:
+def step_estimator(problem: Problem, estimator: Estimator, derivatives: Derivatives, update: Update) -> Estimator:
     """Take in the derivatives at iteration t, which carry the weight response to t + 1.
 
     Parameters
@@ -92,105 +90,64 @@ def step_estimator(
     problem : Problem
     estimator : Estimator
         Up to t.
-    t : int
     derivatives : Derivatives
         At h^t, with curvature.
     update : Update
         Of step t.
+
+    Returns
+    -------
+    Estimator
+        Up to t + 1.
     """
-    estimator.gradients[..., t, :, :] = derivatives.gradient
-    estimator.curvatures[..., t, :, :, :] = derivatives.curvature
-    delta, weight_response = float(problem.aspect_ratio), estimator.weight_response
-    known = weight_response.mean[..., : t + 1, : t + 1, :, :]
-    responses = delta * mean_response(estimator.curvatures[..., : t + 1, :, :, :], known)
-    return estimator._replace(weight_response=step_weight_response(weight_response, t, responses, update, delta))
+    weight_response, gradients, curvatures = estimator
+    gradients, curvatures = gradients.append(derivatives.gradient), curvatures.append(derivatives.curvature)
+    delta, known = float(problem.aspect_ratio), weight_response.mean.values[..., : len(gradients), :, :]
+    gradient_response = delta * mean_response(curvatures.values, known)
+    return Estimator(step_weight_response(weight_response, gradient_response, update, delta), gradients, curvatures)
 
 
-def fresh_like(estimator: Estimator, t: int, trained: Array) -> Array:
-    """Pre-activations with what they keep of their own gradients taken out: distributed like those of fresh rows.
+def fresh_like(estimator: Estimator, trained: Array) -> Array:
+    """Pre-activations without what they keep of their own gradients: distributed like those of fresh samples.
 
     Parameters
     ----------
     estimator : Estimator
         Up to t.
-    t : int
     trained : array, shape (..., q, n)
         h^t.
 
     Returns
     -------
     array, shape (..., q, n)
-        zhat^t = h^t - sum over s < t of G^s R_w(t, s)^T.
+        zhat^t = h^t - sum over s < t of R_w(t, s) G^s (docs/theory.md#own-gradients-removed).
     """
+    t = len(estimator.gradients)
     if t == 0:
         return trained
-    return trained - onsager_term(estimator.weight_response.mean[..., t, :t, :, :], estimator.gradients[..., :t, :, :])
+    answers = estimator.weight_response.mean.values[..., t, :t, :, :]
+    return trained - onsager_term(answers, estimator.gradients.values)
 
 
 def estimate_test_error(
-    problem: Problem, estimator: Estimator, t: int, trained: Array, y: Array, deep: DeepWeights
+    problem: Problem, estimator: Estimator, trained: Array, labels: Array, deep_weights: DeepWeights
 ) -> Array:
-    """Estimate of the test error at iteration t from training data alone (THEORY section 4).
+    """Estimate the test error at iteration t from training data alone.
 
     Parameters
     ----------
     problem : Problem
     estimator : Estimator
         Up to t.
-    t : int
     trained : array, shape (..., q, n)
         h^t.
-    y : array, shape (..., n)
-    deep : tuple of array
+    labels : array, shape (..., n)
+        y.
+    deep_weights : tuple of array
         V^t.
+
+    Returns
+    -------
+    array, shape (...)
     """
-    return mean_error(problem, fresh_like(estimator, t, trained), y, deep)
-
-
-def estimated_descent(
-    problem: Problem,
-    data: gradient_descent.Data,
-    first: Array,
-    deep: DeepWeights,
-    spectrum: SpectralMeasure | None,
-    updates: Sequence[Update],
-    batches: Iterator[Array | None],
-) -> Iterator[tuple[gradient_descent.State, Array]]:
-    """Run gradient descent and estimate its test error along the way; whoever iterates may stop at any time.
-
-    Parameters
-    ----------
-    problem : Problem
-    data : gradient_descent.Data
-    first : array, shape (..., q, d)
-        W^0.
-    deep : tuple of array
-        V^0.
-    spectrum : SpectralMeasure or None
-        Of the feature covariance; None for no estimate.
-    updates : sequence of Update
-        Of each step.
-    batches : iterator of array or None
-        Mini-batch weights of each step.
-
-    Yields
-    ------
-    state : gradient_descent.State
-        At iterations 0..T.
-    estimate : array, shape (...)
-        Of the test error there; NaN without a spectrum.
-    """
-    xp, estimator = array_namespace(first), None if spectrum is None else init_estimator(problem, spectrum, first)
-    curvature = estimator is not None
-    estimate = xp.full(first.shape[:-2], xp.nan, dtype=first.dtype, device=first.device)
-    state = gradient_descent.init(problem, data, first, deep, next(batches), curvature=curvature)
-    while True:
-        t = state.iteration
-        if estimator is not None:
-            estimate = estimate_test_error(problem, estimator, t, state.trained, data.labels, state.deep)
-        yield state, estimate
-        if state.derivatives is None:
-            return
-        if estimator is not None:
-            estimator = step_estimator(problem, estimator, t, state.derivatives, updates[t])
-        state = gradient_descent.step(problem, data, state, updates[t], next(batches, None), curvature=curvature)
+    return mean_error(problem, fresh_like(estimator, trained), labels, deep_weights)

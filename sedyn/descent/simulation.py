@@ -3,31 +3,23 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from sedyn.arrays import backend
-from sedyn.arrays.backend import Array
-from sedyn.descent import dynamics as gradient_descent
-from sedyn.descent.engines import Choice, choose_engine, replicates_together, stacks
-from sedyn.descent.estimate import estimated_descent, no_estimate_because
-from sedyn.descent.test_error import fresh_data
-from sedyn.designs.deferred import DeferredDesign
-from sedyn.designs.dense import dense_design
-from sedyn.designs.protocol import Design
-from sedyn.designs.stacked import SingleDesign, stacked_design
+from sedyn.descent.engines import Choice, choose_engine, replicates_together
+from sedyn.descent.estimate import no_estimate_because
+from sedyn.descent.inputs import draw
+from sedyn.descent.readout import readout_of
+from sedyn.descent.run import run
 from sedyn.errors import InvalidInput, require_one_of
-from sedyn.model.batching import batch_weights
-from sedyn.model.initialization import initial_deep_weights, initial_weights_and_signals
-from sedyn.model.labels import labels_of
-from sedyn.model.observables import COMPARED, SIMULATED, stack_records, to_dataset
+from sedyn.model.observables import COMPARED, SIMULATED, to_dataset
 from sedyn.model.problem import Problem
-from sedyn.model.quadrature import gauss_quadrature
-from sedyn.model.seeds import Streams, streams_of
+from sedyn.model.seeds import streams_of
 from sedyn.model.update import updates_together
-from sedyn.theory.laws import SOLVER, Laws, compare, laws_of
+from sedyn.theory.laws import SOLVER, Laws, laws_of
 from sedyn.versions import versions
 
 if TYPE_CHECKING:
@@ -99,7 +91,8 @@ def simulate(
 
     Notes
     -----
-    THEORY sections 1 (gradient descent), 4 (estimate) and 5 (deferred engine).
+    Source: docs/theory.md#descent (gradient descent), docs/theory.md#estimated-test-error (estimate) and
+    docs/theory.md#deferred-product (deferred engine).
 
     Examples
     --------
@@ -247,78 +240,14 @@ def _run_together(cells: Sequence[_Cell], seed: int, device: str, dtype: str) ->
 def _run(
     replicates: Sequence[_Replicate], seed: int, engine: str, estimate: bool, device: str, dtype: str
 ) -> dict[str, np.ndarray]:
-    """Some replicates side by side: every observable along leading axes of replicates and iterations.
-
-    Nothing waits for the device before the end, where all that was observed comes to the host at once; but for what
-    the deferred engine has to know of each product.
-    """
+    """Draw some replicates and run them side by side."""
     problems = [replicate.problem for replicate in replicates]
-    problem = problems[0]  # for all in which they agree
-    seeds = [streams_of(replicate.problem, seed, replicate.number) for replicate in replicates]
-
-    def drawn(draw: Callable[[Problem, Streams], np.ndarray]) -> Array:
-        return backend.asarray(np.stack([*map(draw, problems, seeds)]), device)
-
-    eigenvalues = problem.eigenvalues
-    scales = backend.asarray(np.sqrt(eigenvalues), device)
-    rows = drawn(lambda own, streams: initial_weights_and_signals(own, np.random.default_rng(streams.start)))
-    first, signals = rows[:, : problem.width, :], rows[:, problem.width :, :] * scales
-    layers = zip(*(initial_deep_weights(own) for own in problems), strict=True)
-    deep = tuple(backend.asarray(np.stack(layer), device) for layer in layers)
-    design = _design(problem, engine, [streams.features for streams in seeds], device, dtype)
-    noise = drawn(lambda own, streams: own.noise * np.random.default_rng(streams.noise).standard_normal(own.n))
-    data = gradient_descent.Data(design, scales, labels_of(problem, design.matmul(signals), noise))
-    measure = gauss_quadrature(eigenvalues, problem.steps + 1) if estimate else None
-    updates = updates_together(problems, rows)
-    generators = [np.random.default_rng(streams.batches) for streams in seeds]
-    steps = zip(*map(batch_weights, problems, generators), strict=True)
-    batches = (None if problem.full_batch else backend.asarray(np.stack(step), device) for step in steps)
-
-    fresh = fresh_data(problems, signals, scales, [streams.readout for streams in seeds], device)
-    records: list[dict[str, Array]] = []
-    with np.errstate(over="ignore", invalid="ignore"):
-        for state, estimated in estimated_descent(problem, data, first, deep, measure, updates, batches):
-            record = gradient_descent.observe(problem, data, rows, state)
-            fresh.meet(state, record)
-            records.append(record | {"estimated_test_error": estimated} | _compared(replicates, rows, state, data))
-        test_error, test_error_stderr = fresh.errors()
-        found = stack_records(records) | {"test_error": test_error, "test_error_stderr": test_error_stderr}
-        columns = backend.to_host(found)
-    # A replicate that has diverged goes on beside the others, and what it gives is of no use.
-    finite = np.isfinite(columns["train_error"]) & np.isfinite(columns["weight_gram"]).all((-2, -1))
-    alive = np.logical_and.accumulate(finite)
-    return {name: np.moveaxis(_where(alive, values), 1, 0) for name, values in columns.items()}
-
-
-def _compared(
-    replicates: Sequence[_Replicate], rows: Array, state: gradient_descent.State, data: gradient_descent.Data
-) -> dict[str, Array]:
-    """Compare each replicate with the laws of its theory, where there is one."""
-    if replicates[0].laws is None:
-        return {}
-    whole = rows, state.first, state.trained, data.labels
-    compared = [
-        compare(replicate.laws, state.iteration, *(part[r, ...] for part in whole))
-        for r, replicate in enumerate(replicates)
-        if replicate.laws is not None
-    ]
-    return stack_records(compared)
-
-
-def _design(problem: Problem, engine: str, seeds: Sequence[np.random.SeedSequence], device: str, dtype: str) -> Design:
-    """A design of replicates, of a single one where `sedyn.descent.engines.replicates_together` says so."""
-    n, d, law = problem.n, problem.d, problem.feature_law
-    if engine == "deferred":
-        directions = problem.signals + problem.width * (problem.steps + 1)
-        return SingleDesign(DeferredDesign(n, d, seeds[0], device, directions))
-    if stacks(problem, device, dtype):
-        return stacked_design(n, d, law, seeds, device, dtype)
-    return SingleDesign(dense_design(n, d, law, seeds[0], device, dtype))
-
-
-def _where(alive: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Values where a replicate has not diverged, (iterations, R) like their first axes; NaN elsewhere."""
-    return np.where(alive.reshape(*alive.shape, *[1] * (values.ndim - 2)), values, np.nan)
+    streams = [streams_of(replicate.problem, seed, replicate.number) for replicate in replicates]
+    data = draw(problems, streams, engine, device, dtype, estimate=estimate)
+    signals = data.start[:, problems[0].width :, :] * data.scales
+    readout = readout_of(problems, signals, data.scales, [own.readout for own in streams], device)
+    laws = [replicate.laws for replicate in replicates if replicate.laws is not None]
+    return run(problems[0], data, updates_together(problems, data.start), readout, laws)
 
 
 def _replicate_indices(replicates: int | Iterable[int]) -> list[int]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 from typing import NamedTuple
 
 import numpy as np
 
 from sedyn.arrays.shapes import Float
-from sedyn.descent import dynamics as gradient_descent
-from sedyn.descent.estimate import estimated_descent
+from sedyn.descent import dynamics
+from sedyn.descent.inputs import Data
 from sedyn.designs.dense import DenseDesign
-from sedyn.model.batching import batch_weights
+from sedyn.model.algorithm import states
+from sedyn.model.batching import Batches, batch_weights
 from sedyn.model.initialization import initial_deep_weights
 from sedyn.model.network import DeepWeights
 from sedyn.model.problem import Problem
@@ -68,21 +70,21 @@ def fit_network(
     Fit
     """
     rng = np.random.default_rng([problem.init_seed, 1])  # `init_seed` alone is the deeper weights'
-    first = rng.standard_normal((problem.width, problem.d))
-    data = gradient_descent.Data(DenseDesign(features, 1 / np.sqrt(problem.d)), np.ones(problem.d), labels)
+    start, deep_weights = rng.standard_normal((problem.width, problem.d)), initial_deep_weights(problem)
+    batches = Batches(lambda: batch_weights(problem, copy.deepcopy(rng)))
+    design = DenseDesign(features, 1 / np.sqrt(problem.d))
+    data = Data(design, np.ones(problem.d), labels, start, deep_weights, batches, measure)
     train: list[float] = []
     estimates: list[float] = []
-    batches, deep = batch_weights(problem, rng), initial_deep_weights(problem)
     with np.errstate(over="ignore", invalid="ignore"):
-        descent = estimated_descent(problem, data, first, deep, measure, updates_of(problem), batches)
-        for state, estimate in descent:
+        for state in states(dynamics, problem, data, updates_of(problem)):
             if state.iteration == 0:
                 chosen = state  # what is kept if not even the start is finite
-            error = gradient_descent.train_error(state)
+            error, estimate = dynamics.errors(problem, data, state)
             if not np.isfinite(error):
                 break
             if not early_stopping or (estimates and estimate < np.nanmin(estimates)):
                 chosen = state
             train.append(float(error))
             estimates.append(float(estimate))
-    return Fit(train, estimates, chosen.iteration, chosen.first, chosen.deep)
+    return Fit(train, estimates, chosen.iteration, chosen.first_weights, chosen.deep_weights)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from sedyn.arrays.backend import Array, array_namespace
 from sedyn.arrays.shapes import Float
 from sedyn.model.problem import Problem
 
-__all__ = ["batch_weights", "limit_dimensions", "limit_weights"]
+__all__ = ["Batches", "batch_weights", "limit_dimensions", "limit_weights"]
 
 
 def batch_weights(problem: Problem, rng: np.random.Generator) -> Iterator[np.ndarray | None]:
@@ -41,6 +41,27 @@ def batch_weights(problem: Problem, rng: np.random.Generator) -> Iterator[np.nda
         weights = np.zeros(problem.n)
         weights[batch] = problem.n / batch.size
         yield weights
+
+
+class Batches:
+    """Sample weights by step, each made when it is asked for: the same whatever was asked for before.
+
+    Parameters
+    ----------
+    begin : callable
+        Gives the weights of all steps in turn, from the first; called again where one is asked for that has passed.
+    """
+
+    def __init__(self, begin: Callable[[], Iterable[Array | None]]) -> None:
+        self._begin = begin
+        self._rest, self._step, self._weights = iter(begin()), -1, None
+
+    def __getitem__(self, step: int) -> Array | None:
+        if step < self._step:
+            self._rest, self._step = iter(self._begin()), -1
+        while self._step < step:
+            self._weights, self._step = next(self._rest), self._step + 1
+        return self._weights
 
 
 def limit_dimensions(problem: Problem) -> int:

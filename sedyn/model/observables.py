@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "COMPARED",
+    "INCLUDED",
     "PREDICTED",
     "PROBABILITIES",
     "SCALES",
@@ -33,7 +34,7 @@ __all__ = [
     "stack_iterations",
     "stack_records",
     "to_dataset",
-    "with_standard_errors",
+    "until_divergence",
 ]
 
 
@@ -85,7 +86,7 @@ _SIMULATED_ONLY = {
 }
 
 
-def with_standard_errors(observables: Mapping[str, Observable]) -> dict[str, Observable]:
+def _with_standard_errors(observables: Mapping[str, Observable]) -> dict[str, Observable]:
     """Add to each observable the standard error that the solver of the theory reports for it."""
     return {
         name + suffix: observable._replace(long_name=prefix + observable.long_name)
@@ -95,7 +96,7 @@ def with_standard_errors(observables: Mapping[str, Observable]) -> dict[str, Obs
 
 
 SIMULATED: dict[str, Observable] = {**_ERRORS, **_SIMULATED_ONLY, **_WEIGHTS}
-PREDICTED: dict[str, Observable] = with_standard_errors({**_ERRORS, **_WEIGHTS, **_LAW_OF_ROWS, **_QUANTILES})
+PREDICTED: dict[str, Observable] = _with_standard_errors({**_ERRORS, **_WEIGHTS, **_LAW_OF_ROWS, **_QUANTILES})
 
 
 def _distances(name: str, dims: tuple[str, ...], between: str) -> dict[str, Observable]:
@@ -115,6 +116,27 @@ COMPARED: dict[str, Observable] = {
     **_QUANTILES,
 }
 """What a simulation that is given its theory has besides: see `sedyn.theory.laws`."""
+
+_RESPONSE = ("iteration", "iteration_", "neuron", "neuron_")
+INCLUDED: dict[str, dict[str, Observable]] = {
+    "responses": _with_standard_errors(
+        {
+            "weight_response": Observable(_RESPONSE, "response R_w of weights to earlier gradients"),
+            "gradient_response": Observable(_RESPONSE, "response R_g of gradients to pre-activations"),
+        }
+    ),
+    "samples": {
+        "pre_activation_samples": Observable(("iteration", "neuron", "sample"), "training pre-activations h"),
+        "response_samples": Observable(("sample",), "response y"),
+        "row_coefficients": Observable(
+            ("iteration", "node", "neuron", "start"), "initialization and signals carried by a row, at spectral nodes"
+        ),
+        "row_covariances": Observable(
+            ("iteration", "node", "neuron", "neuron_"), "conditional covariance of a row, at spectral nodes"
+        ),
+    },
+}
+"""What a solution of the theory has besides, by what it is asked to include: see `sedyn.state_evolution`."""
 
 SCALES = ("predicted", "own")
 """How whitened residuals are taken: as they are, or standardized, which leaves the shape of their law."""
@@ -209,6 +231,30 @@ def stack_records(records: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
     """Stack the arrays that were recorded at each iteration, name by name; iterations are the first axis."""
     return {
         name: array_namespace(first).stack([record[name] for record in records]) for name, first in records[0].items()
+    }
+
+
+def until_divergence(found: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Put NaN from the first iteration on at which an error or the Gram matrix of the weights is not finite.
+
+    A replicate that has diverged goes on beside the others, and what it gives is of no use.
+
+    Parameters
+    ----------
+    found : mapping of str to ndarray
+        Observables, each of shape (iterations, ...), with axes of replicates next if `train_error` has them; among
+        them `train_error`, `test_error` and `weight_gram`.
+
+    Returns
+    -------
+    dict of str to ndarray
+        Of the same shapes.
+    """
+    finite = np.isfinite(found["train_error"]) & np.isfinite(found["test_error"])
+    alive = np.logical_and.accumulate(finite & np.isfinite(found["weight_gram"]).all(axis=(-2, -1)))
+    return {
+        name: np.where(alive.reshape(*alive.shape, *[1] * (values.ndim - alive.ndim)), values, np.nan)
+        for name, values in found.items()
     }
 
 

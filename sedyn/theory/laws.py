@@ -17,7 +17,7 @@ from sedyn.model.observables import quantiles
 from sedyn.model.problem import Problem
 from sedyn.model.quadrature import interpolation
 from sedyn.theory.distances import from_normal, from_sample
-from sedyn.theory.dynamics import spectral_nodes
+from sedyn.theory.weight_side import spectral_nodes
 
 if TYPE_CHECKING:
     import xarray as xr

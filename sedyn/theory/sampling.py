@@ -7,6 +7,7 @@ error (Owen 1997); matching moments makes every average of a quadratic function 
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -77,7 +78,7 @@ def matched_normals(uniforms: Array) -> Array:
     """Turn uniform points into normal ones with mean exactly 0 and covariance exactly the identity.
 
     The moments are matched causally, each coordinate using only those before it, so the first coordinates do not
-    depend on how many follow.
+    depend on how many follow (docs/theory.md#matched-moments).
 
     Parameters
     ----------
@@ -99,7 +100,8 @@ def matched_normals(uniforms: Array) -> Array:
 def psd_root(covariance: Array, scale: float | None = None) -> tuple[Array, Array]:
     """Symmetric square root of a covariance and its pseudo-inverse, with negligible directions left out.
 
-    The symmetric one does not turn when eigenvalues meet: what is computed with it changes little when rounding does.
+    The symmetric one does not turn when eigenvalues meet: what is computed with it changes little when rounding does
+    (docs/theory.md#symmetric-root).
 
     Parameters
     ----------
@@ -125,21 +127,26 @@ def psd_root(covariance: Array, scale: float | None = None) -> tuple[Array, Arra
     return root, inverse
 
 
-class CausalFactor:
-    """A block Cholesky factor that grows by one block of rows at a time and never changes what it has.
+class CausalFactor(NamedTuple):
+    """A block Cholesky factor L that grows by one block of rows at a time (docs/theory.md#conditional-draw).
 
     With independent normal innovations eps_0, eps_1, ..., the draws ``[z_0, z_1, ...] = L [eps_0, eps_1, ...]`` have
     the covariance whose rows were given, and each z_t is drawn conditionally on the earlier ones. Where a block
     brings (almost) no new variance its innovation is left out, which keeps the factor usable when weights
-    hardly move (THEORY section 2, numerics).
+    hardly move.
+
+    Attributes
+    ----------
+    rows : tuple of ndarray
+        Of L: those of z_t have shape (size of z_t, innovations of z_0..z_t).
+    inverses : tuple of ndarray
+        Pseudo-inverses of the blocks on the diagonal.
     """
 
-    def __init__(self) -> None:
-        self.rows: list[np.ndarray] = []
-        self._inverses: list[np.ndarray] = []
-        self._offsets: list[int] = [0]
+    rows: tuple[np.ndarray, ...] = ()
+    inverses: tuple[np.ndarray, ...] = ()
 
-    def append(self, covariances: list[np.ndarray]) -> np.ndarray:
+    def append(self, covariances: list[np.ndarray]) -> CausalFactor:
         """Add a block from its covariances with the earlier blocks and, last, with itself.
 
         Parameters
@@ -149,21 +156,20 @@ class CausalFactor:
 
         Returns
         -------
-        ndarray, shape (size of z_t, number of innovations so far)
-            The new rows of L.
+        CausalFactor
+            One block longer; its last rows are the new ones.
         """
         *past, own = covariances
-        coefficients = np.empty((own.shape[0], self._offsets[-1]))
+        offsets = self._offsets()
+        coefficients = np.empty((own.shape[0], offsets[-1]))
         for s, covariance in enumerate(past):
-            start, stop = self._offsets[s], self._offsets[s + 1]
+            start, stop = offsets[s], offsets[s + 1]
             known = coefficients[:, :start] @ self.rows[s][:, :start].T
-            coefficients[:, start:stop] = (covariance - known) @ self._inverses[s].T
+            coefficients[:, start:stop] = (covariance - known) @ self.inverses[s].T
         scale = float(np.max(np.diagonal(own), initial=0.0))
         root, inverse = psd_root(own - coefficients @ coefficients.T, scale)
-        self.rows.append(np.concatenate([coefficients, root], axis=1))
-        self._inverses.append(inverse)
-        self._offsets.append(self._offsets[-1] + own.shape[0])
-        return self.rows[-1]
+        row = np.concatenate([coefficients, root], axis=1)
+        return CausalFactor((*self.rows, row), (*self.inverses, inverse))
 
     def solve(self, moments: np.ndarray) -> list[np.ndarray]:
         """Solve R L = `moments` for the blocks of R, taking no part in directions that were left out.
@@ -177,10 +183,15 @@ class CausalFactor:
         list of ndarray
             One block of R for each block of rows, (q, size of z_s) each.
         """
+        offsets = self._offsets()
         remainder = moments.copy()
         blocks: list[np.ndarray] = []
         for s in reversed(range(len(self.rows))):
-            start, stop = self._offsets[s], self._offsets[s + 1]
-            blocks.insert(0, remainder[:, start:stop] @ self._inverses[s])
+            start, stop = offsets[s], offsets[s + 1]
+            blocks.insert(0, remainder[:, start:stop] @ self.inverses[s])
             remainder[:, :start] -= blocks[0] @ self.rows[s][:, :start]
         return blocks
+
+    def _offsets(self) -> list[int]:
+        """Where the innovations of each block begin, and where those of the last one end."""
+        return [0, *(row.shape[1] for row in self.rows)]

@@ -1,4 +1,4 @@
-"""The weight side of state evolution: what first-layer rows carry, in closed form (THEORY section 2).
+"""The weight side of state evolution: what first-layer rows carry, in closed form (docs/theory.md#init-coefficient).
 
 Everything here is linear and small: matrices of the width, for each iteration and spectral node. The weight response
 R_w is of any array library and may have further axes in front, replicates that are run together: the data-driven
@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sedyn.arrays.backend import Array, array_namespace
+from sedyn.arrays.history import History
 from sedyn.model.quadrature import SpectralMeasure
 from sedyn.model.update import Update
 
@@ -21,10 +22,12 @@ __all__ = [
     "WeightResponse",
     "averaged",
     "carried_covariance",
+    "fresh_covariances",
     "init_effective_signal",
     "init_weight_response",
     "noise_covariance",
     "row_covariances",
+    "spectral_nodes",
     "start_covariance",
     "step_effective_signal",
     "step_weight_response",
@@ -32,41 +35,53 @@ __all__ = [
 
 
 class WeightResponse(NamedTuple):
-    """How weights answer to earlier gradients.
+    """How weights answer to earlier gradients, up to one iteration t (Onsager; docs/theory.md#weight-response).
 
     Attributes
     ----------
     spectrum : SpectralMeasure
         B nodes and weights.
-    at_nodes : array, shape (..., T + 1, T + 1, B, q, q)
-        ``at_nodes[..., t, s, :, :, :]`` is r(t, s) at each node, the response of the weights at t to a push at s < t;
-        zero elsewhere. EffectiveSignal up to the present iteration are filled, in place.
-    mean : array, shape (..., T + 1, T + 1, q, q)
-        R_w(t, s), the average of `at_nodes` over the spectrum, filled likewise.
+    at_nodes : History, shape (..., t + 1, T + 1, B, q, q)
+        ``at_nodes.values[..., r, s, :, :, :]`` is r(r, s) at each node, the response of the weights at r to a push at
+        s < r; zero elsewhere.
+    mean : History, shape (..., t + 1, T + 1, q, q)
+        R_w(r, s), the average of `at_nodes` over the spectrum.
     """
 
     spectrum: SpectralMeasure
-    at_nodes: Array
-    mean: Array
+    at_nodes: History
+    mean: History
 
 
 class EffectiveSignal(NamedTuple):
-    """What a first-layer row carries of its start.
+    """What a first-layer row carries of its start, up to one iteration t (docs/theory.md#effective-signal).
 
     Attributes
     ----------
-    coefficients : ndarray, shape (T + 1, B, q, q + k)
-        [P_t, m_t] at each node: the row at t has mean P_t w^0 + m_t mu. Filled in place like the weight response.
+    spectrum : SpectralMeasure
+        B nodes and weights.
+    coefficients : History, shape (t + 1, B, q, q + k)
+        [P_s, m_s] at each node: the row at s has mean P_s w^0 + m_s mu.
     overlaps : ndarray, shape (B, q + k, q + k)
         Gram matrix of [w~^0, mu~] at each node.
     """
 
-    coefficients: np.ndarray
+    spectrum: SpectralMeasure
+    coefficients: History
     overlaps: np.ndarray
 
 
+def spectral_nodes(steps: int) -> int:
+    """Nodes that the theory takes of a spectrum with many eigenvalues (docs/theory.md#spectral-nodes).
+
+    After T steps it averages polynomials of degree 2T + 1 in the eigenvalues, and the law of a row has coefficients of
+    degree T and a covariance of degree 2T - 1: T + 1 nodes give the averages, and 2T every row's own law.
+    """
+    return max(2 * steps, 2)
+
+
 def init_weight_response(spectrum: SpectralMeasure, steps: int, width: int, like: Array) -> WeightResponse:
-    """WeightResponse before the first step, R_w(0, 0) = 0.
+    """Weight response before the first step, R_w(0, 0) = 0.
 
     Parameters
     ----------
@@ -75,18 +90,23 @@ def init_weight_response(spectrum: SpectralMeasure, steps: int, width: int, like
         T and q.
     like : array, shape (..., a, b)
         Gives library, dtype, device and the axes in front.
+
+    Returns
+    -------
+    WeightResponse
     """
     xp, kind = array_namespace(like), {"dtype": like.dtype, "device": like.device}
-    times = (*like.shape[:-2], steps + 1, steps + 1)
+    leading, nodes = like.shape[:-2], spectrum.nodes.size
+    nothing = xp.zeros((*leading, 0, nodes, width, width), **kind)
     return WeightResponse(
         SpectralMeasure(*(xp.asarray(part, **kind) for part in spectrum)),
-        xp.zeros((*times, spectrum.nodes.size, width, width), **kind),
-        xp.zeros((*times, width, width), **kind),
+        History.empty(steps + 1, (steps + 1, nodes, width, width), like, leading).append(nothing),
+        History.empty(steps + 1, (steps + 1, width, width), like, leading).append(nothing[..., 0, :, :]),
     )
 
 
 def init_effective_signal(spectrum: SpectralMeasure, steps: int, overlaps: np.ndarray, width: int) -> EffectiveSignal:
-    """EffectiveSignal before the first step: P_0 = I, m_0 = 0.
+    """Effective signal before the first step: P_0 = I, m_0 = 0.
 
     Parameters
     ----------
@@ -96,142 +116,188 @@ def init_effective_signal(spectrum: SpectralMeasure, steps: int, overlaps: np.nd
         Gram matrix of [W0, mu] over d, the same all along the spectrum.
     width : int
         q.
+
+    Returns
+    -------
+    EffectiveSignal
     """
     nodes = spectrum.nodes
-    coefficients = np.zeros((steps + 1, nodes.size, width, overlaps.shape[0]))
-    coefficients[0, :, :, :width] = np.eye(width)
-    return EffectiveSignal(coefficients, nodes[:, None, None] * overlaps)
+    coefficients = History.empty(steps + 1, (nodes.size, width, overlaps.shape[0]), overlaps)
+    start = np.broadcast_to(np.eye(width), (nodes.size, width, width))
+    return EffectiveSignal(spectrum, coefficients.append(start), nodes[:, None, None] * overlaps)
 
 
-def _drive(weight_response: WeightResponse, gradient: Array, delta: float) -> Array:
+def _drive(spectrum: SpectralMeasure, gradient: Array, delta: float) -> Array:
     """Gradient of a row at every node: eigenvalue / delta times the sum over s of R_g(t, s) u_s."""
-    return weight_response.spectrum.nodes[:, None, None] / delta * gradient
+    return spectrum.nodes[:, None, None] / delta * gradient
 
 
 def step_weight_response(
-    weight_response: WeightResponse, t: int, responses: Array, update: Update, delta: float
+    weight_response: WeightResponse, gradient_response: Array, update: Update, delta: float
 ) -> WeightResponse:
     """Advance R_w from iteration t to t + 1.
 
     Parameters
     ----------
     weight_response : WeightResponse
-        Filled up to t.
-    t : int
-    responses : array, shape (..., t + 1, q, q)
+        Up to t.
+    gradient_response : array, shape (..., t + 1, q, q)
         R_g(t, s) for s = 0..t.
     update : Update
         Of step t.
     delta : float
         Aspect ratio.
+
+    Returns
+    -------
+    WeightResponse
+        Up to t + 1.
     """
-    history = weight_response.at_nodes
+    spectrum, at_nodes, mean = weight_response
+    t, history = len(at_nodes) - 1, at_nodes.values
     xp = array_namespace(history)
     *replicates, _, _, nodes, q, _ = history.shape
     # One matrix product for each replicate, so that its rounding does not depend on what runs beside it.
-    left = xp.reshape(xp.moveaxis(responses, -3, -2), (*replicates, q, (t + 1) * q))
-    known = xp.moveaxis(history[..., : t + 1, : t + 1, :, :, :], -2, -4)  # (..., r, b, s, node, c)
+    left = xp.reshape(xp.moveaxis(gradient_response, -3, -2), (*replicates, q, (t + 1) * q))
+    known = xp.moveaxis(history[..., : t + 1, :, :, :], -2, -4)  # (..., r, b, s, node, c)
     right = xp.reshape(known, (*replicates, (t + 1) * q, (t + 1) * nodes * q))
     pushed = xp.moveaxis(xp.reshape(xp.matmul(left, right), (*replicates, q, t + 1, nodes, q)), -4, -2)
     pushed[..., t, :, :, :] += xp.eye(q, dtype=history.dtype, device=history.device)
     present, previous = (history[..., s, : t + 1, :, :, :] for s in (t, max(t - 1, 0)))
-    row = update(present, previous, _drive(weight_response, pushed, delta))
-    history[..., t + 1, : t + 1, :, :, :] = row
-    weight_response.mean[..., t + 1, : t + 1, :, :] = averaged(weight_response.spectrum, row)
-    return weight_response
+    row = update(present, previous, _drive(spectrum, pushed, delta))
+    return WeightResponse(spectrum, at_nodes.append(row), mean.append(averaged(spectrum, row)))
 
 
 def step_effective_signal(
-    rows: EffectiveSignal,
-    weight_response: WeightResponse,
-    t: int,
-    responses: np.ndarray,
-    signal: np.ndarray,
+    effective_signal: EffectiveSignal,
+    gradient_response: np.ndarray,
+    signal_response: np.ndarray,
     update: Update,
     delta: float,
 ) -> EffectiveSignal:
-    """Advance P and m from iteration t to t + 1.
+    """Advance P and m from iteration t to t + 1 (docs/theory.md#init-coefficient, docs/theory.md#signal-coefficient).
 
     Parameters
     ----------
-    signal : EffectiveSignal
-        Filled up to t.
-    weight_response : WeightResponse
-        For its spectrum.
-    t : int
-    responses : ndarray, shape (t + 1, q, q)
+    effective_signal : EffectiveSignal
+        Up to t.
+    gradient_response : ndarray, shape (t + 1, q, q)
         R_g(t, s) for s = 0..t.
-    signal : ndarray, shape (q, k)
+    signal_response : ndarray, shape (q, k)
         R_g(t, *).
     update : Update
         Of step t.
     delta : float
         Aspect ratio.
+
+    Returns
+    -------
+    EffectiveSignal
+        Up to t + 1.
     """
-    history = rows.coefficients
-    gradient = np.einsum("sab,snbc->nac", responses, history[: t + 1], optimize=True)
-    gradient[:, :, responses.shape[1] :] += signal
-    history[t + 1] = update(history[t], history[max(t - 1, 0)], _drive(weight_response, gradient, delta))
-    return rows
+    history = effective_signal.coefficients.values
+    gradient = np.einsum("sab,snbc->nac", gradient_response, history, optimize=True)
+    gradient[:, :, gradient_response.shape[1] :] += signal_response
+    previous = history[max(len(history) - 2, 0)]
+    present = update(history[-1], previous, _drive(effective_signal.spectrum, gradient, delta))
+    return effective_signal._replace(coefficients=effective_signal.coefficients.append(present))
 
 
 def averaged(spectrum: SpectralMeasure, values: Array) -> Array:
-    """Average over the spectrum of values whose node axis is third from last."""
+    """Average over the spectrum (docs/theory.md#spectrum-average).
+
+    Parameters
+    ----------
+    spectrum : SpectralMeasure
+    values : array, shape (..., B, a, b)
+
+    Returns
+    -------
+    array, shape (..., a, b)
+    """
     return array_namespace(values).sum(spectrum.weights[:, None, None] * values, axis=-3)
 
 
-def start_covariance(rows: EffectiveSignal, weight_response: WeightResponse, t: int) -> np.ndarray:
+def start_covariance(effective_signal: EffectiveSignal) -> np.ndarray:
     """Overlaps of the rows at s = 0..t with where they started, shape (t + 1, q, q + k).
 
     The first q columns belong to the initialization, P_s S00 + m_s S0*^T, and the last k to the signals: there
-    P_s S0* + m_s sigma_*^2 = Cov(z^s, z_*).
+    P_s S0* + m_s sigma_*^2 = Cov(z^s, z_*) (docs/theory.md#index-covariance).
     """
-    return averaged(weight_response.spectrum, rows.coefficients[: t + 1] @ rows.overlaps)
+    return averaged(effective_signal.spectrum, effective_signal.coefficients.values @ effective_signal.overlaps)
 
 
-def carried_covariance(rows: EffectiveSignal, weight_response: WeightResponse, t: int) -> np.ndarray:
+def carried_covariance(effective_signal: EffectiveSignal) -> np.ndarray:
     """The part of Cov(z^t, z^s) that initialization and signal carry, for s = 0..t, shape (t + 1, q, q)."""
-    present = rows.coefficients[t] @ rows.overlaps
-    return averaged(weight_response.spectrum, present @ np.swapaxes(rows.coefficients[: t + 1], -1, -2))
+    history = effective_signal.coefficients.values
+    present = history[-1] @ effective_signal.overlaps
+    return averaged(effective_signal.spectrum, present @ np.swapaxes(history, -1, -2))
 
 
-def noise_covariance(weight_response: WeightResponse, t: int, gradient_covariance: np.ndarray) -> np.ndarray:
+def noise_covariance(weight_response: WeightResponse, gradient_covariance: np.ndarray) -> np.ndarray:
     """Sum over a < t, b < s of R_w(t, a) C_u(a, b) R_w(s, b)^T for s = 0..t, averaged over the spectrum.
 
     Parameters
     ----------
     weight_response : WeightResponse
-        Filled up to t.
-    t : int
-    gradient_covariance : ndarray, shape (>= t, >= t, q, q)
+        Up to t.
+    gradient_covariance : ndarray, shape (t, t, q, q)
         C_u(a, b).
 
     Returns
     -------
     ndarray, shape (t + 1, q, q)
     """
-    history = weight_response.at_nodes[: t + 1, :t]
-    half = _with_gradients(weight_response, t, gradient_covariance)
+    history = weight_response.at_nodes.values[:, : len(gradient_covariance)]
+    half = _with_gradients(weight_response, gradient_covariance)
     return np.einsum("n,bnik,sbnlk->sil", weight_response.spectrum.weights, half, history, optimize=True)
 
 
-def row_covariances(weight_response: WeightResponse, t: int, gradient_covariance: np.ndarray) -> np.ndarray:
-    """Conditional covariance of a first-layer row w at t, for each node; w~ = Lambda^(1/2) w is what it answers for.
+def fresh_covariances(
+    effective_signal: EffectiveSignal, weight_response: WeightResponse, gradient_covariance: np.ndarray
+) -> list[np.ndarray]:
+    """Covariances of z^t with z_*, z^0, ..., z^t (docs/theory.md#index-covariance, docs/theory.md#fresh-covariance).
 
     Parameters
     ----------
-    weight_response, t, gradient_covariance
-        As for `noise_covariance`.
+    effective_signal, weight_response : EffectiveSignal, WeightResponse
+        Up to t.
+    gradient_covariance : ndarray, shape (t, t, q, q)
+        C_u(a, b).
+
+    Returns
+    -------
+    list of ndarray
+        The first of shape (q, k), and t + 1 of shape (q, q).
+    """
+    with_fresh = carried_covariance(effective_signal) + noise_covariance(weight_response, gradient_covariance)
+    with_indices = start_covariance(effective_signal)[-1][:, with_fresh.shape[-1] :]
+    return [with_indices, *with_fresh]
+
+
+def row_covariances(weight_response: WeightResponse, gradient_covariance: np.ndarray) -> np.ndarray:
+    """Conditional covariance of a first-layer row w at t, for each node (docs/theory.md#law-of-rows).
+
+    Gradients push w~ = Lambda^(1/2) w, of which w is the eigenvalue's root less.
+
+    Parameters
+    ----------
+    weight_response : WeightResponse
+        Up to t.
+    gradient_covariance : ndarray, shape (t, t, q, q)
+        C_u(a, b).
 
     Returns
     -------
     ndarray, shape (B, q, q)
     """
-    half = _with_gradients(weight_response, t, gradient_covariance)
-    products = np.einsum("bnik,bnlk->nil", half, weight_response.at_nodes[t, :t], optimize=True)
+    present = weight_response.at_nodes.values[-1, : len(gradient_covariance)]
+    half = _with_gradients(weight_response, gradient_covariance)
+    products = np.einsum("bnik,bnlk->nil", half, present, optimize=True)
     return products / weight_response.spectrum.nodes[:, None, None]
 
 
-def _with_gradients(weight_response: WeightResponse, t: int, gradient_covariance: np.ndarray) -> np.ndarray:
+def _with_gradients(weight_response: WeightResponse, gradient_covariance: np.ndarray) -> np.ndarray:
     """Sum over a < t of r(t, a) C_u(a, b) at each node, for b < t."""
-    return np.einsum("anij,abjk->bnik", weight_response.at_nodes[t, :t], gradient_covariance[:t, :t], optimize=True)
+    present = weight_response.at_nodes.values[-1, : len(gradient_covariance)]
+    return np.einsum("anij,abjk->bnik", present, gradient_covariance, optimize=True)

@@ -12,7 +12,7 @@ from sedyn.descent.engines import choose_engine
 from sedyn.descent.simulation import DTYPES
 from sedyn.errors import InvalidInput, require_flag, require_known, require_one_of, require_whole
 from sedyn.model.problem import Problem
-from sedyn.theory.dynamics import require_samples
+from sedyn.theory.inputs import require_samples
 from sweeps.plan.tasks import SimulationTask, TheorySettings, TheoryTask
 
 __all__ = ["ESTIMATE", "PROBLEM_FIELDS", "Cell", "SweepSpec"]

@@ -7,9 +7,11 @@ import pytest
 
 import sedyn
 from sedyn import Problem
-from sedyn.descent import dynamics as gradient_descent
-from sedyn.descent.estimate import estimate_test_error, fresh_like, init_estimator, step_estimator
+from sedyn.descent import dynamics
+from sedyn.descent.estimate import fresh_like
+from sedyn.descent.inputs import Data
 from sedyn.designs.dense import DenseDesign
+from sedyn.model.algorithm import states
 from sedyn.model.evaluation import sample_errors
 from sedyn.model.initialization import initial_deep_weights
 from sedyn.model.quadrature import gauss_quadrature
@@ -68,14 +70,12 @@ def data_set(problem, seed=0):
 
 
 def run(problem, x, y, first):
-    """All states, and the estimator with everything it took in."""
-    data = gradient_descent.Data(DenseDesign(x), np.ones(x.shape[1]), y)
-    estimator = init_estimator(problem, gauss_quadrature(np.ones(x.shape[1]), 1), first)
-    states = [gradient_descent.init(problem, data, first, initial_deep_weights(problem), curvature=True)]
-    for t, update in enumerate(updates_of(problem)):
-        estimator = step_estimator(problem, estimator, t, states[-1].derivatives, update)
-        states.append(gradient_descent.step(problem, data, states[-1], update, curvature=True))
-    return states, estimator
+    """All states, and what they were found on."""
+    measure = gauss_quadrature(np.ones(x.shape[1]), 1)
+    data = Data(
+        DenseDesign(x), np.ones(x.shape[1]), y, first, initial_deep_weights(problem), batches=None, spectrum=measure
+    )
+    return list(states(dynamics, problem, data, updates_of(problem))), data
 
 
 @pytest.mark.parametrize(("train", "share"), [("first", 0.1), ("all", 0.6)])
@@ -86,29 +86,29 @@ def test_retraining_without_each_sample_gives_the_same(train, share):
     """
     problem = Problem(n=120, d=80, width=2, depth=2, steps=8, noise=0.3, learning_rate=0.8, train=train)
     x, y, first = data_set(problem)
-    states, estimator = run(problem, x, y, first)
+    path, data = run(problem, x, y, first)
     left_out = np.empty((problem.steps + 1, problem.n))
     fewer = dataclasses.replace(problem, n=problem.n - 1)
     for i in range(problem.n):
         kept = np.arange(problem.n) != i
         for t, state in enumerate(run(fewer, x[kept], y[kept], first)[0]):
-            left_out[t, i] = sample_errors(problem, state.first @ x[i][:, None], y[i : i + 1], state.deep)[0]
-    for t, state in enumerate(states):
-        estimate = estimate_test_error(problem, estimator, t, state.trained, y, state.deep)
+            h = state.first_weights @ x[i][:, None]
+            left_out[t, i] = sample_errors(problem, h, y[i : i + 1], state.deep_weights)[0]
+    for t, state in enumerate(path):
+        train_error, estimate = dynamics.errors(problem, data, state)
         assert abs(estimate - left_out[t].mean()) <= share * left_out[t].std() / np.sqrt(problem.n)
-    train_error = sample_errors(problem, states[-1].trained, y, states[-1].deep).mean()
     assert abs(estimate - left_out[-1].mean()) < 0.2 * abs(train_error - left_out[-1].mean())
 
 
 def test_one_step_takes_out_each_samples_own_gradient():
     problem = Problem(n=50, d=20, width=2, depth=2, steps=1, learning_rate=0.7)
     x, y, first = data_set(problem)
-    states, estimator = run(problem, x, y, first)
-    expected = states[1].trained + 0.7 * 20 / 50 * estimator.gradients[0]
-    np.testing.assert_allclose(fresh_like(estimator, 1, states[1].trained), expected, rtol=1e-12)
+    start, end = run(problem, x, y, first)[0]
+    expected = end.trained + 0.7 * 20 / 50 * start.derivatives.gradient
+    np.testing.assert_allclose(fresh_like(end.estimator, end.trained), expected, rtol=1e-12)
 
 
-def test_before_the_first_step_training_rows_are_fresh():
+def test_before_the_first_step_training_samples_are_fresh():
     runs = sedyn.simulate(Problem(n=60, d=40, steps=2), 3, device="cpu").isel(iteration=0)
     np.testing.assert_array_equal(runs.estimated_test_error, runs.train_error)
 

@@ -8,9 +8,11 @@ from scipy import stats
 
 import sedyn
 from sedyn import Problem
-from sedyn.descent import dynamics as gradient_descent
+from sedyn.descent import dynamics
+from sedyn.descent.inputs import Data
 from sedyn.designs.deferred import DeferredDesign
-from sedyn.model.batching import batch_weights
+from sedyn.model.algorithm import states
+from sedyn.model.batching import Batches, batch_weights
 from sedyn.model.initialization import initial_deep_weights, initial_weights_and_signals
 from sedyn.model.labels import labels_of
 from sedyn.model.update import updates_of
@@ -29,19 +31,14 @@ CASES = {
 
 
 def descend(problem, design, first, signals, deep=None):
-    """First-layer weights at every iteration."""
+    """States at every iteration."""
     scales = np.sqrt(problem.eigenvalues)
     noise = problem.noise * np.random.default_rng(5).standard_normal(problem.n)
     y = labels_of(problem, design.matmul(signals * scales), noise)
-    data = gradient_descent.Data(design, scales, y)
-    batches = batch_weights(problem, np.random.default_rng(6))
+    batches = Batches(lambda: batch_weights(problem, np.random.default_rng(6)))
     deep = initial_deep_weights(problem) if deep is None else deep
-    state = gradient_descent.init(problem, data, first, deep, next(batches))
-    path = [state]
-    for update in updates_of(problem):
-        state = gradient_descent.step(problem, data, state, update, next(batches, None))
-        path.append(state)
-    return path
+    data = Data(design, scales, y, first, deep, batches)
+    return list(states(dynamics, problem, data, updates_of(problem)))
 
 
 def assert_same_iterates(problem, first, signals, deep=None):
@@ -51,9 +48,9 @@ def assert_same_iterates(problem, first, signals, deep=None):
     again = descend(problem, completed, first, signals, deep)
     assert len(path) == problem.steps + 1
     for state, other in zip(path, again, strict=True):
-        np.testing.assert_allclose(state.first, other.first, atol=1e-10)
+        np.testing.assert_allclose(state.first_weights, other.first_weights, atol=1e-10)
         np.testing.assert_allclose(state.trained, other.trained, atol=1e-10)
-        for weights, others in zip(state.deep, other.deep, strict=True):
+        for weights, others in zip(state.deep_weights, other.deep_weights, strict=True):
             np.testing.assert_allclose(weights, others, atol=1e-10)
     return deferred
 

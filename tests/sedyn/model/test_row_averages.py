@@ -17,17 +17,16 @@ def test_averages_are_those_of_the_rows(monkeypatch):
     monkeypatch.setattr("sedyn.arrays.blocks.COLUMNS", 64)
     problem = Problem(n=300, d=150, width=2, signals=2, steps=2, init_overlap=0.4)
     seen = []
-    descend = sedyn.descent.simulation.estimated_descent
+    states, drawn = sedyn.descent.run.states, sedyn.descent.inputs.initial_weights_and_signals
 
     def recording(*arguments):
-        for state, estimate in descend(*arguments):
-            seen.append(np.array(state.first))
-            yield state, estimate
+        for state in states(*arguments):
+            seen.append(np.array(state.first_weights))
+            yield state
 
-    monkeypatch.setattr("sedyn.descent.simulation.estimated_descent", recording)
-    drawn = sedyn.descent.simulation.initial_weights_and_signals
+    monkeypatch.setattr("sedyn.descent.run.states", recording)
     monkeypatch.setattr(
-        "sedyn.descent.simulation.initial_weights_and_signals", lambda *a: seen.append(drawn(*a)) or seen[0]
+        "sedyn.descent.inputs.initial_weights_and_signals", lambda *a: seen.append(drawn(*a)) or seen[0]
     )
     runs = sedyn.simulate(problem, 1)
     (initial, signals), (last,) = (seen[0][:2], seen[0][2:]), seen[-1]  # of the one replicate

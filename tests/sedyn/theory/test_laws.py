@@ -12,8 +12,8 @@ from sedyn.model.initialization import initial_overlaps
 from sedyn.model.observables import COMPARED, quantiles
 from sedyn.model.quadrature import gauss_quadrature
 from sedyn.theory.distances import from_normal
-from sedyn.theory.dynamics import spectral_nodes
 from sedyn.theory.laws import compare, laws_of, whitening
+from sedyn.theory.weight_side import spectral_nodes
 from tests.helpers import assert_within_se, mean_and_se
 
 PROBLEM = Problem(n=2000, d=1000, width=2, depth=3, steps=4, init_overlap=0.3, momentum=0.4)

@@ -55,7 +55,8 @@ def test_causal_factor_reproduces_covariances_of_any_rank(sizes, rank):
     factor = CausalFactor()
     seen = []
     for blocks in blocks_of(covariance, sizes):
-        seen.append(factor.append(blocks))
+        factor = factor.append(blocks)
+        seen.append(factor.rows[-1])
         np.testing.assert_array_equal(seen[0], factor.rows[0])
     full = assembled(factor)
     np.testing.assert_allclose(full @ full.T, covariance, atol=1e-9 * np.abs(covariance).max())
@@ -67,7 +68,7 @@ def test_causal_factor_solves_where_directions_exist(rank):
     covariance = random_covariance(9, rank)
     factor = CausalFactor()
     for blocks in blocks_of(covariance, sizes):
-        factor.append(blocks)
+        factor = factor.append(blocks)
     full = assembled(factor)
     wanted = np.random.default_rng(1).standard_normal((2, 9))
     found = np.concatenate(factor.solve(wanted @ full), axis=1)

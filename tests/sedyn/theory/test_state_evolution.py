@@ -161,11 +161,14 @@ def test_target_standard_error_is_met_or_missed_aloud():
 
 def test_divergence_keeps_the_finite_part():
     problem = Problem(n=600, d=400, width=2, depth=2, activation="identity", learning_rate=60.0, steps=40)
-    theory = state_evolution(problem, samples=256, randomizations=2)
+    theory = state_evolution(problem, samples=256, randomizations=2, include=("responses",))
     first = theory.diverged_at
     assert 2 < first < 40
     assert np.isfinite(theory.test_error[:first]).all()
     assert np.isnan(theory.test_error[first:]).all()
+    for name in ("weight_response", "gradient_response"):
+        assert np.isfinite(theory[name][:first]).all()
+        assert np.isnan(theory[name][first:]).all()
     runs = sedyn.simulate(problem, replicates=2)
     assert np.isfinite(runs.test_error[:, : first // 2]).all()
     assert np.isnan(runs.test_error[:, -1]).all()

@@ -5,8 +5,8 @@ import pytest
 
 import sedyn
 from sedyn import Problem
-from sedyn.descent import test_error as fresh_data
-from sedyn.descent.test_error import draw_points, fit_control
+from sedyn.descent import readout
+from sedyn.descent.readout import draw_points, fit_control
 from sedyn.model.initialization import initial_deep_weights
 
 D = 6
@@ -35,7 +35,7 @@ def test_the_mean_of_a_control_is_zero_whatever_the_law(fields, dependent):
 def test_controls_save_most_rows(law, monkeypatch):
     problem = Problem(n=500, d=300, steps=8, width=4, depth=3, noise=0.3, features=law)
     with_controls = sedyn.simulate(problem, 2, estimate=False)
-    monkeypatch.setattr(fresh_data, "fit_control", lambda *arguments: lambda *rows: 0.0)
+    monkeypatch.setattr(readout, "fit_control", lambda *arguments: lambda *rows: 0.0)
     without = sedyn.simulate(problem, 2, estimate=False)
     assert np.all(without.test_error_stderr**2 > 3.5 * with_controls.test_error_stderr**2)
     apart = (with_controls.test_error - without.test_error) / without.test_error_stderr

@@ -1,22 +1,22 @@
-"""The test error of given weights: their error on fresh rows, with its own standard error.
+"""The test error of given weights: their error on fresh samples, with its own standard error.
 
-A fresh row with Gaussian features sees the weights by their overlaps only, so an average over a few dimensions
-replaces fresh data. Other laws are met with fresh rows, drawn in blocks after the run for all iterations at once. From
-each error a quadratic function of the row is subtracted, a control variate: its mean is known, since every law is
-standardized, and it is fitted to what the errors would be with Gaussian features.
+A fresh sample with Gaussian features sees the weights by their overlaps only, so an average over a few dimensions
+replaces fresh data (docs/theory.md#test-error-quadrature). Other laws are met with fresh samples, drawn in blocks after
+the run for all iterations at once. From each error a quadratic function of the sample is subtracted, a control variate:
+its mean is known, since every law is standardized, and it is fitted to what the errors would be with Gaussian features
+(docs/theory.md#control-variate).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from sedyn.arrays import backend
 from sedyn.arrays.backend import Array, array_namespace
-from sedyn.descent.dynamics import State
 from sedyn.designs.dense import dense_design
 from sedyn.model.evaluation import mean_error, sample_errors
 from sedyn.model.labels import labels_of
@@ -26,38 +26,41 @@ from sedyn.theory.sampling import matched_normals, psd_root, shifted_points
 
 __all__ = [
     "Control",
-    "FreshData",
     "Quadrature",
+    "Readout",
     "draw_points",
     "draw_quadrature",
     "fit_control",
-    "fresh_data",
-    "fresh_rows_errors",
+    "fresh_sample_errors",
     "quadrature_error",
-    "test_points",
+    "readout_of",
+    "readout_points",
 ]
 
-# Points, or fresh rows: as many as training samples within these bounds, so that the error of the average stays
+# Points, or fresh samples: as many as training samples within these bounds, so that the error of the average stays
 # near or below the fluctuation of the training run itself.
 LEAST_POINTS, MOST_POINTS = 2**12, 2**16
 # Independent shifts of the quadrature; their spread is its standard error.
 SHIFTS = 4
-# Features of fresh rows held in memory at a time.
+# Features of fresh samples held in memory at a time.
 FEATURES_PER_BLOCK = 2**22
 
 
-class FreshData(Protocol):
-    """Fresh rows for each of several replicates, as they meet the weights of one iteration after another."""
+class Readout(Protocol):
+    """Test errors of several replicates, whose weights it meets at one iteration after another."""
 
-    def meet(self, state: State, overlaps: Mapping[str, Array]) -> None:
+    def meet(self, first_weights: Array, deep_weights: DeepWeights, signal_overlap: Array, weight_gram: Array) -> None:
         """Meet the weights of the next iteration.
 
         Parameters
         ----------
-        state : State
+        first_weights : array, shape (R, q, d)
             Of every replicate.
-        overlaps : mapping of str to array
-            What `sedyn.descent.dynamics.observe` finds there: `weight_gram` and `signal_overlap`.
+        deep_weights : tuple of array
+        signal_overlap : array, shape (R, q, k)
+            Overlaps of first-layer weights and signals, see `sedyn.descent.dynamics.observe`.
+        weight_gram : array, shape (R, q, q)
+            Of first-layer weights among each other.
         """
         ...
 
@@ -66,14 +69,14 @@ class FreshData(Protocol):
         ...
 
 
-def fresh_data(
+def readout_of(
     problems: Sequence[Problem],
     signals: Array,
     scales: Array,
     seeds: Sequence[np.random.SeedSequence],
     device: str = "cpu",
-) -> FreshData:
-    """Choose how fresh data of replicates are met.
+) -> Readout:
+    """Choose how the test errors of replicates are found.
 
     Parameters
     ----------
@@ -86,14 +89,18 @@ def fresh_data(
     seeds : sequence of SeedSequence
         One for each replicate.
     device : {'cpu', 'gpu'}, optional
+
+    Returns
+    -------
+    Readout
     """
     if problems[0].features == "gaussian":
-        return GaussianData(problems, signals, seeds, device)
-    return RowData(problems, signals, scales, seeds, device)
+        return GaussianReadout(problems, signals, seeds, device)
+    return SampledReadout(problems, signals, scales, seeds, device)
 
 
-class GaussianData:
-    """Fresh rows with Gaussian features: a quadrature that sees the weights by their overlaps."""
+class GaussianReadout:
+    """With Gaussian features: a quadrature that sees the weights by their overlaps; see `readout_of`."""
 
     def __init__(
         self, problems: Sequence[Problem], signals: Array, seeds: Sequence[np.random.SeedSequence], device: str
@@ -105,21 +112,21 @@ class GaussianData:
         self.of_signals = xp.matmul(signals, xp.matrix_transpose(signals)) / self.problem.d
         self.found: list[tuple[Array, Array]] = []
 
-    def meet(self, state: State, overlaps: Mapping[str, Array]) -> None:
-        """Average over the quadrature."""
-        xp, with_signals = array_namespace(self.of_signals), overlaps["signal_overlap"]
-        above = xp.concat([self.of_signals, xp.matrix_transpose(with_signals)], axis=-1)
-        below = xp.concat([with_signals, overlaps["weight_gram"]], axis=-1)
-        gram = xp.concat([above, below], axis=-2)
-        self.found.append(quadrature_error(self.problem, self.points, gram, state.deep))
+    def meet(self, first_weights: Array, deep_weights: DeepWeights, signal_overlap: Array, weight_gram: Array) -> None:
+        """Average over the quadrature; see `Readout.meet`."""
+        xp = array_namespace(self.of_signals)
+        above = xp.concat([self.of_signals, xp.matrix_transpose(signal_overlap)], axis=-1)
+        below = xp.concat([signal_overlap, weight_gram], axis=-1)
+        overlaps = xp.concat([above, below], axis=-2)
+        self.found.append(quadrature_error(self.problem, self.points, overlaps, deep_weights))
 
     def errors(self) -> tuple[Array, Array]:
-        """Test errors and their standard errors; see `FreshData.errors`."""
+        """Test errors and their standard errors; see `Readout.errors`."""
         return _stacked(self.found)
 
 
-class RowData:
-    """Fresh rows of any feature law, drawn at the end, the same for all iterations of a replicate."""
+class SampledReadout:
+    """With features of any law: fresh samples drawn at the end, the same for all iterations; see `readout_of`."""
 
     def __init__(
         self,
@@ -132,18 +139,18 @@ class RowData:
         self.problems, self.signals, self.scales, self.seeds, self.device = problems, signals, scales, seeds, device
         self.weights: list[tuple[Array, DeepWeights]] = []
 
-    def meet(self, state: State, overlaps: Mapping[str, Array]) -> None:
-        """Keep the weights until the rows are drawn."""
-        self.weights.append((state.first * self.scales, state.deep))
+    def meet(self, first_weights: Array, deep_weights: DeepWeights, signal_overlap: Array, weight_gram: Array) -> None:
+        """Keep the weights until the samples are drawn; see `Readout.meet`."""
+        self.weights.append((first_weights * self.scales, deep_weights))
 
     def errors(self) -> tuple[Array, Array]:
-        """Test errors and their standard errors; see `FreshData.errors`."""
+        """Test errors and their standard errors; see `Readout.errors`."""
         found = []
         for replicate, (problem, seed) in enumerate(zip(self.problems, self.seeds, strict=True)):
-            first = [weights[replicate, ...] for weights, _ in self.weights]
-            deep = [tuple(weights[replicate, ...] for weights in layers) for _, layers in self.weights]
+            first_weights = [weights[replicate, ...] for weights, _ in self.weights]
+            deep_weights = [tuple(weights[replicate, ...] for weights in layers) for _, layers in self.weights]
             signals = self.signals[replicate, ...]
-            found.append(fresh_rows_errors(problem, first, deep, signals, seed, self.device))
+            found.append(fresh_sample_errors(problem, first_weights, deep_weights, signals, seed, self.device))
         errors, standard_errors = _stacked(found, axis=-1)
         return errors, standard_errors
 
@@ -156,12 +163,12 @@ def _stacked(found: Sequence[tuple[Array, Array]], axis: int = 0) -> tuple[Array
 
 
 class Quadrature(NamedTuple):
-    """Points that stand for fresh Gaussian rows, in independent shifts.
+    """Points that stand for fresh Gaussian samples, in independent shifts.
 
     Attributes
     ----------
     normals : array, shape (..., shifts, q + k, N)
-        Standardized projections of fresh rows.
+        Standardized projections of fresh samples.
     noise : array, shape (..., shifts, N)
         Label noise.
     """
@@ -170,8 +177,8 @@ class Quadrature(NamedTuple):
     noise: Array
 
 
-def test_points(problem: Problem) -> int:
-    """Points or fresh rows that a test error is averaged over, a power of two."""
+def readout_points(problem: Problem) -> int:
+    """Points or fresh samples that a test error is averaged over, a power of two."""
     return min(max(LEAST_POINTS, 1 << (problem.n - 1).bit_length()), MOST_POINTS)
 
 
@@ -189,17 +196,29 @@ def draw_points(problem: Problem, seed: np.random.SeedSequence, device: str = "c
     -------
     array, shape (shifts, 1 + q + k, N)
     """
-    dimensions, points = problem.width + problem.signals + 1, test_points(problem) // SHIFTS
+    dimensions, points = problem.width + problem.signals + 1, readout_points(problem) // SHIFTS
     return backend.asarray(matched_normals(shifted_points(seed, dimensions, points, SHIFTS)), device)
 
 
 def draw_quadrature(problem: Problem, seed: np.random.SeedSequence, device: str = "cpu") -> Quadrature:
-    """Draw the quadrature of a problem's test error; arguments as for `draw_points`."""
+    """Draw the quadrature of a problem's test error.
+
+    Parameters
+    ----------
+    problem, seed, device
+        As for `draw_points`.
+
+    Returns
+    -------
+    Quadrature
+    """
     points = draw_points(problem, seed, device)
     return Quadrature(points[:, 1:, :], problem.noise * points[:, 0, :])
 
 
-def quadrature_error(problem: Problem, points: Quadrature, overlaps: Array, deep: DeepWeights) -> tuple[Array, Array]:
+def quadrature_error(
+    problem: Problem, points: Quadrature, overlaps: Array, deep_weights: DeepWeights
+) -> tuple[Array, Array]:
     """Test error and its standard error with Gaussian features.
 
     Parameters
@@ -208,8 +227,7 @@ def quadrature_error(problem: Problem, points: Quadrature, overlaps: Array, deep
     points : Quadrature
     overlaps : array, shape (..., k + q, k + q)
         Gram matrix of [mu, W] over d, in the features' covariance.
-    deep : tuple of array
-        Deeper weights.
+    deep_weights : tuple of array
 
     Returns
     -------
@@ -221,29 +239,29 @@ def quadrature_error(problem: Problem, points: Quadrature, overlaps: Array, deep
     root = psd_root(xp.where(finite[..., None, None], overlaps, 0.0))[0][..., None, :, :]
     projections = xp.matmul(root, points.normals)
     y = labels_of(problem, projections[..., :k, :], points.noise)
-    same_for_shifts = tuple(xp.expand_dims(weights, axis=-3) for weights in deep)
+    same_for_shifts = tuple(xp.expand_dims(weights, axis=-3) for weights in deep_weights)
     errors = mean_error(problem, projections[..., k:, :], y, same_for_shifts)
     errors = xp.where(finite[..., None], errors, xp.nan)
     return xp.mean(errors, axis=-1), xp.std(errors, axis=-1, correction=1) / math.sqrt(SHIFTS)
 
 
-def fresh_rows_errors(
+def fresh_sample_errors(
     problem: Problem,
-    first: Sequence[Array],
-    deep: Sequence[DeepWeights],
+    first_weights: Sequence[Array],
+    deep_weights: Sequence[DeepWeights],
     signals: Array,
     seed: np.random.SeedSequence,
     device: str = "cpu",
 ) -> tuple[Array, Array]:
-    """Test errors and their standard errors on fresh rows of any feature law, the same rows for all iterations.
+    """Test errors and their standard errors on fresh samples of any feature law, the same for all iterations.
 
     Parameters
     ----------
     problem : Problem
-    first : sequence of array, shape (q, d)
-        First-layer weights at each iteration, scaled by the features' standard deviations.
-    deep : sequence of tuple of array
-        Deeper weights at each iteration.
+    first_weights : sequence of array, shape (q, d)
+        At each iteration, scaled by the features' standard deviations.
+    deep_weights : sequence of tuple of array
+        At each iteration.
     signals : array, shape (k, d)
         Signals, scaled likewise.
     seed : SeedSequence
@@ -255,31 +273,31 @@ def fresh_rows_errors(
     """
     xp = array_namespace(signals)
     k, d = signals.shape
-    rows, q = test_points(problem), problem.width
-    directions = xp.concat([signals, *first], axis=0)
+    samples, q = readout_points(problem), problem.width
+    directions = xp.concat([signals, *first_weights], axis=0)
     points = draw_points(problem, seed.spawn(1)[0], device)
     controls = [
-        fit_control(problem, points, xp.concat([signals, weights], axis=0), deeper)
-        for weights, deeper in zip(first, deep, strict=True)
+        fit_control(problem, points, xp.concat([signals, first], axis=0), deep)
+        for first, deep in zip(first_weights, deep_weights, strict=True)
     ]
-    totals = xp.zeros((2, len(first)), dtype=signals.dtype, device=signals.device)
+    totals = xp.zeros((2, len(first_weights)), dtype=signals.dtype, device=signals.device)
     per_block = max(1, FEATURES_PER_BLOCK // d)
-    for start in range(0, rows, per_block):
-        count = min(per_block, rows - start)
+    for start in range(0, samples, per_block):
+        count = min(per_block, samples - start)
         block_seed, noise_seed = seed.spawn(2)
         projections = dense_design(count, d, problem.feature_law, block_seed, device).matmul(directions)
         noise = backend.asarray(np.random.default_rng(noise_seed).standard_normal(count), device)
         y = labels_of(problem, projections[:k, :], problem.noise * noise)
-        for t, weights in enumerate(deep):
+        for t, deep in enumerate(deep_weights):
             h = projections[k + t * q : k + (t + 1) * q, :]
-            errors = sample_errors(problem, h, y, weights) - controls[t](projections[:k, :], h, noise)
+            errors = sample_errors(problem, h, y, deep) - controls[t](projections[:k, :], h, noise)
             totals[:, t] += xp.stack([xp.sum(errors), xp.sum(errors * errors)])
-    mean, square = totals[0, :] / rows, totals[1, :] / rows
-    return mean, xp.sqrt(xp.maximum(square - mean**2, 0.0) / (rows - 1))
+    mean, square = totals[0, :] / samples, totals[1, :] / samples
+    return mean, xp.sqrt(xp.maximum(square - mean**2, 0.0) / (samples - 1))
 
 
 class Control(NamedTuple):
-    """A quadratic function of a fresh row's projections and noise whose mean is zero under every standardized law.
+    """A quadratic function of a fresh sample's projections and noise whose mean is zero under every standardized law.
 
     Attributes
     ----------
@@ -298,14 +316,14 @@ class Control(NamedTuple):
     mean: Array
 
     def __call__(self, indices: Array, h: Array, noise: Array) -> Array:
-        """Values on rows: projections on the signals (k, N) and on the weights (q, N), and noise (N,)."""
+        """Values on samples: projections on the signals (k, N) and on the weights (q, N), and noise (N,)."""
         xp = array_namespace(h)
         white = xp.matmul(self.whitening, xp.concat([indices, h], axis=0))
         white = xp.concat([white, noise[None, :]], axis=0)
         return xp.sum((self.linear[:, None] + xp.matmul(self.quadratic, white)) * white, axis=0) - self.mean
 
 
-def fit_control(problem: Problem, points: Array, directions: Array, deep: DeepWeights) -> Control:
+def fit_control(problem: Problem, points: Array, directions: Array, deep_weights: DeepWeights) -> Control:
     """Least-squares fit of a control to the errors with Gaussian features.
 
     Whitened, a quadratic fit is a projection on Hermite polynomials: averages of the error times the first two.
@@ -317,8 +335,11 @@ def fit_control(problem: Problem, points: Array, directions: Array, deep: DeepWe
         See `draw_points`; matched moments make the polynomials orthogonal on the points too, to second order.
     directions : array, shape (k + q, d)
         Signals and first-layer weights.
-    deep : tuple of array
-        Deeper weights.
+    deep_weights : tuple of array
+
+    Returns
+    -------
+    Control
     """
     xp, k = array_namespace(directions), problem.signals
     gram = xp.matmul(directions, directions.T) / directions.shape[1]
@@ -330,7 +351,7 @@ def fit_control(problem: Problem, points: Array, directions: Array, deep: DeepWe
         normals, noise = points[shift, 1:, :], points[shift, 0, :]
         projections = xp.matmul(root, normals)
         y = labels_of(problem, projections[:k, :], problem.noise * noise)
-        errors = sample_errors(problem, projections[k:, :], y, deep)
+        errors = sample_errors(problem, projections[k:, :], y, deep_weights)
         white = xp.concat([normals, noise[None, :]], axis=0)
         weighted = white * (errors - xp.mean(errors))
         linear = linear + xp.sum(weighted, axis=1)

@@ -1,0 +1,123 @@
+"""What gradient descent runs on: a training set, where training starts, and its mini-batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sedyn.arrays import backend
+from sedyn.arrays.backend import Array
+from sedyn.descent.engines import stacks
+from sedyn.designs.deferred import DeferredDesign
+from sedyn.designs.dense import dense_design
+from sedyn.designs.protocol import Design
+from sedyn.designs.stacked import SingleDesign, stacked_design
+from sedyn.model.batching import Batches, batch_weights
+from sedyn.model.initialization import initial_deep_weights, initial_weights_and_signals
+from sedyn.model.labels import labels_of
+from sedyn.model.network import DeepWeights
+from sedyn.model.problem import Problem
+from sedyn.model.quadrature import SpectralMeasure, gauss_quadrature
+from sedyn.model.seeds import Streams
+
+__all__ = ["Data", "draw"]
+
+
+class Data(NamedTuple):
+    """A training set and where training starts. Arrays may have the same further axes in front, replicates.
+
+    Attributes
+    ----------
+    design : Design
+        Standardized features Z / sqrt(d). A deferred one is drawn as far as it is looked at: steps then repeat to
+        rounding, where those on a design in memory repeat to the last bit.
+    scales : array, shape (d,)
+        Square roots of the eigenvalues of the feature covariance: X = Z diag(scales) / sqrt(d).
+    labels : array, shape (..., n)
+        y.
+    start : array, shape (..., q + k, d)
+        [W^0, mu]^T; without the signals where nobody knows them, and overlaps with them cannot be observed.
+    deep_weights : tuple of array
+        V^0.
+    batches : Batches or None
+        Weights of the samples, (..., n), at each step; None for full batches.
+    spectrum : SpectralMeasure or None
+        Of the feature covariance, for the estimate of the test error; None for no estimate.
+    """
+
+    design: Design
+    scales: Array
+    labels: Array
+    start: Array
+    deep_weights: DeepWeights
+    batches: Batches | None = None
+    spectrum: SpectralMeasure | None = None
+
+
+def draw(
+    problems: Sequence[Problem],
+    streams: Sequence[Streams],
+    engine: str,
+    device: str = "cpu",
+    dtype: str = "float64",
+    *,
+    estimate: bool = True,
+) -> Data:
+    """Draw the training sets of replicates that run side by side, along a leading axis R.
+
+    Parameters
+    ----------
+    problems, streams : sequence of Problem, of Streams
+        One for each replicate, with one `Problem.stack_key`; a single one where
+        `sedyn.descent.engines.replicates_together` says so.
+    engine : {'dense', 'deferred'}
+    device : {'cpu', 'gpu'}, optional
+    dtype : {'float64', 'float32'}, optional
+        Of a dense design.
+    estimate : bool, optional
+        Whether the test error is to be estimated.
+
+    Returns
+    -------
+    Data
+    """
+    problem = problems[0]  # for all in which they agree
+    starts, features, noises, batches, _ = zip(*streams, strict=True)
+
+    def drawn(draw_one: Callable[[Problem, Any], np.ndarray], sources: Iterable[Any]) -> Array:
+        each = [draw_one(own, np.random.default_rng(source)) for own, source in zip(problems, sources, strict=True)]
+        return backend.asarray(np.stack(each), device)
+
+    def weights() -> Iterable[Array]:
+        each = [batch_weights(own, np.random.default_rng(seed)) for own, seed in zip(problems, batches, strict=True)]
+        return (backend.asarray(np.stack(step), device) for step in zip(*each, strict=True))
+
+    eigenvalues = problem.eigenvalues
+    scales = backend.asarray(np.sqrt(eigenvalues), device)
+    start = drawn(initial_weights_and_signals, starts)
+    layers = zip(*(initial_deep_weights(own) for own in problems), strict=True)
+    design = _design(problem, engine, features, device, dtype)
+    noise = drawn(lambda own, rng: own.noise * rng.standard_normal(own.n), noises)
+    labels = labels_of(problem, design.matmul(start[:, problem.width :, :] * scales), noise)
+    return Data(
+        design,
+        scales,
+        labels,
+        start,
+        deep_weights=tuple(backend.asarray(np.stack(layer), device) for layer in layers),
+        batches=None if problem.full_batch else Batches(weights),
+        spectrum=gauss_quadrature(eigenvalues, problem.steps + 1) if estimate else None,
+    )
+
+
+def _design(problem: Problem, engine: str, seeds: Sequence[np.random.SeedSequence], device: str, dtype: str) -> Design:
+    """A design of replicates, of a single one where `sedyn.descent.engines.replicates_together` says so."""
+    n, d, law = problem.n, problem.d, problem.feature_law
+    if engine == "deferred":
+        directions = problem.signals + problem.width * (problem.steps + 1)
+        return SingleDesign(DeferredDesign(n, d, seeds[0], device, directions))
+    if stacks(problem, device, dtype):
+        return stacked_design(n, d, law, seeds, device, dtype)
+    return SingleDesign(dense_design(n, d, law, seeds[0], device, dtype))

@@ -1,0 +1,119 @@
+"""What state evolution and gradient descent have in common: a state, its start, its step, and what is seen of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Protocol, TypeVar
+
+from sedyn.arrays.backend import Array
+from sedyn.model.network import DeepWeights
+from sedyn.model.problem import Problem
+from sedyn.model.update import Update
+
+__all__ = ["Algorithm", "State", "require_step", "states", "step_deep_weights"]
+
+
+class State(Protocol):
+    """What every state has; a state is a named tuple that no step changes."""
+
+    @property
+    def iteration(self) -> int:
+        """The present iteration t."""
+        ...
+
+    @property
+    def deep_weights(self) -> DeepWeights:
+        """V^t."""
+        ...
+
+    @property
+    def previous_deep_weights(self) -> DeepWeights:
+        """V^{t-1}."""
+        ...
+
+
+Inputs = TypeVar("Inputs", contravariant=True)
+StateType = TypeVar("StateType", bound=State)
+
+
+class Algorithm(Protocol[Inputs, StateType]):
+    """Three pure functions; the modules `sedyn.theory.dynamics` and `sedyn.descent.dynamics` are algorithms."""
+
+    def init(self, problem: Problem, inputs: Inputs) -> StateType:
+        """State at iteration 0."""
+        ...
+
+    def step(self, problem: Problem, inputs: Inputs, state: StateType, update: Update) -> StateType:
+        """State at iteration t + 1 from the one at t < T and the update of step t."""
+        ...
+
+    def observe(self, problem: Problem, inputs: Inputs, state: StateType) -> dict[str, Array]:
+        """Observables of `sedyn.model.observables` at the state's iteration."""
+        ...
+
+
+def states(
+    algorithm: Algorithm[Inputs, StateType], problem: Problem, inputs: Inputs, updates: Iterable[Update]
+) -> Iterator[StateType]:
+    """Run an algorithm; whoever iterates may stop at any time.
+
+    Parameters
+    ----------
+    algorithm : Algorithm
+    problem : Problem
+    inputs : Draws or Data
+        Of this algorithm.
+    updates : iterable of Update
+        One for each step.
+
+    Yields
+    ------
+    State
+        At iterations 0, 1, ..., up to the number of updates.
+    """
+    state = algorithm.init(problem, inputs)
+    yield state
+    for update in updates:
+        state = algorithm.step(problem, inputs, state, update)
+        yield state
+
+
+def require_step(problem: Problem, state: State) -> None:
+    """Refuse to step beyond the last iteration.
+
+    Parameters
+    ----------
+    problem : Problem
+    state : State
+
+    Raises
+    ------
+    ValueError
+        If the state is at iteration T.
+    """
+    if state.iteration >= problem.steps:
+        raise ValueError(f"iteration {state.iteration} is the last of the problem's {problem.steps} steps")
+
+
+def step_deep_weights(problem: Problem, state: State, gradient: DeepWeights, update: Update) -> DeepWeights:
+    """Advance the deeper weights, unless they are frozen (docs/theory.md#descent, docs/theory.md#deep-weights).
+
+    Parameters
+    ----------
+    problem : Problem
+    state : State
+        At iteration t.
+    gradient : tuple of array
+        Mean over samples of the derivative of the loss in V^t, of the shapes of the weights.
+    update : Update
+        Of step t.
+
+    Returns
+    -------
+    tuple of array
+        V^{t+1}.
+    """
+    if problem.train == "first":
+        return state.deep_weights
+    layers = zip(state.deep_weights, state.previous_deep_weights, gradient, strict=True)
+    return tuple(update(*layer) for layer in layers)

@@ -1,0 +1,108 @@
+"""What state evolution runs on: representative samples, all their randomness drawn ahead."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from sedyn.arrays import backend
+from sedyn.arrays.backend import Array, array_namespace
+from sedyn.errors import InvalidInput
+from sedyn.model.batching import limit_dimensions
+from sedyn.model.initialization import initial_overlaps
+from sedyn.model.labels import labels_of
+from sedyn.model.problem import Problem
+from sedyn.theory.sampling import CausalFactor, matched_normals, sobol_uniforms
+
+__all__ = ["Draws", "draw", "draws_of", "index_factor", "require_samples"]
+
+
+class Draws(NamedTuple):
+    """N representative samples, all iterations at once.
+
+    Attributes
+    ----------
+    innovations : array, shape (k + q (T + 1), N)
+        Standard normals that z_*, z^0, ..., z^T are made of, in this order.
+    labels : array, shape (N,)
+        y.
+    batches : array, shape (draws of batches, N)
+        Uniforms that decide on mini-batches, see `sedyn.model.batching.limit_weights`.
+    """
+
+    innovations: Array
+    labels: Array
+    batches: Array
+
+
+def draw(problem: Problem, samples: int, seed: np.random.SeedSequence, device: str = "cpu") -> Draws:
+    """Draw N representative samples: scrambled Sobol points with matched moments (docs/theory.md#matched-moments).
+
+    Parameters
+    ----------
+    problem : Problem
+    samples : int
+        N, a power of two, more than the k + q (T + 1) + 1 normal variables of a sample.
+    seed : SeedSequence
+    device : {'cpu', 'gpu'}, optional
+        Where the draws go.
+
+    Returns
+    -------
+    Draws
+    """
+    dimensions = _normal_dimensions(problem)
+    uniforms = backend.asarray(sobol_uniforms(seed, dimensions + limit_dimensions(problem), samples), device)
+    return draws_of(problem, matched_normals(uniforms[:dimensions, :]), uniforms[dimensions:, :])
+
+
+def draws_of(problem: Problem, normals: Array, batches: Array) -> Draws:
+    """Make samples of their normal and uniform variables.
+
+    Parameters
+    ----------
+    problem : Problem
+    normals : array, shape (k + 1 + q (T + 1), N)
+        For z_*, label noise and z^0, ..., z^T. The noise comes second, so that its Sobol coordinate is among the
+        evenest.
+    batches : array, shape (draws of batches, N)
+
+    Returns
+    -------
+    Draws
+    """
+    xp, k = array_namespace(normals), problem.signals
+    indices = xp.matmul(backend.asarray_like(index_factor(problem).rows[0], normals), normals[:k, :])
+    innovations = xp.concat([normals[:k, :], normals[k + 1 :, :]], axis=0)
+    return Draws(innovations, labels_of(problem, indices, problem.noise * normals[k, :]), batches)
+
+
+def index_factor(problem: Problem) -> CausalFactor:
+    """Factor of the covariance of the indices z_* alone."""
+    q = problem.width
+    return CausalFactor().append([initial_overlaps(problem)[q:, q:]])
+
+
+def require_samples(problem: Problem, samples: int, field: str = "samples") -> None:
+    """Refuse a number of quadrature points that a problem cannot be solved with.
+
+    Parameters
+    ----------
+    problem : Problem
+    samples : int
+    field : str, optional
+        What the message calls the number.
+
+    Raises
+    ------
+    InvalidInput
+        If it is no power of two, or not larger than the normal variables of a sample.
+    """
+    least = 2 ** (_normal_dimensions(problem) + 1).bit_length()
+    if isinstance(samples, bool) or not isinstance(samples, int) or samples < least or samples & (samples - 1):
+        raise InvalidInput(field, samples, f"a power of two, at least {least} for this width and number of steps")
+
+
+def _normal_dimensions(problem: Problem) -> int:
+    return problem.signals + 1 + problem.width * (problem.steps + 1)

@@ -1,0 +1,98 @@
+"""What the weight side learns from representative samples: how gradients vary together, and what they answer to."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from sedyn.arrays.backend import Array, array_namespace, asarray_like, to_host
+from sedyn.arrays.history import History
+from sedyn.kernels.dispatch import mean_response
+from sedyn.model.problem import Problem
+from sedyn.theory.sampling import CausalFactor
+from sedyn.theory.weight_side import EffectiveSignal, WeightResponse, start_covariance
+
+__all__ = ["GradientMoments", "gradient_moments"]
+
+
+class GradientMoments(NamedTuple):
+    """Averages over samples that the gradient at one iteration t enters.
+
+    Attributes
+    ----------
+    covariance : ndarray, shape (t + 1, q, q)
+        C_u(t, s) for s = 0..t (docs/theory.md#gradient-covariance).
+    response : ndarray, shape (t + 1, q, q)
+        R_g(t, s) for s = 0..t (Onsager; docs/theory.md#gradient-response).
+    signal_response : ndarray, shape (q, k)
+        R_g(t, *) (docs/theory.md#signal-response).
+    """
+
+    covariance: np.ndarray
+    response: np.ndarray
+    signal_response: np.ndarray
+
+
+def gradient_moments(
+    problem: Problem,
+    innovations: Array,
+    gradient: Array,
+    gradients: History,
+    curvatures: History | None,
+    weight_response: WeightResponse,
+    effective_signal: EffectiveSignal,
+    factor: CausalFactor,
+) -> GradientMoments:
+    """Average over samples, with one transfer to the host.
+
+    Responses are means of derivatives where these exist; the signal's is found by Stein's identity, which asks nothing
+    of the link. Where the activation has a kink all of them are, in the basis of the innovations
+    (docs/theory.md#kink-response).
+
+    Parameters
+    ----------
+    problem : Problem
+    innovations : array, shape (k + q (T + 1), N)
+        See `sedyn.theory.inputs.Draws`.
+    gradient : array, shape (q, N)
+        g^t.
+    gradients : History, shape (t + 1, q, N)
+        g^0..g^t.
+    curvatures : History, shape (t + 1, q, q, N), or None
+        D^0..D^t; None where the activation has a kink.
+    weight_response, effective_signal : WeightResponse, EffectiveSignal
+        Up to t.
+    factor : CausalFactor
+        Of the covariance of z_*, z^0, ..., z^t.
+
+    Returns
+    -------
+    GradientMoments
+    """
+    t, k, delta = len(gradients) - 1, problem.signals, float(problem.aspect_ratio)
+    means = {"covariance": _mean_products(gradient, gradients.values)}
+    if curvatures is None:
+        k += problem.width * (t + 1)
+    else:
+        known = asarray_like(weight_response.mean.values[:, : t + 1], gradient)
+        means["response"] = mean_response(curvatures.values, known)
+    means["innovations"] = _mean_products(gradient, innovations[None, :k, :])[0, ...]
+    found = {name: delta * mean for name, mean in to_host(means).items()}
+    if curvatures is None:
+        signal_response, *fresh = factor.solve(found["innovations"])
+        return GradientMoments(found["covariance"], np.stack(fresh), signal_response)
+    indices = factor.rows[0]
+    with_signal = start_covariance(effective_signal)[:, :, problem.width :]
+    through_fresh = np.einsum("sab,sbk->ak", found["response"], with_signal)
+    with_indices = found["innovations"] @ indices.T
+    signal_response = np.linalg.solve(indices @ indices.T, (with_indices - through_fresh).T).T
+    return GradientMoments(found["covariance"], found["response"], signal_response)
+
+
+def _mean_products(left: Array, right: Array) -> Array:
+    """Mean over samples of left right_s^T for each s: (q, N), (S, p, N) -> (S, q, p)."""
+    xp = array_namespace(left)
+    flat = xp.reshape(right, (-1, right.shape[-1]))
+    products = xp.matmul(left, flat.T) / left.shape[-1]
+    return xp.moveaxis(xp.reshape(products, (left.shape[0], right.shape[0], right.shape[1])), 0, 1)

@@ -1,0 +1,133 @@
+"""The theory's prediction as one dataset: state evolution on independent randomizations, and their spread."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sedyn.arrays import backend
+from sedyn.errors import InvalidInput, require_known
+from sedyn.model.network import has_kink
+from sedyn.model.observables import INCLUDED, PREDICTED, to_dataset
+from sedyn.model.problem import Problem
+from sedyn.model.seeds import randomization_seeds
+from sedyn.theory.inputs import draw, require_samples
+from sedyn.theory.run import run
+from sedyn.versions import versions
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = ["state_evolution"]
+
+
+def state_evolution(
+    problem: Problem,
+    samples: int = 2**14,
+    randomizations: int = 8,
+    seed: int = 0,
+    *,
+    target_stderr: float | None = None,
+    max_samples: int = 2**20,
+    include: Collection[str] = (),
+    device: str = "auto",
+) -> xr.Dataset:
+    """Predict gradient descent on a problem: errors, overlaps, weights and the law of first-layer rows.
+
+    Parameters
+    ----------
+    problem : Problem
+        Its n and d enter by their ratio only (and d by the spectrum of the features, where that is not flat).
+    samples : int, optional
+        Quadrature points of each randomization, a power of two.
+    randomizations : int, optional
+        Independent randomizations, at least 2; results are their mean, standard errors come from their spread.
+    seed : int, optional
+        Base seed. The numbers depend on `Problem.theory_key`, `samples`, `randomizations` and this.
+    target_stderr : float, optional
+        Double `samples` until the standard error of the test error is at most this at every iteration.
+    max_samples : int, optional
+        Where doubling stops; a warning says that the target was missed and by how much.
+    include : collection of str, optional
+        ``responses`` adds R_w and R_g (`weight_response`, `gradient_response`), ``samples`` adds draws of (h^t, y) from
+        the first randomization and the law of rows at each node of the features' spectrum, see `sedyn.theory.laws`.
+    device : {'auto', 'cpu', 'gpu'}, optional
+
+    Returns
+    -------
+    xarray.Dataset
+        The variables of `sedyn.model.observables.PREDICTED`, each with its ``_stderr``: `train_error`, `test_error`,
+        `initial_overlap`, `signal_overlap`, `weight_gram`, `row_average` (NaN where the spectrum of the features
+        changes with d), `deep_weights`, the law of rows (`init_coefficient`, `signal_coefficient`, `noise_covariance`,
+        means over the spectrum) and `pre_activation_quantiles`. After a divergence values are NaN and attribute
+        ``diverged_at`` is the first iteration without a value (-1 if there is none).
+
+    Raises
+    ------
+    InvalidInput
+        If an argument is out of range or the device is not usable.
+
+    Notes
+    -----
+    Source: docs/theory.md#effective-signal to docs/theory.md#predicted-overlaps; Han and Imaizumi (arXiv 2505.04898),
+    state evolution of the first layer with deterministic deeper layers. Standard errors are those of
+    docs/theory.md#standard-error.
+
+    Examples
+    --------
+    >>> theory = state_evolution(Problem(steps=3), samples=1024, randomizations=4)
+    >>> theory.test_error.dims
+    ('iteration',)
+    """
+    device = backend.resolve_device(device)
+    require_samples(problem, samples)
+    if randomizations < 2:
+        raise InvalidInput("randomizations", randomizations, "at least 2, since the standard error is their spread")
+    require_known("include", include, INCLUDED)
+    while True:
+        arrays = _randomized(problem, samples, randomizations, seed, device, keep_samples="samples" in include)
+        reached = float(np.nanmax(arrays["test_error_stderr"]))
+        if target_stderr is None or reached <= target_stderr or 2 * samples > max_samples:
+            break
+        samples *= 2
+    if target_stderr is not None and reached > target_stderr:
+        warnings.warn(
+            f"standard error {reached:.2g} of test_error missed target_stderr={target_stderr:g} at max_samples="
+            f"{max_samples}; about {samples * (reached / target_stderr) ** 2:.0f} samples would reach it",
+            stacklevel=2,
+        )
+    finite = np.isfinite(arrays["test_error"])
+    attributes = {
+        "samples": samples,
+        "randomizations": randomizations,
+        "seed": seed,
+        "device": backend.device_description(device),
+        "diverged_at": -1 if finite.all() else int(np.argmin(finite)),
+        "response": "stein" if has_kink(problem) else "adjoint",
+        **versions(),
+    }
+    observables = {**PREDICTED, **{k: v for name in include for k, v in INCLUDED[name].items()}}
+    return to_dataset(problem, arrays, observables, attributes=attributes)
+
+
+def _randomized(
+    problem: Problem, samples: int, randomizations: int, seed: int, device: str, *, keep_samples: bool
+) -> dict[str, np.ndarray]:
+    """Means and standard errors over randomizations; samples, if wanted, of the first."""
+    seeds = randomization_seeds(problem, seed, randomizations)
+    with backend.use_device(device):
+        solutions = [
+            run(problem, draw(problem, samples, stream, device), keep_samples=keep_samples and i == 0)
+            for i, stream in enumerate(seeds)
+        ]
+    arrays: dict[str, np.ndarray] = {}
+    with np.errstate(over="ignore", invalid="ignore"):  # the last finite values before a divergence are huge
+        for name in solutions[-1]:
+            values = np.stack([solution[name] for solution in solutions])
+            arrays[name] = values.mean(axis=0)
+            arrays[name + "_stderr"] = values.std(axis=0, ddof=1) / math.sqrt(randomizations)
+    return {**solutions[0], **arrays}
