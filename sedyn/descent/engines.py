@@ -1,4 +1,7 @@
-"""Which design simulates a problem: predicted time and memory of each, and the choice between them."""
+"""What simulating a problem takes, in time and memory, with each design, and the choice between them.
+
+Every prediction of what kernels take is here; what tasks of a sweep take is for `sweeps` to say from these.
+"""
 
 from __future__ import annotations
 
@@ -86,6 +89,10 @@ def memory_needed(
         As for `sedyn.simulate`.
     device : {'cpu', 'gpu'}, optional
 
+    Returns
+    -------
+    int
+
     Raises
     ------
     InvalidInput
@@ -97,7 +104,18 @@ def memory_needed(
 
 
 def adjoint_memory(problem: Problem, samples: int) -> int:
-    """Bytes of the adjoints of `mean_response` on a GPU, of as many samples as are held at a time."""
+    """Bytes of the adjoints of `sedyn.model.adjoint.mean_response` on a GPU, of as many samples as are held at a time.
+
+    Parameters
+    ----------
+    problem : Problem
+    samples : int
+        Of one replicate, or of the theory.
+
+    Returns
+    -------
+    int
+    """
     return DOUBLE * min(samples * problem.steps * problem.width**2, ADJOINTS_PER_CHUNK)
 
 
@@ -110,12 +128,29 @@ def replicates_that_fit(free: int, needed: int) -> int:
         Bytes, see `sedyn.arrays.backend.gpu_memory`.
     needed : int
         Bytes that one replicate takes, see `memory_needed`.
+
+    Returns
+    -------
+    int
     """
     return max(1, int((1 - MARGIN) * free) // needed)
 
 
 def predicted_seconds(problem: Problem, engine: str, *, device: str = "cpu", dtype: str = "float64") -> float:
-    """Time of the design's part in one replicate on one core, or on a GPU; a guide for choosing, not a promise."""
+    """Time of the design's part in one replicate on one core, or on a GPU; a guide for choosing, not a promise.
+
+    Parameters
+    ----------
+    problem : Problem
+    engine : {'dense', 'deferred'}
+    device : {'cpu', 'gpu'}, optional
+    dtype : {'float64', 'float32'}, optional
+
+    Returns
+    -------
+    float
+        Seconds.
+    """
     n, d, steps = problem.n, problem.d, problem.steps
     if device == "gpu":
         if engine == "dense":  # written once, read twice a step
@@ -128,7 +163,7 @@ def predicted_seconds(problem: Problem, engine: str, *, device: str = "cpu", dty
     overhead = (steps + 1) * STEP[engine]
     passed = PASSED * feature_law("gaussian").bytes_per_entry(dtype) / DOUBLE
     if engine == "dense":
-        if problem.features != "gaussian":  # fresh rows, which meet the weights of all steps at once, forward only
+        if problem.features != "gaussian":  # fresh samples, which meet the weights of all steps at once, forward only
             unit_tiles = -(-problem.width * (steps + 1) // TILE)
             overhead += 1e-9 * readout_points(problem) * d * (DRAWN + passed / 2 * unit_tiles)
         return overhead + 1e-9 * n * d * (DRAWN + passed * tiles * (steps + 1))
@@ -141,6 +176,16 @@ def stacks(problem: Problem, device: str = "cpu", dtype: str = "float64") -> boo
 
     On a CPU those that are small enough; a large one is read once a step by kernels of its own. It depends on nothing
     that changes from one block of replicates to another, so that a replicate's numbers do not either.
+
+    Parameters
+    ----------
+    problem : Problem
+    device : {'cpu', 'gpu'}, optional
+    dtype : {'float64', 'float32'}, optional
+
+    Returns
+    -------
+    bool
     """
     return device != "cpu" or 2 * _stacked_bytes(problem, dtype) <= STACK_BYTES
 
@@ -154,6 +199,10 @@ def replicates_together(problem: Problem, engine: str, device: str = "cpu", dtyp
     engine : {'dense', 'deferred'}
     device : {'cpu', 'gpu'}, optional
     dtype : {'float64', 'float32'}, optional
+
+    Returns
+    -------
+    int
     """
     if engine == "deferred" or not stacks(problem, device, dtype):
         return 1
@@ -169,6 +218,18 @@ def choose_engine(
 
     The choice depends on the problem and the total memory of the machine, or of the GPU, not on what else is running,
     so that a sweep gives the same numbers whatever runs beside it.
+
+    Parameters
+    ----------
+    problem : Problem
+    engine : {'auto', 'dense', 'deferred'}, optional
+    dtype, estimate : optional
+        As for `sedyn.simulate`.
+    device : {'cpu', 'gpu'}, optional
+
+    Returns
+    -------
+    Choice
 
     Raises
     ------
@@ -207,7 +268,7 @@ def _bytes(problem: Problem, engine: str, dtype: str, estimate: bool, device: st
         design = n * d * problem.feature_law.bytes_per_entry(dtype)
     else:  # a basis and its images on each side
         doubles += (n + d) * (2 * q * (steps + 1) + problem.signals)
-    fresh = _fresh_rows(problem)
+    fresh = _fresh_samples(problem)
     if fresh:  # weights of every step wait for them, and what a block of them gives
         doubles += 2 * q * (steps + 1) * (d + fresh)
         design += 2 * fresh * d * problem.feature_law.bytes_per_entry()
@@ -230,8 +291,8 @@ def _stacked_bytes(problem: Problem, dtype: str) -> int:
     return round(design + DOUBLE * _working_doubles(problem, estimate=True))
 
 
-def _fresh_rows(problem: Problem) -> int:
-    """Rows that a test error is measured on, as many as are held at a time; none with Gaussian features."""
+def _fresh_samples(problem: Problem) -> int:
+    """Samples that a test error is measured on, as many as are held at a time; none with Gaussian features."""
     if problem.features == "gaussian":
         return 0
     return min(readout_points(problem), max(1, FEATURES_PER_BLOCK // problem.d))
@@ -243,8 +304,8 @@ def _more_bytes_on_gpu(problem: Problem, engine: str, dtype: str, estimate: bool
     if estimate:
         more += adjoint_memory(problem, n)
     if engine == "dense":  # every law as floats, and draws in double precision with what a law computes them from
-        for rows, kind in ((n, dtype), (2 * _fresh_rows(problem), "float64")):
+        for count, kind in ((n, dtype), (2 * _fresh_samples(problem), "float64")):
             law, floats = (problem.feature_law.bytes_per_entry(kind, device) for device in ("cpu", "gpu"))
-            more += rows * d * (floats - law)
+            more += count * d * (floats - law)
         more += 3 * DOUBLE * min(n * d, ENTRIES_PER_DEVICE_DRAW)
     return round(more)
