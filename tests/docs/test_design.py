@@ -2,6 +2,7 @@
 
 import ast
 import re
+import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -31,6 +32,16 @@ def test_rules_are_those_of_the_folders_and_none_is_missing():
             docstring = ast.get_docstring(ast.parse(file.read_text()))
             found[f"{file.parent.relative_to(ROOT).as_posix()}/"] = docstring.split("\n\n")[0].replace("\n", " ")
     assert said == found
+
+
+def test_rooms_stand_in_the_order_in_which_they_may_import():
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    layers = {contract["containers"][0]: contract["layers"] for contract in contracts if "containers" in contract}
+    for package, highest_first in layers.items():
+        heights = {room: -i for i, layer in enumerate(highest_first) for room in layer.split(" | ")}
+        said = [folder.split("/")[1] for folder, *_ in rows("The house") if folder.startswith(f"{package}/")]
+        assert len(said) > 3
+        assert said == sorted(said, key=heights.__getitem__)
 
 
 def test_a_newcomer_finds_what_is_asked_for():
