@@ -2,6 +2,7 @@
 
 import ast
 import re
+import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -33,6 +34,16 @@ def test_rules_are_those_of_the_folders_and_none_is_missing():
     assert said == found
 
 
+def test_rooms_stand_in_the_order_in_which_they_may_import():
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    layers = {contract["containers"][0]: contract["layers"] for contract in contracts if "containers" in contract}
+    for package, highest_first in layers.items():
+        heights = {room: -i for i, layer in enumerate(highest_first) for room in layer.split(" | ")}
+        said = [folder.split("/")[1] for folder, *_ in rows("The house") if folder.startswith(f"{package}/")]
+        assert len(said) > 3
+        assert said == sorted(said, key=heights.__getitem__)
+
+
 def test_a_newcomer_finds_what_is_asked_for():
     answers = rows("Where is ...?")
     assert len(answers) == 10
@@ -41,8 +52,11 @@ def test_a_newcomer_finds_what_is_asked_for():
         assert name in (ROOT / path).read_text(), f"{path} has no {name}"
 
 
-def test_mirror_images_have_the_same_parts():
-    sides = [(ROOT / f"sedyn/{side}/dynamics.py").read_text() for side in ("theory", "descent")]
-    for part, *_ in rows("An algorithm"):
-        if re.fullmatch(r"[A-Za-z]+", part) and part != "public":
-            assert all(re.search(rf"^(?:def|class) {part}\b", side, flags=re.MULTILINE) for side in sides), part
+def test_mirror_images_have_the_same_files_and_parts():
+    parts = [part.split(", ") for part, *_ in rows("An algorithm") if part != "public"]
+    assert len(parts) == 6
+    for file, *names in parts:
+        for side in ("theory", "descent"):
+            source = (ROOT / f"sedyn/{side}/{file.strip('`')}").read_text()
+            for name in names:
+                assert re.search(rf"^(?:def|class) {name.strip('`')}\b", source, flags=re.MULTILINE), (side, name)
