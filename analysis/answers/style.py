@@ -23,7 +23,6 @@ __all__ = [
     "GREY",
     "GUIDE",
     "SOLVER",
-    "THEORY",
     "Panels",
     "iterations_on_axis",
     "key",
@@ -40,9 +39,8 @@ __all__ = [
 
 # Okabe and Ito's palette, told apart by colour-blind readers.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-THEORY = "black"
 GREY = "#8a8a8a"
-GUIDE: dict[str, Any] = {"color": THEORY, "lw": 1.2, "ls": (0, (1, 2)), "zorder": 1}
+GUIDE: dict[str, Any] = {"color": "black", "lw": 1.2, "ls": (0, (1, 2)), "zorder": 1}
 """Look of what a figure claims: a power of n, a null level, a nominal level."""
 SOLVER: dict[str, Any] = {"color": GREY, "lw": 1.2, "ls": "--", "zorder": 1}
 """Look of errors that no run has a part in."""

@@ -28,9 +28,8 @@ def _findings(measured: xr.Dataset) -> list[Finding]:
             here = measured.isel(window=window)
             far = float(here.relative_distance.sel(observable=name).isel(n=-1))
             subject = f"{title_of(name)}, iterations {int(here.begin)} to {int(here.end)}"
-            findings.append(
-                rate_finding(here, name, subject, f"; a run at n = {int(measured.n[-1]):,} is {far:.1%} from theory")
-            )
+            more = f"; a run at n = {int(measured.n[-1]):,} is {far:.1%} from theory"
+            findings.append(rate_finding(here, name, subject, more))
     return findings
 
 

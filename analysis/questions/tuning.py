@@ -56,10 +56,9 @@ def _figures(simulation: xr.Dataset, theory: xr.Dataset, measured: xr.Dataset) -
         here = measured.sel(cell).isel(n=-1)
         for value, look in zip(values, style.styles(len(values)), strict=True):
             one = here.sel({first: value})
-            runs = [one[name] for name in ("candidate_estimate", "candidate_test_error")]
-            (x, y), (wide, tall) = (
-                [values.values.ravel() for values in each]
-                for each in ([run.mean("replicate") for run in runs], [2 * standard_error(run) for run in runs])
+            (x, wide), (y, tall) = (
+                (runs.mean("replicate").values.ravel(), 2 * standard_error(runs).values.ravel())
+                for runs in (one.candidate_estimate, one.candidate_test_error)
             )
             style.points(ax, x, y, tall, *look, xerr=wide, elinewidth=0.8)
         ends = [min(ax.get_xlim()[0], ax.get_ylim()[0]), max(ax.get_xlim()[1], ax.get_ylim()[1])]

@@ -175,13 +175,9 @@ def _equal_width(
 
 def _divided(data: Stack, scale: np.ndarray) -> Stack:
     """Everything but the axes over a scale, (cell, n)."""
-    by_run, by_size = scale[..., None, None, None], scale[..., None, None]
-    return data._replace(
-        simulated=data.simulated / by_run,
-        readout=data.readout / by_run,
-        predicted=data.predicted / by_size,
-        solver=data.solver / by_size,
-    )
+    of_runs = {name: getattr(data, name) / scale[..., None, None, None] for name in ("simulated", "readout")}
+    of_theory = {name: getattr(data, name) / scale[..., None, None] for name in ("predicted", "solver")}
+    return data._replace(**of_runs, **of_theory)
 
 
 def _turned(data: Stack, sizes: np.ndarray) -> Stack:
