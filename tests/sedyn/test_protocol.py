@@ -20,6 +20,7 @@ from sedyn.model.algorithm import states
 from sedyn.model.batching import Batches
 from sedyn.model.initialization import initial_deep_weights
 from sedyn.model.observables import INCLUDED, PREDICTED, SIMULATED, dimension_coordinates
+from sedyn.model.seeds import streams_of
 from sedyn.model.update import Update, updates_of, updates_together
 from sedyn.theory import dynamics as theory
 from sedyn.theory import inputs as theory_inputs
@@ -47,7 +48,7 @@ def draw_samples(problem):
 
 
 def draw_data(problem, replicates=REPLICATES, engine="dense"):
-    streams = [descent_inputs.streams_of(problem, 0, replicate) for replicate in range(replicates)]
+    streams = [streams_of(problem, 0, replicate) for replicate in range(replicates)]
     estimate = problem.activation != "relu"
     return descent_inputs.draw([problem] * replicates, streams, engine, estimate=estimate)
 
@@ -152,7 +153,7 @@ def test_modules_define_the_same_in_the_same_order():
 def test_folders_have_the_same_files():
     own = {
         "theory": {"state_evolution.py", "weight_side.py", "response.py", "sampling.py", "laws.py", "distances.py"},
-        "descent": {"simulation.py", "estimate.py", "test_error.py", "engines.py"},
+        "descent": {"simulation.py", "estimate.py", "readout.py", "engines.py"},
     }
     for name, module in MODULES.items():
         there = {path.name for path in Path(inspect.getsourcefile(module)).parent.glob("*.py")}
@@ -328,7 +329,7 @@ def test_the_halves_of_an_epoch_average_to_the_full_batch(case):
     for name, problem, given in (
         ("one", halved, inputs),
         ("other", halved, case.other_batch(inputs, 0)),
-        ("full", BASE, inputs._replace(batches=None)),
+        ("full", BASE, inputs._replace(batches=case.draw(BASE).batches)),
     ):
         after = list(states(case.algorithm, problem, given, case.updates(BASE)[:1]))[-1]
         deep[name] = np.concatenate([np.ravel(weights) for weights in after.deep_weights])
