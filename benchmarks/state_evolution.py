@@ -17,6 +17,7 @@ from sedyn import Problem
 from sedyn.arrays.threads import thread_count
 from sedyn.kernels.dispatch import mean_response
 from sedyn.model.seeds import seed_sequence
+from sedyn.model.update import updates_of
 from sedyn.theory.inputs import draw, draws_of
 from sedyn.theory.run import run
 
@@ -48,14 +49,14 @@ class ForwardJacobians:
 
 
 def ours(problem: Problem, samples: int, seed: int) -> np.ndarray:
-    return run(problem, draw(problem, samples, seed_sequence("benchmark", seed)))["test_error"]
+    return run(problem, draw(problem, samples, seed_sequence("benchmark", seed)), updates_of(problem))["test_error"]
 
 
 def plain(problem: Problem, samples: int, seed: int) -> np.ndarray:
     dimensions = problem.signals + 1 + problem.width * (problem.steps + 1)
     normals = np.random.default_rng(seed).standard_normal((dimensions, samples))
     with mock.patch("sedyn.theory.response.mean_response", ForwardJacobians(problem.steps)):
-        return run(problem, draws_of(problem, normals, np.empty((0, samples))))["test_error"]
+        return run(problem, draws_of(problem, normals, np.empty((0, samples))), updates_of(problem))["test_error"]
 
 
 def timed(function, *arguments):

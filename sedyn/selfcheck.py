@@ -127,8 +127,12 @@ def kernels(n: int, samples: int = SAMPLES) -> dict[str, Kernel]:
         return {"mean_response": to_numpy(mean_response(*moved))}
 
     def theory(problem: Problem) -> Kernel:
-        draws = draw(problem, samples, seed)
-        return Kernel(lambda device: run_theory(problem, Draws(*(backend.asarray(part, device) for part in draws))))
+        draws, updates = draw(problem, samples, seed), updates_of(problem)
+
+        def run(device: str) -> Results:
+            return run_theory(problem, Draws(*(backend.asarray(part, device) for part in draws)), updates)
+
+        return Kernel(run)
 
     def dense(problem: Problem, *, estimate: bool) -> Kernel:
         def run(device: str) -> Results:

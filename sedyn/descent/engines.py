@@ -19,6 +19,7 @@ from sedyn.model.features import feature_law
 from sedyn.model.problem import Problem
 
 __all__ = [
+    "DTYPES",
     "ENGINES",
     "ENOUGH",
     "SHARE_OF_MEMORY",
@@ -33,6 +34,7 @@ __all__ = [
 ]
 
 ENGINES = ("dense", "deferred")
+DTYPES = ("float64", "float32")  # that a dense design is stored in
 # Nanoseconds on one core (2 GHz, AVX-512, double precision), as benchmarks/gradient_descent.py measures them: to draw
 # an entry of a dense design; for one pass over it forward and backward, for each tile of four units (in single
 # precision half of that); and with the deferred design, for each of n + d rows and each tile, for each direction known
@@ -98,9 +100,11 @@ def memory_needed(
     InvalidInput
         As for `choose_engine`.
     """
-    if engine == "auto":
-        engine = choose_engine(problem, engine, dtype=dtype, estimate=estimate, device=device).engine
-    return _bytes(problem, engine, dtype, estimate, device)
+    require_one_of("dtype", dtype, DTYPES)
+    require_one_of("device", device, ("cpu", "gpu"))
+    if len(candidates := _candidates(problem, engine)) > 1:
+        candidates = (choose_engine(problem, engine, dtype=dtype, estimate=estimate, device=device).engine,)
+    return _bytes(problem, candidates[0], dtype, estimate, device)
 
 
 def adjoint_memory(problem: Problem, samples: int) -> int:
@@ -211,6 +215,17 @@ def replicates_together(problem: Problem, engine: str, device: str = "cpu", dtyp
     return STACK_BYTES // _stacked_bytes(problem, dtype)
 
 
+def _candidates(problem: Problem, engine: str) -> tuple[str, ...]:
+    """Engines that a request leaves to choose from: the one asked for, or all that apply to the feature law."""
+    require_one_of("engine", engine, ("auto", *ENGINES))
+    applicable = ENGINES if problem.features == "gaussian" else ("dense",)
+    if engine == "auto":
+        return applicable
+    if engine not in applicable:
+        raise InvalidInput("engine", engine, f"needs Gaussian features; with features={problem.features} use dense")
+    return (engine,)
+
+
 def choose_engine(
     problem: Problem, engine: str = "auto", *, dtype: str = "float64", estimate: bool = True, device: str = "cpu"
 ) -> Choice:
@@ -236,11 +251,7 @@ def choose_engine(
     InvalidInput
         If the engine is unknown, does not apply to the feature law, or needs more memory than there is.
     """
-    require_one_of("engine", engine, ("auto", *ENGINES))
-    applicable = ENGINES if problem.features == "gaussian" else ("dense",)
-    if engine != "auto" and engine not in applicable:
-        raise InvalidInput("engine", engine, f"needs Gaussian features; with features={problem.features} use dense")
-    candidates = applicable if engine == "auto" else (engine,)
+    candidates = _candidates(problem, engine)
     room = SHARE_OF_MEMORY * (backend.gpu_memory()[1] if device == "gpu" else memory_limit())
     needed = {name: _bytes(problem, name, dtype, estimate, device) for name in candidates}
     fitting = [name for name in candidates if needed[name] <= room]
@@ -253,7 +264,7 @@ def choose_engine(
     best = min(fitting, key=seconds.__getitem__)
     if engine != "auto":
         return Choice(best, "asked for")
-    if len(applicable) == 1:
+    if len(candidates) == 1:
         return Choice(best, f"the only one for {problem.features} features")
     if len(fitting) == 1:
         return Choice(best, "the only one that fits in memory")

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from sedyn.arrays import backend
-from sedyn.descent.engines import Choice, choose_engine, replicates_together
+from sedyn.descent.engines import DTYPES, Choice, choose_engine, replicates_together
 from sedyn.descent.estimate import no_estimate_because
 from sedyn.descent.inputs import draw
 from sedyn.descent.readout import readout_of
 from sedyn.descent.run import run
-from sedyn.errors import InvalidInput, require_one_of
+from sedyn.errors import InvalidInput, require_flag, require_one_of, require_whole
 from sedyn.model.observables import COMPARED, SIMULATED, to_dataset
 from sedyn.model.problem import Problem
 from sedyn.model.seeds import streams_of
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
     import xarray as xr
 
 __all__ = ["simulate", "simulate_together"]
-
-DTYPES = ("float64", "float32")
 
 
 def simulate(
@@ -155,6 +152,7 @@ def simulate_together(
     """
     device = backend.resolve_device(device)
     require_one_of("dtype", dtype, DTYPES)
+    require_flag("estimate", estimate)
     asked = list(cells)
     resolved = [
         _resolve(problem, replicates, engine, estimate, device, dtype, theory)
@@ -252,11 +250,10 @@ def _run(
 
 def _replicate_indices(replicates: int | Iterable[int]) -> list[int]:
     """Indices of the replicates asked for, 0 and up."""
-    try:
-        indices = list(replicates) if isinstance(replicates, Iterable) else list(range(operator.index(replicates)))
-        indices = [operator.index(index) for index in indices]
-    except TypeError:
-        raise InvalidInput("replicates", replicates, "a whole number, or the indices of replicates") from None
-    if not indices or min(indices) < 0 or len(set(indices)) < len(indices):
-        raise InvalidInput("replicates", replicates, "at least one replicate, with different indices from 0 up")
+    words = "a whole number >= 1, or different indices of replicates from 0 up"
+    if not isinstance(replicates, Iterable):
+        return list(range(require_whole("replicates", replicates, 1, condition=words)))
+    indices = [require_whole("replicates", index, 0, condition=words) for index in replicates]
+    if not indices or len(set(indices)) < len(indices):
+        raise InvalidInput("replicates", replicates, words)
     return indices

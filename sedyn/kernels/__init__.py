@@ -1,4 +1,4 @@
-"""The same answers as the model's definitions, faster: without this folder no number changes beyond rounding."""
+"""The model's definitions, computed faster: without these kernels no number changes beyond rounding."""
 
 # They tell the dispatcher what they compute and when they serve. What is registered last is asked first.
 from sedyn.kernels.cpu import serving as _cpu  # noqa: F401

@@ -37,7 +37,7 @@ StateType = TypeVar("StateType", bound=State)
 
 
 class Algorithm(Protocol[Inputs, StateType]):
-    """Three pure functions; the modules `sedyn.theory.dynamics` and `sedyn.descent.dynamics` are algorithms."""
+    """Four pure functions; the modules `sedyn.theory.dynamics` and `sedyn.descent.dynamics` are algorithms."""
 
     def init(self, problem: Problem, inputs: Inputs) -> StateType:
         """State at iteration 0."""
@@ -49,6 +49,10 @@ class Algorithm(Protocol[Inputs, StateType]):
 
     def observe(self, problem: Problem, inputs: Inputs, state: StateType) -> dict[str, Array]:
         """Observables of `sedyn.model.observables` at the state's iteration."""
+        ...
+
+    def errors(self, problem: Problem, inputs: Inputs, state: StateType) -> tuple[Array, Array]:
+        """Training error, and the test error that the algorithm knows: theory's own, or a run's estimate of it."""
         ...
 
 

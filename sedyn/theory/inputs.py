@@ -8,14 +8,14 @@ import numpy as np
 
 from sedyn.arrays import backend
 from sedyn.arrays.backend import Array, array_namespace
-from sedyn.errors import InvalidInput
+from sedyn.errors import InvalidInput, require_whole
 from sedyn.model.batching import limit_dimensions
 from sedyn.model.initialization import initial_overlaps
 from sedyn.model.labels import labels_of
 from sedyn.model.problem import Problem
 from sedyn.theory.sampling import CausalFactor, matched_normals, sobol_uniforms
 
-__all__ = ["Draws", "draw", "draws_of", "index_factor", "require_samples"]
+__all__ = ["Draws", "draw", "draws_of", "index_factor", "least_samples", "require_samples"]
 
 
 class Draws(NamedTuple):
@@ -84,7 +84,12 @@ def index_factor(problem: Problem) -> CausalFactor:
     return CausalFactor().append([initial_overlaps(problem)[q:, q:]])
 
 
-def require_samples(problem: Problem, samples: int, field: str = "samples") -> None:
+def least_samples(problem: Problem) -> int:
+    """Fewest samples that a problem can be solved with: the power of two above its normal variables and one more."""
+    return 2 ** (_normal_dimensions(problem) + 1).bit_length()
+
+
+def require_samples(problem: Problem, samples: int, field: str = "samples") -> int:
     """Refuse a number of quadrature points that a problem cannot be solved with.
 
     Parameters
@@ -94,14 +99,21 @@ def require_samples(problem: Problem, samples: int, field: str = "samples") -> N
     field : str, optional
         What the message calls the number.
 
+    Returns
+    -------
+    int
+
     Raises
     ------
     InvalidInput
         If it is no power of two, or not larger than the normal variables of a sample.
     """
-    least = 2 ** (_normal_dimensions(problem) + 1).bit_length()
-    if isinstance(samples, bool) or not isinstance(samples, int) or samples < least or samples & (samples - 1):
-        raise InvalidInput(field, samples, f"a power of two, at least {least} for this width and number of steps")
+    least = least_samples(problem)
+    condition = f"a power of two, at least {least} for this width and number of steps"
+    whole = require_whole(field, samples, least, condition=condition)
+    if whole & (whole - 1):
+        raise InvalidInput(field, samples, condition)
+    return whole
 
 
 def _normal_dimensions(problem: Problem) -> int:

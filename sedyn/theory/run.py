@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import suppress
 
 import numpy as np
@@ -10,20 +11,24 @@ from sedyn.arrays.backend import Array, to_host
 from sedyn.model.algorithm import states
 from sedyn.model.observables import stack_iterations, stack_records, until_divergence
 from sedyn.model.problem import Problem
-from sedyn.model.update import updates_of
+from sedyn.model.update import Update
 from sedyn.theory import dynamics
 from sedyn.theory.inputs import Draws
 
 __all__ = ["run"]
 
 
-def run(problem: Problem, inputs: Draws, *, keep_samples: bool = False) -> dict[str, np.ndarray]:
+def run(
+    problem: Problem, inputs: Draws, updates: Iterable[Update], *, keep_samples: bool = False
+) -> dict[str, np.ndarray]:
     """Run state evolution for all iterations.
 
     Parameters
     ----------
     problem : Problem
     inputs : Draws
+    updates : iterable of Update
+        One for each step.
     keep_samples : bool, optional
         Whether the draws of (h^t, y) themselves are wanted.
 
@@ -36,7 +41,7 @@ def run(problem: Problem, inputs: Draws, *, keep_samples: bool = False) -> dict[
     records: list[dict[str, Array]] = []
     # A covariance that is no longer finite has no factor.
     with np.errstate(over="ignore", invalid="ignore"), suppress(np.linalg.LinAlgError):
-        for state in states(dynamics, problem, inputs, updates_of(problem)):
+        for state in states(dynamics, problem, inputs, updates):
             record = dynamics.observe(problem, inputs, state)
             if not np.all(np.isfinite(record["weight_gram"])):
                 break

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sedyn.arrays import backend
-from sedyn.errors import InvalidInput, require_known
+from sedyn.errors import require_known, require_number, require_whole
 from sedyn.model.network import has_kink
 from sedyn.model.observables import INCLUDED, PREDICTED, to_dataset
 from sedyn.model.problem import Problem
 from sedyn.model.seeds import randomization_seeds
+from sedyn.model.update import updates_of
 from sedyn.theory.inputs import draw, require_samples
 from sedyn.theory.run import run
 from sedyn.versions import versions
@@ -84,9 +85,12 @@ def state_evolution(
     ('iteration',)
     """
     device = backend.resolve_device(device)
-    require_samples(problem, samples)
-    if randomizations < 2:
-        raise InvalidInput("randomizations", randomizations, "at least 2, since the standard error is their spread")
+    samples = require_samples(problem, samples)
+    spread = "at least 2, since the standard error is their spread"
+    randomizations = require_whole("randomizations", randomizations, 2, condition=spread)
+    max_samples = require_whole("max_samples", max_samples, 1)
+    if target_stderr is not None:
+        target_stderr = require_number("target_stderr", target_stderr, "a number > 0", lambda x: x > 0)
     require_known("include", include, INCLUDED)
     while True:
         arrays = _randomized(problem, samples, randomizations, seed, device, keep_samples="samples" in include)
@@ -118,10 +122,10 @@ def _randomized(
     problem: Problem, samples: int, randomizations: int, seed: int, device: str, *, keep_samples: bool
 ) -> dict[str, np.ndarray]:
     """Means and standard errors over randomizations; samples, if wanted, of the first."""
-    seeds = randomization_seeds(problem, seed, randomizations)
+    seeds, updates = randomization_seeds(problem, seed, randomizations), updates_of(problem)
     with backend.use_device(device):
         solutions = [
-            run(problem, draw(problem, samples, stream, device), keep_samples=keep_samples and i == 0)
+            run(problem, draw(problem, samples, stream, device), updates, keep_samples=keep_samples and i == 0)
             for i, stream in enumerate(seeds)
         ]
     arrays: dict[str, np.ndarray] = {}

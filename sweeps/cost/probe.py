@@ -14,6 +14,7 @@ import threadpoolctl
 import sedyn
 from sedyn.descent.engines import ENGINES
 from sedyn.model.problem import Problem
+from sedyn.theory.inputs import least_samples
 from sweeps.cost.work import Work, simulation_work, theory_work, work_of
 from sweeps.plan import SimulationTask, SweepSpec, Task, TheoryTask
 from sweeps.provenance import peak_memory
@@ -122,18 +123,13 @@ def _fit_theory(problem: Problem, samples: int, device: str) -> tuple[float, flo
     def of(samples: int) -> Work:
         return theory_work(problem, samples, PROBE_RANDOMIZATIONS)
 
-    few = _least_samples(problem)
+    few = least_samples(problem)
     many = 8 * few
     # Until arithmetic takes far longer than calls, else it is not seen; and leaves the caches, as it will.
     while 2 * many <= samples and of(2 * many).arithmetic <= THEORY_PROBE_SECONDS:
         many *= 2
     run(few)
     return _solve(of(few), run(few), of(many), run(many))
-
-
-def _least_samples(problem: Problem) -> int:
-    """Samples that the theory needs at least, generously: as many as it draws normals, as a power of two."""
-    return 2 ** (2 * (problem.signals + problem.width * (problem.steps + 1))).bit_length()
 
 
 def shrunk(problem: Problem, seconds: float, engine: str, **how: Any) -> Problem:

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from sedyn.descent.engines import choose_engine
-from sedyn.descent.simulation import DTYPES
+from sedyn.descent.engines import DTYPES, choose_engine
 from sedyn.errors import InvalidInput, require_flag, require_known, require_one_of, require_whole
 from sedyn.model.problem import Problem
 from sedyn.theory.inputs import require_samples

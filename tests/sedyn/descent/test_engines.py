@@ -122,3 +122,17 @@ def test_memory_needed_is_what_is_taken(engine, fields, dtype, estimate):
 
 def test_times_are_predicted_for_the_tiles_of_the_kernels():
     assert engines.TILE == UNITS
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"engine": "dens"}, "engine='dens': did you mean 'dense'"),
+        ({"engine": "deferred", "features": "rademacher"}, "engine='deferred': needs Gaussian features"),
+        ({"dtype": "float16"}, "dtype='float16': did you mean"),
+    ],
+)
+def test_memory_is_told_only_of_what_there_is(arguments, message):
+    problem = Problem(n=60, d=40, features=arguments.pop("features", "gaussian"))
+    with pytest.raises(InvalidInput, match=message):
+        engines.memory_needed(problem, **arguments)

@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 
 import sedyn
-from sedyn import Problem
+from sedyn import InvalidInput, Problem
 from sedyn.descent import engines, simulation
 from sedyn.model.problem import INDIVIDUAL
 
@@ -105,3 +105,17 @@ def test_a_diverging_replicate_leaves_the_others_alone():
         np.testing.assert_array_equal(known.reshape(*finite.shape, -1).all(axis=-1), finite)
     survivor = int(lives.argmax())
     xr.testing.assert_equal(sedyn.simulate(problem, [survivor], engine="dense"), runs.sel(replicate=[survivor]))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"estimate": "no"}, "estimate='no': True or False"),
+        ({"replicates": True}, "replicates=True: a whole number"),
+        ({"replicates": 0}, "replicates=0: a whole number"),
+        ({"replicates": [1, 1]}, "different indices"),
+    ],
+)
+def test_wrong_arguments_are_refused_before_any_work(arguments, message):
+    with pytest.raises(InvalidInput, match=message):
+        sedyn.simulate(Problem(n=20, d=10, steps=2), **{"replicates": 2, **arguments})

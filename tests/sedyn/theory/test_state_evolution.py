@@ -241,3 +241,24 @@ def test_leaving_the_point_mass_of_a_kink_out_would_be_wrong():
         right.weight_gram_stderr, wrong.weight_gram_stderr
     )
     assert float(apart.max()) > 50
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"randomizations": "3"}, "randomizations='3': at least 2"),
+        ({"randomizations": 2.5}, r"randomizations=2\.5: at least 2"),
+        ({"target_stderr": "x"}, "target_stderr='x': a number > 0"),
+        ({"target_stderr": 0}, "target_stderr=0: a number > 0"),
+        ({"max_samples": 1e6}, r"max_samples=1000000\.0: a whole number"),
+        ({"samples": True}, "samples=True: a power of two"),
+    ],
+)
+def test_wrong_arguments_are_refused_before_any_work(arguments, message):
+    with pytest.raises(InvalidInput, match=message):
+        state_evolution(Problem(steps=2), **{"samples": 64, "randomizations": 2, **arguments})
+
+
+def test_whole_numbers_of_numpy_are_whole_numbers():
+    theory = state_evolution(Problem(steps=2), samples=np.int64(64), randomizations=np.int32(2))
+    assert (theory.samples, theory.randomizations) == (64, 2)
