@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Protocol, TypeVar
 
 from sedyn.arrays.backend import Array
+from sedyn.arrays.shapes import Float
 from sedyn.model.network import DeepWeights
 from sedyn.model.problem import Problem
 from sedyn.model.update import Update
@@ -47,7 +48,7 @@ class Algorithm(Protocol[Inputs, StateType]):
         """State at iteration t + 1 from the one at t < T and the update of step t."""
         ...
 
-    def observe(self, problem: Problem, inputs: Inputs, state: StateType) -> dict[str, Array]:
+    def observe(self, problem: Problem, inputs: Inputs, state: StateType) -> dict[str, Float[Array, "..."]]:
         """Observables of `sedyn.model.observables` at the state's iteration."""
         ...
 

@@ -7,6 +7,7 @@ from contextlib import suppress
 import numpy as np
 
 from sedyn.arrays.backend import Array, to_host
+from sedyn.arrays.shapes import Float
 from sedyn.model.algorithm import states
 from sedyn.model.observables import stack_iterations, stack_records, until_divergence
 from sedyn.model.problem import Problem
@@ -17,7 +18,7 @@ from sedyn.theory.inputs import Draws
 __all__ = ["run"]
 
 
-def run(problem: Problem, inputs: Draws, *, keep_samples: bool = False) -> dict[str, np.ndarray]:
+def run(problem: Problem, inputs: Draws, *, keep_samples: bool = False) -> dict[str, Float[np.ndarray, "..."]]:
     """Run state evolution for all iterations.
 
     Parameters
