@@ -107,7 +107,19 @@ def asarray(array: Shaped[np.ndarray, "*shape"], device: str) -> Shaped[Array, "
 
 
 def asarray_like(array: Shaped[np.ndarray, "*shape"], like: Shaped[Array, "..."]) -> Shaped[Array, "*shape"]:
-    """Move a numpy array to another array's library and device, in its dtype."""
+    """Move a numpy array to another array's library and device, in its dtype.
+
+    Parameters
+    ----------
+    array : ndarray, any shape
+    like : array, any shape
+        Gives library, dtype and device.
+
+    Returns
+    -------
+    array
+        Of the shape of the first.
+    """
     return array_namespace(like).asarray(array, dtype=like.dtype, device=like.device)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.covariance import ledoit_wolf_shrinkage
 
 from sedyn.arrays.shapes import Float, Integer
@@ -79,7 +80,7 @@ def standardization_of(
 
 
 def eigenvalues_of(
-    features: Float[np.ndarray, "n d"], spectrum: str | Sequence[float] | np.ndarray, dropped: int
+    features: Float[np.ndarray, "n d"], spectrum: str | ArrayLike, dropped: int
 ) -> Float[np.ndarray, " d"]:
     """Eigenvalues of the feature covariance, with the mean that the features have (docs/theory.md#shrunk-spectrum).
 

@@ -166,7 +166,7 @@ class Problem:
                 "width", self.width, "depth=1 is a linear model and has width=1; set width=1 or depth>=2"
             )
         if LOSSES[self.loss].binary and self.labels != "binary":
-            raise InvalidInput("loss", self.loss, "needs responses -1 and 1; set labels=binary, or loss=squared")
+            raise InvalidInput("loss", self.loss, "needs labels -1 and 1; set labels=binary, or loss=squared")
         if LINKS[self.link].joint and self.combine != "sum":
             raise InvalidInput("combine", self.combine, f"link {self.link!r} is joint and leaves nothing to combine")
         columns = self.signals + self.width

@@ -189,8 +189,8 @@ def descend(
         Room for sums of blocks.
     trained : ndarray, shape (q, n)
         Set: the pre-activations.
-    losses, gradients
-        As in `differentiate_samples`.
+    losses, gradients : ndarray, shapes (n,) and (q, n)
+        Set, as by `differentiate_samples`.
     deep_gradient : ndarray, shape (L - 1, q, q)
         Set: the derivative of the mean loss in the deeper weights.
     drive : ndarray, shape (q, d)

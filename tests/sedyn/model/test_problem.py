@@ -44,7 +44,7 @@ WRONG = [
     ({"train": "last"}, "train='last'"),
     ({"deep_init": "ones"}, "deep_init='ones'"),
     ({"depth": 1}, "width=3: depth=1 is a linear model"),
-    ({"loss": "logistic"}, "loss='logistic': needs responses -1 and 1"),
+    ({"loss": "logistic"}, "loss='logistic': needs labels -1 and 1"),
     ({"d": 3}, "orthogonal signals and units need d=4 at least"),
     ({"batch_fraction": 1e-6}, "at n=3000 use at least"),
     ({"batch_fraction": 0.3, "batching": "shuffle"}, "needs 1/batch_fraction whole"),
