@@ -208,7 +208,7 @@ class PlainDesign(Design):
     matrix : ndarray, shape (n, d)
     """
 
-    def __init__(self, matrix: np.ndarray) -> None:
+    def __init__(self, matrix: Float[np.ndarray, "n d"]) -> None:
         self.matrix = matrix
 
     def matmul(self, weights: Float[Array, "q d"]) -> Float[Array, "q n"]:

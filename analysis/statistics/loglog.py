@@ -64,7 +64,7 @@ def weights(variance: np.ndarray, valid: np.ndarray) -> np.ndarray:
 
     Parameters
     ----------
-    variance : ndarray
+    variance : ndarray, any shape
         Of log distance; by the delta method, the squared standard error of the distance over its square.
     valid : ndarray of bool
         Points that take part; of the same shape.

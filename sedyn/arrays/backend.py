@@ -15,6 +15,7 @@ from typing import Any
 import array_api_compat
 import numpy as np
 
+from sedyn.arrays.shapes import Float, Shaped
 from sedyn.errors import InvalidInput, require_one_of
 
 __all__ = [
@@ -85,7 +86,7 @@ def resolve_device(device: str) -> str:
     return "cpu" if reason else "gpu"
 
 
-def asarray(array: np.ndarray, device: str) -> Array:
+def asarray(array: Shaped[np.ndarray, "*shape"], device: str) -> Shaped[Array, "*shape"]:
     """Move a numpy array to a resolved device.
 
     Parameters
@@ -105,12 +106,24 @@ def asarray(array: np.ndarray, device: str) -> Array:
     return cupy.asarray(array)
 
 
-def asarray_like(array: np.ndarray, like: Array) -> Array:
-    """Move a numpy array to another array's library and device, in its dtype."""
+def asarray_like(array: Shaped[np.ndarray, "*shape"], like: Shaped[Array, "..."]) -> Shaped[Array, "*shape"]:
+    """Move a numpy array to another array's library and device, in its dtype.
+
+    Parameters
+    ----------
+    array : ndarray, any shape
+    like : array, any shape
+        Gives library, dtype and device.
+
+    Returns
+    -------
+    array
+        Of the shape of the first.
+    """
     return array_namespace(like).asarray(array, dtype=like.dtype, device=like.device)
 
 
-def empty(shape: tuple[int, ...], device: str, dtype: str | np.dtype = "float64") -> Array:
+def empty(shape: tuple[int, ...], device: str, dtype: str | np.dtype = "float64") -> Shaped[Array, "..."]:
     """Make room for numbers on a resolved device, its contents undefined.
 
     Parameters
@@ -223,12 +236,12 @@ def gpu_memory() -> tuple[int, int]:
     return min(free, limit - pool.used_bytes()), total
 
 
-def to_numpy(array: Array) -> np.ndarray:
+def to_numpy(array: Shaped[Array, "*shape"]) -> Shaped[np.ndarray, "*shape"]:
     """Bring an array to the host as numpy."""
     return array.get() if hasattr(array, "get") else np.asarray(array)
 
 
-def to_host(arrays: Mapping[str, Array]) -> dict[str, np.ndarray]:
+def to_host(arrays: Mapping[str, Shaped[Array, "..."]]) -> dict[str, Shaped[np.ndarray, "..."]]:
     """Bring named arrays of double precision to the host as numpy, those of a device in one transfer."""
     away = {name: array for name, array in arrays.items() if not isinstance(array, np.ndarray | np.generic)}
     if not away:
@@ -249,17 +262,17 @@ def device_description(device: str) -> str:
     return "gpu: " + cupy.cuda.runtime.getDeviceProperties(0)["name"].decode()
 
 
-def on_cuda(x: Array) -> bool:
+def on_cuda(x: Shaped[Array, "..."]) -> bool:
     """Whether CUDA kernels can be launched on an array."""
     return array_api_compat.is_cupy_array(x)
 
 
-def is_contiguous(x: Array) -> bool:
+def is_contiguous(x: Shaped[Array, "..."]) -> bool:
     """Whether an array of numpy or cupy lies in memory without gaps, last axis fastest."""
     return x.flags.c_contiguous
 
 
-def contiguous(x: Array) -> Array:
+def contiguous(x: Shaped[Array, "*shape"]) -> Shaped[Array, "*shape"]:
     """Bring an array of numpy or cupy to memory without gaps, last axis fastest; the same array where it is so."""
     if isinstance(x, np.ndarray):
         return np.ascontiguousarray(x)
@@ -291,7 +304,7 @@ def cuda_kernel(source: Path, name: str, **macros: int | str) -> Callable[[tuple
     return cupy.RawModule(code=source.read_text(), options=options).get_function(name)
 
 
-def erf(x: Array) -> Array:
+def erf(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """Error function of an array in its own library; the array API standard has none."""
     if array_api_compat.is_cupy_array(x):
         from cupyx.scipy import special as cupy_special
@@ -302,7 +315,7 @@ def erf(x: Array) -> Array:
     return _on_host(special.erf, x)
 
 
-def ndtr(x: Array) -> Array:
+def ndtr(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """Distribution function of the standard normal law in an array's own library; the array API standard has none."""
     if array_api_compat.is_cupy_array(x):
         from cupyx.scipy import special as cupy_special
@@ -313,7 +326,7 @@ def ndtr(x: Array) -> Array:
     return _on_host(special.ndtr, x)
 
 
-def ndtri(x: Array) -> Array:
+def ndtri(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """Quantiles of the standard normal law in an array's own library; the array API standard has none."""
     if array_api_compat.is_cupy_array(x):
         from cupyx.scipy import special as cupy_special

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from sedyn.arrays.backend import Array
+from sedyn.arrays.shapes import Float
 from sedyn.arrays.threads import run_each
 
 __all__ = ["add_block_combination", "block_products", "column_blocks", "for_each_block", "row_blocks", "summed"]
@@ -44,7 +45,7 @@ def column_blocks(length: int) -> list[slice]:
     return [slice(start, min(start + COLUMNS, length)) for start in range(0, length, COLUMNS)]
 
 
-def for_each_block(task: Callable[[slice], object], like: Array) -> None:
+def for_each_block(task: Callable[[slice], object], like: Float[Array, "... q d"]) -> None:
     """Call a task on each block of columns of an array.
 
     Parameters
@@ -57,7 +58,7 @@ def for_each_block(task: Callable[[slice], object], like: Array) -> None:
     run_each(task, column_blocks(length) if isinstance(like, np.ndarray) else [slice(0, length)])
 
 
-def summed(part: Callable[[slice], Array], like: Array) -> Array:
+def summed(part: Callable[[slice], Float[Array, "..."]], like: Float[Array, "... q d"]) -> Float[Array, "..."]:
     """Sum what a function gives for each block of columns of an array, in their order.
 
     Parameters
@@ -76,7 +77,7 @@ def summed(part: Callable[[slice], Array], like: Array) -> Array:
     return sum(parts[start] for start in sorted(parts))
 
 
-def block_products(vectors: Array, basis: Array, columns: slice) -> Array:
+def block_products(vectors: Float[Array, "q d"], basis: Float[Array, "k d"], columns: slice) -> Float[Array, "q k"]:
     """Scalar products over one block of columns: ``vectors @ basis.T``.
 
     Parameters
@@ -93,7 +94,9 @@ def block_products(vectors: Array, basis: Array, columns: slice) -> Array:
     return vectors[:, columns] @ basis[:, columns].T
 
 
-def add_block_combination(vectors: Array, coefficients: Array, basis: Array, columns: slice) -> None:
+def add_block_combination(
+    vectors: Float[Array, "q d"], coefficients: Float[Array, "q k"], basis: Float[Array, "k d"], columns: slice
+) -> None:
     """Add ``coefficients @ basis`` to vectors over one block of columns, in place.
 
     Parameters

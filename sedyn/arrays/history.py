@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sedyn.arrays.backend import Array, array_namespace
+from sedyn.arrays.shapes import Shaped
 
 __all__ = ["History"]
 
@@ -19,7 +20,9 @@ class History:
         self._room, self._count = room, count
 
     @classmethod
-    def empty(cls, capacity: int, shape: tuple[int, ...], like: Array, leading: tuple[int, ...] = ()) -> History:
+    def empty(
+        cls, capacity: int, shape: tuple[int, ...], like: Shaped[Array, "..."], leading: tuple[int, ...] = ()
+    ) -> History:
         """Make room for iterations, of which there are none yet.
 
         Parameters
@@ -45,11 +48,11 @@ class History:
         return self._count
 
     @property
-    def values(self) -> Array:
+    def values(self) -> Shaped[Array, "..."]:
         """All arrays, shape (..., iterations, *shape); not to be written to."""
         return self._room.array[self._room.place(slice(0, self._count))]
 
-    def append(self, value: Array) -> History:
+    def append(self, value: Shaped[Array, "..."]) -> History:
         """Add the array of the next iteration.
 
         Parameters

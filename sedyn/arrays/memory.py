@@ -6,13 +6,15 @@ import math
 
 import numpy as np
 
+from sedyn.arrays.shapes import Shaped
+
 __all__ = ["aligned_empty"]
 
 # Bytes of a line of the cache, and of the longest vectors.
 LINE = 64
 
 
-def aligned_empty(shape: tuple[int, ...], dtype: str | np.dtype) -> np.ndarray:
+def aligned_empty(shape: tuple[int, ...], dtype: str | np.dtype) -> Shaped[np.ndarray, "..."]:
     """Array without values that begins at a line of the cache; so do its rows where their length allows it.
 
     Parameters

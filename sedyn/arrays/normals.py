@@ -12,6 +12,7 @@ import math
 import numpy as np
 
 from sedyn.arrays.compiling import compiled, widest_vectors
+from sedyn.arrays.shapes import Float
 
 __all__ = ["standard_normals"]
 
@@ -32,7 +33,7 @@ SINE = tuple((-1) ** k / math.factorial(2 * k + 1) for k in range(11, -1, -1))
 _compiled = compiled({"contract", "nsz", "arcp"}, error_model="numpy")
 
 
-def standard_normals(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+def standard_normals(rng: np.random.Generator, shape: tuple[int, ...]) -> Float[np.ndarray, "..."]:
     """Draw independent standard normals.
 
     Parameters

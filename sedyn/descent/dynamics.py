@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from sedyn.arrays.backend import Array, array_namespace
 from sedyn.arrays.blocks import summed
+from sedyn.arrays.shapes import Float
 from sedyn.descent.estimate import Estimator, estimate_test_error, init_estimator, step_estimator
 from sedyn.descent.inputs import Data
 from sedyn.model.algorithm import require_step, step_deep_weights
@@ -49,14 +50,14 @@ class State(NamedTuple):
     """
 
     iteration: int
-    trained: Array
-    losses: Array
-    first_weights: Array
-    previous_first_weights: Array
+    trained: Float[Array, "... q n"]
+    losses: Float[Array, "... n"]
+    first_weights: Float[Array, "... q d"]
+    previous_first_weights: Float[Array, "... q d"]
     deep_weights: DeepWeights
     previous_deep_weights: DeepWeights
     derivatives: Derivatives | None
-    drive: Array | None
+    drive: Float[Array, "... q d"] | None
     estimator: Estimator | None
 
 
@@ -109,7 +110,7 @@ def step(problem: Problem, inputs: Data, state: State, update: Update) -> State:
     return _look(problem, inputs, state.iteration + 1, first_weights, deep_weights, estimator)
 
 
-def observe(problem: Problem, inputs: Data, state: State) -> dict[str, Array]:
+def observe(problem: Problem, inputs: Data, state: State) -> dict[str, Float[Array, "..."]]:
     """What the training run shows at the state's iteration (docs/theory.md#errors, docs/theory.md#overlaps).
 
     Parameters
@@ -149,7 +150,9 @@ def observe(problem: Problem, inputs: Data, state: State) -> dict[str, Array]:
     }
 
 
-def errors(problem: Problem, inputs: Data, state: State) -> tuple[Array, Array]:
+def errors(
+    problem: Problem, inputs: Data, state: State
+) -> tuple[Float[Array, "*replicates"], Float[Array, "*replicates"]]:
     """Training error, and the test error estimated from training data alone (docs/theory.md#estimated-test-error).
 
     Parameters

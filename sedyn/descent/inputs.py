@@ -9,6 +9,7 @@ import numpy as np
 
 from sedyn.arrays import backend
 from sedyn.arrays.backend import Array
+from sedyn.arrays.shapes import Float
 from sedyn.descent.engines import stacks
 from sedyn.designs.deferred import DeferredDesign
 from sedyn.designs.dense import dense_design
@@ -48,9 +49,9 @@ class Data(NamedTuple):
     """
 
     design: Design
-    scales: Array
-    labels: Array
-    start: Array
+    scales: Float[Array, " d"]
+    labels: Float[Array, "... n"]
+    start: Float[Array, "... q+k d"]
     deep_weights: DeepWeights
     batches: Batches | None = None
     spectrum: SpectralMeasure | None = None

@@ -17,6 +17,7 @@ import numpy as np
 
 from sedyn.arrays import backend
 from sedyn.arrays.backend import Array, array_namespace
+from sedyn.arrays.shapes import Float
 from sedyn.designs.dense import dense_design
 from sedyn.model.evaluation import mean_error, sample_errors
 from sedyn.model.labels import labels_of
@@ -49,7 +50,13 @@ FEATURES_PER_BLOCK = 2**22
 class Readout(Protocol):
     """Test errors of several replicates, whose weights it meets at one iteration after another."""
 
-    def meet(self, first_weights: Array, deep_weights: DeepWeights, signal_overlap: Array, weight_gram: Array) -> None:
+    def meet(
+        self,
+        first_weights: Float[Array, "R q d"],
+        deep_weights: DeepWeights,
+        signal_overlap: Float[Array, "R q k"],
+        weight_gram: Float[Array, "R q q"],
+    ) -> None:
         """Meet the weights of the next iteration.
 
         Parameters
@@ -64,15 +71,15 @@ class Readout(Protocol):
         """
         ...
 
-    def errors(self) -> tuple[Array, Array]:
+    def errors(self) -> tuple[Float[Array, "iterations R"], Float[Array, "iterations R"]]:
         """Test errors and their standard errors at the iterations met, (iterations, R) each."""
         ...
 
 
 def readout_of(
     problems: Sequence[Problem],
-    signals: Array,
-    scales: Array,
+    signals: Float[Array, "R k d"],
+    scales: Float[Array, " d"],
     seeds: Sequence[np.random.SeedSequence],
     device: str = "cpu",
 ) -> Readout:
@@ -103,7 +110,11 @@ class GaussianReadout:
     """With Gaussian features: a quadrature that sees the weights by their overlaps; see `readout_of`."""
 
     def __init__(
-        self, problems: Sequence[Problem], signals: Array, seeds: Sequence[np.random.SeedSequence], device: str
+        self,
+        problems: Sequence[Problem],
+        signals: Float[Array, "R k d"],
+        seeds: Sequence[np.random.SeedSequence],
+        device: str,
     ) -> None:
         xp = array_namespace(signals)
         points = [draw_quadrature(problem, seed, device) for problem, seed in zip(problems, seeds, strict=True)]
@@ -112,7 +123,13 @@ class GaussianReadout:
         self.of_signals = xp.matmul(signals, xp.matrix_transpose(signals)) / self.problem.d
         self.found: list[tuple[Array, Array]] = []
 
-    def meet(self, first_weights: Array, deep_weights: DeepWeights, signal_overlap: Array, weight_gram: Array) -> None:
+    def meet(
+        self,
+        first_weights: Float[Array, "R q d"],
+        deep_weights: DeepWeights,
+        signal_overlap: Float[Array, "R q k"],
+        weight_gram: Float[Array, "R q q"],
+    ) -> None:
         """Average over the quadrature; see `Readout.meet`."""
         xp = array_namespace(self.of_signals)
         above = xp.concat([self.of_signals, xp.matrix_transpose(signal_overlap)], axis=-1)
@@ -120,7 +137,7 @@ class GaussianReadout:
         overlaps = xp.concat([above, below], axis=-2)
         self.found.append(quadrature_error(self.problem, self.points, overlaps, deep_weights))
 
-    def errors(self) -> tuple[Array, Array]:
+    def errors(self) -> tuple[Float[Array, "iterations R"], Float[Array, "iterations R"]]:
         """Test errors and their standard errors; see `Readout.errors`."""
         return _stacked(self.found)
 
@@ -131,19 +148,25 @@ class SampledReadout:
     def __init__(
         self,
         problems: Sequence[Problem],
-        signals: Array,
-        scales: Array,
+        signals: Float[Array, "R k d"],
+        scales: Float[Array, " d"],
         seeds: Sequence[np.random.SeedSequence],
         device: str,
     ) -> None:
         self.problems, self.signals, self.scales, self.seeds, self.device = problems, signals, scales, seeds, device
         self.weights: list[tuple[Array, DeepWeights]] = []
 
-    def meet(self, first_weights: Array, deep_weights: DeepWeights, signal_overlap: Array, weight_gram: Array) -> None:
+    def meet(
+        self,
+        first_weights: Float[Array, "R q d"],
+        deep_weights: DeepWeights,
+        signal_overlap: Float[Array, "R q k"],
+        weight_gram: Float[Array, "R q q"],
+    ) -> None:
         """Keep the weights until the samples are drawn; see `Readout.meet`."""
         self.weights.append((first_weights * self.scales, deep_weights))
 
-    def errors(self) -> tuple[Array, Array]:
+    def errors(self) -> tuple[Float[Array, "iterations R"], Float[Array, "iterations R"]]:
         """Test errors and their standard errors; see `Readout.errors`."""
         found = []
         for replicate, (problem, seed) in enumerate(zip(self.problems, self.seeds, strict=True)):
@@ -173,8 +196,8 @@ class Quadrature(NamedTuple):
         Label noise.
     """
 
-    normals: Array
-    noise: Array
+    normals: Float[Array, "... shifts q+k N"]
+    noise: Float[Array, "... shifts N"]
 
 
 def readout_points(problem: Problem) -> int:
@@ -182,7 +205,7 @@ def readout_points(problem: Problem) -> int:
     return min(max(LEAST_POINTS, 1 << (problem.n - 1).bit_length()), MOST_POINTS)
 
 
-def draw_points(problem: Problem, seed: np.random.SeedSequence, device: str = "cpu") -> Array:
+def draw_points(problem: Problem, seed: np.random.SeedSequence, device: str = "cpu") -> Float[Array, "shifts _ N"]:
     """Draw shifted Sobol points with matched moments, one row for standardized label noise and the rest for features.
 
     Parameters
@@ -217,8 +240,8 @@ def draw_quadrature(problem: Problem, seed: np.random.SeedSequence, device: str 
 
 
 def quadrature_error(
-    problem: Problem, points: Quadrature, overlaps: Array, deep_weights: DeepWeights
-) -> tuple[Array, Array]:
+    problem: Problem, points: Quadrature, overlaps: Float[Array, "*replicates kq kq"], deep_weights: DeepWeights
+) -> tuple[Float[Array, "*replicates"], Float[Array, "*replicates"]]:
     """Test error and its standard error with Gaussian features.
 
     Parameters
@@ -247,12 +270,12 @@ def quadrature_error(
 
 def fresh_sample_errors(
     problem: Problem,
-    first_weights: Sequence[Array],
+    first_weights: Sequence[Float[Array, "q d"]],
     deep_weights: Sequence[DeepWeights],
-    signals: Array,
+    signals: Float[Array, "k d"],
     seed: np.random.SeedSequence,
     device: str = "cpu",
-) -> tuple[Array, Array]:
+) -> tuple[Float[Array, " iterations"], Float[Array, " iterations"]]:
     """Test errors and their standard errors on fresh samples of any feature law, the same for all iterations.
 
     Parameters
@@ -310,12 +333,14 @@ class Control(NamedTuple):
         What linear and quadratic part average to.
     """
 
-    whitening: Array
-    linear: Array
-    quadratic: Array
-    mean: Array
+    whitening: Float[Array, "k+q k+q"]
+    linear: Float[Array, " k+q+1"]
+    quadratic: Float[Array, "k+q+1 k+q+1"]
+    mean: Float[Array, ""]
 
-    def __call__(self, indices: Array, h: Array, noise: Array) -> Array:
+    def __call__(
+        self, indices: Float[Array, "k N"], h: Float[Array, "q N"], noise: Float[Array, " N"]
+    ) -> Float[Array, " N"]:
         """Values on samples: projections on the signals (k, N) and on the weights (q, N), and noise (N,)."""
         xp = array_namespace(h)
         white = xp.matmul(self.whitening, xp.concat([indices, h], axis=0))
@@ -323,7 +348,9 @@ class Control(NamedTuple):
         return xp.sum((self.linear[:, None] + xp.matmul(self.quadratic, white)) * white, axis=0) - self.mean
 
 
-def fit_control(problem: Problem, points: Array, directions: Array, deep_weights: DeepWeights) -> Control:
+def fit_control(
+    problem: Problem, points: Float[Array, "shifts _ N"], directions: Float[Array, "kq d"], deep_weights: DeepWeights
+) -> Control:
     """Least-squares fit of a control to the errors with Gaussian features.
 
     Whitened, a quadratic fit is a projection on Hermite polynomials: averages of the error times the first two.

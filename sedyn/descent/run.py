@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from sedyn.arrays.backend import Array, to_host
+from sedyn.arrays.shapes import Float
 from sedyn.descent import dynamics
 from sedyn.descent.inputs import Data
 from sedyn.descent.readout import Readout
@@ -21,7 +22,7 @@ __all__ = ["run"]
 
 def run(
     problem: Problem, inputs: Data, updates: Iterable[Update], readout: Readout, laws: Sequence[Laws] = ()
-) -> dict[str, np.ndarray]:
+) -> dict[str, Float[np.ndarray, "..."]]:
     """Run gradient descent for all iterations.
 
     Nothing waits for the device before the end, where all that was observed comes to the host at once; but for what

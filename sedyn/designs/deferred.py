@@ -141,12 +141,12 @@ class Revealed:
         self._rooms = [backend.empty((capacity, length), device) for length in (size, image_size)]
 
     @property
-    def basis(self) -> Array:
+    def basis(self) -> Float[Array, "count size"]:
         """Directions, shape (count, size)."""
         return self._rooms[0][: self.count, :]
 
     @property
-    def images(self) -> Array:
+    def images(self) -> Float[Array, "count image_size"]:
         """Images of the directions, shape (count, image_size)."""
         return self._rooms[1][: self.count, :]
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from sedyn.arrays.backend import Array, array_namespace
-from sedyn.arrays.shapes import Float
+from sedyn.arrays.shapes import Float, Shaped
 from sedyn.arrays.threads import run_each
 from sedyn.designs.entries import draw_entries
 from sedyn.designs.protocol import Design
@@ -37,7 +37,7 @@ class DenseDesign(Design):
         Of the products of integers.
     """
 
-    def __init__(self, matrix: Array, scale: float = 1.0, dtype: str | np.dtype = "float64") -> None:
+    def __init__(self, matrix: Shaped[Array, "n d"], scale: float = 1.0, dtype: str | np.dtype = "float64") -> None:
         self.matrix, self.scale = matrix, scale
         self.samples = sample_blocks(matrix, np.dtype(dtype))
 

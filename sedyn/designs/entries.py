@@ -11,6 +11,7 @@ import numpy as np
 from sedyn.arrays import backend
 from sedyn.arrays.backend import Array, array_namespace
 from sedyn.arrays.memory import aligned_empty
+from sedyn.arrays.shapes import Shaped
 from sedyn.arrays.threads import run_each
 from sedyn.model.features import FeatureLaw
 
@@ -46,7 +47,7 @@ def draw_entries(
     return backend.asarray(all_entries(matrix).astype(dtype, copy=False), device)
 
 
-def all_entries(matrix: Any) -> Array:
+def all_entries(matrix: Any) -> Shaped[Array, "n d"]:
     """All entries of an array that may be sparse."""
     from scipy import sparse
 

@@ -78,7 +78,7 @@ class StackedDesign(Design):
         Each X is this times its matrix.
     """
 
-    def __init__(self, matrices: Array, scale: float = 1.0) -> None:
+    def __init__(self, matrices: Float[Array, "R n d"], scale: float = 1.0) -> None:
         self.matrices, self.scale = matrices, scale
 
     def matmul(self, weights: Float[Array, "R q d"]) -> Float[Array, "R q n"]:

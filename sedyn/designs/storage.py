@@ -12,6 +12,7 @@ import numpy as np
 
 from sedyn.arrays.backend import Array, array_namespace
 from sedyn.arrays.blocks import row_blocks
+from sedyn.arrays.shapes import Float, Shaped
 from sedyn.kernels import dispatch
 from sedyn.model.network import Derivatives, Network
 
@@ -35,11 +36,11 @@ class SampleBlocks(Protocol):
     shape: tuple[int, int]
     blocks: list[slice]
 
-    def prepare(self, weights: Array) -> Array:
+    def prepare(self, weights: Float[Array, "q d"]) -> Float[Array, "_ _"]:
         """Bring weights, (q, d), to the form that `products` takes."""
         ...
 
-    def products(self, weights: Array, samples: slice) -> Array:
+    def products(self, weights: Float[Array, "_ _"], samples: slice) -> Float[Array, "units r"]:
         """X w on a block of r samples.
 
         Parameters
@@ -56,7 +57,7 @@ class SampleBlocks(Protocol):
         """
         ...
 
-    def transposed_products(self, gradients: Array, samples: slice) -> Array:
+    def transposed_products(self, gradients: Float[Array, "q r"], samples: slice) -> Float[Array, "units d"]:
         """X^T g of a block of r samples.
 
         Parameters
@@ -72,7 +73,9 @@ class SampleBlocks(Protocol):
         """
         ...
 
-    def descend(self, weights: Array, network: Network, scale: float) -> tuple[Array, Derivatives, Array] | None:
+    def descend(
+        self, weights: Float[Array, "q d"], network: Network, scale: float
+    ) -> tuple[Float[Array, "q n"], Derivatives, Float[Array, "q d"]] | None:
         """X w, the network's derivatives there and X^T g, in one pass over all samples.
 
         Parameters
@@ -104,17 +107,17 @@ class LibrarySamples(SampleBlocks):
         Of the products of integers; floats are multiplied in their own type.
     """
 
-    def __init__(self, matrix: Array, dtype: np.dtype) -> None:
+    def __init__(self, matrix: Shaped[Array, "n d"], dtype: np.dtype) -> None:
         integers = isinstance(matrix, np.ndarray) and matrix.dtype.kind != "f"
         self.matrix, self.dtype, self.shape = matrix, dtype if integers else matrix.dtype, matrix.shape
         n = matrix.shape[0]
         self.blocks = row_blocks(n) if isinstance(matrix, np.ndarray) else [slice(0, n)]
 
-    def prepare(self, weights: Array) -> Array:
+    def prepare(self, weights: Shaped[Array, "*shape"]) -> Float[Array, "*shape"]:
         """Bring weights, (q, d), or the matrix itself to the type of the products."""
         return array_namespace(weights).astype(weights, self.dtype, copy=False)
 
-    def products(self, weights: Array, samples: slice) -> Array:
+    def products(self, weights: Float[Array, "q d"], samples: slice) -> Float[Array, "q r"]:
         """Prepared weights to X w on a block.
 
         Parameters
@@ -128,7 +131,7 @@ class LibrarySamples(SampleBlocks):
         """
         return array_namespace(weights).matmul(weights, self.prepare(self.matrix[samples, :]).T)
 
-    def transposed_products(self, gradients: Array, samples: slice) -> Array:
+    def transposed_products(self, gradients: Float[Array, "q r"], samples: slice) -> Float[Array, "q d"]:
         """X^T g of a block.
 
         Parameters
@@ -156,11 +159,11 @@ class SparseSamples(SampleBlocks):
         self.blocks = row_blocks(matrix.shape[0])
         self.parts = {samples.start: matrix[samples] for samples in self.blocks}
 
-    def prepare(self, weights: np.ndarray) -> np.ndarray:
+    def prepare(self, weights: Float[np.ndarray, "q d"]) -> Float[np.ndarray, "d q"]:
         """Weights of one feature beside each other, as the sparse product reads them."""
         return np.ascontiguousarray(weights.T)
 
-    def products(self, weights: np.ndarray, samples: slice) -> np.ndarray:
+    def products(self, weights: Float[np.ndarray, "d q"], samples: slice) -> Float[np.ndarray, "q r"]:
         """Prepared weights to X w on a block.
 
         Parameters
@@ -174,7 +177,7 @@ class SparseSamples(SampleBlocks):
         """
         return (self.parts[samples.start] @ weights).T
 
-    def transposed_products(self, gradients: np.ndarray, samples: slice) -> np.ndarray:
+    def transposed_products(self, gradients: Float[np.ndarray, "q r"], samples: slice) -> Float[np.ndarray, "q d"]:
         """X^T g of a block.
 
         Parameters
@@ -189,7 +192,7 @@ class SparseSamples(SampleBlocks):
         return (self.parts[samples.start].T @ np.ascontiguousarray(gradients.T)).T
 
 
-def sample_blocks(matrix: Array, dtype: np.dtype) -> SampleBlocks:
+def sample_blocks(matrix: Shaped[Array, "n d"], dtype: np.dtype) -> SampleBlocks:
     """Choose the products that fit how a matrix is stored.
 
     Parameters

@@ -101,7 +101,7 @@ class NetworkEstimator(Options, BaseEstimator):
         return history
 
     def _output(self, X: Any) -> np.ndarray:
-        """Network output on new rows, shape (samples,)."""
+        """Network output on new samples, shape (samples,)."""
         check_is_fitted(self)
         X = validate_data(self, X, reset=False, dtype=np.float64, ensure_all_finite=False)
         require_finite(X, self._names())

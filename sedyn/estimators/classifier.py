@@ -13,6 +13,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
+from sedyn.arrays.shapes import Float, Shaped
 from sedyn.estimators.base import NetworkEstimator
 from sedyn.estimators.options import training_field
 from sedyn.model.fields import documented
@@ -94,7 +95,7 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):
         self._learn(X, 2.0 * members - 1.0, 1.0)
         return self
 
-    def decision_function(self, X: Any) -> np.ndarray:
+    def decision_function(self, X: Any) -> Float[np.ndarray, " samples"]:
         """Network output, positive for the second class.
 
         Parameters
@@ -107,7 +108,7 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):
         """
         return self._output(X)
 
-    def predict(self, X: Any) -> np.ndarray:
+    def predict(self, X: Any) -> Shaped[np.ndarray, " samples"]:
         """Predicted classes.
 
         Parameters
@@ -122,7 +123,7 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):
         return self.classes_[members.astype(int)]
 
     @available_if(_is_probabilistic)
-    def predict_proba(self, X: Any) -> np.ndarray:
+    def predict_proba(self, X: Any) -> Float[np.ndarray, "samples 2"]:
         """Probabilities of the classes; with the logistic loss only.
 
         Parameters

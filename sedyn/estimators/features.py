@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.covariance import ledoit_wolf_shrinkage
 
-from sedyn.arrays.shapes import Float
+from sedyn.arrays.shapes import Float, Integer
 from sedyn.errors import InvalidInput, require_one_of
 
 __all__ = ["Standardization", "eigenvalues_of", "require_finite", "standardization_of"]
@@ -32,9 +33,9 @@ class Standardization(NamedTuple):
         What is subtracted from and divided out of them.
     """
 
-    kept: np.ndarray
-    mean: np.ndarray
-    scale: np.ndarray
+    kept: Integer[np.ndarray, " kept"]
+    mean: Float[np.ndarray, " kept"]
+    scale: Float[np.ndarray, " kept"]
 
     def apply(self, X: Float[np.ndarray, "n columns"]) -> Float[np.ndarray, "n d"]:
         """Features of the rows of a table, (n, columns) to (n, d)."""
@@ -79,7 +80,7 @@ def standardization_of(
 
 
 def eigenvalues_of(
-    features: Float[np.ndarray, "n d"], spectrum: str | Sequence[float] | np.ndarray, dropped: int
+    features: Float[np.ndarray, "n d"], spectrum: str | ArrayLike, dropped: int
 ) -> Float[np.ndarray, " d"]:
     """Eigenvalues of the feature covariance, with the mean that the features have (docs/theory.md#shrunk-spectrum).
 

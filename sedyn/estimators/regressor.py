@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.utils.validation import validate_data
 
+from sedyn.arrays.shapes import Float
 from sedyn.errors import InvalidInput
 from sedyn.estimators.base import NetworkEstimator
 from sedyn.model.fields import documented
@@ -107,7 +108,7 @@ class NetworkRegressor(RegressorMixin, NetworkEstimator):
         self._learn(X, (y - self.response_mean_) / self.response_scale_, self.response_scale_)
         return self
 
-    def predict(self, X: Any) -> np.ndarray:
+    def predict(self, X: Any) -> Float[np.ndarray, " samples"]:
         """Predicted targets.
 
         Parameters

@@ -40,7 +40,7 @@ class Fit(NamedTuple):
     train_error: list[float]
     estimated_test_error: list[float]
     iteration: int
-    first: np.ndarray
+    first: Float[np.ndarray, "q d"]
     deep: DeepWeights
 
 

@@ -75,7 +75,18 @@ class Operation(Generic[Arguments, Result]):
         self._kernels.insert(0, (serves, kernel))
 
     def chosen(self, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Callable[Arguments, Result]:
-        """Choose what computes the result for some arguments: a kernel, or the definition."""
+        """Choose what computes the result for some arguments: a kernel, or the definition.
+
+        Parameters
+        ----------
+        *args, **kwargs : object
+            What the operation would be called with.
+
+        Returns
+        -------
+        callable
+            To be called with the same arguments.
+        """
         if not _definitions_only.get():
             for serves, kernel in self._kernels:
                 if serves(*args, **kwargs):

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Protocol, TypeVar
 
 from sedyn.arrays.backend import Array
+from sedyn.arrays.shapes import Float
 from sedyn.model.network import DeepWeights
 from sedyn.model.problem import Problem
 from sedyn.model.update import Update
@@ -40,15 +41,52 @@ class Algorithm(Protocol[Inputs, StateType]):
     """Four pure functions; the modules `sedyn.theory.dynamics` and `sedyn.descent.dynamics` are algorithms."""
 
     def init(self, problem: Problem, inputs: Inputs) -> StateType:
-        """State at iteration 0."""
+        """Make the state at iteration 0.
+
+        Parameters
+        ----------
+        problem : Problem
+        inputs : Draws or Data
+            Of this algorithm.
+
+        Returns
+        -------
+        State
+        """
         ...
 
     def step(self, problem: Problem, inputs: Inputs, state: StateType, update: Update) -> StateType:
-        """State at iteration t + 1 from the one at t < T and the update of step t."""
+        """Advance from iteration t to t + 1.
+
+        Parameters
+        ----------
+        problem : Problem
+        inputs : Draws or Data
+        state : State
+            At t < T; it stays as it is.
+        update : Update
+            Of step t.
+
+        Returns
+        -------
+        State
+        """
         ...
 
-    def observe(self, problem: Problem, inputs: Inputs, state: StateType) -> dict[str, Array]:
-        """Observables of `sedyn.model.observables` at the state's iteration."""
+    def observe(self, problem: Problem, inputs: Inputs, state: StateType) -> dict[str, Float[Array, "..."]]:
+        """See what there is to see at the state's iteration.
+
+        Parameters
+        ----------
+        problem : Problem
+        inputs : Draws or Data
+        state : State
+
+        Returns
+        -------
+        dict of str to array
+            Observables of `sedyn.model.observables`, without their iteration axis.
+        """
         ...
 
     def errors(self, problem: Problem, inputs: Inputs, state: StateType) -> tuple[Array, Array]:

@@ -13,7 +13,7 @@ from sedyn.model.problem import Problem
 __all__ = ["Batches", "batch_weights", "limit_dimensions", "limit_weights"]
 
 
-def batch_weights(problem: Problem, rng: np.random.Generator) -> Iterator[np.ndarray | None]:
+def batch_weights(problem: Problem, rng: np.random.Generator) -> Iterator[Float[np.ndarray, " n"] | None]:
     """Yield the weights s^t of the n samples for each step; None for a full batch.
 
     Parameters
@@ -52,11 +52,11 @@ class Batches:
         Gives the weights of all steps in turn, from the first; called again where one is asked for that has passed.
     """
 
-    def __init__(self, begin: Callable[[], Iterable[Array | None]]) -> None:
+    def __init__(self, begin: Callable[[], Iterable[Float[Array, "... n"] | None]]) -> None:
         self._begin = begin
         self._rest, self._step, self._weights = iter(begin()), -1, None
 
-    def __getitem__(self, step: int) -> Array | None:
+    def __getitem__(self, step: int) -> Float[Array, "... n"] | None:
         if step < self._step:
             self._rest, self._step = iter(self._begin()), -1
         while self._step < step:

@@ -9,6 +9,7 @@ from functools import cache
 
 import numpy as np
 
+from sedyn.arrays.shapes import Float
 from sedyn.errors import InvalidInput
 from sedyn.model.laws import Family, Law, read_law
 from sedyn.model.registry import Registry
@@ -29,7 +30,7 @@ class SpectrumFamily(Family):
         the spectrum changes with d.
     """
 
-    eigenvalues: Callable[..., np.ndarray]
+    eigenvalues: Callable[..., Float[np.ndarray, " d"]]
     shares: Callable[..., tuple[float, ...]] | None = None
 
 
@@ -61,7 +62,7 @@ class SpectrumLaw(Law[SpectrumFamily]):
             remedy = f"a share of d={d} features must be whole; the nearest is {near!r}"
         raise InvalidInput("covariance", self.text, remedy)
 
-    def eigenvalues(self, d: int) -> np.ndarray:
+    def eigenvalues(self, d: int) -> Float[np.ndarray, " {d}"]:
         """Eigenvalues of the covariance of d features, in decreasing order, with mean 1.
 
         Returns

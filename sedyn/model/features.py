@@ -139,8 +139,8 @@ def _sparse(rng: np.random.Generator, shape: tuple[int, int], density: float) ->
     return sparse.csr_array((values, (positions % shape[1]).astype(np.int32), starts.astype(np.int32)), shape=shape)
 
 
-def _sparse_rows(rng: np.random.Generator, shape: tuple[int, int], entries: float) -> np.ndarray | sparse.csr_array:
-    """So many Gaussian entries in a row on average, however long it is; no limit theorem applies to such a row."""
+def _sparse_samples(rng: np.random.Generator, shape: tuple[int, int], entries: float) -> np.ndarray | sparse.csr_array:
+    """So many Gaussian entries in a sample on average, however long it is; no limit theorem applies to such samples."""
     return _sparse(rng, shape, min(1.0, entries / shape[1]))
 
 
@@ -187,7 +187,7 @@ FEATURES: Registry[FeatureFamily] = Registry(
             condition="density in (0, 1]",
         ),
         "sparse_rows": FeatureFamily(
-            _sparse_rows,
+            _sparse_samples,
             parameters=("entries",),
             valid=lambda entries: entries > 0,
             condition="entries greater than 0",

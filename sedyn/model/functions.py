@@ -226,7 +226,8 @@ def register_link(name: str, f: Callable[[Array], Array], *, joint: bool = False
     name : str
         A new name.
     f : callable
-        Of one index, elementwise; with ``joint=True`` of all k indices at once, from (k, samples) to (samples,).
+        Of one index, elementwise on arrays of any shape; with ``joint=True`` of all k indices at once, from shape
+        (k, samples) to shape (samples,).
     joint : bool, optional
         Which of the two.
 

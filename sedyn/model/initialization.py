@@ -71,7 +71,7 @@ def _orthogonal_columns(normals: np.ndarray) -> np.ndarray:
     return q * np.sign(np.diagonal(r)) * math.sqrt(normals.shape[0])
 
 
-def initial_deep_weights(problem: Problem) -> tuple[np.ndarray, ...]:
+def initial_deep_weights(problem: Problem) -> tuple[Float[np.ndarray, "q _"], ...]:
     """Deeper weights at the start, a function of width, depth and ``init_seed`` alone.
 
     Returns

@@ -35,10 +35,10 @@ class Derivatives(NamedTuple):
         D, the derivative of `gradient` in the pre-activations; symmetric in its two axes of units.
     """
 
-    loss: Array
-    gradient: Array
+    loss: Float[Array, "... N"]
+    gradient: Float[Array, "... q N"]
     deep_gradient: DeepWeights
-    curvature: Array | None
+    curvature: Float[Array, "... q q N"] | None
 
 
 def has_kink(problem: Problem) -> bool:
@@ -64,11 +64,17 @@ class Network(NamedTuple):
     activation: Activation
     loss: Loss
     deep: DeepWeights
-    labels: Array
-    sample_weights: Array | None = None
+    labels: Float[Array, "... N"]
+    sample_weights: Float[Array, "... N"] | None = None
 
     @classmethod
-    def of(cls, problem: Problem, deep: DeepWeights, labels: Array, sample_weights: Array | None = None) -> Network:
+    def of(
+        cls,
+        problem: Problem,
+        deep: DeepWeights,
+        labels: Float[Array, "*replicates N"],
+        sample_weights: Float[Array, "*replicates N"] | None = None,
+    ) -> Network:
         """Take a problem's activation and loss.
 
         Parameters

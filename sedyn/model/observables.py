@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from sedyn.arrays.backend import Array, array_namespace
-from sedyn.arrays.shapes import Float
+from sedyn.arrays.shapes import Float, Shaped
 from sedyn.model.network import DeepWeights
 from sedyn.model.problem import Problem
 from sedyn.model.row_averages import ROW_FUNCTIONS
@@ -146,7 +146,7 @@ PROBABILITIES = np.array([*_TAIL, *np.arange(1, 10) / 10, *(1 - p for p in rever
 """Where quantiles are taken."""
 
 
-def dimension_coordinates(problem: Problem) -> dict[str, np.ndarray]:
+def dimension_coordinates(problem: Problem) -> dict[str, Shaped[np.ndarray, " _"]]:
     """Coordinates of every dimension in the datasets of a problem, `replicate` apart.
 
     Layers are counted as in docs/theory.md#network: the deeper weights are W_2 .. W_depth.
@@ -208,7 +208,7 @@ def pad_deep_weights(
     return padded
 
 
-def stack_iterations(problem: Problem, values: Sequence[Any] | np.ndarray) -> np.ndarray:
+def stack_iterations(problem: Problem, values: Sequence[Any] | Shaped[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
     """Stack values by iteration, NaN for the iterations up to `steps` that have none.
 
     Parameters
@@ -227,14 +227,14 @@ def stack_iterations(problem: Problem, values: Sequence[Any] | np.ndarray) -> np
     return np.pad(stacked, [(0, missing)] + [(0, 0)] * (stacked.ndim - 1), constant_values=np.nan)
 
 
-def stack_records(records: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
+def stack_records(records: Sequence[Mapping[str, Float[Array, "..."]]]) -> dict[str, Float[Array, "..."]]:
     """Stack the arrays that were recorded at each iteration, name by name; iterations are the first axis."""
     return {
         name: array_namespace(first).stack([record[name] for record in records]) for name, first in records[0].items()
     }
 
 
-def until_divergence(found: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def until_divergence(found: Mapping[str, Float[np.ndarray, "..."]]) -> dict[str, Float[np.ndarray, "..."]]:
     """Put NaN from the first iteration on at which an error or the Gram matrix of the weights is not finite.
 
     A replicate that has diverged goes on beside the others, and what it gives is of no use.
@@ -260,7 +260,7 @@ def until_divergence(found: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 def to_dataset(
     problem: Problem,
-    arrays: Mapping[str, np.ndarray],
+    arrays: Mapping[str, Shaped[np.ndarray, "..."]],
     observables: Mapping[str, Observable],
     *,
     replicates: Sequence[int] | None = None,

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from sedyn.arrays.shapes import Float
 from sedyn.errors import InvalidInput, require_known, require_number, require_one_of, require_whole
 from sedyn.model.covariance import SpectrumLaw, spectrum_law
 from sedyn.model.features import FeatureLaw, feature_law
@@ -210,7 +211,7 @@ class Problem:
         return spectrum_law(self.covariance)
 
     @property
-    def eigenvalues(self) -> np.ndarray:
+    def eigenvalues(self) -> Float[np.ndarray, " d"]:
         """Eigenvalues of the feature covariance, in decreasing order, with mean 1; shape (d,)."""
         return self.spectrum_law.eigenvalues(self.d)
 

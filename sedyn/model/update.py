@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sedyn.arrays.backend import Array, array_namespace
+from sedyn.arrays.shapes import Float
 from sedyn.model.problem import Problem
 
 __all__ = ["Update", "update_of", "updates_of", "updates_together"]
@@ -22,11 +23,13 @@ class Update(NamedTuple):
         As in `Problem`; or one for each of the replicates that are first in what is updated.
     """
 
-    learning_rate: float | Array
-    momentum: float | Array
-    weight_decay: float | Array
+    learning_rate: float | Float[Array, " R"]
+    momentum: float | Float[Array, " R"]
+    weight_decay: float | Float[Array, " R"]
 
-    def __call__(self, current: Array, previous: Array, drive: Array) -> Array:
+    def __call__(
+        self, current: Float[Array, "*shape"], previous: Float[Array, "*shape"], drive: Float[Array, "*shape"]
+    ) -> Float[Array, "*shape"]:
         """Next value of a quantity from its last two and the gradient that drives it.
 
         Theory and simulation call this for W, V, P, m and R_w alike, because all of them are linear in W.
@@ -86,7 +89,7 @@ def updates_of(problem: Problem) -> list[Update]:
     return [update_of(problem, t) for t in range(problem.steps)]
 
 
-def updates_together(problems: Sequence[Problem], like: Array) -> list[Update]:
+def updates_together(problems: Sequence[Problem], like: Float[Array, "..."]) -> list[Update]:
     """Build the update of every step for replicates of several problems, which may differ in its numbers.
 
     Parameters

@@ -9,6 +9,7 @@ import math
 from typing import NamedTuple
 
 from sedyn.arrays.backend import Array, array_namespace, ndtr, ndtri
+from sedyn.arrays.shapes import Float
 
 __all__ = ["Distances", "from_normal", "from_sample"]
 
@@ -24,11 +25,11 @@ class Distances(NamedTuple):
         In the unit of the values.
     """
 
-    kolmogorov: Array
-    wasserstein: Array
+    kolmogorov: Float[Array, "..."]
+    wasserstein: Float[Array, "..."]
 
 
-def from_normal(values: Array) -> Distances:
+def from_normal(values: Float[Array, "... N"]) -> Distances:
     """Distances of empirical laws from N(0, 1).
 
     Parameters
@@ -60,7 +61,7 @@ def from_normal(values: Array) -> Distances:
     return Distances(xp.max(gaps, axis=-1), xp.sum(areas, axis=-1))
 
 
-def from_sample(values: Array, others: Array) -> Distances:
+def from_sample(values: Float[Array, "*leading N"], others: Float[Array, "*leading M"]) -> Distances:
     """Distances between pairs of empirical laws.
 
     Parameters

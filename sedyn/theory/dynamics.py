@@ -12,6 +12,7 @@ import numpy as np
 
 from sedyn.arrays.backend import Array, array_namespace, asarray_like
 from sedyn.arrays.history import History
+from sedyn.arrays.shapes import Float
 from sedyn.kernels.dispatch import differentiate
 from sedyn.model.adjoint import onsager_term
 from sedyn.model.algorithm import require_step, step_deep_weights
@@ -76,17 +77,17 @@ class State(NamedTuple):
     """
 
     iteration: int
-    trained: Array
-    fresh: Array
+    trained: Float[Array, "q N"]
+    fresh: Float[Array, "q N"]
     deep_weights: DeepWeights
     previous_deep_weights: DeepWeights
     effective_signal: EffectiveSignal
     weight_response: WeightResponse
-    fresh_covariance: np.ndarray
+    fresh_covariance: Float[np.ndarray, "q q"]
     factor: CausalFactor
     gradients: History
     curvatures: History | None
-    gradient_covariance: np.ndarray
+    gradient_covariance: Float[np.ndarray, "t t q q"]
     gradient_response: History
 
 
@@ -203,7 +204,7 @@ def step(problem: Problem, inputs: Draws, state: State, update: Update) -> State
     )
 
 
-def observe(problem: Problem, inputs: Draws, state: State) -> dict[str, Array]:
+def observe(problem: Problem, inputs: Draws, state: State) -> dict[str, Float[Array, "..."]]:
     """What the theory predicts at the state's iteration (docs/theory.md#predicted-overlaps).
 
     Parameters
@@ -243,7 +244,7 @@ def observe(problem: Problem, inputs: Draws, state: State) -> dict[str, Array]:
     }
 
 
-def errors(problem: Problem, inputs: Draws, state: State) -> tuple[Array, Array]:
+def errors(problem: Problem, inputs: Draws, state: State) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """Training error and test error at the state's iteration (docs/theory.md#predicted-errors).
 
     Parameters

@@ -8,6 +8,7 @@ import numpy as np
 
 from sedyn.arrays import backend
 from sedyn.arrays.backend import Array, array_namespace
+from sedyn.arrays.shapes import Float
 from sedyn.errors import InvalidInput, require_whole
 from sedyn.model.batching import limit_dimensions
 from sedyn.model.initialization import initial_overlaps
@@ -31,9 +32,9 @@ class Draws(NamedTuple):
         Uniforms that decide on mini-batches, see `sedyn.model.batching.limit_weights`.
     """
 
-    innovations: Array
-    labels: Array
-    batches: Array
+    innovations: Float[Array, "k+q*(T+1) N"]
+    labels: Float[Array, " N"]
+    batches: Float[Array, "draws N"]
 
 
 def draw(problem: Problem, samples: int, seed: np.random.SeedSequence, device: str = "cpu") -> Draws:
@@ -57,7 +58,7 @@ def draw(problem: Problem, samples: int, seed: np.random.SeedSequence, device: s
     return draws_of(problem, matched_normals(uniforms[:dimensions, :]), uniforms[dimensions:, :])
 
 
-def draws_of(problem: Problem, normals: Array, batches: Array) -> Draws:
+def draws_of(problem: Problem, normals: Float[Array, "normals N"], batches: Float[Array, "draws N"]) -> Draws:
     """Make samples of their normal and uniform variables.
 
     Parameters

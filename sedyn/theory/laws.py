@@ -12,6 +12,7 @@ import numpy as np
 
 from sedyn.arrays import backend
 from sedyn.arrays.backend import Array, array_namespace
+from sedyn.arrays.shapes import Float, Integer
 from sedyn.errors import InvalidInput
 from sedyn.model.observables import quantiles
 from sedyn.model.problem import Problem
@@ -49,11 +50,11 @@ class Laws(NamedTuple):
         Draws of h^t and of h^t y, sorted along the last axis.
     """
 
-    carried: Array
-    covariances: Array
-    interpolation: Array
-    eigenvalue: Array
-    samples: Array
+    carried: Float[Array, "T+1 B q q+k"]
+    covariances: Float[Array, "T+1 B q q"]
+    interpolation: Float[Array, "E B"]
+    eigenvalue: Integer[Array, " d"]
+    samples: Float[Array, "T+1 2 q N"]
 
 
 def laws_of(problem: Problem, theory: xr.Dataset, device: str = "cpu") -> Laws:
@@ -95,7 +96,7 @@ def laws_of(problem: Problem, theory: xr.Dataset, device: str = "cpu") -> Laws:
     return Laws(*(backend.asarray(part, device) for part in parts))
 
 
-def whitening(covariances: Array) -> Array:
+def whitening(covariances: Float[Array, "*leading q q"]) -> Float[Array, "*leading q q"]:
     """Inverses of the Cholesky factors of covariances, which may be singular.
 
     Parameters
@@ -120,7 +121,14 @@ def whitening(covariances: Array) -> Array:
     return xp.where(xp.any(factor != 0, axis=-1, keepdims=True), factor, xp.nan)
 
 
-def compare(laws: Laws, t: int, start: Array, first: Array, trained: Array, labels: Array) -> dict[str, Array]:
+def compare(
+    laws: Laws,
+    t: int,
+    start: Float[Array, "qk d"],
+    first: Float[Array, "q d"],
+    trained: Float[Array, "q n"],
+    labels: Float[Array, " n"],
+) -> dict[str, Float[Array, "..."]]:
     """Compare a training run with the theory at iteration t.
 
     Parameters

@@ -8,6 +8,7 @@ import numpy as np
 
 from sedyn.arrays.backend import Array, array_namespace, asarray_like, to_host
 from sedyn.arrays.history import History
+from sedyn.arrays.shapes import Float
 from sedyn.kernels.dispatch import mean_response
 from sedyn.model.problem import Problem
 from sedyn.theory.sampling import CausalFactor
@@ -29,15 +30,15 @@ class GradientMoments(NamedTuple):
         R_g(t, *) (docs/theory.md#signal-response).
     """
 
-    covariance: np.ndarray
-    response: np.ndarray
-    signal_response: np.ndarray
+    covariance: Float[np.ndarray, "t+1 q q"]
+    response: Float[np.ndarray, "t+1 q q"]
+    signal_response: Float[np.ndarray, "q k"]
 
 
 def gradient_moments(
     problem: Problem,
-    innovations: Array,
-    gradient: Array,
+    innovations: Float[Array, "innovations N"],
+    gradient: Float[Array, "q N"],
     gradients: History,
     curvatures: History | None,
     weight_response: WeightResponse,

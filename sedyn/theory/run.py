@@ -8,6 +8,7 @@ from contextlib import suppress
 import numpy as np
 
 from sedyn.arrays.backend import Array, to_host
+from sedyn.arrays.shapes import Float
 from sedyn.model.algorithm import states
 from sedyn.model.observables import stack_iterations, stack_records, until_divergence
 from sedyn.model.problem import Problem
@@ -20,7 +21,7 @@ __all__ = ["run"]
 
 def run(
     problem: Problem, inputs: Draws, updates: Iterable[Update], *, keep_samples: bool = False
-) -> dict[str, np.ndarray]:
+) -> dict[str, Float[np.ndarray, "..."]]:
     """Run state evolution for all iterations.
 
     Parameters

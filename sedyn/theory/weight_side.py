@@ -14,6 +14,7 @@ import numpy as np
 
 from sedyn.arrays.backend import Array, array_namespace
 from sedyn.arrays.history import History
+from sedyn.arrays.shapes import Float
 from sedyn.model.quadrature import SpectralMeasure
 from sedyn.model.update import Update
 
@@ -68,7 +69,7 @@ class EffectiveSignal(NamedTuple):
 
     spectrum: SpectralMeasure
     coefficients: History
-    overlaps: np.ndarray
+    overlaps: Float[np.ndarray, "B q+k q+k"]
 
 
 def spectral_nodes(steps: int) -> int:
@@ -80,7 +81,9 @@ def spectral_nodes(steps: int) -> int:
     return max(2 * steps, 2)
 
 
-def init_weight_response(spectrum: SpectralMeasure, steps: int, width: int, like: Array) -> WeightResponse:
+def init_weight_response(
+    spectrum: SpectralMeasure, steps: int, width: int, like: Float[Array, "... a b"]
+) -> WeightResponse:
     """Weight response before the first step, R_w(0, 0) = 0.
 
     Parameters
@@ -105,7 +108,9 @@ def init_weight_response(spectrum: SpectralMeasure, steps: int, width: int, like
     )
 
 
-def init_effective_signal(spectrum: SpectralMeasure, steps: int, overlaps: np.ndarray, width: int) -> EffectiveSignal:
+def init_effective_signal(
+    spectrum: SpectralMeasure, steps: int, overlaps: Float[np.ndarray, "qk qk"], width: int
+) -> EffectiveSignal:
     """Effective signal before the first step: P_0 = I, m_0 = 0.
 
     Parameters
@@ -133,7 +138,7 @@ def _drive(spectrum: SpectralMeasure, gradient: Array, delta: float) -> Array:
 
 
 def step_weight_response(
-    weight_response: WeightResponse, gradient_response: Array, update: Update, delta: float
+    weight_response: WeightResponse, gradient_response: Float[Array, "... s q q"], update: Update, delta: float
 ) -> WeightResponse:
     """Advance R_w from iteration t to t + 1.
 
@@ -170,8 +175,8 @@ def step_weight_response(
 
 def step_effective_signal(
     effective_signal: EffectiveSignal,
-    gradient_response: np.ndarray,
-    signal_response: np.ndarray,
+    gradient_response: Float[np.ndarray, "s q q"],
+    signal_response: Float[np.ndarray, "q k"],
     update: Update,
     delta: float,
 ) -> EffectiveSignal:
@@ -203,7 +208,7 @@ def step_effective_signal(
     return effective_signal._replace(coefficients=effective_signal.coefficients.append(present))
 
 
-def averaged(spectrum: SpectralMeasure, values: Array) -> Array:
+def averaged(spectrum: SpectralMeasure, values: Float[Array, "*leading B a b"]) -> Float[Array, "*leading a b"]:
     """Average over the spectrum (docs/theory.md#spectrum-average).
 
     Parameters
@@ -218,7 +223,7 @@ def averaged(spectrum: SpectralMeasure, values: Array) -> Array:
     return array_namespace(values).sum(spectrum.weights[:, None, None] * values, axis=-3)
 
 
-def start_covariance(effective_signal: EffectiveSignal) -> np.ndarray:
+def start_covariance(effective_signal: EffectiveSignal) -> Float[np.ndarray, "s q qk"]:
     """Overlaps of the rows at s = 0..t with where they started, shape (t + 1, q, q + k).
 
     The first q columns belong to the initialization, P_s S00 + m_s S0*^T, and the last k to the signals: there
@@ -227,14 +232,16 @@ def start_covariance(effective_signal: EffectiveSignal) -> np.ndarray:
     return averaged(effective_signal.spectrum, effective_signal.coefficients.values @ effective_signal.overlaps)
 
 
-def carried_covariance(effective_signal: EffectiveSignal) -> np.ndarray:
+def carried_covariance(effective_signal: EffectiveSignal) -> Float[np.ndarray, "s q q"]:
     """The part of Cov(z^t, z^s) that initialization and signal carry, for s = 0..t, shape (t + 1, q, q)."""
     history = effective_signal.coefficients.values
     present = history[-1] @ effective_signal.overlaps
     return averaged(effective_signal.spectrum, present @ np.swapaxes(history, -1, -2))
 
 
-def noise_covariance(weight_response: WeightResponse, gradient_covariance: np.ndarray) -> np.ndarray:
+def noise_covariance(
+    weight_response: WeightResponse, gradient_covariance: Float[np.ndarray, "t t q q"]
+) -> Float[np.ndarray, "t+1 q q"]:
     """Sum over a < t, b < s of R_w(t, a) C_u(a, b) R_w(s, b)^T for s = 0..t, averaged over the spectrum.
 
     Parameters
@@ -254,8 +261,10 @@ def noise_covariance(weight_response: WeightResponse, gradient_covariance: np.nd
 
 
 def fresh_covariances(
-    effective_signal: EffectiveSignal, weight_response: WeightResponse, gradient_covariance: np.ndarray
-) -> list[np.ndarray]:
+    effective_signal: EffectiveSignal,
+    weight_response: WeightResponse,
+    gradient_covariance: Float[np.ndarray, "t t q q"],
+) -> list[Float[np.ndarray, "q _"]]:
     """Covariances of z^t with z_*, z^0, ..., z^t (docs/theory.md#index-covariance, docs/theory.md#fresh-covariance).
 
     Parameters
@@ -275,7 +284,9 @@ def fresh_covariances(
     return [with_indices, *with_fresh]
 
 
-def row_covariances(weight_response: WeightResponse, gradient_covariance: np.ndarray) -> np.ndarray:
+def row_covariances(
+    weight_response: WeightResponse, gradient_covariance: Float[np.ndarray, "t t q q"]
+) -> Float[np.ndarray, "B q q"]:
     """Conditional covariance of a first-layer row w at t, for each node (docs/theory.md#law-of-rows).
 
     Gradients push w~ = Lambda^(1/2) w, of which w is the eigenvalue's root less.

@@ -16,8 +16,7 @@ def chunks_of(array: zarr.Array, lead: tuple[int, ...], values: np.ndarray) -> I
 
     Parameters
     ----------
-    array : zarr.Array
-        Its dimensions: cell axes, perhaps a replicate axis, inner dimensions.
+    array : zarr.Array, shape (cell axes, perhaps replicates, inner dimensions)
     lead : tuple of int
         Number of the chunk along the leading dimensions (position of the cell, number of the block).
     values : ndarray, shape (replicates of the block, inner dimensions) or (inner dimensions)

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sedyn.arrays.compiling import compiled
+from sedyn.arrays.shapes import Float
 from sedyn.model.network import Network
 
 __all__ = ["ActivationForm", "CompiledNetwork", "LossForm", "compiled_network", "differentiate_samples"]
@@ -99,9 +100,9 @@ class CompiledNetwork(NamedTuple):
 
     activation: int
     loss: int
-    deep: np.ndarray
-    labels: np.ndarray
-    sample_weights: np.ndarray
+    deep: Float[np.ndarray, "L-1 q q"]
+    labels: Float[np.ndarray, " n"]
+    sample_weights: Float[np.ndarray, " _"]
 
 
 def compiled_network(network: Network, width: int) -> CompiledNetwork | None:

@@ -17,6 +17,7 @@ from numba.np.arrayobj import make_array
 
 from sedyn.arrays.compiling import compiled, widest_vectors
 from sedyn.arrays.memory import aligned_empty
+from sedyn.arrays.shapes import Float
 from sedyn.kernels.cpu.network import CompiledNetwork, differentiate_samples
 from sedyn.kernels.cpu.tiles import ROWS, UNITS, VECTOR, add_backward, add_forward
 
@@ -28,7 +29,7 @@ GROUP, CHUNK = 4 * ROWS, 2**11
 LINES_AHEAD = 512
 
 
-def padded(block: np.ndarray, dtype: np.dtype, scale: float = 1.0) -> np.ndarray:
+def padded(block: Float[np.ndarray, "q m"], dtype: np.dtype, scale: float = 1.0) -> Float[np.ndarray, "units m"]:
     """Copy a block of vectors times a number, with zeros below it to whole tiles of units.
 
     Parameters
@@ -188,8 +189,8 @@ def descend(
         Room for sums of blocks.
     trained : ndarray, shape (q, n)
         Set: the pre-activations.
-    losses, gradients
-        As in `differentiate_samples`.
+    losses, gradients : ndarray, shapes (n,) and (q, n)
+        Set, as by `differentiate_samples`.
     deep_gradient : ndarray, shape (L - 1, q, q)
         Set: the derivative of the mean loss in the deeper weights.
     drive : ndarray, shape (q, d)

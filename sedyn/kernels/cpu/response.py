@@ -10,6 +10,7 @@ import math
 import numpy as np
 
 from sedyn.arrays.compiling import compiled, widest_vectors
+from sedyn.arrays.shapes import Float
 from sedyn.arrays.threads import run_each
 from sedyn.kernels.cpu.passes import UNITS, add_products, clear
 
@@ -23,7 +24,9 @@ FEWEST = 16
 _compiled = compiled({"reassoc", "contract", "nsz"})
 
 
-def mean_response(curvatures: np.ndarray, weight_response: np.ndarray) -> np.ndarray:
+def mean_response(
+    curvatures: Float[np.ndarray, "*replicates t q q N"], weight_response: Float[np.ndarray, "*replicates t t q q"]
+) -> Float[np.ndarray, "*replicates t q q"]:
     """Average over samples of dg^t/dz^s, for arrays of numpy in double precision.
 
     Samples are cut into parts by their number alone, and added up in order, whatever thread had which.

@@ -9,6 +9,7 @@ import numpy as np
 
 from sedyn.arrays.blocks import row_blocks
 from sedyn.arrays.memory import aligned_empty
+from sedyn.arrays.shapes import Float, Shaped
 from sedyn.arrays.threads import run_together, thread_count
 from sedyn.kernels.cpu import passes
 from sedyn.kernels.cpu.network import compiled_network
@@ -32,7 +33,7 @@ class StoredSamples:
         Of the products of integers; floats are multiplied in their own type.
     """
 
-    def __init__(self, matrix: np.ndarray, dtype: np.dtype) -> None:
+    def __init__(self, matrix: Shaped[np.ndarray, "n d"], dtype: np.dtype) -> None:
         self.dtype = matrix.dtype if matrix.dtype.kind == "f" else dtype
         self.matrix = np.ascontiguousarray(matrix)
         self.shape = matrix.shape
@@ -41,11 +42,11 @@ class StoredSamples:
         self.blocks = row_blocks(matrix.shape[0], passes.ROWS)
         self.starts = np.array([*(samples.start for samples in self.blocks), matrix.shape[0]])
 
-    def prepare(self, weights: np.ndarray) -> np.ndarray:
+    def prepare(self, weights: Float[np.ndarray, "q d"]) -> Float[np.ndarray, "units d"]:
         """Pad weights, (q, d), to whole tiles of units and round them to the type of the products."""
         return passes.padded(weights, self.dtype)
 
-    def products(self, weights: np.ndarray, samples: slice) -> np.ndarray:
+    def products(self, weights: Float[np.ndarray, "units d"], samples: slice) -> Float[np.ndarray, "units r"]:
         """X w on a block of r samples, padded units included.
 
         Parameters
@@ -65,7 +66,7 @@ class StoredSamples:
         passes.products(block, 0, weights, out)
         return out
 
-    def transposed_products(self, gradients: np.ndarray, samples: slice) -> np.ndarray:
+    def transposed_products(self, gradients: Float[np.ndarray, "q r"], samples: slice) -> Float[np.ndarray, "units d"]:
         """X^T g of a block of r samples, padded units included.
 
         Parameters
@@ -86,8 +87,8 @@ class StoredSamples:
         return out
 
     def descend(
-        self, weights: np.ndarray, network: Network, scale: float
-    ) -> tuple[np.ndarray, Derivatives, np.ndarray] | None:
+        self, weights: Float[np.ndarray, "q d"], network: Network, scale: float
+    ) -> tuple[Float[np.ndarray, "q n"], Derivatives, Float[np.ndarray, "q d"]] | None:
         """X w, the network's derivatives there and X^T g, in one pass without the interpreter.
 
         Each sample is read from memory once. Threads share out the blocks, and results do not depend on their number.

@@ -16,6 +16,7 @@ import numpy as np
 
 from sedyn.arrays import backend
 from sedyn.arrays.backend import Array, array_namespace
+from sedyn.arrays.shapes import Float
 from sedyn.kernels import dispatch
 from sedyn.model.functions import ACTIVATIONS, LOSSES
 from sedyn.model.network import Derivatives, Network
@@ -39,7 +40,7 @@ MOST_ITERATIONS = 8
 ADJOINTS_PER_CHUNK = 2**27
 
 
-def differentiate(h: Array, network: Network, *, curvature: bool = True) -> Derivatives:
+def differentiate(h: Float[Array, "... q N"], network: Network, *, curvature: bool = True) -> Derivatives:
     """Losses and derivatives of the network by one launch of ``network.cu``.
 
     The lines of the definition have these in the source beside them:
@@ -112,7 +113,9 @@ def differentiate(h: Array, network: Network, *, curvature: bool = True) -> Deri
     return Derivatives(xp.reshape(value, (*leading, samples)), gradient, tuple(deep_gradient), second)
 
 
-def mean_response(curvatures: Array, weight_response: Array) -> Array:
+def mean_response(
+    curvatures: Float[Array, "*replicates t q q N"], weight_response: Float[Array, "*replicates t t q q"]
+) -> Float[Array, "*replicates t q q"]:
     """Average over samples of dg^t/dz^s, by launches of ``response.cu``.
 
     The lines of the definition have these in the source beside them:
