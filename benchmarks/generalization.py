@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
-from sedyn.descent.readout import draw_quadrature, quadrature_error
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
 from sklearn.metrics import log_loss
@@ -30,6 +29,7 @@ from analysis.statistics.generalization_estimate import generalization_estimate
 from analysis.statistics.selection import compare
 from sedyn.descent import dynamics
 from sedyn.descent.inputs import Data
+from sedyn.descent.readout import draw_quadrature, quadrature_error
 from sedyn.designs.dense import DenseDesign
 from sedyn.model.algorithm import states
 from sedyn.model.evaluation import mean_error

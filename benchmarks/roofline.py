@@ -21,9 +21,9 @@ from unittest import mock
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import numpy as np
-from sedyn.descent.readout import draw_quadrature, quadrature_error
 
 from sedyn import Problem
+from sedyn.descent.readout import draw_quadrature, quadrature_error
 from sedyn.designs.deferred import BLOCKS, LAUNCHES, READINGS, DeferredDesign
 from sedyn.designs.dense import DenseDesign, dense_design
 from sedyn.kernels.cuda import launch
