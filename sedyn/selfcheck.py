@@ -223,10 +223,9 @@ class PlainDesign(Design):
 def _descend(problem: Problem, design: Design, device: str, estimate: bool) -> Results:
     """Gradient descent on a design, all else drawn from one seed on the host."""
     rng = np.random.default_rng(1)
-    rows = initial_weights_and_signals(problem, rng)
+    start = backend.asarray(initial_weights_and_signals(problem, rng), device)
     noise, scales = rng.standard_normal(problem.n), np.ones(problem.d)
     batches = [None if batch is None else backend.asarray(batch, device) for batch in batch_weights(problem, rng)]
-    start = backend.asarray(rows, device)
     deep = tuple(backend.asarray(weights, device) for weights in initial_deep_weights(problem))
     y = labels_of(problem, design.matmul(start[problem.width :, :]), backend.asarray(problem.noise * noise, device))
     measure = gauss_quadrature(scales, problem.steps + 1) if estimate else None

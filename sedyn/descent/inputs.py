@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -85,31 +85,27 @@ def draw(
     Data
     """
     problem = problems[0]  # for all in which they agree
-    starts, features, noises, batches, _ = zip(*streams, strict=True)
+    replicates = list(zip(problems, streams, strict=True))
 
-    def drawn(draw_one: Callable[[Problem, Any], np.ndarray], sources: Iterable[Any]) -> Array:
-        each = [draw_one(own, np.random.default_rng(source)) for own, source in zip(problems, sources, strict=True)]
-        return backend.asarray(np.stack(each), device)
+    def stacked(each: Iterable[np.ndarray]) -> Array:
+        return backend.asarray(np.stack(list(each)), device)
 
-    def weights() -> Iterable[Array]:
-        each = [batch_weights(own, np.random.default_rng(seed)) for own, seed in zip(problems, batches, strict=True)]
-        return (backend.asarray(np.stack(step), device) for step in zip(*each, strict=True))
+    def batches() -> Iterable[Array]:
+        each = [batch_weights(own, np.random.default_rng(seeds.batches)) for own, seeds in replicates]
+        return map(stacked, zip(*each, strict=True))
 
-    eigenvalues = problem.eigenvalues
-    scales = backend.asarray(np.sqrt(eigenvalues), device)
-    start = drawn(initial_weights_and_signals, starts)
-    layers = zip(*(initial_deep_weights(own) for own in problems), strict=True)
-    design = _design(problem, engine, features, device, dtype)
-    noise = drawn(lambda own, rng: own.noise * rng.standard_normal(own.n), noises)
-    labels = labels_of(problem, design.matmul(start[:, problem.width :, :] * scales), noise)
+    scales = backend.asarray(np.sqrt(problem.eigenvalues), device)
+    start = stacked(initial_weights_and_signals(own, np.random.default_rng(seeds.start)) for own, seeds in replicates)
+    design = _design(problem, engine, [seeds.features for seeds in streams], device, dtype)
+    noise = stacked(own.noise * np.random.default_rng(seeds.noise).standard_normal(own.n) for own, seeds in replicates)
     return Data(
         design,
         scales,
-        labels,
+        labels_of(problem, design.matmul(start[:, problem.width :, :] * scales), noise),
         start,
-        deep_weights=tuple(backend.asarray(np.stack(layer), device) for layer in layers),
-        batches=None if problem.full_batch else Batches(weights),
-        spectrum=gauss_quadrature(eigenvalues, problem.steps + 1) if estimate else None,
+        deep_weights=tuple(map(stacked, zip(*map(initial_deep_weights, problems), strict=True))),
+        batches=None if problem.full_batch else Batches(batches),
+        spectrum=gauss_quadrature(problem.eigenvalues, problem.steps + 1) if estimate else None,
     )
 
 

@@ -23,12 +23,14 @@ from sedyn.model.evaluation import mean_error, sample_errors
 from sedyn.model.labels import labels_of
 from sedyn.model.network import DeepWeights
 from sedyn.model.problem import Problem
+from sedyn.model.seeds import substream
 from sedyn.theory.sampling import matched_normals, psd_root, shifted_points
 
 __all__ = [
     "Control",
     "Quadrature",
     "Readout",
+    "Weights",
     "draw_points",
     "draw_quadrature",
     "fit_control",
@@ -47,28 +49,30 @@ SHIFTS = 4
 FEATURES_PER_BLOCK = 2**22
 
 
+class Weights(NamedTuple):
+    """Weights of R replicates at one iteration, and overlaps of the first layer in the features' covariance.
+
+    Attributes
+    ----------
+    first_weights : array, shape (R, q, d)
+    deep_weights : tuple of array
+    signal_overlap : array, shape (R, q, k)
+        With the signals.
+    weight_gram : array, shape (R, q, q)
+        Among each other.
+    """
+
+    first_weights: Float[Array, "R q d"]
+    deep_weights: DeepWeights
+    signal_overlap: Float[Array, "R q k"]
+    weight_gram: Float[Array, "R q q"]
+
+
 class Readout(Protocol):
     """Test errors of several replicates, whose weights it meets at one iteration after another."""
 
-    def meet(
-        self,
-        first_weights: Float[Array, "R q d"],
-        deep_weights: DeepWeights,
-        signal_overlap: Float[Array, "R q k"],
-        weight_gram: Float[Array, "R q q"],
-    ) -> None:
-        """Meet the weights of the next iteration.
-
-        Parameters
-        ----------
-        first_weights : array, shape (R, q, d)
-            Of every replicate.
-        deep_weights : tuple of array
-        signal_overlap : array, shape (R, q, k)
-            Overlaps of first-layer weights and signals, see `sedyn.descent.dynamics.observe`.
-        weight_gram : array, shape (R, q, q)
-            Of first-layer weights among each other.
-        """
+    def meet(self, weights: Weights) -> None:
+        """Meet the weights of the next iteration."""
         ...
 
     def errors(self) -> tuple[Float[Array, "iterations R"], Float[Array, "iterations R"]]:
@@ -123,19 +127,13 @@ class GaussianReadout:
         self.of_signals = xp.matmul(signals, xp.matrix_transpose(signals)) / self.problem.d
         self.found: list[tuple[Array, Array]] = []
 
-    def meet(
-        self,
-        first_weights: Float[Array, "R q d"],
-        deep_weights: DeepWeights,
-        signal_overlap: Float[Array, "R q k"],
-        weight_gram: Float[Array, "R q q"],
-    ) -> None:
+    def meet(self, weights: Weights) -> None:
         """Average over the quadrature; see `Readout.meet`."""
         xp = array_namespace(self.of_signals)
-        above = xp.concat([self.of_signals, xp.matrix_transpose(signal_overlap)], axis=-1)
-        below = xp.concat([signal_overlap, weight_gram], axis=-1)
+        above = xp.concat([self.of_signals, xp.matrix_transpose(weights.signal_overlap)], axis=-1)
+        below = xp.concat([weights.signal_overlap, weights.weight_gram], axis=-1)
         overlaps = xp.concat([above, below], axis=-2)
-        self.found.append(quadrature_error(self.problem, self.points, overlaps, deep_weights))
+        self.found.append(quadrature_error(self.problem, self.points, overlaps, weights.deep_weights))
 
     def errors(self) -> tuple[Float[Array, "iterations R"], Float[Array, "iterations R"]]:
         """Test errors and their standard errors; see `Readout.errors`."""
@@ -154,24 +152,18 @@ class SampledReadout:
         device: str,
     ) -> None:
         self.problems, self.signals, self.scales, self.seeds, self.device = problems, signals, scales, seeds, device
-        self.weights: list[tuple[Array, DeepWeights]] = []
+        self.met: list[tuple[Array, DeepWeights]] = []
 
-    def meet(
-        self,
-        first_weights: Float[Array, "R q d"],
-        deep_weights: DeepWeights,
-        signal_overlap: Float[Array, "R q k"],
-        weight_gram: Float[Array, "R q q"],
-    ) -> None:
+    def meet(self, weights: Weights) -> None:
         """Keep the weights until the samples are drawn; see `Readout.meet`."""
-        self.weights.append((first_weights * self.scales, deep_weights))
+        self.met.append((weights.first_weights * self.scales, weights.deep_weights))
 
     def errors(self) -> tuple[Float[Array, "iterations R"], Float[Array, "iterations R"]]:
         """Test errors and their standard errors; see `Readout.errors`."""
         found = []
         for replicate, (problem, seed) in enumerate(zip(self.problems, self.seeds, strict=True)):
-            first_weights = [weights[replicate, ...] for weights, _ in self.weights]
-            deep_weights = [tuple(weights[replicate, ...] for weights in layers) for _, layers in self.weights]
+            first_weights = [first[replicate, ...] for first, _ in self.met]
+            deep_weights = [tuple(layer[replicate, ...] for layer in deep) for _, deep in self.met]
             signals = self.signals[replicate, ...]
             found.append(fresh_sample_errors(problem, first_weights, deep_weights, signals, seed, self.device))
         errors, standard_errors = _stacked(found, axis=-1)
@@ -206,7 +198,7 @@ def readout_points(problem: Problem) -> int:
 
 
 def draw_points(problem: Problem, seed: np.random.SeedSequence, device: str = "cpu") -> Float[Array, "shifts _ N"]:
-    """Draw shifted Sobol points with matched moments, one row for standardized label noise and the rest for features.
+    """Draw shifted Sobol points with matched moments, first for standardized label noise and then for features.
 
     Parameters
     ----------
@@ -298,18 +290,18 @@ def fresh_sample_errors(
     k, d = signals.shape
     samples, q = readout_points(problem), problem.width
     directions = xp.concat([signals, *first_weights], axis=0)
-    points = draw_points(problem, seed.spawn(1)[0], device)
+    points = draw_points(problem, substream(seed, 0), device)
     controls = [
         fit_control(problem, points, xp.concat([signals, first], axis=0), deep)
         for first, deep in zip(first_weights, deep_weights, strict=True)
     ]
     totals = xp.zeros((2, len(first_weights)), dtype=signals.dtype, device=signals.device)
     per_block = max(1, FEATURES_PER_BLOCK // d)
-    for start in range(0, samples, per_block):
+    for block, start in enumerate(range(0, samples, per_block)):
         count = min(per_block, samples - start)
-        block_seed, noise_seed = seed.spawn(2)
-        projections = dense_design(count, d, problem.feature_law, block_seed, device).matmul(directions)
-        noise = backend.asarray(np.random.default_rng(noise_seed).standard_normal(count), device)
+        of_features, of_noise = substream(seed, 1 + 2 * block), substream(seed, 2 + 2 * block)
+        projections = dense_design(count, d, problem.feature_law, of_features, device).matmul(directions)
+        noise = backend.asarray(np.random.default_rng(of_noise).standard_normal(count), device)
         y = labels_of(problem, projections[:k, :], problem.noise * noise)
         for t, deep in enumerate(deep_weights):
             h = projections[k + t * q : k + (t + 1) * q, :]

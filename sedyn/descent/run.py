@@ -10,7 +10,7 @@ from sedyn.arrays.backend import Array, to_host
 from sedyn.arrays.shapes import Float
 from sedyn.descent import dynamics
 from sedyn.descent.inputs import Data
-from sedyn.descent.readout import Readout
+from sedyn.descent.readout import Readout, Weights
 from sedyn.model.algorithm import states
 from sedyn.model.observables import stack_records, until_divergence
 from sedyn.model.problem import Problem
@@ -51,7 +51,8 @@ def run(
     with np.errstate(over="ignore", invalid="ignore"):
         for state in states(dynamics, problem, inputs, updates):
             record = dynamics.observe(problem, inputs, state)
-            readout.meet(state.first_weights, state.deep_weights, record["signal_overlap"], record["weight_gram"])
+            overlaps = record["signal_overlap"], record["weight_gram"]
+            readout.meet(Weights(state.first_weights, state.deep_weights, *overlaps))
             records.append(record | _compared(laws, inputs, state))
         test_error, test_error_stderr = readout.errors()
         found = to_host(stack_records(records) | {"test_error": test_error, "test_error_stderr": test_error_stderr})

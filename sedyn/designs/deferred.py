@@ -14,6 +14,7 @@ from sedyn.arrays.threads import run_each
 from sedyn.designs.bases import add_combination, coefficients_of, combination, split
 from sedyn.designs.dense import DenseDesign
 from sedyn.designs.protocol import Design
+from sedyn.model.seeds import substream
 
 __all__ = ["BLOCKS", "LAUNCHES", "READINGS", "DeferredDesign"]
 
@@ -96,8 +97,8 @@ class DeferredDesign(Design):
         normals = np.empty(shape)
 
         def fill(columns: slice) -> None:
-            key = (*self.seed.spawn_key, *(int(part) for part in stream), columns.start)
-            rng = np.random.Generator(np.random.SFC64(np.random.SeedSequence(self.seed.entropy, spawn_key=key)))
+            own = substream(self.seed, *map(int, stream), columns.start)
+            rng = np.random.Generator(np.random.SFC64(own))
             block = standard_normals(rng, (shape[0], columns.stop - columns.start))
             np.multiply(block, self.scale, out=normals[:, columns])
 

@@ -14,6 +14,7 @@ from sedyn.arrays.memory import aligned_empty
 from sedyn.arrays.shapes import Shaped
 from sedyn.arrays.threads import run_each
 from sedyn.model.features import FeatureLaw
+from sedyn.model.seeds import substream
 
 __all__ = ["ENTRIES_PER_DEVICE_DRAW", "all_entries", "draw_entries"]
 
@@ -60,7 +61,7 @@ def _drawn_on_host(n: int, d: int, law: FeatureLaw, seed: np.random.SeedSequence
     starts = range(0, n, size)
 
     def draw(start: int) -> Any:
-        stream = np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, start // size))
+        stream = substream(seed, start // size)
         return law.draw(np.random.Generator(np.random.SFC64(stream)), (min(size, n - start), d))
 
     from scipy import sparse

@@ -16,7 +16,7 @@ import numpy as np
 from sedyn.errors import require_whole
 from sedyn.model.problem import Problem
 
-__all__ = ["Streams", "randomization_seeds", "seed_sequence", "streams_of"]
+__all__ = ["Streams", "randomization_seeds", "seed_sequence", "streams_of", "substream"]
 
 
 class Streams(NamedTuple):
@@ -96,3 +96,19 @@ def seed_sequence(key: str, seed: int, *stream: int) -> np.random.SeedSequence:
     digest = hashlib.sha256(key.encode()).digest()
     words = np.frombuffer(digest, dtype="<u4").tolist()
     return np.random.SeedSequence([require_whole("seed", seed, least=0), *words], spawn_key=stream)
+
+
+def substream(seed: np.random.SeedSequence, *indices: int) -> np.random.SeedSequence:
+    """Derive a stream below a seed, which stays as it is: the same one every time.
+
+    Parameters
+    ----------
+    seed : SeedSequence
+    *indices : int
+        For example of a block of what is drawn. A single one gives what ``seed.spawn`` gives at this place.
+
+    Returns
+    -------
+    SeedSequence
+    """
+    return np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, *indices))

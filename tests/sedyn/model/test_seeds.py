@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from sedyn import InvalidInput, Problem
-from sedyn.model.seeds import Streams, randomization_seeds, seed_sequence, streams_of
+from sedyn.model.seeds import Streams, randomization_seeds, seed_sequence, streams_of, substream
 
 
 def state(sequence):
@@ -50,3 +50,10 @@ def test_seeds_depend_on_problem_replicate_and_base_seed_only():
     assert len(set(map(tuple, others))) == 3
     with pytest.raises(InvalidInput, match="seed=-1"):
         seed_sequence(key, -1)
+
+
+def test_a_substream_is_the_same_every_time_and_what_spawning_gives():
+    seed, again = (seed_sequence("a problem", 3, 1) for _ in range(2))
+    spawned = [state(child) for child in again.spawn(3)]
+    assert [state(substream(seed, i)) for i in (2, 0, 1, 2)] == [spawned[i] for i in (2, 0, 1, 2)]
+    assert state(substream(seed, 1, 4)) == state(substream(substream(seed, 1), 4))
