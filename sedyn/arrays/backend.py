@@ -106,7 +106,18 @@ def asarray(array: np.ndarray, device: str) -> Array:
 
 
 def asarray_like(array: np.ndarray, like: Array) -> Array:
-    """Move a numpy array to another array's library and device, in its dtype."""
+    """Move a numpy array to where another array is, in its library and dtype.
+
+    Parameters
+    ----------
+    array : ndarray, any shape
+    like : array, any shape
+
+    Returns
+    -------
+    array
+        Of the shape of `array`.
+    """
     return array_namespace(like).asarray(array, dtype=like.dtype, device=like.device)
 
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from sedyn.arrays.backend import Array, array_namespace
 from sedyn.arrays.blocks import summed
+from sedyn.arrays.shapes import Float
 from sedyn.descent.estimate import Estimator, estimate_test_error, init_estimator, step_estimator
 from sedyn.descent.inputs import Data
 from sedyn.model.algorithm import require_step, step_deep_weights
@@ -149,7 +150,7 @@ def observe(problem: Problem, inputs: Data, state: State) -> dict[str, Array]:
     }
 
 
-def errors(problem: Problem, inputs: Data, state: State) -> tuple[Array, Array]:
+def errors(problem: Problem, inputs: Data, state: State) -> tuple[Float[Array, ...], Float[Array, ...]]:
     """Training error, and the test error estimated from training data alone (docs/theory.md#estimated-test-error).
 
     Parameters

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from sedyn.arrays.backend import Array
 from sedyn.arrays.history import History
+from sedyn.arrays.shapes import Float
 from sedyn.kernels.dispatch import mean_response
 from sedyn.model.adjoint import onsager_term
 from sedyn.model.evaluation import mean_error
@@ -58,7 +59,7 @@ class Estimator(NamedTuple):
     curvatures: History
 
 
-def init_estimator(problem: Problem, spectrum: SpectralMeasure, like: Array) -> Estimator:
+def init_estimator(problem: Problem, spectrum: SpectralMeasure, like: Float[Array, "... q d"]) -> Estimator:
     """Estimator before the first step.
 
     Parameters
@@ -107,7 +108,7 @@ def step_estimator(problem: Problem, estimator: Estimator, derivatives: Derivati
     return Estimator(step_weight_response(weight_response, gradient_response, update, delta), gradients, curvatures)
 
 
-def fresh_like(estimator: Estimator, trained: Array) -> Array:
+def fresh_like(estimator: Estimator, trained: Float[Array, "... q n"]) -> Float[Array, "... q n"]:
     """Pre-activations without what they keep of their own gradients: distributed like those of fresh samples.
 
     Parameters
@@ -130,8 +131,12 @@ def fresh_like(estimator: Estimator, trained: Array) -> Array:
 
 
 def estimate_test_error(
-    problem: Problem, estimator: Estimator, trained: Array, labels: Array, deep_weights: DeepWeights
-) -> Array:
+    problem: Problem,
+    estimator: Estimator,
+    trained: Float[Array, "*replicates q n"],
+    labels: Float[Array, "*replicates n"],
+    deep_weights: DeepWeights,
+) -> Float[Array, "*replicates"]:
     """Estimate the test error at iteration t from training data alone.
 
     Parameters

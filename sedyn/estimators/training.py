@@ -31,17 +31,17 @@ class Fit(NamedTuple):
         Up to the last finite iteration; the estimate NaN where there is none.
     iteration : int
         Where the weights are from.
-    first : ndarray, shape (q, d)
+    first_weights : ndarray, shape (q, d)
         W^t.
-    deep : tuple of ndarray
+    deep_weights : tuple of ndarray
         V^t.
     """
 
     train_error: list[float]
     estimated_test_error: list[float]
     iteration: int
-    first: np.ndarray
-    deep: DeepWeights
+    first_weights: np.ndarray
+    deep_weights: DeepWeights
 
 
 def fit_network(

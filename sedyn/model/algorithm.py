@@ -40,15 +40,51 @@ class Algorithm(Protocol[Inputs, StateType]):
     """Three pure functions; the modules `sedyn.theory.dynamics` and `sedyn.descent.dynamics` are algorithms."""
 
     def init(self, problem: Problem, inputs: Inputs) -> StateType:
-        """State at iteration 0."""
+        """State at iteration 0.
+
+        Parameters
+        ----------
+        problem : Problem
+        inputs : Draws or Data
+            Whatever the algorithm runs on.
+
+        Returns
+        -------
+        State
+        """
         ...
 
     def step(self, problem: Problem, inputs: Inputs, state: StateType, update: Update) -> StateType:
-        """State at iteration t + 1 from the one at t < T and the update of step t."""
+        """State at iteration t + 1.
+
+        Parameters
+        ----------
+        problem : Problem
+        inputs : Draws or Data
+        state : State
+            At t < T; it stays as it is.
+        update : Update
+            Of step t.
+
+        Returns
+        -------
+        State
+        """
         ...
 
     def observe(self, problem: Problem, inputs: Inputs, state: StateType) -> dict[str, Array]:
-        """Observables of `sedyn.model.observables` at the state's iteration."""
+        """Observables of `sedyn.model.observables` at the state's iteration.
+
+        Parameters
+        ----------
+        problem : Problem
+        inputs : Draws or Data
+        state : State
+
+        Returns
+        -------
+        dict of str to array
+        """
         ...
 
 

@@ -1,6 +1,7 @@
 """Exact distances between laws on the line, of empirical laws by their sorted values; nothing is binned.
 
-Kolmogorov's is the largest gap between the distribution functions, Wasserstein's the area between them.
+Kolmogorov's is the largest gap between the distribution functions (docs/theory.md#kolmogorov-distance), Wasserstein's
+the area between them (docs/theory.md#wasserstein-distance).
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import math
 from typing import NamedTuple
 
 from sedyn.arrays.backend import Array, array_namespace, ndtr, ndtri
+from sedyn.arrays.shapes import Float
 
 __all__ = ["Distances", "from_normal", "from_sample"]
 
@@ -28,7 +30,7 @@ class Distances(NamedTuple):
     wasserstein: Array
 
 
-def from_normal(values: Array) -> Distances:
+def from_normal(values: Float[Array, "... N"]) -> Distances:
     """Distances of empirical laws from N(0, 1).
 
     Parameters
@@ -60,7 +62,7 @@ def from_normal(values: Array) -> Distances:
     return Distances(xp.max(gaps, axis=-1), xp.sum(areas, axis=-1))
 
 
-def from_sample(values: Array, others: Array) -> Distances:
+def from_sample(values: Float[Array, "*leading N"], others: Float[Array, "*leading M"]) -> Distances:
     """Distances between pairs of empirical laws.
 
     Parameters

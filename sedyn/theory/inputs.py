@@ -8,6 +8,7 @@ import numpy as np
 
 from sedyn.arrays import backend
 from sedyn.arrays.backend import Array, array_namespace
+from sedyn.arrays.shapes import Float
 from sedyn.errors import InvalidInput
 from sedyn.model.batching import limit_dimensions
 from sedyn.model.initialization import initial_overlaps
@@ -57,7 +58,7 @@ def draw(problem: Problem, samples: int, seed: np.random.SeedSequence, device: s
     return draws_of(problem, matched_normals(uniforms[:dimensions, :]), uniforms[dimensions:, :])
 
 
-def draws_of(problem: Problem, normals: Array, batches: Array) -> Draws:
+def draws_of(problem: Problem, normals: Float[Array, "dimensions N"], batches: Float[Array, "draws N"]) -> Draws:
     """Make samples of their normal and uniform variables.
 
     Parameters

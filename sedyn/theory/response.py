@@ -8,6 +8,7 @@ import numpy as np
 
 from sedyn.arrays.backend import Array, array_namespace, asarray_like, to_host
 from sedyn.arrays.history import History
+from sedyn.arrays.shapes import Float
 from sedyn.kernels.dispatch import mean_response
 from sedyn.model.problem import Problem
 from sedyn.theory.sampling import CausalFactor
@@ -36,8 +37,8 @@ class GradientMoments(NamedTuple):
 
 def gradient_moments(
     problem: Problem,
-    innovations: Array,
-    gradient: Array,
+    innovations: Float[Array, "dimensions N"],
+    gradient: Float[Array, "q N"],
     gradients: History,
     curvatures: History | None,
     weight_response: WeightResponse,
@@ -90,8 +91,8 @@ def gradient_moments(
     return GradientMoments(found["covariance"], found["response"], signal_response)
 
 
-def _mean_products(left: Array, right: Array) -> Array:
-    """Mean over samples of left right_s^T for each s: (q, N), (S, p, N) -> (S, q, p)."""
+def _mean_products(left: Float[Array, "q N"], right: Float[Array, "s p N"]) -> Float[Array, "s q p"]:
+    """Mean over samples of left right_s^T for each s."""
     xp = array_namespace(left)
     flat = xp.reshape(right, (-1, right.shape[-1]))
     products = xp.matmul(left, flat.T) / left.shape[-1]

@@ -13,6 +13,7 @@ import numpy as np
 
 from sedyn.arrays import backend
 from sedyn.arrays.backend import Array, array_namespace
+from sedyn.arrays.shapes import Float
 
 __all__ = ["CausalFactor", "matched_normals", "psd_root", "shifted_points", "sobol_uniforms"]
 
@@ -22,7 +23,9 @@ NEGLIGIBLE_VARIANCE = 1e-12
 BITS = 52
 
 
-def sobol_uniforms(seed: np.random.SeedSequence, dimensions: int, samples: int) -> np.ndarray:
+def sobol_uniforms(
+    seed: np.random.SeedSequence, dimensions: int, samples: int
+) -> Float[np.ndarray, "{dimensions} {samples}"]:
     """Scrambled Sobol points in the open unit cube, coordinates first.
 
     Parameters
@@ -45,7 +48,9 @@ def sobol_uniforms(seed: np.random.SeedSequence, dimensions: int, samples: int) 
     return np.ascontiguousarray(points.T).clip(2.0**-53, 1 - 2.0**-53)
 
 
-def shifted_points(seed: np.random.SeedSequence, dimensions: int, samples: int, shifts: int) -> np.ndarray:
+def shifted_points(
+    seed: np.random.SeedSequence, dimensions: int, samples: int, shifts: int
+) -> Float[np.ndarray, "{shifts} {dimensions} {samples}"]:
     """Draw random digital shifts of one set of Sobol points, at a small part of the cost of as many scrambles.
 
     The linear scramble below the shifts is the same every time: each shift makes every point uniform by itself, so
@@ -74,7 +79,7 @@ def _point_digits(dimensions: int, samples: int) -> np.ndarray:
     return (points * 2.0**BITS).astype(np.uint64)
 
 
-def matched_normals(uniforms: Array) -> Array:
+def matched_normals(uniforms: Float[Array, "*leading dimensions N"]) -> Float[Array, "*leading dimensions N"]:
     """Turn uniform points into normal ones with mean exactly 0 and covariance exactly the identity.
 
     The moments are matched causally, each coordinate using only those before it, so the first coordinates do not
@@ -97,7 +102,9 @@ def matched_normals(uniforms: Array) -> Array:
     return xp.matmul(xp.linalg.inv(xp.linalg.cholesky(covariance)), normals)
 
 
-def psd_root(covariance: Array, scale: float | None = None) -> tuple[Array, Array]:
+def psd_root(
+    covariance: Float[Array, "*leading q q"], scale: float | None = None
+) -> tuple[Float[Array, "*leading q q"], Float[Array, "*leading q q"]]:
     """Symmetric square root of a covariance and its pseudo-inverse, with negligible directions left out.
 
     The symmetric one does not turn when eigenvalues meet: what is computed with it changes little when rounding does
@@ -171,7 +178,7 @@ class CausalFactor(NamedTuple):
         row = np.concatenate([coefficients, root], axis=1)
         return CausalFactor((*self.rows, row), (*self.inverses, inverse))
 
-    def solve(self, moments: np.ndarray) -> list[np.ndarray]:
+    def solve(self, moments: Float[np.ndarray, "q innovations"]) -> list[np.ndarray]:
         """Solve R L = `moments` for the blocks of R, taking no part in directions that were left out.
 
         Parameters

@@ -14,6 +14,7 @@ import numpy as np
 
 from sedyn.arrays.backend import Array, array_namespace
 from sedyn.arrays.history import History
+from sedyn.arrays.shapes import Float
 from sedyn.model.quadrature import SpectralMeasure
 from sedyn.model.update import Update
 
@@ -61,7 +62,7 @@ class EffectiveSignal(NamedTuple):
     spectrum : SpectralMeasure
         B nodes and weights.
     coefficients : History, shape (t + 1, B, q, q + k)
-        [P_s, m_s] at each node: the row at s has mean P_s w^0 + m_s mu.
+        [P_s, m_s] at each node: a first-layer row at s has mean P_s w^0 + m_s mu.
     overlaps : ndarray, shape (B, q + k, q + k)
         Gram matrix of [w~^0, mu~] at each node.
     """
@@ -74,13 +75,16 @@ class EffectiveSignal(NamedTuple):
 def spectral_nodes(steps: int) -> int:
     """Nodes that the theory takes of a spectrum with many eigenvalues (docs/theory.md#spectral-nodes).
 
-    After T steps it averages polynomials of degree 2T + 1 in the eigenvalues, and the law of a row has coefficients of
-    degree T and a covariance of degree 2T - 1: T + 1 nodes give the averages, and 2T every row's own law.
+    After T steps it averages polynomials of degree 2T + 1 in the eigenvalues, and the law of a first-layer row has
+    coefficients of degree T and a covariance of degree 2T - 1: T + 1 nodes give the averages, and 2T every row's own
+    law.
     """
     return max(2 * steps, 2)
 
 
-def init_weight_response(spectrum: SpectralMeasure, steps: int, width: int, like: Array) -> WeightResponse:
+def init_weight_response(
+    spectrum: SpectralMeasure, steps: int, width: int, like: Float[Array, "... a b"]
+) -> WeightResponse:
     """Weight response before the first step, R_w(0, 0) = 0.
 
     Parameters
@@ -105,7 +109,9 @@ def init_weight_response(spectrum: SpectralMeasure, steps: int, width: int, like
     )
 
 
-def init_effective_signal(spectrum: SpectralMeasure, steps: int, overlaps: np.ndarray, width: int) -> EffectiveSignal:
+def init_effective_signal(
+    spectrum: SpectralMeasure, steps: int, overlaps: Float[np.ndarray, "qk qk"], width: int
+) -> EffectiveSignal:
     """Effective signal before the first step: P_0 = I, m_0 = 0.
 
     Parameters
@@ -128,12 +134,12 @@ def init_effective_signal(spectrum: SpectralMeasure, steps: int, overlaps: np.nd
 
 
 def _drive(spectrum: SpectralMeasure, gradient: Array, delta: float) -> Array:
-    """Gradient of a row at every node: eigenvalue / delta times the sum over s of R_g(t, s) u_s."""
+    """Gradient of a first-layer row at every node: eigenvalue / delta times the sum over s of R_g(t, s) u_s."""
     return spectrum.nodes[:, None, None] / delta * gradient
 
 
 def step_weight_response(
-    weight_response: WeightResponse, gradient_response: Array, update: Update, delta: float
+    weight_response: WeightResponse, gradient_response: Float[Array, "... s q q"], update: Update, delta: float
 ) -> WeightResponse:
     """Advance R_w from iteration t to t + 1.
 
@@ -164,14 +170,14 @@ def step_weight_response(
     pushed = xp.moveaxis(xp.reshape(xp.matmul(left, right), (*replicates, q, t + 1, nodes, q)), -4, -2)
     pushed[..., t, :, :, :] += xp.eye(q, dtype=history.dtype, device=history.device)
     present, previous = (history[..., s, : t + 1, :, :, :] for s in (t, max(t - 1, 0)))
-    row = update(present, previous, _drive(spectrum, pushed, delta))
-    return WeightResponse(spectrum, at_nodes.append(row), mean.append(averaged(spectrum, row)))
+    following = update(present, previous, _drive(spectrum, pushed, delta))
+    return WeightResponse(spectrum, at_nodes.append(following), mean.append(averaged(spectrum, following)))
 
 
 def step_effective_signal(
     effective_signal: EffectiveSignal,
-    gradient_response: np.ndarray,
-    signal_response: np.ndarray,
+    gradient_response: Float[np.ndarray, "s q q"],
+    signal_response: Float[np.ndarray, "q k"],
     update: Update,
     delta: float,
 ) -> EffectiveSignal:
@@ -199,11 +205,11 @@ def step_effective_signal(
     gradient = np.einsum("sab,snbc->nac", gradient_response, history, optimize=True)
     gradient[:, :, gradient_response.shape[1] :] += signal_response
     previous = history[max(len(history) - 2, 0)]
-    present = update(history[-1], previous, _drive(effective_signal.spectrum, gradient, delta))
-    return effective_signal._replace(coefficients=effective_signal.coefficients.append(present))
+    following = update(history[-1], previous, _drive(effective_signal.spectrum, gradient, delta))
+    return effective_signal._replace(coefficients=effective_signal.coefficients.append(following))
 
 
-def averaged(spectrum: SpectralMeasure, values: Array) -> Array:
+def averaged(spectrum: SpectralMeasure, values: Float[Array, "*leading B a b"]) -> Float[Array, "*leading a b"]:
     """Average over the spectrum (docs/theory.md#spectrum-average).
 
     Parameters
@@ -218,8 +224,8 @@ def averaged(spectrum: SpectralMeasure, values: Array) -> Array:
     return array_namespace(values).sum(spectrum.weights[:, None, None] * values, axis=-3)
 
 
-def start_covariance(effective_signal: EffectiveSignal) -> np.ndarray:
-    """Overlaps of the rows at s = 0..t with where they started, shape (t + 1, q, q + k).
+def start_covariance(effective_signal: EffectiveSignal) -> Float[np.ndarray, "s q qk"]:
+    """Overlaps of the first-layer rows at s = 0..t with where they started, shape (t + 1, q, q + k).
 
     The first q columns belong to the initialization, P_s S00 + m_s S0*^T, and the last k to the signals: there
     P_s S0* + m_s sigma_*^2 = Cov(z^s, z_*) (docs/theory.md#index-covariance).
@@ -227,14 +233,16 @@ def start_covariance(effective_signal: EffectiveSignal) -> np.ndarray:
     return averaged(effective_signal.spectrum, effective_signal.coefficients.values @ effective_signal.overlaps)
 
 
-def carried_covariance(effective_signal: EffectiveSignal) -> np.ndarray:
+def carried_covariance(effective_signal: EffectiveSignal) -> Float[np.ndarray, "s q q"]:
     """The part of Cov(z^t, z^s) that initialization and signal carry, for s = 0..t, shape (t + 1, q, q)."""
     history = effective_signal.coefficients.values
     present = history[-1] @ effective_signal.overlaps
     return averaged(effective_signal.spectrum, present @ np.swapaxes(history, -1, -2))
 
 
-def noise_covariance(weight_response: WeightResponse, gradient_covariance: np.ndarray) -> np.ndarray:
+def noise_covariance(
+    weight_response: WeightResponse, gradient_covariance: Float[np.ndarray, "t t q q"]
+) -> Float[np.ndarray, "t+1 q q"]:
     """Sum over a < t, b < s of R_w(t, a) C_u(a, b) R_w(s, b)^T for s = 0..t, averaged over the spectrum.
 
     Parameters
@@ -254,7 +262,9 @@ def noise_covariance(weight_response: WeightResponse, gradient_covariance: np.nd
 
 
 def fresh_covariances(
-    effective_signal: EffectiveSignal, weight_response: WeightResponse, gradient_covariance: np.ndarray
+    effective_signal: EffectiveSignal,
+    weight_response: WeightResponse,
+    gradient_covariance: Float[np.ndarray, "t t q q"],
 ) -> list[np.ndarray]:
     """Covariances of z^t with z_*, z^0, ..., z^t (docs/theory.md#index-covariance, docs/theory.md#fresh-covariance).
 
@@ -275,7 +285,9 @@ def fresh_covariances(
     return [with_indices, *with_fresh]
 
 
-def row_covariances(weight_response: WeightResponse, gradient_covariance: np.ndarray) -> np.ndarray:
+def row_covariances(
+    weight_response: WeightResponse, gradient_covariance: Float[np.ndarray, "t t q q"]
+) -> Float[np.ndarray, "B q q"]:
     """Conditional covariance of a first-layer row w at t, for each node (docs/theory.md#law-of-rows).
 
     Gradients push w~ = Lambda^(1/2) w, of which w is the eigenvalue's root less.
