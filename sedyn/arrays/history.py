@@ -31,7 +31,7 @@ class History:
             Iterations that there is room for.
         shape : tuple of int
             Of the array of one iteration, without the axes in front.
-        like : array
+        like : array, any shape
             Gives library, dtype and device.
         leading : tuple of int, optional
             Sizes of the axes in front, which are replicates that are run together.

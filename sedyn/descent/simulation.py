@@ -71,11 +71,11 @@ def simulate(
 
         With `theory` also those of `sedyn.model.observables.COMPARED`:
 
-        - `row_kolmogorov`, `row_wasserstein`: distances from N(0, 1) of row residuals w_j - P_t w_j^0 - m_t mu_j,
-          whitened by the predicted covariance, as they are (``scale='predicted'``) and standardized (``'own'``);
-          `row_residual_quantiles` of the whitened ones, and `row_residual_covariance` before whitening. NaN where a
-          unit's row has no noise of its own, as at iteration 0. Mean and covariance are those that the theory has for
-          the row's own eigenvalue of the feature covariance.
+        - `row_kolmogorov`, `row_wasserstein`: distances from N(0, 1) of the residuals of first-layer rows,
+          w_j - P_t w_j^0 - m_t mu_j, whitened by the predicted covariance, as they are (``scale='predicted'``) and
+          standardized (``'own'``); `row_residual_quantiles` of the whitened ones, and `row_residual_covariance` before
+          whitening. NaN where a unit's weights have no noise of their own, as at iteration 0. Mean and covariance are
+          those that the theory has for the row's own eigenvalue of the feature covariance.
         - `pre_activation_kolmogorov`, `pre_activation_wasserstein`: distances of h^t from the theory's draws, the same
           for the product h^t y (`pre_activation_response_...`), and `pre_activation_quantiles`. They cannot fall
           below the error of these draws: give the theory more `samples` than n (attribute ``theory_samples``).

@@ -65,8 +65,8 @@ class NetworkEstimator(Options, BaseEstimator):
         fit = fit_network(problem, features, labels, measure, early_stopping=bool(self.early_stopping))
         if len(fit.train_error) <= problem.steps:
             self._tell_divergence(len(fit.train_error), fit.iteration)
-        self.first_weights_ = fit.first / np.sqrt(problem.d)
-        self.deep_weights_ = fit.deep
+        self.first_weights_ = fit.first_weights / np.sqrt(problem.d)
+        self.deep_weights_ = fit.deep_weights
         self.best_iteration_ = fit.iteration
         self.history_ = self._history(problem, fit, scale**2, reason)
 

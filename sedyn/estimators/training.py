@@ -31,9 +31,9 @@ class Fit(NamedTuple):
         Up to the last finite iteration; the estimate NaN where there is none.
     iteration : int
         Where the weights are from.
-    first : ndarray, shape (q, d)
+    first_weights : ndarray, shape (q, d)
         W^t.
-    deep : tuple of ndarray
+    deep_weights : tuple of ndarray
         V^t.
     """
 

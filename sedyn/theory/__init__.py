@@ -1,1 +1,1 @@
-"""The limit: state evolution of a representative sample and a representative row, step by step."""
+"""The limit: state evolution of a representative sample and a representative first-layer row, step by step."""

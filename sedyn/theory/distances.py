@@ -1,6 +1,7 @@
 """Exact distances between laws on the line, of empirical laws by their sorted values; nothing is binned.
 
-Kolmogorov's is the largest gap between the distribution functions, Wasserstein's the area between them.
+Kolmogorov's is the largest gap between the distribution functions (docs/theory.md#kolmogorov-distance), Wasserstein's
+the area between them (docs/theory.md#wasserstein-distance).
 """
 
 from __future__ import annotations

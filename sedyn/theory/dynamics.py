@@ -1,7 +1,7 @@
 """State evolution, the deterministic limit of gradient descent, by iteration (docs/theory.md#trained-pre-activations).
 
 `State`, `init`, `step` and `observe` mirror those of `sedyn.descent.dynamics`, which do to a data set what these do to
-a representative sample and a representative row.
+a representative sample and a representative first-layer row.
 """
 
 from __future__ import annotations
@@ -217,7 +217,7 @@ def observe(problem: Problem, inputs: Draws, state: State) -> dict[str, Float[Ar
     -------
     dict of str to array
         The observables of `sedyn.model.observables.PREDICTED` without their iteration axis, standard errors apart; and
-        the law of rows at each spectral node, `row_coefficients` and `row_covariances` of
+        the law of first-layer rows at each spectral node, `row_coefficients` and `row_covariances` of
         `sedyn.model.observables.INCLUDED`.
     """
     q = problem.width
@@ -264,21 +264,25 @@ def errors(problem: Problem, inputs: Draws, state: State) -> tuple[Float[Array, 
     return train_error, test_error
 
 
-def _fresh(inputs: Draws, factor: CausalFactor) -> Array:
-    """z^t conditionally on z_*, z^0, ..., z^{t-1}, by the last rows of the factor, shape (q, N)."""
+def _fresh(inputs: Draws, factor: CausalFactor) -> Float[Array, "q N"]:
+    """z^t conditionally on z_*, z^0, ..., z^{t-1}, by the last rows of the factor."""
     rows = asarray_like(factor.rows[-1], inputs.innovations)
     return array_namespace(rows).matmul(rows, inputs.innovations[: rows.shape[1], :])
 
 
-def _bordered(covariance: np.ndarray, row: np.ndarray) -> np.ndarray:
-    """C_u up to t from C_u up to t - 1, (t, t, q, q), and C_u(t, s) for s = 0..t, (t + 1, q, q)."""
+def _bordered(
+    covariance: Float[np.ndarray, "t t q q"], latest: Float[np.ndarray, "t+1 q q"]
+) -> Float[np.ndarray, "t+1 t+1 q q"]:
+    """C_u up to t, from C_u up to t - 1 and C_u(t, s) for s = 0..t."""
     bordered = np.pad(covariance, ((0, 1), (0, 1), (0, 0), (0, 0)))
-    bordered[-1], bordered[:, -1] = row, np.swapaxes(row, 1, 2)
+    bordered[-1], bordered[:, -1] = latest, np.swapaxes(latest, 1, 2)
     return bordered
 
 
-def _row_averages(problem: Problem, effective_signal: EffectiveSignal, covariances: np.ndarray) -> np.ndarray:
-    """Averages of test functions over rows, shape (functions, q).
+def _row_averages(
+    problem: Problem, effective_signal: EffectiveSignal, covariances: Float[np.ndarray, "B q q"]
+) -> Float[np.ndarray, "functions q"]:
+    """Averages of test functions over first-layer rows (docs/theory.md#row-averages).
 
     NaN where the spectrum changes with d: rows with few neighbours of their eigenvalue start as no normal vectors, see
     `sedyn.model.initialization.initial_weights_and_signals`.

@@ -1,6 +1,7 @@
 """A training run against the laws that the theory predicts: of first-layer rows and of training pre-activations.
 
-Rows and samples are too many to keep, so what is compared is reduced to distances, quantiles and moments here.
+First-layer rows and samples are too many to keep, so what is compared is reduced to distances, quantiles and moments
+here.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SOLVER", "Laws", "compare", "laws_of", "whitening"]
 
-# A unit whose row noise is determined by the others' up to this share of its variance has none of its own to compare.
+# A unit whose noise is determined by the others' up to this share of its variance has none of its own to compare.
 NEGLIGIBLE_SHARE = 1e-10
 # Attributes that say how the theory was solved; they go with every comparison.
 SOLVER = ("samples", "randomizations", "seed")
@@ -34,18 +35,18 @@ _VARIABLES = ("pre_activation_samples", "response_samples", "row_coefficients", 
 
 
 class Laws(NamedTuple):
-    """What the theory says about rows and samples, by iteration.
+    """What the theory says about first-layer rows (docs/theory.md#law-of-rows) and samples, by iteration.
 
     Attributes
     ----------
     carried : array, shape (T + 1, B, q, q + k)
-        [P_t, m_t] at each spectral node: a row with that eigenvalue has mean P_t w^0 + m_t mu.
+        [P_t, m_t] at each spectral node: a first-layer row with that eigenvalue has mean P_t w^0 + m_t mu.
     covariances : array, shape (T + 1, B, q, q)
-        Of a row around this mean.
+        Of the row around this mean.
     interpolation : array, shape (E, B)
         From the nodes to every distinct eigenvalue, see `sedyn.model.quadrature.interpolation`.
     eigenvalue : array of int, shape (d,)
-        Which of them each row has.
+        Which of them each feature has.
     samples : array, shape (T + 1, 2, q, N)
         Draws of h^t and of h^t y, sorted along the last axis.
     """
@@ -68,6 +69,10 @@ def laws_of(problem: Problem, theory: xr.Dataset, device: str = "cpu") -> Laws:
         From `sedyn.state_evolution`, with ``include=("samples",)``.
     device : {'cpu', 'gpu'}, optional
         Where the laws go.
+
+    Returns
+    -------
+    Laws
 
     Raises
     ------
@@ -137,7 +142,7 @@ def compare(
     t : int
     start : array, shape (q + k, d)
         [W^0, mu]^T.
-    first : array, shape (q, d)
+    first_weights : array, shape (q, d)
         W^t.
     trained : array, shape (q, n)
         h^t.
@@ -149,17 +154,17 @@ def compare(
     dict of str to array
         The variables of `sedyn.model.observables.COMPARED` without their iteration axis.
     """
-    xp = array_namespace(first)
-    residuals = first - _products(laws, _at_eigenvalues(laws, laws.carried[t, ...]), start)
+    xp = array_namespace(first_weights)
+    residuals = first_weights - _products(laws, _at_eigenvalues(laws, laws.carried[t, ...]), start)
     factors = whitening(_at_eigenvalues(laws, laws.covariances[t, ...]))
     whitened = xp.sort(_products(laws, factors, residuals), axis=-1)
     mean, deviation = xp.mean(whitened, axis=1, keepdims=True), xp.std(whitened, axis=1, keepdims=True)
-    rows = from_normal(xp.stack([whitened, (whitened - mean) / deviation], axis=1))
+    distances = from_normal(xp.stack([whitened, (whitened - mean) / deviation], axis=1))
     samples = xp.sort(xp.stack([trained, trained * labels]), axis=-1)
     found = from_sample(samples, laws.samples[t, ...])
     return {
-        "row_kolmogorov": rows.kolmogorov,
-        "row_wasserstein": rows.wasserstein,
+        "row_kolmogorov": distances.kolmogorov,
+        "row_wasserstein": distances.wasserstein,
         "row_residual_quantiles": quantiles(whitened),
         "row_residual_covariance": xp.matmul(residuals, residuals.T) / residuals.shape[1],
         "pre_activation_kolmogorov": found.kolmogorov[0, :],
@@ -170,15 +175,15 @@ def compare(
     }
 
 
-def _at_eigenvalues(laws: Laws, at_nodes: Array) -> Array:
-    """Matrices for every distinct eigenvalue from those at the nodes, (B, a, b) to (E, a, b)."""
+def _at_eigenvalues(laws: Laws, at_nodes: Float[Array, "B a b"]) -> Float[Array, "E a b"]:
+    """Matrices for every distinct eigenvalue from those at the nodes (docs/theory.md#eigenvalue-interpolation)."""
     xp = array_namespace(at_nodes)
     flat = xp.matmul(laws.interpolation, xp.reshape(at_nodes, (at_nodes.shape[0], -1)))
     return xp.reshape(flat, (-1, *at_nodes.shape[1:]))
 
 
-def _products(laws: Laws, matrices: Array, columns: Array) -> Array:
-    """Each column times the matrix of its eigenvalue, (E, a, b) and (b, d) to (a, d)."""
+def _products(laws: Laws, matrices: Float[Array, "E a b"], columns: Float[Array, "b d"]) -> Float[Array, "a d"]:
+    """Each column times the matrix of its eigenvalue."""
     xp = array_namespace(columns)
     found = []
     for a in range(matrices.shape[1]):

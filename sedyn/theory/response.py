@@ -91,8 +91,8 @@ def gradient_moments(
     return GradientMoments(found["covariance"], found["response"], signal_response)
 
 
-def _mean_products(left: Array, right: Array) -> Array:
-    """Mean over samples of left right_s^T for each s: (q, N), (S, p, N) -> (S, q, p)."""
+def _mean_products(left: Float[Array, "q N"], right: Float[Array, "s p N"]) -> Float[Array, "s q p"]:
+    """Mean over samples of left right_s^T for each s."""
     xp = array_namespace(left)
     flat = xp.reshape(right, (-1, right.shape[-1]))
     products = xp.matmul(left, flat.T) / left.shape[-1]

@@ -55,7 +55,8 @@ def state_evolution(
         Where doubling stops; a warning says that the target was missed and by how much.
     include : collection of str, optional
         ``responses`` adds R_w and R_g (`weight_response`, `gradient_response`), ``samples`` adds draws of (h^t, y) from
-        the first randomization and the law of rows at each node of the features' spectrum, see `sedyn.theory.laws`.
+        the first randomization and the law of first-layer rows at each node of the features' spectrum, see
+        `sedyn.theory.laws`.
     device : {'auto', 'cpu', 'gpu'}, optional
 
     Returns
@@ -63,9 +64,9 @@ def state_evolution(
     xarray.Dataset
         The variables of `sedyn.model.observables.PREDICTED`, each with its ``_stderr``: `train_error`, `test_error`,
         `initial_overlap`, `signal_overlap`, `weight_gram`, `row_average` (NaN where the spectrum of the features
-        changes with d), `deep_weights`, the law of rows (`init_coefficient`, `signal_coefficient`, `noise_covariance`,
-        means over the spectrum) and `pre_activation_quantiles`. After a divergence values are NaN and attribute
-        ``diverged_at`` is the first iteration without a value (-1 if there is none).
+        changes with d), `deep_weights`, the law of first-layer rows (`init_coefficient`, `signal_coefficient`,
+        `noise_covariance`, means over the spectrum) and `pre_activation_quantiles`. From a divergence on, values are
+        NaN, and attribute ``diverged_at`` is the first iteration without a value (-1 if there is none).
 
     Raises
     ------

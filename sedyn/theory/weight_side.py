@@ -62,7 +62,7 @@ class EffectiveSignal(NamedTuple):
     spectrum : SpectralMeasure
         B nodes and weights.
     coefficients : History, shape (t + 1, B, q, q + k)
-        [P_s, m_s] at each node: the row at s has mean P_s w^0 + m_s mu.
+        [P_s, m_s] at each node: a first-layer row at s has mean P_s w^0 + m_s mu.
     overlaps : ndarray, shape (B, q + k, q + k)
         Gram matrix of [w~^0, mu~] at each node.
     """
@@ -75,8 +75,9 @@ class EffectiveSignal(NamedTuple):
 def spectral_nodes(steps: int) -> int:
     """Nodes that the theory takes of a spectrum with many eigenvalues (docs/theory.md#spectral-nodes).
 
-    After T steps it averages polynomials of degree 2T + 1 in the eigenvalues, and the law of a row has coefficients of
-    degree T and a covariance of degree 2T - 1: T + 1 nodes give the averages, and 2T every row's own law.
+    After T steps it averages polynomials of degree 2T + 1 in the eigenvalues, and the law of a first-layer row has
+    coefficients of degree T and a covariance of degree 2T - 1: T + 1 nodes give the averages, and 2T every row's own
+    law.
     """
     return max(2 * steps, 2)
 
@@ -133,7 +134,7 @@ def init_effective_signal(
 
 
 def _drive(spectrum: SpectralMeasure, gradient: Array, delta: float) -> Array:
-    """Gradient of a row at every node: eigenvalue / delta times the sum over s of R_g(t, s) u_s."""
+    """Gradient of a first-layer row at every node: eigenvalue / delta times the sum over s of R_g(t, s) u_s."""
     return spectrum.nodes[:, None, None] / delta * gradient
 
 
@@ -169,8 +170,8 @@ def step_weight_response(
     pushed = xp.moveaxis(xp.reshape(xp.matmul(left, right), (*replicates, q, t + 1, nodes, q)), -4, -2)
     pushed[..., t, :, :, :] += xp.eye(q, dtype=history.dtype, device=history.device)
     present, previous = (history[..., s, : t + 1, :, :, :] for s in (t, max(t - 1, 0)))
-    row = update(present, previous, _drive(spectrum, pushed, delta))
-    return WeightResponse(spectrum, at_nodes.append(row), mean.append(averaged(spectrum, row)))
+    following = update(present, previous, _drive(spectrum, pushed, delta))
+    return WeightResponse(spectrum, at_nodes.append(following), mean.append(averaged(spectrum, following)))
 
 
 def step_effective_signal(
@@ -204,8 +205,8 @@ def step_effective_signal(
     gradient = np.einsum("sab,snbc->nac", gradient_response, history, optimize=True)
     gradient[:, :, gradient_response.shape[1] :] += signal_response
     previous = history[max(len(history) - 2, 0)]
-    present = update(history[-1], previous, _drive(effective_signal.spectrum, gradient, delta))
-    return effective_signal._replace(coefficients=effective_signal.coefficients.append(present))
+    following = update(history[-1], previous, _drive(effective_signal.spectrum, gradient, delta))
+    return effective_signal._replace(coefficients=effective_signal.coefficients.append(following))
 
 
 def averaged(spectrum: SpectralMeasure, values: Float[Array, "*leading B a b"]) -> Float[Array, "*leading a b"]:
