@@ -37,7 +37,7 @@ from sedyn.theory.inputs import Draws, draw
 from sedyn.theory.run import run as run_theory
 from sedyn.theory.sampling import matched_normals, sobol_uniforms
 
-__all__ = ["TOLERANCE", "Finding", "check_kernels", "kernels"]
+__all__ = ["TOLERANCE", "Check", "check_kernels", "kernels"]
 
 TOLERANCE = 1e-8  # of differences, relative to the largest entry; iterations enlarge rounding
 SAMPLES = 2048
@@ -61,7 +61,7 @@ class Kernel(NamedTuple):
     reference: Callable[[], Results] | None = None
 
 
-class Finding(NamedTuple):
+class Check(NamedTuple):
     """How a kernel did on a device.
 
     Attributes
@@ -171,7 +171,7 @@ def _standardized(matrix: Array) -> np.ndarray:
     return (np.abs(powers.mean(axis=1) - [0, 1]) < 6 * errors).astype(float)
 
 
-def check_kernels(device: str, n: int, samples: int = SAMPLES) -> Iterator[Finding]:
+def check_kernels(device: str, n: int, samples: int = SAMPLES) -> Iterator[Check]:
     """Run every kernel on a device, and with numpy on one thread, and compare.
 
     Parameters
@@ -183,7 +183,7 @@ def check_kernels(device: str, n: int, samples: int = SAMPLES) -> Iterator[Findi
 
     Yields
     ------
-    Finding
+    Check
         For each kernel, as it is done.
     """
     for name, kernel in kernels(n, samples).items():
@@ -194,10 +194,10 @@ def check_kernels(device: str, n: int, samples: int = SAMPLES) -> Iterator[Findi
                 found, seconds = _timed(partial(kernel.run, device))
         except Exception as error:  # whatever a device's library raises, the other kernels are still of interest
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
-            yield Finding(name, np.nan, reference_seconds, np.nan, reason)
+            yield Check(name, np.nan, reference_seconds, np.nan, reason)
             continue
         difference = max(_difference(found[part], expected[part]) for part in expected)
-        yield Finding(name, seconds, reference_seconds, difference)
+        yield Check(name, seconds, reference_seconds, difference)
 
 
 class PlainDesign(Design):

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from sedyn.arrays.backend import Array, array_namespace
 from sedyn.arrays.blocks import summed
 from sedyn.arrays.shapes import Float
-from sedyn.descent.estimate import Estimator, estimate_test_error, init_estimator, step_estimator
+from sedyn.descent.estimate import Estimate, estimate_test_error, init_estimate, step_estimate
 from sedyn.descent.inputs import Data
 from sedyn.model.algorithm import require_step, step_deep_weights
 from sedyn.model.network import DeepWeights, Derivatives, Network
@@ -45,7 +45,7 @@ class State(NamedTuple):
         At h^t, with the weights of the mini-batch; None at the last iteration, which no step follows.
     drive : array, shape (..., q, d), or None
         Gradient of the mean loss in W^t, X^T G^t / delta.
-    estimator : Estimator or None
+    estimate : Estimate or None
         Of the test error, up to t; None where there is no estimate.
     """
 
@@ -58,7 +58,7 @@ class State(NamedTuple):
     previous_deep_weights: DeepWeights
     derivatives: Derivatives | None
     drive: Float[Array, "... q d"] | None
-    estimator: Estimator | None
+    estimate: Estimate | None
 
 
 def init(problem: Problem, inputs: Data) -> State:
@@ -74,8 +74,8 @@ def init(problem: Problem, inputs: Data) -> State:
     State
     """
     first_weights, deep_weights = inputs.start[..., : problem.width, :], inputs.deep_weights
-    estimator = None if inputs.spectrum is None else init_estimator(problem, inputs.spectrum, first_weights)
-    return _look(problem, inputs, 0, (first_weights, first_weights), (deep_weights, deep_weights), estimator)
+    estimate = None if inputs.spectrum is None else init_estimate(problem, inputs.spectrum, first_weights)
+    return _look(problem, inputs, 0, (first_weights, first_weights), (deep_weights, deep_weights), estimate)
 
 
 def step(problem: Problem, inputs: Data, state: State, update: Update) -> State:
@@ -101,13 +101,13 @@ def step(problem: Problem, inputs: Data, state: State, update: Update) -> State:
         If t = T.
     """
     require_step(problem, state)
-    derivatives, estimator = state.derivatives, state.estimator
+    derivatives, estimate = state.derivatives, state.estimate
     assert derivatives is not None  # missing at the last iteration only
-    if estimator is not None:
-        estimator = step_estimator(problem, estimator, derivatives, update)
+    if estimate is not None:
+        estimate = step_estimate(problem, estimate, derivatives, update)
     first_weights = update(state.first_weights, state.previous_first_weights, state.drive), state.first_weights
     deep_weights = step_deep_weights(problem, state, derivatives.deep_gradient, update), state.deep_weights
-    return _look(problem, inputs, state.iteration + 1, first_weights, deep_weights, estimator)
+    return _look(problem, inputs, state.iteration + 1, first_weights, deep_weights, estimate)
 
 
 def observe(problem: Problem, inputs: Data, state: State) -> dict[str, Float[Array, "..."]]:
@@ -168,10 +168,10 @@ def errors(
     """
     xp = array_namespace(state.losses)
     train_error = 2 * xp.mean(state.losses, axis=-1)
-    if state.estimator is None:
+    if state.estimate is None:
         return train_error, xp.full_like(train_error, xp.nan)
     weights = state.deep_weights
-    return train_error, estimate_test_error(problem, state.estimator, state.trained, inputs.labels, weights)
+    return train_error, estimate_test_error(problem, state.estimate, state.trained, inputs.labels, weights)
 
 
 def _look(
@@ -180,7 +180,7 @@ def _look(
     t: int,
     first_weights: tuple[Array, Array],
     deep_weights: tuple[DeepWeights, DeepWeights],
-    estimator: Estimator | None,
+    estimate: Estimate | None,
 ) -> State:
     """State at t from the weights there and at t - 1, in one pass over the design."""
     scaled, last = first_weights[0] * inputs.scales, t == problem.steps
@@ -188,7 +188,7 @@ def _look(
     network = Network.of(problem, deep_weights[0], inputs.labels, batch)
     if last:
         trained = inputs.design.matmul(scaled)
-        return State(t, trained, network.losses(trained), *first_weights, *deep_weights, None, None, estimator)
-    trained, derivatives, drive = inputs.design.descend(scaled, network, curvature=estimator is not None)
+        return State(t, trained, network.losses(trained), *first_weights, *deep_weights, None, None, estimate)
+    trained, derivatives, drive = inputs.design.descend(scaled, network, curvature=estimate is not None)
     drive *= inputs.scales / float(problem.aspect_ratio)
-    return State(t, trained, derivatives.loss, *first_weights, *deep_weights, derivatives, drive, estimator)
+    return State(t, trained, derivatives.loss, *first_weights, *deep_weights, derivatives, drive, estimate)

@@ -22,12 +22,12 @@ from sedyn.model.update import Update
 from sedyn.theory.weight_side import WeightResponse, init_weight_response, step_weight_response
 
 __all__ = [
-    "Estimator",
+    "Estimate",
     "estimate_test_error",
     "fresh_like",
-    "init_estimator",
+    "init_estimate",
     "no_estimate_because",
-    "step_estimator",
+    "step_estimate",
 ]
 
 
@@ -41,7 +41,7 @@ def no_estimate_because(problem: Problem) -> str | None:
     return None
 
 
-class Estimator(NamedTuple):
+class Estimate(NamedTuple):
     """What the estimate of the test error rests on, up to one iteration t (docs/theory.md#empirical-responses).
 
     Attributes
@@ -59,8 +59,8 @@ class Estimator(NamedTuple):
     curvatures: History
 
 
-def init_estimator(problem: Problem, spectrum: SpectralMeasure, like: Float[Array, "... q d"]) -> Estimator:
-    """Estimator before the first step.
+def init_estimate(problem: Problem, spectrum: SpectralMeasure, like: Float[Array, "... q d"]) -> Estimate:
+    """Estimate before the first step.
 
     Parameters
     ----------
@@ -73,23 +73,23 @@ def init_estimator(problem: Problem, spectrum: SpectralMeasure, like: Float[Arra
 
     Returns
     -------
-    Estimator
+    Estimate
     """
     q, steps, n, replicates = problem.width, problem.steps, problem.n, like.shape[:-2]
-    return Estimator(
+    return Estimate(
         init_weight_response(spectrum, steps, q, like),
         History.empty(steps, (q, n), like, replicates),
         History.empty(steps, (q, q, n), like, replicates),
     )
 
 
-def step_estimator(problem: Problem, estimator: Estimator, derivatives: Derivatives, update: Update) -> Estimator:
+def step_estimate(problem: Problem, estimate: Estimate, derivatives: Derivatives, update: Update) -> Estimate:
     """Take in the derivatives at iteration t, which carry the weight response to t + 1.
 
     Parameters
     ----------
     problem : Problem
-    estimator : Estimator
+    estimate : Estimate
         Up to t.
     derivatives : Derivatives
         At h^t, with curvature.
@@ -98,22 +98,22 @@ def step_estimator(problem: Problem, estimator: Estimator, derivatives: Derivati
 
     Returns
     -------
-    Estimator
+    Estimate
         Up to t + 1.
     """
-    weight_response, gradients, curvatures = estimator
+    weight_response, gradients, curvatures = estimate
     gradients, curvatures = gradients.append(derivatives.gradient), curvatures.append(derivatives.curvature)
     delta, known = float(problem.aspect_ratio), weight_response.mean.values[..., : len(gradients), :, :]
     gradient_response = delta * mean_response(curvatures.values, known)
-    return Estimator(step_weight_response(weight_response, gradient_response, update, delta), gradients, curvatures)
+    return Estimate(step_weight_response(weight_response, gradient_response, update, delta), gradients, curvatures)
 
 
-def fresh_like(estimator: Estimator, trained: Float[Array, "*replicates q n"]) -> Float[Array, "*replicates q n"]:
+def fresh_like(estimate: Estimate, trained: Float[Array, "*replicates q n"]) -> Float[Array, "*replicates q n"]:
     """Pre-activations without what they keep of their own gradients: distributed like those of fresh samples.
 
     Parameters
     ----------
-    estimator : Estimator
+    estimate : Estimate
         Up to t.
     trained : array, shape (..., q, n)
         h^t.
@@ -123,16 +123,16 @@ def fresh_like(estimator: Estimator, trained: Float[Array, "*replicates q n"]) -
     array, shape (..., q, n)
         zhat^t = h^t - sum over s < t of R_w(t, s) G^s (docs/theory.md#own-gradients-removed).
     """
-    t = len(estimator.gradients)
+    t = len(estimate.gradients)
     if t == 0:
         return trained
-    answers = estimator.weight_response.mean.values[..., t, :t, :, :]
-    return trained - onsager_term(answers, estimator.gradients.values)
+    answers = estimate.weight_response.mean.values[..., t, :t, :, :]
+    return trained - onsager_term(answers, estimate.gradients.values)
 
 
 def estimate_test_error(
     problem: Problem,
-    estimator: Estimator,
+    estimate: Estimate,
     trained: Float[Array, "*replicates q n"],
     labels: Float[Array, "*replicates n"],
     deep_weights: DeepWeights,
@@ -142,7 +142,7 @@ def estimate_test_error(
     Parameters
     ----------
     problem : Problem
-    estimator : Estimator
+    estimate : Estimate
         Up to t.
     trained : array, shape (..., q, n)
         h^t.
@@ -155,4 +155,4 @@ def estimate_test_error(
     -------
     array, shape (...)
     """
-    return mean_error(problem, fresh_like(estimator, trained), labels, deep_weights)
+    return mean_error(problem, fresh_like(estimate, trained), labels, deep_weights)

@@ -40,8 +40,8 @@ class Fit(NamedTuple):
     train_error: list[float]
     estimated_test_error: list[float]
     iteration: int
-    first: Float[np.ndarray, "q d"]
-    deep: DeepWeights
+    first_weights: Float[np.ndarray, "q d"]
+    deep_weights: DeepWeights
 
 
 def fit_network(

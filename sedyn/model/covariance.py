@@ -11,7 +11,7 @@ import numpy as np
 
 from sedyn.arrays.shapes import Float
 from sedyn.errors import InvalidInput
-from sedyn.model.laws import Family, Law, read_law
+from sedyn.model.families import Family, Law, read_law
 from sedyn.model.registry import Registry
 
 __all__ = ["SPECTRA", "SpectrumFamily", "SpectrumLaw", "spectrum_law"]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sedyn.arrays.backend import Array, array_namespace
-from sedyn.model.laws import Family, Law, read_law
+from sedyn.model.families import Family, Law, read_law
 from sedyn.model.registry import Registry
 
 if TYPE_CHECKING:

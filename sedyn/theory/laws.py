@@ -130,7 +130,7 @@ def compare(
     laws: Laws,
     t: int,
     start: Float[Array, "qk d"],
-    first: Float[Array, "q d"],
+    first_weights: Float[Array, "q d"],
     trained: Float[Array, "q n"],
     labels: Float[Array, " n"],
 ) -> dict[str, Float[Array, "..."]]:

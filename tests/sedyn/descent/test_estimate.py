@@ -105,7 +105,7 @@ def test_one_step_takes_out_each_samples_own_gradient():
     x, y, first = data_set(problem)
     start, end = run(problem, x, y, first)[0]
     expected = end.trained + 0.7 * 20 / 50 * start.derivatives.gradient
-    np.testing.assert_allclose(fresh_like(end.estimator, end.trained), expected, rtol=1e-12)
+    np.testing.assert_allclose(fresh_like(end.estimate, end.trained), expected, rtol=1e-12)
 
 
 def test_before_the_first_step_training_samples_are_fresh():

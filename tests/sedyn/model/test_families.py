@@ -6,8 +6,8 @@ import pytest
 
 from sedyn.errors import InvalidInput
 from sedyn.model.covariance import spectrum_law
+from sedyn.model.families import Family, Law, read_law
 from sedyn.model.features import feature_law
-from sedyn.model.laws import Family, Law, read_law
 from sedyn.model.registry import Registry
 
 FAMILIES = Registry(
