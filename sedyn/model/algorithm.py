@@ -89,8 +89,22 @@ class Algorithm(Protocol[Inputs, StateType]):
         """
         ...
 
-    def errors(self, problem: Problem, inputs: Inputs, state: StateType) -> tuple[Array, Array]:
-        """Training error, and the test error that the algorithm knows: theory's own, or a run's estimate of it."""
+    def errors(
+        self, problem: Problem, inputs: Inputs, state: StateType
+    ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+        """Tell the training error, and the test error that is known without fresh data.
+
+        Parameters
+        ----------
+        problem : Problem
+        inputs : Draws or Data
+        state : State
+
+        Returns
+        -------
+        train_error, test_error : array, shape (...)
+            The test error is theory's own, or a run's estimate of it.
+        """
         ...
 
 
