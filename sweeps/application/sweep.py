@@ -76,6 +76,8 @@ def _parser() -> argparse.ArgumentParser:
 def _folder(name: str | None) -> Path | None:
     if name is not None and not Path(name).is_dir():
         raise InvalidInput("--config-dir", name, "no such folder; name one with experiment/NAME.yaml in it")
+    if name is not None and "${" in str(Path(name).resolve()):
+        raise InvalidInput("--config-dir", name, "what follows ${ is a reference in a configuration; rename the folder")
     return None if name is None else Path(name)
 
 

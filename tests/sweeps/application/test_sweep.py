@@ -139,6 +139,11 @@ WRONG = [
     (["theory=3"], "theory=3: a mapping"),
     (["store=${shop}"], "'shop'"),
     (["imports.a=1"], "imports.a=1"),
+    (["problem=null"], "problem=None: known: default, linear"),
+    (["problem=fields"], "problem='fields': known: default, linear"),
+    (["grid=fields"], "grid='fields': known: single, sizes"),
+    (["problem=[fields,linear]"], "problem=['fields', 'linear']: known: default, linear"),
+    (["compute=3"], "compute=3: known: cluster, inline, local"),
     (["--config-dir=nowhere"], "--config-dir='nowhere': no such folder"),
     (["hydra.run.dir=elsewhere"], "hydra.run.dir='elsewhere': leave it out"),
 ]
