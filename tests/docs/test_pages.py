@@ -1,5 +1,6 @@
 """Every page of the docs that shows code shows what it does."""
 
+import html
 import re
 
 import pytest
@@ -69,3 +70,8 @@ def test_a_page_that_shows_something_else_is_found(printed, wrong):
     assert_same_output(printed, printed, TOLERANCE)
     with pytest.raises(AssertionError):
         assert_same_output(printed, wrong, TOLERANCE)
+
+
+def test_the_example_of_a_report_names_no_machine():
+    page = html.unescape((DOCS / "examples/experiments.html").read_text())
+    assert {*re.findall(r'"host": "([^"]*)"', page)} == {"example"}
