@@ -210,5 +210,5 @@ def _unknown_key(key: str) -> InvalidInput:
 
 def _groups() -> list[str]:
     """Name the groups of configurations, of each of which one is chosen."""
-    defaults: Any = OmegaConf.to_container(OmegaConf.load(CONFIGURATIONS / "config.yaml"))["defaults"]
-    return [next(iter(choice)) for choice in defaults if isinstance(choice, dict)]
+    config: Any = OmegaConf.to_container(OmegaConf.load(CONFIGURATIONS / "config.yaml"))
+    return [next(iter(choice)) for choice in config["defaults"] if isinstance(choice, dict)]
