@@ -6,10 +6,9 @@ from pathlib import Path
 
 import xarray as xr
 
-__all__ = ["SETTINGS", "along_n", "groups_of", "open_store"]
+from sweeps.store import SETTINGS
 
-SETTINGS = "sedyn_sweep"
-"""Attribute of a store that keeps what it was made with."""
+__all__ = ["along_n", "groups_of", "open_store"]
 
 
 def open_store(path: str | Path) -> tuple[xr.Dataset, xr.Dataset]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from sedyn.arrays.backend import gpu_count, resolve_device
-from sedyn.errors import InvalidInput, require_known
+from sedyn.errors import InvalidInput, require_known, require_number, require_one_of, require_whole
 
 __all__ = ["Compute", "available_cores", "require_gpus", "worker_count"]
 
@@ -43,17 +43,15 @@ class Compute:
     address: str | None = None
 
     def __post_init__(self) -> None:
-        if self.executor not in ("ray", "inline"):
-            raise InvalidInput.unknown("compute.executor", self.executor, ("ray", "inline"))
-        if self.device not in ("auto", "cpu", "gpu"):
-            raise InvalidInput.unknown("compute.device", self.device, ("auto", "cpu", "gpu"))
-        if self.workers is not None and (
-            isinstance(self.workers, bool) or not isinstance(self.workers, int) or self.workers < 1
-        ):
-            raise InvalidInput("compute.workers", self.workers, "a whole number >= 1, or null for one per core")
-        share = self.gpus_per_worker
-        if share is not None and (isinstance(share, bool) or not isinstance(share, int | float) or share <= 0):
-            raise InvalidInput("compute.gpus_per_worker", share, "a number > 0, or null for as many as memory allows")
+        require_one_of("compute.executor", self.executor, ("ray", "inline"))
+        require_one_of("compute.device", self.device, ("auto", "cpu", "gpu"))
+        if self.workers is not None:
+            condition = "a whole number >= 1, or null for one per core"
+            workers = require_whole("compute.workers", self.workers, 1, condition=condition)
+            object.__setattr__(self, "workers", workers)
+        if self.gpus_per_worker is not None:
+            condition = "a number > 0, or null for as many as memory allows"
+            require_number("compute.gpus_per_worker", self.gpus_per_worker, condition, lambda share: share > 0)
 
     @classmethod
     def from_mapping(cls, values: dict[str, Any]) -> Compute:
@@ -65,6 +63,13 @@ class Compute:
     def joins_cluster(self) -> bool:
         """Whether the work is done elsewhere, where only the cluster knows what there is."""
         return self.executor == "ray" and self.address is not None
+
+    @property
+    def task_device(self) -> str:
+        """The device that tasks are planned for: on a cluster, which alone knows what it has, the one asked for."""
+        if self.joins_cluster:
+            return "gpu" if self.device == "gpu" else "cpu"
+        return self.local_device()
 
     def local_device(self) -> str:
         """Resolve the device for work on this machine.

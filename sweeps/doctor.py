@@ -33,7 +33,7 @@ from sweeps.schedule import missing_tasks
 from sweeps.store import Store, find_damage, local_path, only_driver
 from sweeps.worker import WorkerSetup
 
-__all__ = ["Answer", "main"]
+__all__ = ["Line", "main"]
 
 GIBIBYTE = 2**30
 SAMPLES_OF_PROBLEMS = 3000  # n of the problems that kernels are checked on
@@ -43,8 +43,8 @@ NVIDIA_GPUS = Path("/proc/driver/nvidia/gpus")  # where the driver lists them, w
 RAY_SECONDS = 120.0
 
 
-class Answer(NamedTuple):
-    """One finding.
+class Line(NamedTuple):
+    """One line of what is printed.
 
     Attributes
     ----------
@@ -57,45 +57,45 @@ class Answer(NamedTuple):
     works: bool = True
 
 
-def libraries() -> Iterator[Answer]:
+def libraries() -> Iterator[Line]:
     """Versions of Python and of the libraries."""
     found = []
     for name in (*LIBRARIES, *GPU_LIBRARIES):
         with contextlib.suppress(PackageNotFoundError):
             found.append(f"{name} {version(name)}")
-    yield Answer(f"Python {platform.python_version()}, {', '.join(found)}")
+    yield Line(f"Python {platform.python_version()}, {', '.join(found)}")
 
 
-def machine() -> Iterator[Answer]:
+def machine() -> Iterator[Line]:
     """Cores, memory and threads."""
-    yield Answer(f"{platform.node()}, {platform.platform()}, {platform.machine()}")
-    yield Answer(f"{available_cores()} cores, {memory_limit() / GIBIBYTE:.1f} GiB of memory for this process")
+    yield Line(f"{platform.node()}, {platform.platform()}, {platform.machine()}")
+    yield Line(f"{available_cores()} cores, {memory_limit() / GIBIBYTE:.1f} GiB of memory for this process")
     for library in threadpoolctl.threadpool_info():
         name = Path(library["filepath"]).name
-        yield Answer(f"{library['user_api']} threads: {library['num_threads']} ({library['internal_api']}, {name})")
-    yield Answer(f"numba threads: {numba.get_num_threads()}")
+        yield Line(f"{library['user_api']} threads: {library['num_threads']} ({library['internal_api']}, {name})")
+    yield Line(f"numba threads: {numba.get_num_threads()}")
     limits = {name: os.environ[name] for name in sorted(os.environ) if name.endswith("_NUM_THREADS")}
     given = ", ".join(f"{name}={value}" for name, value in limits.items()) or "none set"
-    yield Answer(f"limits of threads in the environment: {given}; a worker computes on one thread in any case")
+    yield Line(f"limits of threads in the environment: {given}; a worker computes on one thread in any case")
 
 
-def devices() -> Iterator[Answer]:
+def devices() -> Iterator[Line]:
     """What kernels can run on."""
-    yield Answer("cpu: usable")
+    yield Line("cpu: usable")
     reason = backend.gpu_unusable_because()
     if reason is None:
         free, total = backend.gpu_memory()
-        yield Answer(
+        yield Line(
             f"{backend.device_description('gpu')}: usable, {backend.gpu_count()} in all, "
             f"{free / GIBIBYTE:.1f} of {total / GIBIBYTE:.1f} GiB free"
         )
     elif NVIDIA_GPUS.is_dir() and any(NVIDIA_GPUS.iterdir()):
-        yield Answer(f"gpu: there is one, but {reason}", works=False)
+        yield Line(f"gpu: there is one, but {reason}", works=False)
     else:
-        yield Answer(f"gpu: none found; {reason}; sweeps run on the CPU (compute.device=auto or cpu)")
+        yield Line(f"gpu: none found; {reason}; sweeps run on the CPU (compute.device=auto or cpu)")
 
 
-def ray_starts() -> Iterator[Answer]:
+def ray_starts() -> Iterator[Line]:
     """Whether Ray starts, what it has, and whether its workers find this project."""
     import ray
 
@@ -106,17 +106,17 @@ def ray_starts() -> Iterator[Answer]:
     try:
         resources = ray.cluster_resources()
         shown = ", ".join(f"{name} {resources[name]:g}" for name in ("CPU", "GPU") if name in resources)
-        yield Answer(f"ready in {time.perf_counter() - start:.1f} s: {shown}")
+        yield Line(f"ready in {time.perf_counter() - start:.1f} s: {shown}")
         start = time.perf_counter()
         reason = ray.get(ray.remote(backend.gpu_unusable_because).remote(), timeout=RAY_SECONDS)
         here = "without a GPU" if reason else "with a GPU"
-        yield Answer(f"a worker answers in {time.perf_counter() - start:.1f} s, {here}")
+        yield Line(f"a worker answers in {time.perf_counter() - start:.1f} s, {here}")
     finally:
         if started:
             ray.shutdown()
 
 
-def store_access(location: str) -> Iterator[Answer]:
+def store_access(location: str) -> Iterator[Line]:
     """Whether stores can be written, read and renamed at a place, and a small sweep run there."""
     place = f"{location.rstrip('/')}/doctor-{uuid.uuid4().hex[:8]}"
     path = local_path(place)
@@ -125,7 +125,7 @@ def store_access(location: str) -> Iterator[Answer]:
     try:
         if path:
             path.mkdir(parents=True)
-        yield Answer(", ".join(f"{name} {_milliseconds(step):.2f} ms" for name, step in steps.items()))
+        yield Line(", ".join(f"{name} {_milliseconds(step):.2f} ms" for name, step in steps.items()))
         start = time.perf_counter()
         spec = SweepSpec({"n": 40, "d": 20, "steps": 2}, replicates=2, samples=64, randomizations=2)
         store_at = f"{place}/store.zarr"
@@ -140,14 +140,14 @@ def store_access(location: str) -> Iterator[Answer]:
         ]
         seconds = time.perf_counter() - start
         text = f"a sweep of {len(tasks)} tasks in {seconds:.1f} s: {faults[0] if faults else 'whole'}"
-        yield Answer(text, works=not faults)
+        yield Line(text, works=not faults)
         if path:
-            yield Answer(f"{shutil.disk_usage(path).free / GIBIBYTE:.1f} GiB free")
+            yield Line(f"{shutil.disk_usage(path).free / GIBIBYTE:.1f} GiB free")
     finally:
         _remove(place, path, made)
 
 
-def kernels(device: str, n: int = SAMPLES_OF_PROBLEMS) -> Iterator[Answer]:
+def kernels(device: str, n: int = SAMPLES_OF_PROBLEMS) -> Iterator[Line]:
     """Every kernel on a device against numpy on one thread.
 
     Parameters
@@ -157,13 +157,13 @@ def kernels(device: str, n: int = SAMPLES_OF_PROBLEMS) -> Iterator[Answer]:
     n : int
         Samples of the problems that kernels are checked on.
     """
-    for finding in check_kernels(device, n):
-        if finding.error:
-            yield Answer(f"{finding.kernel}: {finding.error}", works=False)
+    for check in check_kernels(device, n):
+        if check.error:
+            yield Line(f"{check.kernel}: {check.error}", works=False)
         else:
-            times = f"{finding.seconds:.4f} s, numpy {finding.reference_seconds:.4f} s"
-            text = f"{finding.kernel}: differs by {finding.difference:.1e}; {times}"
-            yield Answer(text, works=finding.works)
+            times = f"{check.seconds:.4f} s, numpy {check.reference_seconds:.4f} s"
+            text = f"{check.kernel}: differs by {check.difference:.1e}; {times}"
+            yield Line(text, works=check.works)
 
 
 def _on_disk(folder: Path) -> dict[str, Callable[[], object]]:
@@ -214,14 +214,14 @@ def _milliseconds(step: Callable[[], object]) -> float:
     return 1e3 * (time.perf_counter() - start)
 
 
-@stoppable("what was answered stands above")
+@stoppable("what was found stands above")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print all that matters on a new machine; exit status 0 if all that is there works, 1 otherwise."""
     parser = parser_of("doctor")
     parser.add_argument("--store", default="stores", help="folder or URL that stores shall go to (stores)")
     parser.add_argument("--size", type=int, default=SAMPLES_OF_PROBLEMS, help="samples of the problems timed (3000)")
     options = parser.parse_args(arguments)
-    sections: dict[str, Callable[[], Iterator[Answer]]] = {
+    sections: dict[str, Callable[[], Iterator[Line]]] = {
         "libraries": libraries,
         "machine": machine,
         "devices": devices,
@@ -235,14 +235,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for title, section in sections.items():
         print(f"{title}:", flush=True)
         try:
-            for answer in section():
-                faults += not answer.works
-                print(f"  {'' if answer.works else 'DOES NOT WORK: '}{answer.text}", flush=True)
+            for line in section():
+                faults += not line.works
+                print(f"  {'' if line.works else 'DOES NOT WORK: '}{line.text}", flush=True)
         except Exception as error:  # whatever is wrong with a machine, the rest is still of interest
             faults += 1
             reason = str(error) if isinstance(error, InvalidInput) else f"{type(error).__name__}: {error}"
             print(f"  DOES NOT WORK: {(reason.splitlines() or [''])[0]}", flush=True)
-    print("all that is there works" if not faults else f"{faults} findings do not work; see above")
+    print("all that is there works" if not faults else f"faults: {faults}; see above")
     return 0 if not faults else 1
 
 

@@ -38,7 +38,7 @@ def forecast(spec: SweepSpec, compute: Compute, target: Target | None, location:
     """
     store, device = Store.look(location, spec), spec.device
     settings = settings_of(spec) | ({} if store is None else {"block": store.block})
-    tasks = missing_tasks(store, spec)
+    tasks = missing_tasks(store, spec, compute.task_device)
     axes = " x ".join(f"{axis} ({len(values)})" for axis, values in spec.axes.items()) or "single problem"
     theories = sum(isinstance(task, TheoryTask) for task in tasks)
     yield f"grid: {axes}"

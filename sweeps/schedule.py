@@ -22,7 +22,8 @@ def missing_tasks(store: Store | None, spec: SweepSpec, device: str | None = Non
         It may still have to grow for some of them; those have no position. None where there is no store yet.
     spec : SweepSpec
     device : {'cpu', 'gpu'}, optional
-        What they will run on, which decides on the cells that share a task; by default what engines were chosen for.
+        What they are planned for (`sweeps.compute.Compute.task_device`), which decides on the cells that share a task;
+        by default what engines were chosen for.
     """
     spec = spec if store is None else spec.along(store.axes)
     block = block_of(spec) if store is None else store.block

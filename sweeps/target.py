@@ -38,7 +38,7 @@ class Target:
     def __post_init__(self) -> None:
         require_one_of("target.observable", self.observable, SIMULATED)
         require_number("target.stderr", self.stderr, "a number > 0", lambda stderr: stderr > 0)
-        require_whole("target.max_replicates", self.max_replicates, 2)
+        object.__setattr__(self, "max_replicates", require_whole("target.max_replicates", self.max_replicates, 2))
 
     def require_start(self, replicates: int) -> None:
         """Refuse a first round from which no error can be had, or which is larger than the cap."""

@@ -18,7 +18,7 @@ import sedyn
 from sweeps import provenance
 
 ROOT = Path(__file__).parents[1]
-OF_A_CHECKOUT_ALONE = (".*", "build", "stores", "__pycache__", "*.egg-info")
+OF_A_CHECKOUT_ALONE = (".git", ".ci", ".venv", ".*cache", "build", "stores", "__pycache__", "*.egg-info")
 SMALL = ["experiment=quickstart", "grid.n=[40,80,160]", "grid.depth=[2]", "grid.noise=[0.1]", "problem.steps=3"]
 SMALL += ["replicates=3", "theory.samples=64", "theory.randomizations=2", "compute.workers=1"]
 
@@ -90,6 +90,11 @@ def test_the_source_distribution_has_what_the_checks_need(built):
     with tarfile.open(archive) as files:
         names = {name.partition("/")[2] for name in files.getnames()}
     assert {"Makefile", "conf/config.yaml", "tests/test_packaging.py", "requirements/environment.lock"} <= names
+    assert {".pre-commit-config.yaml", ".github/PULL_REQUEST_TEMPLATE.md"} <= names
+    for folder in ("analysis/notebooks", ".github/ISSUE_TEMPLATE"):
+        there = {path.relative_to(ROOT).as_posix() for path in (ROOT / folder).glob("*.[iy]*")}
+        assert there <= names
+        assert there
 
 
 def test_the_commit_of_another_project_is_not_taken_for_this_ones(tmp_path, monkeypatch):

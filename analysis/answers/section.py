@@ -70,13 +70,13 @@ class Section(NamedTuple):
     sums_up: bool = False
     examines: str | None = None
 
-    def unanswerable(self, simulation: xr.Dataset, theory: xr.Dataset) -> str | None:
+    def unanswerable(self, simulation: xr.Dataset) -> str | None:
         """Say why a store does not answer the question, or None if it does.
 
         Parameters
         ----------
-        simulation, theory : Dataset
-            Its groups, as `analysis.store.open_store` loads them.
+        simulation : Dataset
+            The group of that name, as `analysis.store.open_store` loads it.
 
         Returns
         -------

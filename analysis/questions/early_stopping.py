@@ -5,10 +5,11 @@ from __future__ import annotations
 import xarray as xr
 
 from analysis.answers import style
+from analysis.answers.costs import cost_table
 from analysis.answers.finding import Finding, Verdict
 from analysis.answers.needs import at_least, estimate
 from analysis.answers.section import Captioned, Section, Tabulated
-from analysis.answers.words import cell_values, cell_words, cells
+from analysis.answers.words import cell_words, cells
 from analysis.statistics.intervals import Interval
 from analysis.statistics.selection import AXES, early_stopping
 
@@ -77,17 +78,8 @@ def _figures(simulation: xr.Dataset, theory: xr.Dataset, measured: xr.Dataset) -
 
 
 def _tables(measured: xr.Dataset) -> list[Tabulated]:
-    lines = []
-    for cell in cells(measured.saved):
-        for n in measured.n.values:
-            here = measured.sel(cell).sel(n=n)
-            least = f"{float(here.oracle_test_error.mean()):.4f}"
-            numbers = (f"{float(here[key]):.4f}" for key in ("mean_regret", "mean_regret_stderr", "mean_otherwise"))
-            iterations = (f"{float(here[key].mean()):.1f}" for key in ("chosen_iteration", "oracle_iteration"))
-            lines.append((*cell_values(cell), f"{int(n):,}", least, *numbers, *iterations))
-    headings = ("n", "least", "regret", "its standard error", "regret of going on", "stopped at", "best at")
-    axes = [str(axis) for axis in cells(measured.saved)[0]]
-    return [Tabulated("Early stopping: test errors, and mean iterations", (*axes, *headings), lines)]
+    iterations = {"chosen_iteration": "stopped at", "oracle_iteration": "best at"}
+    return [cost_table(measured, "Early stopping: test errors, and mean iterations", "going on", iterations)]
 
 
 SECTION = Section(

@@ -6,10 +6,11 @@ import numpy as np
 import xarray as xr
 
 from analysis.answers import style
+from analysis.answers.costs import cost_table
 from analysis.answers.finding import Finding, Verdict
 from analysis.answers.needs import at_least, estimate
 from analysis.answers.section import Captioned, Section, Tabulated
-from analysis.answers.words import cell_values, cell_words, cells
+from analysis.answers.words import cell_words, cells
 from analysis.statistics.datasets import standard_error
 from analysis.statistics.intervals import Interval
 from analysis.statistics.selection import AXES, tuning
@@ -81,16 +82,7 @@ def _figures(simulation: xr.Dataset, theory: xr.Dataset, measured: xr.Dataset) -
 
 
 def _tables(measured: xr.Dataset) -> list[Tabulated]:
-    lines = []
-    for cell in cells(measured.saved):
-        for n in measured.n.values:
-            here = measured.sel(cell).sel(n=n)
-            least = f"{float(here.oracle_test_error.mean()):.4f}"
-            numbers = (f"{float(here[key]):.4f}" for key in ("mean_regret", "mean_regret_stderr", "mean_otherwise"))
-            lines.append((*cell_values(cell), f"{int(n):,}", least, *numbers))
-    headings = ("n", "least", "regret", "its standard error", "regret of a blind choice")
-    axes = [str(axis) for axis in cells(measured.saved)[0]]
-    return [Tabulated("Tuning: test errors", (*axes, *headings), lines)]
+    return [cost_table(measured, "Tuning: test errors", "a blind choice")]
 
 
 SECTION = Section(

@@ -14,7 +14,8 @@ from analysis.answers.section import Captioned, Section, Tabulated
 from analysis.report.command import sweep_command
 from analysis.report.figures import CAPTION, learning_curves
 from analysis.statistics.datasets import grid_axes
-from analysis.store import SETTINGS, groups_of
+from analysis.store import groups_of
+from sweeps.store import SETTINGS
 
 __all__ = ["Answer", "Chapter", "NothingToReport", "is_url", "read_chapter"]
 
@@ -84,7 +85,7 @@ def read_chapter(path: str | Path, sections: Sequence[Section]) -> Chapter:
     simulation, theory, settings = _read(path)
     name = str(path).rstrip("/").rpartition("/")[2].removesuffix(".zarr")
     answers, unanswered = [], []
-    for section, reason in _asked(sections, name, simulation, theory):
+    for section, reason in _asked(sections, name, simulation):
         if reason is not None:
             unanswered.append((section.name, reason))
             continue
@@ -99,12 +100,10 @@ def read_chapter(path: str | Path, sections: Sequence[Section]) -> Chapter:
     return Chapter(name, _lead(simulation), answers, unanswered, curves, attributes, commands)
 
 
-def _asked(
-    sections: Sequence[Section], name: str, simulation: xr.Dataset, theory: xr.Dataset
-) -> list[tuple[Section, str | None]]:
+def _asked(sections: Sequence[Section], name: str, simulation: xr.Dataset) -> list[tuple[Section, str | None]]:
     """Order the questions, that of the store's own name first, each with why it is not asked, or None if it is."""
     ordered = sorted(sections, key=lambda section: section.name != name)
-    reasons = [section.unanswerable(simulation, theory) for section in ordered]
+    reasons = [section.unanswerable(simulation) for section in ordered]
     apart = [one for one, reason in zip(ordered, reasons, strict=True) if one.examines and reason is None]
     asked = []
     for section, reason in zip(ordered, reasons, strict=True):

@@ -82,8 +82,9 @@ def compose(words: Sequence[str] = (), *, multirun: bool = False, folder: Path |
     register_fields()
     OmegaConf.register_new_resolver("features_at_aspect", features_at_aspect, replace=True)
     try:
+        _require_choices(words, folder)
         given = [*_with_axes(words)] if multirun else [*words]
-        search = [] if folder is None else [f"hydra.searchpath=['file://{folder.resolve()}']"]
+        search = [] if folder is None else [f"hydra.searchpath=[{_quoted(f'file://{folder.resolve()}')}]"]
         with hydra.initialize_config_dir(str(CONFIGURATIONS), job_name="sweeps", version_base="1.3"):
             config = hydra.compose("config", [*given, *search], return_hydra_config=True)
     except InvalidInput:
@@ -92,7 +93,7 @@ def compose(words: Sequence[str] = (), *, multirun: bool = False, folder: Path |
         raise _in_words(error, words) from None
     HydraConfig.instance().set_config(config)  # for ${hydra:...} in a configuration
     settings = config.hydra
-    _require_no_effect(settings, RunMode.MULTIRUN if multirun else RunMode.RUN)
+    _refuse_settings_without_effect(settings, RunMode.MULTIRUN if multirun else RunMode.RUN)
     overridden = tuple(word.lstrip("+").partition("=")[0] for word in settings.overrides.task)
     experiment = settings.runtime.choices.get("experiment")
     with open_dict(config):
@@ -102,8 +103,13 @@ def compose(words: Sequence[str] = (), *, multirun: bool = False, folder: Path |
 
 def experiments() -> list[str]:
     """Names of the experiments that come with the project, as ``experiment=NAME`` takes them."""
-    folder = CONFIGURATIONS / "experiment"
-    return sorted(file.relative_to(folder).with_suffix("").as_posix() for file in folder.rglob("*.yaml"))
+    return _choices("experiment")
+
+
+def _choices(group: str, *folders: Path) -> list[str]:
+    """Name the configurations of a group, those in further folders too."""
+    places = [folder / group for folder in (CONFIGURATIONS, *folders)]
+    return sorted(file.relative_to(at).with_suffix("").as_posix() for at in places for file in at.rglob("*.yaml"))
 
 
 def register_fields() -> None:
@@ -146,8 +152,25 @@ def _with_axes(words: Sequence[str]) -> Iterator[str]:
         yield f"++grid.{name}=[{','.join(dict.fromkeys(override.sweep_string_iterator()))}]"
 
 
-def _require_no_effect(settings: DictConfig, mode: RunMode) -> None:
-    """Refuse settings of Hydra for what it does not do here."""
+def _require_choices(words: Sequence[str], folder: Path | None) -> None:
+    """Refuse for a group what is no choice of a user's: null, a number, or what is made here of a class."""
+    groups = _groups()
+    for override in OverridesParser.create().parse_overrides([*words]):
+        group = override.key_or_group
+        if group not in groups or override.is_delete() or override.is_sweep_override():
+            continue
+        value = override.value()
+        chosen = value if isinstance(value, list) else [value]
+        if FIELDS in chosen or not all(isinstance(choice, str) for choice in chosen):
+            raise InvalidInput.unknown(group, value, _choices(group, *([] if folder is None else [folder])))
+
+
+def _quoted(text: str) -> str:
+    """Write a string in Hydra's grammar: ``'`` escaped, and backslashes doubled before it and at the end."""
+    return "'" + re.sub(r"(\\*)('|$)", lambda end: 2 * end[1] + (r"\'" if end[2] else ""), text) + "'"
+
+
+def _refuse_settings_without_effect(settings: DictConfig, mode: RunMode) -> None:
     if settings.mode not in (None, mode):
         raise InvalidInput("hydra.mode", settings.mode.name, "leave it out; the flag --multirun asks for a multirun")
     for word in settings.overrides.hydra:
@@ -178,8 +201,14 @@ def _unknown_key(key: str) -> InvalidInput:
     parent, _, name = key.rpartition(".")
     of_a_problem = [field.name for field in fields(Problem)]
     keys: Any = OmegaConf.to_container(OmegaConf.load(CONFIGURATIONS / "config.yaml"))
-    groups = [next(iter(choice)) for choice in keys.pop("defaults") if isinstance(choice, dict)]
+    del keys["defaults"]
     keys |= {"problem": of_a_problem, "grid": of_a_problem, "compute": [field.name for field in fields(Compute)]}
     if isinstance(keys.get(parent), list | dict):
         return InvalidInput.unknown(parent, name, keys[parent])
-    return InvalidInput.unknown("key", key, {**keys, **dict.fromkeys(groups)})
+    return InvalidInput.unknown("key", key, {**keys, **dict.fromkeys(_groups())})
+
+
+def _groups() -> list[str]:
+    """Name the groups of configurations, of each of which one is chosen."""
+    config: Any = OmegaConf.to_container(OmegaConf.load(CONFIGURATIONS / "config.yaml"))
+    return [next(iter(choice)) for choice in config["defaults"] if isinstance(choice, dict)]

@@ -9,7 +9,7 @@ from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from sedyn.errors import InvalidInput, require_flag, require_known
+from sedyn.errors import InvalidInput, require_flag, require_known, require_number
 from sweeps.application.composition import Composed
 from sweeps.compute import Compute
 from sweeps.plan import PROBLEM_FIELDS, SweepSpec
@@ -114,8 +114,7 @@ def _read_spec(config: DictConfig, overridden: Collection[str]) -> SweepSpec:
                 f"problem.{axis}", value, f"the grid sweeps over {axis}; set grid.{axis}=[{value}] instead"
             )
     aspect = config.aspect
-    if isinstance(aspect, bool) or not isinstance(aspect, int | float) or not aspect > 0:
-        raise InvalidInput("aspect", aspect, "a number > 0: samples per feature, n/d")
+    require_number("aspect", aspect, "a number > 0: samples per feature, n/d", lambda ratio: ratio > 0)
     if not isinstance(config.problem, DictConfig):
         raise InvalidInput("problem", config.problem, "a mapping of fields, as in problem.n=1000")
     require_known("problem", config.problem, PROBLEM_FIELDS)

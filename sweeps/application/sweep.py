@@ -47,10 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(OmegaConf.to_yaml(composed.config, resolve=flags.resolve), end="")
             return DONE
         return run(read_request(composed))
-    except (
-        InvalidInput,
-        OmegaConfBaseException,
-    ) as error:  # the latter where a value follows from one that is not there
+    # The second where a value follows from one that is not there.
+    except (InvalidInput, OmegaConfBaseException) as error:
         print(*map(str.strip, str(error).splitlines()), file=sys.stderr)
         return WRONG_REQUEST
 
@@ -78,6 +76,8 @@ def _parser() -> argparse.ArgumentParser:
 def _folder(name: str | None) -> Path | None:
     if name is not None and not Path(name).is_dir():
         raise InvalidInput("--config-dir", name, "no such folder; name one with experiment/NAME.yaml in it")
+    if name is not None and "${" in str(Path(name).resolve()):
+        raise InvalidInput("--config-dir", name, "what follows ${ is a reference in a configuration; rename the folder")
     return None if name is None else Path(name)
 
 
@@ -126,8 +126,7 @@ def _compute(request: Request) -> int:
             if local_path(request.location) and (lost := mend(store)):
                 print(f"{lost} results were cut short, as by a power cut, and are computed again", file=sys.stderr)
             precise = None if request.target is None else PreciseTasks(store, spec, request.target)
-            planned_for = "gpu" if compute.device == "gpu" else device  # also on a cluster, which alone knows
-            tasks = missing_tasks(store, spec, planned_for) if precise is None else precise.tasks
+            tasks = missing_tasks(store, spec, compute.task_device) if precise is None else precise.tasks
             if tasks:
                 if not compute.joins_cluster:
                     executor = stack.enter_context(closing(make_executor(compute, setup, largest_memory(spec))))

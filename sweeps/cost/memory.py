@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from sedyn.descent.engines import adjoint_memory, memory_needed
+from sedyn.descent.engines import DOUBLE, adjoint_memory, memory_needed
 from sedyn.model.problem import Problem
 from sweeps.plan import SweepSpec, Task, TheoryTask
 
 __all__ = ["GPU_CONTEXT_BYTES", "largest_memory", "memory_of"]
 
-DOUBLE = 8
 GPU_CONTEXT_BYTES = 2**29  # of a GPU's memory that a process takes for itself
 
 

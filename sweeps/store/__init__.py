@@ -14,6 +14,7 @@ from sweeps.store.layout import DONE, FAILED, PENDING, stored_bytes
 from sweeps.store.lifecycle import Store
 from sweeps.store.location import local_path
 from sweeps.store.lock import is_driven, only_driver
+from sweeps.store.metadata import SETTINGS
 from sweeps.store.objects import orphans
 from sweeps.store.settings import settings_of
 from sweeps.store.survey import facts, failures, is_done, missing, read_simulation, read_theory, states
@@ -23,6 +24,7 @@ __all__ = [
     "DONE",
     "FAILED",
     "PENDING",
+    "SETTINGS",
     "Fault",
     "Store",
     "done_chunks",

@@ -18,7 +18,7 @@ from sweeps.store import objects
 
 __all__ = ["SETTINGS", "add_attributes", "mark", "publish", "read_document", "stored_settings", "write_documents"]
 
-SETTINGS = "sedyn_sweep"
+SETTINGS = "sedyn_sweep"  # attribute of a store that keeps what it was made with
 
 
 def stored_settings(root: zarr.Group) -> dict[str, Any]:

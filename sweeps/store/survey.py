@@ -143,8 +143,8 @@ def is_done(store: Store, task: SimulationTask | TheoryTask) -> bool:
     array = store.array("status", task.group)
     known = [np.asarray(array[position]) for position in task.positions]
     if isinstance(task, SimulationTask):
-        known = [states[list(task.replicates)] for states in known]
-    return all((states == DONE).all() for states in known)
+        known = [found[list(task.replicates)] for found in known]
+    return all((found == DONE).all() for found in known)
 
 
 def read_theory(store: Store, position: tuple[int, ...]) -> xr.Dataset:

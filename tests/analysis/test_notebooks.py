@@ -59,7 +59,7 @@ def test_notebook_runs(notebook, folder, tmp_path, monkeypatch):
             assert cell["outputs"] == [], "notebooks are kept without outputs"
             exec("".join(cell["source"]), names)
     assert names["SECTION"].name == notebook.stem
-    assert names["SECTION"].unanswerable(names["simulation"], names["theory"]) is None
+    assert names["SECTION"].unanswerable(names["simulation"]) is None
     measured = names["measured"]
     for captioned in names["SECTION"].figures(names["simulation"], names["theory"], measured):
         assert captioned.figure.axes

@@ -1,12 +1,11 @@
 """Every page of the docs that shows code shows what it does."""
 
+import html
 import re
 
 import pytest
 
 from sedyn.kernels.dispatch import mean_response
-from sedyn.model.features import FEATURES
-from sedyn.model.functions import ACTIVATIONS, LINKS, LOSSES
 from sweeps.application.command import COMMANDS
 from tests.docs.pages import DOCS, assert_same_output, blocks, commands, run_page
 
@@ -35,8 +34,6 @@ def test_your_own_data():
 
 
 def test_extending(folder, monkeypatch):
-    for registry in (ACTIVATIONS, LINKS, LOSSES, FEATURES):  # what the page registers is gone afterwards
-        monkeypatch.setattr(registry, "_entries", {**registry})
     monkeypatch.setattr(mean_response, "_kernels", [*mean_response._kernels])
     assert run_page(blocks("extending"), {}, tolerance=TOLERANCE) == 8
 
@@ -73,3 +70,8 @@ def test_a_page_that_shows_something_else_is_found(printed, wrong):
     assert_same_output(printed, printed, TOLERANCE)
     with pytest.raises(AssertionError):
         assert_same_output(printed, wrong, TOLERANCE)
+
+
+def test_the_example_of_a_report_names_no_machine():
+    page = html.unescape((DOCS / "examples/experiments.html").read_text())
+    assert {*re.findall(r'"host": "([^"]*)"', page)} == {"example"}

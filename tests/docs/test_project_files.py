@@ -43,6 +43,13 @@ def test_links_of_the_papers_lead_somewhere():
             assert (ROOT / path).exists(), path
 
 
+def test_paths_of_the_papers_exist():
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    named = {*re.findall(r"`((?:sedyn|sweeps|analysis|conf|tests|benchmarks|docs)/[\w./]*)`", text)}
+    assert "tests/helpers.py" in named
+    assert [path for path in named if not (ROOT / path).exists()] == []
+
+
 def test_templates_ask_for_something():
     templates = sorted((ROOT / ".github/ISSUE_TEMPLATE").glob("*.yml"))
     assert len(templates) == 3

@@ -88,7 +88,7 @@ def test_a_place_that_takes_no_store_is_a_fault(tmp_path, capsys, monkeypatch):
     assert doctor.main([*SMALL, "--store", str(tmp_path / "stores")]) == 1
     shown = capsys.readouterr().out
     assert "DOES NOT WORK: " in shown
-    assert shown.splitlines()[-1] == "1 findings do not work; see above"
+    assert shown.splitlines()[-1] == "faults: 1; see above"
 
 
 def test_differences_are_relative_to_the_largest_entry():

@@ -36,8 +36,8 @@ def test_a_store_without_it_has_all_else(stores):
 
 
 def test_sections_that_need_it_say_so_in_one_line(stores):
-    simulation, theory = open_store(stores[False])
-    lacking = {s.name: s.unanswerable(simulation, theory) for s in SECTIONS}
+    simulation, _ = open_store(stores[False])
+    lacking = {s.name: s.unanswerable(simulation) for s in SECTIONS}
     assert {name for name, words in lacking.items() if words and "estimate=true" in words} == {
         "generalization_estimate",
         "early_stopping",

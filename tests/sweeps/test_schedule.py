@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
+import pytest
+
 from sedyn.descent.engines import ENOUGH
+from sedyn.errors import InvalidInput
+from sweeps.compute import Compute
 from sweeps.cost import block_of, seconds_of
+from sweeps.forecast import forecast
 from sweeps.plan import JoinedTask, SimulationTask, TheoryTask
 from sweeps.schedule import joined, missing_tasks, simulation_tasks
 from tests.sweeps.stores import spec_of
@@ -60,3 +66,41 @@ def test_without_a_store_everything_is_a_task_and_the_longest_is_first():
     assert sum(isinstance(task, TheoryTask) for task in tasks) == len(spec.theory_groups) == 4
     durations = [seconds_of(task) for task in tasks]
     assert durations == sorted(durations, reverse=True)
+
+
+def test_the_plan_lists_the_tasks_that_the_run_on_a_clusters_gpus_would_have(tmp_path):
+    # On a CPU at most ENOUGH replicates share a task, on a GPU all those of cells that may.
+    spec = spec_of({**AXES, "noise": (0.1, 0.2, 0.4, 0.8, 1.6)}, block=None, replicates=4)
+    compute = Compute(device="gpu", address="auto")
+    tasks = {device: missing_tasks(None, spec, device) for device in ("cpu", "gpu")}
+    assert len(tasks["gpu"]) < len(tasks["cpu"])
+    said = list(forecast(spec, compute, None, str(tmp_path / "a.zarr")))
+    assert any(line.startswith(f"tasks: {len(tasks['gpu'])} (") for line in said), said
+
+
+@pytest.mark.parametrize(
+    ("compute", "device"),
+    [
+        (Compute(address="auto"), "cpu"),
+        (Compute(address="auto", device="gpu"), "gpu"),
+        (Compute(device="cpu"), "cpu"),
+        (Compute("inline", device="auto", address="auto"), "cpu"),
+    ],
+)
+def test_the_device_that_tasks_are_planned_for(monkeypatch, compute, device):
+    monkeypatch.setattr("sweeps.compute.resolve_device", lambda asked: "cpu" if asked == "auto" else asked)
+    assert compute.task_device == device
+
+
+def test_where_to_compute_is_checked():
+    assert Compute(workers=np.int64(3)).workers == 3
+    assert Compute(gpus_per_worker=np.float64(0.5)).gpus_per_worker == 0.5
+    for name, values in {
+        "workers": (True, 0, 1.5, "many"),
+        "gpus_per_worker": (True, 0, float("inf"), float("nan"), "half"),
+        "executor": ("rya", None),
+        "device": ("tpu", True),
+    }.items():
+        for value in values:
+            with pytest.raises(InvalidInput, match=f"^compute.{name}="):
+                Compute(**{name: value})

@@ -34,5 +34,5 @@ def test_what_only_some_sweeps_store():
 def test_a_section_says_the_first_thing_that_is_lacking():
     rest = [lambda *groups: xr.Dataset()] * 4
     section = Section("mine", "Is it?", (at_least(3, "n"), at_least(4, "replicate"), at_least(9, "n")), *rest)
-    assert section.unanswerable(SIMULATION, THEORY) == "fewer than 4 replicates"
-    assert section._replace(needs=()).unanswerable(SIMULATION, THEORY) is None
+    assert section.unanswerable(SIMULATION) == "fewer than 4 replicates"
+    assert section._replace(needs=()).unanswerable(SIMULATION) is None

@@ -15,4 +15,4 @@ def test_horizon_finds_the_window_where_the_rate_is_lost():
 
 
 def test_horizon_needs_a_horizon():
-    assert "iterations" in SECTION.unanswerable(*groups({}, steps=5))
+    assert "iterations" in SECTION.unanswerable(groups({}, steps=5)[0])

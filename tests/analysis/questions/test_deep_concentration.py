@@ -42,8 +42,7 @@ def test_intervals_of_all_layers_hold_together_as_often_as_they_say():
 
 
 def test_too_few_finished_replicates_are_refused():
-    tree = store(steps=2, replicates=8)
-    simulation, theory = simulation_of(tree), tree["theory"].to_dataset()
-    assert SECTION.unanswerable(simulation, theory) is None
+    simulation = simulation_of(store(steps=2, replicates=8))
+    assert SECTION.unanswerable(simulation) is None
     begun = simulation.where(simulation.replicate < 3)
-    assert SECTION.unanswerable(begun, theory) == "fewer than 3 values of n with 4 replicates"
+    assert SECTION.unanswerable(begun) == "fewer than 3 values of n with 4 replicates"

@@ -8,7 +8,7 @@ from tests.analysis.statistics.test_selection import grid
 
 
 def test_stopping_is_not_asked_where_configurations_differ():
-    assert "tuning" in SECTION.unanswerable(grid(), grid())
+    assert "tuning" in SECTION.unanswerable(grid())
 
 
 @pytest.mark.parametrize(("estimated", "verdict"), [((3.0, 1.0, 2.0), "holds"), ((1.0, 2.0, 3.0), "fails")])

@@ -69,6 +69,6 @@ def test_rows_whose_size_varies_over_runs_explain_the_predicted_share(solved):
 def test_the_question_is_of_misspecified_problems(solved):
     problem, theory = solved
     runs = theory.expand_dims(n=[1, 2, 3], replicate=[0, 1]).assign_attrs(problem.to_dict())
-    assert SECTION.unanswerable(runs, theory) is None
-    assert SECTION.unanswerable(runs.assign_attrs(link="tanh"), theory) == "link and activation are the same"
-    assert "differ in law" in SECTION.unanswerable(runs.assign_attrs(covariance="power_law(0.2)"), theory)
+    assert SECTION.unanswerable(runs) is None
+    assert SECTION.unanswerable(runs.assign_attrs(link="tanh")) == "link and activation are the same"
+    assert "differ in law" in SECTION.unanswerable(runs.assign_attrs(covariance="power_law(0.2)"))

@@ -78,6 +78,29 @@ def test_configurations_of_a_users_own(tmp_path):
     assert "mine" not in experiments()
 
 
+@pytest.mark.parametrize("name", ["a'b", "a b, c", "a\\'b", "''\\", 'a"]b', "$x"])
+def test_a_folder_of_configurations_may_have_any_name(tmp_path_factory, name):
+    folder = tmp_path_factory.mktemp("configurations")
+    (folder / name / "experiment").mkdir(parents=True)
+    (folder / name / "experiment" / "mine.yaml").write_text("# @package _global_\nseed: 7\n")
+    assert compose(["experiment=mine"], folder=folder / name).config.seed == 7
+
+
+def test_a_folder_whose_name_refers_to_something_is_refused(tmp_path_factory, capsys):
+    folder = tmp_path_factory.mktemp("configurations")
+    (folder / "${x}").mkdir()
+    assert main([f"--config-dir={folder / '${x}'}", "plan=true"]) == 2
+    assert "rename the folder" in capsys.readouterr().err
+
+
+def test_null_names_the_choices_of_the_users_own_too(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("configurations")
+    (folder / "problem").mkdir()
+    (folder / "problem" / "mine.yaml").touch()
+    with pytest.raises(InvalidInput, match=r"^problem=None: known: default, linear, mine$"):
+        compose(["problem=null"], folder=folder)
+
+
 def test_the_configuration_can_be_printed(capsys):
     assert main(["--cfg", "job", "problem.n=60", "--resolve"]) == 0
     printed = OmegaConf.create(capsys.readouterr().out)
