@@ -89,8 +89,21 @@ class Algorithm(Protocol[Inputs, StateType]):
         """
         ...
 
-    def errors(self, problem: Problem, inputs: Inputs, state: StateType) -> tuple[Array, Array]:
-        """Training error, and the test error that the algorithm knows: theory's own, or a run's estimate of it."""
+    def errors(
+        self, problem: Problem, inputs: Inputs, state: StateType
+    ) -> tuple[Float[Array, "*replicates"], Float[Array, "*replicates"]]:
+        """Training error, and the test error that the algorithm knows: theory's own, or a run's estimate of it.
+
+        Parameters
+        ----------
+        problem : Problem
+        inputs : Draws or Data
+        state : State
+
+        Returns
+        -------
+        train_error, test_error : array, shape (...)
+        """
         ...
 
 
