@@ -23,8 +23,8 @@ def test_going_on_draws_nothing_anew_and_nothing_ahead():
 
     def begin():
         begun.append(1)
-        return (drawn.append(step) or step for step in itertools.count())
+        return (drawn.append(step) or np.full(4, float(step)) for step in itertools.count())
 
     batches = Batches(begin)
-    assert [batches[step] for step in (0, 1, 2, 2, 3)] == [0, 1, 2, 2, 3]
+    assert [list(batches[step]) for step in (0, 1, 2, 2, 3)] == [[step] * 4 for step in (0, 1, 2, 2, 3)]
     assert (len(begun), drawn) == (1, [0, 1, 2, 3])
