@@ -241,7 +241,7 @@ def to_numpy(array: Shaped[Array, "*shape"]) -> Shaped[np.ndarray, "*shape"]:
     return array.get() if hasattr(array, "get") else np.asarray(array)
 
 
-def to_host(arrays: Mapping[str, Shaped[Array, "..."]]) -> dict[str, Shaped[np.ndarray, "..."]]:
+def to_host(arrays: Mapping[str, Shaped[Array, "..."]]) -> dict[str, Shaped[Array, "..."]]:
     """Bring named arrays of double precision to the host as numpy, those of a device in one transfer."""
     away = {name: array for name, array in arrays.items() if not isinstance(array, np.ndarray | np.generic)}
     if not away:
