@@ -4,6 +4,7 @@ import html
 import re
 
 import pytest
+from matplotlib import pyplot
 
 from sedyn.kernels.dispatch import mean_response
 from sweeps.application.command import COMMANDS
@@ -15,10 +16,11 @@ TOLERANCE = 0.02
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """Of a reader, whose own modules are found in it."""
+    """Of a reader, whose own modules are found in it; figures that a page leaves open are closed after it."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    return tmp_path
+    yield tmp_path
+    pyplot.close("all")
 
 
 def test_first_study(folder):

@@ -20,6 +20,8 @@ def terminate():
 )
 def test_a_signal_ends_a_program_in_order(number, status, word, capsys):
     closed = []
+    # In the background of a shell Ctrl-C is ignored, in the tests' own process too.
+    asked = signal.signal(signal.SIGINT, signal.default_int_handler)
 
     @stoppable("nothing is lost")
     def program(arguments=None):
@@ -30,7 +32,10 @@ def test_a_signal_ends_a_program_in_order(number, status, word, capsys):
         return 0
 
     before = signal.getsignal(signal.SIGTERM)
-    assert program([]) == status
+    try:
+        assert program([]) == status
+    finally:
+        signal.signal(signal.SIGINT, asked)
     assert closed == [True]
     assert capsys.readouterr().err == f"{word}; nothing is lost\n"
     assert signal.getsignal(signal.SIGTERM) is before
