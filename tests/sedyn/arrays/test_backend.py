@@ -63,7 +63,7 @@ def test_simulation_on_another_device(fields, engine):
 @pytest.mark.usefixtures("pretend_gpu")
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("law", ["rademacher", "student_t(5)", "sparse(0.05)"])
-def test_other_features_and_fresh_rows_on_another_device(law, dtype):
+def test_other_features_and_fresh_samples_on_another_device(law, dtype):
     problem = Problem(n=60, d=40, steps=3, features=law)
     expected, found = (sedyn.simulate(problem, 2, device=device, dtype=dtype) for device in ("cpu", "gpu"))
     if dtype == "float64":

@@ -17,7 +17,7 @@ from sedyn.theory.weight_side import spectral_nodes
 from tests.helpers import assert_within_se, mean_and_se
 
 PROBLEM = Problem(n=2000, d=1000, width=2, depth=3, steps=4, init_overlap=0.3, momentum=0.4)
-# So long steps on so few samples that training pre-activations are far from those of fresh rows.
+# So long steps on so few samples that training pre-activations are far from those of fresh samples.
 FAST = Problem(n=1000, d=1000, width=2, depth=2, steps=4, init_overlap=0.3, momentum=0.4, learning_rate=2.0)
 REPLICATES = 16
 KOLMOGOROV_MEAN = np.sqrt(np.pi / 2) * np.log(2)
@@ -90,7 +90,7 @@ def test_distances_from_a_wrong_theory_stay():
     fresh = np.linalg.cholesky(right.weight_gram.values) @ np.random.default_rng(0).standard_normal((5, 2, 2**14))
     wrong = right.assign(
         row_covariances=2 * right.row_covariances,
-        pre_activation_samples=right.pre_activation_samples.copy(data=fresh),  # of fresh rows, which have no memory
+        pre_activation_samples=right.pre_activation_samples.copy(data=fresh),  # of fresh samples, which keep nothing
     )
 
     def ratios(solution):
