@@ -25,8 +25,8 @@ def generalization_estimate(
     """Measure how fast the estimate approaches the test error as n grows.
 
     ``rms(n)`` is the root of the mean square, over replicates, of estimated minus true test error, less the mean square
-    of the true one's own standard error (it is an average over finitely many fresh rows). Lines in log-log coordinates
-    share one slope over the iterations of a cell, and over all cells. What has diverged
+    of the true one's own standard error (it is an average over finitely many fresh samples). Lines in log-log
+    coordinates share one slope over the iterations of a cell, and over all cells. What has diverged
     (`analysis.statistics.divergence`) is left out.
 
     Parameters

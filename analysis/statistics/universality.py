@@ -54,10 +54,10 @@ def universality(
         On (observable, features, n): ``shift_size``, the root mean square, over iterations after the first and entries,
         of the median over replicates minus theory, less what the error of the medians and of the solver put into it;
         ``standard_errors``, the root mean square of the same in units of its standard errors, about 1 where there is no
-        shift; ``resolution``, the part of ``share`` that the error of a simulation's own average over fresh rows hides;
-        ``share`` with ``share_low``, ``share_high``: the shift over ``yardstick``. On (observable, n): ``yardstick``,
-        the root-mean-square distance of a run of the control from theory. On (observable, features): ``exponent`` of
-        the shift in n with interval, NaN where fewer than 3 sizes have a shift that stands out.
+        shift; ``resolution``, the part of ``share`` that the error of a simulation's own average over fresh samples
+        hides; ``share`` with ``share_low``, ``share_high``: the shift over ``yardstick``. On (observable, n):
+        ``yardstick``, the root-mean-square distance of a run of the control from theory. On (observable, features):
+        ``exponent`` of the shift in n with interval, NaN where fewer than 3 sizes have a shift that stands out.
 
     Raises
     ------

@@ -94,7 +94,8 @@ def draw(
         each = [batch_weights(own, np.random.default_rng(seeds.batches)) for own, seeds in replicates]
         return map(stacked, zip(*each, strict=True))
 
-    scales = backend.asarray(np.sqrt(problem.eigenvalues), device)
+    eigenvalues = problem.eigenvalues
+    scales = backend.asarray(np.sqrt(eigenvalues), device)
     start = stacked(initial_weights_and_signals(own, np.random.default_rng(seeds.start)) for own, seeds in replicates)
     design = _design(problem, engine, [seeds.features for seeds in streams], device, dtype)
     noise = stacked(own.noise * np.random.default_rng(seeds.noise).standard_normal(own.n) for own, seeds in replicates)
@@ -105,7 +106,7 @@ def draw(
         start,
         deep_weights=tuple(map(stacked, zip(*map(initial_deep_weights, problems), strict=True))),
         batches=None if problem.full_batch else Batches(batches),
-        spectrum=gauss_quadrature(problem.eigenvalues, problem.steps + 1) if estimate else None,
+        spectrum=gauss_quadrature(eigenvalues, problem.steps + 1) if estimate else None,
     )
 
 

@@ -44,8 +44,6 @@ def run(
     with np.errstate(over="ignore", invalid="ignore"), suppress(np.linalg.LinAlgError):
         for state in states(dynamics, problem, inputs, updates):
             record = dynamics.observe(problem, inputs, state)
-            if not np.all(np.isfinite(record["weight_gram"])):
-                break
             if keep_samples:
                 record["pre_activation_samples"] = state.trained
             records.append(record)

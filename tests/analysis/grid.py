@@ -24,7 +24,7 @@ def groups(
     fresh: float = 0.0,
     seed: int = 0,
 ) -> tuple[xr.Dataset, xr.Dataset]:
-    """Simulation and theory; `fresh` is the error of test errors on fresh rows, for non-Gaussian laws only."""
+    """Simulation and theory; `fresh` is the error of test errors on fresh samples, for non-Gaussian laws only."""
     rng = np.random.default_rng(seed)
     coords = {"n": np.array(sizes), **{axis: np.array(values) for axis, values in axes.items()}}
     shape = tuple(len(values) for values in coords.values())
