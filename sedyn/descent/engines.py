@@ -120,7 +120,7 @@ def adjoint_memory(problem: Problem, samples: int) -> int:
     -------
     int
     """
-    return DOUBLE * min(samples * problem.steps * problem.width**2, ADJOINTS_PER_CHUNK)
+    return DOUBLE * min(samples * problem.steps * problem.units**2, ADJOINTS_PER_CHUNK)
 
 
 def replicates_that_fit(free: int, needed: int) -> int:
@@ -160,18 +160,18 @@ def predicted_seconds(problem: Problem, engine: str, *, device: str = "cpu", dty
         if engine == "dense":  # written once, read twice a step
             moved = n * d * problem.feature_law.bytes_per_entry(dtype, device) * (1 + 2 * (steps + 1))
         else:
-            known = problem.width * steps * (steps + 1) / 2
-            moved = DOUBLE * (n + d) * (deferred.READINGS * known + deferred.BLOCKS * problem.width * (steps + 1))
+            known = problem.units * steps * (steps + 1) / 2
+            moved = DOUBLE * (n + d) * (deferred.READINGS * known + deferred.BLOCKS * problem.units * (steps + 1))
         return max(moved / GPU_BYTES, 2 * (steps + 1) * LAUNCHES[engine] / GPU_LAUNCHES)
-    tiles = -(-problem.width // TILE)
+    tiles = -(-problem.units // TILE)
     overhead = (steps + 1) * STEP[engine]
     passed = PASSED * feature_law("gaussian").bytes_per_entry(dtype) / DOUBLE
     if engine == "dense":
         if problem.features != "gaussian":  # fresh samples, which meet the weights of all steps at once, forward only
-            unit_tiles = -(-problem.width * (steps + 1) // TILE)
+            unit_tiles = -(-problem.units * (steps + 1) // TILE)
             overhead += 1e-9 * readout_points(problem) * d * (DRAWN + passed / 2 * unit_tiles)
         return overhead + 1e-9 * n * d * (DRAWN + passed * tiles * (steps + 1))
-    directions = problem.width * steps * (steps + 1) / 2
+    directions = problem.units * steps * (steps + 1) / 2
     return overhead + 1e-9 * (n + d) * (FRESH * (steps + 1) * tiles + KNOWN * directions * tiles)
 
 
@@ -273,7 +273,7 @@ def choose_engine(
 
 
 def _bytes(problem: Problem, engine: str, dtype: str, estimate: bool, device: str) -> int:
-    n, d, q, steps = problem.n, problem.d, problem.width, problem.steps
+    n, d, q, steps = problem.n, problem.d, problem.units, problem.steps
     doubles, design = _working_doubles(problem, estimate), 0.0
     if engine == "dense":
         design = n * d * problem.feature_law.bytes_per_entry(dtype)
@@ -289,7 +289,7 @@ def _bytes(problem: Problem, engine: str, dtype: str, estimate: bool, device: st
 
 def _working_doubles(problem: Problem, estimate: bool) -> float:
     """Numbers that a descent works with, its design apart."""
-    n, d, q, steps = problem.n, problem.d, problem.width, problem.steps
+    n, d, q, steps = problem.n, problem.d, problem.units, problem.steps
     doubles = 20.0 * q * (n + d)  # weights, pre-activations, gradients and what is made on the way
     if estimate:  # gradients and curvatures of every step, and what a curvature is made of
         doubles += n * steps * q * (1 + q) + 6 * n * q * q

@@ -14,7 +14,7 @@ from sedyn.descent.inputs import draw
 from sedyn.descent.readout import readout_of
 from sedyn.descent.run import run
 from sedyn.errors import InvalidInput, require_flag, require_one_of, require_whole
-from sedyn.model.observables import COMPARED, SIMULATED, to_dataset
+from sedyn.model.observables import COMPARED, parts_of, simulated, to_dataset
 from sedyn.model.problem import Problem
 from sedyn.model.seeds import streams_of
 from sedyn.model.update import updates_together
@@ -66,7 +66,8 @@ def simulate(
     xarray.Dataset
         The variables of `sedyn.model.observables.SIMULATED` along `replicate`: `train_error`, `test_error` (with its
         ``_stderr``), `estimated_test_error`, `initial_overlap`, `signal_overlap`, `weight_gram`, `row_average` and
-        `deep_weights`. From a divergence on, values are NaN. `estimated_test_error` is NaN where it cannot be had,
+        `deep_weights`; with classes also `train_error_rate`, `test_error_rate` (with its ``_stderr``) and
+        `estimated_test_error_rate`, with biases `biases`. From a divergence on, values are NaN. `estimated_test_error` is NaN where it cannot be had,
         and attribute ``no_estimate_because`` says why.
 
         With `theory` also those of `sedyn.model.observables.COMPARED`:
@@ -188,7 +189,7 @@ class _Cell(NamedTuple):
             "no_estimate_because": self.no_estimate_because or "",
             **self.solver,
         }
-        observables = SIMULATED if self.laws is None else {**SIMULATED, **COMPARED}
+        observables = simulated(parts_of(self.problem)) | ({} if self.laws is None else COMPARED)
         return to_dataset(self.problem, arrays, observables, replicates=self.indices, attributes={**attributes, **own})
 
 
@@ -242,7 +243,7 @@ def _run(
     problems = [replicate.problem for replicate in replicates]
     streams = [streams_of(replicate.problem, seed, replicate.number) for replicate in replicates]
     data = draw(problems, streams, engine, device, dtype, estimate=estimate)
-    signals = data.start[:, problems[0].width :, :] * data.scales
+    signals = data.start[:, problems[0].units :, :] * data.scales
     readout = readout_of(problems, signals, data.scales, [own.readout for own in streams], device)
     laws = [replicate.laws for replicate in replicates if replicate.laws is not None]
     return run(problems[0], data, updates_together(problems, data.start), readout, laws)

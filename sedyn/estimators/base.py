@@ -18,7 +18,7 @@ from sedyn.errors import InvalidInput
 from sedyn.estimators.features import Standardization, eigenvalues_of, require_finite, standardization_of
 from sedyn.estimators.options import Options
 from sedyn.estimators.training import Fit, fit_network
-from sedyn.model.functions import ACTIVATIONS
+from sedyn.model.architecture import layers_of
 from sedyn.model.network import forward
 from sedyn.model.observables import SIMULATED, stack_iterations, to_dataset
 from sedyn.model.problem import TRAINING, Problem
@@ -66,7 +66,7 @@ class NetworkEstimator(Options, BaseEstimator):
         if len(fit.train_error) <= problem.steps:
             self._tell_divergence(len(fit.train_error), fit.iteration)
         self.first_weights_ = fit.first_weights / np.sqrt(problem.d)
-        self.deep_weights_ = fit.deep_weights
+        self.deep_weights_, self.problem_ = fit.deep_weights, problem
         self.best_iteration_ = fit.iteration
         self.history_ = self._history(problem, fit, scale**2, reason)
 
@@ -107,4 +107,4 @@ class NetworkEstimator(Options, BaseEstimator):
         require_finite(X, self._names())
         standardization = Standardization(self.kept_features_, self.feature_mean_, self.feature_scale_)
         h = self.first_weights_ @ standardization.apply(X).T
-        return forward(h, self.deep_weights_, ACTIVATIONS[self.activation])
+        return forward(h, self.deep_weights_, layers_of(self.problem_))[0, :]

@@ -89,10 +89,8 @@ class Algorithm(Protocol[Inputs, StateType]):
         """
         ...
 
-    def errors(
-        self, problem: Problem, inputs: Inputs, state: StateType
-    ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
-        """Tell the training error, and the test error that is known without fresh data.
+    def scores(self, problem: Problem, inputs: Inputs, state: StateType) -> dict[str, Float[Array, "..."]]:
+        """Tell how good the network is on training samples, and what is known of fresh ones without drawing any.
 
         Parameters
         ----------
@@ -102,8 +100,9 @@ class Algorithm(Protocol[Inputs, StateType]):
 
         Returns
         -------
-        train_error, test_error : array, shape (...)
-            The test error is theory's own, or a run's estimate of it.
+        dict of str to array, shape (...)
+            Of `sedyn.model.evaluation.score_names`, on training samples and on fresh ones: theory's own, or what a run
+            estimates.
         """
         ...
 
@@ -160,7 +159,7 @@ def step_deep_weights(problem: Problem, state: State, gradient: DeepWeights, upd
     state : State
         At iteration t.
     gradient : tuple of array
-        Mean over samples of the derivative of the loss in V^t, of the shapes of the weights.
+        Mean over samples of the derivative of the loss in V^t, of the shapes of the parameters.
     update : Update
         Of step t.
 

@@ -59,7 +59,8 @@ class Link(NamedTuple):
     Attributes
     ----------
     f : callable
-        Of one index, elementwise; or, if `joint`, of all k indices at once, from (k, samples) to (samples,).
+        Of one index, elementwise; or, if `joint`, of all k indices at once, from (k, samples) to (samples,), or to
+        (outputs, samples).
     joint : bool
         Which of the two.
     """
@@ -69,12 +70,16 @@ class Link(NamedTuple):
 
 
 class Loss(NamedTuple):
-    """A loss l(f, y) of network output and label.
+    """A loss l(f, y) of network outputs and labels.
 
     Attributes
     ----------
     jet : callable
-        ``jet(f, y, order)`` returns ``(l, dl/df, d2l/df2)[: order + 1]``, each of the shape of f.
+        ``jet(f, y, order)`` returns ``(l, dl/df, d2l/df2)[: order + 1]``: of one output and label, elementwise, and the
+        losses of several are added up; or, if `joint`, of all C outputs at once, from shapes (..., C, N) to (..., N),
+        (..., C, N) and (..., C, C, N).
+    joint : bool
+        Which of the two.
     binary : bool
         True if the labels must be -1 or 1.
     compiled, cuda : str or None
@@ -83,6 +88,7 @@ class Loss(NamedTuple):
 
     jet: Callable[[Array, Array, int], tuple[Array, ...]]
     binary: bool = False
+    joint: bool = False
     compiled: str | None = None
     cuda: str | None = None
 
@@ -227,7 +233,7 @@ def register_link(name: str, f: Callable[[Array], Array], *, joint: bool = False
         A new name.
     f : callable
         Of one index, elementwise on arrays of any shape; with ``joint=True`` of all k indices at once, from shape
-        (k, samples) to shape (samples,).
+        (k, samples) to shape (samples,), or (outputs, samples) for a network with several outputs.
     joint : bool, optional
         Which of the two.
 
@@ -266,11 +272,28 @@ def _huber(f: Array, y: Array, order: int) -> tuple[Array, ...]:
     return (clipped * (residual - 0.5 * clipped), clipped, inside)[: order + 1]
 
 
+def _softmax(f: Array, y: Array, order: int) -> tuple[Array, ...]:
+    # y has a 1 for the sample's class and 0 for the others.
+    xp = array_namespace(f)
+    largest = xp.max(f, axis=-2, keepdims=True)
+    powers = xp.exp(f - largest)
+    total = xp.sum(powers, axis=-2, keepdims=True)
+    value = (xp.log(total) + largest)[..., 0, :] - xp.sum(f * y, axis=-2)
+    if order == 0:
+        return (value,)
+    p = powers / total
+    if order == 1:
+        return value, p - y
+    diagonal = xp.eye(f.shape[-2], dtype=f.dtype, device=f.device)[:, :, None]
+    return value, p - y, p[..., :, None, :] * (diagonal - p[..., None, :, :])
+
+
 LOSSES: Registry[Loss] = Registry(
     "loss",
     {
         "squared": Loss(_squared, compiled="squared", cuda="squared"),
         "logistic": Loss(_logistic, binary=True, compiled="logistic", cuda="logistic"),
         "huber": Loss(_huber, compiled="huber", cuda="huber"),
+        "softmax": Loss(_softmax, joint=True),
     },
 )

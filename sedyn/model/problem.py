@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from sedyn.arrays.shapes import Float
-from sedyn.errors import InvalidInput, require_known, require_number, require_one_of, require_whole
+from sedyn.errors import InvalidInput, require_flag, require_known, require_number, require_one_of, require_whole
+from sedyn.model.architecture import HIDDEN
 from sedyn.model.covariance import SpectrumLaw, spectrum_law
 from sedyn.model.features import FeatureLaw, feature_law
 from sedyn.model.fields import Check, documented, field, names_where
@@ -75,17 +76,26 @@ class Problem:
     n: int = field(3000, _COUNT, "Samples.", invisible_to_theory=True)
     d: int = field(2000, _COUNT, "Features; n/d is the aspect ratio.", invisible_to_theory=True)
     width: int = field(3, _COUNT, "Units in each hidden layer.", training=True)
-    depth: int = field(3, _COUNT, "Weight layers; depth 1 is a linear model and has width 1.", training=True)
+    depth: int = field(
+        3, _COUNT, "Weight layers; depth 1 is a linear model, whose width is the number of its outputs.", training=True
+    )
     noise: float = field(0.3, _NOT_NEGATIVE, "Standard deviation of the label noise.", individual=True)
     activation: str = field(
         "tanh", _name(ACTIVATIONS.__getitem__), "Name of an activation, built-in or registered.", training=True
     )
-    link: str = field("tanh", _name(LINKS.__getitem__), "Name of the link, built-in or registered.")
+    link: str | tuple[str, ...] = field(
+        "tanh", None, "Name of the link, built-in or registered; or one name for each output."
+    )
     labels: str = field(
-        "additive", _one_of("additive", "binary"), "``additive``: link + noise * xi; ``binary``: its sign."
+        "additive",
+        _one_of("additive", "binary", "classes"),
+        "``additive``: link + noise * xi; ``binary``: its sign; ``classes``: the largest of one such for each output.",
     )
     loss: str = field(
-        "squared", _name(LOSSES.__getitem__), "``squared``, ``huber``, or ``logistic`` for two classes.", training=True
+        "squared",
+        _name(LOSSES.__getitem__),
+        "``squared``, ``huber``, ``logistic`` for two classes, or ``softmax`` for one class an output.",
+        training=True,
     )
     features: str = field(
         "gaussian",
@@ -151,25 +161,42 @@ class Problem:
         training=True,
     )
 
+    bias: str = field(
+        "none",
+        _one_of("none", "output", "all"),
+        "Which layers have biases: ``none``, the ``output`` alone, or ``all``.",
+        training=True,
+    )
+    bias_init: float = field(0.0, _FINITE, "Where every bias starts.", individual=True, training=True)
+    outputs: int = field(1, _COUNT, "Number C of network outputs, and of labels of a sample.")
+    skip: bool = field(
+        False,
+        require_flag,
+        "Whether each output also has a linear unit of the first layer beside the network, which is added to it.",
+        training=True,
+    )
+    residual: bool = field(
+        False, require_flag, "Whether each hidden layer above the first is added to what it is given.", training=True
+    )
+    hidden: str = field(
+        "dense", _name(HIDDEN.__getitem__), "Kind of the hidden layers above the first, ``dense`` or registered.",
+        training=True,
+    )
+
     def __post_init__(self) -> None:
         for known in fields(self):
             if check := known.metadata["check"]:
                 object.__setattr__(self, known.name, check(known.name, getattr(self, known.name)))
-        # Its check is against another field.
+        # Their checks are against other fields.
         object.__setattr__(self, "learning_rate", _learning_rate(self.learning_rate, self.steps))
+        object.__setattr__(self, "link", _links(self.link, self.outputs))
         self._check_combinations()
 
     def _check_combinations(self) -> None:
         self.spectrum_law.require_whole(self.d)
-        if self.depth == 1 and self.width != 1:
-            raise InvalidInput(
-                "width", self.width, "depth=1 is a linear model and has width=1; set width=1 or depth>=2"
-            )
-        if LOSSES[self.loss].binary and self.labels != "binary":
-            raise InvalidInput("loss", self.loss, "needs labels -1 and 1; set labels=binary, or loss=squared")
-        if LINKS[self.link].joint and self.combine != "sum":
-            raise InvalidInput("combine", self.combine, f"link {self.link!r} is joint and leaves nothing to combine")
-        columns = self.signals + self.width
+        self._check_network()
+        self._check_labels()
+        columns = self.signals + self.units
         if self.initialization == "exact" and columns > self.d:
             remedy = f"orthogonal signals and units need d={columns} at least; or set initialization=random"
             raise InvalidInput("d", self.d, remedy)
@@ -177,6 +204,40 @@ class Problem:
             raise InvalidInput("batch_fraction", self.batch_fraction, f"at n={self.n} use at least {1 / self.n:.3g}")
         if self.batching == "shuffle" and not math.isclose(self.batches_per_epoch * self.batch_fraction, 1):
             raise InvalidInput("batch_fraction", self.batch_fraction, "batching=shuffle needs 1/batch_fraction whole")
+
+    def _check_network(self) -> None:
+        if self.depth == 1 and self.width != self.outputs:
+            remedy = f"depth=1 is a linear model and has a unit an output; set width={self.outputs} or depth>=2"
+            raise InvalidInput("width", self.width, remedy)
+        if self.depth == 1 and self.skip:
+            raise InvalidInput("skip", True, "depth=1 is a linear model already; set depth>=2 or skip=False")
+        if self.depth < 3 and self.residual:
+            raise InvalidInput("residual", True, "adds to hidden layers above the first; set depth>=3")
+        if self.bias == "none" and self.bias_init != 0:
+            raise InvalidInput("bias_init", self.bias_init, "there are no biases; set bias=output or bias=all")
+
+    def _check_labels(self) -> None:
+        loss, several = LOSSES[self.loss], self.outputs > 1
+        if loss.binary and self.labels != "binary":
+            raise InvalidInput("loss", self.loss, "needs labels -1 and 1; set labels=binary, or loss=squared")
+        if loss.joint and self.labels != "classes":
+            raise InvalidInput("loss", self.loss, "needs classes; set labels=classes, or loss=squared")
+        if self.labels == "binary" and several:
+            raise InvalidInput("labels", self.labels, f"has one output; with outputs={self.outputs} set labels=classes")
+        if self.labels == "classes" and not several:
+            raise InvalidInput("outputs", self.outputs, "labels=classes needs an output for each class, 2 at least")
+        joint = any(LINKS[name].joint for name in self.links)
+        if joint and self.combine != "sum":
+            raise InvalidInput("combine", self.combine, f"link {self.link!r} is joint and leaves nothing to combine")
+        if several and not joint:
+            if self.combine != "sum":
+                raise InvalidInput("combine", self.combine, "several outputs have an index each; leave combine=sum")
+            if self.signals not in (1, self.outputs):
+                remedy = f"outputs={self.outputs} have an index each, or share one; set signals={self.outputs} or 1"
+                raise InvalidInput("signals", self.signals, remedy)
+            if self.labels == "classes" and self.signals == 1 and len(set(self.links)) == 1:
+                remedy = f"classes need different indices or links; set signals={self.outputs}"
+                raise InvalidInput("signals", self.signals, remedy)
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> Problem:
@@ -194,6 +255,16 @@ class Problem:
         """
         require_known("problem", values, DEFAULTS)
         return cls(**values)
+
+    @property
+    def units(self) -> int:
+        """Units of the first layer: those of the network, and the linear ones beside it."""
+        return self.width + self.outputs * self.skip
+
+    @property
+    def links(self) -> tuple[str, ...]:
+        """The link of each output."""
+        return self.link if isinstance(self.link, tuple) else (self.link,) * self.outputs
 
     @property
     def aspect_ratio(self) -> Fraction:
@@ -239,9 +310,7 @@ class Problem:
     def to_dict(self) -> dict[str, Any]:
         """All fields by name, as plain Python values that JSON keeps."""
         values = {name: getattr(self, name) for name in DEFAULTS}
-        if isinstance(self.learning_rate, tuple):
-            values["learning_rate"] = list(self.learning_rate)
-        return values
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
     @cached_property
     def theory_key(self) -> str:
@@ -286,6 +355,17 @@ _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 
 def _canonical(values: Mapping[str, Any]) -> str:
     return _ENCODER.encode(values)
+
+
+def _links(value: Any, outputs: int) -> str | tuple[str, ...]:
+    each = tuple(value) if isinstance(value, Iterable) and not isinstance(value, str) else (value,)
+    for name in each:
+        _name(LINKS.__getitem__)("link", name)
+    if len(each) not in (1, outputs):
+        raise InvalidInput("link", value, f"{len(each)} names for {outputs} outputs; give one, or one for each")
+    if len(each) > 1 and any(LINKS[name].joint for name in each):
+        raise InvalidInput("link", value, "a joint link gives the labels of all outputs; name it alone")
+    return each if len(set(each)) > 1 else each[0]
 
 
 def _learning_rate(value: Any, steps: int) -> float | tuple[float, ...]:

@@ -16,9 +16,10 @@ from sedyn.arrays.shapes import Float
 from sedyn.kernels.dispatch import differentiate
 from sedyn.model.adjoint import onsager_term
 from sedyn.model.algorithm import require_step, step_deep_weights
+from sedyn.model.architecture import initial_deep_weights
 from sedyn.model.batching import limit_weights
-from sedyn.model.evaluation import mean_error
-from sedyn.model.initialization import initial_deep_weights, initial_overlaps
+from sedyn.model.evaluation import mean_scores, score_names
+from sedyn.model.initialization import initial_overlaps
 from sedyn.model.network import DeepWeights, Network, has_kink
 from sedyn.model.observables import pad_deep_weights, quantiles
 from sedyn.model.problem import Problem
@@ -42,7 +43,7 @@ from sedyn.theory.weight_side import (
     step_weight_response,
 )
 
-__all__ = ["State", "errors", "init", "observe", "step"]
+__all__ = ["State", "init", "observe", "scores", "step"]
 
 
 class State(NamedTuple):
@@ -103,7 +104,7 @@ def init(problem: Problem, inputs: Draws) -> State:
     -------
     State
     """
-    q, steps, like, samples = problem.width, problem.steps, inputs.innovations, inputs.labels.shape[0]
+    q, steps, like, samples = problem.units, problem.steps, inputs.innovations, inputs.labels.shape[-1]
     measure = gauss_quadrature(problem.eigenvalues, spectral_nodes(steps))
     overlaps = initial_overlaps(problem)
     deep_weights = tuple(asarray_like(weights, like) for weights in initial_deep_weights(problem))
@@ -216,25 +217,22 @@ def observe(problem: Problem, inputs: Draws, state: State) -> dict[str, Float[Ar
     Returns
     -------
     dict of str to array
-        The observables of `sedyn.model.observables.PREDICTED` without their iteration axis, standard errors apart; and
-        the law of first-layer rows at each spectral node, `row_coefficients` and `row_covariances` of
+        What `sedyn.model.observables.predicted` names, without the iteration axis, standard errors apart; and the law of first-layer rows at each spectral node, `row_coefficients` and `row_covariances` of
         `sedyn.model.observables.INCLUDED`.
     """
-    q = problem.width
+    q = problem.units
     effective_signal, weight_response = state.effective_signal, state.weight_response
     coefficients = effective_signal.coefficients.values[-1]
     carried = averaged(effective_signal.spectrum, coefficients)
     overlap = start_covariance(effective_signal)[-1]
     covariances = row_covariances(weight_response, state.gradient_covariance)
-    train_error, test_error = errors(problem, inputs, state)
     return {
-        "train_error": train_error,
-        "test_error": test_error,
+        **scores(problem, inputs, state),
         "initial_overlap": overlap[:, :q],
         "signal_overlap": overlap[:, q:],
         "weight_gram": state.fresh_covariance,
         "row_average": _row_averages(problem, effective_signal, covariances),
-        "deep_weights": pad_deep_weights(problem, state.deep_weights, state.trained),
+        **pad_deep_weights(problem, state.deep_weights, state.trained),
         "init_coefficient": carried[:, :q],
         "signal_coefficient": carried[:, q:],
         "noise_covariance": averaged(weight_response.spectrum, covariances),
@@ -244,8 +242,8 @@ def observe(problem: Problem, inputs: Draws, state: State) -> dict[str, Float[Ar
     }
 
 
-def errors(problem: Problem, inputs: Draws, state: State) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """Training error and test error at the state's iteration (docs/theory.md#predicted-errors).
+def scores(problem: Problem, inputs: Draws, state: State) -> dict[str, Float[Array, ""]]:
+    """Scores on training samples and on fresh ones at the state's iteration (docs/theory.md#predicted-errors).
 
     Parameters
     ----------
@@ -255,13 +253,14 @@ def errors(problem: Problem, inputs: Draws, state: State) -> tuple[Float[Array, 
 
     Returns
     -------
-    train_error, test_error : array, shape ()
-        The mean squared error for the squared loss, twice the mean loss for others.
+    dict of str to array, shape ()
+        ``train_`` and ``test_`` before each of `sedyn.model.evaluation.score_names`.
     """
-    train_error, test_error = (
-        mean_error(problem, h, inputs.labels, state.deep_weights) for h in (state.trained, state.fresh)
-    )
-    return train_error, test_error
+    found = {}
+    for kind, h in (("train", state.trained), ("test", state.fresh)):
+        means = mean_scores(problem, h, inputs.labels, state.deep_weights)
+        found |= {f"{kind}_{name}": means[i, ...] for i, name in enumerate(score_names(problem))}
+    return found
 
 
 def _fresh(inputs: Draws, factor: CausalFactor) -> Float[Array, "q N"]:

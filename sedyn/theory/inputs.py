@@ -26,14 +26,14 @@ class Draws(NamedTuple):
     ----------
     innovations : array, shape (k + q (T + 1), N)
         Standard normals that z_*, z^0, ..., z^T are made of, in this order.
-    labels : array, shape (N,)
+    labels : array, shape (C, N)
         y.
     batches : array, shape (draws of batches, N)
         Uniforms that decide on mini-batches, see `sedyn.model.batching.limit_weights`.
     """
 
     innovations: Float[Array, "k+q*(T+1) N"]
-    labels: Float[Array, " N"]
+    labels: Float[Array, "C N"]
     batches: Float[Array, "draws N"]
 
 
@@ -44,7 +44,7 @@ def draw(problem: Problem, samples: int, seed: np.random.SeedSequence, device: s
     ----------
     problem : Problem
     samples : int
-        N, a power of two, more than the k + q (T + 1) + 1 normal variables of a sample.
+        N, a power of two, more than the k + q (T + 1) + C normal variables of a sample.
     seed : SeedSequence
     device : {'cpu', 'gpu'}, optional
         Where the draws go.
@@ -64,8 +64,8 @@ def draws_of(problem: Problem, normals: Float[Array, "normals N"], batches: Floa
     Parameters
     ----------
     problem : Problem
-    normals : array, shape (k + 1 + q (T + 1), N)
-        For z_*, label noise and z^0, ..., z^T. The noise comes second, so that its Sobol coordinate is among the
+    normals : array, shape (k + C + q (T + 1), N)
+        For z_*, label noise and z^0, ..., z^T. The noise comes second, so that its Sobol coordinates are among the
         evenest.
     batches : array, shape (draws of batches, N)
 
@@ -73,15 +73,15 @@ def draws_of(problem: Problem, normals: Float[Array, "normals N"], batches: Floa
     -------
     Draws
     """
-    xp, k = array_namespace(normals), problem.signals
+    xp, k, outputs = array_namespace(normals), problem.signals, problem.outputs
     indices = xp.matmul(backend.asarray_like(index_factor(problem).rows[0], normals), normals[:k, :])
-    innovations = xp.concat([normals[:k, :], normals[k + 1 :, :]], axis=0)
-    return Draws(innovations, labels_of(problem, indices, problem.noise * normals[k, :]), batches)
+    innovations = xp.concat([normals[:k, :], normals[k + outputs :, :]], axis=0)
+    return Draws(innovations, labels_of(problem, indices, problem.noise * normals[k : k + outputs, :]), batches)
 
 
 def index_factor(problem: Problem) -> CausalFactor:
     """Factor of the covariance of the indices z_* alone."""
-    q = problem.width
+    q = problem.units
     return CausalFactor().append([initial_overlaps(problem)[q:, q:]])
 
 
@@ -118,4 +118,4 @@ def require_samples(problem: Problem, samples: int, field: str = "samples") -> i
 
 
 def _normal_dimensions(problem: Problem) -> int:
-    return problem.signals + 1 + problem.width * (problem.steps + 1)
+    return problem.signals + problem.outputs + problem.units * (problem.steps + 1)

@@ -132,7 +132,7 @@ def compare(
     start: Float[Array, "qk d"],
     first_weights: Float[Array, "q d"],
     trained: Float[Array, "q n"],
-    labels: Float[Array, " n"],
+    labels: Float[Array, "C n"],
 ) -> dict[str, Float[Array, "..."]]:
     """Compare a training run with the theory at iteration t.
 
@@ -146,8 +146,8 @@ def compare(
         W^t.
     trained : array, shape (q, n)
         h^t.
-    labels : array, shape (n,)
-        y.
+    labels : array, shape (C, n)
+        y, of which the first output's is looked at.
 
     Returns
     -------
@@ -160,7 +160,7 @@ def compare(
     whitened = xp.sort(_products(laws, factors, residuals), axis=-1)
     mean, deviation = xp.mean(whitened, axis=1, keepdims=True), xp.std(whitened, axis=1, keepdims=True)
     distances = from_normal(xp.stack([whitened, (whitened - mean) / deviation], axis=1))
-    samples = xp.sort(xp.stack([trained, trained * labels]), axis=-1)
+    samples = xp.sort(xp.stack([trained, trained * labels[0, :]]), axis=-1)
     found = from_sample(samples, laws.samples[t, ...])
     return {
         "row_kolmogorov": distances.kolmogorov,

@@ -12,7 +12,7 @@ import numpy as np
 from sedyn.arrays import backend
 from sedyn.errors import require_known, require_number, require_whole
 from sedyn.model.network import has_kink
-from sedyn.model.observables import INCLUDED, PREDICTED, to_dataset
+from sedyn.model.observables import INCLUDED, parts_of, predicted, to_dataset
 from sedyn.model.problem import Problem
 from sedyn.model.seeds import randomization_seeds
 from sedyn.model.update import updates_of
@@ -65,7 +65,8 @@ def state_evolution(
         The variables of `sedyn.model.observables.PREDICTED`, each with its ``_stderr``: `train_error`, `test_error`,
         `initial_overlap`, `signal_overlap`, `weight_gram`, `row_average` (NaN where the spectrum of the features
         changes with d), `deep_weights`, the law of first-layer rows (`init_coefficient`, `signal_coefficient`,
-        `noise_covariance`, means over the spectrum) and `pre_activation_quantiles`. From a divergence on, values are
+        `noise_covariance`, means over the spectrum) and `pre_activation_quantiles`; with classes also
+        `train_error_rate` and `test_error_rate`, with biases `biases`. From a divergence on, values are
         NaN, and attribute ``diverged_at`` is the first iteration without a value (-1 if there is none).
 
     Raises
@@ -115,7 +116,7 @@ def state_evolution(
         "response": "stein" if has_kink(problem) else "adjoint",
         **versions(),
     }
-    observables = {**PREDICTED, **{k: v for name in include for k, v in INCLUDED[name].items()}}
+    observables = {**predicted(parts_of(problem)), **{k: v for name in include for k, v in INCLUDED[name].items()}}
     return to_dataset(problem, arrays, observables, attributes=attributes)
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from sedyn.arrays.compiling import compiled
 from sedyn.arrays.shapes import Float
+from sedyn.kernels.plain import plain_activation
 from sedyn.model.network import Network
 
 __all__ = ["ActivationForm", "CompiledNetwork", "LossForm", "compiled_network", "differentiate_samples"]
@@ -118,20 +119,20 @@ def compiled_network(network: Network, width: int) -> CompiledNetwork | None:
     Returns
     -------
     CompiledNetwork or None
-        None if the activation or the loss has no compiled form.
+        None if the network is not plain, or its activation or loss has no compiled form.
     """
-    activation, loss = network.activation.compiled, network.loss.compiled
-    if activation is None or loss is None:
+    plain, loss = plain_activation(network), network.loss.compiled
+    if plain is None or plain.compiled is None or loss is None:
         return None
     deep = np.zeros((len(network.deep), width, width))
     for layer, weights in enumerate(network.deep):
         deep[layer, :, : weights.shape[1]] = weights
     sample_weights = np.empty(0) if network.sample_weights is None else network.sample_weights
     return CompiledNetwork(
-        int(ActivationForm[activation]),
+        int(ActivationForm[plain.compiled]),
         int(LossForm[loss]),
         deep,
-        *(np.ascontiguousarray(array, dtype=np.float64) for array in (network.labels, sample_weights)),
+        *(np.ascontiguousarray(array, dtype=np.float64) for array in (network.labels[0, :], sample_weights)),
     )
 
 

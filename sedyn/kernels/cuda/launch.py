@@ -18,6 +18,7 @@ from sedyn.arrays import backend
 from sedyn.arrays.backend import Array, array_namespace
 from sedyn.arrays.shapes import Float
 from sedyn.kernels import dispatch
+from sedyn.kernels.plain import plain_activation
 from sedyn.model.functions import ACTIVATIONS, LOSSES
 from sedyn.model.network import Derivatives, Network
 
@@ -75,7 +76,7 @@ def differentiate(h: Float[Array, "... q N"], network: Network, *, curvature: bo
     weights = [_rows(matrix, (*leading, *matrix.shape[-2:]), replicates) for matrix in deep]
     entries = [matrix.shape[1] for matrix in weights]
     like: dict[str, Any] = {"dtype": h.dtype, "device": h.device}
-    y = _rows(network.labels, (*leading, samples), replicates)
+    y = _rows(network.labels[..., 0, :], (*leading, samples), replicates)
     value, gradient = xp.empty(y.shape, **like), xp.empty(h.shape, **like)
     second = xp.empty((*leading, width, width, samples), **like) if curvature else None
     blocks = -(-min(samples, MOST_THREADS) // BLOCK)
@@ -85,7 +86,7 @@ def differentiate(h: Float[Array, "... q N"], network: Network, *, curvature: bo
         "differentiate",
         WIDTH=width,
         DEPTH=len(deep) + 1,
-        ACTIVATION=network.activation.cuda,
+        ACTIVATION=plain_activation(network).cuda,
         LOSS=network.loss.cuda,
         WEIGHTED=int(sample_weights is not None),
         CURVATURE=int(curvature),
@@ -174,7 +175,8 @@ def _served(arrays: Iterable[Array], width: int) -> bool:
 
 def _differentiates(h: Array, network: Network, *, curvature: bool = True) -> bool:
     weights = [] if network.sample_weights is None else [network.sample_weights]
-    known = network.activation.cuda is not None and network.loss.cuda is not None
+    plain = plain_activation(network)
+    known = plain is not None and plain.cuda is not None and network.loss.cuda is not None
     return known and _served([h, network.labels, *network.deep, *weights], h.shape[-2])
 
 
