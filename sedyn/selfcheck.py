@@ -26,9 +26,9 @@ from sedyn.designs.dense import DenseDesign, dense_design
 from sedyn.designs.protocol import Design
 from sedyn.kernels.dispatch import mean_response
 from sedyn.model.algorithm import states
+from sedyn.model.architecture import initial_deep_weights
 from sedyn.model.batching import Batches, batch_weights
 from sedyn.model.features import feature_law
-from sedyn.model.architecture import initial_deep_weights
 from sedyn.model.initialization import initial_weights_and_signals
 from sedyn.model.labels import labels_of
 from sedyn.model.problem import Problem

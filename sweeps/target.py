@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from sedyn.descent.estimate import no_estimate_because
 from sedyn.errors import InvalidInput, require_number, require_one_of, require_whole
-from sedyn.model.observables import SIMULATED
+from sedyn.model.observables import PARTS, parts_of, simulated
 from sweeps.plan import ESTIMATE, SweepSpec
 
 __all__ = ["Target"]
@@ -36,7 +36,7 @@ class Target:
     max_replicates: int
 
     def __post_init__(self) -> None:
-        require_one_of("target.observable", self.observable, SIMULATED)
+        require_one_of("target.observable", self.observable, simulated(PARTS))
         require_number("target.stderr", self.stderr, "a number > 0", lambda stderr: stderr > 0)
         object.__setattr__(self, "max_replicates", require_whole("target.max_replicates", self.max_replicates, 2))
 
@@ -48,7 +48,10 @@ class Target:
 
     def require_values(self, spec: SweepSpec) -> None:
         """Refuse an observable that some cell will not have: its error would be that of no value, and met at once."""
-        if self.observable != ESTIMATE:
+        for cell in spec.cells:
+            if self.observable not in (known := simulated(parts_of(cell.problem))):
+                raise InvalidInput("target.observable", self.observable, f"no such variable here: {', '.join(known)}")
+        if not self.observable.startswith(ESTIMATE):
             return
         if not spec.estimate:
             raise InvalidInput("target.observable", self.observable, "the runs have none; set estimate=true")

@@ -236,7 +236,7 @@ def draw_quadrature(problem: Problem, seed: np.random.SeedSequence, device: str 
 
 def quadrature_error(
     problem: Problem, points: Quadrature, overlaps: Float[Array, "*replicates kq kq"], deep_weights: DeepWeights
-) -> tuple[Float[Array, "scores *replicates"], Float[Array, "scores *replicates"]]:
+) -> tuple[Float[Array, "scores ..."], Float[Array, "scores ..."]]:
     """Test scores and their standard errors with Gaussian features.
 
     Parameters

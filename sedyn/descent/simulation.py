@@ -67,8 +67,8 @@ def simulate(
         The variables of `sedyn.model.observables.SIMULATED` along `replicate`: `train_error`, `test_error` (with its
         ``_stderr``), `estimated_test_error`, `initial_overlap`, `signal_overlap`, `weight_gram`, `row_average` and
         `deep_weights`; with classes also `train_error_rate`, `test_error_rate` (with its ``_stderr``) and
-        `estimated_test_error_rate`, with biases `biases`. From a divergence on, values are NaN. `estimated_test_error` is NaN where it cannot be had,
-        and attribute ``no_estimate_because`` says why.
+        `estimated_test_error_rate`, with biases `biases`. From a divergence on, values are NaN. `estimated_test_error`
+        is NaN where it cannot be had, and attribute ``no_estimate_because`` says why.
 
         With `theory` also those of `sedyn.model.observables.COMPARED`:
 

@@ -48,7 +48,7 @@ def sample_scores(
 
 def mean_scores(
     problem: Problem, h: Float[Array, "*replicates q N"], y: Float[Array, "*replicates C N"], deep: DeepWeights
-) -> Float[Array, "scores *replicates"]:
+) -> Float[Array, "scores ..."]:
     """Means over samples of `sample_scores`, one for each replicate.
 
     Parameters

@@ -1,9 +1,9 @@
 """Kinds of layers: what a network above the first layer's pre-activations is made of (docs/theory.md#layers).
 
-A layer takes an array of signals, units first and samples last, to another. It knows its parameters' shapes, how signals
-go forward, together with their derivatives in the pre-activations h, and how the loss's derivatives come back. That is
-all that gradient descent, its theory and the estimate ask of a network; a new kind is one class like those here, see
-docs/extending.md. Every array may have the same further axes in front, replicates that are run together.
+A layer takes an array of signals, units first and samples last, to another. It knows where its parameters start, how
+signals go forward, together with their derivatives in the pre-activations h, and how the loss's derivatives come back.
+That is all that gradient descent, its theory and the estimate ask of a network; a new kind is one class like those
+here, see docs/extending.md. Every array may have the same further axes in front, replicates that are run together.
 """
 
 from __future__ import annotations
@@ -351,9 +351,7 @@ class Beside(NamedTuple):
     def forward(self, parameters: Parameters, given: Forward, order: int) -> Forward:
         """Add the units beside to what the layer within gives; see `Layer.forward`."""
         through, beside = (
-            Forward(
-                given.signals[..., units, :], None if given.tangents is None else given.tangents[..., units, :, :]
-            )
+            Forward(given.signals[..., units, :], None if given.tangents is None else given.tangents[..., units, :, :])
             for units in (slice(None, self.through), slice(self.through, None))
         )
         found = self.inner.forward(parameters, through, order)

@@ -209,9 +209,7 @@ def coordinates_of(sizes: Mapping[str, int]) -> dict[str, Shaped[np.ndarray, " _
     """
     named = {"function": np.array(list(ROW_FUNCTIONS)), "scale": np.array(SCALES), "probability": PROBABILITIES}
     first = {"layer": 2, "bias_layer": 1}
-    return {
-        dim: named[dim] if dim in named else np.arange(size) + first.get(dim, 0) for dim, size in sizes.items()
-    }
+    return {dim: named[dim] if dim in named else np.arange(size) + first.get(dim, 0) for dim, size in sizes.items()}
 
 
 def quantiles(values: Float[Array, "*leading N"]) -> Float[Array, "*leading probabilities"]:

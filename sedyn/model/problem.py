@@ -179,7 +179,9 @@ class Problem:
         False, require_flag, "Whether each hidden layer above the first is added to what it is given.", training=True
     )
     hidden: str = field(
-        "dense", _name(HIDDEN.__getitem__), "Kind of the hidden layers above the first, ``dense`` or registered.",
+        "dense",
+        _name(HIDDEN.__getitem__),
+        "Kind of the hidden layers above the first, ``dense`` or registered.",
         training=True,
     )
 

@@ -217,7 +217,8 @@ def observe(problem: Problem, inputs: Draws, state: State) -> dict[str, Float[Ar
     Returns
     -------
     dict of str to array
-        What `sedyn.model.observables.predicted` names, without the iteration axis, standard errors apart; and the law of first-layer rows at each spectral node, `row_coefficients` and `row_covariances` of
+        What `sedyn.model.observables.predicted` names, without the iteration axis, standard errors apart; and
+        the law of first-layer rows at each spectral node, `row_coefficients` and `row_covariances` of
         `sedyn.model.observables.INCLUDED`.
     """
     q = problem.units
@@ -256,7 +257,7 @@ def scores(problem: Problem, inputs: Draws, state: State) -> dict[str, Float[Arr
     dict of str to array, shape ()
         ``train_`` and ``test_`` before each of `sedyn.model.evaluation.score_names`.
     """
-    found = {}
+    found: dict[str, Array] = {}
     for kind, h in (("train", state.trained), ("test", state.fresh)):
         means = mean_scores(problem, h, inputs.labels, state.deep_weights)
         found |= {f"{kind}_{name}": means[i, ...] for i, name in enumerate(score_names(problem))}

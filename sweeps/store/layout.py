@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import zarr
 
-from sedyn.model.observables import COMPARED, PREDICTED, SIMULATED, Observable, dimension_coordinates
-from sedyn.model.problem import Problem
+from sedyn.model import observables
+from sedyn.model.observables import COMPARED, Observable, coordinates_of, predicted
 from sweeps.plan import ESTIMATE
 from sweeps.store import metadata, objects
 from sweeps.store.chunks import chunks_of
@@ -62,7 +62,8 @@ class Layout(NamedTuple):
 
 def simulated(settings: Mapping[str, Any]) -> dict[str, Observable]:
     """Name what simulations of a store report."""
-    plain = {name: observable for name, observable in SIMULATED.items() if settings["estimate"] or name != ESTIMATE}
+    known = observables.simulated(settings["parts"])
+    plain = {name: one for name, one in known.items() if settings["estimate"] or not name.startswith(ESTIMATE)}
     return {**plain, **COMPARED} if settings["laws"] else plain
 
 
@@ -73,7 +74,7 @@ def layouts(settings: Mapping[str, Any]) -> dict[str, dict[str, Layout]]:
     replicated = (*axes, "replicate"), (*cell[1], settings["block"])
 
     def of_observables(
-        observables: Mapping[str, Observable], dims: tuple[str, ...], chunks: tuple[int, ...]
+        variables: Mapping[str, Observable], dims: tuple[str, ...], chunks: tuple[int, ...]
     ) -> dict[str, Layout]:
         return {
             name: Layout(
@@ -83,7 +84,7 @@ def layouts(settings: Mapping[str, Any]) -> dict[str, dict[str, Layout]]:
                 np.nan,
                 {"long_name": observable.long_name, "units": observable.units},
             )
-            for name, observable in observables.items()
+            for name, observable in variables.items()
         }
 
     def of_tasks(kind: str, dims: tuple[str, ...], chunks: tuple[int, ...]) -> dict[str, Layout]:
@@ -97,7 +98,7 @@ def layouts(settings: Mapping[str, Any]) -> dict[str, dict[str, Layout]]:
 
     return {
         "simulation": of_observables(simulated(settings), *replicated),
-        "theory": of_observables(PREDICTED, *cell),
+        "theory": of_observables(predicted(settings["parts"]), *cell),
         "status": of_tasks("simulation", *replicated) | of_tasks("theory", *cell),
     }
 
@@ -166,20 +167,11 @@ def stored_bytes(settings: Mapping[str, Any], replicates: int) -> int:
 
 
 def _coordinates(settings: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    sizes = settings["sizes"]
-    largest = Problem(
-        n=sizes["neuron"] + sizes["index"],
-        d=sizes["neuron"] + sizes["index"],
-        width=sizes["neuron"],
-        depth=sizes["layer"] + 1,
-        steps=sizes["iteration"] - 1,
-        signals=sizes["index"],
-    )
     return {
         **{axis: np.asarray(values) for axis, values in settings["axes"].items()},
         "replicate": np.arange(settings["replicates"]),
         "fact": np.asarray(list(FACTS)),
-        **dimension_coordinates(largest),
+        **coordinates_of(settings["sizes"]),
     }
 
 

@@ -15,6 +15,7 @@ import zarr
 from zarr.abc.store import Store as ZarrStore
 
 from sweeps.store import objects
+from sweeps.store.settings import completed
 
 __all__ = ["SETTINGS", "add_attributes", "mark", "publish", "read_document", "stored_settings", "write_documents"]
 
@@ -24,7 +25,7 @@ SETTINGS = "sedyn_sweep"  # attribute of a store that keeps what it was made wit
 def stored_settings(root: zarr.Group) -> dict[str, Any]:
     """Read what a store was made with; empty if it holds no sweep."""
     known = dict(cast("Mapping[str, Any]", root.attrs.get(SETTINGS, {})))
-    return {"estimate": True} | known if known else {}  # older stores do not say so
+    return completed(known) if known else {}
 
 
 def read_document(store: ZarrStore, path: str = "") -> dict[str, Any]:

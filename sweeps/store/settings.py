@@ -6,11 +6,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sedyn.errors import InvalidInput
-from sedyn.model.observables import dimension_coordinates
+from sedyn.model.observables import PARTS, dimension_sizes, parts_of
+from sedyn.model.problem import DEFAULTS
 from sweeps.cost import block_of
 from sweeps.plan import PROBLEM_FIELDS, SweepSpec
 
-__all__ = ["grown", "require_same", "settings_of", "with_axes"]
+__all__ = ["completed", "grown", "require_same", "settings_of", "with_axes"]
 
 FORMAT = 4
 _OF_SPEC = ("aspect", "seed", "engine", "dtype", "laws", "estimate")
@@ -20,8 +21,8 @@ def settings_of(spec: SweepSpec) -> dict[str, Any]:
     """Describe the store that a sweep needs; where it computes is no part of it."""
     sizes: dict[str, int] = {}
     for cell in spec.cells:
-        for dim, values in dimension_coordinates(cell.problem).items():
-            sizes[dim] = max(sizes.get(dim, 0), len(values))
+        for dim, size in dimension_sizes(cell.problem).items():
+            sizes[dim] = max(sizes.get(dim, 0), size)
     return {
         "format": FORMAT,
         "problem": dict(spec.base),
@@ -32,8 +33,39 @@ def settings_of(spec: SweepSpec) -> dict[str, Any]:
         "replicates": spec.replicates,
         "block": block_of(spec),
         "sizes": sizes,
+        "parts": _in_order(part for cell in spec.cells for part in parts_of(cell.problem)),
         "environments": {},
         "ready": True,
+    }
+
+
+def _in_order(parts: Iterable[str]) -> list[str]:
+    found = set(parts)
+    return [part for part in PARTS if part in found]
+
+
+def completed(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Add to the settings of a store what none could have when it was made.
+
+    Fields of the problem that came later are at their defaults, and dimensions as large as these make them.
+
+    Parameters
+    ----------
+    settings : mapping
+        As they are stored.
+
+    Returns
+    -------
+    dict
+    """
+    sizes, varying = settings["sizes"], {"n", "d", *settings["axes"]}
+    defaults = {name: value for name, value in DEFAULTS.items() if name not in varying}
+    return {
+        "estimate": True,
+        "parts": [],
+        **settings,
+        "problem": {**defaults, **settings["problem"]},
+        "sizes": {"bias_layer": sizes["layer"] + 1, **sizes},
     }
 
 
@@ -118,6 +150,7 @@ def grown(known: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
         "d": {**known["d"], **asked["d"]},
         "replicates": max(known["replicates"], asked["replicates"]),
         "sizes": {dim: max(size, asked["sizes"][dim]) for dim, size in known["sizes"].items()},
+        "parts": _in_order([*known["parts"], *asked["parts"]]),
         "ready": True,
     }
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from sedyn.model.observables import PREDICTED
+from sedyn.model.observables import predicted
 from sweeps.plan import Cell, SimulationTask, SweepSpec, TheoryTask
 from sweeps.store import objects
 from sweeps.store.chunks import chunk_numbers, place_of
@@ -166,7 +166,7 @@ def read_theory(store: Store, position: tuple[int, ...]) -> xr.Dataset:
     return xr.Dataset(
         {
             name: (observable.dims, np.asarray(store.array("theory", name)[position]))
-            for name, observable in PREDICTED.items()
+            for name, observable in predicted(store.settings["parts"]).items()
         }
     )
 

@@ -12,8 +12,8 @@ from sedyn.descent.estimate import fresh_like
 from sedyn.descent.inputs import Data
 from sedyn.designs.dense import DenseDesign
 from sedyn.model.algorithm import states
-from sedyn.model.evaluation import sample_errors
-from sedyn.model.initialization import initial_deep_weights
+from sedyn.model.architecture import initial_deep_weights
+from sedyn.model.evaluation import sample_scores
 from sedyn.model.quadrature import gauss_quadrature
 from sedyn.model.update import updates_of
 from tests.helpers import assert_within_se, mean_and_se
@@ -73,7 +73,13 @@ def run(problem, x, y, first):
     """All states, and what they were found on."""
     measure = gauss_quadrature(np.ones(x.shape[1]), 1)
     data = Data(
-        DenseDesign(x), np.ones(x.shape[1]), y, first, initial_deep_weights(problem), batches=None, spectrum=measure
+        DenseDesign(x),
+        np.ones(x.shape[1]),
+        y[None, :],
+        first,
+        initial_deep_weights(problem),
+        batches=None,
+        spectrum=measure,
     )
     return list(states(dynamics, problem, data, updates_of(problem))), data
 
@@ -93,9 +99,10 @@ def test_retraining_without_each_sample_gives_the_same(train, share):
         kept = np.arange(problem.n) != i
         for t, state in enumerate(run(fewer, x[kept], y[kept], first)[0]):
             h = state.first_weights @ x[i][:, None]
-            left_out[t, i] = sample_errors(problem, h, y[i : i + 1], state.deep_weights)[0]
+            left_out[t, i] = sample_scores(problem, h, y[None, i : i + 1], state.deep_weights)[0, 0]
     for t, state in enumerate(path):
-        train_error, estimate = dynamics.errors(problem, data, state)
+        scores = dynamics.scores(problem, data, state)
+        train_error, estimate = scores["train_error"], scores["estimated_test_error"]
         assert abs(estimate - left_out[t].mean()) <= share * left_out[t].std() / np.sqrt(problem.n)
     assert abs(estimate - left_out[-1].mean()) < 0.2 * abs(train_error - left_out[-1].mean())
 

@@ -21,6 +21,8 @@ PROBLEMS = {
     "sparse": {"features": "sparse(0.1)", "activation": "silu", "depth": 2},
     "linear": {"width": 1, "depth": 1, "activation": "identity", "link": "identity", "learning_rate": 0.3},
     "relu, one layer trained": {"activation": "relu", "train": "first", "depth": 2},
+    "classes, biases": {"labels": "classes", "loss": "softmax", "outputs": 3, "signals": 3, "bias": "all"},
+    "two outputs, skip, residual": {"outputs": 2, "skip": True, "residual": True, "bias": "output"},
 }
 
 
@@ -38,6 +40,8 @@ def test_a_replicate_is_the_same_bit_by_bit_alone_and_among_others(fields, dtype
 def unlike(problem):
     """A problem that differs in everything in which replicates side by side may differ."""
     numbers = {name: getattr(problem, name) + 0.1 for name in ("momentum", "weight_decay", "noise", "signal_norm")}
+    if problem.bias != "none":
+        numbers["bias_init"] = 0.2
     other = dataclasses.replace(
         problem,
         **numbers,
@@ -49,7 +53,7 @@ def unlike(problem):
         batching="shuffle" if problem.batching == "without_replacement" else "without_replacement",
         batch_fraction=1.0 if problem.full_batch else 0.5,
     )
-    assert all(getattr(other, name) != getattr(problem, name) for name in {*INDIVIDUAL} - {"batch_fraction"})
+    assert all(getattr(other, name) != getattr(problem, name) for name in {*INDIVIDUAL} - {"batch_fraction", "bias_init"})
     return other
 
 

@@ -6,8 +6,9 @@ from scipy.integrate import quad
 
 import sedyn
 from sedyn import InvalidInput, Problem, state_evolution
+from sedyn.model.architecture import initial_deep_weights
 from sedyn.model.functions import ACTIVATIONS
-from sedyn.model.initialization import initial_deep_weights, initial_overlaps
+from sedyn.model.initialization import initial_overlaps
 from tests.helpers import assert_within_se
 
 
