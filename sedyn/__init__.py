@@ -10,6 +10,7 @@ from sedyn.descent.simulation import simulate, simulate_together
 from sedyn.errors import InvalidInput
 from sedyn.model.features import register_features
 from sedyn.model.functions import register_activation, register_link
+from sedyn.model.layers import register_hidden
 from sedyn.model.problem import Problem
 from sedyn.theory.state_evolution import state_evolution
 
@@ -21,6 +22,7 @@ __all__ = [
     "memory_needed",
     "register_activation",
     "register_features",
+    "register_hidden",
     "register_link",
     "simulate",
     "simulate_together",

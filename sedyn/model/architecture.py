@@ -7,21 +7,16 @@ W_2, ..., W_L, and with biases each layer's after its matrix (docs/theory.md#lay
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sedyn.arrays.shapes import Float
 from sedyn.model.functions import ACTIVATIONS, Activation
-from sedyn.model.layers import Beside, Bias, Dense, Elementwise, Layer, Residual, Stack
-from sedyn.model.registry import Registry
+from sedyn.model.layers import HIDDEN, Beside, Bias, Dense, Elementwise, HiddenParts, Layer, Residual, Stack
+from sedyn.model.problem import Problem
 
-if TYPE_CHECKING:
-    from sedyn.model.problem import Problem
-
-__all__ = ["HIDDEN", "initial_deep_weights", "layers_of", "places", "plain_layers", "register_hidden"]
+__all__ = ["initial_deep_weights", "layers_of", "places", "plain_layers"]
 
 
 def normal_matrix(fan_in: int, fan_out: int, rng: np.random.Generator) -> Float[np.ndarray, "{fan_in} {fan_out}"]:
@@ -49,36 +44,11 @@ def _biases(problem: Problem, *where: str) -> tuple[Layer, ...]:
     return (Bias(problem.bias_init),) if problem.bias in where else ()
 
 
-def dense(problem: Problem) -> Layer:
-    """Make a hidden layer: the activation of a product with a matrix, and of biases where there are any."""
-    hidden, _ = _DRAWS[problem.deep_init]
-    return Stack((Dense(problem.width, hidden), *_biases(problem, "all"), Elementwise(ACTIVATIONS[problem.activation])))
-
-
-HIDDEN: Registry[Callable[[Problem], Layer]] = Registry("hidden", {"dense": dense})
-
-
-def register_hidden(name: str, build: Callable[[Problem], Layer]) -> None:
-    """Make a kind of hidden layer known under a name, for `Problem` and for configurations.
-
-    Parameters
-    ----------
-    name : str
-        A new name.
-    build : callable
-        ``build(problem)`` gives a layer from ``problem.width`` units to as many, see `sedyn.model.layers.Layer`; a
-        network of depth L has L - 2 of them, each with parameters of its own.
-
-    Raises
-    ------
-    InvalidInput
-        If the name is taken or no identifier.
-
-    Notes
-    -----
-    It has no form in the kernels: the network runs through the array library's operations.
-    """
-    HIDDEN.register(name, build)
+def _hidden(problem: Problem) -> Layer:
+    """Make a hidden layer above the first, of the kind that the problem names."""
+    draw, _ = _DRAWS[problem.deep_init]
+    parts = HiddenParts(problem.width, ACTIVATIONS[problem.activation], _biases(problem, "all"), draw)
+    return HIDDEN[problem.hidden](parts)
 
 
 @lru_cache(maxsize=256)
@@ -96,7 +66,7 @@ def layers_of(problem: Problem) -> Stack:
     if problem.depth == 1:
         return Stack(_biases(problem, "all", "output"))
     _, last = _DRAWS[problem.deep_init]
-    hidden = [HIDDEN[problem.hidden](problem) for _ in range(problem.depth - 2)]
+    hidden = [_hidden(problem) for _ in range(problem.depth - 2)]
     network = Stack(
         (
             *_biases(problem, "all"),
@@ -141,7 +111,7 @@ def places(problem: Problem) -> dict[int, slice]:
     """Where in V the parameters of each weight layer are, from layer 1, whose matrix is no part of V, to L."""
     if problem.depth == 1:
         return {1: slice(0, None)}
-    counts = [len(_biases(problem, "all")), *([HIDDEN[problem.hidden](problem).parameters] * (problem.depth - 2))]
+    counts = [len(_biases(problem, "all")), *([_hidden(problem).parameters] * max(0, problem.depth - 2))]
     ends = np.cumsum([0, *counts]).tolist()
     starts = [*ends, None]
     return {layer: slice(starts[layer - 1], starts[layer]) for layer in range(1, problem.depth + 1)}

@@ -16,18 +16,22 @@ import numpy as np
 from sedyn.arrays.backend import Array, array_namespace
 from sedyn.arrays.shapes import Float
 from sedyn.model.functions import Activation
+from sedyn.model.registry import Registry
 
 __all__ = [
+    "HIDDEN",
     "Backward",
     "Beside",
     "Bias",
     "Dense",
     "Elementwise",
     "Forward",
+    "HiddenParts",
     "Layer",
     "Parameters",
     "Residual",
     "Stack",
+    "register_hidden",
 ]
 
 Parameters = tuple[Array, ...]
@@ -377,3 +381,57 @@ def _sum(first: Array | None, second: Array | None) -> Array | None:
     if first is None or second is None:
         return second if first is None else first
     return first + second
+
+
+# --- kinds of hidden layers ------------------------------------------------------------------------------------------
+
+
+class HiddenParts(NamedTuple):
+    """What a problem says of each hidden layer above the first.
+
+    Attributes
+    ----------
+    width : int
+        Units that the layer is given, and gives.
+    activation : Activation
+    biases : tuple of Layer
+        A layer of biases, or nothing where the problem wants none.
+    draw : callable
+        ``draw(fan_in, fan_out, rng)``: where a matrix of weights starts.
+    """
+
+    width: int
+    activation: Activation
+    biases: tuple[Layer, ...]
+    draw: Callable[[int, int, np.random.Generator], np.ndarray]
+
+
+def _dense(parts: HiddenParts) -> Layer:
+    """The activation of a product with a matrix, and of biases where there are any."""
+    return Stack((Dense(parts.width, parts.draw), *parts.biases, Elementwise(parts.activation)))
+
+
+HIDDEN: Registry[Callable[[HiddenParts], Layer]] = Registry("hidden", {"dense": _dense})
+
+
+def register_hidden(name: str, build: Callable[[HiddenParts], Layer]) -> None:
+    """Make a kind of hidden layer known under a name, for `Problem` and for configurations.
+
+    Parameters
+    ----------
+    name : str
+        A new name.
+    build : callable
+        ``build(parts)`` gives a layer from ``parts.width`` units to as many, see `Layer` and `HiddenParts`; a network
+        of depth L has L - 2 of them, each with parameters of its own.
+
+    Raises
+    ------
+    InvalidInput
+        If the name is taken or no identifier.
+
+    Notes
+    -----
+    It has no form in the kernels: the network runs through the array library's operations.
+    """
+    HIDDEN.register(name, build)

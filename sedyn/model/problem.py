@@ -14,11 +14,11 @@ import numpy as np
 
 from sedyn.arrays.shapes import Float
 from sedyn.errors import InvalidInput, require_flag, require_known, require_number, require_one_of, require_whole
-from sedyn.model.architecture import HIDDEN
 from sedyn.model.covariance import SpectrumLaw, spectrum_law
 from sedyn.model.features import FeatureLaw, feature_law
 from sedyn.model.fields import Check, documented, field, names_where
 from sedyn.model.functions import ACTIVATIONS, LINKS, LOSSES
+from sedyn.model.layers import HIDDEN
 
 __all__ = ["INDIVIDUAL", "INVISIBLE_TO_THEORY", "TRAINING", "Problem"]
 

@@ -53,7 +53,9 @@ def unlike(problem):
         batching="shuffle" if problem.batching == "without_replacement" else "without_replacement",
         batch_fraction=1.0 if problem.full_batch else 0.5,
     )
-    assert all(getattr(other, name) != getattr(problem, name) for name in {*INDIVIDUAL} - {"batch_fraction", "bias_init"})
+    assert all(
+        getattr(other, name) != getattr(problem, name) for name in {*INDIVIDUAL} - {"batch_fraction", "bias_init"}
+    )
     return other
 
 
