@@ -19,24 +19,24 @@ from sedyn.model.problem import Problem
 __all__ = ["initial_deep_weights", "layers_of", "places", "plain_layers"]
 
 
-def normal_matrix(fan_in: int, fan_out: int, rng: np.random.Generator) -> Float[np.ndarray, "{fan_in} {fan_out}"]:
+def _normal_matrix(fan_in: int, fan_out: int, rng: np.random.Generator) -> Float[np.ndarray, "{fan_in} {fan_out}"]:
     """Draw entries of variance 1 / fan_in."""
     return rng.standard_normal((fan_in, fan_out)) / math.sqrt(fan_in)
 
 
-def identity_matrix(fan_in: int, fan_out: int, rng: np.random.Generator) -> Float[np.ndarray, "{fan_in} {fan_out}"]:
+def _identity_matrix(fan_in: int, fan_out: int, rng: np.random.Generator) -> Float[np.ndarray, "{fan_in} {fan_out}"]:
     """Draw nothing: every unit begins as the one below it."""
     return np.eye(fan_in, fan_out)
 
 
-def sign_matrix(fan_in: int, fan_out: int, rng: np.random.Generator) -> Float[np.ndarray, "{fan_in} {fan_out}"]:
+def _sign_matrix(fan_in: int, fan_out: int, rng: np.random.Generator) -> Float[np.ndarray, "{fan_in} {fan_out}"]:
     """Draw nothing: signs over sqrt(fan_in) that change every unit for the first output, every second for the next."""
     runs = np.arange(fan_in)[:, None] >> np.arange(fan_out)
     return (-1.0) ** runs / math.sqrt(fan_in)
 
 
 # How matrices of hidden layers and of the last one are drawn, by `Problem.deep_init`.
-_DRAWS = {"gaussian": (normal_matrix, normal_matrix), "signs": (identity_matrix, sign_matrix)}
+_DRAWS = {"gaussian": (_normal_matrix, _normal_matrix), "signs": (_identity_matrix, _sign_matrix)}
 
 
 def _biases(problem: Problem, *where: str) -> tuple[Layer, ...]:
@@ -92,8 +92,8 @@ def plain_layers(activation: Activation, width: int, depth: int, outputs: int = 
     -------
     Stack
     """
-    hidden = [layer for _ in range(depth - 2) for layer in (Dense(width, normal_matrix), Elementwise(activation))]
-    return Stack((Elementwise(activation), *hidden, Dense(outputs, normal_matrix)) if depth > 1 else ())
+    hidden = [layer for _ in range(depth - 2) for layer in (Dense(width, _normal_matrix), Elementwise(activation))]
+    return Stack((Elementwise(activation), *hidden, Dense(outputs, _normal_matrix)) if depth > 1 else ())
 
 
 def initial_deep_weights(problem: Problem) -> tuple[Float[np.ndarray, "..."], ...]:

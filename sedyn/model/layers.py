@@ -85,7 +85,7 @@ class Layer(Protocol):
         """How many units it gives when it is given so many."""
         ...
 
-    def start(self, given: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+    def start(self, given: int, rng: np.random.Generator) -> tuple[Float[np.ndarray, "..."], ...]:
         """Draw where its parameters start.
 
         Parameters
@@ -153,7 +153,7 @@ class Elementwise(NamedTuple):
         """As many as it is given."""
         return given
 
-    def start(self, given: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+    def start(self, given: int, rng: np.random.Generator) -> tuple[Float[np.ndarray, "..."], ...]:
         """Nothing starts; see `Layer.start`."""
         return ()
 
@@ -182,7 +182,7 @@ class Dense(NamedTuple):
     """
 
     fan_out: int
-    draw: Callable[[int, int, np.random.Generator], np.ndarray]
+    draw: Callable[[int, int, np.random.Generator], Float[np.ndarray, "_ _"]]
 
     @property
     def parameters(self) -> int:
@@ -193,7 +193,7 @@ class Dense(NamedTuple):
         """The fan-out, whatever it is given."""
         return self.fan_out
 
-    def start(self, given: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+    def start(self, given: int, rng: np.random.Generator) -> tuple[Float[np.ndarray, "..."], ...]:
         """Draw the matrix; see `Layer.start`."""
         return (self.draw(given, self.fan_out, rng),)
 
@@ -235,7 +235,7 @@ class Bias(NamedTuple):
         """As many as it is given."""
         return given
 
-    def start(self, given: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+    def start(self, given: int, rng: np.random.Generator) -> tuple[Float[np.ndarray, "..."], ...]:
         """Start every bias at the same value; see `Layer.start`."""
         return (np.full(given, self.value),)
 
@@ -264,7 +264,7 @@ class Stack(NamedTuple):
             given = layer.units(given)
         return given
 
-    def start(self, given: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+    def start(self, given: int, rng: np.random.Generator) -> tuple[Float[np.ndarray, "..."], ...]:
         """Draw from the lowest layer up; see `Layer.start`."""
         found: tuple[np.ndarray, ...] = ()
         for layer in self.layers:
@@ -311,7 +311,7 @@ class Residual(NamedTuple):
         """As many as it is given, and as the layer within gives."""
         return given
 
-    def start(self, given: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+    def start(self, given: int, rng: np.random.Generator) -> tuple[Float[np.ndarray, "..."], ...]:
         """Draw those of the layer within; see `Layer.start`."""
         return self.inner.start(given, rng)
 
@@ -348,7 +348,7 @@ class Beside(NamedTuple):
         """Those of the layer within, as many as go beside it."""
         return self.inner.units(self.through)
 
-    def start(self, given: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+    def start(self, given: int, rng: np.random.Generator) -> tuple[Float[np.ndarray, "..."], ...]:
         """Draw those of the layer within; see `Layer.start`."""
         return self.inner.start(self.through, rng)
 
@@ -403,7 +403,7 @@ class HiddenParts(NamedTuple):
     width: int
     activation: Activation
     biases: tuple[Layer, ...]
-    draw: Callable[[int, int, np.random.Generator], np.ndarray]
+    draw: Callable[[int, int, np.random.Generator], Float[np.ndarray, "_ _"]]
 
 
 def _dense(parts: HiddenParts) -> Layer:

@@ -60,8 +60,8 @@ def a_joint_link_of_two_labels():
 @pytest.mark.parametrize("fields", [*ALONE.values(), *COMBINED.values()], ids=[*ALONE, *COMBINED])
 def test_simulation_agrees_with_theory(fields):
     problem = Problem(**{**BASE, **fields})
-    theory = sedyn.state_evolution(problem, samples=2**12)
-    runs = sedyn.simulate(problem, replicates=24, engine="deferred")
+    theory = sedyn.state_evolution(problem, samples=2**13, randomizations=4)
+    runs = sedyn.simulate(problem, replicates=32, engine="deferred", estimate=False)
     compared = [name for name in theory.data_vars if name in runs and f"{name}_stderr" in theory]
     assert {"train_error", "test_error", "weight_gram", "signal_overlap", "deep_weights"} <= {*compared}
     assert ("biases" in compared) == (problem.bias != "none")
@@ -75,7 +75,7 @@ def test_simulation_agrees_with_theory(fields):
 @pytest.mark.parametrize("fields", [*ALONE.values(), *COMBINED.values()], ids=[*ALONE, *COMBINED])
 def test_the_estimate_is_right_on_average(fields):
     problem = Problem(**{**BASE, **fields, "n": 4000, "d": 2000})
-    runs = sedyn.simulate(problem, replicates=24)
+    runs = sedyn.simulate(problem, replicates=24, engine="deferred")
     if problem.activation == "relu":
         assert "kink" in runs.attrs["no_estimate_because"]
         return

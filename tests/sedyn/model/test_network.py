@@ -93,6 +93,18 @@ def layered(request):
     return rng.standard_normal((problem.units, 7)), network, problem
 
 
+def test_softmax_is_the_cross_entropy():
+    jet, rng = LOSSES["softmax"].jet, np.random.default_rng(0)
+    f, classes = 3 * rng.standard_normal((4, 30)), rng.integers(0, 4, 30)
+    value, slope, bend = jet(f, np.eye(4)[classes].T, 2)
+    probabilities = np.exp(f) / np.exp(f).sum(axis=0)
+    np.testing.assert_allclose(value, -np.log(probabilities[classes, np.arange(30)]), rtol=1e-13)
+    np.testing.assert_allclose(slope, probabilities - np.eye(4)[classes].T, atol=1e-15)
+    np.testing.assert_allclose(bend.sum(axis=0), 0, atol=1e-15)
+    large, _ = jet(np.array([[1000.0], [0.0], [-1000.0], [0.0]]), np.eye(4)[:, :1], 1)
+    assert large == 0
+
+
 def test_layers_are_differentiated_as_finite_differences(layered):
     assert_finite_differences(*layered[:2])
 

@@ -145,7 +145,7 @@ def test_rows_made_by_the_law_itself(theory):
     laws = laws_of(dataclasses.replace(PROBLEM, n=2 * d, d=d), theory)
     start = np.linalg.cholesky(initial_overlaps(PROBLEM)) @ rng.standard_normal((3, d))
     noise = np.linalg.cholesky(theory.noise_covariance.values[t]) @ rng.standard_normal((2, d))
-    samples = theory.pre_activation_samples.values[t], theory.response_samples.values
+    samples = theory.pre_activation_samples.values[t], theory.response_samples.values[None, :]
     record = compare(laws, t, start, laws.carried[t, 0] @ start + noise, *samples)
     assert np.max(record["row_kolmogorov"]) < 1.95 / np.sqrt(d)  # exceeded once in a thousand
     for name in ("pre_activation_kolmogorov", "pre_activation_response_wasserstein"):
