@@ -17,7 +17,7 @@ from sedyn.designs.protocol import Design
 from sedyn.designs.stacked import SingleDesign, stacked_design
 from sedyn.model.batching import Batches, batch_weights
 from sedyn.model.initialization import initial_deep_weights, initial_weights_and_signals
-from sedyn.model.labels import labels_of
+from sedyn.model.labels import label_noise, labels_of
 from sedyn.model.network import DeepWeights
 from sedyn.model.problem import Problem
 from sedyn.model.quadrature import SpectralMeasure, gauss_quadrature
@@ -98,7 +98,9 @@ def draw(
     scales = backend.asarray(np.sqrt(eigenvalues), device)
     start = stacked(initial_weights_and_signals(own, np.random.default_rng(seeds.start)) for own, seeds in replicates)
     design = _design(problem, engine, [seeds.features for seeds in streams], device, dtype)
-    noise = stacked(own.noise * np.random.default_rng(seeds.noise).standard_normal(own.n) for own, seeds in replicates)
+    noise = stacked(
+        label_noise(own, np.random.default_rng(seeds.noise).standard_normal(own.n)) for own, seeds in replicates
+    )
     return Data(
         design,
         scales,

@@ -20,7 +20,7 @@ from sedyn.arrays.backend import Array, array_namespace
 from sedyn.arrays.shapes import Float
 from sedyn.designs.dense import dense_design
 from sedyn.model.evaluation import mean_error, sample_errors
-from sedyn.model.labels import labels_of
+from sedyn.model.labels import label_noise, labels_of
 from sedyn.model.network import DeepWeights
 from sedyn.model.problem import Problem
 from sedyn.model.seeds import substream
@@ -228,7 +228,7 @@ def draw_quadrature(problem: Problem, seed: np.random.SeedSequence, device: str 
     Quadrature
     """
     points = draw_points(problem, seed, device)
-    return Quadrature(points[:, 1:, :], problem.noise * points[:, 0, :])
+    return Quadrature(points[:, 1:, :], label_noise(problem, points[:, 0, :]))
 
 
 def quadrature_error(
@@ -302,7 +302,7 @@ def fresh_sample_errors(
         of_features, of_noise = substream(seed, 1 + 2 * block), substream(seed, 2 + 2 * block)
         projections = dense_design(count, d, problem.feature_law, of_features, device).matmul(directions)
         noise = backend.asarray(np.random.default_rng(of_noise).standard_normal(count), device)
-        y = labels_of(problem, projections[:k, :], problem.noise * noise)
+        y = labels_of(problem, projections[:k, :], label_noise(problem, noise))
         for t, deep in enumerate(deep_weights):
             h = projections[k + t * q : k + (t + 1) * q, :]
             errors = sample_errors(problem, h, y, deep) - controls[t](projections[:k, :], h, noise)
@@ -369,7 +369,7 @@ def fit_control(
     for shift in range(shifts):
         normals, noise = points[shift, 1:, :], points[shift, 0, :]
         projections = xp.matmul(root, normals)
-        y = labels_of(problem, projections[:k, :], problem.noise * noise)
+        y = labels_of(problem, projections[:k, :], label_noise(problem, noise))
         errors = sample_errors(problem, projections[k:, :], y, deep_weights)
         white = xp.concat([normals, noise[None, :]], axis=0)
         weighted = white * (errors - xp.mean(errors))

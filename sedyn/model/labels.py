@@ -9,7 +9,7 @@ from sedyn.arrays.shapes import Float
 from sedyn.model.functions import LINKS
 from sedyn.model.problem import Problem
 
-__all__ = ["clean_labels", "labels_of"]
+__all__ = ["clean_labels", "label_noise", "labels_of"]
 
 
 def clean_labels(problem: Problem, indices: Float[Array, "*replicates k N"]) -> Float[Array, "*replicates N"]:
@@ -37,6 +37,26 @@ def clean_labels(problem: Problem, indices: Float[Array, "*replicates k N"]) -> 
     return xp.sum(values, axis=-2) / math.sqrt(problem.signals)
 
 
+def label_noise(problem: Problem, normals: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """Label noise of a problem (docs/theory.md#noise-law), elementwise.
+
+    Parameters
+    ----------
+    problem : Problem
+        Its noise and law of the noise.
+    normals : array, any shape
+        Standard normals.
+
+    Returns
+    -------
+    array, of the same shape
+        With standard deviation `Problem.noise`; of a law that flips, which labels are replaced.
+    """
+    law = problem.label_noise_law
+    values = law.of_normal(normals)
+    return values if law.flips else problem.noise * values
+
+
 def labels_of(
     problem: Problem, indices: Float[Array, "*replicates k N"], noise: Float[Array, "*replicates N"]
 ) -> Float[Array, "*replicates N"]:
@@ -48,12 +68,15 @@ def labels_of(
     indices : array, shape (..., k, N)
         z_*.
     noise : array, shape (..., N)
-        With standard deviation `Problem.noise`.
+        See `label_noise`.
 
     Returns
     -------
     array, shape (..., N)
-        Additive: ``phi(z_*) + noise``; binary: its sign.
+        Additive: ``phi(z_*) + noise``; binary: its sign, or where noise flips, the sign of phi(z_*) or its opposite.
     """
-    labels = clean_labels(problem, indices) + noise
-    return array_namespace(indices).sign(labels) if problem.labels == "binary" else labels
+    xp, clean = array_namespace(indices), clean_labels(problem, indices)
+    if problem.label_noise_law.flips:
+        signs = xp.sign(clean)
+        return xp.where(noise > 0, -signs, signs)
+    return xp.sign(clean + noise) if problem.labels == "binary" else clean + noise

@@ -18,6 +18,7 @@ from sedyn.model.covariance import SpectrumLaw, spectrum_law
 from sedyn.model.features import FeatureLaw, feature_law
 from sedyn.model.fields import Check, documented, field, names_where
 from sedyn.model.functions import ACTIVATIONS, LINKS, LOSSES
+from sedyn.model.noise import NoiseLaw, noise_law
 
 __all__ = ["INDIVIDUAL", "INVISIBLE_TO_THEORY", "TRAINING", "Problem"]
 
@@ -77,6 +78,11 @@ class Problem:
     width: int = field(3, _COUNT, "Units in each hidden layer.", training=True)
     depth: int = field(3, _COUNT, "Weight layers; depth 1 is a linear model and has width 1.", training=True)
     noise: float = field(0.3, _NOT_NEGATIVE, "Standard deviation of the label noise.", individual=True)
+    noise_law: str = field(
+        "gaussian",
+        _name(noise_law),
+        "Law of the label noise, as ``laplace`` or ``student_t(5)``; ``flip(0.1)`` replaces labels of classes instead.",
+    )
     activation: str = field(
         "tanh", _name(ACTIVATIONS.__getitem__), "Name of an activation, built-in or registered.", training=True
     )
@@ -167,6 +173,11 @@ class Problem:
             )
         if LOSSES[self.loss].binary and self.labels != "binary":
             raise InvalidInput("loss", self.loss, "needs labels -1 and 1; set labels=binary, or loss=squared")
+        if self.label_noise_law.flips and self.labels == "additive":
+            raise InvalidInput("noise_law", self.noise_law, "replaces labels of classes; set labels=binary")
+        if self.label_noise_law.flips and self.noise != DEFAULTS["noise"]:
+            remedy = f"plays no part with noise_law={self.noise_law}; leave it at {DEFAULTS['noise']}"
+            raise InvalidInput("noise", self.noise, remedy)
         if LINKS[self.link].joint and self.combine != "sum":
             raise InvalidInput("combine", self.combine, f"link {self.link!r} is joint and leaves nothing to combine")
         columns = self.signals + self.width
@@ -204,6 +215,11 @@ class Problem:
     def feature_law(self) -> FeatureLaw:
         """The law that `features` names."""
         return feature_law(self.features)
+
+    @property
+    def label_noise_law(self) -> NoiseLaw:
+        """The law that `noise_law` names."""
+        return noise_law(self.noise_law)
 
     @property
     def spectrum_law(self) -> SpectrumLaw:
