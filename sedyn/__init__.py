@@ -9,7 +9,7 @@ from sedyn.descent.engines import memory_needed
 from sedyn.descent.simulation import simulate, simulate_together
 from sedyn.errors import InvalidInput
 from sedyn.model.features import register_features
-from sedyn.model.functions import register_activation, register_link
+from sedyn.model.functions import register_activation, register_link, register_loss
 from sedyn.model.noise import register_noise
 from sedyn.model.problem import Problem
 from sedyn.theory.state_evolution import state_evolution
@@ -23,6 +23,7 @@ __all__ = [
     "register_activation",
     "register_features",
     "register_link",
+    "register_loss",
     "register_noise",
     "simulate",
     "simulate_together",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sedyn.arrays.backend import Array, array_namespace
 from sedyn.arrays.shapes import Float
-from sedyn.model.functions import ACTIVATIONS, LOSSES
+from sedyn.model.functions import ACTIVATIONS, loss_named
 from sedyn.model.network import DeepWeights, forward
 from sedyn.model.problem import Problem
 
@@ -32,7 +32,7 @@ def sample_errors(
     array, shape (..., N)
     """
     output = forward(h, deep, ACTIVATIONS[problem.activation])
-    return 2 * LOSSES[problem.loss].jet(output, y, 0)[0]
+    return 2 * loss_named(problem.loss).jet(output, y, 0)[0]
 
 
 def mean_error(

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from sedyn.arrays.backend import Array, array_namespace
 from sedyn.arrays.shapes import Float
-from sedyn.model.functions import ACTIVATIONS, LOSSES, Activation, Loss
+from sedyn.model.functions import ACTIVATIONS, Activation, Loss, loss_named
 from sedyn.model.problem import Problem
 
 __all__ = ["DeepWeights", "Derivatives", "Network", "differentiate", "forward", "has_kink"]
@@ -88,7 +88,7 @@ class Network(NamedTuple):
         -------
         Network
         """
-        return cls(ACTIVATIONS[problem.activation], LOSSES[problem.loss], deep, labels, sample_weights)
+        return cls(ACTIVATIONS[problem.activation], loss_named(problem.loss), deep, labels, sample_weights)
 
     def replicate(self, index: int) -> Network:
         """Take the network of one of several replicates."""

@@ -17,7 +17,7 @@ from sedyn.errors import InvalidInput, require_known, require_number, require_on
 from sedyn.model.covariance import SpectrumLaw, spectrum_law
 from sedyn.model.features import FeatureLaw, feature_law
 from sedyn.model.fields import Check, documented, field, names_where
-from sedyn.model.functions import ACTIVATIONS, LINKS, LOSSES
+from sedyn.model.functions import ACTIVATIONS, LINKS, loss_named
 from sedyn.model.noise import NoiseLaw, noise_law
 
 __all__ = ["INDIVIDUAL", "INVISIBLE_TO_THEORY", "TRAINING", "Problem"]
@@ -91,7 +91,10 @@ class Problem:
         "additive", _one_of("additive", "binary"), "``additive``: link + noise * xi; ``binary``: its sign."
     )
     loss: str = field(
-        "squared", _name(LOSSES.__getitem__), "``squared``, ``huber``, or ``logistic`` for two classes.", training=True
+        "squared",
+        _name(loss_named),
+        "``squared``, ``huber``, ``huber(threshold)``, ``absolute(width)``, or ``logistic`` for two classes.",
+        training=True,
     )
     features: str = field(
         "gaussian",
@@ -171,7 +174,7 @@ class Problem:
             raise InvalidInput(
                 "width", self.width, "depth=1 is a linear model and has width=1; set width=1 or depth>=2"
             )
-        if LOSSES[self.loss].binary and self.labels != "binary":
+        if loss_named(self.loss).binary and self.labels != "binary":
             raise InvalidInput("loss", self.loss, "needs labels -1 and 1; set labels=binary, or loss=squared")
         if self.label_noise_law.flips and self.labels == "additive":
             raise InvalidInput("noise_law", self.noise_law, "replaces labels of classes; set labels=binary")

@@ -1,4 +1,4 @@
-"""Laws of the label noise at twenty thousand samples: runs against theory, and the estimate against the truth."""
+"""Noise laws and losses at twenty thousand samples: runs against theory, and the estimate against the truth."""
 
 import numpy as np
 import pytest
@@ -15,8 +15,13 @@ PROBLEMS = {
     "student_t": {"noise_law": "student_t(9)", "noise": 0.5},
     "flip": {**CLASSES, "noise_law": "flip(0.15)"},
     "heavy tails, huber, mini-batches, momentum": {
-        "noise_law": "student_t(2.5)", "noise": 1.0, "loss": "huber", "batch_fraction": 0.5, "momentum": 0.4,
+        "noise_law": "student_t(2.5)", "noise": 1.0, "loss": "huber(0.5)", "batch_fraction": 0.5, "momentum": 0.4,
     },
+    "laplace, absolute, three layers, decay": {
+        "noise_law": "laplace", "loss": "absolute(0.2)", "depth": 3, "weight_decay": 0.05, "learning_rate": 0.4,
+    },
+    "huber": {"loss": "huber(0.3)"},
+    "absolute": {"loss": "absolute(0.5)", "activation": "gelu", "width": 3},
     "flips, two signals, correlated features": {
         **CLASSES, "noise_law": "flip(0.3)", "signals": 2, "combine": "product", "covariance": "two_level(4, 0.25)",
         "loss": "squared", "learning_rate": 0.5,

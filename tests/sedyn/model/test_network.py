@@ -3,8 +3,9 @@ import itertools
 import numpy as np
 import pytest
 
-from sedyn.model.functions import ACTIVATIONS, LOSSES
+from sedyn.model.functions import ACTIVATIONS, LOSSES, loss_named
 from sedyn.model.network import Network, differentiate, forward
+from tests.sedyn.model.test_losses import MEMBERS
 
 STEP = 1e-5
 
@@ -40,9 +41,9 @@ def test_activations_survive_large_arguments(name):
         assert all(np.isfinite(values).all() for values in ACTIVATIONS[name].jet(np.array([-700.0, 700.0]), 2))
 
 
-@pytest.mark.parametrize("name", LOSSES.built_in)
+@pytest.mark.parametrize("name", MEMBERS)
 def test_loss_derivatives_are_finite_differences(name):
-    jet = LOSSES[name].jet
+    jet = loss_named(name).jet
     f, y = np.linspace(-3, 3, 40), np.where(np.arange(40) % 2, 1.0, -1.0)
     for order in range(2):
         numerical = (jet(f + STEP, y, 2)[order] - jet(f - STEP, y, 2)[order]) / (2 * STEP)
@@ -50,7 +51,7 @@ def test_loss_derivatives_are_finite_differences(name):
 
 
 @pytest.mark.parametrize(("width", "depth"), [(1, 1), (1, 2), (3, 2), (2, 3), (4, 4)])
-@pytest.mark.parametrize(("activation", "loss"), list(itertools.product(["tanh", "gelu"], LOSSES.built_in)))
+@pytest.mark.parametrize(("activation", "loss"), list(itertools.product(["tanh", "gelu"], MEMBERS)))
 @pytest.mark.parametrize("weighted", [False, True])
 def test_gradients_and_curvature_are_finite_differences(width, depth, activation, loss, weighted):
     rng = np.random.default_rng(depth)
@@ -58,7 +59,7 @@ def test_gradients_and_curvature_are_finite_differences(width, depth, activation
     h, deep = sample_network(rng, width, depth, samples)
     y = np.sign(rng.standard_normal(samples))
     weights = rng.uniform(0, 2, samples) if weighted else None
-    act, los = ACTIVATIONS[activation], LOSSES[loss]
+    act, los = ACTIVATIONS[activation], loss_named(loss)
 
     def losses(h, deep):
         return los.jet(forward(h, deep, act), y, 0)[0] * (1 if weights is None else weights)
