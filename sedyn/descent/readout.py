@@ -198,7 +198,7 @@ def readout_points(problem: Problem) -> int:
 
 
 def draw_points(problem: Problem, seed: np.random.SeedSequence, device: str = "cpu") -> Float[Array, "shifts _ N"]:
-    """Draw shifted Sobol points with matched moments, first for standardized label noise and then for features.
+    """Draw shifted Sobol points with matched moments, first for the normals of the label noise and then for features.
 
     Parameters
     ----------
