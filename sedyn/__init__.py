@@ -9,8 +9,9 @@ from sedyn.descent.engines import memory_needed
 from sedyn.descent.simulation import simulate, simulate_together
 from sedyn.errors import InvalidInput
 from sedyn.model.features import register_features
-from sedyn.model.functions import register_activation, register_link
+from sedyn.model.functions import register_activation, register_link, register_loss
 from sedyn.model.layers import register_hidden
+from sedyn.model.noise import register_noise
 from sedyn.model.problem import Problem
 from sedyn.theory.state_evolution import state_evolution
 
@@ -24,6 +25,8 @@ __all__ = [
     "register_features",
     "register_hidden",
     "register_link",
+    "register_loss",
+    "register_noise",
     "simulate",
     "simulate_together",
     "state_evolution",

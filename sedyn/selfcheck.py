@@ -30,7 +30,7 @@ from sedyn.model.architecture import initial_deep_weights
 from sedyn.model.batching import Batches, batch_weights
 from sedyn.model.features import feature_law
 from sedyn.model.initialization import initial_weights_and_signals
-from sedyn.model.labels import labels_of
+from sedyn.model.labels import label_noise, labels_of
 from sedyn.model.problem import Problem
 from sedyn.model.quadrature import gauss_quadrature
 from sedyn.model.update import updates_of
@@ -228,7 +228,9 @@ def _descend(problem: Problem, design: Design, device: str, estimate: bool) -> R
     noise, scales = rng.standard_normal((problem.outputs, problem.n)), np.ones(problem.d)
     batches = [None if batch is None else backend.asarray(batch, device) for batch in batch_weights(problem, rng)]
     deep = tuple(backend.asarray(weights, device) for weights in initial_deep_weights(problem))
-    y = labels_of(problem, design.matmul(start[problem.units :, :]), backend.asarray(problem.noise * noise, device))
+    y = labels_of(
+        problem, design.matmul(start[problem.units :, :]), backend.asarray(label_noise(problem, noise), device)
+    )
     measure = gauss_quadrature(scales, problem.steps + 1) if estimate else None
     data = Data(design, backend.asarray(scales, device), y, start, deep, Batches(lambda: batches), measure)
     *_, last = states(dynamics, problem, data, updates_of(problem))

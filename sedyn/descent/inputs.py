@@ -18,7 +18,7 @@ from sedyn.designs.stacked import SingleDesign, stacked_design
 from sedyn.model.architecture import initial_deep_weights
 from sedyn.model.batching import Batches, batch_weights
 from sedyn.model.initialization import initial_weights_and_signals
-from sedyn.model.labels import labels_of
+from sedyn.model.labels import label_noise, labels_of
 from sedyn.model.network import DeepWeights
 from sedyn.model.problem import Problem
 from sedyn.model.quadrature import SpectralMeasure, gauss_quadrature
@@ -100,7 +100,9 @@ def draw(
     start = stacked(initial_weights_and_signals(own, np.random.default_rng(seeds.start)) for own, seeds in replicates)
     design = _design(problem, engine, [seeds.features for seeds in streams], device, dtype)
     shape = problem.outputs, problem.n
-    noise = stacked(own.noise * np.random.default_rng(seeds.noise).standard_normal(shape) for own, seeds in replicates)
+    noise = stacked(
+        label_noise(own, np.random.default_rng(seeds.noise).standard_normal(shape)) for own, seeds in replicates
+    )
     return Data(
         design,
         scales,

@@ -20,7 +20,7 @@ from sedyn.arrays.backend import Array, array_namespace
 from sedyn.arrays.shapes import Float
 from sedyn.designs.dense import dense_design
 from sedyn.model.evaluation import mean_scores, sample_scores, score_names
-from sedyn.model.labels import labels_of
+from sedyn.model.labels import label_noise, labels_of
 from sedyn.model.network import DeepWeights
 from sedyn.model.problem import Problem
 from sedyn.model.seeds import substream
@@ -201,7 +201,7 @@ def readout_points(problem: Problem) -> int:
 
 
 def draw_points(problem: Problem, seed: np.random.SeedSequence, device: str = "cpu") -> Float[Array, "shifts _ N"]:
-    """Draw shifted Sobol points with matched moments, first for standardized label noise and then for features.
+    """Draw shifted Sobol points with matched moments, first for the normals of the label noise and then for features.
 
     Parameters
     ----------
@@ -231,7 +231,7 @@ def draw_quadrature(problem: Problem, seed: np.random.SeedSequence, device: str 
     Quadrature
     """
     points, outputs = draw_points(problem, seed, device), problem.outputs
-    return Quadrature(points[:, outputs:, :], problem.noise * points[:, :outputs, :])
+    return Quadrature(points[:, outputs:, :], label_noise(problem, points[:, :outputs, :]))
 
 
 def quadrature_error(
@@ -306,7 +306,7 @@ def fresh_sample_errors(
         of_features, of_noise = substream(seed, 1 + 2 * block), substream(seed, 2 + 2 * block)
         projections = dense_design(count, d, problem.feature_law, of_features, device).matmul(directions)
         noise = backend.asarray(np.random.default_rng(of_noise).standard_normal((outputs, count)), device)
-        y = labels_of(problem, projections[:k, :], problem.noise * noise)
+        y = labels_of(problem, projections[:k, :], label_noise(problem, noise))
         for t, deep in enumerate(deep_weights):
             h = projections[k + t * q : k + (t + 1) * q, :]
             errors = sample_scores(problem, h, y, deep) - controls[t](projections[:k, :], h, noise)
@@ -376,7 +376,7 @@ def fit_control(
     for shift in range(shifts):
         normals, noise = points[shift, outputs:, :], points[shift, :outputs, :]
         projections = xp.matmul(root, normals)
-        y = labels_of(problem, projections[:k, :], problem.noise * noise)
+        y = labels_of(problem, projections[:k, :], label_noise(problem, noise))
         errors = sample_scores(problem, projections[k:, :], y, deep_weights)
         white = xp.concat([normals, noise], axis=0)
         weighted = white * (errors - xp.mean(errors, axis=-1, keepdims=True))[:, None, :]

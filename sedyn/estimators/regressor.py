@@ -26,10 +26,10 @@ class NetworkRegressor(RegressorMixin, NetworkEstimator):
     `steps` steps. At each iteration the test error is estimated from the training samples alone, so that all of them
     train: no holdout, no retraining.
 
-    The learning rate is of the mean loss with standardized features and targets, and the threshold of the Huber loss is
-    the targets' standard deviation. An activation with a kink (relu) has no estimate and needs
-    ``early_stopping=False``. A given spectrum is scaled to the mean that the features have. Without `standardize`,
-    features and targets must have mean 0 and variance near 1 already.
+    The learning rate is of the mean loss with standardized features and targets, and the number of a loss, as Huber's
+    threshold, is in units of the targets' standard deviation. An activation with a kink (relu) has no estimate and
+    needs ``early_stopping=False``. A given spectrum is scaled to the mean that the features have. Without
+    `standardize`, features and targets must have mean 0 and variance near 1 already.
 
     Attributes
     ----------

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sedyn.arrays.backend import Array, array_namespace
 from sedyn.arrays.shapes import Float
 from sedyn.model.architecture import layers_of
-from sedyn.model.functions import LOSSES
+from sedyn.model.functions import loss_named
 from sedyn.model.network import DeepWeights, forward, losses
 from sedyn.model.problem import Problem
 
@@ -40,7 +40,7 @@ def sample_scores(
         largest output is another class's than the label (1 or 0).
     """
     xp, outputs = array_namespace(h), forward(h, deep, layers_of(problem))
-    scores = [2 * losses(LOSSES[problem.loss], outputs, y)]
+    scores = [2 * losses(loss_named(problem.loss), outputs, y)]
     if problem.labels == "classes":
         scores.append(xp.astype(xp.argmax(outputs, axis=-2) != xp.argmax(y, axis=-2), outputs.dtype))
     return xp.stack(scores)

@@ -25,11 +25,14 @@ class Family:
         ``valid(*numbers)``: whether they are allowed.
     condition : str, optional
         The same in words.
+    numbers : tuple of float, optional
+        What they are where the name stands alone; without, they have to be given.
     """
 
     parameters: tuple[str, ...] = ()
     valid: Callable[..., bool] = lambda *numbers: True
     condition: str = ""
+    numbers: tuple[float, ...] = ()
 
 
 AnyFamily = TypeVar("AnyFamily", bound=Family)
@@ -76,10 +79,11 @@ def read_law(text: str, families: Registry[AnyFamily]) -> tuple[str, AnyFamily, 
     try:
         if match is None:
             raise ValueError
-        name, numbers = match[1], () if match[2] is None else tuple(float(number) for number in match[2].split(","))
+        name, given = match[1], () if match[2] is None else tuple(float(number) for number in match[2].split(","))
     except ValueError:
         raise InvalidInput(families.kind, text, "write a name, or a name with numbers as in student_t(5)") from None
     family = families[name]
+    numbers = given or family.numbers
     if not family.parameters and numbers:
         raise InvalidInput(families.kind, text, f"{name} takes no number; write {name}")
     if len(numbers) != len(family.parameters) or not family.valid(*numbers):

@@ -9,7 +9,7 @@ from sedyn.arrays.shapes import Float
 from sedyn.model.functions import LINKS
 from sedyn.model.problem import Problem
 
-__all__ = ["clean_labels", "labels_of"]
+__all__ = ["clean_labels", "label_noise", "labels_of"]
 
 
 def clean_labels(problem: Problem, indices: Float[Array, "*replicates k N"]) -> Float[Array, "*replicates C N"]:
@@ -42,6 +42,26 @@ def clean_labels(problem: Problem, indices: Float[Array, "*replicates k N"]) -> 
     return xp.sum(values, axis=-2, keepdims=True) / math.sqrt(problem.signals)
 
 
+def label_noise(problem: Problem, normals: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """Label noise of a problem (docs/theory.md#noise-law), elementwise.
+
+    Parameters
+    ----------
+    problem : Problem
+        Its noise and law of the noise.
+    normals : array, any shape
+        Standard normals.
+
+    Returns
+    -------
+    array, of the same shape
+        With standard deviation `Problem.noise`; of a law that flips, which labels are replaced.
+    """
+    law = problem.label_noise_law
+    values = law.of_normal(normals)
+    return values if law.flips else problem.noise * values
+
+
 def labels_of(
     problem: Problem, indices: Float[Array, "*replicates k N"], noise: Float[Array, "*replicates C N"]
 ) -> Float[Array, "*replicates C N"]:
@@ -53,17 +73,25 @@ def labels_of(
     indices : array, shape (..., k, N)
         z_*.
     noise : array, shape (..., C, N)
-        With standard deviation `Problem.noise`.
+        See `label_noise`.
 
     Returns
     -------
     array, shape (..., C, N)
-        Additive: ``phi(z_*) + noise``; binary: its sign; classes: 1 for the largest, 0 for the others.
+        Additive: ``phi(z_*) + noise``; binary: its sign; classes: 1 for the largest, 0 for the others. Where noise
+        flips, those of phi(z_*) or, instead, the opposite sign or another class.
     """
-    xp, labels = array_namespace(indices), clean_labels(problem, indices) + noise
+    xp, labels, flips = array_namespace(indices), clean_labels(problem, indices), problem.label_noise_law.flips
+    if not flips:
+        labels = labels + noise
     if problem.labels == "binary":
-        return xp.sign(labels)
+        signs = xp.sign(labels)
+        return xp.where(noise > 0, -signs, signs) if flips else signs
     if problem.labels == "classes":
-        each = xp.arange(problem.outputs, device=labels.device)[:, None]
-        return xp.astype(xp.argmax(labels, axis=-2)[..., None, :] == each, labels.dtype)
+        of_sample, classes = xp.argmax(labels, axis=-2), problem.outputs
+        if flips:  # to one of the others, each as often
+            further = xp.ceil(noise[..., 0, :] * (classes - 1))
+            of_sample = (of_sample + xp.astype(further, of_sample.dtype)) % classes
+        each = xp.arange(classes, device=labels.device)[:, None]
+        return xp.astype(of_sample[..., None, :] == each, labels.dtype)
     return labels

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from sedyn.arrays.backend import Array, array_namespace
 from sedyn.arrays.shapes import Float
 from sedyn.model.architecture import layers_of
-from sedyn.model.functions import ACTIVATIONS, LOSSES, Loss
+from sedyn.model.functions import ACTIVATIONS, Loss, loss_named
 from sedyn.model.layers import Forward, Parameters, Stack
 from sedyn.model.problem import Problem
 
@@ -92,7 +92,7 @@ class Network(NamedTuple):
         -------
         Network
         """
-        return cls(layers_of(problem), LOSSES[problem.loss], deep, labels, sample_weights)
+        return cls(layers_of(problem), loss_named(problem.loss), deep, labels, sample_weights)
 
     def replicate(self, index: int) -> Network:
         """Take the network of one of several replicates."""

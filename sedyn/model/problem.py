@@ -17,8 +17,9 @@ from sedyn.errors import InvalidInput, require_flag, require_known, require_numb
 from sedyn.model.covariance import SpectrumLaw, spectrum_law
 from sedyn.model.features import FeatureLaw, feature_law
 from sedyn.model.fields import Check, documented, field, names_where
-from sedyn.model.functions import ACTIVATIONS, LINKS, LOSSES
+from sedyn.model.functions import ACTIVATIONS, LINKS, loss_named
 from sedyn.model.layers import HIDDEN
+from sedyn.model.noise import NoiseLaw, noise_law
 
 __all__ = ["INDIVIDUAL", "INVISIBLE_TO_THEORY", "TRAINING", "Problem"]
 
@@ -80,6 +81,11 @@ class Problem:
         3, _COUNT, "Weight layers; depth 1 is a linear model, whose width is the number of its outputs.", training=True
     )
     noise: float = field(0.3, _NOT_NEGATIVE, "Standard deviation of the label noise.", individual=True)
+    noise_law: str = field(
+        "gaussian",
+        _name(noise_law),
+        "Law of the label noise, as ``laplace`` or ``student_t(5)``; ``flip(0.1)`` replaces labels of classes instead.",
+    )
     activation: str = field(
         "tanh", _name(ACTIVATIONS.__getitem__), "Name of an activation, built-in or registered.", training=True
     )
@@ -93,8 +99,8 @@ class Problem:
     )
     loss: str = field(
         "squared",
-        _name(LOSSES.__getitem__),
-        "``squared``, ``huber``, ``logistic`` for two classes, or ``softmax`` for one class an output.",
+        _name(loss_named),
+        "``squared``, ``huber``, ``huber(threshold)``, ``absolute(width)``; for classes ``logistic``, ``softmax``.",
         training=True,
     )
     features: str = field(
@@ -219,7 +225,7 @@ class Problem:
             raise InvalidInput("bias_init", self.bias_init, "there are no biases; set bias=output or bias=all")
 
     def _check_labels(self) -> None:
-        loss, several = LOSSES[self.loss], self.outputs > 1
+        loss, several = loss_named(self.loss), self.outputs > 1
         if loss.binary and self.labels != "binary":
             raise InvalidInput("loss", self.loss, "needs labels -1 and 1; set labels=binary, or loss=squared")
         if loss.joint and self.labels != "classes":
@@ -228,6 +234,12 @@ class Problem:
             raise InvalidInput("labels", self.labels, f"has one output; with outputs={self.outputs} set labels=classes")
         if self.labels == "classes" and not several:
             raise InvalidInput("outputs", self.outputs, "labels=classes needs an output for each class, 2 at least")
+        if self.label_noise_law.flips and self.labels == "additive":
+            remedy = "replaces labels of classes; set labels=binary, or labels=classes"
+            raise InvalidInput("noise_law", self.noise_law, remedy)
+        if self.label_noise_law.flips and self.noise != DEFAULTS["noise"]:
+            remedy = f"plays no part with noise_law={self.noise_law}; leave it at {DEFAULTS['noise']}"
+            raise InvalidInput("noise", self.noise, remedy)
         joint = any(LINKS[name].joint for name in self.links)
         if joint and self.combine != "sum":
             raise InvalidInput("combine", self.combine, f"link {self.link!r} is joint and leaves nothing to combine")
@@ -277,6 +289,11 @@ class Problem:
     def feature_law(self) -> FeatureLaw:
         """The law that `features` names."""
         return feature_law(self.features)
+
+    @property
+    def label_noise_law(self) -> NoiseLaw:
+        """The law that `noise_law` names."""
+        return noise_law(self.noise_law)
 
     @property
     def spectrum_law(self) -> SpectrumLaw:

@@ -12,7 +12,7 @@ from sedyn.arrays.shapes import Float
 from sedyn.errors import InvalidInput, require_whole
 from sedyn.model.batching import limit_dimensions
 from sedyn.model.initialization import initial_overlaps
-from sedyn.model.labels import labels_of
+from sedyn.model.labels import label_noise, labels_of
 from sedyn.model.problem import Problem
 from sedyn.theory.sampling import CausalFactor, matched_normals, sobol_uniforms
 
@@ -76,7 +76,8 @@ def draws_of(problem: Problem, normals: Float[Array, "normals N"], batches: Floa
     xp, k, outputs = array_namespace(normals), problem.signals, problem.outputs
     indices = xp.matmul(backend.asarray_like(index_factor(problem).rows[0], normals), normals[:k, :])
     innovations = xp.concat([normals[:k, :], normals[k + outputs :, :]], axis=0)
-    return Draws(innovations, labels_of(problem, indices, problem.noise * normals[k : k + outputs, :]), batches)
+    noise = label_noise(problem, normals[k : k + outputs, :])
+    return Draws(innovations, labels_of(problem, indices, noise), batches)
 
 
 def index_factor(problem: Problem) -> CausalFactor:

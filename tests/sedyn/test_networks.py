@@ -1,4 +1,4 @@
-"""Networks of every kind of layer and output: a run against its theory, its estimate, and a loop that shares no code."""
+"""Networks of every kind of layer and output: runs against theory, estimate, and a loop that shares no code."""
 
 import dataclasses
 
@@ -44,6 +44,11 @@ COMBINED = {
     "skip, logistic": {"skip": True, "loss": "logistic", "labels": "binary", "bias": "all", "depth": 2},
     "relu, biases, residual": {"activation": "relu", "bias": "all", "residual": True},
     "relu, classes": {"activation": "relu", **CLASSES, "outputs": 2, "signals": 2, "bias": "all", "depth": 2},
+    "classes with flips, skip": {**CLASSES, "outputs": 3, "signals": 3, "noise_law": "flip(0.2)", "skip": True},
+    "two outputs, heavy noise, huber": {
+        **{"outputs": 2, "signals": 2, "noise_law": "student_t(3)", "noise": 0.8},
+        **{"loss": "huber(0.5)", "bias": "all"},
+    },
     "frozen, biases, skip": {"train": "first", "bias": "all", "bias_init": -0.3, "skip": True},
     "product link by a joint one, two outputs": {"outputs": 2, "signals": 2, "link": "sum_and_product"},
 }

@@ -88,6 +88,7 @@ def differentiate(h: Float[Array, "... q N"], network: Network, *, curvature: bo
         DEPTH=len(deep) + 1,
         ACTIVATION=plain_activation(network).cuda,
         LOSS=network.loss.cuda,
+        LOSS_NUMBERS=",".join(map(repr, network.loss.numbers)) or "0",
         WEIGHTED=int(sample_weights is not None),
         CURVATURE=int(curvature),
     )

@@ -48,7 +48,16 @@ def test_mean_deviation_from_the_test_error_is_within_standard_errors(fields):
     assert_within_se(mean, np.zeros(mean.size), se, runs.test_error_stderr.mean("replicate"))
 
 
-@pytest.mark.parametrize("fields", [{}, {"loss": "logistic", "labels": "binary", "learning_rate": 2.0}])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"loss": "logistic", "labels": "binary", "learning_rate": 2.0},
+        {"loss": "logistic", "labels": "binary", "learning_rate": 2.0, "noise_law": "flip(0.2)"},
+        {"loss": "absolute(0.3)", "noise_law": "laplace"},
+        {"loss": "huber(0.5)", "noise_law": "student_t(5)"},
+    ],
+)
 def test_deviation_falls_like_the_root_of_n(fields):
     """Sixteen times the samples, a quarter of the error."""
     replicates = 24

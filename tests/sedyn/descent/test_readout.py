@@ -31,9 +31,11 @@ def test_the_mean_of_a_control_is_zero_whatever_the_law(fields, dependent):
     np.testing.assert_allclose(values.mean(axis=-1), 0, atol=1e-13)
 
 
-@pytest.mark.parametrize("law", ["rademacher", "student_t(5)"])
-def test_controls_save_most_rows(law, monkeypatch):
-    problem = Problem(n=500, d=300, steps=8, width=4, depth=3, noise=0.3, features=law)
+@pytest.mark.parametrize(
+    ("law", "noise_law"), [("rademacher", "gaussian"), ("student_t(5)", "gaussian"), ("rademacher", "laplace")]
+)
+def test_controls_save_most_rows(law, noise_law, monkeypatch):
+    problem = Problem(n=500, d=300, steps=8, width=4, depth=3, noise=0.3, features=law, noise_law=noise_law)
     with_controls = sedyn.simulate(problem, 2, estimate=False)
     monkeypatch.setattr(readout, "fit_control", lambda *arguments: lambda *rows: 0.0)
     without = sedyn.simulate(problem, 2, estimate=False)

@@ -18,11 +18,20 @@ from sedyn.kernels.cuda import launch
 from sedyn.kernels.dispatch import differentiate, mean_response
 from sedyn.model.functions import ACTIVATIONS, LOSSES, Activation
 from tests.networks import plain_network
+from tests.sedyn.model.test_losses import MEMBERS
 from tests.sedyn.model.test_network import sample_network
 
 HEADER = Path(__file__).with_name("cuda_host.h")
-NAMES = list(itertools.product(ACTIVATIONS.built_in, LOSSES.built_in))
-NETWORK = {"WIDTH": 3, "DEPTH": 3, "ACTIVATION": "gelu", "LOSS": "logistic", "WEIGHTED": 1, "CURVATURE": 1}
+NAMES = list(itertools.product(ACTIVATIONS.built_in, MEMBERS))
+NETWORK = {
+    "WIDTH": 3,
+    "DEPTH": 3,
+    "ACTIVATION": "gelu",
+    "LOSS": "logistic",
+    "LOSS_NUMBERS": "0",
+    "WEIGHTED": 1,
+    "CURVATURE": 1,
+}
 SOURCES = {
     "network": (launch.NETWORK, NETWORK),
     "network, one layer": (launch.NETWORK, {**NETWORK, "WIDTH": 1, "DEPTH": 1, "CURVATURE": 0}),
@@ -163,7 +172,13 @@ def test_network_kernel_with_several_samples_a_thread(on_host, monkeypatch):
 
 def test_network_kernel_of_extreme_samples(on_host):
     h = np.array([[np.nan, np.inf, -np.inf, 700.0, -700.0, 0.0]])
-    for activation, loss in [("tanh", "logistic"), ("softplus", "huber"), ("relu", "squared"), ("gelu", "logistic")]:
+    for activation, loss in [
+        ("tanh", "logistic"),
+        ("softplus", "huber"),
+        ("relu", "squared"),
+        ("gelu", "logistic"),
+        ("erf", "absolute(2)"),
+    ]:
         arguments = (h, plain_network(activation, loss, (np.full((1, 1), 40.0),), np.ones(6)))
         with np.errstate(all="ignore"):
             expected, found = differentiate(*arguments), on_host(differentiate, *arguments)

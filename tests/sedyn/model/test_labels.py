@@ -5,7 +5,7 @@ import pytest
 
 from sedyn import InvalidInput, Problem
 from sedyn.model.functions import LINKS
-from sedyn.model.labels import clean_labels, labels_of
+from sedyn.model.labels import clean_labels, label_noise, labels_of
 
 INDICES = np.random.default_rng(0).standard_normal((3, 50))
 NOISE = np.random.default_rng(1).standard_normal((3, 50))
@@ -35,6 +35,17 @@ def test_classes_are_the_largest():
     np.testing.assert_array_equal(labels, np.eye(3)[largest].T)
 
 
+def test_flips_go_to_every_other_class_equally_often():
+    problem = Problem(outputs=3, signals=3, labels="classes", loss="softmax", noise_law="flip(0.3)")
+    rng = np.random.default_rng(0)
+    indices, count = rng.standard_normal((3, 40_000)), 40_000
+    clean = np.argmax(np.tanh(indices), axis=0)
+    found = np.argmax(labels_of(problem, indices, label_noise(problem, rng.standard_normal((3, count)))), axis=0)
+    for further, share in ((0, 0.7), (1, 0.15), (2, 0.15)):
+        standard_error = np.sqrt(share * (1 - share) / count)
+        assert abs(np.mean((found - clean) % 3 == further) - share) < 4 * standard_error
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
@@ -45,7 +56,7 @@ def test_classes_are_the_largest():
         ({"outputs": 2, "labels": "binary"}, "labels='binary': has one output; with outputs=2 set labels=classes"),
         ({"outputs": 2, "labels": "classes"}, "signals=1: classes need different indices or links; set signals=2"),
         ({"outputs": 3, "link": ("tanh", "sin")}, "2 names for 3 outputs; give one, or one for each"),
-        ({"link": ("tanh", "nope"), "outputs": 2}, "link='nope': is unknown"),
+        ({"link": ("tanh", "nope"), "outputs": 2}, "link='nope': known: identity, tanh"),
         ({"depth": 1, "width": 1, "outputs": 2}, "width=1: depth=1 is a linear model and has a unit an output"),
         ({"depth": 1, "width": 1, "skip": True}, "skip=True: depth=1 is a linear model already"),
         ({"depth": 2, "residual": True}, "residual=True: adds to hidden layers above the first; set depth>=3"),

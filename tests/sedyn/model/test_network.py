@@ -5,13 +5,13 @@ import pytest
 
 from sedyn import Problem
 from sedyn.model.architecture import initial_deep_weights
-from sedyn.model.functions import ACTIVATIONS, LOSSES
+from sedyn.model.functions import ACTIVATIONS, LOSSES, loss_named
 from sedyn.model.labels import labels_of
 from sedyn.model.network import Network, differentiate, forward
 from tests.networks import plain_network
+from tests.sedyn.model.test_losses import MEMBERS
 
 STEP = 1e-5
-ELEMENTWISE = [name for name in LOSSES.built_in if not LOSSES[name].joint]
 
 
 def sample_network(rng, width, depth, samples):
@@ -45,9 +45,9 @@ def test_activations_survive_large_arguments(name):
         assert all(np.isfinite(values).all() for values in ACTIVATIONS[name].jet(np.array([-700.0, 700.0]), 2))
 
 
-@pytest.mark.parametrize("name", ELEMENTWISE)
+@pytest.mark.parametrize("name", MEMBERS)
 def test_loss_derivatives_are_finite_differences(name):
-    jet = LOSSES[name].jet
+    jet = loss_named(name).jet
     f, y = np.linspace(-3, 3, 40), np.where(np.arange(40) % 2, 1.0, -1.0)
     for order in range(2):
         numerical = (jet(f + STEP, y, 2)[order] - jet(f - STEP, y, 2)[order]) / (2 * STEP)
@@ -55,7 +55,7 @@ def test_loss_derivatives_are_finite_differences(name):
 
 
 @pytest.mark.parametrize(("width", "depth"), [(1, 1), (1, 2), (3, 2), (2, 3), (4, 4)])
-@pytest.mark.parametrize(("activation", "loss"), list(itertools.product(["tanh", "gelu"], ELEMENTWISE)))
+@pytest.mark.parametrize(("activation", "loss"), list(itertools.product(["tanh", "gelu"], MEMBERS)))
 @pytest.mark.parametrize("weighted", [False, True])
 def test_gradients_and_curvature_are_finite_differences(width, depth, activation, loss, weighted):
     rng = np.random.default_rng(depth)

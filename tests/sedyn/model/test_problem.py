@@ -36,6 +36,14 @@ WRONG = [
     ({"features": "student_t(2)"}, "greater than 2"),
     ({"features": "gaussian(1)"}, "gaussian takes no number"),
     ({"features": "sparse(0)"}, "in (0, 1]"),
+    ({"noise_law": "cauchy"}, "noise_law='cauchy': known: gaussian, student_t, laplace, flip"),
+    ({"noise_law": "student_t(2)"}, "write student_t(degrees of freedom) with degrees of freedom greater than 2"),
+    ({"noise_law": "flip(0.5)", "labels": "binary"}, "write flip(probability) with a probability in [0, 0.5)"),
+    ({"noise_law": "flip(0.1)"}, "noise_law='flip(0.1)': replaces labels of classes; set labels=binary"),
+    (
+        {"noise_law": "flip(0.1)", "labels": "binary", "noise": 0.2},
+        "noise=0.2: plays no part with noise_law=flip(0.1); leave it at 0.3",
+    ),
     ({"covariance": "power_law"}, "an exponent in [0, 1)"),
     ({"covariance": "toeplitz"}, "covariance='toeplitz'"),
     ({"batching": "random"}, "batching='random'"),
@@ -78,6 +86,7 @@ def test_theory_is_shared_at_exactly_equal_aspect_ratio_only():
     assert Problem(n=600, d=400).theory_key == Problem(n=600, d=400, features="uniform").theory_key
     assert Problem(n=600, d=400).theory_key != Problem(n=600, d=401).theory_key
     assert Problem(n=600, d=400).theory_key != Problem(n=600, d=400, noise=0.2).theory_key
+    assert Problem(n=600, d=400).theory_key != Problem(n=600, d=400, noise_law="laplace").theory_key
     correlated = {"covariance": "power_law(0.2)"}
     assert Problem(n=600, d=400, **correlated).theory_key != Problem(n=1200, d=800, **correlated).theory_key
 
