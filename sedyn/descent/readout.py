@@ -254,13 +254,13 @@ def quadrature_error(
     """
     xp, k = array_namespace(points.normals), problem.signals
     finite = xp.all(xp.isfinite(overlaps), axis=(-2, -1))
-    root = psd_root(xp.where(finite[..., None, None], overlaps, 0.0))[0][..., None, :, :]
-    projections = xp.matmul(root, points.normals)
-    y = labels_of(problem, projections[..., :k, :], points.noise)
-    leading = overlaps.ndim - 2
-    same_for_shifts = tuple(xp.expand_dims(weights, axis=leading) for weights in deep_weights)
-    errors = mean_scores(problem, projections[..., k:, :], y, same_for_shifts)
-    errors = xp.where(finite[..., None], errors, xp.nan)
+    root = psd_root(xp.where(finite[..., None, None], overlaps, 0.0))[0]
+    of_shifts = []
+    for shift in range(SHIFTS):  # one after another, so that less is at work at a time
+        projections = xp.matmul(root, points.normals[..., shift, :, :])
+        y = labels_of(problem, projections[..., :k, :], points.noise[..., shift, :, :])
+        of_shifts.append(mean_scores(problem, projections[..., k:, :], y, deep_weights))
+    errors = xp.where(finite[..., None], xp.stack(of_shifts, axis=-1), xp.nan)
     return xp.mean(errors, axis=-1), xp.std(errors, axis=-1, correction=1) / math.sqrt(SHIFTS)
 
 

@@ -206,7 +206,8 @@ class Dense(NamedTuple):
             *_, q, samples = tangents.shape
             flat = xp.matmul(transposed, xp.reshape(tangents, (*tangents.shape[:-2], q * samples)))
             tangents = xp.reshape(flat, (*flat.shape[:-1], q, samples))
-        return Forward(xp.matmul(transposed, given.signals), tangents, given.signals)
+        # Without a way back nothing is kept, so that memory is used again while it is in cache.
+        return Forward(xp.matmul(transposed, given.signals), tangents, given.signals if order else None)
 
     def backward(self, parameters: Parameters, memo: Any, pull: Float[Array, "... units N"]) -> Backward:
         """Multiply by the transposed weights; see `Layer.backward`."""
