@@ -39,9 +39,10 @@ class State(NamedTuple):
     losses : array, shape (..., n)
         Of training samples at h^t.
     first_weights, previous_first_weights : array, shape (..., q, d)
-        W^t and W^{t-1}, one row for each unit.
+        W^t, one row for each unit, and what its momentum is the difference from: W^{t-1}, or in Nesterov's form from
+        where W^t looks ahead.
     deep_weights, previous_deep_weights : tuple of array
-        V^t and V^{t-1}.
+        V^t, and likewise.
     derivatives : Derivatives or None
         At h^t, with the weights of the mini-batch; None at the last iteration, which no step follows.
     drive : array, shape (..., q, d), or None
@@ -106,8 +107,12 @@ def step(problem: Problem, inputs: Data, state: State, update: Update) -> State:
     assert derivatives is not None  # missing at the last iteration only
     if estimate is not None:
         estimate = step_estimate(problem, estimate, derivatives, update)
-    first_weights = update(state.first_weights, state.previous_first_weights, state.drive), state.first_weights
-    deep_weights = step_deep_weights(problem, state, derivatives.deep_gradient, update), state.deep_weights
+    kicks, deep_kicks = None, None
+    if inputs.gradient_noise is not None:
+        kicks = inputs.gradient_noise.of_first_weights(state.iteration, state.first_weights)
+        deep_kicks = inputs.gradient_noise.of_deep_weights(problem, state.iteration, state.deep_weights)
+    first_weights = update(state.first_weights, state.previous_first_weights, state.drive, kicks)
+    deep_weights = step_deep_weights(problem, state, derivatives.deep_gradient, update, deep_kicks)
     return _look(problem, inputs, state.iteration + 1, first_weights, deep_weights, estimate)
 
 

@@ -17,6 +17,7 @@ from sedyn.designs.protocol import Design
 from sedyn.designs.stacked import SingleDesign, stacked_design
 from sedyn.model.architecture import initial_deep_weights
 from sedyn.model.batching import Batches, batch_weights
+from sedyn.model.gradient_noise import GradientNoise
 from sedyn.model.initialization import initial_weights_and_signals
 from sedyn.model.labels import label_noise, labels_of
 from sedyn.model.network import DeepWeights
@@ -47,6 +48,8 @@ class Data(NamedTuple):
         Weights of the samples, (..., n), at each step; None for full batches.
     spectrum : SpectralMeasure or None
         Of the feature covariance, for the estimate of the test error; None for no estimate.
+    gradient_noise : GradientNoise or None
+        Kicks of the weights at each step; None at temperature 0.
     """
 
     design: Design
@@ -56,6 +59,7 @@ class Data(NamedTuple):
     deep_weights: DeepWeights
     batches: Batches | None = None
     spectrum: SpectralMeasure | None = None
+    gradient_noise: GradientNoise | None = None
 
 
 def draw(
@@ -111,6 +115,9 @@ def draw(
         deep_weights=tuple(map(stacked, zip(*map(initial_deep_weights, problems), strict=True))),
         batches=None if problem.full_batch else Batches(batches),
         spectrum=gauss_quadrature(eigenvalues, problem.steps + 1) if estimate else None,
+        gradient_noise=GradientNoise([own.gradient_noise for own in streams])
+        if any(own.temperature for own in problems)
+        else None,
     )
 
 

@@ -96,7 +96,7 @@ class NetworkEstimator(Options, BaseEstimator):
         }
         history = to_dataset(problem, arrays, {name: SIMULATED[name] for name in names}, attributes=attributes)
         # The kernels' description of the data is for simulated ones; what is true of a user's is how many there are.
-        training = {name: history.attrs[name] for name in TRAINING}
+        training = {name: history.attrs[name] for name in TRAINING if name in history.attrs}
         history.attrs = {"n": problem.n, "d": problem.d, **training, **attributes}
         return history
 

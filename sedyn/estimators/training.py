@@ -14,6 +14,7 @@ from sedyn.designs.dense import DenseDesign
 from sedyn.model.algorithm import states
 from sedyn.model.architecture import initial_deep_weights
 from sedyn.model.batching import Batches, batch_weights
+from sedyn.model.gradient_noise import GradientNoise
 from sedyn.model.network import DeepWeights
 from sedyn.model.problem import Problem
 from sedyn.model.quadrature import SpectralMeasure
@@ -73,7 +74,8 @@ def fit_network(
     start, deep_weights = rng.standard_normal((problem.units, problem.d)), initial_deep_weights(problem)
     batches = Batches(lambda: batch_weights(problem, copy.deepcopy(rng)))
     design = DenseDesign(features, 1 / np.sqrt(problem.d))
-    data = Data(design, np.ones(problem.d), labels[None, :], start, deep_weights, batches, measure)
+    noise = GradientNoise([np.random.SeedSequence([problem.init_seed, 2])]) if problem.temperature else None
+    data = Data(design, np.ones(problem.d), labels[None, :], start, deep_weights, batches, measure, noise)
     train: list[float] = []
     estimates: list[float] = []
     with np.errstate(over="ignore", invalid="ignore"):

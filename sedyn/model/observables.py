@@ -359,5 +359,6 @@ def to_dataset(
     return xr.Dataset(
         variables,
         coords={name: values for name, values in coordinates.items() if name in used},
-        attrs={**problem.to_dict(), **attributes},
+        # Nothing is no value of an attribute in a file.
+        attrs={name: value for name, value in problem.to_dict().items() if value is not None} | dict(attributes),
     )

@@ -116,8 +116,24 @@ class Problem:
         0.8, None, "Of the mean loss: one number for all steps, or one for each.", individual=True, training=True
     )
     steps: int = field(20, _COUNT, "Gradient-descent steps; results have iterations 0..steps.", training=True)
+    deep_learning_rate: float | tuple[float, ...] | None = field(
+        None, None, "Of the deeper layers, as `learning_rate`; null: the same.", individual=True, training=True
+    )
     momentum: float = field(
-        0.0, _number("in [0, 1)", lambda x: 0 <= x < 1), "Heavy ball, in [0, 1).", individual=True, training=True
+        0.0, _number("in [0, 1)", lambda x: 0 <= x < 1), "Momentum, in [0, 1).", individual=True, training=True
+    )
+    momentum_form: str = field(
+        "heavy_ball",
+        _one_of("heavy_ball", "nesterov"),
+        "``heavy_ball``; or ``nesterov``: gradients are taken where momentum leads.",
+        training=True,
+    )
+    temperature: float = field(
+        0.0,
+        _NOT_NEGATIVE,
+        "Of gradient noise (Langevin): a step adds sqrt(2 * rate * temperature) * xi to a first-layer weight.",
+        individual=True,
+        training=True,
     )
     weight_decay: float = field(
         0.0, _NOT_NEGATIVE, "Decay of every weight, times the learning rate.", individual=True, training=True
@@ -196,7 +212,10 @@ class Problem:
             if check := known.metadata["check"]:
                 object.__setattr__(self, known.name, check(known.name, getattr(self, known.name)))
         # Their checks are against other fields.
-        object.__setattr__(self, "learning_rate", _learning_rate(self.learning_rate, self.steps))
+        object.__setattr__(self, "learning_rate", _rates("learning_rate", self.learning_rate, self.steps))
+        if self.deep_learning_rate is not None:
+            rates = _rates("deep_learning_rate", self.deep_learning_rate, self.steps)
+            object.__setattr__(self, "deep_learning_rate", rates)
         object.__setattr__(self, "link", _links(self.link, self.outputs))
         self._check_combinations()
 
@@ -308,7 +327,14 @@ class Problem:
     @property
     def learning_rates(self) -> tuple[float, ...]:
         """The learning rate of each step."""
-        rate = self.learning_rate
+        return self._each_step(self.learning_rate)
+
+    @property
+    def deep_learning_rates(self) -> tuple[float, ...]:
+        """The learning rate of the deeper layers at each step."""
+        return self.learning_rates if self.deep_learning_rate is None else self._each_step(self.deep_learning_rate)
+
+    def _each_step(self, rate: float | tuple[float, ...]) -> tuple[float, ...]:
         return rate if isinstance(rate, tuple) else (rate,) * self.steps
 
     @property
@@ -387,11 +413,13 @@ def _links(value: Any, outputs: int) -> str | tuple[str, ...]:
     return each if len(set(each)) > 1 else each[0]
 
 
-def _learning_rate(value: Any, steps: int) -> float | tuple[float, ...]:
+def _rates(name: str, value: Any, steps: int) -> float | tuple[float, ...]:
+    """Check a learning rate: one number above 0, or one for each step, of which some may be 0."""
     condition = f"a number > 0, or one for each of the {steps} steps"
     if isinstance(value, Iterable) and not isinstance(value, str):
-        rates = tuple(require_number("learning_rate", rate, condition, lambda x: x > 0) for rate in value)
+        each = f"{condition}, none below 0"
+        rates = tuple(require_number(name, rate, each, lambda x: x >= 0) for rate in value)
         if len(rates) != steps:
-            raise InvalidInput("learning_rate", value, f"{len(rates)} numbers for {steps} steps; give one, or {steps}")
+            raise InvalidInput(name, value, f"{len(rates)} numbers for {steps} steps; give one, or {steps}")
         return rates
-    return require_number("learning_rate", value, condition, lambda x: x > 0)
+    return require_number(name, value, condition, lambda x: x > 0)

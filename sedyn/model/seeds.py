@@ -24,9 +24,9 @@ class Streams(NamedTuple):
 
     Attributes
     ----------
-    start, features, noise, batches, readout : SeedSequence
-        Of first layer and signals, of the design, of label noise, of mini-batches, and of the fresh data that the test
-        error is an average over.
+    start, features, noise, batches, readout, gradient_noise : SeedSequence
+        Of first layer and signals, of the design, of label noise, of mini-batches, of the fresh data that the test
+        error is an average over, and of gradient noise.
     """
 
     start: np.random.SeedSequence
@@ -34,6 +34,7 @@ class Streams(NamedTuple):
     noise: np.random.SeedSequence
     batches: np.random.SeedSequence
     readout: np.random.SeedSequence
+    gradient_noise: np.random.SeedSequence
 
 
 def streams_of(problem: Problem, seed: int, replicate: int) -> Streams:

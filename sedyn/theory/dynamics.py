@@ -31,6 +31,7 @@ from sedyn.theory.response import gradient_moments
 from sedyn.theory.sampling import CausalFactor
 from sedyn.theory.weight_side import (
     EffectiveSignal,
+    Pushes,
     WeightResponse,
     averaged,
     fresh_covariances,
@@ -58,7 +59,7 @@ class State(NamedTuple):
     fresh : array, shape (q, N)
         z^t, the pre-activations of fresh samples.
     deep_weights, previous_deep_weights : tuple of array
-        V^t and V^{t-1}.
+        V^t, and what its momentum is the difference from: V^{t-1}, or in Nesterov's form from where V^t looks ahead.
     effective_signal : EffectiveSignal
         P and m up to t.
     weight_response : WeightResponse
@@ -71,8 +72,8 @@ class State(NamedTuple):
         g^s for s < t.
     curvatures : History, shape (t, q, q, N), or None
         D^s for s < t; None where responses come from Stein's identity.
-    gradient_covariance : ndarray, shape (t, t, q, q)
-        C_u(a, b).
+    pushes : Pushes
+        C_u(a, b), and gradient noise, at the steps before t.
     gradient_response : History, shape (t, T, q, q)
         R_g(a, b) for b <= a; zero elsewhere.
     """
@@ -88,7 +89,7 @@ class State(NamedTuple):
     factor: CausalFactor
     gradients: History
     curvatures: History | None
-    gradient_covariance: Float[np.ndarray, "t t q q"]
+    pushes: Pushes
     gradient_response: History
 
 
@@ -110,8 +111,8 @@ def init(problem: Problem, inputs: Draws) -> State:
     deep_weights = tuple(asarray_like(weights, like) for weights in initial_deep_weights(problem))
     effective_signal = init_effective_signal(measure, steps, overlaps, q)
     weight_response = init_weight_response(measure, steps, q, overlaps)
-    gradient_covariance = np.empty((0, 0, q, q))
-    covariances = fresh_covariances(effective_signal, weight_response, gradient_covariance)
+    pushes = Pushes.none(q)
+    covariances = fresh_covariances(effective_signal, weight_response, pushes)
     factor = index_factor(problem).append(covariances)
     fresh = _fresh(inputs, factor)
     return State(
@@ -126,7 +127,7 @@ def init(problem: Problem, inputs: Draws) -> State:
         factor=factor,
         gradients=History.empty(steps, (q, samples), like),
         curvatures=None if has_kink(problem) else History.empty(steps, (q, q, samples), like),
-        gradient_covariance=gradient_covariance,
+        pushes=pushes,
         gradient_response=History.empty(steps, (steps, q, q), overlaps),
     )
 
@@ -176,15 +177,15 @@ def step(problem: Problem, inputs: Draws, state: State, update: Update) -> State
         effective_signal,
         factor,
     )
-    gradient_covariance = _bordered(state.gradient_covariance, moments.covariance)
+    pushes = state.pushes.append(moments.covariance, update, delta)
 
     # Weight side and deeper layers.
     effective_signal = step_effective_signal(effective_signal, moments.response, moments.signal_response, update, delta)
     weight_response = step_weight_response(weight_response, moments.response, update, delta)
-    deep_weights = step_deep_weights(problem, state, derivatives.deep_gradient, update)
+    deep_weights, previous_deep_weights = step_deep_weights(problem, state, derivatives.deep_gradient, update)
 
     # Sample side at t + 1: z conditionally on the past draws, h = z + sum over s of R_w(t + 1, s) g^s.
-    covariances = fresh_covariances(effective_signal, weight_response, gradient_covariance)
+    covariances = fresh_covariances(effective_signal, weight_response, pushes)
     factor = factor.append(covariances)
     fresh = _fresh(inputs, factor)
     answers = asarray_like(weight_response.mean.values[t + 1, : t + 1], fresh)
@@ -193,14 +194,14 @@ def step(problem: Problem, inputs: Draws, state: State, update: Update) -> State
         trained=fresh + onsager_term(answers, gradients.values),
         fresh=fresh,
         deep_weights=deep_weights,
-        previous_deep_weights=state.deep_weights,
+        previous_deep_weights=previous_deep_weights,
         effective_signal=effective_signal,
         weight_response=weight_response,
         fresh_covariance=covariances[-1],
         factor=factor,
         gradients=gradients,
         curvatures=curvatures,
-        gradient_covariance=gradient_covariance,
+        pushes=pushes,
         gradient_response=state.gradient_response.append(moments.response),
     )
 
@@ -226,7 +227,7 @@ def observe(problem: Problem, inputs: Draws, state: State) -> dict[str, Float[Ar
     coefficients = effective_signal.coefficients.values[-1]
     carried = averaged(effective_signal.spectrum, coefficients)
     overlap = start_covariance(effective_signal)[-1]
-    covariances = row_covariances(weight_response, state.gradient_covariance)
+    covariances = row_covariances(weight_response, state.pushes)
     return {
         **scores(problem, inputs, state),
         "initial_overlap": overlap[:, :q],
@@ -268,15 +269,6 @@ def _fresh(inputs: Draws, factor: CausalFactor) -> Float[Array, "q N"]:
     """z^t conditionally on z_*, z^0, ..., z^{t-1}, by the last rows of the factor."""
     rows = asarray_like(factor.rows[-1], inputs.innovations)
     return array_namespace(rows).matmul(rows, inputs.innovations[: rows.shape[1], :])
-
-
-def _bordered(
-    covariance: Float[np.ndarray, "t t q q"], latest: Float[np.ndarray, "t+1 q q"]
-) -> Float[np.ndarray, "t+1 t+1 q q"]:
-    """C_u up to t, from C_u up to t - 1 and C_u(t, s) for s = 0..t."""
-    bordered = np.pad(covariance, ((0, 1), (0, 1), (0, 0), (0, 0)))
-    bordered[-1], bordered[:, -1] = latest, np.swapaxes(latest, 1, 2)
-    return bordered
 
 
 def _row_averages(

@@ -82,10 +82,10 @@ def laws_of(problem: Problem, theory: xr.Dataset, device: str = "cpu") -> Laws:
     """
     remedy = 'give what sedyn.state_evolution(problem, include=("samples",)) returns'
     missing = [name for name in _VARIABLES if name not in theory]
-    missing += [f"attribute {name}" for name in (*problem.to_dict(), *SOLVER) if name not in theory.attrs]
+    missing += [f"attribute {name}" for name in ("n", "d", *SOLVER) if name not in theory.attrs]
     if missing:
         raise InvalidInput("theory", f"a dataset without {', '.join(missing)}", remedy)
-    solved = Problem.from_mapping({name: theory.attrs[name] for name in problem.to_dict()})
+    solved = Problem.from_mapping({name: theory.attrs[name] for name in problem.to_dict() if name in theory.attrs})
     if solved.theory_key != problem.theory_key:
         there, here = (json.loads(each.theory_key) for each in (solved, problem))
         names = sorted(name for name in {**there, **here} if there.get(name) != here.get(name))

@@ -27,6 +27,8 @@ QUICK = {
     "noiseless": {"noise": 0.0, "width": 3, "depth": 2},
     "momentum and decay": {"momentum": 0.6, "weight_decay": 0.05, "width": 3},
     "mini-batches": {"batch_fraction": 0.4},
+    "nesterov, deeper rates": {"momentum": 0.6, "momentum_form": "nesterov", "deep_learning_rate": 0.3, "width": 3},
+    "gradient noise": {"temperature": 0.1},
     "two levels of features": {"covariance": "two_level(5, 0.2)", "init_overlap": 0.3},
 }
 THOROUGH = {
@@ -50,6 +52,15 @@ THOROUGH = {
     },
     "relu": {"activation": "relu", "depth": 2},
     "relu, three layers": {"activation": "relu", "depth": 3, "n": 3000, "d": 3000, "learning_rate": 0.3},
+    "gradient noise, everything": {
+        "temperature": 0.2, "momentum": 0.5, "momentum_form": "nesterov", "weight_decay": 0.1, "batch_fraction": 0.5,
+        "covariance": "two_level(5, 0.2)", "learning_rate": [0.3, 0.5, 0.6, 0.0, 0.3, 0.3, 0.4, 0.2],
+        "deep_learning_rate": [0.1, 0.0, 0.3, 0.1, 0.5, 0.0, 0.0, 1.0],
+    },
+    "gradient noise, relu, shuffled": {
+        "temperature": 0.1, "activation": "relu", "depth": 2, "batch_fraction": 0.5, "batching": "shuffle",
+        "momentum": 0.3,
+    },
     "strong signal": {"signal_norm": 2.0, "init_overlap": 0.2, "learning_rate": 0.4},
 }  # fmt: skip
 

@@ -109,6 +109,12 @@ PROBLEMS = {
     "classes, biases": {"labels": "classes", "loss": "softmax", "outputs": 3, "signals": 3, "bias": "all"},
     "linear classes": {"labels": "classes", "loss": "softmax", "outputs": 2, "signals": 2, "depth": 1, "bias": "all"},
     "two outputs, skip, residual": {"outputs": 2, "skip": True, "residual": True, "bias": "output"},
+    "deeper rates, nesterov": {
+        "deep_learning_rate": (0.0, 0.5, 0.1, 0.2),
+        "momentum": 0.5,
+        "momentum_form": "nesterov",
+    },
+    "gradient noise": {"temperature": 0.1, "batch_fraction": 0.5, "momentum": 0.3, "weight_decay": 0.1},
 }
 
 
@@ -289,7 +295,9 @@ def observed_after(case, problem, steps, **numbers):
 def test_an_update_says_all_about_rate_momentum_and_decay(case, problem):
     """Those of the problem itself do not matter to a step."""
     inputs, plan = case.draw(problem), case.updates(problem)
-    other = dataclasses.replace(problem, learning_rate=3.0, momentum=0.9, weight_decay=2.0)
+    numbers = {"learning_rate": 3.0, "deep_learning_rate": 2.0, "momentum": 0.9, "weight_decay": 2.0}
+    form = "heavy_ball" if problem.momentum_form == "nesterov" else "nesterov"
+    other = dataclasses.replace(problem, **numbers, momentum_form=form, temperature=1.0)
     one, two = (list(states(case.algorithm, each, inputs, plan)) for each in (problem, other))
     assert content(tuple(one)) == content(tuple(two))
 
@@ -301,6 +309,26 @@ def test_momentum_is_of_the_second_step(case):
     for name in ("initial_overlap", "signal_overlap", "weight_gram", "deep_weights"):
         np.testing.assert_array_equal(first[name], first_with[name])
         assert np.nanmax(np.abs(second[name] - second_with[name])) > 1e-3
+
+
+def test_the_first_step_of_nesterov_is_a_longer_one(case):
+    """u^1 = u^0 - (1 + beta) eta gradient; the next ones part from those of the heavy ball."""
+    start, plain, ahead = (
+        observed_after(case, BASE, steps, momentum=0.5, momentum_form=form)
+        for steps, form in ((0, "nesterov"), (1, "heavy_ball"), (1, "nesterov"))
+    )
+    for name in ("initial_overlap", "signal_overlap", "deep_weights"):
+        np.testing.assert_allclose(ahead[name] - start[name], 1.5 * (plain[name] - start[name]), atol=1e-13)
+    assert np.abs(plain["weight_gram"] - ahead["weight_gram"]).max() > 1e-3
+
+
+def test_the_rate_of_deeper_layers_is_theirs_alone(case):
+    start, plain, slower = (
+        observed_after(case, BASE, steps, deep_learning_rate=rate) for steps, rate in ((0, 0.1), (1, None), (1, 0.2))
+    )
+    share = 0.2 / BASE.learning_rates[0]
+    for name, ratio in (("initial_overlap", 1), ("signal_overlap", 1), ("deep_weights", share)):
+        np.testing.assert_allclose(slower[name] - start[name], ratio * (plain[name] - start[name]), atol=1e-13)
 
 
 def test_decay_takes_its_share_of_every_weight(case):

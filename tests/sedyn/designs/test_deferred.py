@@ -14,6 +14,7 @@ from sedyn.designs.deferred import DeferredDesign
 from sedyn.model.algorithm import states
 from sedyn.model.architecture import initial_deep_weights
 from sedyn.model.batching import Batches, batch_weights
+from sedyn.model.gradient_noise import GradientNoise
 from sedyn.model.initialization import initial_weights_and_signals
 from sedyn.model.labels import labels_of
 from sedyn.model.update import updates_of
@@ -24,6 +25,8 @@ CASES = {
     "more directions than samples and features": {"n": 30, "d": 25},
     "mini-batches": {"batch_fraction": 0.4},
     "momentum and decay": {"momentum": 0.6, "weight_decay": 0.05},
+    "nesterov": {"momentum": 0.6, "momentum_form": "nesterov", "learning_rate": 0.2},
+    "gradient noise": {"temperature": 0.1},
     "two signals": {"signals": 2, "combine": "product", "init_overlap": 0.7},
     "correlated features": {"covariance": "power_law(0.3)"},
     "two levels of features": {"covariance": "two_level(5, 0.2)"},
@@ -39,7 +42,8 @@ def descend(problem, design, first, signals, deep=None):
     y = labels_of(problem, design.matmul(signals * scales), noise)
     batches = Batches(lambda: batch_weights(problem, np.random.default_rng(6)))
     deep = initial_deep_weights(problem) if deep is None else deep
-    data = Data(design, scales, y, first, deep, batches)
+    noise = GradientNoise([np.random.SeedSequence(7)]) if problem.temperature else None
+    data = Data(design, scales, y, first, deep, batches, gradient_noise=noise)
     return list(states(dynamics, problem, data, updates_of(problem)))
 
 

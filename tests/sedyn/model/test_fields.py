@@ -66,12 +66,11 @@ def test_a_field_of_a_problem_has_a_default_that_its_check_keeps_and_a_line_of_d
 
 
 def test_only_values_with_one_for_each_step_or_output_are_checked_against_another_field():
-    assert [known.name for known in dataclasses.fields(Problem) if known.metadata["check"] is None] == [
-        "link",
-        "learning_rate",
-    ]
-    with pytest.raises(InvalidInput, match="learning_rate='fast'"):
-        Problem(learning_rate="fast")
+    rates = ["learning_rate", "deep_learning_rate"]
+    assert [known.name for known in dataclasses.fields(Problem) if known.metadata["check"] is None] == ["link", *rates]
+    for name in rates:
+        with pytest.raises(InvalidInput, match=f"^{name}='fast'"):
+            Problem(**{name: "fast"})
 
 
 def test_the_marks_of_a_problem():
@@ -79,6 +78,7 @@ def test_the_marks_of_a_problem():
     assert INVISIBLE_TO_THEORY == ("n", "d", "features", "initialization")
     assert {*INDIVIDUAL} == {
         *("learning_rate", "momentum", "weight_decay", "noise", "signal_norm", "init_overlap"),
+        *("deep_learning_rate", "temperature"),
         *("initialization", "init_seed", "deep_init", "bias_init", "batch_fraction", "batching"),
     }
     assert {*TRAINING}.isdisjoint(

@@ -203,6 +203,15 @@ def test_a_solution_without_samples_is_refused():
         sedyn.simulate(Problem(steps=2), 1, theory=theory)
 
 
+def test_a_solution_from_before_a_field_is_one_at_its_default(theory):
+    assert None not in theory.attrs.values()
+    older = theory.copy()
+    del older.attrs["temperature"], older.attrs["momentum_form"]
+    sedyn.simulate(PROBLEM, 1, theory=older)
+    with pytest.raises(InvalidInput, match=r"with temperature 0.0 instead of 0.5"):
+        sedyn.simulate(dataclasses.replace(PROBLEM, temperature=0.5), 1, theory=older)
+
+
 def test_a_solution_that_lost_its_attributes_is_refused(theory):
     with pytest.raises(InvalidInput, match="without attribute n, attribute d, "):
         sedyn.simulate(PROBLEM, 1, theory=theory.drop_attrs())
