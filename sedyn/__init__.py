@@ -13,6 +13,7 @@ from sedyn.model.functions import register_activation, register_link, register_l
 from sedyn.model.layers import register_hidden
 from sedyn.model.noise import register_noise
 from sedyn.model.problem import Problem
+from sedyn.theory.online import online_limit
 from sedyn.theory.state_evolution import state_evolution
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "NetworkRegressor",
     "Problem",
     "memory_needed",
+    "online_limit",
     "register_activation",
     "register_features",
     "register_hidden",

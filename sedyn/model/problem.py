@@ -44,6 +44,10 @@ def _name(find: Callable[[str], Any]) -> Check:
     return check
 
 
+def _or_none(check: Check) -> Check:
+    return lambda field, value: None if value is None else check(field, value)
+
+
 _COUNT = partial(require_whole, least=1)
 _SEED = partial(require_whole, least=0)
 _FINITE = partial(require_number, condition="a finite number")
@@ -145,10 +149,20 @@ class Problem:
         individual=True,
         training=True,
     )
+    batch_size: int | None = field(
+        None, _or_none(_COUNT), "Samples in a batch, in place of `batch_fraction`.", individual=True, training=True
+    )
+    epochs: float | None = field(
+        None,
+        _or_none(_number("> 0", lambda x: x > 0)),
+        "Passes over the data in all steps, in place of `batch_fraction`; learning rates are then of an epoch.",
+        individual=True,
+        training=True,
+    )
     batching: str = field(
         "without_replacement",
-        _one_of("without_replacement", "shuffle"),
-        "``without_replacement``: each batch is drawn anew; ``shuffle``: each epoch is a partition of the samples.",
+        _one_of("without_replacement", "shuffle", "one_pass"),
+        "``without_replacement``: each batch anew; ``shuffle``: a partition each epoch; ``one_pass``: in order, once.",
         individual=True,
         training=True,
     )
@@ -227,10 +241,30 @@ class Problem:
         if self.initialization == "exact" and columns > self.d:
             remedy = f"orthogonal signals and units need d={columns} at least; or set initialization=random"
             raise InvalidInput("d", self.d, remedy)
-        if self.batch_size < 1:
-            raise InvalidInput("batch_fraction", self.batch_fraction, f"at n={self.n} use at least {1 / self.n:.3g}")
-        if self.batching == "shuffle" and not math.isclose(self.batches_per_epoch * self.batch_fraction, 1):
-            raise InvalidInput("batch_fraction", self.batch_fraction, "batching=shuffle needs 1/batch_fraction whole")
+        self._check_batches()
+
+    def _check_batches(self) -> None:
+        given = {name: getattr(self, name) for name in ("batch_size", "epochs") if getattr(self, name) is not None}
+        if self.batch_fraction != 1 or not given:
+            given["batch_fraction"] = self.batch_fraction
+        (name, value), *others = given.items()
+        if others:
+            raise InvalidInput(
+                name, value, f"says what {others[0][0]}={others[0][1]} says already; leave one of them out"
+            )
+        if self.batch_share > 1:
+            most = f"at most n={self.n}" if name == "batch_size" else f"at most steps={self.steps}, or more steps"
+            raise InvalidInput(name, value, most)
+        if self.samples_per_batch < 1:
+            least = {"epochs": self.steps / self.n, "batch_fraction": 1 / self.n}[name]
+            raise InvalidInput(name, value, f"at n={self.n} use at least {least:.3g}")
+        if self.batching == "shuffle" and not math.isclose(self.batches_per_epoch * self.batch_share, 1):
+            whole = {"batch_size": "n/batch_size", "epochs": "steps/epochs", "batch_fraction": "1/batch_fraction"}[name]
+            raise InvalidInput(name, value, f"batching=shuffle needs {whole} whole")
+        if self.batching == "one_pass" and self.steps * self.batch_share > 1 + 1e-9:
+            steps = math.floor(1 / self.batch_share + 1e-9)
+            remedy = "one_pass has data for 1 epoch" if name == "epochs" else f"one_pass has data for {steps} steps"
+            raise InvalidInput(name, value, f"batching={remedy}")
 
     def _check_network(self) -> None:
         if self.depth == 1 and self.width != self.outputs:
@@ -335,22 +369,30 @@ class Problem:
         return self.learning_rates if self.deep_learning_rate is None else self._each_step(self.deep_learning_rate)
 
     def _each_step(self, rate: float | tuple[float, ...]) -> tuple[float, ...]:
-        return rate if isinstance(rate, tuple) else (rate,) * self.steps
+        rates = rate if isinstance(rate, tuple) else (rate,) * self.steps
+        return rates if self.epochs is None else tuple(self.batch_share * rate for rate in rates)
 
     @property
-    def batch_size(self) -> int:
+    def batch_share(self) -> float:
+        """Share of the samples in a batch, whichever field says it."""
+        if self.batch_size is not None:
+            return self.batch_size / self.n
+        return self.batch_fraction if self.epochs is None else self.epochs / self.steps
+
+    @property
+    def samples_per_batch(self) -> int:
         """Samples in a batch drawn without replacement."""
-        return round(self.batch_fraction * self.n)
+        return round(self.batch_share * self.n)
 
     @property
     def batches_per_epoch(self) -> int:
         """Batches a shuffled epoch is split into."""
-        return round(1 / self.batch_fraction)
+        return round(1 / self.batch_share)
 
     @property
     def full_batch(self) -> bool:
         """Whether every step uses every sample."""
-        return self.batch_fraction == 1
+        return self.batch_share == 1
 
     def to_dict(self) -> dict[str, Any]:
         """All fields by name, as plain Python values that JSON keeps."""
@@ -361,9 +403,12 @@ class Problem:
     def theory_key(self) -> str:
         """What the state evolution depends on, as text: problems with equal keys share one solution.
 
-        Equal in everything but n and d, at exactly equal n/d; a spectrum that changes with d keeps d apart.
+        Equal in everything but n and d, at exactly equal n/d; a spectrum that changes with d keeps d apart. Of a batch
+        of so many samples theory knows their share.
         """
         values = {k: v for k, v in self._non_defaults().items() if k not in INVISIBLE_TO_THEORY}
+        if values.pop("batch_size", None) and not self.full_batch:
+            values["batch_fraction"] = self.batch_share
         values["aspect_ratio"] = str(self.aspect_ratio)
         if self.spectrum_law.changes_with_d:
             values["d"] = self.d

@@ -142,6 +142,6 @@ def updates_together(problems: Sequence[Problem], like: Float[Array, "..."]) -> 
     numbers = np.transpose([[update[:-1] for update in own] for own in each], (1, 2, 0))  # (step, number, replicate)
     moved = array_namespace(like).asarray(numbers, dtype=like.dtype, device=like.device)
     return [
-        Update(*(moved[t, k, :] for k in range(numbers.shape[1])), first.nesterov)
+        Update._make((*(moved[t, k, :] for k in range(numbers.shape[1])), first.nesterov))
         for t, first in enumerate(each[0])
     ]

@@ -114,6 +114,8 @@ PROBLEMS = {
         "momentum": 0.5,
         "momentum_form": "nesterov",
     },
+    "one pass, momentum, decay": {"batching": "one_pass", "batch_size": 15, "momentum": 0.5, "weight_decay": 0.1},
+    "epochs": {"epochs": 2, "batching": "shuffle"},
     "gradient noise": {"temperature": 0.1, "batch_fraction": 0.5, "momentum": 0.3, "weight_decay": 0.1},
 }
 
@@ -162,7 +164,15 @@ def test_modules_define_the_same_in_the_same_order():
 
 def test_folders_have_the_same_files():
     own = {
-        "theory": {"state_evolution.py", "weight_side.py", "response.py", "sampling.py", "laws.py", "distances.py"},
+        "theory": {
+            "state_evolution.py",
+            "weight_side.py",
+            "response.py",
+            "sampling.py",
+            "laws.py",
+            "distances.py",
+            "online.py",
+        },
         "descent": {"simulation.py", "estimate.py", "readout.py", "engines.py"},
     }
     for name, module in MODULES.items():

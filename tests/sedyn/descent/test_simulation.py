@@ -20,6 +20,7 @@ PROBLEMS = {
     "integers": {"features": "rademacher", "activation": "softplus"},
     "sparse": {"features": "sparse(0.1)", "activation": "silu", "depth": 2},
     "nesterov, gradient noise": {"momentum": 0.5, "momentum_form": "nesterov", "temperature": 0.1, "depth": 2},
+    "one pass, counted": {"batching": "one_pass", "batch_size": 20, "momentum": 0.5, "depth": 2},
     "linear": {"width": 1, "depth": 1, "activation": "identity", "link": "identity", "learning_rate": 0.3},
     "relu, one layer trained": {"activation": "relu", "train": "first", "depth": 2},
     "classes, biases": {"labels": "classes", "loss": "softmax", "outputs": 3, "signals": 3, "bias": "all"},
@@ -56,11 +57,13 @@ def unlike(problem):
         init_seed=3,
         deep_init="signs",
         batching="shuffle" if problem.batching == "without_replacement" else "without_replacement",
-        batch_fraction=1.0 if problem.full_batch else 0.5,
+        batch_size=None,
+        epochs=None if problem.full_batch else 2.5,
+        batch_fraction=1.0,
     )
-    assert all(
-        getattr(other, name) != getattr(problem, name) for name in {*INDIVIDUAL} - {"batch_fraction", "bias_init"}
-    )
+    some = {"batch_fraction", "batch_size", "epochs", "bias_init"}  # sizes of batches one at a time, biases where they are
+    assert problem.full_batch or other.batch_share != problem.batch_share
+    assert all(getattr(other, name) != getattr(problem, name) for name in {*INDIVIDUAL} - some)
     return other
 
 

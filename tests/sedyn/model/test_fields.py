@@ -78,7 +78,7 @@ def test_the_marks_of_a_problem():
     assert INVISIBLE_TO_THEORY == ("n", "d", "features", "initialization")
     assert {*INDIVIDUAL} == {
         *("learning_rate", "momentum", "weight_decay", "noise", "signal_norm", "init_overlap"),
-        *("deep_learning_rate", "temperature"),
+        *("deep_learning_rate", "temperature", "batch_size", "epochs"),
         *("initialization", "init_seed", "deep_init", "bias_init", "batch_fraction", "batching"),
     }
     assert {*TRAINING}.isdisjoint(

@@ -60,6 +60,19 @@ WRONG = [
     ({"d": 3}, "orthogonal signals and units need d=4 at least"),
     ({"batch_fraction": 1e-6}, "at n=3000 use at least"),
     ({"batch_fraction": 0.3, "batching": "shuffle"}, "needs 1/batch_fraction whole"),
+    ({"batch_size": 0}, "batch_size=0: a whole number >= 1"),
+    ({"batch_size": 2.5}, "batch_size=2.5: a whole number"),
+    ({"batch_size": 3001}, "batch_size=3001: at most n=3000"),
+    ({"batch_size": 700, "batching": "shuffle"}, "batch_size=700: batching=shuffle needs n/batch_size whole"),
+    ({"batch_size": 30, "batch_fraction": 0.1}, "batch_size=30: says what batch_fraction=0.1 says already"),
+    ({"batch_size": 30, "epochs": 1}, "batch_size=30: says what epochs=1.0 says already"),
+    ({"epochs": 0}, "epochs=0: a number > 0"),
+    ({"epochs": 21}, "epochs=21.0: at most steps=20, or more steps"),
+    ({"epochs": 1e-6}, "epochs=1e-06: at n=3000 use at least 0.00667"),
+    ({"epochs": 3, "batching": "shuffle"}, "epochs=3.0: batching=shuffle needs steps/epochs whole"),
+    ({"epochs": 2, "batching": "one_pass"}, "epochs=2.0: batching=one_pass has data for 1 epoch"),
+    ({"batch_size": 200, "batching": "one_pass"}, "batch_size=200: batching=one_pass has data for 15 steps"),
+    ({"batching": "one_pass"}, "batch_fraction=1.0: batching=one_pass has data for 1 steps"),
 ]
 
 
