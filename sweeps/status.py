@@ -10,7 +10,9 @@ import numpy as np
 
 from sedyn.errors import InvalidInput
 from sweeps.application.command import parser_of
+from sweeps.interruption import stoppable
 from sweeps.store import DONE, FAILED, Store, facts, failures, is_driven, states
+from sweeps.terminal import say
 
 __all__ = ["main", "summary"]
 
@@ -41,14 +43,16 @@ def summary(store: Store) -> list[str]:
     return lines
 
 
+@stoppable("nothing was changed")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the state of a store; exit status 0, or 2 if there is none."""
     parser = parser_of("status")
     parser.add_argument("path", help="path or URL of the store")
     try:
-        print("\n".join(summary(Store.open(parser.parse_args(arguments).path))))
+        for line in summary(Store.open(parser.parse_args(arguments).path)):
+            say(line)
     except InvalidInput as error:
-        print(error, file=sys.stderr)
+        say(error, error=True)
         return 2
     return 0
 
