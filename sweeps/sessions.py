@@ -41,7 +41,13 @@ ESSENTIAL = ("gcs_server", "raylet")  # processes without which there is no sess
 
 _TOKEN = secrets.token_hex(32)
 # Ray reads these when it is imported. A user's own choice stands where nothing depends on it.
-_ANYWHERE = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+# While Ray waits for its head, no other thread of Python runs, so it must not wait long.
+_ANYWHERE = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_gcs_server_port_wait_time_s": "20",
+    "RAY_py_gcs_connect_timeout_s": "10",
+}
 # As on systems where Ray knows no cluster: every process then listens on the loopback interface alone. And whoever
 # calls one must know this token, which is in no file and in no other process's environment.
 _HERE = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": _TOKEN}
@@ -74,6 +80,7 @@ class Session:
     def __init__(self, compute: Compute) -> None:
         self._address = compute.address
         self._scratch: Path | None = None
+        self._others: set[Any] = set()  # processes that are none of its own
         self._processes: dict[int, str] = {}
         self._called, self._silent = time.monotonic(), 0
         self._ready, self._end = threading.Event(), threading.Event()
@@ -104,6 +111,9 @@ class Session:
                 options["address"] = compute.address  # for "auto" Ray also takes the token that the cluster left
             else:
                 _take_environment()
+                import psutil  # Ray's own, which it puts on the path
+
+                self._others = set(psutil.Process().children(recursive=True))
             # Ray would print what it hears of its processes, twenty lines each; what matters here is said in one.
             ray._private.worker.listen_error_messages = lambda *arguments: None
             self._owner = threading.Thread(target=self._own, args=(options,), name="ray", daemon=True)
@@ -164,20 +174,19 @@ class Session:
         """Name an essential process of a session of this machine's own that has ended."""
         if self._scratch is None:
             return None
-        import psutil  # Ray's own, which it puts on the path
+        import psutil
 
         for process in psutil.Process().children():
             with contextlib.suppress(psutil.Error):
-                if process.pid not in self._processes and str(self._scratch) in " ".join(process.cmdline()):
+                if process.name() in ESSENTIAL:  # one process has at most one session
                     self._processes[process.pid] = process.name()
         for number, name in self._processes.items():
-            if name in ESSENTIAL:
-                try:
-                    if psutil.Process(number).status() != psutil.STATUS_ZOMBIE:
-                        continue
-                except psutil.NoSuchProcess:
-                    pass
-                return name
+            try:
+                if psutil.Process(number).status() != psutil.STATUS_ZOMBIE:
+                    continue
+            except psutil.NoSuchProcess:
+                pass
+            return name
         return None
 
     def _last_words(self, name: str) -> str:
@@ -204,16 +213,14 @@ class Session:
             return
         import psutil
 
-        below = []
-        for number in self._processes:
-            with contextlib.suppress(psutil.Error):
-                below += psutil.Process(number).children(recursive=True)
+        family: set[Any] = set()
         quiet = 0
         while quiet < KILL_ROUNDS:  # the owner may be starting another one
             quiet += 1
-            for process in [*below, *psutil.process_iter()]:
+            family.update(child for child in psutil.Process().children(recursive=True) if child not in self._others)
+            for process in {*family, *psutil.process_iter()}:
                 with contextlib.suppress(psutil.Error):
-                    known = process in below or process.environ().get("RAY_AUTH_TOKEN") == _TOKEN
+                    known = process in family or process.environ().get("RAY_AUTH_TOKEN") == _TOKEN
                     if known and process.pid != os.getpid() and process.status() != psutil.STATUS_ZOMBIE:
                         process.kill()
                         quiet = 0
