@@ -25,7 +25,7 @@ from sedyn.errors import InvalidInput, require_known
 from sedyn.model.problem import Problem
 from sweeps.compute import Compute
 
-__all__ = ["CONFIGURATIONS", "Composed", "compose", "experiments"]
+__all__ = ["CONFIGURATIONS", "Composed", "compose", "experiments", "quoted"]
 
 FIELDS = "fields"  # a choice of the groups problem and grid that is made here, from the class
 
@@ -84,7 +84,7 @@ def compose(words: Sequence[str] = (), *, multirun: bool = False, folder: Path |
     try:
         _require_choices(words, folder)
         given = [*_with_axes(words)] if multirun else [*words]
-        search = [] if folder is None else [f"hydra.searchpath=[{_quoted(f'file://{folder.resolve()}')}]"]
+        search = [] if folder is None else [f"hydra.searchpath=[{quoted(f'file://{folder.resolve()}')}]"]
         with hydra.initialize_config_dir(str(CONFIGURATIONS), job_name="sweeps", version_base="1.3"):
             config = hydra.compose("config", [*given, *search], return_hydra_config=True)
     except InvalidInput:
@@ -165,7 +165,7 @@ def _require_choices(words: Sequence[str], folder: Path | None) -> None:
             raise InvalidInput.unknown(group, value, _choices(group, *([] if folder is None else [folder])))
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
     """Write a string in Hydra's grammar: ``'`` escaped, and backslashes doubled before it and at the end."""
     return "'" + re.sub(r"(\\*)('|$)", lambda end: 2 * end[1] + (r"\'" if end[2] else ""), text) + "'"
 
