@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
+from functools import reduce
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +29,19 @@ from sweeps.compute import Compute
 __all__ = ["CONFIGURATIONS", "Composed", "compose", "experiments", "quoted"]
 
 FIELDS = "fields"  # a choice of the groups problem and grid that is made here, from the class
+_WITHOUT_EFFECT = "leave it out; Hydra composes here, and makes no folder, log or process"
+# Hydra's own settings of where and how a program runs, as they are where nobody sets them.
+_OF_HYDRA: dict[str, tuple[Any, ...]] = {
+    "job.chdir": (None, False),
+    "job.env_set": ({},),
+    "callbacks": ({}, None),
+    "output_subdir": (".hydra",),
+    "run.dir": ("outputs/${now:%Y-%m-%d}/${now:%H-%M-%S}",),
+    "sweep.dir": ("multirun/${now:%Y-%m-%d}/${now:%H-%M-%S}",),
+    "sweep.subdir": ("${hydra.job.num}",),
+    "launcher._target_": ("hydra._internal.core_plugins.basic_launcher.BasicLauncher",),
+    "sweeper._target_": ("hydra._internal.core_plugins.basic_sweeper.BasicSweeper",),
+}
 
 
 def _configurations() -> Path:
@@ -176,7 +190,12 @@ def _refuse_settings_without_effect(settings: DictConfig, mode: RunMode) -> None
     for word in settings.overrides.hydra:
         key, _, value = word.lstrip("+~").partition("=")
         if key not in ("hydra.mode", "hydra.searchpath"):
-            raise InvalidInput(key, value, "leave it out; Hydra composes here, and makes no folder, log or process")
+            raise InvalidInput(key, value, _WITHOUT_EFFECT)
+    said: Any = OmegaConf.to_container(settings)
+    for key, usual in _OF_HYDRA.items():  # a user's file may say something of them
+        value = reduce(lambda node, name: node.get(name), key.split("."), said)
+        if value not in usual:
+            raise InvalidInput(f"hydra.{key}", value, _WITHOUT_EFFECT)
 
 
 def _in_words(error: Exception, words: Sequence[str]) -> InvalidInput:
