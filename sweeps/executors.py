@@ -152,6 +152,7 @@ class RayExecutor:
         self._count = count
         self._load: dict[int, int] = {}  # calls in flight of each actor that is there
         self._invited: dict[Any, int] = {}  # actors that are not there yet
+        self._vacant: set[int] = set()  # actors that are gone, and not invited again yet
         self._refusals = [0] * count
         self._heard = time.monotonic()
         self._flying: dict[Any, tuple[Attempt, int]] = {}
@@ -194,8 +195,12 @@ class RayExecutor:
         OSError
             If a worker cannot reach the store.
         """
-        awaited = [*self._flying, *self._invited]
         self._session.check()
+        if self._vacant and self._session.answers():
+            for actor in self._vacant:
+                self._invite(actor)
+            self._vacant.clear()
+        awaited = [*self._flying, *self._invited]
         if not awaited:
             time.sleep(timeout)
             return []
@@ -220,7 +225,7 @@ class RayExecutor:
             if actor in self._load:
                 self._load[actor] -= 1
             elif all(other != actor for _, other in self._flying.values()):
-                self._invite(actor)
+                self._vacant.add(actor)
         return outcomes
 
     def _invite(self, actor: int) -> None:
@@ -237,8 +242,8 @@ class RayExecutor:
             self._refusals[actor] += 1
             if self._refusals[actor] < REFUSALS:
                 time.sleep(POLL_RESTART_SECONDS)
-                self._invite(actor)
-            elif not self._load and not self._invited:
+                self._vacant.add(actor)
+            elif not (self._load or self._invited or self._vacant):
                 raise self._no_worker(error) from None
         else:
             self._load[actor] = 0

@@ -165,10 +165,15 @@ class Session:
         self._called = time.monotonic()
         if ended := self._ended():
             raise SessionLost(f"Ray's process {ended} has ended{self._last_words(ended)}")
-        if self._scratch is None:
-            self._silent = 0 if _listens(str(self._address)) else self._silent + 1
-            if self._silent >= SILENT_CALLS:
-                raise SessionLost(f"the cluster's head at {self._address} does not answer any more")
+        self._silent = 0 if self.answers() else self._silent + 1
+        if self._silent >= SILENT_CALLS:
+            raise SessionLost(f"the cluster's head at {self._address} does not answer any more")
+
+    def answers(self) -> bool:
+        """Whether Ray can be asked for something now; to ask a head that is gone ends this process after a minute."""
+        if self._owner is None:
+            return True
+        return not self._ended() if self._scratch is not None else _listens(str(self._address))
 
     def _ended(self) -> str | None:
         """Name an essential process of a session of this machine's own that has ended."""
@@ -199,7 +204,7 @@ class Session:
         """End the session, or leave the cluster."""
         if self._owner is not None:
             self._end.set()
-            if self._ready.is_set() and not self._ended():
+            if self._ready.is_set() and self.answers():
                 self._owner.join(CLOSE_SECONDS)
             if self._owner.is_alive():  # it waits for what does not come, and so would the end of this process
                 abandon()
