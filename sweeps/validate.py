@@ -10,7 +10,9 @@ import numpy as np
 
 from sedyn.errors import InvalidInput
 from sweeps.application.command import parser_of
+from sweeps.interruption import stoppable
 from sweeps.store import DONE, Fault, Store, done_chunks, find_damage, forget, mend, only_driver, orphans, states
+from sweeps.terminal import say
 
 __all__ = ["faults", "main"]
 
@@ -35,6 +37,7 @@ def faults(store: Store) -> Iterator[Fault]:
                 yield Fault(group, lead, f"{group}/train_error is not finite at the first iteration at {lead}")
 
 
+@stoppable("what was repaired stays repaired")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print what is wrong; exit status 0 if nothing is (or all was repaired), 1 if something is, 2 without a store."""
     parser = parser_of("validate")
@@ -52,13 +55,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 for orphan in litter:
                     orphan.unlink()
     except InvalidInput as error:
-        print(error, file=sys.stderr)
+        say(error, error=True)
         return 2
     for fault in found[:FAULTS_SHOWN]:
-        print(fault.reason)
+        say(fault.reason)
     if len(found) > FAULTS_SHOWN:
-        print(f"and {len(found) - FAULTS_SHOWN} more")
-    print(f"{len(found)} faults, {len(litter)} orphan files{' repaired' if options.repair else ''}: {options.path}")
+        say(f"and {len(found) - FAULTS_SHOWN} more")
+    say(f"{len(found)} faults, {len(litter)} orphan files{' repaired' if options.repair else ''}: {options.path}")
     return 0 if options.repair or not (found or litter) else 1
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
+from functools import reduce
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,9 +26,22 @@ from sedyn.errors import InvalidInput, require_known
 from sedyn.model.problem import Problem
 from sweeps.compute import Compute
 
-__all__ = ["CONFIGURATIONS", "Composed", "compose", "experiments"]
+__all__ = ["CONFIGURATIONS", "Composed", "compose", "experiments", "quoted"]
 
 FIELDS = "fields"  # a choice of the groups problem and grid that is made here, from the class
+_WITHOUT_EFFECT = "leave it out; Hydra composes here, and makes no folder, log or process"
+# Hydra's own settings of where and how a program runs, as they are where nobody sets them.
+_OF_HYDRA: dict[str, tuple[Any, ...]] = {
+    "job.chdir": (None, False),
+    "job.env_set": ({},),
+    "callbacks": ({}, None),
+    "output_subdir": (".hydra",),
+    "run.dir": ("outputs/${now:%Y-%m-%d}/${now:%H-%M-%S}",),
+    "sweep.dir": ("multirun/${now:%Y-%m-%d}/${now:%H-%M-%S}",),
+    "sweep.subdir": ("${hydra.job.num}",),
+    "launcher._target_": ("hydra._internal.core_plugins.basic_launcher.BasicLauncher",),
+    "sweeper._target_": ("hydra._internal.core_plugins.basic_sweeper.BasicSweeper",),
+}
 
 
 def _configurations() -> Path:
@@ -84,7 +98,7 @@ def compose(words: Sequence[str] = (), *, multirun: bool = False, folder: Path |
     try:
         _require_choices(words, folder)
         given = [*_with_axes(words)] if multirun else [*words]
-        search = [] if folder is None else [f"hydra.searchpath=[{_quoted(f'file://{folder.resolve()}')}]"]
+        search = [] if folder is None else [f"hydra.searchpath=[{quoted(f'file://{folder.resolve()}')}]"]
         with hydra.initialize_config_dir(str(CONFIGURATIONS), job_name="sweeps", version_base="1.3"):
             config = hydra.compose("config", [*given, *search], return_hydra_config=True)
     except InvalidInput:
@@ -165,7 +179,7 @@ def _require_choices(words: Sequence[str], folder: Path | None) -> None:
             raise InvalidInput.unknown(group, value, _choices(group, *([] if folder is None else [folder])))
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
     """Write a string in Hydra's grammar: ``'`` escaped, and backslashes doubled before it and at the end."""
     return "'" + re.sub(r"(\\*)('|$)", lambda end: 2 * end[1] + (r"\'" if end[2] else ""), text) + "'"
 
@@ -176,7 +190,12 @@ def _refuse_settings_without_effect(settings: DictConfig, mode: RunMode) -> None
     for word in settings.overrides.hydra:
         key, _, value = word.lstrip("+~").partition("=")
         if key not in ("hydra.mode", "hydra.searchpath"):
-            raise InvalidInput(key, value, "leave it out; Hydra composes here, and makes no folder, log or process")
+            raise InvalidInput(key, value, _WITHOUT_EFFECT)
+    said: Any = OmegaConf.to_container(settings)
+    for key, usual in _OF_HYDRA.items():  # a user's file may say something of them
+        value = reduce(lambda node, name: node.get(name), key.split("."), said)
+        if value not in usual:
+            raise InvalidInput(f"hydra.{key}", value, _WITHOUT_EFFECT)
 
 
 def _in_words(error: Exception, words: Sequence[str]) -> InvalidInput:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import pkgutil
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from sedyn.errors import InvalidInput, require_flag, require_known, require_number
+from sedyn.errors import InvalidInput, require_flag, require_known, require_number, require_one_of, require_whole
 from sweeps.application.composition import Composed
 from sweeps.compute import Compute
 from sweeps.plan import PROBLEM_FIELDS, SweepSpec
+from sweeps.sources import Code, code_of
 from sweeps.target import Target
 from sweeps.user_modules import import_modules
 
@@ -20,7 +21,7 @@ __all__ = ["Request", "read_request"]
 
 TOP_LEVEL = (
     *("problem", "grid", "aspect", "replicates", "target", "block", "seed", "engine", "dtype", "theory"),
-    *("laws", "estimate", "imports", "store", "compute", "report", "plan"),
+    *("laws", "estimate", "imports", "code", "store", "compute", "max_failures", "report", "plan"),
 )
 THEORY = ("samples", "randomizations")
 TARGET = ("observable", "stderr", "max_replicates")
@@ -40,8 +41,12 @@ class Request:
         Where to compute.
     imports : tuple of str
         Modules that every worker imports first.
+    code : Code
+        What computes, and whether it may replace other code.
     target : Target, optional
         How precise every cell should be; None gives each its `replicates`.
+    max_failures : int, optional
+        Failures after which no task is begun any more.
     report : callable, optional
         Called with the store's location after a finished run.
     plan : bool
@@ -52,7 +57,9 @@ class Request:
     location: str
     compute: Compute
     imports: tuple[str, ...]
+    code: Code
     target: Target | None
+    max_failures: int | None
     report: Callable[[str], Any] | None
     plan: bool
 
@@ -78,6 +85,9 @@ def read_request(composed: Composed) -> Request:
     target = _read_target(config)
     compute = Compute.from_mapping(_mapping(config, "compute"))
     store, report, plan = config.store, config.report, config.plan
+    max_failures = config.max_failures
+    if max_failures is not None:
+        max_failures = require_whole("max_failures", max_failures, 1, condition="a whole number >= 1, or null")
     require_flag("plan", plan, condition="true or false")
     if store is not None and not (isinstance(store, str) and store.strip()):
         raise InvalidInput("store", store, "a path or URL, or null for stores/<experiment>.zarr")
@@ -87,7 +97,9 @@ def read_request(composed: Composed) -> Request:
         target.require_start(spec.replicates)
         target.require_values(spec)
     spec.cells  # noqa: B018 - builds and so checks every problem of the grid, which need not wait for the next line
-    return Request(spec, location, compute, imports, target, _find_report(report), plan)
+    return Request(
+        spec, location, compute, imports, _read_code(config, imports), target, max_failures, _find_report(report), plan
+    )
 
 
 def _read_imports(config: DictConfig) -> tuple[str, ...]:
@@ -96,6 +108,11 @@ def _read_imports(config: DictConfig) -> tuple[str, ...]:
         raise InvalidInput("imports", names, "a list of modules, as in imports=[my_functions]")
     import_modules(names)
     return tuple(names)
+
+
+def _read_code(config: DictConfig, imports: Sequence[str]) -> Code:
+    require_one_of("code", config.code, ("same", "any"))
+    return code_of(imports, replaces=config.code == "any")
 
 
 def _read_target(config: DictConfig) -> Target | None:

@@ -17,11 +17,12 @@ from zarr.errors import GroupNotFoundError
 from sedyn.errors import InvalidInput
 from sweeps.plan import SweepSpec
 from sweeps.provenance import Environment
+from sweeps.sources import Code
 from sweeps.store import metadata
 from sweeps.store.layout import lay_out
 from sweeps.store.location import local_path
 from sweeps.store.migration import add_axes, finish_interrupted
-from sweeps.store.settings import grown, require_same, settings_of, with_axes
+from sweeps.store.settings import grown, require_same, require_same_code, settings_of, with_axes, with_code
 
 __all__ = ["Store"]
 
@@ -81,13 +82,15 @@ class Store:
         return cls(location, root)
 
     @classmethod
-    def look(cls, location: str, spec: SweepSpec) -> Store | None:
+    def look(cls, location: str, spec: SweepSpec, code: Code | None = None) -> Store | None:
         """Open the store of a sweep as it is, without growing it.
 
         Parameters
         ----------
         location : str
         spec : SweepSpec
+        code : Code, optional
+            What would compute.
 
         Returns
         -------
@@ -103,10 +106,12 @@ class Store:
         if store is not None:
             asked = settings_of(spec.along(store.axes))
             require_same(location, with_axes(store.settings, asked["axes"]), asked)
+            if code is not None:
+                require_same_code(location, store.settings, code)
         return store
 
     @classmethod
-    def prepare(cls, location: str, spec: SweepSpec) -> Store:
+    def prepare(cls, location: str, spec: SweepSpec, code: Code | None = None) -> Store:
         """Make the store of a sweep, or reopen it and grow it by what the sweep adds.
 
         It grows by more replicates, by new values on an axis, and by an axis for what was a constant. A constant of
@@ -117,11 +122,13 @@ class Store:
         location : str
             Path or URL.
         spec : SweepSpec
+        code : Code, optional
+            What will compute; it belongs to the settings. None where nothing is computed for keeps.
 
         Raises
         ------
         InvalidInput
-            If the store was made with other settings; the message names the difference.
+            If the store was made with other settings, or by other code; the message names the difference.
         """
         root = _open_root(location, consolidated=False)  # arrays as they are, also after an interrupted growth
         known = {} if root is None else metadata.stored_settings(root)
@@ -134,12 +141,16 @@ class Store:
             asked = settings_of(spec.along(known["axes"]))
             wanted = with_axes(known, asked["axes"])
             require_same(location, wanted, asked)
+            if code is not None:
+                require_same_code(location, known, code)
             if wanted["axes"] != known["axes"]:
                 known = add_axes(root, known, [axis for axis in wanted["axes"] if axis not in known["axes"]])
             settings = grown(known, asked)
         else:
             settings = settings_of(spec)
             root.attrs[metadata.SETTINGS] = settings | {"ready": False}  # claims the path
+        if code is not None:
+            settings = with_code(settings, code)
         if known != settings:
             metadata.publish(root.store, lay_out(root, settings), settings)
         return cls.open(location)
@@ -164,7 +175,7 @@ class Store:
     @property
     def opening_line(self) -> str:
         """Python that opens the store with every axis in increasing order; values that came later are stored last."""
-        line = f'xarray.open_datatree("{self.location}", engine="zarr")'
+        line = f'xarray.open_datatree({json.dumps(self.location, ensure_ascii=False)}, engine="zarr")'
         numbers = {k: v for k, v in self.axes.items() if all(isinstance(value, int | float) for value in v)}
         late = [axis for axis, values in numbers.items() if sorted(values) != values]
         return f"{line}.map_over_datasets(lambda group: group.sortby({late}) if group else group)" if late else line

@@ -10,10 +10,20 @@ from sedyn.model.observables import PARTS, dimension_sizes, parts_of
 from sedyn.model.problem import DEFAULTS
 from sweeps.cost import block_of
 from sweeps.plan import PROBLEM_FIELDS, SweepSpec
+from sweeps.sources import Code, differing
 
-__all__ = ["completed", "grown", "require_same", "settings_of", "with_axes"]
+__all__ = [
+    "completed",
+    "grown",
+    "require_same",
+    "require_same_code",
+    "settings_of",
+    "with_axes",
+    "with_code",
+]
 
 FORMAT = 4
+_FILES_NAMED = 3
 _OF_SPEC = ("aspect", "seed", "engine", "dtype", "laws", "estimate")
 
 
@@ -126,6 +136,51 @@ def require_same(location: str, known: Mapping[str, Any], asked: Mapping[str, An
         raise InvalidInput(
             "store", location, f"was made with other settings: {'; '.join(differences)}; name another store"
         )
+
+
+def require_same_code(location: str, known: Mapping[str, Any], code: Code) -> None:
+    """Refuse to go on in a store with other code than it had last, unless that was asked for.
+
+    Parameters
+    ----------
+    location : str
+        Path or URL of the store, for the message.
+    known : mapping
+        Settings of the store. Of older stores nobody knows what code made them; the first that goes on counts.
+    code : Code
+        What would compute.
+
+    Raises
+    ------
+    InvalidInput
+        Naming the files that have changed.
+    """
+    past = known.get("codes", [])
+    if code.replaces or not past or past[-1]["digest"] == code.digest:
+        return
+    names = differing(past[-1]["files"], code.files)
+    more = f" and {len(names) - _FILES_NAMED} more files" if len(names) > _FILES_NAMED else ""
+    remedy = (
+        f"was made by other code: {', '.join(names[:_FILES_NAMED])}{more} changed; name another store, or go on with "
+    )
+    raise InvalidInput("store", location, remedy + "code=any, and each replicate says which code made it")
+
+
+def with_code(known: Mapping[str, Any], code: Code) -> dict[str, Any]:
+    """Add the code that goes on in a store to its settings, as the last one.
+
+    Parameters
+    ----------
+    known : mapping
+        Settings of the store.
+    code : Code
+
+    Returns
+    -------
+    dict
+    """
+    others = [past for past in known.get("codes", []) if past["digest"] != code.digest]
+    return {**known, "codes": [*others, {"digest": code.digest, "files": dict(code.files)}]}
 
 
 def grown(known: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
