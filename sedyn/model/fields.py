@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import re
-from collections.abc import Callable
 from typing import Any, TypeVar
 
-__all__ = ["documented", "field", "names_where"]
+from sedyn.checks import Check
+
+__all__ = ["check_fields", "documented", "field", "names_where"]
 
 Class = TypeVar("Class", bound=type)
-Check = Callable[[str, Any], Any]
 
 
 def field(
@@ -64,6 +64,26 @@ def names_where(cls: type, mark: str) -> tuple[str, ...]:
         In the order of the fields.
     """
     return tuple(known.name for known in dataclasses.fields(cls) if known.metadata[mark])
+
+
+def check_fields(instance: Any, prefix: str = "") -> None:
+    """Put every field of a dataclass, frozen or not, in the form that its check keeps.
+
+    Parameters
+    ----------
+    instance : dataclass
+        While it is made, before anybody sees it.
+    prefix : str, optional
+        What precedes the names of its fields where a user writes them, as ``compute.``.
+
+    Raises
+    ------
+    InvalidInput
+        Naming the first field that does not pass.
+    """
+    for known in dataclasses.fields(instance):
+        if check := known.metadata["check"]:
+            object.__setattr__(instance, known.name, check(f"{prefix}{known.name}", getattr(instance, known.name)))
 
 
 def documented(cls: Class) -> Class:

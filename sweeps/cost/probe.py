@@ -147,7 +147,7 @@ def shrunk(problem: Problem, seconds: float, engine: str, **how: Any) -> Problem
         Further arguments of `sweeps.cost.work.simulation_work`.
     """
     steps = min(problem.steps, PROBE_STEPS)
-    problem = replace(problem, steps=steps, learning_rate=problem.learning_rates[0], covariance="identity")
+    problem = replace(problem, steps=steps, learning_rate=max(problem.learning_rates), covariance="identity")
     least = max(2, problem.width + problem.signals)
     while simulation_work(problem, engine, **how).arithmetic > seconds and min(problem.n, problem.d) >= 2 * least:
         if round(problem.batch_fraction * (problem.n // 2)) < 1:
