@@ -11,14 +11,14 @@ from __future__ import annotations
 import functools
 import inspect
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from functools import partial
 from itertools import islice
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
-from sedyn.errors import InvalidInput, require_flag, require_number, require_one_of, require_whole
+from sedyn.errors import LARGEST, InvalidInput, require_flag, require_number, require_one_of, require_whole
 
 __all__ = [
     "COUNT",
@@ -88,10 +88,9 @@ def checked(**checks: Check) -> Callable[[Callable[P, R]], Callable[P, R]]:
     return decorate
 
 
-def whole(least: int, most: int | None = None, *, condition: str = "") -> Check:
+def whole(least: int, most: int = LARGEST, *, condition: str = "") -> Check:
     """Make the check of a whole number in a range."""
-    limits = {} if most is None else {"most": most}
-    return partial(require_whole, least=least, condition=condition, **limits)
+    return partial(require_whole, least=least, most=most, condition=condition)
 
 
 def number(interval: str, valid: Callable[[float], bool]) -> Check:
@@ -122,7 +121,7 @@ def optional(check: Check) -> Check:
 
 
 def listed(check: Check, words: str, *, most: int = 2**20) -> Check:
-    """Make the check of a sequence of values that each pass another check; a single text is no sequence.
+    """Make the check of several values that each pass another check; a text is not several.
 
     Parameters
     ----------
@@ -149,8 +148,8 @@ def listed(check: Check, words: str, *, most: int = 2**20) -> Check:
     return check_list
 
 
-def each(field: str, value: Any, words: str) -> Any:
-    """Iterate over the values of a sequence, or of what else has an order; refuse text, bytes, mappings and sets.
+def each(field: str, value: Any, words: str, *, ordered: bool = False) -> Any:
+    """Iterate over what has several values; text, bytes and mappings are refused, though Python can iterate over them.
 
     Parameters
     ----------
@@ -158,6 +157,8 @@ def each(field: str, value: Any, words: str) -> Any:
     value : iterable
     words : str
         What would work.
+    ordered : bool, optional
+        Whether a set is refused too.
 
     Returns
     -------
@@ -167,7 +168,8 @@ def each(field: str, value: Any, words: str) -> Any:
     ------
     InvalidInput
     """
-    if isinstance(value, Iterable) and not isinstance(value, str | bytes | bytearray | Mapping | set | frozenset):
+    single = (str, bytes, bytearray, memoryview, Mapping, *((Set,) if ordered else ()))
+    if isinstance(value, Iterable) and not isinstance(value, single):
         try:
             return iter(value)
         except TypeError:  # an array without dimensions

@@ -16,7 +16,15 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["InvalidInput", "require_flag", "require_known", "require_number", "require_one_of", "require_whole"]
+__all__ = [
+    "LARGEST",
+    "InvalidInput",
+    "require_flag",
+    "require_known",
+    "require_number",
+    "require_one_of",
+    "require_whole",
+]
 
 LARGEST = 2**53  # up to here every whole number is a float too, as predictions of time and memory take it
 NEAR_AMONG = 60  # of a name's letters, what the nearest known one is looked for with

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sedyn.arrays import backend
+from sedyn.checks import FLAG, checked, instance_of, one_of
 from sedyn.descent.readout import FEATURES_PER_BLOCK, readout_points
 from sedyn.designs import deferred
 from sedyn.designs.entries import ENTRIES_PER_DEVICE_DRAW
@@ -78,6 +79,13 @@ def memory_limit() -> int:
         return total
 
 
+@checked(
+    problem=instance_of(Problem, "a sedyn.Problem"),
+    engine=one_of("auto", *ENGINES),
+    dtype=one_of(*DTYPES),
+    estimate=FLAG,
+    device=one_of("cpu", "gpu"),
+)
 def memory_needed(
     problem: Problem, engine: str = "auto", *, dtype: str = "float64", estimate: bool = True, device: str = "cpu"
 ) -> int:
@@ -98,10 +106,8 @@ def memory_needed(
     Raises
     ------
     InvalidInput
-        As for `choose_engine`.
+        If an argument is out of range, and as for `choose_engine`.
     """
-    require_one_of("dtype", dtype, DTYPES)
-    require_one_of("device", device, ("cpu", "gpu"))
     if len(candidates := _candidates(problem, engine)) > 1:
         candidates = (choose_engine(problem, engine, dtype=dtype, estimate=estimate, device=device).engine,)
     return _bytes(problem, candidates[0], dtype, estimate, device)

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from sedyn.checks import Check
 
-__all__ = ["check_fields", "documented", "field", "names_where"]
+__all__ = ["check_fields", "documented", "field", "kept_fields", "names_where"]
 
 Class = TypeVar("Class", bound=type)
 
@@ -66,24 +66,37 @@ def names_where(cls: type, mark: str) -> tuple[str, ...]:
     return tuple(known.name for known in dataclasses.fields(cls) if known.metadata[mark])
 
 
-def check_fields(instance: Any, prefix: str = "") -> None:
-    """Put every field of a dataclass, frozen or not, in the form that its check keeps.
+def kept_fields(instance: Any, prefix: str = "") -> dict[str, Any]:
+    """Pass the fields of a dataclass to their checks.
 
     Parameters
     ----------
     instance : dataclass
-        While it is made, before anybody sees it.
+        Its fields are declared by `field`.
     prefix : str, optional
-        What precedes the names of its fields where a user writes them, as ``compute.``.
+        What precedes their names where a user writes them, as ``compute.``.
+
+    Returns
+    -------
+    dict of str to object
+        Every field that has a check, in the form that is kept.
 
     Raises
     ------
     InvalidInput
         Naming the first field that does not pass.
     """
-    for known in dataclasses.fields(instance):
-        if check := known.metadata["check"]:
-            object.__setattr__(instance, known.name, check(f"{prefix}{known.name}", getattr(instance, known.name)))
+    return {
+        known.name: check(f"{prefix}{known.name}", getattr(instance, known.name))
+        for known in dataclasses.fields(instance)
+        if (check := known.metadata["check"])
+    }
+
+
+def check_fields(instance: Any, prefix: str = "") -> None:
+    """Put every field of a dataclass in the form that its check keeps, while it is made; as `kept_fields`."""
+    for name, value in kept_fields(instance, prefix).items():
+        object.__setattr__(instance, name, value)
 
 
 def documented(cls: Class) -> Class:

@@ -386,7 +386,7 @@ def _learning_rate(value: Any, steps: int) -> float | tuple[float, ...]:
     condition = f"a number > 0, or one for each of the {steps} steps"
     if isinstance(value, Real):
         return require_number("learning_rate", value, condition, lambda x: x > 0)
-    given = islice(each("learning_rate", value, condition), steps + 1)
+    given = islice(each("learning_rate", value, condition, ordered=True), steps + 1)
     in_turn = f"{condition}, of which some may be 0"
     rates = tuple(require_number("learning_rate", rate, in_turn, lambda x: x >= 0) for rate in given)
     if len(rates) != steps:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sedyn.arrays import backend
-from sedyn.errors import require_known, require_number, require_whole
+from sedyn.checks import COUNT, DEVICE, POSITIVE, SEED, checked, instance_of, listed, one_of, optional, whole
 from sedyn.model.network import has_kink
 from sedyn.model.observables import INCLUDED, parts_of, predicted, to_dataset
 from sedyn.model.problem import Problem
@@ -23,9 +23,21 @@ from sedyn.versions import versions
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["state_evolution"]
+__all__ = ["RANDOMIZATIONS", "state_evolution"]
+
+RANDOMIZATIONS = whole(2, 2**20, condition="at least 2, since the standard error is their spread")
 
 
+@checked(
+    problem=instance_of(Problem, "a sedyn.Problem"),
+    samples=whole(1, condition="a power of two"),
+    randomizations=RANDOMIZATIONS,
+    seed=SEED,
+    target_stderr=optional(POSITIVE),
+    max_samples=COUNT,
+    include=listed(one_of(*INCLUDED), f"a list of names among {', '.join(INCLUDED)}"),
+    device=DEVICE,
+)
 def state_evolution(
     problem: Problem,
     samples: int = 2**14,
@@ -88,12 +100,6 @@ def state_evolution(
     """
     device = backend.resolve_device(device)
     samples = require_samples(problem, samples)
-    spread = "at least 2, since the standard error is their spread"
-    randomizations = require_whole("randomizations", randomizations, 2, condition=spread)
-    max_samples = require_whole("max_samples", max_samples, 1)
-    if target_stderr is not None:
-        target_stderr = require_number("target_stderr", target_stderr, "a number > 0", lambda x: x > 0)
-    require_known("include", include, INCLUDED)
     while True:
         arrays = _randomized(problem, samples, randomizations, seed, device, keep_samples="samples" in include)
         reached = float(np.nanmax(arrays["test_error_stderr"]))
@@ -104,7 +110,7 @@ def state_evolution(
         warnings.warn(
             f"standard error {reached:.2g} of test_error missed target_stderr={target_stderr:g} at max_samples="
             f"{max_samples}; about {samples * (reached / target_stderr) ** 2:.0f} samples would reach it",
-            stacklevel=2,
+            stacklevel=3,  # past the check of the arguments
         )
     finite = np.isfinite(arrays["test_error"])
     attributes = {
