@@ -17,8 +17,8 @@ import numpy as np
 from sedyn.arrays.shapes import Float
 from sedyn.checks import COUNT as _COUNT
 from sedyn.checks import FINITE as _FINITE
-from sedyn.checks import NOT_NEGATIVE as _NOT_NEGATIVE
 from sedyn.checks import FLAG, each, listed, mapping, whole
+from sedyn.checks import NOT_NEGATIVE as _NOT_NEGATIVE
 from sedyn.checks import named as _name
 from sedyn.checks import number as _number
 from sedyn.checks import one_of as _one_of
