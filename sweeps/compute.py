@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, fields
 from typing import Any
 
 from sedyn.arrays.backend import gpu_count, resolve_device
+from sedyn.arrays.machine import available_cores
 from sedyn.errors import InvalidInput, require_known, require_number, require_one_of, require_whole
 
-__all__ = ["Compute", "available_cores", "require_gpus", "worker_count"]
+__all__ = ["Compute", "require_gpus", "worker_count"]
 
 
 @dataclass(frozen=True)
@@ -92,11 +92,6 @@ class Compute:
 def worker_count(compute: Compute) -> int:
     """Workers on this machine, the memory they need apart."""
     return 1 if compute.executor == "inline" else compute.workers or available_cores()
-
-
-def available_cores() -> int:
-    """Cores that this process may use, which a container or a scheduler can make fewer than there are."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def require_gpus(gpus: float, compute: Compute) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from sedyn.arrays import backend
 from sedyn.checks import DEVICE, FLAG, SEED, checked, dataset, instance_of, listed, one_of, optional, whole
-from sedyn.descent.engines import DTYPES, ENGINES, Choice, choose_engine, replicates_together
+from sedyn.descent.engines import DTYPES, ENGINES, Choice, choose_engine, replicates_together, require_results_memory
 from sedyn.descent.estimate import no_estimate_because
 from sedyn.descent.inputs import draw
 from sedyn.descent.readout import readout_of
@@ -256,6 +256,7 @@ def _resolve(
     laws = None if theory is None else laws_of(problem, theory, device)
     solver = {} if theory is None else {f"theory_{name}": theory.attrs[name] for name in SOLVER}
     choice = choose_engine(problem, engine, dtype=dtype, estimate=reason is None, device=device)
+    require_results_memory(problem, len(replicates))
     return _Cell(problem, replicates, choice, reason, laws, solver)
 
 

@@ -17,6 +17,7 @@ from sedyn.model.problem import Problem
 from sedyn.model.seeds import randomization_seeds
 from sedyn.model.update import updates_of
 from sedyn.theory.inputs import draw, require_samples
+from sedyn.theory.memory import require_theory_memory, samples_that_fit
 from sedyn.theory.run import run
 from sedyn.versions import versions
 
@@ -64,7 +65,7 @@ def state_evolution(
     target_stderr : float, optional
         Double `samples` until the standard error of the test error is at most this at every iteration.
     max_samples : int, optional
-        Where doubling stops; a warning says that the target was missed and by how much.
+        Where doubling stops, or earlier where memory ends; a warning says that the target was missed and by how much.
     include : collection of str, optional
         ``responses`` adds R_w and R_g (`weight_response`, `gradient_response`), ``samples`` adds draws of (h^t, y) from
         the first randomization and the law of first-layer rows at each node of the features' spectrum, see
@@ -84,7 +85,7 @@ def state_evolution(
     Raises
     ------
     InvalidInput
-        If an argument is out of range or the device is not usable.
+        If an argument is out of range, the device is not usable, or memory does not suffice.
 
     Notes
     -----
@@ -99,9 +100,11 @@ def state_evolution(
     ('iteration',)
     """
     device = backend.resolve_device(device)
-    samples = require_samples(problem, samples)
+    samples, keep = require_samples(problem, samples), "samples" in include
+    require_theory_memory(problem, samples, randomizations, device, keep_samples=keep)
+    max_samples = min(max_samples, samples_that_fit(problem, device, keep_samples=keep))
     while True:
-        arrays = _randomized(problem, samples, randomizations, seed, device, keep_samples="samples" in include)
+        arrays = _randomized(problem, samples, randomizations, seed, device, keep_samples=keep)
         reached = float(np.nanmax(arrays["test_error_stderr"]))
         if target_stderr is None or reached <= target_stderr or 2 * samples > max_samples:
             break

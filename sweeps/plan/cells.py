@@ -12,6 +12,7 @@ from sedyn.descent.engines import DTYPES, choose_engine
 from sedyn.errors import InvalidInput, require_flag, require_known, require_one_of, require_whole
 from sedyn.model.problem import Problem
 from sedyn.theory.inputs import require_samples
+from sedyn.theory.memory import require_theory_memory
 from sweeps.plan.tasks import SimulationTask, TheorySettings, TheoryTask
 
 __all__ = ["ESTIMATE", "PROBLEM_FIELDS", "Cell", "SweepSpec"]
@@ -142,13 +143,16 @@ class SweepSpec:
         ------
         InvalidInput
             If a cell is no valid problem, its engine does not apply, it needs more memory than the device has, or its
-            theory needs more samples.
+            theory needs more samples or more memory.
         """
         cells = []
         how: dict[str, Any] = {"dtype": self.dtype, "estimate": self.estimate, "device": self.device}
         for values in itertools.product(*self.axes.values()):
             problem = self.problem_at(dict(zip(self.axes, values, strict=True)))
             require_samples(problem, self.samples, "theory.samples")
+            require_theory_memory(
+                problem, self.samples, self.randomizations, self.device, prefix="theory.", keep_samples=self.laws
+            )
             cells.append(Cell(values, problem, choose_engine(problem, self.engine, **how).engine))
         return cells
 
