@@ -113,10 +113,8 @@ def require_samples(problem: Problem, samples: int, field: str = "samples") -> i
     """
     dimensions = normal_dimensions(problem) + limit_dimensions(problem)
     if dimensions > MOST_DIMENSIONS:
-        words = (
-            f"with width={problem.width} a sample of the theory has {dimensions} variables; {MOST_DIMENSIONS} at most"
-        )
-        raise InvalidInput("steps", problem.steps, f"{words} can be drawn, so shrink steps or width")
+        words = f"with width={problem.width} a sample of the theory has {dimensions} variables, of which"
+        raise InvalidInput("steps", problem.steps, f"{words} {MOST_DIMENSIONS} can be drawn; shrink steps or width")
     least = least_samples(problem)
     condition = f"a power of two, at least {least} for this width and number of steps"
     whole = require_whole(field, samples, least, condition=condition)

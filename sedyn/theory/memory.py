@@ -37,7 +37,7 @@ def theory_memory(problem: Problem, samples: int, device: str = "cpu", *, keep_s
     kept = 2 * drawn + q * steps * (1 if has_kink(problem) else 1 + q)  # uniforms, normals; gradients and curvatures
     kept += 4 * (q * q + k) + 6 * q * problem.depth  # what a step works with
     if keep_samples:
-        kept += 3 * q * (steps + 1)
+        kept += 4 * q * (steps + 1)
     more = adjoint_memory(problem, samples) if device == "gpu" else 0
     return DOUBLE * samples * max(kept, 3 * drawn) + more
 

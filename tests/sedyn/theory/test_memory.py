@@ -58,5 +58,5 @@ def test_doubling_stops_where_memory_ends(monkeypatch):
 
 
 def test_more_variables_than_sobol_points_have_are_refused():
-    with pytest.raises(InvalidInput, match="steps=20000: .* of which 21201 can be drawn"):
+    with pytest.raises(InvalidInput, match=r"steps=20000: .* of which 21201 can be drawn"):
         sedyn.state_evolution(Problem(steps=20000), 2**18)
