@@ -43,6 +43,7 @@ __all__ = [
     "one_of",
     "optional",
     "path",
+    "text",
     "whole",
 ]
 
@@ -253,15 +254,22 @@ def mapping(field: str, value: Any) -> dict[str, Any]:
     return dict(value)
 
 
+def text(field: str, value: Any) -> str:
+    """Check a text that says something."""
+    if not (isinstance(value, str) and value.strip()):
+        raise InvalidInput(field, value, "a text, in quotes in Python")
+    return value
+
+
 def path(field: str, value: Any) -> str:
     """Check a path or URL; a home directory, ``~``, is put in its place."""
     words = "a path or URL"
     if not isinstance(value, str | os.PathLike):
         raise InvalidInput(field, value, words)
-    text = os.fspath(value)
-    if not isinstance(text, str) or not text.strip() or "\0" in text:
+    given = os.fspath(value)
+    if not isinstance(given, str) or not given.strip() or "\0" in given:
         raise InvalidInput(field, value, words)
-    expanded = os.path.expanduser(text)
+    expanded = os.path.expanduser(given)
     if expanded.startswith("~"):
         raise InvalidInput(field, value, f"{words}; there is no home directory of that user")
     return expanded
@@ -272,5 +280,5 @@ SEED = whole(0, 2**128 - 1)  # as many bits as numpy's own seeds have
 FINITE = partial(require_number, condition="a finite number")
 NOT_NEGATIVE = number(">= 0", lambda x: x >= 0)
 POSITIVE = number("> 0", lambda x: x > 0)
-FLAG: Check = require_flag
+FLAG = require_flag
 DEVICE = one_of("auto", "cpu", "gpu")

@@ -100,13 +100,15 @@ def memory_needed(
     return _bytes(problem, candidates[0], dtype, estimate, device)
 
 
-def require_results_memory(problem: Problem, replicates: int) -> None:
-    """Refuse more replicates than a process has memory for their results.
+def require_results_memory(problem: Problem, replicates: int, field: str = "replicates") -> None:
+    """Refuse more replicates at a time than a process has memory for their results.
 
     Parameters
     ----------
     problem : Problem
     replicates : int
+    field : str, optional
+        What the message calls their number.
 
     Raises
     ------
@@ -116,7 +118,7 @@ def require_results_memory(problem: Problem, replicates: int) -> None:
     each, there = 2 * DOUBLE * numbers_in(problem, simulated(parts_of(problem)) | COMPARED), machine.room("cpu")
     if replicates * each > there:
         needs = f"their results take {replicates * each / 1e9:.3g} GB of {there / 1e9:.3g} GB"
-        raise InvalidInput("replicates", replicates, f"{needs}; take {int(there // each)} or fewer at a time")
+        raise InvalidInput(field, replicates, f"{needs}; take {int(there // each)} or fewer at a time")
 
 
 def replicates_that_fit(free: int, needed: int) -> int:

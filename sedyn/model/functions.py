@@ -362,6 +362,7 @@ def loss_named(text: str) -> Loss:
     return replace(family, numbers=numbers)
 
 
+@checked(name=identifier, jet=function_of(3), binary=FLAG)
 def register_loss(name: str, jet: Callable[[Array, Array, int], tuple[Array, ...]], *, binary: bool = False) -> None:
     """Make a loss known under a name, for `Problem`, estimators and configurations.
 
