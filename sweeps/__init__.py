@@ -4,8 +4,8 @@ Its rooms from the lowest to the highest. A room imports rooms above it in this 
 import each other.
 
 0. `terminal`: lines that are shown and not obeyed.
-1. `plan`: cells and tasks. `compute`: where a sweep should compute. `provenance`: what computed a result. `sources`: the
-   code that does. `user_modules`: what a user registers. `interruption`: ending in order.
+1. `plan`: cells and tasks. `compute`: where a sweep should compute. `provenance`: what computed a result. `sources`:
+   the code that does. `user_modules`: what a user registers. `interruption`: ending in order.
 2. `cost`: every prediction of seconds and bytes. `target`: how precise cells should be. `theories`: solutions that a
    worker keeps. `sessions`: Ray, from its start to its end.
 3. `store`: one Zarr store, from its making to what is in it. `progress`: what a person sees.

@@ -20,11 +20,11 @@ import scipy.linalg  # noqa: F401 - loads its BLAS, which is listed below
 import threadpoolctl
 
 from sedyn.arrays import backend
-from sedyn.descent.engines import memory_limit
+from sedyn.arrays.machine import available_cores, memory_limit
 from sedyn.errors import InvalidInput
 from sedyn.selfcheck import check_kernels
 from sweeps.application.command import parser_of
-from sweeps.compute import Compute, available_cores
+from sweeps.compute import Compute
 from sweeps.driver import FixedTasks, run_tasks
 from sweeps.executors import InlineExecutor
 from sweeps.interruption import stoppable

@@ -9,7 +9,7 @@ from collections import deque
 from typing import Any, NamedTuple, Protocol
 
 from sedyn.arrays import backend
-from sedyn.descent.engines import SHARE_OF_MEMORY, memory_limit
+from sedyn.arrays.machine import SHARE_OF_MEMORY, memory_limit
 from sedyn.errors import InvalidInput
 from sweeps.compute import Compute, require_gpus
 from sweeps.cost import GPU_CONTEXT_BYTES

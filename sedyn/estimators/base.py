@@ -10,12 +10,12 @@ import xarray as xr
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from sedyn.arrays.shapes import Float
 from sedyn.descent.estimate import no_estimate_because
 from sedyn.errors import InvalidInput
-from sedyn.estimators.features import Standardization, eigenvalues_of, require_finite, standardization_of
+from sedyn.estimators.features import Standardization, eigenvalues_of, read_table, require_finite, standardization_of
 from sedyn.estimators.options import Options
 from sedyn.estimators.training import Fit, fit_network
 from sedyn.model.architecture import layers_of
@@ -103,7 +103,7 @@ class NetworkEstimator(Options, BaseEstimator):
     def _output(self, X: Any) -> np.ndarray:
         """Network output on new samples, shape (samples,)."""
         check_is_fitted(self)
-        X = validate_data(self, X, reset=False, dtype=np.float64, ensure_all_finite=False)
+        X = read_table(self, X, reset=False)
         require_finite(X, self._names())
         standardization = Standardization(self.kept_features_, self.feature_mean_, self.feature_scale_)
         h = self.first_weights_ @ standardization.apply(X).T

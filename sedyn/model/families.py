@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ class Family:
     parameters : tuple of str, optional
         What the numbers in ``name(number, ...)`` mean.
     valid : callable, optional
-        ``valid(*numbers)``: whether they are allowed.
+        ``valid(*numbers)``: whether they are allowed, if they are finite.
     condition : str, optional
         The same in words.
     numbers : tuple of float, optional
@@ -86,7 +87,8 @@ def read_law(text: str, families: Registry[AnyFamily]) -> tuple[str, AnyFamily, 
     numbers = given or family.numbers
     if not family.parameters and numbers:
         raise InvalidInput(families.kind, text, f"{name} takes no number; write {name}")
-    if len(numbers) != len(family.parameters) or not family.valid(*numbers):
+    allowed = len(numbers) == len(family.parameters) and all(map(math.isfinite, numbers))
+    if not (allowed and family.valid(*numbers)):
         remedy = f"write {name}({', '.join(family.parameters)}) with {family.condition}"
         raise InvalidInput(families.kind, text, remedy)
     return text, family, numbers

@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from sedyn.arrays.backend import Array, array_namespace, erf
 from sedyn.arrays.shapes import Float
+from sedyn.checks import FLAG, checked, elementwise, function_of, identifier
 from sedyn.model.families import Family, read_law
 from sedyn.model.registry import Registry
 
@@ -195,6 +196,7 @@ ACTIVATIONS: Registry[Activation] = Registry(
 )
 
 
+@checked(name=identifier, f=elementwise, df=elementwise, d2f=elementwise, kinked=FLAG)
 def register_activation(
     name: str,
     f: Callable[[Array], Array],
@@ -217,7 +219,7 @@ def register_activation(
     Raises
     ------
     InvalidInput
-        If the name is taken or no identifier.
+        If the name is taken or no identifier, or a function fails on a few numbers.
 
     Notes
     -----
@@ -247,6 +249,7 @@ LINKS: Registry[Link] = Registry(
 )
 
 
+@checked(name=identifier, f=function_of(1), joint=FLAG)
 def register_link(name: str, f: Callable[[Array], Array], *, joint: bool = False) -> None:
     """Make a link known under a name, for `Problem` and for configurations.
 
@@ -263,8 +266,10 @@ def register_link(name: str, f: Callable[[Array], Array], *, joint: bool = False
     Raises
     ------
     InvalidInput
-        If the name is taken or no identifier.
+        If the name is taken or no identifier, or the function of one index fails on a few numbers.
     """
+    if not joint:
+        elementwise("f", f)
     LINKS.register(name, Link(f, joint))
 
 
@@ -357,6 +362,7 @@ def loss_named(text: str) -> Loss:
     return replace(family, numbers=numbers)
 
 
+@checked(name=identifier, jet=function_of(3), binary=FLAG)
 def register_loss(name: str, jet: Callable[[Array, Array, int], tuple[Array, ...]], *, binary: bool = False) -> None:
     """Make a loss known under a name, for `Problem`, estimators and configurations.
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from sedyn.arrays.backend import Array, array_namespace
 from sedyn.arrays.shapes import Float
+from sedyn.checks import checked, function_of, identifier
 from sedyn.model.functions import Activation
 from sedyn.model.registry import Registry
 
@@ -415,6 +416,7 @@ def _dense(parts: HiddenParts) -> Layer:
 HIDDEN: Registry[Callable[[HiddenParts], Layer]] = Registry("hidden", {"dense": _dense})
 
 
+@checked(name=identifier, build=function_of(1))
 def register_hidden(name: str, build: Callable[[HiddenParts], Layer]) -> None:
     """Make a kind of hidden layer known under a name, for `Problem` and for configurations.
 

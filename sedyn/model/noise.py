@@ -14,6 +14,7 @@ from functools import cache
 
 from sedyn.arrays.backend import Array, array_namespace, ndtr, stdtrit
 from sedyn.arrays.shapes import Float
+from sedyn.checks import checked, elementwise, identifier
 from sedyn.model.families import Family, Law, read_law
 from sedyn.model.registry import Registry
 
@@ -77,7 +78,7 @@ NOISE_LAWS: Registry[NoiseFamily] = Registry(
         "student_t": NoiseFamily(
             _student_t,
             parameters=("degrees of freedom",),
-            valid=lambda df: 2 < df < math.inf,
+            valid=lambda df: df > 2,
             condition="degrees of freedom greater than 2",
         ),
         "laplace": NoiseFamily(_laplace),
@@ -92,6 +93,7 @@ NOISE_LAWS: Registry[NoiseFamily] = Registry(
 )
 
 
+@checked(name=identifier, of_normal=elementwise)
 def register_noise(name: str, of_normal: Callable[[Array], Array]) -> None:
     """Make a law of the label noise known under a name, for `Problem` and for configurations.
 
@@ -106,7 +108,7 @@ def register_noise(name: str, of_normal: Callable[[Array], Array]) -> None:
     Raises
     ------
     InvalidInput
-        If the name is taken or no identifier.
+        If the name is taken or no identifier, or the function fails on a few numbers.
     """
     NOISE_LAWS.register(name, NoiseFamily(of_normal))
 

@@ -6,6 +6,7 @@ reads shapes here before anything has run.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -32,6 +33,7 @@ __all__ = [
     "Observable",
     "coordinates_of",
     "dimension_sizes",
+    "numbers_in",
     "pad_deep_weights",
     "parts_of",
     "predicted",
@@ -200,6 +202,12 @@ def dimension_sizes(problem: Problem) -> dict[str, int]:
         "fan_in": problem.width,
         "fan_out": max(problem.width, problem.outputs),
     }
+
+
+def numbers_in(problem: Problem, observables: Mapping[str, Observable]) -> int:
+    """Count the numbers that some observables of a problem have, in one replicate or one randomization."""
+    sizes = dimension_sizes(problem)
+    return sum(math.prod(sizes[dim] for dim in observable.dims) for observable in observables.values())
 
 
 def coordinates_of(sizes: Mapping[str, int]) -> dict[str, Shaped[np.ndarray, " _"]]:

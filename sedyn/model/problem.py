@@ -4,19 +4,29 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from fractions import Fraction
-from functools import cached_property, partial
+from functools import cached_property
+from itertools import islice
+from numbers import Real
 from typing import Any
 
 import numpy as np
 
 from sedyn.arrays.shapes import Float
-from sedyn.errors import InvalidInput, require_flag, require_known, require_number, require_one_of, require_whole
+from sedyn.checks import COUNT as _COUNT
+from sedyn.checks import FINITE as _FINITE
+from sedyn.checks import FLAG, each, listed, mapping, whole
+from sedyn.checks import NOT_NEGATIVE as _NOT_NEGATIVE
+from sedyn.checks import named as _name
+from sedyn.checks import number as _number
+from sedyn.checks import one_of as _one_of
+from sedyn.checks import optional as _optional
+from sedyn.errors import InvalidInput, require_known, require_number
 from sedyn.model.covariance import SpectrumLaw, spectrum_law
 from sedyn.model.features import FeatureLaw, feature_law
-from sedyn.model.fields import Check, documented, field, names_where
+from sedyn.model.fields import check_fields, documented, field, names_where
 from sedyn.model.functions import ACTIVATIONS, LINKS, loss_named
 from sedyn.model.layers import HIDDEN
 from sedyn.model.noise import NoiseLaw, noise_law
@@ -24,34 +34,8 @@ from sedyn.model.noise import NoiseLaw, noise_law
 __all__ = ["INDIVIDUAL", "INVISIBLE_TO_THEORY", "TRAINING", "Problem"]
 
 
-def _number(interval: str, valid: Callable[[float], bool]) -> Check:
-    return partial(require_number, condition=f"a number {interval}", valid=valid)
-
-
-def _one_of(*known: str) -> Check:
-    return partial(require_one_of, known=known)
-
-
-def _name(find: Callable[[str], Any]) -> Check:
-    """Make the check that a text names something that can be found."""
-
-    def check(field: str, value: Any) -> str:
-        if not isinstance(value, str):
-            raise InvalidInput(field, value, "a name, in quotes in Python")
-        find(value)
-        return value
-
-    return check
-
-
-def _or_none(check: Check) -> Check:
-    return lambda field, value: None if value is None else check(field, value)
-
-
-_COUNT = partial(require_whole, least=1)
-_SEED = partial(require_whole, least=0)
-_FINITE = partial(require_number, condition="a finite number")
-_NOT_NEGATIVE = _number(">= 0", lambda x: x >= 0)
+# Layers and outputs are gone through one by one, so that more of them would look like a standstill.
+MOST_LAYERS, MOST_OUTPUTS = 1000, 10_000
 
 
 @documented
@@ -82,7 +66,10 @@ class Problem:
     d: int = field(2000, _COUNT, "Features; n/d is the aspect ratio.", invisible_to_theory=True)
     width: int = field(3, _COUNT, "Units in each hidden layer.", training=True)
     depth: int = field(
-        3, _COUNT, "Weight layers; depth 1 is a linear model, whose width is the number of its outputs.", training=True
+        3,
+        whole(1, MOST_LAYERS),
+        "Weight layers; depth 1 is a linear model, whose width is the number of its outputs.",
+        training=True,
     )
     noise: float = field(0.3, _NOT_NEGATIVE, "Standard deviation of the label noise.", individual=True)
     noise_law: str = field(
@@ -117,7 +104,11 @@ class Problem:
         "identity", _name(spectrum_law), "Spectrum of the feature covariance, as ``identity`` or ``power_law(0.25)``."
     )
     learning_rate: float | tuple[float, ...] = field(
-        0.8, None, "Of the mean loss: one number for all steps, or one for each.", individual=True, training=True
+        0.8,
+        None,
+        "Of the mean loss: one number for all steps, or one for each, of which some may be 0.",
+        individual=True,
+        training=True,
     )
     steps: int = field(20, _COUNT, "Gradient-descent steps; results have iterations 0..steps.", training=True)
     deep_learning_rate: float | tuple[float, ...] | None = field(
@@ -150,11 +141,11 @@ class Problem:
         training=True,
     )
     batch_size: int | None = field(
-        None, _or_none(_COUNT), "Samples in a batch, in place of `batch_fraction`.", individual=True, training=True
+        None, _optional(_COUNT), "Samples in a batch, in place of `batch_fraction`.", individual=True, training=True
     )
     epochs: float | None = field(
         None,
-        _or_none(_number("> 0", lambda x: x > 0)),
+        _optional(_number("> 0", lambda x: x > 0)),
         "Passes over the data in all steps, in place of `batch_fraction`; learning rates are then of an epoch.",
         individual=True,
         training=True,
@@ -184,7 +175,7 @@ class Problem:
         individual=True,
     )
     init_seed: int = field(
-        0, _SEED, "Seed of the deeper weights' start, the same for every replicate.", individual=True
+        0, whole(0, 2**63 - 1), "Seed of the deeper weights' start, the same for every replicate.", individual=True
     )
     train: str = field(
         "all", _one_of("all", "first"), "``all``: every layer learns; ``first``: the first alone.", training=True
@@ -204,15 +195,15 @@ class Problem:
         training=True,
     )
     bias_init: float = field(0.0, _FINITE, "Where every bias starts.", individual=True, training=True)
-    outputs: int = field(1, _COUNT, "Number C of network outputs, and of labels of a sample.")
+    outputs: int = field(1, whole(1, MOST_OUTPUTS), "Number C of network outputs, and of labels of a sample.")
     skip: bool = field(
         False,
-        require_flag,
+        FLAG,
         "Whether each output also has a linear unit of the first layer beside the network, which is added to it.",
         training=True,
     )
     residual: bool = field(
-        False, require_flag, "Whether each hidden layer above the first is added to what it is given.", training=True
+        False, FLAG, "Whether each hidden layer above the first is added to what it is given.", training=True
     )
     hidden: str = field(
         "dense",
@@ -222,9 +213,7 @@ class Problem:
     )
 
     def __post_init__(self) -> None:
-        for known in fields(self):
-            if check := known.metadata["check"]:
-                object.__setattr__(self, known.name, check(known.name, getattr(self, known.name)))
+        check_fields(self)
         # Their checks are against other fields.
         object.__setattr__(self, "learning_rate", _rates("learning_rate", self.learning_rate, self.steps))
         if self.deep_learning_rate is not None:
@@ -235,6 +224,7 @@ class Problem:
 
     def _check_combinations(self) -> None:
         self.spectrum_law.require_whole(self.d)
+        self.feature_law.require_entries((self.n, self.d))
         self._check_network()
         self._check_labels()
         columns = self.signals + self.units
@@ -320,7 +310,7 @@ class Problem:
         InvalidInput
             If a name is no field, or as for the class.
         """
-        require_known("problem", values, DEFAULTS)
+        require_known("problem", values := mapping("problem", values), DEFAULTS)
         return cls(**values)
 
     @property
@@ -448,23 +438,29 @@ def _canonical(values: Mapping[str, Any]) -> str:
 
 
 def _links(value: Any, outputs: int) -> str | tuple[str, ...]:
-    each = tuple(value) if isinstance(value, Iterable) and not isinstance(value, str) else (value,)
-    for name in each:
-        _name(LINKS.__getitem__)("link", name)
-    if len(each) not in (1, outputs):
-        raise InvalidInput("link", value, f"{len(each)} names for {outputs} outputs; give one, or one for each")
-    if len(each) > 1 and any(LINKS[name].joint for name in each):
+    named_link = _name(LINKS.__getitem__)
+    if isinstance(value, str):
+        return named_link("link", value)
+    words = f"a name, or one for each of the {outputs} outputs"
+    links = listed(named_link, words, most=MOST_OUTPUTS)("link", value)
+    if len(links) not in (1, outputs):
+        raise InvalidInput("link", value, f"{len(links)} names for {outputs} outputs; give one, or one for each")
+    if len(links) > 1 and any(LINKS[name].joint for name in links):
         raise InvalidInput("link", value, "a joint link gives the labels of all outputs; name it alone")
-    return each if len(set(each)) > 1 else each[0]
+    return links if len(set(links)) > 1 else links[0]
 
 
 def _rates(name: str, value: Any, steps: int) -> float | tuple[float, ...]:
     """Check a learning rate: one number above 0, or one for each step, of which some may be 0."""
     condition = f"a number > 0, or one for each of the {steps} steps"
-    if isinstance(value, Iterable) and not isinstance(value, str):
-        each = f"{condition}, none below 0"
-        rates = tuple(require_number(name, rate, each, lambda x: x >= 0) for rate in value)
-        if len(rates) != steps:
-            raise InvalidInput(name, value, f"{len(rates)} numbers for {steps} steps; give one, or {steps}")
-        return rates
-    return require_number(name, value, condition, lambda x: x > 0)
+    if isinstance(value, Real):
+        return require_number(name, value, condition, lambda x: x > 0)
+    given = islice(each(name, value, condition, ordered=True), steps + 1)
+    in_turn = f"{condition}, of which some may be 0"
+    rates = tuple(require_number(name, rate, in_turn, lambda x: x >= 0) for rate in given)
+    if len(rates) != steps:
+        count = f"{len(rates)} numbers" if len(rates) < steps else "more numbers"
+        raise InvalidInput(name, value, f"{count} for {steps} steps; give one, or {steps}")
+    if not any(rates):
+        raise InvalidInput(name, value, in_turn)
+    return rates

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sedyn.errors import require_whole
+from sedyn.checks import SEED
 from sedyn.model.problem import Problem
 
 __all__ = ["Streams", "randomization_seeds", "seed_sequence", "streams_of", "substream"]
@@ -92,11 +92,11 @@ def seed_sequence(key: str, seed: int, *stream: int) -> np.random.SeedSequence:
     Raises
     ------
     InvalidInput
-        If the base seed is no whole number, or negative.
+        If the base seed is no whole number, negative, or of more than 128 bits.
     """
     digest = hashlib.sha256(key.encode()).digest()
     words = np.frombuffer(digest, dtype="<u4").tolist()
-    return np.random.SeedSequence([require_whole("seed", seed, least=0), *words], spawn_key=stream)
+    return np.random.SeedSequence([SEED("seed", seed), *words], spawn_key=stream)
 
 
 def substream(seed: np.random.SeedSequence, *indices: int) -> np.random.SeedSequence:

@@ -14,9 +14,9 @@ from sedyn.model.batching import limit_dimensions
 from sedyn.model.initialization import initial_overlaps
 from sedyn.model.labels import label_noise, labels_of
 from sedyn.model.problem import Problem
-from sedyn.theory.sampling import CausalFactor, matched_normals, sobol_uniforms
+from sedyn.theory.sampling import MOST_DIMENSIONS, CausalFactor, matched_normals, sobol_uniforms
 
-__all__ = ["Draws", "draw", "draws_of", "index_factor", "least_samples", "require_samples"]
+__all__ = ["Draws", "draw", "draws_of", "index_factor", "least_samples", "normal_dimensions", "require_samples"]
 
 
 class Draws(NamedTuple):
@@ -53,7 +53,7 @@ def draw(problem: Problem, samples: int, seed: np.random.SeedSequence, device: s
     -------
     Draws
     """
-    dimensions = _normal_dimensions(problem)
+    dimensions = normal_dimensions(problem)
     uniforms = backend.asarray(sobol_uniforms(seed, dimensions + limit_dimensions(problem), samples), device)
     return draws_of(problem, matched_normals(uniforms[:dimensions, :]), uniforms[dimensions:, :])
 
@@ -88,7 +88,7 @@ def index_factor(problem: Problem) -> CausalFactor:
 
 def least_samples(problem: Problem) -> int:
     """Fewest samples that a problem can be solved with: the power of two above its normal variables and one more."""
-    return 2 ** (_normal_dimensions(problem) + 1).bit_length()
+    return 2 ** (normal_dimensions(problem) + 1).bit_length()
 
 
 def require_samples(problem: Problem, samples: int, field: str = "samples") -> int:
@@ -108,8 +108,13 @@ def require_samples(problem: Problem, samples: int, field: str = "samples") -> i
     Raises
     ------
     InvalidInput
-        If it is no power of two, or not larger than the normal variables of a sample.
+        If it is no power of two, or not larger than the normal variables of a sample; or if these are more than Sobol
+        points have dimensions.
     """
+    dimensions = normal_dimensions(problem) + limit_dimensions(problem)
+    if dimensions > MOST_DIMENSIONS:
+        words = f"with width={problem.width} a sample of the theory has {dimensions} variables, of which"
+        raise InvalidInput("steps", problem.steps, f"{words} {MOST_DIMENSIONS} can be drawn; shrink steps or width")
     least = least_samples(problem)
     condition = f"a power of two, at least {least} for this width and number of steps"
     whole = require_whole(field, samples, least, condition=condition)
@@ -118,5 +123,6 @@ def require_samples(problem: Problem, samples: int, field: str = "samples") -> i
     return whole
 
 
-def _normal_dimensions(problem: Problem) -> int:
+def normal_dimensions(problem: Problem) -> int:
+    """Count the normal variables of a sample: indices, label noise, and the fresh pre-activations of all iterations."""
     return problem.signals + problem.outputs + problem.units * (problem.steps + 1)

@@ -22,7 +22,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from sedyn.errors import InvalidInput, require_known
+from sedyn.errors import LARGEST, InvalidInput, require_known
 from sedyn.model.problem import Problem
 from sweeps.compute import Compute
 
@@ -146,9 +146,13 @@ def features_at_aspect(n: Any, aspect: Any) -> int | None:
     Returns
     -------
     int or None
-        n/aspect, rounded; None for an n that is no number, which `Problem` then refuses by name.
+        n/aspect, rounded; None for an n that is no number, which `Problem` then refuses by name, or where no number
+        of features is so large.
     """
-    return round(n / aspect) if isinstance(n, int) and isinstance(aspect, int | float) and aspect > 0 else None
+    if isinstance(n, int) and n <= LARGEST and isinstance(aspect, int | float) and aspect > 0:
+        features = n / aspect
+        return round(features) if features <= LARGEST else None
+    return None
 
 
 def _with_axes(words: Sequence[str]) -> Iterator[str]:
@@ -176,7 +180,13 @@ def _require_choices(words: Sequence[str], folder: Path | None) -> None:
         value = override.value()
         chosen = value if isinstance(value, list) else [value]
         if FIELDS in chosen or not all(isinstance(choice, str) for choice in chosen):
-            raise InvalidInput.unknown(group, value, _choices(group, *([] if folder is None else [folder])))
+            choices = _choices(group, *([] if folder is None else [folder]))
+            written = str(override.input_line).partition("=")[2]
+            if isinstance(value, int | float) and str(value) != written:  # as 1_000, which is read as 1000
+                value = written
+            if written in choices and not isinstance(value, list):
+                raise InvalidInput(group, value, f"without quotes this is no name; write \"{group}='{written}'\"")
+            raise InvalidInput.unknown(group, value, choices)
 
 
 def quoted(text: str) -> str:
@@ -203,6 +213,7 @@ def _in_words(error: Exception, words: Sequence[str]) -> InvalidInput:
     text = str(error)
     if isinstance(error, OverrideParseException):
         reason = " ".join(line for line in str(error.message).splitlines() if not line.startswith(("See ", "Error ")))
+        reason = re.sub("^Lexer.*", "it has a character with a meaning of its own", reason)
         remedy = f"{reason}; write KEY=VALUE, in quotes if it has special characters"
         return InvalidInput("override", error.override, remedy)
     # Hydra names an unknown key in its message alone.

@@ -43,6 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     try:
         flags = _parser().parse_intermixed_args(arguments)
+        if flags.resolve and not flags.cfg:
+            raise InvalidInput("--resolve", True, "shows values where --cfg job prints a configuration; give both")
         composed = compose(flags.words, multirun=flags.multirun, folder=_folder(flags.config_dir))
         if flags.cfg:
             print(OmegaConf.to_yaml(composed.config, resolve=flags.resolve), end="")

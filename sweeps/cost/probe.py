@@ -155,7 +155,7 @@ def shrunk(problem: Problem, seconds: float, engine: str, **how: Any) -> Problem
         "epochs": None,
     }
     problem = replace(problem, steps=steps, **per_step, covariance="identity")
-    least = max(2, problem.width + problem.signals)
+    least = max(2, problem.units + problem.signals)
     while simulation_work(problem, engine, **how).arithmetic > seconds and min(problem.n, problem.d) >= 2 * least:
         if round(problem.batch_share * (problem.n // 2)) < 1:
             break

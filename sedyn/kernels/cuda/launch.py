@@ -21,8 +21,9 @@ from sedyn.kernels import dispatch
 from sedyn.kernels.plain import plain_activation
 from sedyn.model.functions import ACTIVATIONS, LOSSES
 from sedyn.model.network import Derivatives, Network
+from sedyn.model.problem import Problem
 
-__all__ = ["ADJOINTS_PER_CHUNK", "differentiate", "mean_response"]
+__all__ = ["ADJOINTS_PER_CHUNK", "adjoint_memory", "differentiate", "mean_response"]
 
 NETWORK, RESPONSE = (Path(__file__).with_name(name) for name in ("network.cu", "response.cu"))
 # How the source writes what it has.
@@ -113,6 +114,22 @@ def differentiate(h: Float[Array, "... q N"], network: Network, *, curvature: bo
         deep_gradient.append(xp.reshape(part, (*leading, *matrix.shape[-2:])))
         start += count
     return Derivatives(xp.reshape(value, (*leading, samples)), gradient, tuple(deep_gradient), second)
+
+
+def adjoint_memory(problem: Problem, samples: int) -> int:
+    """Bytes of the adjoints of `sedyn.model.adjoint.mean_response` on a GPU, of as many samples as are held at a time.
+
+    Parameters
+    ----------
+    problem : Problem
+    samples : int
+        Of one replicate, or of the theory.
+
+    Returns
+    -------
+    int
+    """
+    return 8 * min(samples * problem.steps * problem.units**2, ADJOINTS_PER_CHUNK)
 
 
 def mean_response(

@@ -61,7 +61,12 @@ def unlike(problem):
         epochs=None if problem.full_batch else 2.5,
         batch_fraction=1.0,
     )
-    some = {"batch_fraction", "batch_size", "epochs", "bias_init"}  # sizes of batches one at a time, biases where they are
+    some = {
+        "batch_fraction",
+        "batch_size",
+        "epochs",
+        "bias_init",
+    }  # sizes of batches one at a time, biases where they are
     assert problem.full_batch or other.batch_share != problem.batch_share
     assert all(getattr(other, name) != getattr(problem, name) for name in {*INDIVIDUAL} - some)
     return other
