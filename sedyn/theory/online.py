@@ -16,11 +16,12 @@ from sedyn.arrays.backend import Array
 from sedyn.arrays.shapes import Float
 from sedyn.errors import InvalidInput, require_whole
 from sedyn.kernels.dispatch import differentiate
-from sedyn.model.evaluation import mean_error
-from sedyn.model.initialization import initial_deep_weights, initial_overlaps
-from sedyn.model.labels import labels_of
+from sedyn.model.architecture import initial_deep_weights
+from sedyn.model.evaluation import mean_scores, score_names
+from sedyn.model.initialization import initial_overlaps
+from sedyn.model.labels import label_noise, labels_of
 from sedyn.model.network import DeepWeights, Network
-from sedyn.model.observables import PREDICTED, pad_deep_weights, stack_records, to_dataset
+from sedyn.model.observables import pad_deep_weights, parts_of, predicted, stack_records, to_dataset
 from sedyn.model.problem import Problem
 from sedyn.model.quadrature import SpectralMeasure, gauss_quadrature
 from sedyn.model.seeds import randomization_seeds
@@ -38,7 +39,6 @@ __all__ = ["online_limit"]
 STEP = 1 / 64
 # Of a spectrum with many eigenvalues.
 NODES = 16
-OBSERVABLES = ("test_error", "signal_overlap", "weight_gram", "deep_weights")
 
 
 def online_limit(problem: Problem, samples: int = 2**14, randomizations: int = 8, seed: int = 0) -> xr.Dataset:
@@ -59,8 +59,8 @@ def online_limit(problem: Problem, samples: int = 2**14, randomizations: int = 8
     Returns
     -------
     xarray.Dataset
-        Of `sedyn.state_evolution`, as far as the limit has them: `test_error`, `signal_overlap`, `weight_gram`,
-        `deep_weights`, and ``<name>_stderr`` of each.
+        Of `sedyn.state_evolution`, as far as the limit has them: `test_error` (`test_error_rate`), `signal_overlap`,
+        `weight_gram`, `deep_weights` (`biases`), and ``<name>_stderr`` of each.
 
     Raises
     ------
@@ -90,12 +90,13 @@ def online_limit(problem: Problem, samples: int = 2**14, randomizations: int = 8
         for stream in randomization_seeds(problem, seed, randomizations)
     ]
     arrays = {}
-    for name in OBSERVABLES:
+    for name in solutions[0]:
         values = np.stack([solution[name] for solution in solutions])
         arrays[name] = values.mean(axis=0)
         arrays[name + "_stderr"] = values.std(axis=0, ddof=1) / math.sqrt(randomizations)
     attributes = {"samples": samples, "randomizations": randomizations, "seed": seed, **versions()}
-    return to_dataset(problem, arrays, {name: PREDICTED[name] for name in arrays}, attributes=attributes)
+    known = predicted(parts_of(problem))
+    return to_dataset(problem, arrays, {name: known[name] for name in arrays}, attributes=attributes)
 
 
 class _Point(NamedTuple):
@@ -119,15 +120,16 @@ class _Point(NamedTuple):
 
 
 class _Draws(NamedTuple):
-    """Standard normals of representative samples: of [z, z_*], shape (q + k, N), and of label noise, shape (N,)."""
+    """Standard normals of representative samples: of [z, z_*], shape (q + k, N); and label noise, (C, N)."""
 
     projections: Float[np.ndarray, "qk N"]
-    noise: Float[np.ndarray, " N"]
+    noise: Float[np.ndarray, "C N"]
 
 
 def _draw(problem: Problem, samples: int, seed: np.random.SeedSequence) -> _Draws:
-    normals = matched_normals(sobol_uniforms(seed, problem.width + problem.signals + 1, samples))
-    return _Draws(normals[1:, :], problem.noise * normals[0, :])
+    count = problem.outputs
+    normals = matched_normals(sobol_uniforms(seed, count + problem.units + problem.signals, samples))
+    return _Draws(normals[count:, :], label_noise(problem, normals[:count, :]))
 
 
 def _solve(problem: Problem, draws: _Draws) -> dict[str, Array]:
@@ -151,16 +153,16 @@ def _solve(problem: Problem, draws: _Draws) -> dict[str, Array]:
 
 def _fresh(
     problem: Problem, draws: _Draws, spectrum: SpectralMeasure, point: _Point
-) -> tuple[Float[np.ndarray, "qk N"], Float[np.ndarray, " N"], Float[np.ndarray, "qk qk"]]:
+) -> tuple[Float[np.ndarray, "qk N"], Float[np.ndarray, "C N"], Float[np.ndarray, "qk qk"]]:
     """[z, z_*] and labels of fresh samples, and what turns moments with [z, z_*] into coefficients of [w~, mu~]."""
     root, inverse = psd_root(averaged(spectrum, point.overlaps))
     projections = root @ draws.projections
-    return projections, labels_of(problem, projections[problem.width :, :], draws.noise), inverse @ inverse
+    return projections, labels_of(problem, projections[problem.units :, :], draws.noise), inverse @ inverse
 
 
 def _slope(problem: Problem, draws: _Draws, spectrum: SpectralMeasure, point: _Point, update: Update) -> _Point:
     """Derivative by the share of the data seen (docs/theory.md#online)."""
-    q, nodes, deep = problem.width, spectrum.nodes[:, None, None], point.deep_weights
+    q, nodes, deep = problem.units, spectrum.nodes[:, None, None], point.deep_weights
     # A kick lasts, by momentum, for a share of the data that vanishes.
     rate, deep_rate = (
         each / (1 - update.momentum) / problem.batch_share for each in (update.learning_rate, update.deep_learning_rate)
@@ -185,11 +187,13 @@ def _slope(problem: Problem, draws: _Draws, spectrum: SpectralMeasure, point: _P
 def _observe(
     problem: Problem, draws: _Draws, spectrum: SpectralMeasure, point: _Point
 ) -> dict[str, Float[Array, "..."]]:
-    q, overlaps = problem.width, averaged(spectrum, point.overlaps)
+    q, overlaps = problem.units, averaged(spectrum, point.overlaps)
     projections, labels, _ = _fresh(problem, draws, spectrum, point)
+    h = projections[:q, :]
+    scores = zip(score_names(problem), mean_scores(problem, h, labels, point.deep_weights), strict=True)
     return {
-        "test_error": mean_error(problem, projections[:q, :], labels, point.deep_weights),
+        **{f"test_{name}": score for name, score in scores},
         "signal_overlap": overlaps[:q, q:],
         "weight_gram": overlaps[:q, :q],
-        "deep_weights": pad_deep_weights(problem, point.deep_weights, projections[:q, :]),
+        **pad_deep_weights(problem, point.deep_weights, h),
     }
