@@ -90,7 +90,7 @@ def read_request(composed: Composed) -> Request:
     compute = Compute.from_mapping(_mapping(config, "compute"))
     max_failures = _MAX_FAILURES("max_failures", config.max_failures)
     plan = require_flag("plan", config.plan, condition="true or false")
-    location = _store_at("store", config.store or f"stores/{experiment or 'sweep'}.zarr")
+    location = _store_at("store", f"stores/{experiment or 'sweep'}.zarr" if config.store is None else config.store)
     spec = replace(spec, device="cpu" if compute.joins_cluster else compute.local_device())
     if target is not None:
         target.require_start(spec.replicates)
@@ -174,7 +174,7 @@ def _read_spec(config: DictConfig, overridden: Collection[str]) -> SweepSpec:
 def _mapping(config: DictConfig, key: str) -> dict[str, Any]:
     if not isinstance(config[key], DictConfig):
         raise InvalidInput(key, config[key], f"a mapping, as in {key}.NAME=VALUE")
-    values: Any = OmegaConf.to_container(config[key], resolve=True)
+    values: Any = OmegaConf.to_container(config[key], resolve=True, throw_on_missing=True)
     return {str(name): value for name, value in values.items()}
 
 

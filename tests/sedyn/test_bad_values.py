@@ -199,8 +199,8 @@ def of_estimators():
             yield f"{name}.predict.X", lambda make=estimator, value=value: fitted(make).predict(value)
 
 
-def fault_of(case):
-    """What is wrong with how a bad value is taken; nothing if it is refused in one line, and at once."""
+def fault_of(case, field=None):
+    """What is wrong with how a bad value is taken; nothing if it is refused in one line, of this field, and at once."""
     name, call = case
     start = time.perf_counter()
     try:
@@ -210,6 +210,8 @@ def fault_of(case):
         words, seconds = str(refusal), time.perf_counter() - start
         if len(words.splitlines()) > 1 or len(words) > 3000:
             return f"{name}: not one line: {words[:200]!r}"
+        if field not in (None, refusal.field):
+            return f"{name}: not named: {words[:200]!r}"
         return f"{name}: refused after {seconds:.1f} s: {words[:200]}" if seconds > SLOWEST_SECONDS else None
     except Exception as error:
         return f"{name}: {type(error).__name__}: {str(error)[:200]}"

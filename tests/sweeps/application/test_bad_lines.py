@@ -64,9 +64,7 @@ OF_KEYS = {
     "experiment": ["3", "nope", "1_000", "[1]", "quick", "quickstrat"],
     "hydra.run.dir": ["elsewhere"],
     "hydra.mode": ["MULTIRUN"],
-    **dict.fromkeys(
-        ("nonsense", "problem.widht", "grid.nosie", "compute.worker", "+problem.colour", "theory.sample"), ["1"]
-    ),
+    **{key: ["1"] for key in ("nonsense", "problem.widht", "grid.nosie", "compute.worker", "+problem.colour")},
 }
 MALFORMED = ["n", "=3", "problem.n", "problem.n==3", "problem.n=[", "~seed", "~problem", "a=b=c", "'", "-1", "ü=1"]
 OTHERS = [
