@@ -63,21 +63,9 @@ BAD = {
     "seed": [*NO_NUMBER, None, -1, 0.5, 2**128],
     "options": [],
 }
-NO_PATH = [
-    *NO_VALUE,
-    None,
-    3,
-    "",
-    " ",
-    "no/such.zarr",
-    "nope://a/b.zarr",
-    "a\0b",
-    math.nan,
-    "~nobody-of-that-name/a.zarr",
-]
-OF_A_REPORT = {"output": [*(value for value in NO_PATH if value is not None)][:16], "console": [*NO_VALUE, "rich", 3]}
-
-
+NO_FILE = [*NO_VALUE, 3, "", " ", "a\0b", math.nan, "~nobody-of-that-name/a.zarr"]
+NO_PATH = [*NO_FILE, None, "no/such.zarr", "nope://a/b.zarr"]
+OF_A_REPORT = {"output": NO_FILE, "console": [*NO_VALUE, "rich", 3]}
 NEEDED = ("estimated_test_error", "row_residual_quantiles")
 AXES = {"features": ["gaussian"], "learning_rate": [0.1], "width": [2], "batch_fraction": [0.5]}
 
