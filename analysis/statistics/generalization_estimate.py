@@ -10,15 +10,18 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 import xarray as xr
 
+from analysis.statistics.arguments import measure
 from analysis.statistics.bootstrap import Bootstrap, means
 from analysis.statistics.datasets import LEAST_SIZES, grid_axes, worded
 from analysis.statistics.divergence import without_diverged
 from analysis.statistics.intervals import spread, student
 from analysis.statistics.loglog import half_log, line_fit, weights
+from sedyn.errors import InvalidInput
 
 __all__ = ["generalization_estimate"]
 
 
+@measure("test_error", "estimated_test_error")
 def generalization_estimate(
     simulation: xr.Dataset, *, draws: int = 1000, level: float = 0.95, seed: int = 0
 ) -> xr.Dataset:
@@ -52,7 +55,7 @@ def generalization_estimate(
         If n is no dimension.
     """
     if "n" not in simulation.test_error.dims:
-        raise ValueError("consistency in n needs runs along dimension n")
+        raise InvalidInput("simulation", "a dataset without n", "consistency in n needs runs along dimension n")
     runs = without_diverged(simulation)
     deviation = runs.estimated_test_error - runs.test_error
     axes = grid_axes(deviation)

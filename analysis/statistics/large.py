@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 from scipy import stats
 
+from analysis.statistics.arguments import measure
 from analysis.statistics.bootstrap import Bootstrap
 from analysis.statistics.datasets import by_observable, in_both, worded
 from analysis.statistics.divergence import without_diverged
@@ -18,6 +19,7 @@ __all__ = ["OBSERVABLES", "large"]
 OBSERVABLES = ("train_error", "test_error", "signal_overlap", "deep_weights")
 
 
+@measure("n")
 def large(simulation: xr.Dataset, theory: xr.Dataset, *, level: float = 0.95) -> xr.Dataset:
     """Compare the mean over runs with theory, in standard errors, at every n.
 

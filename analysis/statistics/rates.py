@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from analysis.statistics.arguments import measure
 from analysis.statistics.bias import bias_law
 from analysis.statistics.bootstrap import Bootstrap
 from analysis.statistics.datasets import LEAST_SIZES, by_observable, in_both, larger_half, worded
@@ -21,6 +22,7 @@ from analysis.statistics.intervals import spread, student
 from analysis.statistics.loglog import half_log, line_fit, weights
 from analysis.statistics.moments import ROUNDING, Moments, moments
 from analysis.statistics.stack import Stack, stack
+from sedyn.errors import InvalidInput
 
 __all__ = ["OBSERVABLES", "PARTS", "REASONS", "compared", "rates"]
 
@@ -47,6 +49,7 @@ READOUT_ALLOWANCE = 2.0
 """A fluctuation within so many errors of the simulation's own average over fresh data is no fluctuation."""
 
 
+@measure("n")
 def rates(
     simulation: xr.Dataset,
     theory: xr.Dataset,
@@ -102,8 +105,8 @@ def rates(
 
     Raises
     ------
-    ValueError
-        If no observable is in both datasets.
+    InvalidInput
+        If an argument is out of range, there is no dimension n, or no observable is in both datasets.
 
     Notes
     -----
@@ -115,15 +118,15 @@ def rates(
         observables = compared(simulation, theory)
     names = in_both(observables, simulation, theory)
     if not names:
-        raise ValueError(f"none of {', '.join(observables)} is in both simulation and theory")
+        raise InvalidInput("observables", list(observables), "none of them is in both simulation and theory")
     bootstrap = Bootstrap(draws, seed)
 
-    def measure(name: str) -> xr.Dataset:
+    def measured(name: str) -> xr.Dataset:
         data = stack(name, simulation, theory)
         return _measure(data, moments(data, bootstrap), bootstrap, level, solver_tolerance)
 
     result = worded(
-        by_observable(names, measure),
+        by_observable(names, measured),
         _WORDS,
         draws=draws,
         level=level,
