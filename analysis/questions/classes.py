@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from analysis.answers import style
-from analysis.answers.finding import Finding
+from analysis.answers.finding import Finding, Verdict
 from analysis.answers.needs import at_least, estimate, no_axis_but
 from analysis.answers.section import Captioned, Section, Tabulated
 from analysis.answers.words import exponent_texts, title_of
@@ -24,8 +24,8 @@ __all__ = ["SECTION"]
 RATES = ("test_error", "train_error_rate", "test_error_rate", "deep_weights", "biases")
 COMPARED = "test_error_rate"
 CURVES = ("train_error", "test_error", "train_error_rate", "test_error_rate")
-LOSS = {"train_error": "training loss, doubled", "test_error": "test loss, doubled"}
-"""What the errors of classes are: twice the mean loss."""
+LOSS = {"train_error": "twice the training loss", "test_error": "twice the test loss"}
+"""What the errors of classes are, as every error of a loss that is not squared."""
 
 
 def _needed(simulation: xr.Dataset) -> str | None:
@@ -61,6 +61,7 @@ def _findings(measured: xr.Dataset) -> list[Finding]:
 def _agreement(here: xr.Dataset, subject: str) -> Finding:
     """Compare the mean at the largest n; a bias may be seen there that is none in the limit."""
     last = here.sel(observable=COMPARED)
+    kind: Verdict
     sentence = f"at n = {int(here.n[-1]):,} the mean over runs"
     if last.worst <= last.limit:
         kind, sentence = "holds", f"{sentence} agrees with theory within errors"
@@ -69,9 +70,8 @@ def _agreement(here: xr.Dataset, subject: str) -> Finding:
     else:
         kind = "undecided"
         sentence += f" still differs from theory, by at most {float(last.bias_bound):.0%} of one run's fluctuation"
-    return Finding(
-        subject, kind, sentence, "largest excess in standard errors", float(last.worst), 0.0, float(last.limit)
-    )
+    excess = "largest excess in standard errors", float(last.worst), 0.0, float(last.limit)
+    return Finding(subject, kind, sentence, *excess)
 
 
 def _estimate(here: xr.Dataset, subject: str) -> Finding:
@@ -104,8 +104,8 @@ def _curves(simulation: xr.Dataset, theory: xr.Dataset, grid: list[dict[Hashable
     title = f"Classes: theory and simulation at n = {int(simulation.n.values[-1]):,}"
     figure = panels.finish(title, "iteration", "loss or error rate", _keys(grid), columns=4)
     caption = (
-        "Lines: theory. Points: mean over replicates at the largest n, bars two of its standard errors. The error rate is "
-        "the share of samples whose largest output is another class's than their label."
+        "Lines: theory. Points: mean over replicates at the largest n, bars two of its standard errors. The error rate "
+        "is the share of samples whose largest output is another class's than their label."
     )
     return Captioned("classes", figure, caption)
 
@@ -131,8 +131,8 @@ def _distances(measured: xr.Dataset) -> Captioned:
     title = "Distance of a run from theory, and of its estimates from the truth, as n grows"
     figure = panels.finish(title, "samples n", "root mean square", handles, columns=4)
     caption = (
-        "Root mean square over replicates, entries and those iterations that have an exponent (for estimates, all after "
-        "the first), the error of averages over fresh samples taken out."
+        "Root mean square over replicates, entries and those iterations that have an exponent (for estimates, all "
+        "after the first), the error of averages over fresh samples taken out."
     )
     return Captioned("classes_distance", figure, caption)
 
@@ -161,7 +161,7 @@ def _tables(measured: xr.Dataset) -> list[Tabulated]:
 
 SECTION = Section(
     name="classes",
-    question="Do networks that classify follow their theory, in loss and in error rate, and know both without a holdout?",
+    question="Do networks that classify follow their theory, and know loss and error rate without a holdout?",
     needs=(_needed, estimate, no_axis_but(AXIS), at_least(LEAST_SIZES, "n"), at_least(2, "replicate")),
     measure=classes,
     findings=_findings,

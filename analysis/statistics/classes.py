@@ -38,8 +38,7 @@ def classes(simulation: xr.Dataset, theory: xr.Dataset, *, draws: int = 1000, se
     -------
     Dataset
         Of `analysis.statistics.rates_along` for every number of classes, of each of `OBSERVABLES`. Of
-        `analysis.statistics.large` at the largest n, on (observable, outputs): ``worst`` and ``limit``, and
-        ``solver_excess``, its ``solver_ratio``. Of `analysis.statistics.generalization_estimate`, on (score, outputs):
+        `analysis.statistics.large` at the largest n, on (observable, outputs): ``worst`` and ``limit``. Of `analysis.statistics.generalization_estimate`, on (score, outputs):
         ``estimate_exponent`` with interval; on (score, outputs, n): ``estimate_rms``, over iterations after the first,
         and ``estimate_relative_rms``.
     """
@@ -48,7 +47,7 @@ def classes(simulation: xr.Dataset, theory: xr.Dataset, *, draws: int = 1000, se
     settings = {"draws": draws, "seed": seed}
     result = rates_along(simulation, theory, [AXIS], observables=names, without_readout=True, **settings)
     largest = large(simulation.isel(n=[-1]), theory.isel(n=[-1]), observables=names).isel(n=0, drop=True)
-    result = result.assign(largest[["worst", "limit"]]).assign(solver_excess=largest.solver_ratio)
+    result = result.assign(largest[["worst", "limit"]])
     estimates = [_estimate(generalization_estimate(simulation, score=score, **settings)) for score in SCORES]
     return result.assign(xr.concat(estimates, xr.Variable("score", list(SCORES)), combine_attrs="override"))
 

@@ -37,12 +37,12 @@ def large(
     Returns
     -------
     Dataset
-        On (observable, grid axes, n), over iterations after the first and entries: ``distance`` and ``fluctuation``, root mean
-        squares of run minus theory and of the standard deviation over runs; ``relative_distance``, over the root mean
-        square of theory; ``solver_error`` likewise; ``solver_ratio``, the largest solver error over the standard error
-        of the mean over runs; ``worst``, the largest distance of that mean from theory in standard errors of their
-        difference, measured by what each may be; ``limit``, what this one may be: Student's quantile for the largest of
-        so many comparisons, with the degrees of freedom of runs and solver together.
+        On (observable, grid axes, n), over iterations after the first and entries: ``distance`` and ``fluctuation``,
+        root mean squares of run minus theory and of the standard deviation over runs; ``relative_distance``, over the
+        root mean square of theory; ``solver_error`` likewise; ``solver_ratio``, the largest solver error over the
+        standard error of the mean over runs; ``worst``, the largest distance of that mean from theory in standard
+        errors of their difference, measured by what each may be; ``limit``, what this one may be: Student's quantile
+        for the largest of so many comparisons, with the degrees of freedom of runs and solver together.
     """
     runs, predicted = without_diverged(simulation), without_diverged(theory)
     result = by_observable(in_both(observables, runs, predicted), lambda name: _measure(name, runs, predicted, level))
