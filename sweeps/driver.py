@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 from sweeps.executors import Attempt, Executor, Lost
 from sweeps.plan import Task
 from sweeps.progress import Progress
-from sweeps.store import FAILED, Store, is_done, write_status
+from sweeps.store import FAILED, Lease, Store, is_done, write_status
 
 __all__ = ["Failure", "FixedTasks", "Summary", "TaskSource", "run_tasks"]
 
@@ -90,7 +90,9 @@ class Summary(NamedTuple):
     seconds: float
 
 
-def run_tasks(source: TaskSource, store: Store, executor: Executor, progress: Progress) -> Summary:
+def run_tasks(
+    source: TaskSource, store: Store, executor: Executor, progress: Progress, lease: Lease | None = None
+) -> Summary:
     """Run tasks in the order they are given out and return when each has succeeded or failed.
 
     A task whose worker is lost is tried again after a growing pause; one that raises is not, since it would again.
@@ -105,6 +107,8 @@ def run_tasks(source: TaskSource, store: Store, executor: Executor, progress: Pr
         Where tasks run.
     progress : Progress
         Is told of every finished task.
+    lease : Lease, optional
+        The right to run them, which is looked at now and then.
 
     Returns
     -------
@@ -113,7 +117,7 @@ def run_tasks(source: TaskSource, store: Store, executor: Executor, progress: Pr
     Raises
     ------
     OSError
-        If the store cannot be written.
+        If the store cannot be written, or another driver may write it.
     """
     start = time.monotonic()
     again: list[tuple[float, int, Attempt]] = []  # when to try, an order for ties, what
@@ -127,6 +131,8 @@ def run_tasks(source: TaskSource, store: Store, executor: Executor, progress: Pr
         return None if task is None else Attempt(task)
 
     while done + len(failures) < source.announced:
+        if lease is not None:
+            lease.require()
         while executor.has_room() and (attempt := next_attempt()):
             executor.submit(attempt)
         for (task, number), outcome in executor.collect(POLL_SECONDS):

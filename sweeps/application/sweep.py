@@ -115,23 +115,25 @@ def _compute(request: Request) -> int:
 
     spec, compute, device = request.spec, request.compute, request.spec.device
     search_path = tuple(os.path.abspath(folder) for folder in sys.path) if request.imports else ()
-    setup = WorkerSetup(request.location, device, request.imports, git_commit(), search_path)
     summary = Summary(0, [], 0.0)
     with ExitStack() as stack:
+        lease = stack.enter_context(only_driver(request.location))
+        setup = WorkerSetup(request.location, device, request.imports, git_commit(), search_path, owner=lease.owner)
         if compute.joins_cluster:  # and may be refused, before there is a store
             executor = stack.enter_context(closing(make_executor(compute, setup, largest_memory(spec))))
-        stack.enter_context(only_driver(request.location))
         try:
-            store = Store.prepare(request.location, spec)
-            if local_path(request.location) and (lost := mend(store)):
-                print(f"{lost} results were cut short, as by a power cut, and are computed again", file=sys.stderr)
+            store = Store.prepare(request.location, spec, lease.owner)
+            if store.restored:
+                print(f"{', '.join(store.restored)}: damaged, and written anew", file=sys.stderr)
+            if lost := mend(store, content=local_path(request.location) is not None):  # else it has far to travel
+                print(f"{lost} results were cut short or damaged, and are computed again", file=sys.stderr)
             precise = None if request.target is None else PreciseTasks(store, spec, request.target)
             tasks = missing_tasks(store, spec, compute.task_device) if precise is None else precise.tasks
             if tasks:
                 if not compute.joins_cluster:
                     executor = stack.enter_context(closing(make_executor(compute, setup, largest_memory(spec))))
                 with make_progress(tasks) as progress:
-                    summary = run_tasks(precise or FixedTasks(tasks), store, executor, progress)
+                    summary = run_tasks(precise or FixedTasks(tasks), store, executor, progress, lease)
         except OSError as error:
             message = f"store={request.location!r} cannot be written: {error}; what is finished is kept"
             print(message, file=sys.stderr)

@@ -9,10 +9,12 @@ from sedyn.errors import InvalidInput
 from sedyn.model.observables import dimension_coordinates
 from sweeps.cost import block_of
 from sweeps.plan import PROBLEM_FIELDS, SweepSpec
+from sweeps.store.metadata import FORMAT
 
-__all__ = ["grown", "require_same", "settings_of", "with_axes"]
+__all__ = ["grown", "require_known", "require_same", "settings_of", "with_axes"]
 
-FORMAT = 4
+_OLDEST_FORMAT = 4  # that opens, validates and grows
+
 _OF_SPEC = ("aspect", "seed", "engine", "dtype", "laws", "estimate")
 
 
@@ -35,6 +37,35 @@ def settings_of(spec: SweepSpec) -> dict[str, Any]:
         "environments": {},
         "ready": True,
     }
+
+
+def require_known(location: str, known: Mapping[str, Any]) -> None:
+    """Refuse settings that this version does not understand.
+
+    Parameters
+    ----------
+    location : str
+        Path or URL of the store, for the message.
+    known : mapping
+        What stands in the store.
+
+    Raises
+    ------
+    InvalidInput
+        If its format is older or newer than what is known here, or something is lacking.
+    """
+    form, upgrade = known.get("format"), "update sedyn, or name another store"
+    if isinstance(form, int) and form > FORMAT:
+        raise InvalidInput(
+            "store", location, f"has format {form}, and this version knows none after {FORMAT}; {upgrade}"
+        )
+    if isinstance(form, int) and form < _OLDEST_FORMAT:
+        raise InvalidInput("store", location, f"has format {form}, older than {_OLDEST_FORMAT}; name another store")
+    shapes = {"format": int, "replicates": int, "block": int, "problem": dict, "axes": dict, "d": dict, "sizes": dict}
+    shapes |= {"theory": dict, "environments": dict}
+    wrong = [name for name, kind in shapes.items() if not isinstance(known.get(name), kind)]
+    if wrong:
+        raise InvalidInput("store", location, f"its zarr.json is damaged ({', '.join(wrong)}); name another store")
 
 
 def with_axes(known: Mapping[str, Any], axes: Iterable[str]) -> dict[str, Any]:
@@ -124,5 +155,5 @@ def grown(known: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
 
 def _must_agree(settings: Mapping[str, Any]) -> dict[str, Any]:
     """What stays as it is when a store grows, by the keys that a user writes."""
-    plain = {name: settings.get(name) for name in ("format", *_OF_SPEC)}
+    plain = {name: settings.get(name) for name in _OF_SPEC}
     return plain | {f"{key}.{name}": value for key in ("problem", "theory") for name, value in settings[key].items()}
