@@ -67,7 +67,7 @@ class Claim:
         self.owner = uuid.uuid4().hex
         self._folder = f"{path.rstrip('/')}.claims"
         self._own = f"{self._folder}/{self.owner}"
-        self._renewed = -float("inf")  # the claim is no older than this, by this machine's clock
+        self._renewed = -float("inf")  # the claim is no older than this, by this machine's clock; once lapsed it stays
         self._gone = False
         self._ended = threading.Event()
         self._heart = threading.Thread(target=self._beat, daemon=True)
@@ -83,6 +83,7 @@ class Claim:
             If the storage cannot be written.
         """
         for _ in range(TRIES):
+            self._renewed = _seconds()
             self._write(held=False)
             others = self._others()
             living = self._living(others)
@@ -110,8 +111,8 @@ class Claim:
         """
         if self._gone:
             raise StoreTaken("another driver has taken the store over")
-        silent = _seconds() - self._renewed
-        if silent > LEASE_SECONDS:
+        if self._has_lapsed():
+            silent = _seconds() - self._renewed
             raise StoreTaken(f"its lock could not be renewed for {silent:.0f} s, and another driver may take it over")
 
     def withdraw(self) -> None:
@@ -129,7 +130,7 @@ class Claim:
 
     def _beat(self) -> None:
         pause = BEAT_SECONDS
-        while not self._ended.wait(pause):
+        while not self._ended.wait(pause) and not self._has_lapsed():
             try:
                 if self._time(self._own) is None:
                     self._gone = True
@@ -143,7 +144,11 @@ class Claim:
         start = _seconds()
         content = json.dumps({"held": held}).encode()
         ask(lambda: self._files.pipe_file(self._own, content), FIRST_SECONDS)
-        self._renewed = start
+        if not self._has_lapsed():  # else another driver may have been let in before this arrived
+            self._renewed = start
+
+    def _has_lapsed(self) -> bool:
+        return _seconds() - self._renewed > LEASE_SECONDS
 
     def _remove(self) -> None:
         self._ask(self._files.rm_file, self._own)

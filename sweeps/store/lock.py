@@ -19,8 +19,8 @@ from sweeps.store.location import local_path
 
 __all__ = ["Lease", "is_driven", "only_driver"]
 
-TRIES = 5  # to lock a file that a program only looks at, or that an ending driver takes away
-PAUSE_SECONDS = 0.05
+TRIES = 20  # to lock a file that a program only looks at, or that an ending driver takes away
+PAUSE_SECONDS = 0.02
 _SAFELY = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # whatever stands there under that name
 
 
