@@ -164,6 +164,7 @@ class Store:
 
     def grow(self, replicates: int) -> None:
         """Make room for so many replicates in every cell."""
+        self.require_ours()
         settings = self.settings | {"replicates": max(self.replicates, replicates)}
         root = _open_root(self.location, consolidated=False)
         assert root is not None, "a store that is open is there"
@@ -185,6 +186,7 @@ class Store:
         known, explained = self.settings["environments"], {str(environment.code): environment.description}
         if not explained.keys() <= known.keys():
             settings = self.settings | {"environments": known | explained}
+            self.require_ours()
             arrays = [f"status/{kind}_facts" for kind in ("simulation", "theory")]
             metadata.add_attributes(self.objects, arrays, explained, settings)
             self._read(self._root, settings)

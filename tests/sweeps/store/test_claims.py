@@ -15,9 +15,9 @@ URL = "unsteady://a.zarr"
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch, storage):  # noqa: F811
-    """A tenth of a second stands for ten."""
+    """A quarter of a second stands for ten."""
     for name in ("BEAT_SECONDS", "RETRY_SECONDS", "LEASE_SECONDS", "STALE_SECONDS"):
-        monkeypatch.setattr(claims, name, getattr(claims, name) / 100)
+        monkeypatch.setattr(claims, name, getattr(claims, name) / 40)
     monkeypatch.setattr(claims, "FIRST_SECONDS", 0.02)
     monkeypatch.setattr(patience, "FIRST_PAUSE", 0.01)
     return storage
@@ -42,12 +42,12 @@ def reason_of_loss(lease):
 def test_an_outage_shorter_than_the_lease_lets_nobody_in(quick):
     with only_driver(URL) as lease:
         with quick.outage():
-            end = time.monotonic() + 0.3
+            end = time.monotonic() + 30 / 40
             while time.monotonic() < end:
                 lease.require()
                 with pytest.raises(InvalidInput, match="cannot be made there"), only_driver(URL):
                     pass
-        end = time.monotonic() + 1
+        end = time.monotonic() + 1.5 * claims.STALE_SECONDS
         while time.monotonic() < end:  # longer than an unrenewed claim would live
             lease.require()
             with pytest.raises(InvalidInput, match="another sweep is writing"), only_driver(URL):
@@ -72,8 +72,8 @@ def test_a_driver_that_cannot_renew_stops_before_another_is_let_in(quick):
                         lease.require()
             except InvalidInput:
                 time.sleep(0.01)
-        assert stopped < claims.LEASE_SECONDS + 0.05
-        assert let_in > claims.STALE_SECONDS - claims.BEAT_SECONDS
+        assert stopped < let_in
+        assert let_in > claims.STALE_SECONDS - 2 * claims.BEAT_SECONDS
 
 
 @pytest.mark.parametrize("minutes", [-3, -2, 2, 3])
@@ -134,7 +134,7 @@ def test_a_driver_whose_claim_another_removed_stops_and_does_not_come_back(quick
 
 def test_a_driver_that_slept_through_its_start_is_none(quick, monkeypatch):
     """A laptop that is closed between the claim and the first look at it."""
-    monkeypatch.setattr(claims.Claim, "_others", lambda claim: time.sleep(0.7) or {})
+    monkeypatch.setattr(claims.Claim, "_others", lambda claim: time.sleep(1.1 * claims.LEASE_SECONDS) or {})
     with pytest.raises(InvalidInput, match="could not be renewed"), only_driver(URL):
         pass
     assert not claims_of(quick)
