@@ -76,7 +76,11 @@ def root_settings(store: ZarrStore) -> dict[str, Any]:
     if root is None or root.get("node_type") != "group":
         raise Damaged
     settings = root["attributes"].get(SETTINGS, {})
-    if not isinstance(settings, dict) or root["attributes"].get(_CHECKSUM) not in (None, _checksum(root)):
+    if not isinstance(settings, dict):
+        raise Damaged
+    form = settings.get("format")
+    checked = isinstance(form, int) and CHECKED_FORMAT <= form <= FORMAT  # a newer one may have another
+    if checked and root["attributes"].get(_CHECKSUM) != _checksum(root):
         raise Damaged
     return settings
 
