@@ -32,8 +32,8 @@ from sedyn.descent.inputs import Data
 from sedyn.descent.readout import draw_quadrature, quadrature_error
 from sedyn.designs.dense import DenseDesign
 from sedyn.model.algorithm import states
-from sedyn.model.evaluation import mean_error
-from sedyn.model.initialization import initial_deep_weights
+from sedyn.model.architecture import initial_deep_weights
+from sedyn.model.evaluation import mean_scores
 from sedyn.model.labels import labels_of
 from sedyn.model.quadrature import gauss_quadrature
 from sedyn.model.update import updates_of
@@ -70,7 +70,7 @@ def cost(repeats: int = 3) -> None:
 def _run(problem: sedyn.Problem, data: Data, estimate: bool) -> None:
     for state in descend(problem, data):
         if estimate:
-            dynamics.errors(problem, data, state)
+            dynamics.scores(problem, data, state)
 
 
 def _seconds(work: Callable[[], Any]) -> float:
@@ -97,7 +97,7 @@ def draw(problem: sedyn.Problem, rng: np.random.Generator) -> tuple[Data, np.nda
     signals = rng.standard_normal((problem.signals, d))
     signals *= np.sqrt(d) / np.linalg.norm(signals, axis=1, keepdims=True)
     design = DenseDesign(rng.standard_normal((n, d)) / np.sqrt(d))
-    y = labels_of(problem, design.matmul(signals), problem.noise * rng.standard_normal(n))
+    y = labels_of(problem, design.matmul(signals), problem.noise * rng.standard_normal((1, n)))
     start, measure = rng.standard_normal((problem.width, d)), gauss_quadrature(np.ones(d), 1)
     return Data(design, np.ones(d), y, start, initial_deep_weights(problem), spectrum=measure), signals
 
@@ -221,19 +221,22 @@ def _candidate(problem, data, signals, points, seed) -> dict[str, np.ndarray]:
 
     def error(state: dynamics.State) -> float:
         directions = np.concatenate([signals, state.first_weights])
-        return float(quadrature_error(problem, points, directions @ directions.T / d, state.deep_weights)[0])
+        return float(quadrature_error(problem, points, directions @ directions.T / d, state.deep_weights)[0][0])
 
-    whole = [(error(state), dynamics.errors(problem, data, state)[1]) for state in descend(problem, data)]
+    whole = [
+        (error(state), dynamics.scores(problem, data, state)["estimated_test_error"])
+        for state in descend(problem, data)
+    ]
     test_error, estimated = np.array(whole).T
     held_errors = []
     for held in np.array_split(np.arange(n), FOLDS):
         kept = np.setdiff1d(np.arange(n), held)
         matrix, y = data.design.matrix, data.labels
-        part = data._replace(design=DenseDesign(matrix[kept]), labels=y[kept], spectrum=None)
+        part = data._replace(design=DenseDesign(matrix[kept]), labels=y[:, kept], spectrum=None)
         path = list(descend(replace(problem, n=kept.size), part))
         there = DenseDesign(matrix[held])
         held_errors.append(
-            [mean_error(problem, there.matmul(at.first_weights), y[held], at.deep_weights) for at in path]
+            [mean_scores(problem, there.matmul(at.first_weights), y[:, held], at.deep_weights)[0] for at in path]
         )
     return {
         "test_error": test_error,

@@ -34,8 +34,9 @@ from sedyn.designs.dense import dense_design  # noqa: E402
 from sedyn.kernels.cpu import samples  # noqa: E402
 from sedyn.kernels.cpu.passes import products  # noqa: E402
 from sedyn.model.algorithm import states  # noqa: E402
+from sedyn.model.architecture import initial_deep_weights  # noqa: E402
 from sedyn.model.features import feature_law  # noqa: E402
-from sedyn.model.initialization import initial_deep_weights, initial_weights_and_signals  # noqa: E402
+from sedyn.model.initialization import initial_weights_and_signals  # noqa: E402
 from sedyn.model.network import Network  # noqa: E402
 from sedyn.model.update import updates_of  # noqa: E402
 
@@ -67,7 +68,7 @@ def problem_of(n, d, steps=20, **fields):
 def data_of(problem, design):
     start = initial_weights_and_signals(problem, np.random.default_rng(0))
     y = np.random.default_rng(1).standard_normal(problem.n)
-    return Data(design, np.ones(problem.d), y, start, initial_deep_weights(problem))
+    return Data(design, np.ones(problem.d), y[None, :], start, initial_deep_weights(problem))
 
 
 def descend(problem, data):

@@ -29,8 +29,8 @@ from sedyn.designs.dense import DenseDesign, dense_design
 from sedyn.kernels.cuda import launch
 from sedyn.kernels.dispatch import mean_response
 from sedyn.model import adjoint
+from sedyn.model.architecture import initial_deep_weights
 from sedyn.model.features import feature_law
-from sedyn.model.initialization import initial_deep_weights
 from sedyn.model.network import Network, differentiate
 from sedyn.model.seeds import seed_sequence
 from sedyn.theory.sampling import matched_normals, sobol_uniforms
@@ -144,7 +144,7 @@ def dense(n: int, itemsize: int) -> Line:
     design = DenseDesign(np.random.default_rng(0).standard_normal((n, n), "float32").astype(dtype))
     weights = np.ones((q, n))
     problem = Problem(n=64, d=32, width=q, depth=2, activation="tanh", loss="squared")
-    network = Network.of(problem, initial_deep_weights(problem), np.ones(n))
+    network = Network.of(problem, initial_deep_weights(problem), np.ones((1, n)))
     size, operations = n * n * itemsize, 4.0 * n * n * q
     return Line(
         f"dense step, {dtype}, n = d = {n}, q = {q}, L = 2",
@@ -169,7 +169,7 @@ def generation(n: int) -> Line:
 def derivatives(q: int, depth: int, samples: int) -> list[Line]:
     """Loss, gradient and curvature: through the library, and by the kernel that keeps a sample in registers."""
     rng = np.random.default_rng(0)
-    h, y = rng.standard_normal((q, samples)), rng.standard_normal(samples)
+    h, y = rng.standard_normal((q, samples)), rng.standard_normal((1, samples))
     problem = Problem(n=64, d=32, width=q, depth=depth, activation="tanh", loss="squared")
     deep = initial_deep_weights(problem)
     library = counted(differentiate, h, Network.of(problem, deep, y))

@@ -24,8 +24,9 @@ import numpy as np
 import ray
 
 import sedyn
+from sedyn.arrays.machine import available_cores
 from sweeps import worker
-from sweeps.compute import Compute, available_cores
+from sweeps.compute import Compute
 from sweeps.cost import calibrate, memory_of
 from sweeps.driver import FixedTasks, Summary, run_tasks
 from sweeps.executors import InlineExecutor, RayExecutor

@@ -9,8 +9,11 @@ from sedyn.descent.engines import memory_needed
 from sedyn.descent.simulation import simulate, simulate_together
 from sedyn.errors import InvalidInput
 from sedyn.model.features import register_features
-from sedyn.model.functions import register_activation, register_link
+from sedyn.model.functions import register_activation, register_link, register_loss
+from sedyn.model.layers import register_hidden
+from sedyn.model.noise import register_noise
 from sedyn.model.problem import Problem
+from sedyn.theory.online import online_limit
 from sedyn.theory.state_evolution import state_evolution
 
 __all__ = [
@@ -19,9 +22,13 @@ __all__ = [
     "NetworkRegressor",
     "Problem",
     "memory_needed",
+    "online_limit",
     "register_activation",
     "register_features",
+    "register_hidden",
     "register_link",
+    "register_loss",
+    "register_noise",
     "simulate",
     "simulate_together",
     "state_evolution",

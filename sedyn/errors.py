@@ -10,14 +10,27 @@ import difflib
 import math
 import numbers
 import operator
+import reprlib
 from collections.abc import Callable, Collection, Iterable
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
-__all__ = ["InvalidInput", "require_flag", "require_known", "require_number", "require_one_of", "require_whole"]
+__all__ = [
+    "LARGEST",
+    "InvalidInput",
+    "require_flag",
+    "require_known",
+    "require_number",
+    "require_one_of",
+    "require_whole",
+]
 
-Value = TypeVar("Value")
+LARGEST = 2**53  # up to here every whole number is a float too, as predictions of time and memory take it
+NEAR_AMONG = 60  # of a name's letters, what the nearest known one is looked for with
+_WRITER = reprlib.Repr()
+_WRITER.maxstring = _WRITER.maxother = 300
+_WRITER.maxlist = _WRITER.maxtuple = _WRITER.maxdict = _WRITER.maxset = 30
 
 
 class InvalidInput(ValueError):
@@ -36,7 +49,7 @@ class InvalidInput(ValueError):
     """
 
     def __init__(self, field: str, value: object, remedy: str) -> None:
-        super().__init__(f"{field}={value!r}: {remedy}")
+        super().__init__(" ".join(f"{field}={_shown(value)}: {remedy}".splitlines()))
         self.field, self.value, self.remedy = field, value, remedy
 
     def __reduce__(self) -> tuple:
@@ -60,12 +73,20 @@ class InvalidInput(ValueError):
         InvalidInput
         """
         known = list(known)
-        near = difflib.get_close_matches(str(value), known, n=1)
+        near = difflib.get_close_matches(value[:NEAR_AMONG], known, n=1) if isinstance(value, str) else []
         hint = f"did you mean {near[0]!r}? " if near else ""
         return cls(field, value, f"{hint}known: {', '.join(known)}")
 
 
-def require_one_of(field: str, value: Value, known: Collection[str]) -> Value:
+def _shown(value: object) -> str:
+    """Write a value as in Python, on one line and without end."""
+    try:
+        return " ".join(_WRITER.repr(value).splitlines())
+    except Exception:  # a user's object may fail in any way; a number may have more digits than Python writes
+        return f"<{type(value).__name__}>"
+
+
+def require_one_of(field: str, value: Any, known: Collection[str]) -> str:
     """Refuse a name that is not among the known ones.
 
     Parameters
@@ -78,17 +99,17 @@ def require_one_of(field: str, value: Value, known: Collection[str]) -> Value:
 
     Returns
     -------
-    object
-        The name as it was given.
+    str
+        The name.
 
     Raises
     ------
     InvalidInput
         Naming the nearest known one.
     """
-    if value not in known:
+    if not (isinstance(value, str) and value in known):
         raise InvalidInput.unknown(field, value, known)
-    return value
+    return str(value)
 
 
 def require_known(field: str, names: Iterable[object], known: Collection[str]) -> None:
@@ -111,15 +132,15 @@ def require_known(field: str, names: Iterable[object], known: Collection[str]) -
         require_one_of(field, name, known)
 
 
-def require_whole(field: str, value: Any, least: int, *, condition: str = "") -> int:
-    """Refuse what is no whole number, or too small a one.
+def require_whole(field: str, value: Any, least: int, most: int = LARGEST, *, condition: str = "") -> int:
+    """Refuse what is no whole number, or too small or too large a one.
 
     Parameters
     ----------
     field : str
     value : object
-    least : int
-        The smallest allowed number.
+    least, most : int
+        The smallest and the largest allowed number.
     condition : str, optional
         What would work, if there is more to say than ``a whole number >= least``.
 
@@ -135,6 +156,8 @@ def require_whole(field: str, value: Any, least: int, *, condition: str = "") ->
         whole = None if isinstance(value, bool) else operator.index(value)
     except TypeError:
         whole = None
+    if whole is not None and whole > most:
+        raise InvalidInput(field, value, f"a whole number from {least} to {most}")
     if whole is None or whole < least:
         raise InvalidInput(field, value, condition or f"a whole number >= {least}")
     return whole
@@ -160,10 +183,13 @@ def require_number(field: str, value: Any, condition: str, valid: Callable[[floa
     ------
     InvalidInput
     """
-    real = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if not (real and math.isfinite(value) and valid(value)):
+    try:
+        real = float(value) if isinstance(value, numbers.Real) and not isinstance(value, bool) else math.nan
+    except OverflowError:
+        raise InvalidInput(field, value, f"{condition}, and no larger than a float can be") from None
+    if not (math.isfinite(real) and valid(real)):
         raise InvalidInput(field, value, condition)
-    return float(value)
+    return real
 
 
 def require_flag(field: str, value: Any, *, condition: str = "True or False") -> bool:

@@ -26,10 +26,11 @@ from sedyn.designs.dense import DenseDesign, dense_design
 from sedyn.designs.protocol import Design
 from sedyn.kernels.dispatch import mean_response
 from sedyn.model.algorithm import states
+from sedyn.model.architecture import initial_deep_weights
 from sedyn.model.batching import Batches, batch_weights
 from sedyn.model.features import feature_law
-from sedyn.model.initialization import initial_deep_weights, initial_weights_and_signals
-from sedyn.model.labels import labels_of
+from sedyn.model.initialization import initial_weights_and_signals
+from sedyn.model.labels import label_noise, labels_of
 from sedyn.model.problem import Problem
 from sedyn.model.quadrature import gauss_quadrature
 from sedyn.model.update import updates_of
@@ -142,7 +143,7 @@ def kernels(n: int, samples: int = SAMPLES) -> dict[str, Kernel]:
         return Kernel(run, lambda: _descend(problem, PlainDesign(matrix / math.sqrt(d)), "cpu", estimate))
 
     def deferred(device: str) -> Results:
-        capacity = full.signals + full.width * (full.steps + 1)
+        capacity = full.signals + full.units * (full.steps + 1)
         design = DeferredDesign(n, d, seed, device, capacity, host_normals=True)
         return _descend(full, design, device, estimate=True)
 
@@ -224,10 +225,12 @@ def _descend(problem: Problem, design: Design, device: str, estimate: bool) -> R
     """Gradient descent on a design, all else drawn from one seed on the host."""
     rng = np.random.default_rng(1)
     start = backend.asarray(initial_weights_and_signals(problem, rng), device)
-    noise, scales = rng.standard_normal(problem.n), np.ones(problem.d)
+    noise, scales = rng.standard_normal((problem.outputs, problem.n)), np.ones(problem.d)
     batches = [None if batch is None else backend.asarray(batch, device) for batch in batch_weights(problem, rng)]
     deep = tuple(backend.asarray(weights, device) for weights in initial_deep_weights(problem))
-    y = labels_of(problem, design.matmul(start[problem.width :, :]), backend.asarray(problem.noise * noise, device))
+    y = labels_of(
+        problem, design.matmul(start[problem.units :, :]), backend.asarray(label_noise(problem, noise), device)
+    )
     measure = gauss_quadrature(scales, problem.steps + 1) if estimate else None
     data = Data(design, backend.asarray(scales, device), y, start, deep, Batches(lambda: batches), measure)
     *_, last = states(dynamics, problem, data, updates_of(problem))

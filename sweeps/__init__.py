@@ -3,10 +3,11 @@
 Its rooms from the lowest to the highest. A room imports rooms above it in this list only; those of one line do not
 import each other.
 
-1. `plan`: cells and tasks. `compute`: where a sweep should compute. `provenance`: what computed a result.
-   `user_modules`: what a user registers. `interruption`: ending in order.
+0. `terminal`: lines that are shown and not obeyed.
+1. `plan`: cells and tasks. `compute`: where a sweep should compute. `provenance`: what computed a result. `sources`:
+   the code that does. `user_modules`: what a user registers. `interruption`: ending in order.
 2. `cost`: every prediction of seconds and bytes. `target`: how precise cells should be. `theories`: solutions that a
-   worker keeps.
+   worker keeps. `sessions`: Ray, from its start to its end.
 3. `store`: one Zarr store, from its making to what is in it. `progress`: what a person sees.
 4. `schedule`: from what is missing to tasks. `worker`: what one task does.
 5. `precision`: further replicates where they pay most. `executors`: in this process, or on Ray actors.

@@ -2,7 +2,7 @@
 
 import sys
 
-from sweeps.application.sweep import main
+from sweeps.application.command import program
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program(["sweep", *sys.argv[1:]])

@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, fields
 from typing import Any
 
 from sedyn.arrays.backend import gpu_count, resolve_device
-from sedyn.errors import InvalidInput, require_known, require_number, require_one_of, require_whole
+from sedyn.arrays.machine import available_cores
+from sedyn.checks import DEVICE, number, one_of, optional, text, whole
+from sedyn.errors import InvalidInput, require_known
+from sedyn.model.fields import check_fields, documented, field
 
-__all__ = ["Compute", "available_cores", "require_gpus", "worker_count"]
+__all__ = ["Compute", "require_gpus", "worker_count"]
+
+MOST_WORKERS = 1024
+LEAST_SHARE = 1e-4  # of a GPU, as fine as Ray counts
 
 
+@documented
 @dataclass(frozen=True)
 class Compute:
     """Where a sweep computes; it never changes a number.
-
-    Parameters
-    ----------
-    executor : {'ray', 'inline'}
-        Ray actors, or this process.
-    workers : int, optional
-        Actors; None is one per core (per share of a GPU on GPUs).
-    device : {'auto', 'cpu', 'gpu'}
-        What the kernels run on.
-    gpus_per_worker : float, optional
-        Share of a GPU each actor reserves when the device is a GPU; None is as small a share as the predicted memory
-        of the largest task allows, and a whole GPU on a cluster, whose GPUs the driver cannot ask.
-    address : str, optional
-        A running Ray cluster to join; None starts Ray on this machine.
 
     Raises
     ------
@@ -36,27 +28,28 @@ class Compute:
         If a field is unknown or wrong.
     """
 
-    executor: str = "ray"
-    workers: int | None = None
-    device: str = "auto"
-    gpus_per_worker: float | None = 1.0
-    address: str | None = None
+    executor: str = field("ray", one_of("ray", "inline"), "``ray``: Ray's actors; ``inline``: this process.")
+    workers: int | None = field(
+        None,
+        optional(whole(1, MOST_WORKERS, condition="a whole number >= 1, or null for one per core")),
+        "Actors; None is one per core (per share of a GPU on GPUs).",
+    )
+    device: str = field("auto", DEVICE, "What the kernels run on: ``cpu``, ``gpu`` or ``auto``.")
+    gpus_per_worker: float | None = field(
+        1.0,
+        optional(number(f">= {LEAST_SHARE}, or null for as many as memory allows", lambda share: share >= LEAST_SHARE)),
+        "Share of a GPU each actor reserves when the device is a GPU; None is as small a share as the predicted memory "
+        "of the largest task allows, and a whole GPU on a cluster, whose GPUs the driver cannot ask.",
+    )
+    address: str | None = field(None, optional(text), "A running Ray cluster to join; None starts Ray on this machine.")
 
     def __post_init__(self) -> None:
-        require_one_of("compute.executor", self.executor, ("ray", "inline"))
-        require_one_of("compute.device", self.device, ("auto", "cpu", "gpu"))
-        if self.workers is not None:
-            condition = "a whole number >= 1, or null for one per core"
-            workers = require_whole("compute.workers", self.workers, 1, condition=condition)
-            object.__setattr__(self, "workers", workers)
-        if self.gpus_per_worker is not None:
-            condition = "a number > 0, or null for as many as memory allows"
-            require_number("compute.gpus_per_worker", self.gpus_per_worker, condition, lambda share: share > 0)
+        check_fields(self, "compute.")
 
     @classmethod
     def from_mapping(cls, values: dict[str, Any]) -> Compute:
         """Build from names and values, refusing an unknown name."""
-        require_known("compute", values, [field.name for field in fields(cls)])
+        require_known("compute", values, [known.name for known in fields(cls)])
         return cls(**values)
 
     @property
@@ -92,11 +85,6 @@ class Compute:
 def worker_count(compute: Compute) -> int:
     """Workers on this machine, the memory they need apart."""
     return 1 if compute.executor == "inline" else compute.workers or available_cores()
-
-
-def available_cores() -> int:
-    """Cores that this process may use, which a container or a scheduler can make fewer than there are."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def require_gpus(gpus: float, compute: Compute) -> None:

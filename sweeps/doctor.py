@@ -10,6 +10,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NamedTuple
@@ -19,18 +20,20 @@ import scipy.linalg  # noqa: F401 - loads its BLAS, which is listed below
 import threadpoolctl
 
 from sedyn.arrays import backend
-from sedyn.descent.engines import memory_limit
+from sedyn.arrays.machine import available_cores, memory_limit
 from sedyn.errors import InvalidInput
 from sedyn.selfcheck import check_kernels
 from sweeps.application.command import parser_of
-from sweeps.compute import Compute, available_cores
+from sweeps.compute import Compute
 from sweeps.driver import FixedTasks, run_tasks
-from sweeps.executors import InlineExecutor, start_ray
+from sweeps.executors import InlineExecutor
 from sweeps.interruption import stoppable
 from sweeps.plan import SweepSpec
 from sweeps.progress import Progress
 from sweeps.schedule import missing_tasks
+from sweeps.sessions import Session
 from sweeps.store import Store, find_damage, local_path, only_driver
+from sweeps.terminal import OutputClosed, say
 from sweeps.worker import WorkerSetup
 
 __all__ = ["Line", "main"]
@@ -97,13 +100,9 @@ def devices() -> Iterator[Line]:
 
 def ray_starts() -> Iterator[Line]:
     """Whether Ray starts, what it has, and whether its workers find this project."""
-    import ray
-
     start = time.perf_counter()
-    started = not ray.is_initialized()
-    if started:
-        start_ray(ray, Compute())
-    try:
+    with closing(Session(Compute())) as session:
+        ray = session.ray
         resources = ray.cluster_resources()
         shown = ", ".join(f"{name} {resources[name]:g}" for name in ("CPU", "GPU") if name in resources)
         yield Line(f"ready in {time.perf_counter() - start:.1f} s: {shown}")
@@ -111,9 +110,6 @@ def ray_starts() -> Iterator[Line]:
         reason = ray.get(ray.remote(backend.gpu_unusable_because).remote(), timeout=RAY_SECONDS)
         here = "without a GPU" if reason else "with a GPU"
         yield Line(f"a worker answers in {time.perf_counter() - start:.1f} s, {here}")
-    finally:
-        if started:
-            ray.shutdown()
 
 
 def store_access(location: str) -> Iterator[Line]:
@@ -233,16 +229,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sections["kernels on gpu"] = lambda: kernels("gpu", options.size)
     faults = 0
     for title, section in sections.items():
-        print(f"{title}:", flush=True)
+        say(f"{title}:")
         try:
             for line in section():
                 faults += not line.works
-                print(f"  {'' if line.works else 'DOES NOT WORK: '}{line.text}", flush=True)
+                say(f"  {'' if line.works else 'DOES NOT WORK: '}{line.text}")
+        except OutputClosed:
+            raise
         except Exception as error:  # whatever is wrong with a machine, the rest is still of interest
             faults += 1
             reason = str(error) if isinstance(error, InvalidInput) else f"{type(error).__name__}: {error}"
-            print(f"  DOES NOT WORK: {(reason.splitlines() or [''])[0]}", flush=True)
-    print("all that is there works" if not faults else f"faults: {faults}; see above")
+            say(f"  DOES NOT WORK: {(reason.splitlines() or [''])[0]}")
+    say("all that is there works" if not faults else f"faults: {faults}; see above")
     return 0 if not faults else 1
 
 

@@ -17,6 +17,7 @@ __all__ = ["Failure", "FixedTasks", "Summary", "TaskSource", "run_tasks"]
 ATTEMPTS = 5  # of a task whose worker is lost; a task that kills its worker must not go round for ever
 FIRST_BACK_OFF = 0.5  # seconds before a lost task is tried again; doubles with each attempt
 POLL_SECONDS = 0.5
+REASONS_SHOWN = 5
 
 
 class Failure(NamedTuple):
@@ -83,15 +84,35 @@ class FixedTasks:
 
 
 class Summary(NamedTuple):
-    """How a run of tasks ended."""
+    """How a run of tasks ended.
+
+    Attributes
+    ----------
+    done : int
+        Tasks that succeeded.
+    failures : list of Failure
+        Those that did not.
+    seconds : float
+    announced : int
+        Failures that were shown when they happened: the first of each reason.
+    stopped : bool
+        Whether tasks were left because too many had failed.
+    """
 
     done: int
     failures: list[Failure]
     seconds: float
+    announced: int = 0
+    stopped: bool = False
 
 
 def run_tasks(
-    source: TaskSource, store: Store, executor: Executor, progress: Progress, lease: Lease | None = None
+    source: TaskSource,
+    store: Store,
+    executor: Executor,
+    progress: Progress,
+    max_failures: int | None = None,
+    lease: Lease | None = None,
 ) -> Summary:
     """Run tasks in the order they are given out and return when each has succeeded or failed.
 
@@ -106,7 +127,9 @@ def run_tasks(
     executor : Executor
         Where tasks run.
     progress : Progress
-        Is told of every finished task.
+        Is told of every finished task, and of the first failure of each reason when it happens.
+    max_failures : int, optional
+        After so many failures no task is begun any more; None goes on with the others.
     lease : Lease, optional
         The right to run them, which is looked at now and then.
 
@@ -118,11 +141,17 @@ def run_tasks(
     ------
     OSError
         If the store cannot be written, or another driver may write it.
+    InvalidInput, SessionLost
+        If there is nobody to run them.
     """
     start = time.monotonic()
     again: list[tuple[float, int, Attempt]] = []  # when to try, an order for ties, what
     failures: list[Failure] = []
-    done = lost = 0
+    reasons: set[str] = set()
+    done = lost = running = 0
+
+    def enough() -> bool:
+        return max_failures is not None and len(failures) >= max_failures
 
     def next_attempt() -> Attempt | None:
         if again and again[0][0] <= time.monotonic():
@@ -130,12 +159,14 @@ def run_tasks(
         task = source.take()
         return None if task is None else Attempt(task)
 
-    while done + len(failures) < source.announced:
+    while running if enough() else done + len(failures) < source.announced:
         if lease is not None:
             lease.require()
-        while executor.has_room() and (attempt := next_attempt()):
+        while not enough() and executor.has_room() and (attempt := next_attempt()):
             executor.submit(attempt)
+            running += 1
         for (task, number), outcome in executor.collect(POLL_SECONDS):
+            running -= 1
             if isinstance(outcome, Lost) and number < ATTEMPTS:
                 lost += 1
                 pause = FIRST_BACK_OFF * 2 ** (number - 1)
@@ -152,9 +183,13 @@ def run_tasks(
                     store.record_environment(outcome.environment)
             if error:
                 failures.append(Failure(task.name, error))
+                if error not in reasons and len(reasons) < REASONS_SHOWN:
+                    reasons.add(error)
+                    progress.announce(f"failed: {task.name}: {error}")
             else:
                 done += 1
             progress.advance(task, failed=bool(error))
             progress.add(source.finish(task, failed=bool(error)))
-        progress.tick()
-    return Summary(done, failures, time.monotonic() - start)
+        progress.tick(executor.waits_for())
+    stopped = done + len(failures) < source.announced
+    return Summary(done, failures, time.monotonic() - start, len(reasons), stopped)

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-import os
 import time
 from collections import deque
 from typing import Any, NamedTuple, Protocol
 
 from sedyn.arrays import backend
-from sedyn.descent.engines import SHARE_OF_MEMORY, memory_limit
+from sedyn.arrays.machine import SHARE_OF_MEMORY, memory_limit
 from sedyn.errors import InvalidInput
-from sweeps.compute import Compute, require_gpus, worker_count
+from sweeps.compute import Compute, require_gpus
 from sweeps.cost import GPU_CONTEXT_BYTES
-from sweeps.interruption import keep_answer_to_sigterm
 from sweeps.plan import Task
+from sweeps.sessions import Session
 from sweeps.store import local_path
 from sweeps.worker import Outcome, Worker, WorkerSetup
 
@@ -25,14 +25,13 @@ __all__ = [
     "Lost",
     "RayExecutor",
     "make_executor",
-    "start_ray",
 ]
 
 CALLS_IN_FLIGHT = 2  # per actor: one runs, one waits, so that no actor idles while the driver answers
 RAY_RESOLUTION = 10_000  # parts of a GPU that Ray can tell apart
 REFUSALS = 5  # of an actor in a row; then it is given up
 POLL_RESTART_SECONDS = 0.1
-OBJECT_STORE_BYTES = 100 * 2**20  # tasks and outcomes are small; results go straight to the Zarr store
+NOTICE_SECONDS = 10.0  # without a worker; then it is said what is missing
 
 
 class Attempt(NamedTuple):
@@ -59,6 +58,9 @@ class Executor(Protocol):
 
     def collect(self, timeout: float) -> list[tuple[Attempt, Outcome | Lost]]:
         """Wait for outcomes, at most `timeout` seconds."""
+
+    def waits_for(self) -> str:
+        """Say in a few words what keeps it from working; empty if nothing does."""
 
     def close(self) -> None:
         """Stop whatever the executor started."""
@@ -102,6 +104,10 @@ class InlineExecutor:
         attempt = self._waiting.popleft()
         return [(attempt, self._worker.run(attempt.task, attempt.number))]
 
+    def waits_for(self) -> str:
+        """Nothing ever."""
+        return ""
+
     def close(self) -> None:
         """Nothing was started."""
 
@@ -109,29 +115,33 @@ class InlineExecutor:
 class RayExecutor:
     """A pool of Ray actors, on this machine or on a running cluster.
 
-    Actors join as they start, so that a cluster may grow while it works. A lost actor is restarted by Ray, but its
-    calls are not retried by Ray (they could hang for good after a node death): the driver gets them back and decides.
+    Actors join as they start, so that a cluster may grow while it works. One that is lost gives its calls back, and the
+    driver decides; another one takes its place. Ray itself restarts nothing: it would for ever, and say nothing.
+
+    Parameters
+    ----------
+    compute : Compute
+        What was asked for.
+    setup : WorkerSetup
+        What the workers are told.
+    memory : int
+        Bytes of the device's memory that the largest task needs.
 
     Raises
     ------
     InvalidInput
         If the cluster cannot be reached or has not the resources asked for.
+    SessionLost
+        If Ray does not start.
     """
 
     def __init__(self, compute: Compute, setup: WorkerSetup, memory: int) -> None:
-        # Ray reads these when it is imported; a user's own choice stands.
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-        import ray
-
-        self._ray: Any = ray
+        self._session = Session(compute)
+        ray = self._ray = self._session.ray
         self._actors: list[Any] = []
-        self._started = not ray.is_initialized()
-        if self._started:
-            start_ray(ray, compute)
         try:
             device, count, share = _placement(_resources(ray, compute), compute, setup.device, memory)
-        except InvalidInput:
+        except BaseException:
             self.close()
             raise
         self._resources = {"num_cpus": 1, "num_gpus": share}
@@ -141,16 +151,17 @@ class RayExecutor:
         self._setup = setup._replace(location=location, device=device, gpu_share=share)
         self._count = count
         self._load: dict[int, int] = {}  # calls in flight of each actor that is there
-        self._invited: dict[Any, int] = {}  # actors that are not there yet, or not again
+        self._invited: dict[Any, int] = {}  # actors that are not there yet
+        self._vacant: set[int] = set()  # actors that are gone, and not invited again yet
         self._refusals = [0] * count
+        self._heard = time.monotonic()
         self._flying: dict[Any, tuple[Attempt, int]] = {}
 
     def has_room(self) -> bool:
         """Whether an actor that is there has fewer calls in flight than it may."""
         if not self._actors:
             # Not before there is work: the store they open may not exist when the cluster is asked what it has.
-            remote = self._ray.remote(**self._resources, max_restarts=-1, max_task_retries=0)(Worker)
-            self._actors = [remote.remote(self._setup) for _ in range(self._count)]
+            self._actors, self._heard = [None] * self._count, time.monotonic()
             for actor in range(self._count):
                 self._invite(actor)
         return min(self._load.values(), default=CALLS_IN_FLIGHT) < CALLS_IN_FLIGHT
@@ -162,6 +173,16 @@ class RayExecutor:
         self._load[actor] += 1
         self._flying[call] = attempt, actor
 
+    def waits_for(self) -> str:
+        """Say what a cluster that has no worker for this sweep yet lacks; empty if nothing is missing."""
+        if self._load or not self._invited or time.monotonic() - self._heard < NOTICE_SECONDS:
+            return ""
+        gpus = self._resources["num_gpus"]
+        kind, needed = ("GPU", gpus * self._count) if gpus else ("CPU", self._count)
+        free, there = (each().get(kind, 0.0) for each in (self._ray.available_resources, self._ray.cluster_resources))
+        what = "GPUs" if gpus else "cores"
+        return f"waiting for {needed:g} {what}: {free:g} of the {there:g} that Ray has are free"
+
     def collect(self, timeout: float) -> list[tuple[Attempt, Outcome | Lost]]:
         """Wait for the first outcomes and take every one that is ready; let actors join.
 
@@ -169,7 +190,16 @@ class RayExecutor:
         ------
         InvalidInput
             If no actor can start.
+        SessionLost
+            If Ray has ended.
+        OSError
+            If a worker cannot reach the store.
         """
+        self._session.check()
+        if self._vacant and self._session.answers():
+            for actor in self._vacant:
+                self._invite(actor)
+            self._vacant.clear()
         awaited = [*self._flying, *self._invited]
         if not awaited:
             time.sleep(timeout)
@@ -184,17 +214,24 @@ class RayExecutor:
                 self._welcome(call, lost)
                 continue
             attempt, actor = self._flying.pop(call)
-            if actor in self._load:
-                self._load[actor] -= 1
             try:
                 outcomes.append((attempt, self._ray.get(call)))
             except lost as error:
-                outcomes.append((attempt, Lost(_last_line(error))))
+                outcomes.append((attempt, Lost(_reason(error))))
                 if self._load.pop(actor, None) is not None:
-                    self._invite(actor)  # Ray restarts it, perhaps elsewhere; nothing is sent there before
+                    self._ray.kill(self._actors[actor])  # if it only seemed lost, it must not go on
+            except self._ray.exceptions.RayTaskError as error:
+                raise OSError(_reason(error)) from None  # a task that fails says so in its outcome
+            if actor in self._load:
+                self._load[actor] -= 1
+            elif all(other != actor for _, other in self._flying.values()):
+                self._vacant.add(actor)
         return outcomes
 
     def _invite(self, actor: int) -> None:
+        """Start an actor; nothing is sent to it before it is ready."""
+        remote = self._ray.remote(**self._resources, max_restarts=0, max_task_retries=0)(Worker)
+        self._actors[actor] = remote.remote(self._setup)
         self._invited[self._actors[actor].__ray_ready__.remote()] = actor
 
     def _welcome(self, call: Any, lost: tuple[type[Exception], ...]) -> None:
@@ -205,56 +242,35 @@ class RayExecutor:
             self._refusals[actor] += 1
             if self._refusals[actor] < REFUSALS:
                 time.sleep(POLL_RESTART_SECONDS)
-                self._invite(actor)
-            elif not self._load and not self._invited:
-                raise InvalidInput("compute", "ray", f"no worker can start: {_last_line(error)}") from None
+                self._vacant.add(actor)
+            elif not (self._load or self._invited or self._vacant):
+                raise self._no_worker(error) from None
         else:
             self._load[actor] = 0
             self._refusals[actor] = 0
 
+    def _no_worker(self, error: Exception) -> InvalidInput:
+        cause = getattr(getattr(error, "cause", None), "cause", None) or getattr(error, "cause", None)
+        if isinstance(cause, InvalidInput):
+            return cause
+        first = f"; each first imports {', '.join(self._setup.imports)}" if self._setup.imports else ""
+        return InvalidInput("compute", "ray", f"no worker can start: {_reason(error)}{first}")
+
     def close(self) -> None:
-        """End the actors, and Ray if this executor started it."""
-        for actor in self._actors:
-            self._ray.kill(actor)
-        if self._started:
-            self._ray.shutdown()
+        """End the actors, and the session if it is its own."""
+        for actor in filter(None, self._actors):
+            with contextlib.suppress(Exception):  # of a session that is lost
+                self._ray.kill(actor)
+        self._session.close()
 
 
-def _last_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[-1]  # the cause, where there is a trace before it
-
-
-def start_ray(ray: Any, compute: Compute) -> None:
-    """Start Ray on this machine, or join the cluster asked for.
-
-    Parameters
-    ----------
-    ray : module
-        Imported by the caller, since that takes as long as many a request.
-    compute : Compute
-        What was asked for.
-
-    Raises
-    ------
-    InvalidInput
-        If no cluster answers.
-    """
-    quiet = {"log_to_driver": False, "logging_level": "ERROR"}
-    here = {
-        "address": "local",  # else Ray would join whatever cluster it finds on this machine
-        "num_cpus": worker_count(compute),
-        "include_dashboard": False,
-        "object_store_memory": OBJECT_STORE_BYTES,
-    }
-    try:
-        with keep_answer_to_sigterm():  # Ray's own prints a trace of its C++ and leaves the store's lock
-            ray.init(**(here if compute.address is None else {"address": compute.address}), **quiet)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        if compute.address is None:
-            raise
-        reason = str(error).splitlines()[0]
-        remedy = f"no Ray cluster answers ({reason}); start one, or use compute=local"
-        raise InvalidInput("compute.address", compute.address, remedy) from None
+def _reason(error: Exception) -> str:
+    """Say in one line why a worker or a call was lost, without the trace before it."""
+    lines = [line.strip() for line in str(error).strip().splitlines()]
+    for line in lines:
+        if "exit detail:" in line:
+            return f"its process ended ({line.partition('exit detail:')[2].strip().partition('. ')[0].rstrip('.')})"
+    return lines[-1] if lines else type(error).__name__
 
 
 def _resources(ray: Any, compute: Compute) -> dict[str, float]:

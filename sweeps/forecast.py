@@ -8,6 +8,7 @@ from sweeps.compute import Compute, worker_count
 from sweeps.cost import CostModel, calibrate, makespan, memory_of
 from sweeps.plan import SimulationTask, SweepSpec, Task, TheoryTask
 from sweeps.schedule import missing_tasks
+from sweeps.sources import Code
 from sweeps.store import Store, settings_of, stored_bytes
 from sweeps.target import Target
 
@@ -17,7 +18,9 @@ LONGEST_SHOWN = 5
 MEBIBYTE = 2**20
 
 
-def forecast(spec: SweepSpec, compute: Compute, target: Target | None, location: str) -> Iterator[str]:
+def forecast(
+    spec: SweepSpec, compute: Compute, target: Target | None, location: str, code: Code | None = None
+) -> Iterator[str]:
     """Describe what a sweep still has to do, a line at a time. Times small problems for about two seconds.
 
     Parameters
@@ -30,13 +33,15 @@ def forecast(spec: SweepSpec, compute: Compute, target: Target | None, location:
         Only the first round of each cell can be foreseen.
     location : str
         Path or URL of the store; what it holds is not done again.
+    code : Code, optional
+        What would compute.
 
     Raises
     ------
     InvalidInput
-        If there is a store of other settings.
+        If there is a store of other settings, or of other code.
     """
-    store, device = Store.look(location, spec), spec.device
+    store, device = Store.look(location, spec, code), spec.device
     settings = settings_of(spec) | ({} if store is None else {"block": store.block})
     tasks = missing_tasks(store, spec, compute.task_device)
     axes = " x ".join(f"{axis} ({len(values)})" for axis, values in spec.axes.items()) or "single problem"

@@ -2,25 +2,55 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NoReturn, ParamSpec
+from types import FrameType
+from typing import NoReturn, ParamSpec
 
-__all__ = ["INTERRUPTED", "TERMINATED", "keep_answer_to_sigterm", "stoppable"]
+from sweeps.terminal import OutputClosed, say, take_any_character
 
-INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
+__all__ = ["abandon", "leave", "stoppable"]
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+UNREAD = 128 + signal.SIGPIPE  # the exit status of a program whose reader has gone
+HURRY_SECONDS = 5.0
+
+_ABANDONED = threading.Event()
 
 P = ParamSpec("P")
 
 
-def stoppable(kept: str) -> Callable[[Callable[P, int]], Callable[P, int]]:
-    """Decorate a program such that Ctrl-C and SIGTERM end it in order, with one line and their exit status.
+class _Stop:
+    """Answers the first signal with `KeyboardInterrupt`, and a later one only if the end takes long.
 
-    SIGTERM, as from a batch system whose time is up, interrupts like Ctrl-C.
+    Ctrl-C several times in a row would otherwise cut short what the first one ends in order.
+    """
+
+    def __init__(self) -> None:
+        self.answers = True
+        self.number: int | None = None
+        self._since = 0.0
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        if self.number is None:
+            self.number, self._since = number, time.monotonic()
+        elif time.monotonic() - self._since < HURRY_SECONDS:
+            return
+        raise KeyboardInterrupt
+
+
+def stoppable(kept: str) -> Callable[[Callable[P, int]], Callable[P, int]]:
+    """Decorate a program such that signals end it in order, with one line and their exit status.
+
+    Ctrl-C, SIGTERM, as from a batch system whose time is up, and SIGHUP, as from a terminal that is closed, all do; one
+    that the process was started to ignore stays ignored. Output that nobody reads ends it as well, without a word.
 
     Parameters
     ----------
@@ -30,29 +60,32 @@ def stoppable(kept: str) -> Callable[[Callable[P, int]], Callable[P, int]]:
     Returns
     -------
     callable
-        The decorator. Exit status of what it makes: 130 after Ctrl-C, 143 after SIGTERM.
+        The decorator. Exit status of what it makes: 128 + the number of the signal.
     """
 
     def decorate(main: Callable[P, int]) -> Callable[P, int]:
         @functools.wraps(main)
         def stopping(*arguments: P.args, **options: P.kwargs) -> int:
-            terminated = False
-
-            def interrupt(number: int, frame: object) -> NoReturn:
-                nonlocal terminated
-                terminated = True
-                _answer_sigterm(signal.SIG_IGN)  # what the first one ends in order, a second must not cut short
-                raise KeyboardInterrupt
-
-            before = _answer_to_sigterm()
-            _answer_sigterm(interrupt)
-            try:
-                return main(*arguments, **options)
-            except KeyboardInterrupt:
-                print(f"{'ended by SIGTERM' if terminated else 'stopped'}; {kept}", file=sys.stderr)
-                return TERMINATED if terminated else INTERRUPTED
-            finally:
-                _answer_sigterm(before)
+            take_any_character()
+            with _answering() as stop:
+                try:
+                    try:
+                        return main(*arguments, **options)
+                    finally:
+                        sys.stdout.flush()  # here rather than at the end of the process, where nothing answers
+                except (OutputClosed, BrokenPipeError):
+                    _write_nowhere()
+                    return UNREAD
+                except BaseException as error:
+                    if stop.number is None and not isinstance(error, KeyboardInterrupt):
+                        raise
+                    # What fails on the way out follows from the signal.
+                    number = signal.Signals(stop.number or signal.SIGINT)
+                    with contextlib.suppress(OutputClosed):
+                        say(
+                            f"{'stopped' if number is signal.SIGINT else f'ended by {number.name}'}; {kept}", error=True
+                        )
+                    return 128 + number
 
         return stopping
 
@@ -60,23 +93,51 @@ def stoppable(kept: str) -> Callable[[Callable[P, int]], Callable[P, int]]:
 
 
 @contextmanager
-def keep_answer_to_sigterm() -> Iterator[None]:
-    """Keep this process's answer to SIGTERM while a library starts that puts its own in place, such as Ray."""
-    before = _answer_to_sigterm()
+def _answering() -> Iterator[_Stop]:
+    """Answer signals while a program runs; a program that another one runs has the same answer."""
+    answers = {number: signal.getsignal(number) for number in SIGNALS}
+    known = next((answer for answer in answers.values() if isinstance(answer, _Stop) and answer.answers), None)
+    if known is not None or threading.current_thread() is not threading.main_thread():  # no other may
+        yield known or _Stop()
+        return
+    stop = _Stop()
+    taken = {number: answer for number, answer in answers.items() if answer not in (signal.SIG_IGN, None)}
+    for number in taken:
+        signal.signal(number, stop)
     try:
-        yield
-    except SystemExit:  # the library's own answer, given on the way
-        _answer_sigterm(before)
-        signal.raise_signal(signal.SIGTERM)
-        raise
+        yield stop
     finally:
-        _answer_sigterm(before)
+        stop.answers = False
+        for number, answer in taken.items():
+            if number != stop.number or answer is not signal.default_int_handler:
+                signal.signal(number, answer)
+            # Else what is left of a row of Ctrl-C must not hit a process that is on its way out; later ones do as ever.
 
 
-def _answer_to_sigterm() -> Any:
-    return signal.getsignal(signal.SIGTERM) or signal.SIG_DFL
+def abandon() -> None:
+    """Take note of something that goes on and that the end of this process must not wait for."""
+    _ABANDONED.set()
 
 
-def _answer_sigterm(answer: Any) -> None:
-    if threading.current_thread() is threading.main_thread():  # no other may
-        signal.signal(signal.SIGTERM, answer)
+def leave(status: int) -> NoReturn:
+    """End this process.
+
+    Parameters
+    ----------
+    status : int
+    """
+    if _ABANDONED.is_set():
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(status)
+    sys.exit(status)
+
+
+def _write_nowhere() -> None:
+    """Let what is still to be flushed go nowhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)

@@ -9,6 +9,7 @@ from typing import Self
 
 from sweeps.cost import seconds_of
 from sweeps.plan import Task
+from sweeps.terminal import say, visible
 
 __all__ = ["Progress", "make_progress"]
 
@@ -57,8 +58,22 @@ class Progress:
         self.failed += failed
         self.completed += seconds_of(task)
 
-    def tick(self) -> None:
-        """Let time pass."""
+    def tick(self, note: str = "") -> None:
+        """Let time pass.
+
+        Parameters
+        ----------
+        note : str, optional
+            What keeps the sweep from working, to be shown beside the counts.
+        """
+
+    def announce(self, line: str) -> None:
+        """Show a line that stays.
+
+        Parameters
+        ----------
+        line : str
+        """
 
     @property
     def share(self) -> float:
@@ -89,13 +104,16 @@ class _Lines(Progress):
         if self.count:
             self._say()
 
-    def tick(self) -> None:
+    def tick(self, note: str = "") -> None:
         if time.monotonic() - self._last >= SECONDS_BETWEEN_LINES and self.finished < self.count:
-            self._say()
+            self._say(note)
 
-    def _say(self) -> None:
+    def announce(self, line: str) -> None:
+        say(line, error=True)
+
+    def _say(self, note: str = "") -> None:
         self._last = time.monotonic()
-        print(self, file=sys.stderr, flush=True)
+        say(f"{self}; {note}" if note else self, error=True)
 
 
 class _Bar(Progress):
@@ -114,8 +132,11 @@ class _Bar(Progress):
         self.tick()
         self._bar.stop()
 
-    def tick(self) -> None:
-        self._bar.update(self._row, completed=self.share, text=str(self))
+    def tick(self, note: str = "") -> None:
+        self._bar.update(self._row, completed=self.share, text=f"{self}; {note}" if note else str(self))
+
+    def announce(self, line: str) -> None:
+        self._bar.console.print(visible(line), markup=False, highlight=False, soft_wrap=True)
 
 
 def _clock(seconds: float) -> str:

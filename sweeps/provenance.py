@@ -37,7 +37,7 @@ class Environment(NamedTuple):
     description: str
 
 
-def environment(device: str, commit: str) -> Environment:
+def environment(device: str, commit: str, code: str = "") -> Environment:
     """Describe this process's machine and software.
 
     Parameters
@@ -46,6 +46,8 @@ def environment(device: str, commit: str) -> Environment:
         ``cpu`` or ``gpu``.
     commit : str
         Of this project, as `git_commit` names it where the sweep was started.
+    code : str, optional
+        Digest of all that computes, see `sweeps.sources`; the settings of a store say what it consists of.
 
     Returns
     -------
@@ -55,6 +57,7 @@ def environment(device: str, commit: str) -> Environment:
         "device": device_description(device),
         "host": platform.node(),
         "commit": commit,
+        **({"code": code} if code else {}),
         "python_version": platform.python_version(),
         **versions(),
         **{f"{name}_version": version(name) for name in ("numba", "ray", "xarray", "zarr")},

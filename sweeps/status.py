@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 
 from sedyn.errors import InvalidInput
 from sweeps.application.command import parser_of
+from sweeps.interruption import stoppable
+from sweeps.sources import differing
 from sweeps.store import DONE, FAILED, Store, facts, failures, is_driven, states
+from sweeps.terminal import say
 
 __all__ = ["main", "summary"]
 
 ERRORS_SHOWN = 5
+FILES_SHOWN = 5
 
 
 def summary(store: Store) -> list[str]:
@@ -35,20 +40,49 @@ def summary(store: Store) -> list[str]:
     for description in store.settings["environments"].values():
         where = json.loads(description)
         lines.append(f"computed on {where['host']} ({where['device']}) with commit {where['commit'] or 'unknown'}")
+    lines += _codes(store)
     counts = {error: errors.count(error) for error in errors}
     lines += [f"failed {count} times: {error}" for error, count in list(counts.items())[:ERRORS_SHOWN]]
     lines.append("a sweep is running" if is_driven(store.location) else "no sweep is running on this machine")
     return lines
 
 
+def _codes(store: Store) -> list[str]:
+    """Say which code made how much, where there was more than one."""
+    known = {past["digest"]: past["files"] for past in store.settings.get("codes", [])}
+    if len(known) < 2:
+        return []
+    of_environment = {int(code): json.loads(text).get("code") for code, text in store.settings["environments"].items()}
+    counts = {}
+    for kind in ("simulation", "theory"):
+        done = facts(store, kind, "environment")[states(store, kind) == DONE]
+        counts[kind] = Counter(of_environment.get(int(code)) for code in done)
+    made = ", code ".join(
+        f"{digest}{' made' if not number else ''} {_number(counts['simulation'][digest], 'replicate', 'replicates')} "
+        f"and {_number(counts['theory'][digest], 'theory', 'theories')}"
+        for number, digest in enumerate(known)
+    )
+    names = sorted({name for files in known.values() for name in differing(files, known[next(iter(known))])})
+    shown = ", ".join(names[:FILES_SHOWN]) + (
+        f" and {len(names) - FILES_SHOWN} more" if len(names) > FILES_SHOWN else ""
+    )
+    return [f"code {made}; they differ in {shown}"]
+
+
+def _number(count: int, one: str, several: str) -> str:
+    return f"{count} {one if count == 1 else several}"
+
+
+@stoppable("nothing was changed")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the state of a store; exit status 0, or 2 if there is none."""
     parser = parser_of("status")
     parser.add_argument("path", help="path or URL of the store")
     try:
-        print("\n".join(summary(Store.open(parser.parse_args(arguments).path))))
+        for line in summary(Store.open(parser.parse_args(arguments).path)):
+            say(line)
     except InvalidInput as error:
-        print(error, file=sys.stderr)
+        say(error, error=True)
         return 2
     return 0
 

@@ -21,6 +21,6 @@ def import_modules(names: Sequence[str]) -> None:
     for name in names:
         try:
             importlib.import_module(name)
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # one that ends the process would do so without a word
             reason = f"cannot be imported ({type(error).__name__}: {error}".splitlines()[0]
             raise InvalidInput("imports", name, f"{reason}); is its folder on PYTHONPATH?") from None

@@ -10,6 +10,7 @@ import numpy as np
 
 from sedyn.errors import InvalidInput
 from sweeps.application.command import parser_of
+from sweeps.interruption import stoppable
 from sweeps.store import (
     DONE,
     Fault,
@@ -24,6 +25,7 @@ from sweeps.store import (
     restore,
     states,
 )
+from sweeps.terminal import say
 
 __all__ = ["faults", "main"]
 
@@ -54,6 +56,7 @@ def faults(store: Store, found: Sequence[Fault]) -> Iterator[Fault]:
                 yield Fault(group, lead, f"{group}/train_error is not finite at the first iteration at {lead}")
 
 
+@stoppable("what was repaired stays repaired")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print what is wrong; exit status 0 if nothing is (or all was repaired), 1 if something is, 2 without a store."""
     parser = parser_of("validate")
@@ -77,19 +80,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 for orphan in litter:
                     orphan.unlink()
     except InvalidInput as error:
-        print(error, file=sys.stderr)
+        say(error, error=True)
         return 2
     except OSError as error:
-        print(f"store={options.path!r} cannot be read or written: {error}", file=sys.stderr)
+        say(f"store={options.path!r} cannot be read or written: {error}", error=True)
         return 2
     wrong = [f"{path} is missing, damaged or changed" for path in broken]
     wrong += [fault.reason for fault in found]
     wrong += [f"{group}/{name} has a chunk at {place} that is damaged" for group, name, place in damage.cut]
     for reason in wrong[:FAULTS_SHOWN]:
-        print(reason)
+        say(reason)
     if len(wrong) > FAULTS_SHOWN:
-        print(f"and {len(wrong) - FAULTS_SHOWN} more")
-    print(f"{len(wrong)} faults, {len(litter)} orphan files{' repaired' if options.repair else ''}: {options.path}")
+        say(f"and {len(wrong) - FAULTS_SHOWN} more")
+    say(f"{len(wrong)} faults, {len(litter)} orphan files{' repaired' if options.repair else ''}: {options.path}")
     return 0 if options.repair or not (wrong or litter) else 1
 
 

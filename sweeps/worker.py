@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import platform
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import scipy.linalg  # noqa: F401 - loads scipy's own BLAS, so that its threads can be limited
@@ -14,8 +15,10 @@ import xarray as xr
 
 import sedyn
 from sedyn.arrays import backend
+from sedyn.errors import InvalidInput
 from sweeps.plan import SimulationTask, Task, TheoryTask
 from sweeps.provenance import Environment, environment, peak_memory, reset_peak_memory
+from sweeps.sources import code_of, differing
 from sweeps.store import DONE, FAILED, Store, read_theory, write_results, write_status
 from sweeps.theories import Theories
 from sweeps.user_modules import import_modules
@@ -54,6 +57,8 @@ class WorkerSetup(NamedTuple):
         Modules to import first, such as those that register a user's functions.
     commit : str
         Commit of the project, recorded with every result.
+    code : mapping of str to str
+        Digest of each source that the driver has; a worker that has another one computes nothing. Empty: nobody asks.
     search_path : tuple of str
         Folders where the driver finds modules; a worker elsewhere ignores those that it has not.
     gpu_share : float
@@ -66,6 +71,7 @@ class WorkerSetup(NamedTuple):
     device: str
     imports: tuple[str, ...] = ()
     commit: str = ""
+    code: Mapping[str, str] = {}
     search_path: tuple[str, ...] = ()
     gpu_share: float = 1.0
     owner: str | None = None
@@ -189,6 +195,11 @@ class Worker:
     Parameters
     ----------
     setup : WorkerSetup
+
+    Raises
+    ------
+    InvalidInput
+        If a module cannot be imported, its code is not the driver's, or there is no store.
     """
 
     def __init__(self, setup: WorkerSetup) -> None:
@@ -196,10 +207,16 @@ class Worker:
             backend.limit_gpu_memory(setup.gpu_share)
         sys.path += [folder for folder in setup.search_path if folder not in sys.path and os.path.isdir(folder)]
         import_modules(setup.imports)
+        code = code_of(setup.imports)
+        if setup.code and (names := differing(setup.code, code.files)):
+            remedy = (
+                f"a worker on {platform.node()} has another {names[0]} than the driver; start again with one of them"
+            )
+            raise InvalidInput("imports", list(setup.imports), remedy)
         self._store = Store.open(setup.location, setup.owner)
         self._owner = setup.owner
         self._device = setup.device
-        self._where = environment(setup.device, setup.commit)
+        self._where = environment(setup.device, setup.commit, code.digest)
         self._theories = Theories(setup.device)
         self._threads = threadpoolctl.ThreadpoolController()
 

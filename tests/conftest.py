@@ -15,8 +15,9 @@ def registries_as_they_were() -> Iterator[None]:
     """Let what a test registers go with it."""
     from sedyn.model.features import FEATURES
     from sedyn.model.functions import ACTIVATIONS, LINKS, LOSSES
+    from sedyn.model.noise import NOISE_LAWS
 
-    registries = (ACTIVATIONS, LINKS, LOSSES, FEATURES)
+    registries = (ACTIVATIONS, LINKS, LOSSES, FEATURES, NOISE_LAWS)
     before = [dict(registry) for registry in registries]
     yield
     for registry, entries in zip(registries, before, strict=True):

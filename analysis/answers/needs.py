@@ -13,7 +13,7 @@ __all__ = ["Need", "at_least", "estimate", "laws", "no_axis_but"]
 Need = Callable[[xr.Dataset], str | None]
 """From the group ``simulation`` to what it lacks, or None."""
 
-_COUNTED = {"n": "values of n"}
+_COUNTED = {"n": "values of n", "steps": "numbers of steps"}
 
 
 def at_least(count: int, axis: str) -> Need:

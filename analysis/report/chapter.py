@@ -11,7 +11,7 @@ import xarray as xr
 
 from analysis.answers.finding import Finding
 from analysis.answers.section import Captioned, Section, Tabulated
-from analysis.report.command import sweep_command
+from analysis.report.command import path_word, sweep_command
 from analysis.report.figures import CAPTION, learning_curves
 from analysis.statistics.datasets import grid_axes
 from analysis.store import groups_of
@@ -96,7 +96,7 @@ def read_chapter(path: str | Path, sections: Sequence[Section]) -> Chapter:
     attributes = {**theory.attrs, **simulation.attrs, **settings}
     curves = Captioned("learning_curves", learning_curves(simulation, theory), CAPTION)
     here = str(path) if is_url(path) or not Path(path).is_absolute() else f"stores/{name}.zarr"
-    commands = [*([sweep_command(settings, name)] if settings else []), f"python -m analysis.report {here}"]
+    commands = [*([sweep_command(settings, name)] if settings else []), f"python -m analysis.report {path_word(here)}"]
     return Chapter(name, _lead(simulation), answers, unanswered, curves, attributes, commands)
 
 

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import shlex
+import re
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
 from omegaconf import OmegaConf
 
-from sweeps.application.composition import compose, experiments
+from sweeps.application.composition import compose, experiments, quoted
+from sweeps.terminal import shell_word
 
-__all__ = ["sweep_command"]
+__all__ = ["path_word", "sweep_command"]
 
 _GROUPS = ("problem", "grid", "theory")
-_NO_NUMBER = ("block",)
-"""Settings that a store keeps though they change no number of it."""
+_SINGLE = ("aspect", "replicates", "seed", "engine", "dtype", "estimate", "laws")
+"""Top-level keys that say what a store holds. No other key is taken from a store: it may be a stranger's, and `report`,
+`imports` or `store` say what is run and where it goes."""
+_PLAIN = re.compile(r"[\w.+/-]*")
 
 
 def sweep_command(settings: Mapping[str, Any], name: str) -> str:
@@ -42,7 +45,7 @@ def sweep_command(settings: Mapping[str, Any], name: str) -> str:
     wanted = _keys(settings)
     named = [experiment for experiment in experiments() if experiment.rpartition("/")[2] == name]
     words = min((_words(wanted, _start(experiment), experiment, name) for experiment in ("", *named)), key=len)
-    return " ".join(["python", "-m", "sweeps", *map(shlex.quote, words)])
+    return " ".join(["python", "-m", "sweeps", *map(shell_word, words)])
 
 
 @cache
@@ -58,8 +61,13 @@ def _keys(settings: Mapping[str, Any]) -> dict[str, Any]:
     return _flat(renamed)
 
 
+def path_word(path: str) -> str:
+    """Write a path as one word of a shell that is no option."""
+    return shell_word(f"./{path}" if path.startswith("-") else path)
+
+
 def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
-    flat = {key: value for key, value in values.items() if not isinstance(value, Mapping)}
+    flat = {key: values[key] for key in _SINGLE if key in values and not isinstance(values[key], Mapping)}
     return flat | {f"{group}.{key}": value for group in _GROUPS for key, value in (values.get(group) or {}).items()}
 
 
@@ -68,10 +76,10 @@ def _words(wanted: Mapping[str, Any], defaults: Mapping[str, Any], experiment: s
     for key, value in defaults.items():
         if key.startswith("grid.") and value is not None and key not in wanted:
             words.append(f"{key}=null")
-        elif key in wanted and key not in _NO_NUMBER and wanted[key] is not None and wanted[key] != value:
+        elif key in wanted and wanted[key] is not None and wanted[key] != value:
             words.append(f"{key}={_text(wanted[key])}")
     if name != (experiment.rpartition("/")[2] or "sweep"):
-        words.append(f"store=stores/{name}.zarr")
+        words.append(f"store={_text(f'stores/{name}.zarr')}")
     return words
 
 
@@ -81,4 +89,6 @@ def _text(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     text = str(value)
-    return f"'{text}'" if "(" in text else text  # without quotes, Hydra calls a function
+    if not isinstance(value, str) or _PLAIN.fullmatch(text):
+        return text
+    return quoted(text).replace("${", r"\${")  # else Hydra would call a function, make a list or look a reference up

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from analysis.answers.section import Section
 from analysis.questions import (
+    batches,
     breakdown_horizon,
     breakdown_rate,
     breakdown_width,
@@ -23,7 +24,7 @@ from analysis.questions import (
 __all__ = ["SECTIONS"]
 
 _ASKED = (
-    *(rates, gaussian_fluctuations, coverage, deep_concentration, effective_signal, universality, sgd),
+    *(rates, gaussian_fluctuations, coverage, deep_concentration, effective_signal, universality, sgd, batches),
     *(breakdown_width, breakdown_horizon, breakdown_rate, large, generalization_estimate, early_stopping, tuning),
 )
 SECTIONS: tuple[Section, ...] = tuple(question.SECTION for question in _ASKED)

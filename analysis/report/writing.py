@@ -5,7 +5,6 @@ Run as ``sedyn report PATH [PATH ...]``, or ``python -m analysis.report``.
 
 from __future__ import annotations
 
-import sys
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from analysis.answers.section import Tabulated
 from analysis.answers.style import png
@@ -20,6 +20,8 @@ from analysis.report.chapter import Answer, Chapter, NothingToReport, is_url, re
 from analysis.report.page import page
 from analysis.report.sections import SECTIONS
 from sweeps.application.command import parser_of
+from sweeps.interruption import stoppable
+from sweeps.terminal import say, visible
 
 __all__ = ["main", "report", "terminal_table"]
 
@@ -57,12 +59,12 @@ def report(*paths: str | Path, output: str | Path | None = None, console: Consol
             _print(console, answer)
         for words, file in _write(_beside(path), chapter, images):
             written.append(file)
-            console.print(f"{words}: {file}", soft_wrap=True, highlight=False)
+            _say(console, f"{words}: {file}")
     first = _beside(paths[0])
     beside = first.with_name("report.html" if len(paths) > 1 else f"{chapters[0].name}.report.html")
     at = beside if output is None else Path(output)
     at.write_text(page(chapters, images), encoding="utf-8")
-    console.print(f"report: {at}", soft_wrap=True, highlight=False)
+    _say(console, f"report: {at}")
     return [*written, at]
 
 
@@ -87,13 +89,18 @@ def _print(console: Console, answer: Answer) -> None:
     for table in answer.tables[:1]:
         console.print(terminal_table(table))
     for finding in answer.findings:
-        console.print(str(finding), soft_wrap=True, highlight=False, markup=False)
+        _say(console, finding)
+
+
+def _say(console: Console, line: object) -> None:
+    """Print a line as it is: names may be a stranger's, and are no markup and no codes of a terminal."""
+    console.print(visible(line), soft_wrap=True, highlight=False, markup=False)
 
 
 def terminal_table(table: Tabulated) -> Table:
     """Lay out a table for the terminal; headings break into lines no wider than what stands below them."""
     laid_out = Table(
-        title=table.title,
+        title=Text(visible(table.title)),
         title_justify="left",
         title_style="bold",
         box=box.SIMPLE_HEAD,
@@ -103,9 +110,9 @@ def terminal_table(table: Tabulated) -> Table:
     for index, heading in enumerate(table.headings):
         widest = max((len(line[index]) for line in table.lines), default=0)
         words = textwrap.wrap(heading, max(widest, *map(len, heading.split()), 1), break_on_hyphens=False)
-        laid_out.add_column("\n".join(words), justify="right" if index else "left", no_wrap=True)
+        laid_out.add_column(Text("\n".join(map(visible, words))), justify="right" if index else "left", no_wrap=True)
     for line in table.lines:
-        laid_out.add_row(*line)
+        laid_out.add_row(*(Text(visible(cell)) for cell in line))
     return laid_out
 
 
@@ -114,6 +121,7 @@ def _beside(path: str | Path) -> Path:
     return Path(str(path).rstrip("/").rpartition("/")[2]) if is_url(path) else Path(path)
 
 
+@stoppable("what is written is whole")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Report the stores named on the command line.
 
@@ -134,6 +142,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         report(*words.paths, output=words.output)
     except NothingToReport as error:
-        print(error, file=sys.stderr)
+        say(error, error=True)
         return 2
     return 0

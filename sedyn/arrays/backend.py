@@ -39,6 +39,7 @@ __all__ = [
     "ndtri",
     "on_cuda",
     "resolve_device",
+    "stdtrit",
     "to_host",
     "to_numpy",
     "use_device",
@@ -335,6 +336,25 @@ def ndtri(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     from scipy import special
 
     return _on_host(special.ndtri, x)
+
+
+def stdtrit(df: float, p: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """Quantiles of Student's law, computed on the host: no other library has them.
+
+    Parameters
+    ----------
+    df : float
+        Degrees of freedom.
+    p : array, any shape
+        Probabilities.
+
+    Returns
+    -------
+    array, of the same shape
+    """
+    from scipy import special
+
+    return _on_host(lambda probabilities: special.stdtrit(df, probabilities), p)
 
 
 def _on_host(function: Callable[[np.ndarray], np.ndarray], x: Array) -> Array:

@@ -11,16 +11,17 @@ from typing import NamedTuple
 from sedyn.arrays.backend import Array, array_namespace
 from sedyn.arrays.blocks import summed
 from sedyn.arrays.shapes import Float
-from sedyn.descent.estimate import Estimate, estimate_test_error, init_estimate, step_estimate
+from sedyn.descent.estimate import Estimate, fresh_like, init_estimate, step_estimate
 from sedyn.descent.inputs import Data
 from sedyn.model.algorithm import require_step, step_deep_weights
+from sedyn.model.evaluation import mean_scores, score_names
 from sedyn.model.network import DeepWeights, Derivatives, Network
 from sedyn.model.observables import pad_deep_weights
 from sedyn.model.problem import Problem
 from sedyn.model.row_averages import row_sums
 from sedyn.model.update import Update
 
-__all__ = ["State", "errors", "init", "observe", "step"]
+__all__ = ["State", "init", "observe", "scores", "step"]
 
 
 class State(NamedTuple):
@@ -38,9 +39,10 @@ class State(NamedTuple):
     losses : array, shape (..., n)
         Of training samples at h^t.
     first_weights, previous_first_weights : array, shape (..., q, d)
-        W^t and W^{t-1}, one row for each unit.
+        W^t, one row for each unit, and what its momentum is the difference from: W^{t-1}, or in Nesterov's form from
+        where W^t looks ahead.
     deep_weights, previous_deep_weights : tuple of array
-        V^t and V^{t-1}.
+        V^t, and likewise.
     derivatives : Derivatives or None
         At h^t, with the weights of the mini-batch; None at the last iteration, which no step follows.
     drive : array, shape (..., q, d), or None
@@ -73,7 +75,7 @@ def init(problem: Problem, inputs: Data) -> State:
     -------
     State
     """
-    first_weights, deep_weights = inputs.start[..., : problem.width, :], inputs.deep_weights
+    first_weights, deep_weights = inputs.start[..., : problem.units, :], inputs.deep_weights
     estimate = None if inputs.spectrum is None else init_estimate(problem, inputs.spectrum, first_weights)
     return _look(problem, inputs, 0, (first_weights, first_weights), (deep_weights, deep_weights), estimate)
 
@@ -105,8 +107,12 @@ def step(problem: Problem, inputs: Data, state: State, update: Update) -> State:
     assert derivatives is not None  # missing at the last iteration only
     if estimate is not None:
         estimate = step_estimate(problem, estimate, derivatives, update)
-    first_weights = update(state.first_weights, state.previous_first_weights, state.drive), state.first_weights
-    deep_weights = step_deep_weights(problem, state, derivatives.deep_gradient, update), state.deep_weights
+    kicks, deep_kicks = None, None
+    if inputs.gradient_noise is not None:
+        kicks = inputs.gradient_noise.of_first_weights(state.iteration, state.first_weights)
+        deep_kicks = inputs.gradient_noise.of_deep_weights(problem, state.iteration, state.deep_weights)
+    first_weights = update(state.first_weights, state.previous_first_weights, state.drive, kicks)
+    deep_weights = step_deep_weights(problem, state, derivatives.deep_gradient, update, deep_kicks)
     return _look(problem, inputs, state.iteration + 1, first_weights, deep_weights, estimate)
 
 
@@ -123,8 +129,8 @@ def observe(problem: Problem, inputs: Data, state: State) -> dict[str, Float[Arr
     Returns
     -------
     dict of str to array
-        The observables of `sedyn.model.observables.SIMULATED` without their iteration axis, but for `test_error` and
-        its standard error, which are averages over fresh data.
+        What `sedyn.model.observables.simulated` names, without the iteration axis, but for test errors and their
+        standard errors, which are averages over fresh data.
     """
     xp = array_namespace(state.first_weights)
     q, d = state.first_weights.shape[-2:]
@@ -138,22 +144,18 @@ def observe(problem: Problem, inputs: Data, state: State) -> dict[str, Float[Arr
         return xp.concat([gram, with_start, xp.matrix_transpose(row_sums(weights, known))], axis=-1)
 
     averages, start_of_functions = summed(sums, state.first_weights) / d, 2 * q + problem.signals
-    train_error, estimated_test_error = errors(problem, inputs, state)
     return {
-        "train_error": train_error,
-        "estimated_test_error": estimated_test_error,
+        **scores(problem, inputs, state),
         "initial_overlap": averages[..., q : 2 * q],
         "signal_overlap": averages[..., 2 * q : start_of_functions],
         "weight_gram": averages[..., :q],
         "row_average": xp.matrix_transpose(averages[..., start_of_functions:]),
-        "deep_weights": pad_deep_weights(problem, state.deep_weights, state.first_weights),
+        **pad_deep_weights(problem, state.deep_weights, state.first_weights),
     }
 
 
-def errors(
-    problem: Problem, inputs: Data, state: State
-) -> tuple[Float[Array, "*replicates"], Float[Array, "*replicates"]]:
-    """Training error, and the test error estimated from training data alone (docs/theory.md#estimated-test-error).
+def scores(problem: Problem, inputs: Data, state: State) -> dict[str, Float[Array, "*replicates"]]:
+    """Scores on the training set, and those on fresh samples estimated from it (docs/theory.md#estimated-test-error).
 
     Parameters
     ----------
@@ -163,15 +165,21 @@ def errors(
 
     Returns
     -------
-    train_error, estimated_test_error : array, shape (...)
-        The mean squared error for the squared loss, twice the mean loss for others; NaN without an estimate.
+    dict of str to array, shape (...)
+        ``train_`` and ``estimated_test_`` before each of `sedyn.model.evaluation.score_names`; estimates are NaN where
+        there is none.
     """
-    xp = array_namespace(state.losses)
-    train_error = 2 * xp.mean(state.losses, axis=-1)
-    if state.estimate is None:
-        return train_error, xp.full_like(train_error, xp.nan)
-    weights = state.deep_weights
-    return train_error, estimate_test_error(problem, state.estimate, state.trained, inputs.labels, weights)
+    xp, names, fresh = array_namespace(state.losses), score_names(problem), None
+    if state.estimate is not None:
+        fresh = mean_scores(problem, fresh_like(state.estimate, state.trained), inputs.labels, state.deep_weights)
+    if names == ("error",):  # known already
+        training = 2 * xp.mean(state.losses, axis=-1)[None, ...]
+    else:
+        training = mean_scores(problem, state.trained, inputs.labels, state.deep_weights)
+    fresh = xp.full_like(training, xp.nan) if fresh is None else fresh
+    return {f"train_{name}": training[i, ...] for i, name in enumerate(names)} | {
+        f"estimated_test_{name}": fresh[i, ...] for i, name in enumerate(names)
+    }
 
 
 def _look(

@@ -5,31 +5,29 @@ Every prediction of what kernels take is here; what tasks of a sweep take is for
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import NamedTuple
 
-from sedyn.arrays import backend
+from sedyn.arrays import backend, machine
+from sedyn.checks import FLAG, checked, instance_of, one_of
 from sedyn.descent.readout import FEATURES_PER_BLOCK, readout_points
 from sedyn.designs import deferred
 from sedyn.designs.entries import ENTRIES_PER_DEVICE_DRAW
 from sedyn.errors import InvalidInput, require_one_of
-from sedyn.kernels.cuda.launch import ADJOINTS_PER_CHUNK
+from sedyn.kernels.cuda.launch import adjoint_memory
 from sedyn.model.features import feature_law
+from sedyn.model.observables import COMPARED, numbers_in, parts_of, simulated
 from sedyn.model.problem import Problem
 
 __all__ = [
     "DTYPES",
     "ENGINES",
     "ENOUGH",
-    "SHARE_OF_MEMORY",
     "Choice",
-    "adjoint_memory",
     "choose_engine",
-    "memory_limit",
     "memory_needed",
     "replicates_that_fit",
     "replicates_together",
+    "require_results_memory",
     "stacks",
 ]
 
@@ -47,7 +45,6 @@ GPU_BYTES, GPU_LAUNCHES = 3e12, 2e5
 LAUNCHES = {"dense": 4, "deferred": deferred.LAUNCHES}
 TILE = 4
 DOUBLE = 8
-SHARE_OF_MEMORY = 0.8  # of a machine's or a GPU's, that may be planned for
 # Of a device's free memory: allocation in blocks, and libraries that take workspace of their own.
 MARGIN = 0.1
 # What replicates that run side by side on a CPU take together: it should stay in cache. Measured.
@@ -69,15 +66,13 @@ class Choice(NamedTuple):
     reason: str
 
 
-def memory_limit() -> int:
-    """Bytes of memory this process may count on: the machine's, or its container's if that is less."""
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    try:
-        return min(total, int(Path("/sys/fs/cgroup/memory.max").read_text()))
-    except (OSError, ValueError):  # no such file, or "max"
-        return total
-
-
+@checked(
+    problem=instance_of(Problem, "a sedyn.Problem"),
+    engine=one_of("auto", *ENGINES),
+    dtype=one_of(*DTYPES),
+    estimate=FLAG,
+    device=one_of("cpu", "gpu"),
+)
 def memory_needed(
     problem: Problem, engine: str = "auto", *, dtype: str = "float64", estimate: bool = True, device: str = "cpu"
 ) -> int:
@@ -98,29 +93,32 @@ def memory_needed(
     Raises
     ------
     InvalidInput
-        As for `choose_engine`.
+        If an argument is out of range, and as for `choose_engine`.
     """
-    require_one_of("dtype", dtype, DTYPES)
-    require_one_of("device", device, ("cpu", "gpu"))
     if len(candidates := _candidates(problem, engine)) > 1:
         candidates = (choose_engine(problem, engine, dtype=dtype, estimate=estimate, device=device).engine,)
     return _bytes(problem, candidates[0], dtype, estimate, device)
 
 
-def adjoint_memory(problem: Problem, samples: int) -> int:
-    """Bytes of the adjoints of `sedyn.model.adjoint.mean_response` on a GPU, of as many samples as are held at a time.
+def require_results_memory(problem: Problem, replicates: int, field: str = "replicates") -> None:
+    """Refuse more replicates at a time than a process has memory for their results.
 
     Parameters
     ----------
     problem : Problem
-    samples : int
-        Of one replicate, or of the theory.
+    replicates : int
+    field : str, optional
+        What the message calls their number.
 
-    Returns
-    -------
-    int
+    Raises
+    ------
+    InvalidInput
+        Naming how many there is room for.
     """
-    return DOUBLE * min(samples * problem.steps * problem.width**2, ADJOINTS_PER_CHUNK)
+    each, there = 2 * DOUBLE * numbers_in(problem, simulated(parts_of(problem)) | COMPARED), machine.room("cpu")
+    if replicates * each > there:
+        needs = f"their results take {replicates * each / 1e9:.3g} GB of {there / 1e9:.3g} GB"
+        raise InvalidInput(field, replicates, f"{needs}; take {int(there // each)} or fewer at a time")
 
 
 def replicates_that_fit(free: int, needed: int) -> int:
@@ -160,18 +158,18 @@ def predicted_seconds(problem: Problem, engine: str, *, device: str = "cpu", dty
         if engine == "dense":  # written once, read twice a step
             moved = n * d * problem.feature_law.bytes_per_entry(dtype, device) * (1 + 2 * (steps + 1))
         else:
-            known = problem.width * steps * (steps + 1) / 2
-            moved = DOUBLE * (n + d) * (deferred.READINGS * known + deferred.BLOCKS * problem.width * (steps + 1))
+            known = problem.units * steps * (steps + 1) / 2
+            moved = DOUBLE * (n + d) * (deferred.READINGS * known + deferred.BLOCKS * problem.units * (steps + 1))
         return max(moved / GPU_BYTES, 2 * (steps + 1) * LAUNCHES[engine] / GPU_LAUNCHES)
-    tiles = -(-problem.width // TILE)
+    tiles = -(-problem.units // TILE)
     overhead = (steps + 1) * STEP[engine]
     passed = PASSED * feature_law("gaussian").bytes_per_entry(dtype) / DOUBLE
     if engine == "dense":
         if problem.features != "gaussian":  # fresh samples, which meet the weights of all steps at once, forward only
-            unit_tiles = -(-problem.width * (steps + 1) // TILE)
+            unit_tiles = -(-problem.units * (steps + 1) // TILE)
             overhead += 1e-9 * readout_points(problem) * d * (DRAWN + passed / 2 * unit_tiles)
         return overhead + 1e-9 * n * d * (DRAWN + passed * tiles * (steps + 1))
-    directions = problem.width * steps * (steps + 1) / 2
+    directions = problem.units * steps * (steps + 1) / 2
     return overhead + 1e-9 * (n + d) * (FRESH * (steps + 1) * tiles + KNOWN * directions * tiles)
 
 
@@ -252,7 +250,7 @@ def choose_engine(
         If the engine is unknown, does not apply to the feature law, or needs more memory than there is.
     """
     candidates = _candidates(problem, engine)
-    room = SHARE_OF_MEMORY * (backend.gpu_memory()[1] if device == "gpu" else memory_limit())
+    room = machine.room(device)
     needed = {name: _bytes(problem, name, dtype, estimate, device) for name in candidates}
     fitting = [name for name in candidates if needed[name] <= room]
     if not fitting:
@@ -273,7 +271,7 @@ def choose_engine(
 
 
 def _bytes(problem: Problem, engine: str, dtype: str, estimate: bool, device: str) -> int:
-    n, d, q, steps = problem.n, problem.d, problem.width, problem.steps
+    n, d, q, steps = problem.n, problem.d, problem.units, problem.steps
     doubles, design = _working_doubles(problem, estimate), 0.0
     if engine == "dense":
         design = n * d * problem.feature_law.bytes_per_entry(dtype)
@@ -289,7 +287,7 @@ def _bytes(problem: Problem, engine: str, dtype: str, estimate: bool, device: st
 
 def _working_doubles(problem: Problem, estimate: bool) -> float:
     """Numbers that a descent works with, its design apart."""
-    n, d, q, steps = problem.n, problem.d, problem.width, problem.steps
+    n, d, q, steps = problem.n, problem.d, problem.units, problem.steps
     doubles = 20.0 * q * (n + d)  # weights, pre-activations, gradients and what is made on the way
     if estimate:  # gradients and curvatures of every step, and what a curvature is made of
         doubles += n * steps * q * (1 + q) + 6 * n * q * q

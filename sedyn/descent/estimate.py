@@ -14,8 +14,7 @@ from sedyn.arrays.history import History
 from sedyn.arrays.shapes import Float
 from sedyn.kernels.dispatch import mean_response
 from sedyn.model.adjoint import onsager_term
-from sedyn.model.evaluation import mean_error
-from sedyn.model.network import DeepWeights, Derivatives, has_kink
+from sedyn.model.network import Derivatives, has_kink
 from sedyn.model.problem import Problem
 from sedyn.model.quadrature import SpectralMeasure
 from sedyn.model.update import Update
@@ -23,7 +22,6 @@ from sedyn.theory.weight_side import WeightResponse, init_weight_response, step_
 
 __all__ = [
     "Estimate",
-    "estimate_test_error",
     "fresh_like",
     "init_estimate",
     "no_estimate_because",
@@ -75,7 +73,7 @@ def init_estimate(problem: Problem, spectrum: SpectralMeasure, like: Float[Array
     -------
     Estimate
     """
-    q, steps, n, replicates = problem.width, problem.steps, problem.n, like.shape[:-2]
+    q, steps, n, replicates = problem.units, problem.steps, problem.n, like.shape[:-2]
     return Estimate(
         init_weight_response(spectrum, steps, q, like),
         History.empty(steps, (q, n), like, replicates),
@@ -128,31 +126,3 @@ def fresh_like(estimate: Estimate, trained: Float[Array, "*replicates q n"]) -> 
         return trained
     answers = estimate.weight_response.mean.values[..., t, :t, :, :]
     return trained - onsager_term(answers, estimate.gradients.values)
-
-
-def estimate_test_error(
-    problem: Problem,
-    estimate: Estimate,
-    trained: Float[Array, "*replicates q n"],
-    labels: Float[Array, "*replicates n"],
-    deep_weights: DeepWeights,
-) -> Float[Array, "*replicates"]:
-    """Estimate the test error at iteration t from training data alone.
-
-    Parameters
-    ----------
-    problem : Problem
-    estimate : Estimate
-        Up to t.
-    trained : array, shape (..., q, n)
-        h^t.
-    labels : array, shape (..., n)
-        y.
-    deep_weights : tuple of array
-        V^t.
-
-    Returns
-    -------
-    array, shape (...)
-    """
-    return mean_error(problem, fresh_like(estimate, trained), labels, deep_weights)

@@ -15,9 +15,11 @@ from sedyn.designs.deferred import DeferredDesign
 from sedyn.designs.dense import dense_design
 from sedyn.designs.protocol import Design
 from sedyn.designs.stacked import SingleDesign, stacked_design
+from sedyn.model.architecture import initial_deep_weights
 from sedyn.model.batching import Batches, batch_weights
-from sedyn.model.initialization import initial_deep_weights, initial_weights_and_signals
-from sedyn.model.labels import labels_of
+from sedyn.model.gradient_noise import GradientNoise
+from sedyn.model.initialization import initial_weights_and_signals
+from sedyn.model.labels import label_noise, labels_of
 from sedyn.model.network import DeepWeights
 from sedyn.model.problem import Problem
 from sedyn.model.quadrature import SpectralMeasure, gauss_quadrature
@@ -36,7 +38,7 @@ class Data(NamedTuple):
         rounding, where those on a design in memory repeat to the last bit.
     scales : array, shape (d,)
         Square roots of the eigenvalues of the feature covariance: X = Z diag(scales) / sqrt(d).
-    labels : array, shape (..., n)
+    labels : array, shape (..., C, n)
         y.
     start : array, shape (..., q + k, d)
         [W^0, mu]^T; without the signals where nobody knows them, and overlaps with them cannot be observed.
@@ -46,15 +48,18 @@ class Data(NamedTuple):
         Weights of the samples, (..., n), at each step; None for full batches.
     spectrum : SpectralMeasure or None
         Of the feature covariance, for the estimate of the test error; None for no estimate.
+    gradient_noise : GradientNoise or None
+        Kicks of the weights at each step; None at temperature 0.
     """
 
     design: Design
     scales: Float[Array, " d"]
-    labels: Float[Array, "... n"]
+    labels: Float[Array, "... C n"]
     start: Float[Array, "... q+k d"]
     deep_weights: DeepWeights
     batches: Batches | None = None
     spectrum: SpectralMeasure | None = None
+    gradient_noise: GradientNoise | None = None
 
 
 def draw(
@@ -98,15 +103,21 @@ def draw(
     scales = backend.asarray(np.sqrt(eigenvalues), device)
     start = stacked(initial_weights_and_signals(own, np.random.default_rng(seeds.start)) for own, seeds in replicates)
     design = _design(problem, engine, [seeds.features for seeds in streams], device, dtype)
-    noise = stacked(own.noise * np.random.default_rng(seeds.noise).standard_normal(own.n) for own, seeds in replicates)
+    shape = problem.outputs, problem.n
+    noise = stacked(
+        label_noise(own, np.random.default_rng(seeds.noise).standard_normal(shape)) for own, seeds in replicates
+    )
     return Data(
         design,
         scales,
-        labels_of(problem, design.matmul(start[:, problem.width :, :] * scales), noise),
+        labels_of(problem, design.matmul(start[:, problem.units :, :] * scales), noise),
         start,
         deep_weights=tuple(map(stacked, zip(*map(initial_deep_weights, problems), strict=True))),
         batches=None if problem.full_batch else Batches(batches),
         spectrum=gauss_quadrature(eigenvalues, problem.steps + 1) if estimate else None,
+        gradient_noise=GradientNoise([own.gradient_noise for own in streams])
+        if any(own.temperature for own in problems)
+        else None,
     )
 
 
@@ -114,7 +125,7 @@ def _design(problem: Problem, engine: str, seeds: Sequence[np.random.SeedSequenc
     """A design of replicates, of a single one where `sedyn.descent.engines.replicates_together` says so."""
     n, d, law = problem.n, problem.d, problem.feature_law
     if engine == "deferred":
-        directions = problem.signals + problem.width * (problem.steps + 1)
+        directions = problem.signals + problem.units * (problem.steps + 1)
         return SingleDesign(DeferredDesign(n, d, seeds[0], device, directions))
     if stacks(problem, device, dtype):
         return stacked_design(n, d, law, seeds, device, dtype)

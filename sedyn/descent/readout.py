@@ -19,8 +19,8 @@ from sedyn.arrays import backend
 from sedyn.arrays.backend import Array, array_namespace
 from sedyn.arrays.shapes import Float
 from sedyn.designs.dense import dense_design
-from sedyn.model.evaluation import mean_error, sample_errors
-from sedyn.model.labels import labels_of
+from sedyn.model.evaluation import mean_scores, sample_scores, score_names
+from sedyn.model.labels import label_noise, labels_of
 from sedyn.model.network import DeepWeights
 from sedyn.model.problem import Problem
 from sedyn.model.seeds import substream
@@ -75,8 +75,8 @@ class Readout(Protocol):
         """Meet the weights of the next iteration."""
         ...
 
-    def errors(self) -> tuple[Float[Array, "iterations R"], Float[Array, "iterations R"]]:
-        """Test errors and their standard errors at the iterations met, (iterations, R) each."""
+    def errors(self) -> dict[str, Float[Array, "iterations R"]]:
+        """Test errors and their standard errors at the iterations met, by the names that datasets have for them."""
         ...
 
 
@@ -135,9 +135,9 @@ class GaussianReadout:
         overlaps = xp.concat([above, below], axis=-2)
         self.found.append(quadrature_error(self.problem, self.points, overlaps, weights.deep_weights))
 
-    def errors(self) -> tuple[Float[Array, "iterations R"], Float[Array, "iterations R"]]:
+    def errors(self) -> dict[str, Float[Array, "iterations R"]]:
         """Test errors and their standard errors; see `Readout.errors`."""
-        return _stacked(self.found)
+        return _named(self.problem, self.found, axis=1)
 
 
 class SampledReadout:
@@ -158,7 +158,7 @@ class SampledReadout:
         """Keep the weights until the samples are drawn; see `Readout.meet`."""
         self.met.append((weights.first_weights * self.scales, weights.deep_weights))
 
-    def errors(self) -> tuple[Float[Array, "iterations R"], Float[Array, "iterations R"]]:
+    def errors(self) -> dict[str, Float[Array, "iterations R"]]:
         """Test errors and their standard errors; see `Readout.errors`."""
         found = []
         for replicate, (problem, seed) in enumerate(zip(self.problems, self.seeds, strict=True)):
@@ -166,15 +166,18 @@ class SampledReadout:
             deep_weights = [tuple(layer[replicate, ...] for layer in deep) for _, deep in self.met]
             signals = self.signals[replicate, ...]
             found.append(fresh_sample_errors(problem, first_weights, deep_weights, signals, seed, self.device))
-        errors, standard_errors = _stacked(found, axis=-1)
-        return errors, standard_errors
+        return _named(self.problems[0], found, axis=-1)
 
 
-def _stacked(found: Sequence[tuple[Array, Array]], axis: int = 0) -> tuple[Array, Array]:
-    """Errors and standard errors, each side by side."""
+def _named(problem: Problem, found: Sequence[tuple[Array, Array]], axis: int) -> dict[str, Array]:
+    """Put scores and standard errors, (scores, ...) each, side by side along an axis and under their names."""
     xp = array_namespace(found[0][0])
-    errors, standard_errors = zip(*found, strict=True)
-    return xp.stack(errors, axis=axis), xp.stack(standard_errors, axis=axis)
+    errors, standard_errors = (xp.stack(parts, axis=axis) for parts in zip(*found, strict=True))
+    return {
+        f"test_{name}{suffix}": values[i, ...]
+        for i, name in enumerate(score_names(problem))
+        for suffix, values in (("", errors), ("_stderr", standard_errors))
+    }
 
 
 class Quadrature(NamedTuple):
@@ -184,12 +187,12 @@ class Quadrature(NamedTuple):
     ----------
     normals : array, shape (..., shifts, q + k, N)
         Standardized projections of fresh samples.
-    noise : array, shape (..., shifts, N)
+    noise : array, shape (..., shifts, C, N)
         Label noise.
     """
 
     normals: Float[Array, "... shifts q+k N"]
-    noise: Float[Array, "... shifts N"]
+    noise: Float[Array, "... shifts C N"]
 
 
 def readout_points(problem: Problem) -> int:
@@ -198,20 +201,20 @@ def readout_points(problem: Problem) -> int:
 
 
 def draw_points(problem: Problem, seed: np.random.SeedSequence, device: str = "cpu") -> Float[Array, "shifts _ N"]:
-    """Draw shifted Sobol points with matched moments, first for standardized label noise and then for features.
+    """Draw shifted Sobol points with matched moments, first for the normals of the label noise and then for features.
 
     Parameters
     ----------
     problem : Problem
-        Its width, signals and n decide on dimension and number of points.
+        Its units, signals, outputs and n decide on dimension and number of points.
     seed : SeedSequence
     device : {'cpu', 'gpu'}, optional
 
     Returns
     -------
-    array, shape (shifts, 1 + q + k, N)
+    array, shape (shifts, C + q + k, N)
     """
-    dimensions, points = problem.width + problem.signals + 1, readout_points(problem) // SHIFTS
+    dimensions, points = problem.units + problem.signals + problem.outputs, readout_points(problem) // SHIFTS
     return backend.asarray(matched_normals(shifted_points(seed, dimensions, points, SHIFTS)), device)
 
 
@@ -227,14 +230,14 @@ def draw_quadrature(problem: Problem, seed: np.random.SeedSequence, device: str 
     -------
     Quadrature
     """
-    points = draw_points(problem, seed, device)
-    return Quadrature(points[:, 1:, :], problem.noise * points[:, 0, :])
+    points, outputs = draw_points(problem, seed, device), problem.outputs
+    return Quadrature(points[:, outputs:, :], label_noise(problem, points[:, :outputs, :]))
 
 
 def quadrature_error(
     problem: Problem, points: Quadrature, overlaps: Float[Array, "*replicates kq kq"], deep_weights: DeepWeights
-) -> tuple[Float[Array, "*replicates"], Float[Array, "*replicates"]]:
-    """Test error and its standard error with Gaussian features.
+) -> tuple[Float[Array, "scores ..."], Float[Array, "scores ..."]]:
+    """Test scores and their standard errors with Gaussian features.
 
     Parameters
     ----------
@@ -246,17 +249,18 @@ def quadrature_error(
 
     Returns
     -------
-    error, standard_error : array, shape (...)
+    scores, standard_errors : array, shape (scores, ...)
         NaN where an overlap is not finite.
     """
     xp, k = array_namespace(points.normals), problem.signals
     finite = xp.all(xp.isfinite(overlaps), axis=(-2, -1))
-    root = psd_root(xp.where(finite[..., None, None], overlaps, 0.0))[0][..., None, :, :]
-    projections = xp.matmul(root, points.normals)
-    y = labels_of(problem, projections[..., :k, :], points.noise)
-    same_for_shifts = tuple(xp.expand_dims(weights, axis=-3) for weights in deep_weights)
-    errors = mean_error(problem, projections[..., k:, :], y, same_for_shifts)
-    errors = xp.where(finite[..., None], errors, xp.nan)
+    root = psd_root(xp.where(finite[..., None, None], overlaps, 0.0))[0]
+    of_shifts = []
+    for shift in range(SHIFTS):  # one after another, so that less is at work at a time
+        projections = xp.matmul(root, points.normals[..., shift, :, :])
+        y = labels_of(problem, projections[..., :k, :], points.noise[..., shift, :, :])
+        of_shifts.append(mean_scores(problem, projections[..., k:, :], y, deep_weights))
+    errors = xp.where(finite[..., None], xp.stack(of_shifts, axis=-1), xp.nan)
     return xp.mean(errors, axis=-1), xp.std(errors, axis=-1, correction=1) / math.sqrt(SHIFTS)
 
 
@@ -267,8 +271,8 @@ def fresh_sample_errors(
     signals: Float[Array, "k d"],
     seed: np.random.SeedSequence,
     device: str = "cpu",
-) -> tuple[Float[Array, " iterations"], Float[Array, " iterations"]]:
-    """Test errors and their standard errors on fresh samples of any feature law, the same for all iterations.
+) -> tuple[Float[Array, "scores iterations"], Float[Array, "scores iterations"]]:
+    """Test scores and their standard errors on fresh samples of any feature law, the same for all iterations.
 
     Parameters
     ----------
@@ -284,60 +288,63 @@ def fresh_sample_errors(
 
     Returns
     -------
-    errors, standard_errors : array, shape (iterations,)
+    scores, standard_errors : array, shape (scores, iterations)
     """
-    xp = array_namespace(signals)
+    xp, names = array_namespace(signals), score_names(problem)
     k, d = signals.shape
-    samples, q = readout_points(problem), problem.width
+    samples, q, outputs = readout_points(problem), problem.units, problem.outputs
     directions = xp.concat([signals, *first_weights], axis=0)
     points = draw_points(problem, substream(seed, 0), device)
     controls = [
         fit_control(problem, points, xp.concat([signals, first], axis=0), deep)
         for first, deep in zip(first_weights, deep_weights, strict=True)
     ]
-    totals = xp.zeros((2, len(first_weights)), dtype=signals.dtype, device=signals.device)
+    totals = xp.zeros((2, len(names), len(first_weights)), dtype=signals.dtype, device=signals.device)
     per_block = max(1, FEATURES_PER_BLOCK // d)
     for block, start in enumerate(range(0, samples, per_block)):
         count = min(per_block, samples - start)
         of_features, of_noise = substream(seed, 1 + 2 * block), substream(seed, 2 + 2 * block)
         projections = dense_design(count, d, problem.feature_law, of_features, device).matmul(directions)
-        noise = backend.asarray(np.random.default_rng(of_noise).standard_normal(count), device)
-        y = labels_of(problem, projections[:k, :], problem.noise * noise)
+        noise = backend.asarray(np.random.default_rng(of_noise).standard_normal((outputs, count)), device)
+        y = labels_of(problem, projections[:k, :], label_noise(problem, noise))
         for t, deep in enumerate(deep_weights):
             h = projections[k + t * q : k + (t + 1) * q, :]
-            errors = sample_errors(problem, h, y, deep) - controls[t](projections[:k, :], h, noise)
-            totals[:, t] += xp.stack([xp.sum(errors), xp.sum(errors * errors)])
-    mean, square = totals[0, :] / samples, totals[1, :] / samples
+            errors = sample_scores(problem, h, y, deep) - controls[t](projections[:k, :], h, noise)
+            totals[:, :, t] += xp.stack([xp.sum(errors, axis=-1), xp.sum(errors * errors, axis=-1)])
+    mean, square = totals[0, ...] / samples, totals[1, ...] / samples
     return mean, xp.sqrt(xp.maximum(square - mean**2, 0.0) / (samples - 1))
 
 
 class Control(NamedTuple):
-    """A quadratic function of a fresh sample's projections and noise whose mean is zero under every standardized law.
+    """For each score a quadratic function of a fresh sample's projections and noise.
+
+    Its mean is zero under every standardized law.
 
     Attributes
     ----------
     whitening : array, shape (k + q, k + q)
         Makes projections on signals and weights uncorrelated.
-    linear : array, shape (k + q + 1,)
-    quadratic : array, shape (k + q + 1, k + q + 1)
+    linear : array, shape (scores, k + q + C)
+    quadratic : array, shape (scores, k + q + C, k + q + C)
         Of the whitened projections and the noise.
-    mean : array, shape ()
+    mean : array, shape (scores,)
         What linear and quadratic part average to.
     """
 
     whitening: Float[Array, "k+q k+q"]
-    linear: Float[Array, " k+q+1"]
-    quadratic: Float[Array, "k+q+1 k+q+1"]
-    mean: Float[Array, ""]
+    linear: Float[Array, "scores k+q+C"]
+    quadratic: Float[Array, "scores k+q+C k+q+C"]
+    mean: Float[Array, " scores"]
 
     def __call__(
-        self, indices: Float[Array, "k N"], h: Float[Array, "q N"], noise: Float[Array, " N"]
-    ) -> Float[Array, " N"]:
-        """Values on samples: projections on the signals (k, N) and on the weights (q, N), and noise (N,)."""
+        self, indices: Float[Array, "k N"], h: Float[Array, "q N"], noise: Float[Array, "C N"]
+    ) -> Float[Array, "scores N"]:
+        """Values on samples: projections on the signals (k, N) and on the weights (q, N), and noise (C, N)."""
         xp = array_namespace(h)
         white = xp.matmul(self.whitening, xp.concat([indices, h], axis=0))
-        white = xp.concat([white, noise[None, :]], axis=0)
-        return xp.sum((self.linear[:, None] + xp.matmul(self.quadratic, white)) * white, axis=0) - self.mean
+        white = xp.concat([white, noise], axis=0)
+        slopes = self.linear[:, :, None] + xp.matmul(self.quadratic, white)
+        return xp.sum(slopes * white, axis=1) - self.mean[:, None]
 
 
 def fit_control(
@@ -350,7 +357,7 @@ def fit_control(
     Parameters
     ----------
     problem : Problem
-    points : array, shape (shifts, 1 + q + k, N)
+    points : array, shape (shifts, C + q + k, N)
         See `draw_points`; matched moments make the polynomials orthogonal on the points too, to second order.
     directions : array, shape (k + q, d)
         Signals and first-layer weights.
@@ -365,18 +372,19 @@ def fit_control(
     gram = xp.where(xp.all(xp.isfinite(gram)), gram, 0.0)  # of a diverged run, which has no errors either
     root, inverse = psd_root(gram)
     linear, quadratic = 0.0, 0.0
-    shifts, _, samples = points.shape
+    (shifts, _, samples), outputs = points.shape, problem.outputs
     for shift in range(shifts):
-        normals, noise = points[shift, 1:, :], points[shift, 0, :]
+        normals, noise = points[shift, outputs:, :], points[shift, :outputs, :]
         projections = xp.matmul(root, normals)
-        y = labels_of(problem, projections[:k, :], problem.noise * noise)
-        errors = sample_errors(problem, projections[k:, :], y, deep_weights)
-        white = xp.concat([normals, noise[None, :]], axis=0)
-        weighted = white * (errors - xp.mean(errors))
-        linear = linear + xp.sum(weighted, axis=1)
+        y = labels_of(problem, projections[:k, :], label_noise(problem, noise))
+        errors = sample_scores(problem, projections[k:, :], y, deep_weights)
+        white = xp.concat([normals, noise], axis=0)
+        weighted = white * (errors - xp.mean(errors, axis=-1, keepdims=True))[:, None, :]
+        linear = linear + xp.sum(weighted, axis=-1)
         quadratic = quadratic + xp.matmul(weighted, white.T) / 2
     linear, quadratic = linear / (shifts * samples), quadratic / (shifts * samples)
     # Directions without variance are left out of the whitened ones, whose covariance then is a projection.
-    kept = xp.matmul(inverse, root)
-    mean = xp.sum(quadratic[:-1, :-1] * kept) + quadratic[-1, -1]
+    kept, size = xp.matmul(inverse, root), root.shape[0]
+    of_noise = xp.sum(xp.linalg.diagonal(quadratic)[:, size:], axis=-1)
+    mean = xp.sum(quadratic[:, :size, :size] * kept, axis=(-2, -1)) + of_noise
     return Control(inverse, linear, quadratic, mean)

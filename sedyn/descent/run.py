@@ -44,8 +44,8 @@ def run(
     Returns
     -------
     dict of str to ndarray
-        The observables of `sedyn.model.observables.SIMULATED`, and those of ``COMPARED`` where there is something to
-        compare with, along leading axes (R, iterations); NaN from a divergence on.
+        What `sedyn.model.observables.simulated` names, and ``COMPARED`` where there is something to compare with, along
+        leading axes (R, iterations); NaN from a divergence on.
     """
     records: list[dict[str, Array]] = []
     with np.errstate(over="ignore", invalid="ignore"):
@@ -54,8 +54,7 @@ def run(
             overlaps = record["signal_overlap"], record["weight_gram"]
             readout.meet(Weights(state.first_weights, state.deep_weights, *overlaps))
             records.append(record | _compared(laws, inputs, state))
-        test_error, test_error_stderr = readout.errors()
-        found = to_host(stack_records(records) | {"test_error": test_error, "test_error_stderr": test_error_stderr})
+        found = to_host(stack_records(records) | readout.errors())
     return {name: np.moveaxis(values, 1, 0) for name, values in until_divergence(found).items()}
 
 

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from sedyn.arrays import backend
-from sedyn.descent.engines import DTYPES, Choice, choose_engine, replicates_together
+from sedyn.checks import DEVICE, FLAG, SEED, checked, dataset, instance_of, listed, one_of, optional, whole
+from sedyn.descent.engines import DTYPES, ENGINES, Choice, choose_engine, replicates_together, require_results_memory
 from sedyn.descent.estimate import no_estimate_because
 from sedyn.descent.inputs import draw
 from sedyn.descent.readout import readout_of
 from sedyn.descent.run import run
-from sedyn.errors import InvalidInput, require_flag, require_one_of, require_whole
-from sedyn.model.observables import COMPARED, SIMULATED, to_dataset
+from sedyn.errors import InvalidInput, require_whole
+from sedyn.model.observables import COMPARED, parts_of, simulated, to_dataset
 from sedyn.model.problem import Problem
 from sedyn.model.seeds import streams_of
 from sedyn.model.update import updates_together
@@ -24,9 +25,45 @@ from sedyn.versions import versions
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["simulate", "simulate_together"]
+__all__ = ["MOST_REPLICATES", "simulate", "simulate_together"]
+
+MOST_REPLICATES = 2**20  # of one call, or of a cell of a sweep
 
 
+_A_PROBLEM = instance_of(Problem, "a sedyn.Problem")
+_REPLICATES_IN_WORDS = "a whole number >= 1, or different indices of replicates from 0 up"
+_INDICES = listed(whole(0, condition=_REPLICATES_IN_WORDS), _REPLICATES_IN_WORDS, most=MOST_REPLICATES)
+_CELLS_IN_WORDS = "pairs (problem, replicates) of a sedyn.Problem and what `simulate` takes as replicates"
+_SOLUTION = optional(dataset('what sedyn.state_evolution(problem, include=("samples",)) returns, or None'))
+
+
+def _replicates(field: str, value: Any) -> range | tuple[int, ...]:
+    """Check replicates, by number or by index, and give their indices."""
+    if not isinstance(value, Iterable):
+        return range(require_whole(field, value, 1, MOST_REPLICATES, condition=_REPLICATES_IN_WORDS))
+    indices = _INDICES(field, value)
+    if not indices or len(set(indices)) < len(indices):
+        raise InvalidInput(field, value, _REPLICATES_IN_WORDS)
+    return indices
+
+
+def _cell(field: str, value: Any) -> tuple[Problem, range | tuple[int, ...]]:
+    """Check a problem and its replicates."""
+    if not (isinstance(value, tuple | list) and len(value) == 2):
+        raise InvalidInput(field, value, _CELLS_IN_WORDS)
+    return _A_PROBLEM(field, value[0]), _replicates("replicates", value[1])
+
+
+_HOW = {
+    "seed": SEED,
+    "engine": one_of("auto", *ENGINES),
+    "estimate": FLAG,
+    "device": DEVICE,
+    "dtype": one_of(*DTYPES),
+}
+
+
+@checked(problem=_A_PROBLEM, replicates=_replicates, theory=_SOLUTION, **_HOW)
 def simulate(
     problem: Problem,
     replicates: int | Iterable[int] = 16,
@@ -66,8 +103,9 @@ def simulate(
     xarray.Dataset
         The variables of `sedyn.model.observables.SIMULATED` along `replicate`: `train_error`, `test_error` (with its
         ``_stderr``), `estimated_test_error`, `initial_overlap`, `signal_overlap`, `weight_gram`, `row_average` and
-        `deep_weights`. From a divergence on, values are NaN. `estimated_test_error` is NaN where it cannot be had,
-        and attribute ``no_estimate_because`` says why.
+        `deep_weights`; with classes also `train_error_rate`, `test_error_rate` (with its ``_stderr``) and
+        `estimated_test_error_rate`, with biases `biases`. From a divergence on, values are NaN. `estimated_test_error`
+        is NaN where it cannot be had, and attribute ``no_estimate_because`` says why.
 
         With `theory` also those of `sedyn.model.observables.COMPARED`:
 
@@ -108,6 +146,9 @@ def simulate(
     )[0]
 
 
+@checked(
+    cells=listed(_cell, _CELLS_IN_WORDS), theories=optional(listed(_SOLUTION, "a sequence of datasets or None")), **_HOW
+)
 def simulate_together(
     cells: Iterable[tuple[Problem, int | Iterable[int]]],
     seed: int = 0,
@@ -151,12 +192,13 @@ def simulate_together(
     True
     """
     device = backend.resolve_device(device)
-    require_one_of("dtype", dtype, DTYPES)
-    require_flag("estimate", estimate)
-    asked = list(cells)
+    asked: Any = cells  # every one with the indices of its replicates
+    theories = theories or [None] * len(asked)
+    if len(theories) != len(asked):
+        raise InvalidInput("theories", f"{len(theories)} of them", f"one for each of the {len(asked)} problems")
     resolved = [
         _resolve(problem, replicates, engine, estimate, device, dtype, theory)
-        for (problem, replicates), theory in zip(asked, theories or [None] * len(asked), strict=True)
+        for (problem, replicates), theory in zip(asked, theories, strict=True)
     ]
     alike: dict[Any, list[int]] = {}
     for number, cell in enumerate(resolved):
@@ -174,7 +216,7 @@ class _Cell(NamedTuple):
     """A problem and all that is decided before its replicates run."""
 
     problem: Problem
-    indices: list[int]
+    indices: Sequence[int]
     choice: Choice
     no_estimate_because: str | None
     laws: Laws | None
@@ -188,7 +230,7 @@ class _Cell(NamedTuple):
             "no_estimate_because": self.no_estimate_because or "",
             **self.solver,
         }
-        observables = SIMULATED if self.laws is None else {**SIMULATED, **COMPARED}
+        observables = simulated(parts_of(self.problem)) | ({} if self.laws is None else COMPARED)
         return to_dataset(self.problem, arrays, observables, replicates=self.indices, attributes={**attributes, **own})
 
 
@@ -202,7 +244,7 @@ class _Replicate(NamedTuple):
 
 def _resolve(
     problem: Problem,
-    replicates: int | Iterable[int],
+    replicates: Sequence[int],
     engine: str,
     estimate: bool,
     device: str,
@@ -210,12 +252,12 @@ def _resolve(
     theory: xr.Dataset | None,
 ) -> _Cell:
     """Decide what can be decided before anything runs."""
-    indices = _replicate_indices(replicates)
     reason = no_estimate_because(problem) if estimate else "it was not asked for"
     laws = None if theory is None else laws_of(problem, theory, device)
     solver = {} if theory is None else {f"theory_{name}": theory.attrs[name] for name in SOLVER}
     choice = choose_engine(problem, engine, dtype=dtype, estimate=reason is None, device=device)
-    return _Cell(problem, indices, choice, reason, laws, solver)
+    require_results_memory(problem, len(replicates))
+    return _Cell(problem, replicates, choice, reason, laws, solver)
 
 
 def _run_together(cells: Sequence[_Cell], seed: int, device: str, dtype: str) -> list[dict[str, np.ndarray]]:
@@ -242,18 +284,7 @@ def _run(
     problems = [replicate.problem for replicate in replicates]
     streams = [streams_of(replicate.problem, seed, replicate.number) for replicate in replicates]
     data = draw(problems, streams, engine, device, dtype, estimate=estimate)
-    signals = data.start[:, problems[0].width :, :] * data.scales
+    signals = data.start[:, problems[0].units :, :] * data.scales
     readout = readout_of(problems, signals, data.scales, [own.readout for own in streams], device)
     laws = [replicate.laws for replicate in replicates if replicate.laws is not None]
     return run(problems[0], data, updates_together(problems, data.start), readout, laws)
-
-
-def _replicate_indices(replicates: int | Iterable[int]) -> list[int]:
-    """Indices of the replicates asked for, 0 and up."""
-    words = "a whole number >= 1, or different indices of replicates from 0 up"
-    if not isinstance(replicates, Iterable):
-        return list(range(require_whole("replicates", replicates, 1, condition=words)))
-    indices = [require_whole("replicates", index, 0, condition=words) for index in replicates]
-    if not indices or len(set(indices)) < len(indices):
-        raise InvalidInput("replicates", replicates, words)
-    return indices

@@ -10,15 +10,15 @@ import xarray as xr
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from sedyn.arrays.shapes import Float
 from sedyn.descent.estimate import no_estimate_because
 from sedyn.errors import InvalidInput
-from sedyn.estimators.features import Standardization, eigenvalues_of, require_finite, standardization_of
+from sedyn.estimators.features import Standardization, eigenvalues_of, read_table, require_finite, standardization_of
 from sedyn.estimators.options import Options
 from sedyn.estimators.training import Fit, fit_network
-from sedyn.model.functions import ACTIVATIONS
+from sedyn.model.architecture import layers_of
 from sedyn.model.network import forward
 from sedyn.model.observables import SIMULATED, stack_iterations, to_dataset
 from sedyn.model.problem import TRAINING, Problem
@@ -66,7 +66,7 @@ class NetworkEstimator(Options, BaseEstimator):
         if len(fit.train_error) <= problem.steps:
             self._tell_divergence(len(fit.train_error), fit.iteration)
         self.first_weights_ = fit.first_weights / np.sqrt(problem.d)
-        self.deep_weights_ = fit.deep_weights
+        self.deep_weights_, self.problem_ = fit.deep_weights, problem
         self.best_iteration_ = fit.iteration
         self.history_ = self._history(problem, fit, scale**2, reason)
 
@@ -96,15 +96,15 @@ class NetworkEstimator(Options, BaseEstimator):
         }
         history = to_dataset(problem, arrays, {name: SIMULATED[name] for name in names}, attributes=attributes)
         # The kernels' description of the data is for simulated ones; what is true of a user's is how many there are.
-        training = {name: history.attrs[name] for name in TRAINING}
+        training = {name: history.attrs[name] for name in TRAINING if name in history.attrs}
         history.attrs = {"n": problem.n, "d": problem.d, **training, **attributes}
         return history
 
     def _output(self, X: Any) -> np.ndarray:
         """Network output on new samples, shape (samples,)."""
         check_is_fitted(self)
-        X = validate_data(self, X, reset=False, dtype=np.float64, ensure_all_finite=False)
+        X = read_table(self, X, reset=False)
         require_finite(X, self._names())
         standardization = Standardization(self.kept_features_, self.feature_mean_, self.feature_scale_)
         h = self.first_weights_ @ standardization.apply(X).T
-        return forward(h, self.deep_weights_, ACTIVATIONS[self.activation])
+        return forward(h, self.deep_weights_, layers_of(self.problem_))[0, :]

@@ -11,10 +11,11 @@ from scipy.special import expit
 from sklearn.base import ClassifierMixin
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import validate_data
 
 from sedyn.arrays.shapes import Float, Shaped
+from sedyn.errors import InvalidInput
 from sedyn.estimators.base import NetworkEstimator
+from sedyn.estimators.features import read_table
 from sedyn.estimators.options import training_field
 from sedyn.model.fields import documented
 
@@ -80,17 +81,20 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):
         Raises
         ------
         InvalidInput
-            As for `NetworkRegressor.fit`.
-        ValueError
-            If X or y is no array of the shapes above, or y has not two classes.
+            As for `NetworkRegressor.fit`, or if y has not two classes.
         """
-        X, y = validate_data(self, X, y, dtype=np.float64, ensure_all_finite=False, ensure_min_samples=2)
-        check_classification_targets(y)
+        self._check()
+        X, y = read_table(self, X, y=y, ensure_min_samples=2)
+        try:
+            check_classification_targets(y)
+        except ValueError as error:
+            raise InvalidInput("y", y, str(error)) from None
         classes, members = np.unique(y, return_inverse=True)
         if classes.size > 2:
-            raise ValueError(f"Only binary classification is supported. y has {classes.size} classes; choose two")
+            remedy = f"Only binary classification is supported. y has {classes.size} classes; choose two"
+            raise InvalidInput("y", y, remedy)
         if classes.size < 2:
-            raise ValueError(f"y has one class, {classes[0]!r}; two classes are needed")
+            raise InvalidInput("y", y, f"y has one class, {classes[0]!r}; two classes are needed")
         self.classes_ = classes
         self._learn(X, 2.0 * members - 1.0, 1.0)
         return self

@@ -4,22 +4,88 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator
 from sklearn.covariance import ledoit_wolf_shrinkage
+from sklearn.utils.validation import validate_data
 
 from sedyn.arrays.shapes import Float, Integer
-from sedyn.errors import InvalidInput, require_one_of
+from sedyn.checks import listed, number
+from sedyn.errors import InvalidInput, require_one_of, require_whole
 
-__all__ = ["Standardization", "eigenvalues_of", "require_finite", "standardization_of"]
+__all__ = [
+    "Standardization",
+    "eigenvalues_of",
+    "random_state",
+    "read_table",
+    "require_finite",
+    "spectrum",
+    "standardization_of",
+]
 
 SPECTRA = ("ledoit_wolf", "identity")
 # A column whose spread is rounding next to its size carries nothing that could be standardized.
 CONSTANT = 16 * np.finfo(float).eps
+MOST_FEATURES = 2**31
 # Columns that a message names one by one.
 NAMED = 10
+
+
+class _NoNumbers(InvalidInput, TypeError):
+    """Data of a type that holds no numbers, for which scikit-learn asks for a TypeError."""
+
+
+def read_table(estimator: BaseEstimator, X: Any, **how: Any) -> Any:
+    """Validate a user's data as scikit-learn does; its refusals become this project's.
+
+    Parameters
+    ----------
+    estimator : BaseEstimator
+        Whose data they are; from X it learns the number of features and their names, or is held to them.
+    X : array-like, shape (n, columns)
+    **how : object
+        ``y``, and the further arguments of `sklearn.utils.validation.validate_data`.
+
+    Returns
+    -------
+    ndarray or tuple of ndarray
+        X, or X and y.
+
+    Raises
+    ------
+    InvalidInput
+        If they are no arrays of numbers of these shapes.
+    ValueError
+        scikit-learn's own, on several lines, if columns have other names than in fitting.
+    """
+    try:
+        return validate_data(estimator, X, dtype=np.float64, ensure_all_finite=False, **how)
+    except (ValueError, TypeError) as error:
+        if "feature names" in str(error).lower():
+            raise
+        kind = _NoNumbers if isinstance(error, TypeError) else InvalidInput
+        raise kind("X, y" if "y" in how else "X", X, str(error)) from None
+
+
+def spectrum(field: str, value: Any) -> Any:
+    """Check the option that says what the feature covariance has for a spectrum."""
+    if isinstance(value, str):
+        return require_one_of(field, value, SPECTRA)
+    words = f"one of {', '.join(SPECTRA)}, or an eigenvalue for each feature"
+    numbers = listed(number(">= 0", lambda x: x >= 0), words, most=MOST_FEATURES)(field, value)
+    if not any(numbers):
+        raise InvalidInput(field, value, f"{words}, not all 0")
+    return value
+
+
+def random_state(field: str, value: Any) -> Any:
+    """Check the option that all randomness comes from."""
+    if value is None or isinstance(value, np.random.RandomState):
+        return value
+    return require_whole(field, value, 0, 2**32 - 1, condition="a whole number >= 0, a numpy RandomState, or None")
 
 
 class Standardization(NamedTuple):
@@ -99,22 +165,16 @@ def eigenvalues_of(
     Raises
     ------
     InvalidInput
-        If the spectrum is none of the above.
+        If a given one has another length.
     """
     d = features.shape[1]
     mean = float(np.mean(features * features))
     if isinstance(spectrum, str):
-        require_one_of("spectrum", spectrum, SPECTRA)
         return np.full(d, mean) if spectrum == "identity" else _shrunk(features, mean)
-    try:
-        given = np.asarray(spectrum, dtype=float)
-    except (TypeError, ValueError):
-        raise InvalidInput("spectrum", spectrum, f"one of {', '.join(SPECTRA)}, or {d} numbers") from None
+    given = np.asarray(spectrum, dtype=float)
     if given.shape != (d,):
         which = f"{d} features that vary ({dropped} constant)" if dropped else f"{d} features"
         raise InvalidInput("spectrum", f"array of shape {given.shape}", f"give one eigenvalue for each of {which}")
-    if not (np.all(np.isfinite(given)) and np.all(given >= 0) and np.any(given > 0)):
-        raise InvalidInput("spectrum", f"array of shape {given.shape}", "eigenvalues >= 0, not all 0, no NaN")
     return given * (mean / given.mean())
 
 

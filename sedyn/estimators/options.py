@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from sedyn.errors import require_flag
-from sedyn.model.fields import field
+from sedyn.checks import FLAG
+from sedyn.estimators.features import random_state, spectrum
+from sedyn.model.fields import field, kept_fields
 from sedyn.model.problem import TRAINING, Problem
 
 __all__ = ["Options", "training_field"]
@@ -50,17 +51,29 @@ class Options(Training):
     """Options of every estimator; the constructor keeps them as they are, as scikit-learn asks, and `fit` checks."""
 
     early_stopping: bool = field(
-        True, require_flag, "Keep the weights of the iteration with the least estimated test error, not the last."
+        True, FLAG, "Keep the weights of the iteration with the least estimated test error, not the last."
     )
     spectrum: str | Sequence[float] | np.ndarray = field(
         "ledoit_wolf",
-        None,
+        spectrum,
         "Of the feature covariance: ``ledoit_wolf`` (shrunk), ``identity``, or an eigenvalue for each feature.",
     )
     standardize: bool = field(
-        True, require_flag, "Subtract the mean and divide by the standard deviation, of features and targets."
+        True, FLAG, "Subtract the mean and divide by the standard deviation, of features and targets."
     )
-    random_state: int | np.random.RandomState | None = field(None, None, "Of starting weights and mini-batches.")
+    random_state: int | np.random.RandomState | None = field(
+        None, random_state, "Of starting weights and mini-batches."
+    )
+
+    def _check(self) -> None:
+        """Refuse an option out of range; what it must have to do with the data is for those who meet them.
+
+        Raises
+        ------
+        InvalidInput
+            Naming the option.
+        """
+        kept_fields(self)
 
     def _problem(self, **data: Any) -> Problem:
         """Describe the training to the kernels.
@@ -77,10 +90,6 @@ class Options(Training):
         Raises
         ------
         InvalidInput
-            If an option is out of range; the spectrum is checked where it meets the features.
+            If an option is out of range, or contradicts another one or the data.
         """
-        problem = Problem(**{name: getattr(self, name) for name in TRAINING}, **data)
-        for known in dataclasses.fields(self):
-            if known.name not in TRAINING and known.metadata["check"]:
-                known.metadata["check"](known.name, getattr(self, known.name))
-        return problem
+        return Problem(**{name: getattr(self, name) for name in TRAINING}, **data)

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import RegressorMixin
-from sklearn.utils.validation import validate_data
 
 from sedyn.arrays.shapes import Float
 from sedyn.errors import InvalidInput
 from sedyn.estimators.base import NetworkEstimator
+from sedyn.estimators.features import read_table
 from sedyn.model.fields import documented
 from sedyn.model.functions import LOSSES
 
@@ -26,10 +26,10 @@ class NetworkRegressor(RegressorMixin, NetworkEstimator):
     `steps` steps. At each iteration the test error is estimated from the training samples alone, so that all of them
     train: no holdout, no retraining.
 
-    The learning rate is of the mean loss with standardized features and targets, and the threshold of the Huber loss is
-    the targets' standard deviation. An activation with a kink (relu) has no estimate and needs
-    ``early_stopping=False``. A given spectrum is scaled to the mean that the features have. Without `standardize`,
-    features and targets must have mean 0 and variance near 1 already.
+    The learning rate is of the mean loss with standardized features and targets, and the number of a loss, as Huber's
+    threshold, is in units of the targets' standard deviation. An activation with a kink (relu) has no estimate and
+    needs ``early_stopping=False``. A given spectrum is scaled to the mean that the features have. Without
+    `standardize`, features and targets must have mean 0 and variance near 1 already.
 
     Attributes
     ----------
@@ -91,16 +91,13 @@ class NetworkRegressor(RegressorMixin, NetworkEstimator):
         Raises
         ------
         InvalidInput
-            If an option is out of range, a value is not finite, the spectrum has the wrong length, every column is
-            constant, or training diverges without early stopping.
-        ValueError
-            If X or y is no array of numbers of the shapes above.
+            If an option is out of range, X or y is no array of numbers of the shapes above, a value is not finite, the
+            spectrum has the wrong length, every column is constant, or training diverges without early stopping.
         """
-        if isinstance(self.loss, str) and self.loss in LOSSES and LOSSES[self.loss].binary:
+        self._check()
+        if LOSSES[self.loss].binary:
             raise InvalidInput("loss", self.loss, "is for two classes; use NetworkClassifier, or squared or huber")
-        X, y = validate_data(
-            self, X, y, dtype=np.float64, ensure_all_finite=False, ensure_min_samples=2, y_numeric=True
-        )
+        X, y = read_table(self, X, y=y, ensure_min_samples=2, y_numeric=True)
         y = y.astype(np.float64)
         self.response_mean_, self.response_scale_ = 0.0, 1.0
         if self.standardize:

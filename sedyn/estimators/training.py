@@ -12,8 +12,9 @@ from sedyn.descent import dynamics
 from sedyn.descent.inputs import Data
 from sedyn.designs.dense import DenseDesign
 from sedyn.model.algorithm import states
+from sedyn.model.architecture import initial_deep_weights
 from sedyn.model.batching import Batches, batch_weights
-from sedyn.model.initialization import initial_deep_weights
+from sedyn.model.gradient_noise import GradientNoise
 from sedyn.model.network import DeepWeights
 from sedyn.model.problem import Problem
 from sedyn.model.quadrature import SpectralMeasure
@@ -70,17 +71,19 @@ def fit_network(
     Fit
     """
     rng = np.random.default_rng([problem.init_seed, 1])  # `init_seed` alone is the deeper weights'
-    start, deep_weights = rng.standard_normal((problem.width, problem.d)), initial_deep_weights(problem)
+    start, deep_weights = rng.standard_normal((problem.units, problem.d)), initial_deep_weights(problem)
     batches = Batches(lambda: batch_weights(problem, copy.deepcopy(rng)))
     design = DenseDesign(features, 1 / np.sqrt(problem.d))
-    data = Data(design, np.ones(problem.d), labels, start, deep_weights, batches, measure)
+    noise = GradientNoise([np.random.SeedSequence([problem.init_seed, 2])]) if problem.temperature else None
+    data = Data(design, np.ones(problem.d), labels[None, :], start, deep_weights, batches, measure, noise)
     train: list[float] = []
     estimates: list[float] = []
     with np.errstate(over="ignore", invalid="ignore"):
         for state in states(dynamics, problem, data, updates_of(problem)):
             if state.iteration == 0:
                 chosen = state  # what is kept if not even the start is finite
-            error, estimate = dynamics.errors(problem, data, state)
+            scores = dynamics.scores(problem, data, state)
+            error, estimate = scores["train_error"], scores["estimated_test_error"]
             if not np.isfinite(error):
                 break
             if not early_stopping or (estimates and estimate < np.nanmin(estimates)):

@@ -159,7 +159,8 @@ def require_form(registry: Registry[Any], form: str, source: Path, pattern: str)
 
     def check(name: str, entry: Any) -> None:
         named = getattr(entry, form)
-        if named not in known and not (named is None and name not in registry.built_in):
+        exempt = name not in registry.built_in or getattr(entry, "joint", False)
+        if named not in known and not (named is None and exempt):
             raise InvalidInput(
                 registry.kind, name, f"its {form} form {named!r} is not in {source.name}; there: {', '.join(known)}"
             )

@@ -29,7 +29,7 @@ class State(Protocol):
 
     @property
     def previous_deep_weights(self) -> DeepWeights:
-        """V^{t-1}."""
+        """What the momentum of V^t is the difference from, see `sedyn.model.update.Update`."""
         ...
 
 
@@ -89,10 +89,8 @@ class Algorithm(Protocol[Inputs, StateType]):
         """
         ...
 
-    def errors(
-        self, problem: Problem, inputs: Inputs, state: StateType
-    ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
-        """Tell the training error, and the test error that is known without fresh data.
+    def scores(self, problem: Problem, inputs: Inputs, state: StateType) -> dict[str, Float[Array, "..."]]:
+        """Tell how good the network is on training samples, and what is known of fresh ones without drawing any.
 
         Parameters
         ----------
@@ -102,8 +100,9 @@ class Algorithm(Protocol[Inputs, StateType]):
 
         Returns
         -------
-        train_error, test_error : array, shape (...)
-            The test error is theory's own, or a run's estimate of it.
+        dict of str to array, shape (...)
+            Of `sedyn.model.evaluation.score_names`, on training samples and on fresh ones: theory's own, or what a run
+            estimates.
         """
         ...
 
@@ -151,7 +150,9 @@ def require_step(problem: Problem, state: State) -> None:
         raise ValueError(f"iteration {state.iteration} is the last of the problem's {problem.steps} steps")
 
 
-def step_deep_weights(problem: Problem, state: State, gradient: DeepWeights, update: Update) -> DeepWeights:
+def step_deep_weights(
+    problem: Problem, state: State, gradient: DeepWeights, update: Update, kicks: DeepWeights | None = None
+) -> tuple[DeepWeights, DeepWeights]:
     """Advance the deeper weights, unless they are frozen (docs/theory.md#descent, docs/theory.md#deep-weights).
 
     Parameters
@@ -160,16 +161,22 @@ def step_deep_weights(problem: Problem, state: State, gradient: DeepWeights, upd
     state : State
         At iteration t.
     gradient : tuple of array
-        Mean over samples of the derivative of the loss in V^t, of the shapes of the weights.
+        Mean over samples of the derivative of the loss in V^t, of the shapes of the parameters.
     update : Update
         Of step t.
+    kicks : tuple of array, optional
+        Gradient noise of a data set, of the shapes of the weights; in the limit it vanishes.
 
     Returns
     -------
-    tuple of array
-        V^{t+1}.
+    deep_weights, previous_deep_weights : tuple of array
+        Of the state at t + 1.
     """
     if problem.train == "first":
-        return state.deep_weights
-    layers = zip(state.deep_weights, state.previous_deep_weights, gradient, strict=True)
-    return tuple(update(*layer) for layer in layers)
+        return state.deep_weights, state.deep_weights
+    if not state.deep_weights:
+        return (), ()
+    each = kicks or (None,) * len(gradient)
+    layers = zip(state.deep_weights, state.previous_deep_weights, gradient, each, strict=True)
+    following, previous = zip(*(update.of_deep_weights(*layer) for layer in layers), strict=True)
+    return following, previous

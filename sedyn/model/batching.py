@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
@@ -31,12 +32,15 @@ def batch_weights(problem: Problem, rng: np.random.Generator) -> Iterator[Float[
         if problem.full_batch:
             yield None
             continue
-        if not epoch:
+        if not epoch and problem.batching == "one_pass":
+            ends = np.rint(problem.batch_share * problem.n * np.arange(problem.steps + 1)).astype(int)
+            epoch = [np.arange(*each) for each in itertools.pairwise(ends)]
+        elif not epoch:
             order = rng.permutation(problem.n)
             if problem.batching == "shuffle":
                 epoch = np.array_split(order, problem.batches_per_epoch)
             else:
-                epoch = [order[: problem.batch_size]]
+                epoch = [order[: problem.samples_per_batch]]
         batch = epoch.pop(0)
         weights = np.zeros(problem.n)
         weights[batch] = problem.n / batch.size
@@ -68,7 +72,9 @@ def limit_dimensions(problem: Problem) -> int:
     """Uniform variables per sample that `limit_weights` needs: one a draw of batches."""
     if problem.full_batch:
         return 0
-    return -(-problem.steps // problem.batches_per_epoch) if problem.batching == "shuffle" else problem.steps
+    if problem.batching == "without_replacement":
+        return problem.steps
+    return -(-problem.steps // problem.batches_per_epoch) if problem.batching == "shuffle" else 1
 
 
 def limit_weights(problem: Problem, t: int, uniforms: Float[Array, "draws N"]) -> Float[Array, " N"] | None:
@@ -85,14 +91,16 @@ def limit_weights(problem: Problem, t: int, uniforms: Float[Array, "draws N"]) -
     Returns
     -------
     array, shape (N,), or None
-        Bernoulli(b)/b for each step, or one uniformly drawn part of each epoch; None for a full batch.
+        Bernoulli(b)/b for each step, or one uniformly drawn part of each epoch, or of one pass; None for a full batch.
     """
     if problem.full_batch:
         return None
     xp = array_namespace(uniforms)
     if problem.batching == "without_replacement":
-        chosen = uniforms[t, :] < problem.batch_fraction
+        chosen = uniforms[t, :] < problem.batch_share
+    elif problem.batching == "one_pass":
+        chosen = xp.floor(uniforms[0, :] / problem.batch_share) == t
     else:
         parts = problem.batches_per_epoch
         chosen = xp.floor(uniforms[t // parts, :] * parts) == t % parts
-    return xp.astype(chosen, uniforms.dtype) / problem.batch_fraction
+    return xp.astype(chosen, uniforms.dtype) / problem.batch_share

@@ -103,7 +103,7 @@ SPECTRA: Registry[SpectrumFamily] = Registry(
             _two_level,
             shares=lambda ratio, share: (share, 1 - share),
             parameters=("ratio", "share"),
-            valid=lambda ratio, share: 0 < ratio < math.inf and 0 < share < 1,
+            valid=lambda ratio, share: ratio > 0 and 0 < share < 1,
             condition="a ratio > 0 and a share in (0, 1)",
         ),
     },

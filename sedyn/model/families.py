@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,14 +23,17 @@ class Family:
     parameters : tuple of str, optional
         What the numbers in ``name(number, ...)`` mean.
     valid : callable, optional
-        ``valid(*numbers)``: whether they are allowed.
+        ``valid(*numbers)``: whether they are allowed, if they are finite.
     condition : str, optional
         The same in words.
+    numbers : tuple of float, optional
+        What they are where the name stands alone; without, they have to be given.
     """
 
     parameters: tuple[str, ...] = ()
     valid: Callable[..., bool] = lambda *numbers: True
     condition: str = ""
+    numbers: tuple[float, ...] = ()
 
 
 AnyFamily = TypeVar("AnyFamily", bound=Family)
@@ -76,13 +80,15 @@ def read_law(text: str, families: Registry[AnyFamily]) -> tuple[str, AnyFamily, 
     try:
         if match is None:
             raise ValueError
-        name, numbers = match[1], () if match[2] is None else tuple(float(number) for number in match[2].split(","))
+        name, given = match[1], () if match[2] is None else tuple(float(number) for number in match[2].split(","))
     except ValueError:
         raise InvalidInput(families.kind, text, "write a name, or a name with numbers as in student_t(5)") from None
     family = families[name]
+    numbers = given or family.numbers
     if not family.parameters and numbers:
         raise InvalidInput(families.kind, text, f"{name} takes no number; write {name}")
-    if len(numbers) != len(family.parameters) or not family.valid(*numbers):
+    allowed = len(numbers) == len(family.parameters) and all(map(math.isfinite, numbers))
+    if not (allowed and family.valid(*numbers)):
         remedy = f"write {name}({', '.join(family.parameters)}) with {family.condition}"
         raise InvalidInput(families.kind, text, remedy)
     return text, family, numbers

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sedyn.arrays.backend import Array, array_namespace
+from sedyn.checks import checked, function_of, identifier
+from sedyn.errors import InvalidInput
 from sedyn.model.families import Family, Law, read_law
 from sedyn.model.registry import Registry
 
@@ -30,6 +32,10 @@ def _as_floats(size: int, *numbers: float) -> float:
     return size
 
 
+def _every_entry(shape: tuple[int, int], *numbers: float) -> float:
+    return float(shape[0]) * shape[1]
+
+
 @dataclass(frozen=True)
 class FeatureFamily(Family):
     """Laws of feature entries that differ in numbers alone.
@@ -44,16 +50,40 @@ class FeatureFamily(Family):
         Without, a device's entries are drawn on the host and copied.
     host_bytes : callable, optional
         ``host_bytes(size, *numbers)``: memory that an entry of `draw` takes on average, where a float takes `size`.
+    expected : callable, optional
+        ``expected(shape, *numbers)``: how many entries of a matrix are not zero, on average.
     """
 
     draw: Callable[..., Any]
     device_draw: Callable[..., Any] | None = None
     host_bytes: Callable[..., float] = _as_floats
+    expected: Callable[..., float] = _every_entry
 
 
 @dataclass(frozen=True)
 class FeatureLaw(Law[FeatureFamily]):
     """The law of a design's entries."""
+
+    def require_entries(self, shape: tuple[int, int]) -> None:
+        """Refuse a matrix in which not even one entry is expected to differ from zero.
+
+        Parameters
+        ----------
+        shape : (int, int)
+            Samples and features, (n, d).
+
+        Raises
+        ------
+        InvalidInput
+            Naming how many are expected.
+        """
+        expected = self.family.expected(shape, *self.numbers)
+        if expected < 1:
+            n, d = shape
+            remedy = (
+                f"of the entries of n={n} samples of d={d} features {expected:.2g} differ from 0; it takes 1 at least"
+            )
+            raise InvalidInput("features", self.text, remedy)
 
     def draw(self, rng: np.random.Generator, shape: tuple[int, int]) -> Any:
         """Draw independent entries with mean 0 and variance 1.
@@ -182,12 +212,14 @@ FEATURES: Registry[FeatureFamily] = Registry(
             _sparse,
             lambda rng, shape, density: _chosen(rng, shape, density) * rng.standard_normal(shape) / math.sqrt(density),
             host_bytes=_sparse_bytes,
+            expected=lambda shape, density: density * shape[0] * shape[1],
             parameters=("density",),
             valid=lambda density: 0 < density <= 1,
             condition="density in (0, 1]",
         ),
         "sparse_rows": FeatureFamily(
             _sparse_samples,
+            expected=lambda shape, entries: entries * shape[0],
             parameters=("entries",),
             valid=lambda entries: entries > 0,
             condition="entries greater than 0",
@@ -197,6 +229,7 @@ FEATURES: Registry[FeatureFamily] = Registry(
 )
 
 
+@checked(name=identifier, draw=function_of(2))
 def register_features(name: str, draw: Draw) -> None:
     """Make a law of feature entries known under a name, for `Problem` and for configurations.
 

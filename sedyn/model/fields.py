@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import re
-from collections.abc import Callable
 from typing import Any, TypeVar
 
-__all__ = ["documented", "field", "names_where"]
+from sedyn.checks import Check
+
+__all__ = ["check_fields", "documented", "field", "kept_fields", "names_where"]
 
 Class = TypeVar("Class", bound=type)
-Check = Callable[[str, Any], Any]
 
 
 def field(
@@ -64,6 +64,39 @@ def names_where(cls: type, mark: str) -> tuple[str, ...]:
         In the order of the fields.
     """
     return tuple(known.name for known in dataclasses.fields(cls) if known.metadata[mark])
+
+
+def kept_fields(instance: Any, prefix: str = "") -> dict[str, Any]:
+    """Pass the fields of a dataclass to their checks.
+
+    Parameters
+    ----------
+    instance : dataclass
+        Its fields are declared by `field`.
+    prefix : str, optional
+        What precedes their names where a user writes them, as ``compute.``.
+
+    Returns
+    -------
+    dict of str to object
+        Every field that has a check, in the form that is kept.
+
+    Raises
+    ------
+    InvalidInput
+        Naming the first field that does not pass.
+    """
+    return {
+        known.name: check(f"{prefix}{known.name}", getattr(instance, known.name))
+        for known in dataclasses.fields(instance)
+        if (check := known.metadata["check"])
+    }
+
+
+def check_fields(instance: Any, prefix: str = "") -> None:
+    """Put every field of a dataclass in the form that its check keeps, while it is made; as `kept_fields`."""
+    for name, value in kept_fields(instance, prefix).items():
+        object.__setattr__(instance, name, value)
 
 
 def documented(cls: Class) -> Class:

@@ -13,9 +13,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from sedyn.arrays.backend import Array, array_namespace, erf
+from sedyn.arrays.shapes import Float
+from sedyn.checks import FLAG, checked, elementwise, function_of, identifier
+from sedyn.model.families import Family, read_law
 from sedyn.model.registry import Registry
 
 __all__ = [
@@ -25,8 +29,10 @@ __all__ = [
     "Activation",
     "Link",
     "Loss",
+    "loss_named",
     "register_activation",
     "register_link",
+    "register_loss",
 ]
 
 Jet = Callable[[Array, int], tuple[Array, ...]]
@@ -59,7 +65,8 @@ class Link(NamedTuple):
     Attributes
     ----------
     f : callable
-        Of one index, elementwise; or, if `joint`, of all k indices at once, from (k, samples) to (samples,).
+        Of one index, elementwise; or, if `joint`, of all k indices at once, from (k, samples) to (samples,), or to
+        (outputs, samples).
     joint : bool
         Which of the two.
     """
@@ -68,23 +75,46 @@ class Link(NamedTuple):
     joint: bool = False
 
 
-class Loss(NamedTuple):
-    """A loss l(f, y) of network output and label.
+@dataclass(frozen=True)
+class Loss(Family):
+    """A loss l(f, y) of network outputs and labels; other `numbers` make it another member of its family.
 
-    Attributes
+    Parameters
     ----------
-    jet : callable
-        ``jet(f, y, order)`` returns ``(l, dl/df, d2l/df2)[: order + 1]``, each of the shape of f.
-    binary : bool
+    function : callable
+        ``function(f, y, order, *numbers)`` returns ``(l, dl/df, d2l/df2)[: order + 1]``: of one output and label,
+        elementwise, and the losses of several are added up; or, if `joint`, of all C outputs at once, from shapes
+        (..., C, N) to (..., N), (..., C, N) and (..., C, C, N).
+    joint : bool, optional
+        Which of the two.
+    binary : bool, optional
         True if the labels must be -1 or 1.
-    compiled, cuda : str or None
+    compiled, cuda : str, optional
         As for `Activation`.
     """
 
-    jet: Callable[[Array, Array, int], tuple[Array, ...]]
+    function: Callable[..., tuple[Array, ...]]
     binary: bool = False
+    joint: bool = False
     compiled: str | None = None
     cuda: str | None = None
+
+    def jet(self, f: Float[Array, "..."], y: Float[Array, "..."], order: int) -> tuple[Float[Array, "..."], ...]:
+        """Take the loss with its derivatives in the output.
+
+        Parameters
+        ----------
+        f, y : array, shape (...)
+            Outputs and labels.
+        order : int
+            Of the last derivative, up to 2.
+
+        Returns
+        -------
+        tuple of array
+            ``(l, dl/df, d2l/df2)[: order + 1]``, each of the shape of f.
+        """
+        return self.function(f, y, order, *self.numbers)
 
 
 # --- activations ---------------------------------------------------------------------------------------------------
@@ -166,6 +196,7 @@ ACTIVATIONS: Registry[Activation] = Registry(
 )
 
 
+@checked(name=identifier, f=elementwise, df=elementwise, d2f=elementwise, kinked=FLAG)
 def register_activation(
     name: str,
     f: Callable[[Array], Array],
@@ -188,7 +219,7 @@ def register_activation(
     Raises
     ------
     InvalidInput
-        If the name is taken or no identifier.
+        If the name is taken or no identifier, or a function fails on a few numbers.
 
     Notes
     -----
@@ -218,6 +249,7 @@ LINKS: Registry[Link] = Registry(
 )
 
 
+@checked(name=identifier, f=function_of(1), joint=FLAG)
 def register_link(name: str, f: Callable[[Array], Array], *, joint: bool = False) -> None:
     """Make a link known under a name, for `Problem` and for configurations.
 
@@ -227,15 +259,17 @@ def register_link(name: str, f: Callable[[Array], Array], *, joint: bool = False
         A new name.
     f : callable
         Of one index, elementwise on arrays of any shape; with ``joint=True`` of all k indices at once, from shape
-        (k, samples) to shape (samples,).
+        (k, samples) to shape (samples,), or (outputs, samples) for a network with several outputs.
     joint : bool, optional
         Which of the two.
 
     Raises
     ------
     InvalidInput
-        If the name is taken or no identifier.
+        If the name is taken or no identifier, or the function of one index fails on a few numbers.
     """
+    if not joint:
+        elementwise("f", f)
     LINKS.register(name, Link(f, joint))
 
 
@@ -257,13 +291,36 @@ def _logistic(f: Array, y: Array, order: int) -> tuple[Array, ...]:
     return (value, -y * miss, miss * (1 - miss))[: order + 1]
 
 
-def _huber(f: Array, y: Array, order: int) -> tuple[Array, ...]:
-    # Threshold 1. The second derivative jumps but has no point mass, so gradient responses are means of derivatives.
+def _huber(f: Array, y: Array, order: int, threshold: float) -> tuple[Array, ...]:
+    # The second derivative jumps but has no point mass, so gradient responses are means of derivatives.
     xp = array_namespace(f)
     residual = f - y
-    clipped = xp.clip(residual, -1.0, 1.0)
-    inside = xp.astype(xp.abs(residual) < 1, f.dtype)
+    clipped = xp.clip(residual, -threshold, threshold)
+    inside = xp.astype(xp.abs(residual) < threshold, f.dtype)
     return (clipped * (residual - 0.5 * clipped), clipped, inside)[: order + 1]
+
+
+def _softmax(f: Array, y: Array, order: int) -> tuple[Array, ...]:
+    # y has a 1 for the sample's class and 0 for the others.
+    xp = array_namespace(f)
+    largest = xp.max(f, axis=-2, keepdims=True)
+    powers = xp.exp(f - largest)
+    total = xp.sum(powers, axis=-2, keepdims=True)
+    value = (xp.log(total) + largest)[..., 0, :] - xp.sum(f * y, axis=-2)
+    if order == 0:
+        return (value,)
+    p = powers / total
+    if order == 1:
+        return value, p - y
+    diagonal = xp.eye(f.shape[-2], dtype=f.dtype, device=f.device)[:, :, None]
+    return value, p - y, p[..., :, None, :] * (diagonal - p[..., None, :, :])
+
+
+def _absolute(f: Array, y: Array, order: int, width: float) -> tuple[Array, ...]:
+    residual = f - y
+    radius = array_namespace(f).hypot(residual, array_namespace(f).full_like(residual, width))
+    slope, cosine = residual / radius, width / radius
+    return (residual * (residual / (radius + width)), slope, cosine * cosine / radius)[: order + 1]
 
 
 LOSSES: Registry[Loss] = Registry(
@@ -271,6 +328,61 @@ LOSSES: Registry[Loss] = Registry(
     {
         "squared": Loss(_squared, compiled="squared", cuda="squared"),
         "logistic": Loss(_logistic, binary=True, compiled="logistic", cuda="logistic"),
-        "huber": Loss(_huber, compiled="huber", cuda="huber"),
+        "huber": Loss(
+            _huber,
+            compiled="huber",
+            cuda="huber",
+            parameters=("threshold",),
+            valid=lambda threshold: 0 < threshold < math.inf,
+            condition="a threshold > 0",
+            numbers=(1.0,),
+        ),
+        "absolute": Loss(
+            _absolute,
+            compiled="absolute",
+            cuda="absolute",
+            parameters=("width",),
+            valid=lambda width: 0 < width < math.inf,
+            condition="a width > 0",
+        ),
+        "softmax": Loss(_softmax, joint=True),
     },
 )
+
+
+def loss_named(text: str) -> Loss:
+    """Find the loss that a text names, as ``squared`` or ``huber(0.5)`` (docs/theory.md#loss).
+
+    Raises
+    ------
+    InvalidInput
+        If the name is unknown, or its number is missing, unwanted or out of range.
+    """
+    _, family, numbers = read_law(text, LOSSES)
+    return replace(family, numbers=numbers)
+
+
+@checked(name=identifier, jet=function_of(3), binary=FLAG)
+def register_loss(name: str, jet: Callable[[Array, Array, int], tuple[Array, ...]], *, binary: bool = False) -> None:
+    """Make a loss known under a name, for `Problem`, estimators and configurations.
+
+    Parameters
+    ----------
+    name : str
+        A new name.
+    jet : callable
+        ``jet(f, y, order)`` of outputs and labels, arrays of any shape, returns the loss and its first two derivatives
+        in f, ``(l, dl/df, d2l/df2)[: order + 1]``, elementwise.
+    binary : bool, optional
+        True if the labels must be -1 or 1.
+
+    Raises
+    ------
+    InvalidInput
+        If the name is taken or no identifier.
+
+    Notes
+    -----
+    As for `register_activation`, there is no form of it in the kernels.
+    """
+    LOSSES.register(name, Loss(jet, binary))

@@ -1,4 +1,7 @@
-"""Where training starts: signals, first layer, deeper layers, and the overlaps that the theory is told."""
+"""Where training starts: signals, first layer, and the overlaps that the theory is told.
+
+Where the deeper parameters start is for `sedyn.model.architecture` to say.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ import numpy as np
 from sedyn.arrays.shapes import Float
 from sedyn.model.problem import Problem
 
-__all__ = ["initial_deep_weights", "initial_overlaps", "initial_weights_and_signals"]
+__all__ = ["initial_overlaps", "initial_weights_and_signals"]
 
 # Features with neighbouring eigenvalues whose rows are made orthogonal together, in units of the number of columns.
 ROWS_PER_COLUMN = 8
@@ -17,7 +20,7 @@ ROWS_PER_COLUMN = 8
 
 def _mixing(problem: Problem) -> np.ndarray:
     """The matrix T with [W0, mu] = [Z, M] T for standardized columns Z and M, shape (q + k, q + k)."""
-    q, k = problem.width, problem.signals
+    q, k = problem.units, problem.signals
     mixing = np.diag(np.r_[np.ones(q), np.full(k, problem.signal_norm)])
     mixing[q + np.arange(q) % k, np.arange(q)] = problem.init_overlap
     return mixing
@@ -54,7 +57,7 @@ def initial_weights_and_signals(problem: Problem, rng: np.random.Generator) -> F
     ndarray, shape (q + k, d)
         W0^T above mu^T.
     """
-    columns = problem.width + problem.signals
+    columns = problem.units + problem.signals
     normals = rng.standard_normal((problem.d, columns))
     if problem.initialization == "exact":
         changes = np.flatnonzero(np.diff(problem.eigenvalues)) + 1
@@ -69,22 +72,3 @@ def _orthogonal_columns(normals: np.ndarray) -> np.ndarray:
     # A polar factor would do as well; the signs of the diagonal make this one uniform (Haar).
     q, r = np.linalg.qr(normals)
     return q * np.sign(np.diagonal(r)) * math.sqrt(normals.shape[0])
-
-
-def initial_deep_weights(problem: Problem) -> tuple[Float[np.ndarray, "q _"], ...]:
-    """Deeper weights at the start, a function of width, depth and ``init_seed`` alone.
-
-    Returns
-    -------
-    tuple of ndarray
-        W_2, ..., W_L, each (q, q) but the last (q, 1).
-    """
-    q, hidden = problem.width, problem.depth - 2
-    if problem.depth == 1:
-        return ()
-    if problem.deep_init == "signs":
-        signs = (-1.0) ** np.arange(q)[:, None] / math.sqrt(q)
-        return (*(np.eye(q) for _ in range(hidden)), signs)
-    rng = np.random.default_rng(problem.init_seed)
-    shapes = [(q, q)] * hidden + [(q, 1)]
-    return tuple(rng.standard_normal(shape) / math.sqrt(q) for shape in shapes)

@@ -1,4 +1,4 @@
-"""What a sample's label is, given its indices and its noise (docs/theory.md#labels)."""
+"""What a sample's labels are, given its indices and its noise (docs/theory.md#labels)."""
 
 from __future__ import annotations
 
@@ -9,37 +9,62 @@ from sedyn.arrays.shapes import Float
 from sedyn.model.functions import LINKS
 from sedyn.model.problem import Problem
 
-__all__ = ["clean_labels", "labels_of"]
+__all__ = ["clean_labels", "label_noise", "labels_of"]
 
 
-def clean_labels(problem: Problem, indices: Float[Array, "*replicates k N"]) -> Float[Array, "*replicates N"]:
+def clean_labels(problem: Problem, indices: Float[Array, "*replicates k N"]) -> Float[Array, "*replicates C N"]:
     """Labels without noise, phi(z_*).
 
     Parameters
     ----------
     problem : Problem
-        Its link, and how several signals combine.
+        Its links, and how several signals combine.
     indices : array, shape (..., k, N)
         z_*, the projections on the k signals.
 
     Returns
     -------
-    array, shape (..., N)
+    array, shape (..., C, N)
+        One row for each output; several have an index each, or share a single one.
     """
     xp = array_namespace(indices)
-    link = LINKS[problem.link]
-    if link.joint:  # a user's function of (k, samples): replicates become more samples
-        together = xp.reshape(xp.moveaxis(indices, -2, 0), (indices.shape[-2], -1))
-        return xp.reshape(link.f(together), (*indices.shape[:-2], indices.shape[-1]))
-    values = link.f(indices)
+    *replicates, k, samples = indices.shape
+    links = [LINKS[name] for name in problem.links]
+    if links[0].joint:  # a user's function of (k, samples): replicates become more samples
+        values = links[0].f(xp.reshape(xp.moveaxis(indices, -2, 0), (k, -1)))
+        return xp.moveaxis(xp.reshape(values, (problem.outputs, *replicates, samples)), 0, -2)
+    if problem.outputs > 1:
+        rows = range(k) if k > 1 else [0] * problem.outputs
+        return xp.stack([link.f(indices[..., row, :]) for link, row in zip(links, rows, strict=True)], axis=-2)
+    values = links[0].f(indices)
     if problem.combine == "product":
-        return xp.prod(values, axis=-2)
-    return xp.sum(values, axis=-2) / math.sqrt(problem.signals)
+        return xp.prod(values, axis=-2, keepdims=True)
+    return xp.sum(values, axis=-2, keepdims=True) / math.sqrt(problem.signals)
+
+
+def label_noise(problem: Problem, normals: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """Label noise of a problem (docs/theory.md#noise-law), elementwise.
+
+    Parameters
+    ----------
+    problem : Problem
+        Its noise and law of the noise.
+    normals : array, any shape
+        Standard normals.
+
+    Returns
+    -------
+    array, of the same shape
+        With standard deviation `Problem.noise`; of a law that flips, which labels are replaced.
+    """
+    law = problem.label_noise_law
+    values = law.of_normal(normals)
+    return values if law.flips else problem.noise * values
 
 
 def labels_of(
-    problem: Problem, indices: Float[Array, "*replicates k N"], noise: Float[Array, "*replicates N"]
-) -> Float[Array, "*replicates N"]:
+    problem: Problem, indices: Float[Array, "*replicates k N"], noise: Float[Array, "*replicates C N"]
+) -> Float[Array, "*replicates C N"]:
     """Labels y of samples with given indices and noise.
 
     Parameters
@@ -47,13 +72,26 @@ def labels_of(
     problem : Problem
     indices : array, shape (..., k, N)
         z_*.
-    noise : array, shape (..., N)
-        With standard deviation `Problem.noise`.
+    noise : array, shape (..., C, N)
+        See `label_noise`.
 
     Returns
     -------
-    array, shape (..., N)
-        Additive: ``phi(z_*) + noise``; binary: its sign.
+    array, shape (..., C, N)
+        Additive: ``phi(z_*) + noise``; binary: its sign; classes: 1 for the largest, 0 for the others. Where noise
+        flips, those of phi(z_*) or, instead, the opposite sign or another class.
     """
-    labels = clean_labels(problem, indices) + noise
-    return array_namespace(indices).sign(labels) if problem.labels == "binary" else labels
+    xp, labels, flips = array_namespace(indices), clean_labels(problem, indices), problem.label_noise_law.flips
+    if not flips:
+        labels = labels + noise
+    if problem.labels == "binary":
+        signs = xp.sign(labels)
+        return xp.where(noise > 0, -signs, signs) if flips else signs
+    if problem.labels == "classes":
+        of_sample, classes = xp.argmax(labels, axis=-2), problem.outputs
+        if flips:  # to one of the others, each as often
+            further = xp.ceil(noise[..., 0, :] * (classes - 1))
+            of_sample = (of_sample + xp.astype(further, of_sample.dtype)) % classes
+        each = xp.arange(classes, device=labels.device)[:, None]
+        return xp.astype(of_sample[..., None, :] == each, labels.dtype)
+    return labels

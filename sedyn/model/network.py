@@ -1,9 +1,10 @@
-"""The network on a batch of samples: output, and derivatives with respect to pre-activations and deeper weights.
+"""The network on a batch of samples: outputs, and derivatives with respect to pre-activations and deeper parameters.
 
-Arrays are units first, samples last: pre-activations h are (q, N), so that a unit's values are contiguous. The deeper
-weights are a tuple (W_2, ..., W_L), each fan_in x fan_out; without them the network is linear, f = h_1. Every array may
-have the same further axes in front, replicates that are run together. What is here defines the derivatives; callers
-take them from `sedyn.kernels.dispatch`, which may know a faster way.
+Arrays are units first, samples last: pre-activations h are (q, N), so that a unit's values are contiguous, outputs and
+labels (C, N). The deeper parameters V are a tuple, of a plain network W_2, ..., W_L, each fan_in x fan_out; without
+layers the network is linear, f = h. Every array may have the same further axes in front, replicates that are run
+together. What is here defines the derivatives; callers take them from `sedyn.kernels.dispatch`, which may know a faster
+way.
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ from typing import NamedTuple
 
 from sedyn.arrays.backend import Array, array_namespace
 from sedyn.arrays.shapes import Float
-from sedyn.model.functions import ACTIVATIONS, LOSSES, Activation, Loss
+from sedyn.model.architecture import layers_of
+from sedyn.model.functions import ACTIVATIONS, Loss, loss_named
+from sedyn.model.layers import Forward, Parameters, Stack
 from sedyn.model.problem import Problem
 
-__all__ = ["DeepWeights", "Derivatives", "Network", "differentiate", "forward", "has_kink"]
+__all__ = ["DeepWeights", "Derivatives", "Network", "differentiate", "forward", "has_kink", "losses"]
 
-DeepWeights = tuple[Array, ...]
+DeepWeights = Parameters
 
 
 class Derivatives(NamedTuple):
@@ -30,7 +33,7 @@ class Derivatives(NamedTuple):
     gradient : array, shape (..., q, N)
         G, the derivative of each sample's weighted loss in its pre-activations.
     deep_gradient : tuple of array
-        Mean over samples of the derivative of the weighted loss in each deeper weight matrix.
+        Mean over samples of the derivative of the weighted loss in each deeper parameter.
     curvature : array, shape (..., q, q, N), or None
         D, the derivative of `gradient` in the pre-activations; symmetric in its two axes of units.
     """
@@ -51,20 +54,21 @@ class Network(NamedTuple):
 
     Attributes
     ----------
-    activation : Activation
+    layers : Stack
+        From the pre-activations to the outputs.
     loss : Loss
     deep : tuple of array
-        Deeper weights, (..., fan_in, fan_out) each.
-    labels : array, shape (..., N)
+        Parameters V of the layers.
+    labels : array, shape (..., C, N)
         y.
     sample_weights : array, shape (..., N), or None
         Of the mini-batch, with mean 1; None for all ones.
     """
 
-    activation: Activation
+    layers: Stack
     loss: Loss
     deep: DeepWeights
-    labels: Float[Array, "... N"]
+    labels: Float[Array, "... C N"]
     sample_weights: Float[Array, "... N"] | None = None
 
     @classmethod
@@ -72,23 +76,23 @@ class Network(NamedTuple):
         cls,
         problem: Problem,
         deep: DeepWeights,
-        labels: Float[Array, "*replicates N"],
+        labels: Float[Array, "*replicates C N"],
         sample_weights: Float[Array, "*replicates N"] | None = None,
     ) -> Network:
-        """Take a problem's activation and loss.
+        """Take a problem's layers and loss.
 
         Parameters
         ----------
         problem : Problem
         deep : tuple of array
-        labels : array, shape (..., N)
+        labels : array, shape (..., C, N)
         sample_weights : array, shape (..., N), optional
 
         Returns
         -------
         Network
         """
-        return cls(ACTIVATIONS[problem.activation], LOSSES[problem.loss], deep, labels, sample_weights)
+        return cls(layers_of(problem), loss_named(problem.loss), deep, labels, sample_weights)
 
     def replicate(self, index: int) -> Network:
         """Take the network of one of several replicates."""
@@ -100,35 +104,48 @@ class Network(NamedTuple):
 
     def losses(self, h: Float[Array, "... q N"]) -> Float[Array, "... N"]:
         """Loss of each sample at pre-activations h."""
-        return self.loss.jet(forward(h, self.deep, self.activation), self.labels, 0)[0]
+        return losses(self.loss, forward(h, self.deep, self.layers), self.labels)
 
 
-def forward(h: Float[Array, "... q N"], deep: DeepWeights, activation: Activation) -> Float[Array, "... N"]:
-    """Network output F(h; V) of each sample.
+def losses(loss: Loss, outputs: Float[Array, "*any C N"], labels: Float[Array, "*any C N"]) -> Float[Array, "*any N"]:
+    """Loss of each sample, of all its outputs together (docs/theory.md#loss).
+
+    Parameters
+    ----------
+    loss : Loss
+    outputs, labels : array, shape (..., C, N)
+
+    Returns
+    -------
+    array, shape (..., N)
+    """
+    value = loss.jet(outputs, labels, 0)[0]
+    return value if loss.joint else _over_outputs(value)
+
+
+def forward(h: Float[Array, "... q N"], deep: DeepWeights, layers: Stack) -> Float[Array, "... C N"]:
+    """Network outputs F(h; V) of each sample.
 
     Parameters
     ----------
     h : array, shape (..., q, N)
         First-layer pre-activations.
     deep : tuple of array
-        Deeper weights, (..., fan_in, fan_out) each.
-    activation : Activation
+        V.
+    layers : Stack
 
     Returns
     -------
-    array, shape (..., N)
+    array, shape (..., C, N)
     """
-    xp = array_namespace(h)
-    for weights in deep:
-        h = xp.matmul(xp.matrix_transpose(weights), activation.jet(h, 0)[0])
-    return h[..., 0, :]
+    return layers.forward(deep, Forward(h, None), 0).signals
 
 
 def differentiate(h: Float[Array, "... q N"], network: Network, *, curvature: bool = True) -> Derivatives:
     """Run one forward and one backward pass (docs/theory.md#gradient, docs/theory.md#curvature).
 
-    The second derivative of the output is exact (docs/theory.md#output-curvature): with P_l = d pre_l / dh carried
-    forward and b_l = df / da_l carried backward, d2f/dh2 = sum over layers of P_l^T diag(act''(pre_l) b_l) P_l.
+    The second derivative of the loss is exact (docs/theory.md#output-curvature): tangents d/dh go forward beside the
+    signals, and each layer that is not linear adds what it bends.
 
     Parameters
     ----------
@@ -143,47 +160,43 @@ def differentiate(h: Float[Array, "... q N"], network: Network, *, curvature: bo
     -------
     Derivatives
     """
-    activation, loss, deep, y, sample_weights = network
-    xp = array_namespace(h)
-    q, samples = h.shape[-2:]
-    order = 2 if curvature else 1
-
-    layers = []
-    pre = h
-    for weights in deep:
-        layers.append(activation.jet(pre, order))
-        pre = xp.matmul(xp.matrix_transpose(weights), layers[-1][0])
-    value, slope, *bend = loss.jet(pre[..., 0, :], y, order)
+    layers, loss, deep, labels, sample_weights = network
+    tangents = _identity_like(h) if curvature else None
+    outputs, tangents, memo = layers.forward(deep, Forward(h, tangents), 2 if curvature else 1)
+    value, pull, *bend = loss.jet(outputs, labels, 2 if curvature else 1)
     if sample_weights is not None:
-        slope = slope * sample_weights
+        pull = pull * sample_weights[..., None, :]
+    found = layers.backward(deep, memo, pull)
+    losses = value if loss.joint else _over_outputs(value)
+    if tangents is None:
+        return Derivatives(losses, found.pull, found.gradient, None)
+    second = _through_outputs(bend[0], tangents, loss, sample_weights)
+    return Derivatives(losses, found.pull, found.gradient, second if found.bend is None else found.bend + second)
 
-    # delta is the derivative of the output in the pre-activations of the layer at hand, from the last down to h.
-    delta = xp.ones_like(pre[..., :1, :])
-    deep_gradient: list[Array] = []
-    bends: list[Array] = []
-    for weights, (units, *derivatives) in zip(reversed(deep), reversed(layers), strict=True):
-        deep_gradient.insert(0, xp.matmul(units * slope[..., None, :], xp.matrix_transpose(delta)) / samples)
-        downstream = xp.matmul(weights, delta)
-        delta = derivatives[0] * downstream
-        if curvature:
-            bends.insert(0, derivatives[1] * downstream)
 
-    gradient = delta * slope[..., None, :]
-    if not curvature:
-        return Derivatives(value, gradient, tuple(deep_gradient), None)
+def _over_outputs(values: Float[Array, "... C N"]) -> Float[Array, "... N"]:
+    """Sum over outputs; of one, without adding anything."""
+    return values[..., 0, :] if values.shape[-2] == 1 else array_namespace(values).sum(values, axis=-2)
 
-    weight = bend[0] if sample_weights is None else bend[0] * sample_weights
-    second = delta[..., :, None, :] * (delta * weight[..., None, :])[..., None, :, :]
-    jacobian = xp.broadcast_to(xp.eye(q, dtype=h.dtype, device=h.device)[:, :, None], (*h.shape[:-2], q, q, samples))
-    for layer, coefficient in enumerate(bends):
-        if layer:
-            slopes = layers[layer - 1][1]
-            scaled = slopes[..., :, None, :] * jacobian
-            flat = xp.reshape(scaled, (*scaled.shape[:-2], q * samples))
-            carried = xp.matmul(xp.matrix_transpose(deep[layer - 1]), flat)
-            jacobian = xp.reshape(carried, (*carried.shape[:-1], q, samples))
-        coefficient = coefficient * slope[..., None, :]
-        for unit in range(coefficient.shape[-2]):
-            row = jacobian[..., unit, :, :]
-            second = second + row[..., :, None, :] * (row * coefficient[..., unit, None, :])[..., None, :, :]
-    return Derivatives(value, gradient, tuple(deep_gradient), second)
+
+def _identity_like(h: Float[Array, "... q N"]) -> Float[Array, "... q q N"]:
+    """Derivative of each sample's pre-activations in themselves."""
+    xp, q = array_namespace(h), h.shape[-2]
+    return xp.broadcast_to(xp.eye(q, dtype=h.dtype, device=h.device)[:, :, None], (*h.shape[:-1], q, h.shape[-1]))
+
+
+def _through_outputs(
+    bend: Array, tangents: Float[Array, "... C q N"], loss: Loss, sample_weights: Float[Array, "... N"] | None
+) -> Float[Array, "... q q N"]:
+    """Part of D that the loss's second derivative in the outputs makes, weighted."""
+    xp = array_namespace(tangents)
+    if loss.joint:
+        bent = xp.sum(bend[..., :, :, None, :] * tangents[..., None, :, :, :], axis=-3)
+    else:
+        bent = bend[..., :, None, :] * tangents
+    if sample_weights is not None:
+        bent = bent * sample_weights[..., None, None, :]
+    total = tangents[..., 0, :, None, :] * bent[..., 0, None, :, :]
+    for output in range(1, tangents.shape[-3]):
+        total = total + tangents[..., output, :, None, :] * bent[..., output, None, :, :]
+    return total

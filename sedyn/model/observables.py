@@ -6,13 +6,15 @@ reads shapes here before anything has run.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from sedyn.arrays.backend import Array, array_namespace
 from sedyn.arrays.shapes import Float, Shaped
+from sedyn.model.architecture import places
 from sedyn.model.network import DeepWeights
 from sedyn.model.problem import Problem
 from sedyn.model.row_averages import ROW_FUNCTIONS
@@ -23,14 +25,20 @@ if TYPE_CHECKING:
 __all__ = [
     "COMPARED",
     "INCLUDED",
+    "PARTS",
     "PREDICTED",
     "PROBABILITIES",
     "SCALES",
     "SIMULATED",
     "Observable",
-    "dimension_coordinates",
+    "coordinates_of",
+    "dimension_sizes",
+    "numbers_in",
     "pad_deep_weights",
+    "parts_of",
+    "predicted",
     "quantiles",
+    "simulated",
     "stack_iterations",
     "stack_records",
     "to_dataset",
@@ -60,6 +68,11 @@ _ERRORS = {
     "train_error": Observable(("iteration",), "training error", "response^2"),
     "test_error": Observable(("iteration",), "test error", "response^2"),
 }
+_ERROR_RATES = {
+    "train_error_rate": Observable(("iteration",), "training error rate"),
+    "test_error_rate": Observable(("iteration",), "test error rate"),
+}
+_BIASES = {"biases": Observable(("iteration", "bias_layer", "fan_out"), "biases")}
 _WEIGHTS = {
     "initial_overlap": Observable(
         ("iteration", "neuron", "neuron_"), "overlap of first-layer weights and initialization"
@@ -84,6 +97,10 @@ _SIMULATED_ONLY = {
     "test_error_stderr": Observable(("iteration",), "standard error of the average over fresh data", "response^2"),
     "estimated_test_error": Observable(("iteration",), "test error estimated from training data", "response^2"),
 }
+_ERROR_RATES_SIMULATED_ONLY = {
+    "test_error_rate_stderr": Observable(("iteration",), "standard error of the average over fresh data"),
+    "estimated_test_error_rate": Observable(("iteration",), "test error rate estimated from training data"),
+}
 
 
 def _with_standard_errors(observables: Mapping[str, Observable]) -> dict[str, Observable]:
@@ -96,7 +113,30 @@ def _with_standard_errors(observables: Mapping[str, Observable]) -> dict[str, Ob
 
 
 SIMULATED: dict[str, Observable] = {**_ERRORS, **_SIMULATED_ONLY, **_WEIGHTS}
+"""What every simulation reports; see `simulated`."""
 PREDICTED: dict[str, Observable] = _with_standard_errors({**_ERRORS, **_WEIGHTS, **_LAW_OF_ROWS, **_QUANTILES})
+"""What every solution of the theory reports; see `predicted`."""
+
+PARTS = ("classes", "biases")
+"""What a problem may have that adds variables to its datasets, see `parts_of`."""
+_SIMULATED_PARTS = {"classes": {**_ERROR_RATES, **_ERROR_RATES_SIMULATED_ONLY}, "biases": _BIASES}
+_PREDICTED_PARTS = {"classes": _with_standard_errors(_ERROR_RATES), "biases": _with_standard_errors(_BIASES)}
+
+
+def parts_of(problem: Problem) -> tuple[str, ...]:
+    """Which of `PARTS` a problem has."""
+    has = {"classes": problem.labels == "classes", "biases": problem.bias != "none"}
+    return tuple(part for part in PARTS if has[part])
+
+
+def simulated(parts: Iterable[str]) -> dict[str, Observable]:
+    """Name what simulations of problems report that have some of `PARTS`."""
+    return SIMULATED | {name: known for part in parts for name, known in _SIMULATED_PARTS[part].items()}
+
+
+def predicted(parts: Iterable[str]) -> dict[str, Observable]:
+    """Name what solutions of the theory report for problems that have some of `PARTS`."""
+    return PREDICTED | {name: known for part in parts for name, known in _PREDICTED_PARTS[part].items()}
 
 
 def _distances(name: str, dims: tuple[str, ...], between: str) -> dict[str, Observable]:
@@ -146,25 +186,38 @@ PROBABILITIES = np.array([*_TAIL, *np.arange(1, 10) / 10, *(1 - p for p in rever
 """Where quantiles are taken."""
 
 
-def dimension_coordinates(problem: Problem) -> dict[str, Shaped[np.ndarray, " _"]]:
-    """Coordinates of every dimension in the datasets of a problem, `replicate` apart.
-
-    Layers are counted as in docs/theory.md#network: the deeper weights are W_2 .. W_depth.
-    """
-    units = np.arange(problem.width)
+def dimension_sizes(problem: Problem) -> dict[str, int]:
+    """Sizes of the dimensions in the datasets of a problem, `replicate` apart."""
     return {
-        "iteration": np.arange(problem.steps + 1),
-        "iteration_": np.arange(problem.steps + 1),
-        "neuron": units,
-        "neuron_": units,
-        "index": np.arange(problem.signals),
-        "function": np.array(list(ROW_FUNCTIONS)),
-        "scale": np.array(SCALES),
-        "probability": PROBABILITIES,
-        "layer": np.arange(2, problem.depth + 1),
-        "fan_in": units,
-        "fan_out": units,
+        "iteration": problem.steps + 1,
+        "iteration_": problem.steps + 1,
+        "neuron": problem.units,
+        "neuron_": problem.units,
+        "index": problem.signals,
+        "function": len(ROW_FUNCTIONS),
+        "scale": len(SCALES),
+        "probability": len(PROBABILITIES),
+        "layer": problem.depth - 1,
+        "bias_layer": problem.depth,
+        "fan_in": problem.width,
+        "fan_out": max(problem.width, problem.outputs),
     }
+
+
+def numbers_in(problem: Problem, observables: Mapping[str, Observable]) -> int:
+    """Count the numbers that some observables of a problem have, in one replicate or one randomization."""
+    sizes = dimension_sizes(problem)
+    return sum(math.prod(sizes[dim] for dim in observable.dims) for observable in observables.values())
+
+
+def coordinates_of(sizes: Mapping[str, int]) -> dict[str, Shaped[np.ndarray, " _"]]:
+    """Coordinates of dimensions of given sizes, by name.
+
+    Layers are counted as in docs/theory.md#network: the deeper weights are W_2 .. W_depth, and layer 1 may have biases.
+    """
+    named = {"function": np.array(list(ROW_FUNCTIONS)), "scale": np.array(SCALES), "probability": PROBABILITIES}
+    first = {"layer": 2, "bias_layer": 1}
+    return {dim: named[dim] if dim in named else np.arange(size) + first.get(dim, 0) for dim, size in sizes.items()}
 
 
 def quantiles(values: Float[Array, "*leading N"]) -> Float[Array, "*leading probabilities"]:
@@ -186,26 +239,37 @@ def quantiles(values: Float[Array, "*leading N"]) -> Float[Array, "*leading prob
 
 def pad_deep_weights(
     problem: Problem, deep: DeepWeights, like: Float[Array, "*replicates q N"]
-) -> Float[Array, "*replicates layers q q"]:
-    """Stack W_2 .. W_L in one array, NaN where a matrix has no entry.
+) -> dict[str, Float[Array, "*replicates layers ..."]]:
+    """Stack the deeper parameters of all layers, NaN where a layer has no entry.
 
     Parameters
     ----------
     problem : Problem
     deep : tuple of array
-        W_2 .. W_L, each with fan_in and fan_out as its last axes.
+        V.
     like : array, shape (..., q, N)
         Gives library, dtype, device and the axes in front.
 
     Returns
     -------
-    array, shape (..., L - 1, q, q)
+    dict of str to array
+        `deep_weights`, shape (..., L - 1, fan_in, fan_out), the first matrix of each layer from the second on; and
+        `biases`, shape (..., L, fan_out), the first vector of each layer, where the problem has biases.
     """
-    shape = (*like.shape[:-2], problem.depth - 1, problem.width, problem.width)
-    padded = array_namespace(like).full(shape, np.nan, dtype=like.dtype, device=like.device)
-    for layer, weights in enumerate(deep):
-        padded[..., layer, : weights.shape[-2], : weights.shape[-1]] = weights
-    return padded
+    xp, sizes, replicates = array_namespace(like), dimension_sizes(problem), like.shape[:-2]
+
+    def padded(first_layer: int, *shape: int) -> Array:
+        whole = (*replicates, problem.depth + 1 - first_layer, *shape)
+        found = xp.full(whole, np.nan, dtype=like.dtype, device=like.device)
+        for layer, place in places(problem).items():
+            of_kind = [entries for entries in deep[place] if entries.ndim == len(replicates) + len(shape)]
+            if layer >= first_layer and of_kind:
+                own = tuple(slice(size) for size in of_kind[0].shape[len(replicates) :])
+                found[(..., layer - first_layer, *own)] = of_kind[0]
+        return found
+
+    found = {"deep_weights": padded(2, sizes["fan_in"], sizes["fan_out"])}
+    return found | {"biases": padded(1, sizes["fan_out"])} if "biases" in parts_of(problem) else found
 
 
 def stack_iterations(problem: Problem, values: Sequence[Any] | Shaped[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
@@ -288,7 +352,7 @@ def to_dataset(
     import xarray as xr  # slow to load, and many who want these names make no dataset
 
     leading = () if replicates is None else ("replicate",)
-    coordinates: dict[str, Any] = dimension_coordinates(problem)
+    coordinates: dict[str, Any] = coordinates_of(dimension_sizes(problem))
     if replicates is not None:
         coordinates["replicate"] = np.asarray(replicates, dtype=np.int64)
     variables = {
@@ -303,5 +367,6 @@ def to_dataset(
     return xr.Dataset(
         variables,
         coords={name: values for name, values in coordinates.items() if name in used},
-        attrs={**problem.to_dict(), **attributes},
+        # Nothing is no value of an attribute in a file.
+        attrs={name: value for name, value in problem.to_dict().items() if value is not None} | dict(attributes),
     )

@@ -4,48 +4,38 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from fractions import Fraction
-from functools import cached_property, partial
+from functools import cached_property
+from itertools import islice
+from numbers import Real
 from typing import Any
 
 import numpy as np
 
 from sedyn.arrays.shapes import Float
-from sedyn.errors import InvalidInput, require_known, require_number, require_one_of, require_whole
+from sedyn.checks import COUNT as _COUNT
+from sedyn.checks import FINITE as _FINITE
+from sedyn.checks import FLAG, each, listed, mapping, whole
+from sedyn.checks import NOT_NEGATIVE as _NOT_NEGATIVE
+from sedyn.checks import named as _name
+from sedyn.checks import number as _number
+from sedyn.checks import one_of as _one_of
+from sedyn.checks import optional as _optional
+from sedyn.errors import InvalidInput, require_known, require_number
 from sedyn.model.covariance import SpectrumLaw, spectrum_law
 from sedyn.model.features import FeatureLaw, feature_law
-from sedyn.model.fields import Check, documented, field, names_where
-from sedyn.model.functions import ACTIVATIONS, LINKS, LOSSES
+from sedyn.model.fields import check_fields, documented, field, names_where
+from sedyn.model.functions import ACTIVATIONS, LINKS, loss_named
+from sedyn.model.layers import HIDDEN
+from sedyn.model.noise import NoiseLaw, noise_law
 
 __all__ = ["INDIVIDUAL", "INVISIBLE_TO_THEORY", "TRAINING", "Problem"]
 
 
-def _number(interval: str, valid: Callable[[float], bool]) -> Check:
-    return partial(require_number, condition=f"a number {interval}", valid=valid)
-
-
-def _one_of(*known: str) -> Check:
-    return partial(require_one_of, known=known)
-
-
-def _name(find: Callable[[str], Any]) -> Check:
-    """Make the check that a text names something that can be found."""
-
-    def check(field: str, value: Any) -> str:
-        if not isinstance(value, str):
-            raise InvalidInput(field, value, "a name, in quotes in Python")
-        find(value)
-        return value
-
-    return check
-
-
-_COUNT = partial(require_whole, least=1)
-_SEED = partial(require_whole, least=0)
-_FINITE = partial(require_number, condition="a finite number")
-_NOT_NEGATIVE = _number(">= 0", lambda x: x >= 0)
+# Layers and outputs are gone through one by one, so that more of them would look like a standstill.
+MOST_LAYERS, MOST_OUTPUTS = 1000, 10_000
 
 
 @documented
@@ -75,17 +65,34 @@ class Problem:
     n: int = field(3000, _COUNT, "Samples.", invisible_to_theory=True)
     d: int = field(2000, _COUNT, "Features; n/d is the aspect ratio.", invisible_to_theory=True)
     width: int = field(3, _COUNT, "Units in each hidden layer.", training=True)
-    depth: int = field(3, _COUNT, "Weight layers; depth 1 is a linear model and has width 1.", training=True)
+    depth: int = field(
+        3,
+        whole(1, MOST_LAYERS),
+        "Weight layers; depth 1 is a linear model, whose width is the number of its outputs.",
+        training=True,
+    )
     noise: float = field(0.3, _NOT_NEGATIVE, "Standard deviation of the label noise.", individual=True)
+    noise_law: str = field(
+        "gaussian",
+        _name(noise_law),
+        "Law of the label noise, as ``laplace`` or ``student_t(5)``; ``flip(0.1)`` replaces labels of classes instead.",
+    )
     activation: str = field(
         "tanh", _name(ACTIVATIONS.__getitem__), "Name of an activation, built-in or registered.", training=True
     )
-    link: str = field("tanh", _name(LINKS.__getitem__), "Name of the link, built-in or registered.")
+    link: str | tuple[str, ...] = field(
+        "tanh", None, "Name of the link, built-in or registered; or one name for each output."
+    )
     labels: str = field(
-        "additive", _one_of("additive", "binary"), "``additive``: link + noise * xi; ``binary``: its sign."
+        "additive",
+        _one_of("additive", "binary", "classes"),
+        "``additive``: link + noise * xi; ``binary``: its sign; ``classes``: the largest of one such for each output.",
     )
     loss: str = field(
-        "squared", _name(LOSSES.__getitem__), "``squared``, ``huber``, or ``logistic`` for two classes.", training=True
+        "squared",
+        _name(loss_named),
+        "``squared``, ``huber``, ``huber(threshold)``, ``absolute(width)``; for classes ``logistic``, ``softmax``.",
+        training=True,
     )
     features: str = field(
         "gaussian",
@@ -97,11 +104,31 @@ class Problem:
         "identity", _name(spectrum_law), "Spectrum of the feature covariance, as ``identity`` or ``power_law(0.25)``."
     )
     learning_rate: float | tuple[float, ...] = field(
-        0.8, None, "Of the mean loss: one number for all steps, or one for each.", individual=True, training=True
+        0.8,
+        None,
+        "Of the mean loss: one number for all steps, or one for each, of which some may be 0.",
+        individual=True,
+        training=True,
     )
     steps: int = field(20, _COUNT, "Gradient-descent steps; results have iterations 0..steps.", training=True)
+    deep_learning_rate: float | tuple[float, ...] | None = field(
+        None, None, "Of the deeper layers, as `learning_rate`; null: the same.", individual=True, training=True
+    )
     momentum: float = field(
-        0.0, _number("in [0, 1)", lambda x: 0 <= x < 1), "Heavy ball, in [0, 1).", individual=True, training=True
+        0.0, _number("in [0, 1)", lambda x: 0 <= x < 1), "Momentum, in [0, 1).", individual=True, training=True
+    )
+    momentum_form: str = field(
+        "heavy_ball",
+        _one_of("heavy_ball", "nesterov"),
+        "``heavy_ball``; or ``nesterov``: gradients are taken where momentum leads.",
+        training=True,
+    )
+    temperature: float = field(
+        0.0,
+        _NOT_NEGATIVE,
+        "Of gradient noise (Langevin): a step adds sqrt(2 * rate * temperature) * xi to a first-layer weight.",
+        individual=True,
+        training=True,
     )
     weight_decay: float = field(
         0.0, _NOT_NEGATIVE, "Decay of every weight, times the learning rate.", individual=True, training=True
@@ -113,10 +140,20 @@ class Problem:
         individual=True,
         training=True,
     )
+    batch_size: int | None = field(
+        None, _optional(_COUNT), "Samples in a batch, in place of `batch_fraction`.", individual=True, training=True
+    )
+    epochs: float | None = field(
+        None,
+        _optional(_number("> 0", lambda x: x > 0)),
+        "Passes over the data in all steps, in place of `batch_fraction`; learning rates are then of an epoch.",
+        individual=True,
+        training=True,
+    )
     batching: str = field(
         "without_replacement",
-        _one_of("without_replacement", "shuffle"),
-        "``without_replacement``: each batch is drawn anew; ``shuffle``: each epoch is a partition of the samples.",
+        _one_of("without_replacement", "shuffle", "one_pass"),
+        "``without_replacement``: each batch anew; ``shuffle``: a partition each epoch; ``one_pass``: in order, once.",
         individual=True,
         training=True,
     )
@@ -138,7 +175,7 @@ class Problem:
         individual=True,
     )
     init_seed: int = field(
-        0, _SEED, "Seed of the deeper weights' start, the same for every replicate.", individual=True
+        0, whole(0, 2**63 - 1), "Seed of the deeper weights' start, the same for every replicate.", individual=True
     )
     train: str = field(
         "all", _one_of("all", "first"), "``all``: every layer learns; ``first``: the first alone.", training=True
@@ -151,32 +188,113 @@ class Problem:
         training=True,
     )
 
+    bias: str = field(
+        "none",
+        _one_of("none", "output", "all"),
+        "Which layers have biases: ``none``, the ``output`` alone, or ``all``.",
+        training=True,
+    )
+    bias_init: float = field(0.0, _FINITE, "Where every bias starts.", individual=True, training=True)
+    outputs: int = field(1, whole(1, MOST_OUTPUTS), "Number C of network outputs, and of labels of a sample.")
+    skip: bool = field(
+        False,
+        FLAG,
+        "Whether each output also has a linear unit of the first layer beside the network, which is added to it.",
+        training=True,
+    )
+    residual: bool = field(
+        False, FLAG, "Whether each hidden layer above the first is added to what it is given.", training=True
+    )
+    hidden: str = field(
+        "dense",
+        _name(HIDDEN.__getitem__),
+        "Kind of the hidden layers above the first, ``dense`` or registered.",
+        training=True,
+    )
+
     def __post_init__(self) -> None:
-        for known in fields(self):
-            if check := known.metadata["check"]:
-                object.__setattr__(self, known.name, check(known.name, getattr(self, known.name)))
-        # Its check is against another field.
-        object.__setattr__(self, "learning_rate", _learning_rate(self.learning_rate, self.steps))
+        check_fields(self)
+        # Their checks are against other fields.
+        object.__setattr__(self, "learning_rate", _rates("learning_rate", self.learning_rate, self.steps))
+        if self.deep_learning_rate is not None:
+            rates = _rates("deep_learning_rate", self.deep_learning_rate, self.steps)
+            object.__setattr__(self, "deep_learning_rate", rates)
+        object.__setattr__(self, "link", _links(self.link, self.outputs))
         self._check_combinations()
 
     def _check_combinations(self) -> None:
         self.spectrum_law.require_whole(self.d)
-        if self.depth == 1 and self.width != 1:
-            raise InvalidInput(
-                "width", self.width, "depth=1 is a linear model and has width=1; set width=1 or depth>=2"
-            )
-        if LOSSES[self.loss].binary and self.labels != "binary":
-            raise InvalidInput("loss", self.loss, "needs labels -1 and 1; set labels=binary, or loss=squared")
-        if LINKS[self.link].joint and self.combine != "sum":
-            raise InvalidInput("combine", self.combine, f"link {self.link!r} is joint and leaves nothing to combine")
-        columns = self.signals + self.width
+        self.feature_law.require_entries((self.n, self.d))
+        self._check_network()
+        self._check_labels()
+        columns = self.signals + self.units
         if self.initialization == "exact" and columns > self.d:
             remedy = f"orthogonal signals and units need d={columns} at least; or set initialization=random"
             raise InvalidInput("d", self.d, remedy)
-        if self.batch_size < 1:
-            raise InvalidInput("batch_fraction", self.batch_fraction, f"at n={self.n} use at least {1 / self.n:.3g}")
-        if self.batching == "shuffle" and not math.isclose(self.batches_per_epoch * self.batch_fraction, 1):
-            raise InvalidInput("batch_fraction", self.batch_fraction, "batching=shuffle needs 1/batch_fraction whole")
+        self._check_batches()
+
+    def _check_batches(self) -> None:
+        given = {name: getattr(self, name) for name in ("batch_size", "epochs") if getattr(self, name) is not None}
+        if self.batch_fraction != 1 or not given:
+            given["batch_fraction"] = self.batch_fraction
+        (name, value), *others = given.items()
+        if others:
+            raise InvalidInput(
+                name, value, f"says what {others[0][0]}={others[0][1]} says already; leave one of them out"
+            )
+        if self.batch_share > 1:
+            most = f"at most n={self.n}" if name == "batch_size" else f"at most steps={self.steps}, or more steps"
+            raise InvalidInput(name, value, most)
+        if self.samples_per_batch < 1:
+            least = {"epochs": self.steps / self.n, "batch_fraction": 1 / self.n}[name]
+            raise InvalidInput(name, value, f"at n={self.n} use at least {least:.3g}")
+        if self.batching == "shuffle" and not math.isclose(self.batches_per_epoch * self.batch_share, 1):
+            whole = {"batch_size": "n/batch_size", "epochs": "steps/epochs", "batch_fraction": "1/batch_fraction"}[name]
+            raise InvalidInput(name, value, f"batching=shuffle needs {whole} whole")
+        if self.batching == "one_pass" and self.steps * self.batch_share > 1 + 1e-9:
+            steps = math.floor(1 / self.batch_share + 1e-9)
+            remedy = "one_pass has data for 1 epoch" if name == "epochs" else f"one_pass has data for {steps} steps"
+            raise InvalidInput(name, value, f"batching={remedy}")
+
+    def _check_network(self) -> None:
+        if self.depth == 1 and self.width != self.outputs:
+            remedy = f"depth=1 is a linear model and has a unit an output; set width={self.outputs} or depth>=2"
+            raise InvalidInput("width", self.width, remedy)
+        if self.depth == 1 and self.skip:
+            raise InvalidInput("skip", True, "depth=1 is a linear model already; set depth>=2 or skip=False")
+        if self.depth < 3 and self.residual:
+            raise InvalidInput("residual", True, "adds to hidden layers above the first; set depth>=3")
+        if self.bias == "none" and self.bias_init != 0:
+            raise InvalidInput("bias_init", self.bias_init, "there are no biases; set bias=output or bias=all")
+
+    def _check_labels(self) -> None:
+        loss, several = loss_named(self.loss), self.outputs > 1
+        if loss.binary and self.labels != "binary":
+            raise InvalidInput("loss", self.loss, "needs labels -1 and 1; set labels=binary, or loss=squared")
+        if loss.joint and self.labels != "classes":
+            raise InvalidInput("loss", self.loss, "needs classes; set labels=classes, or loss=squared")
+        if self.labels == "binary" and several:
+            raise InvalidInput("labels", self.labels, f"has one output; with outputs={self.outputs} set labels=classes")
+        if self.labels == "classes" and not several:
+            raise InvalidInput("outputs", self.outputs, "labels=classes needs an output for each class, 2 at least")
+        if self.label_noise_law.flips and self.labels == "additive":
+            remedy = "replaces labels of classes; set labels=binary, or labels=classes"
+            raise InvalidInput("noise_law", self.noise_law, remedy)
+        if self.label_noise_law.flips and self.noise != DEFAULTS["noise"]:
+            remedy = f"plays no part with noise_law={self.noise_law}; leave it at {DEFAULTS['noise']}"
+            raise InvalidInput("noise", self.noise, remedy)
+        joint = any(LINKS[name].joint for name in self.links)
+        if joint and self.combine != "sum":
+            raise InvalidInput("combine", self.combine, f"link {self.link!r} is joint and leaves nothing to combine")
+        if several and not joint:
+            if self.combine != "sum":
+                raise InvalidInput("combine", self.combine, "several outputs have an index each; leave combine=sum")
+            if self.signals not in (1, self.outputs):
+                remedy = f"outputs={self.outputs} have an index each, or share one; set signals={self.outputs} or 1"
+                raise InvalidInput("signals", self.signals, remedy)
+            if self.labels == "classes" and self.signals == 1 and len(set(self.links)) == 1:
+                remedy = f"classes need different indices or links; set signals={self.outputs}"
+                raise InvalidInput("signals", self.signals, remedy)
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> Problem:
@@ -192,8 +310,18 @@ class Problem:
         InvalidInput
             If a name is no field, or as for the class.
         """
-        require_known("problem", values, DEFAULTS)
+        require_known("problem", values := mapping("problem", values), DEFAULTS)
         return cls(**values)
+
+    @property
+    def units(self) -> int:
+        """Units of the first layer: those of the network, and the linear ones beside it."""
+        return self.width + self.outputs * self.skip
+
+    @property
+    def links(self) -> tuple[str, ...]:
+        """The link of each output."""
+        return self.link if isinstance(self.link, tuple) else (self.link,) * self.outputs
 
     @property
     def aspect_ratio(self) -> Fraction:
@@ -204,6 +332,11 @@ class Problem:
     def feature_law(self) -> FeatureLaw:
         """The law that `features` names."""
         return feature_law(self.features)
+
+    @property
+    def label_noise_law(self) -> NoiseLaw:
+        """The law that `noise_law` names."""
+        return noise_law(self.noise_law)
 
     @property
     def spectrum_law(self) -> SpectrumLaw:
@@ -218,38 +351,54 @@ class Problem:
     @property
     def learning_rates(self) -> tuple[float, ...]:
         """The learning rate of each step."""
-        rate = self.learning_rate
-        return rate if isinstance(rate, tuple) else (rate,) * self.steps
+        return self._each_step(self.learning_rate)
 
     @property
-    def batch_size(self) -> int:
+    def deep_learning_rates(self) -> tuple[float, ...]:
+        """The learning rate of the deeper layers at each step."""
+        return self.learning_rates if self.deep_learning_rate is None else self._each_step(self.deep_learning_rate)
+
+    def _each_step(self, rate: float | tuple[float, ...]) -> tuple[float, ...]:
+        rates = rate if isinstance(rate, tuple) else (rate,) * self.steps
+        return rates if self.epochs is None else tuple(self.batch_share * rate for rate in rates)
+
+    @property
+    def batch_share(self) -> float:
+        """Share of the samples in a batch, whichever field says it."""
+        if self.batch_size is not None:
+            return self.batch_size / self.n
+        return self.batch_fraction if self.epochs is None else self.epochs / self.steps
+
+    @property
+    def samples_per_batch(self) -> int:
         """Samples in a batch drawn without replacement."""
-        return round(self.batch_fraction * self.n)
+        return round(self.batch_share * self.n)
 
     @property
     def batches_per_epoch(self) -> int:
         """Batches a shuffled epoch is split into."""
-        return round(1 / self.batch_fraction)
+        return round(1 / self.batch_share)
 
     @property
     def full_batch(self) -> bool:
         """Whether every step uses every sample."""
-        return self.batch_fraction == 1
+        return self.batch_share == 1
 
     def to_dict(self) -> dict[str, Any]:
         """All fields by name, as plain Python values that JSON keeps."""
         values = {name: getattr(self, name) for name in DEFAULTS}
-        if isinstance(self.learning_rate, tuple):
-            values["learning_rate"] = list(self.learning_rate)
-        return values
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
     @cached_property
     def theory_key(self) -> str:
         """What the state evolution depends on, as text: problems with equal keys share one solution.
 
-        Equal in everything but n and d, at exactly equal n/d; a spectrum that changes with d keeps d apart.
+        Equal in everything but n and d, at exactly equal n/d; a spectrum that changes with d keeps d apart. Of a batch
+        of so many samples theory knows their share.
         """
         values = {k: v for k, v in self._non_defaults().items() if k not in INVISIBLE_TO_THEORY}
+        if values.pop("batch_size", None) and not self.full_batch:
+            values["batch_fraction"] = self.batch_share
         values["aspect_ratio"] = str(self.aspect_ratio)
         if self.spectrum_law.changes_with_d:
             values["d"] = self.d
@@ -288,11 +437,30 @@ def _canonical(values: Mapping[str, Any]) -> str:
     return _ENCODER.encode(values)
 
 
-def _learning_rate(value: Any, steps: int) -> float | tuple[float, ...]:
+def _links(value: Any, outputs: int) -> str | tuple[str, ...]:
+    named_link = _name(LINKS.__getitem__)
+    if isinstance(value, str):
+        return named_link("link", value)
+    words = f"a name, or one for each of the {outputs} outputs"
+    links = listed(named_link, words, most=MOST_OUTPUTS)("link", value)
+    if len(links) not in (1, outputs):
+        raise InvalidInput("link", value, f"{len(links)} names for {outputs} outputs; give one, or one for each")
+    if len(links) > 1 and any(LINKS[name].joint for name in links):
+        raise InvalidInput("link", value, "a joint link gives the labels of all outputs; name it alone")
+    return links if len(set(links)) > 1 else links[0]
+
+
+def _rates(name: str, value: Any, steps: int) -> float | tuple[float, ...]:
+    """Check a learning rate: one number above 0, or one for each step, of which some may be 0."""
     condition = f"a number > 0, or one for each of the {steps} steps"
-    if isinstance(value, Iterable) and not isinstance(value, str):
-        rates = tuple(require_number("learning_rate", rate, condition, lambda x: x > 0) for rate in value)
-        if len(rates) != steps:
-            raise InvalidInput("learning_rate", value, f"{len(rates)} numbers for {steps} steps; give one, or {steps}")
-        return rates
-    return require_number("learning_rate", value, condition, lambda x: x > 0)
+    if isinstance(value, Real):
+        return require_number(name, value, condition, lambda x: x > 0)
+    given = islice(each(name, value, condition, ordered=True), steps + 1)
+    in_turn = f"{condition}, of which some may be 0"
+    rates = tuple(require_number(name, rate, in_turn, lambda x: x >= 0) for rate in given)
+    if len(rates) != steps:
+        count = f"{len(rates)} numbers" if len(rates) < steps else "more numbers"
+        raise InvalidInput(name, value, f"{count} for {steps} steps; give one, or {steps}")
+    if not any(rates):
+        raise InvalidInput(name, value, in_turn)
+    return rates

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Generic, TypeVar
 
+from sedyn.checks import identifier
 from sedyn.errors import InvalidInput
 
 __all__ = ["Registry"]
@@ -60,8 +61,7 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
         InvalidInput
             If the name is no identifier or is taken, or the entry fails a check, see `require`.
         """
-        if not (isinstance(name, str) and name.isidentifier()):
-            raise InvalidInput(self.kind, name, "a name is letters, digits and underscores, not a digit first")
+        identifier(self.kind, name)
         if name in self._entries:
             raise InvalidInput(self.kind, name, "this name is taken; choose another")
         for check in self._checks:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sedyn.errors import require_whole
+from sedyn.checks import SEED
 from sedyn.model.problem import Problem
 
 __all__ = ["Streams", "randomization_seeds", "seed_sequence", "streams_of", "substream"]
@@ -24,9 +24,9 @@ class Streams(NamedTuple):
 
     Attributes
     ----------
-    start, features, noise, batches, readout : SeedSequence
-        Of first layer and signals, of the design, of label noise, of mini-batches, and of the fresh data that the test
-        error is an average over.
+    start, features, noise, batches, readout, gradient_noise : SeedSequence
+        Of first layer and signals, of the design, of label noise, of mini-batches, of the fresh data that the test
+        error is an average over, and of gradient noise.
     """
 
     start: np.random.SeedSequence
@@ -34,6 +34,7 @@ class Streams(NamedTuple):
     noise: np.random.SeedSequence
     batches: np.random.SeedSequence
     readout: np.random.SeedSequence
+    gradient_noise: np.random.SeedSequence
 
 
 def streams_of(problem: Problem, seed: int, replicate: int) -> Streams:
@@ -91,11 +92,11 @@ def seed_sequence(key: str, seed: int, *stream: int) -> np.random.SeedSequence:
     Raises
     ------
     InvalidInput
-        If the base seed is no whole number, or negative.
+        If the base seed is no whole number, negative, or of more than 128 bits.
     """
     digest = hashlib.sha256(key.encode()).digest()
     words = np.frombuffer(digest, dtype="<u4").tolist()
-    return np.random.SeedSequence([require_whole("seed", seed, least=0), *words], spawn_key=stream)
+    return np.random.SeedSequence([SEED("seed", seed), *words], spawn_key=stream)
 
 
 def substream(seed: np.random.SeedSequence, *indices: int) -> np.random.SeedSequence:

@@ -15,45 +15,72 @@ __all__ = ["Update", "update_of", "updates_of", "updates_together"]
 
 
 class Update(NamedTuple):
-    """Gradient descent with momentum and weight decay, at one step.
+    """Gradient descent with momentum, weight decay and gradient noise, at one step.
 
     Attributes
     ----------
-    learning_rate, momentum, weight_decay : float or array, shape (R,)
+    learning_rate, momentum, weight_decay, deep_learning_rate, temperature : float or array, shape (R,)
         As in `Problem`; or one for each of the replicates that are first in what is updated.
+    nesterov : bool
+        Whether momentum has Nesterov's form.
     """
 
     learning_rate: float | Float[Array, " R"]
     momentum: float | Float[Array, " R"]
     weight_decay: float | Float[Array, " R"]
+    deep_learning_rate: float | Float[Array, " R"]
+    temperature: float | Float[Array, " R"]
+    nesterov: bool = False
+
+    @property
+    def of_deep_weights(self) -> Update:
+        """The update of the deeper weights, which learn at a rate of their own."""
+        return self._replace(learning_rate=self.deep_learning_rate)
 
     def __call__(
-        self, current: Float[Array, "*shape"], previous: Float[Array, "*shape"], drive: Float[Array, "*shape"]
-    ) -> Float[Array, "*shape"]:
-        """Next value of a quantity from its last two and the gradient that drives it.
+        self,
+        current: Float[Array, "*shape"],
+        previous: Float[Array, "*shape"],
+        drive: Float[Array, "*shape"],
+        kicks: Float[Array, "*shape"] | None = None,
+    ) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:
+        """Next value of a quantity, from its value and the gradient that drives it.
 
         Theory and simulation call this for W, V, P, m and R_w alike, because all of them are linear in W.
 
         Parameters
         ----------
-        current, previous : array, shape (R, ...) or (...)
-            Values at iterations t and t - 1; the axis of replicates is there if the numbers are arrays.
+        current : array, shape (R, ...) or (...)
+            Value at iteration t; the axis of replicates is there if the numbers are arrays.
+        previous : array, of the same shape
+            What momentum is the difference from: the value at t - 1, or, in Nesterov's form, the one from which the
+            present value looks ahead (docs/theory.md#nesterov). At iteration 0 the value itself.
         drive : array, of the same shape
             Gradient at iteration t.
+        kicks : array, of the same shape, optional
+            Gradient noise before its scale, see `sedyn.model.gradient_noise`.
 
         Returns
         -------
-        array, of the same shape
-            Value at iteration t + 1.
+        following, previous : array, of the same shape
+            Value at iteration t + 1, and `previous` for the step from there.
         """
-        rate, momentum, decay = (_against(current, number) for number in self)
+        rate, momentum, decay, temperature = (
+            _against(current, number)
+            for number in (self.learning_rate, self.momentum, self.weight_decay, self.temperature)
+        )
         change = -rate * drive
         if _matters(decay):
             change -= rate * decay * current
+        if kicks is not None:
+            change += (2 * rate * temperature) ** 0.5 * kicks
+        if self.nesterov:
+            change += current
+            return change + momentum * (change - previous), change
         if _matters(momentum):
             change += momentum * (current - previous)
         change += current
-        return change
+        return change, current
 
 
 def _matters(number: float | Array) -> bool:
@@ -81,7 +108,14 @@ def update_of(problem: Problem, iteration: int) -> Update:
     -------
     Update
     """
-    return Update(problem.learning_rates[iteration], problem.momentum, problem.weight_decay)
+    return Update(
+        problem.learning_rates[iteration],
+        problem.momentum,
+        problem.weight_decay,
+        problem.deep_learning_rates[iteration],
+        problem.temperature,
+        problem.momentum_form == "nesterov",
+    )
 
 
 def updates_of(problem: Problem) -> list[Update]:
@@ -95,7 +129,7 @@ def updates_together(problems: Sequence[Problem], like: Float[Array, "..."]) -> 
     Parameters
     ----------
     problems : sequence of Problem
-        Of each replicate, with the same number of steps.
+        Of each replicate, with the same number of steps and one form of momentum.
     like : array
         Gives library, dtype and device.
 
@@ -104,6 +138,10 @@ def updates_together(problems: Sequence[Problem], like: Float[Array, "..."]) -> 
     list of Update
         With one number for each replicate, shape (R,).
     """
-    numbers = np.transpose([updates_of(problem) for problem in problems], (1, 2, 0))  # (step, number, replicate)
+    each = [updates_of(problem) for problem in problems]
+    numbers = np.transpose([[update[:-1] for update in own] for own in each], (1, 2, 0))  # (step, number, replicate)
     moved = array_namespace(like).asarray(numbers, dtype=like.dtype, device=like.device)
-    return [Update(*(moved[t, k, :] for k in range(numbers.shape[1]))) for t in range(numbers.shape[0])]
+    return [
+        Update._make((*(moved[t, k, :] for k in range(numbers.shape[1])), first.nesterov))
+        for t, first in enumerate(each[0])
+    ]

@@ -16,9 +16,10 @@ from sedyn.arrays.shapes import Float
 from sedyn.kernels.dispatch import differentiate
 from sedyn.model.adjoint import onsager_term
 from sedyn.model.algorithm import require_step, step_deep_weights
+from sedyn.model.architecture import initial_deep_weights
 from sedyn.model.batching import limit_weights
-from sedyn.model.evaluation import mean_error
-from sedyn.model.initialization import initial_deep_weights, initial_overlaps
+from sedyn.model.evaluation import mean_scores, score_names
+from sedyn.model.initialization import initial_overlaps
 from sedyn.model.network import DeepWeights, Network, has_kink
 from sedyn.model.observables import pad_deep_weights, quantiles
 from sedyn.model.problem import Problem
@@ -30,6 +31,7 @@ from sedyn.theory.response import gradient_moments
 from sedyn.theory.sampling import CausalFactor
 from sedyn.theory.weight_side import (
     EffectiveSignal,
+    Pushes,
     WeightResponse,
     averaged,
     fresh_covariances,
@@ -42,7 +44,7 @@ from sedyn.theory.weight_side import (
     step_weight_response,
 )
 
-__all__ = ["State", "errors", "init", "observe", "step"]
+__all__ = ["State", "init", "observe", "scores", "step"]
 
 
 class State(NamedTuple):
@@ -57,7 +59,7 @@ class State(NamedTuple):
     fresh : array, shape (q, N)
         z^t, the pre-activations of fresh samples.
     deep_weights, previous_deep_weights : tuple of array
-        V^t and V^{t-1}.
+        V^t, and what its momentum is the difference from: V^{t-1}, or in Nesterov's form from where V^t looks ahead.
     effective_signal : EffectiveSignal
         P and m up to t.
     weight_response : WeightResponse
@@ -70,8 +72,8 @@ class State(NamedTuple):
         g^s for s < t.
     curvatures : History, shape (t, q, q, N), or None
         D^s for s < t; None where responses come from Stein's identity.
-    gradient_covariance : ndarray, shape (t, t, q, q)
-        C_u(a, b).
+    pushes : Pushes
+        C_u(a, b), and gradient noise, at the steps before t.
     gradient_response : History, shape (t, T, q, q)
         R_g(a, b) for b <= a; zero elsewhere.
     """
@@ -87,7 +89,7 @@ class State(NamedTuple):
     factor: CausalFactor
     gradients: History
     curvatures: History | None
-    gradient_covariance: Float[np.ndarray, "t t q q"]
+    pushes: Pushes
     gradient_response: History
 
 
@@ -103,14 +105,14 @@ def init(problem: Problem, inputs: Draws) -> State:
     -------
     State
     """
-    q, steps, like, samples = problem.width, problem.steps, inputs.innovations, inputs.labels.shape[0]
+    q, steps, like, samples = problem.units, problem.steps, inputs.innovations, inputs.labels.shape[-1]
     measure = gauss_quadrature(problem.eigenvalues, spectral_nodes(steps))
     overlaps = initial_overlaps(problem)
     deep_weights = tuple(asarray_like(weights, like) for weights in initial_deep_weights(problem))
     effective_signal = init_effective_signal(measure, steps, overlaps, q)
     weight_response = init_weight_response(measure, steps, q, overlaps)
-    gradient_covariance = np.empty((0, 0, q, q))
-    covariances = fresh_covariances(effective_signal, weight_response, gradient_covariance)
+    pushes = Pushes.none(q)
+    covariances = fresh_covariances(effective_signal, weight_response, pushes)
     factor = index_factor(problem).append(covariances)
     fresh = _fresh(inputs, factor)
     return State(
@@ -125,7 +127,7 @@ def init(problem: Problem, inputs: Draws) -> State:
         factor=factor,
         gradients=History.empty(steps, (q, samples), like),
         curvatures=None if has_kink(problem) else History.empty(steps, (q, q, samples), like),
-        gradient_covariance=gradient_covariance,
+        pushes=pushes,
         gradient_response=History.empty(steps, (steps, q, q), overlaps),
     )
 
@@ -175,15 +177,15 @@ def step(problem: Problem, inputs: Draws, state: State, update: Update) -> State
         effective_signal,
         factor,
     )
-    gradient_covariance = _bordered(state.gradient_covariance, moments.covariance)
+    pushes = state.pushes.append(moments.covariance, update, delta)
 
     # Weight side and deeper layers.
     effective_signal = step_effective_signal(effective_signal, moments.response, moments.signal_response, update, delta)
     weight_response = step_weight_response(weight_response, moments.response, update, delta)
-    deep_weights = step_deep_weights(problem, state, derivatives.deep_gradient, update)
+    deep_weights, previous_deep_weights = step_deep_weights(problem, state, derivatives.deep_gradient, update)
 
     # Sample side at t + 1: z conditionally on the past draws, h = z + sum over s of R_w(t + 1, s) g^s.
-    covariances = fresh_covariances(effective_signal, weight_response, gradient_covariance)
+    covariances = fresh_covariances(effective_signal, weight_response, pushes)
     factor = factor.append(covariances)
     fresh = _fresh(inputs, factor)
     answers = asarray_like(weight_response.mean.values[t + 1, : t + 1], fresh)
@@ -192,14 +194,14 @@ def step(problem: Problem, inputs: Draws, state: State, update: Update) -> State
         trained=fresh + onsager_term(answers, gradients.values),
         fresh=fresh,
         deep_weights=deep_weights,
-        previous_deep_weights=state.deep_weights,
+        previous_deep_weights=previous_deep_weights,
         effective_signal=effective_signal,
         weight_response=weight_response,
         fresh_covariance=covariances[-1],
         factor=factor,
         gradients=gradients,
         curvatures=curvatures,
-        gradient_covariance=gradient_covariance,
+        pushes=pushes,
         gradient_response=state.gradient_response.append(moments.response),
     )
 
@@ -216,25 +218,23 @@ def observe(problem: Problem, inputs: Draws, state: State) -> dict[str, Float[Ar
     Returns
     -------
     dict of str to array
-        The observables of `sedyn.model.observables.PREDICTED` without their iteration axis, standard errors apart; and
+        What `sedyn.model.observables.predicted` names, without the iteration axis, standard errors apart; and
         the law of first-layer rows at each spectral node, `row_coefficients` and `row_covariances` of
         `sedyn.model.observables.INCLUDED`.
     """
-    q = problem.width
+    q = problem.units
     effective_signal, weight_response = state.effective_signal, state.weight_response
     coefficients = effective_signal.coefficients.values[-1]
     carried = averaged(effective_signal.spectrum, coefficients)
     overlap = start_covariance(effective_signal)[-1]
-    covariances = row_covariances(weight_response, state.gradient_covariance)
-    train_error, test_error = errors(problem, inputs, state)
+    covariances = row_covariances(weight_response, state.pushes)
     return {
-        "train_error": train_error,
-        "test_error": test_error,
+        **scores(problem, inputs, state),
         "initial_overlap": overlap[:, :q],
         "signal_overlap": overlap[:, q:],
         "weight_gram": state.fresh_covariance,
         "row_average": _row_averages(problem, effective_signal, covariances),
-        "deep_weights": pad_deep_weights(problem, state.deep_weights, state.trained),
+        **pad_deep_weights(problem, state.deep_weights, state.trained),
         "init_coefficient": carried[:, :q],
         "signal_coefficient": carried[:, q:],
         "noise_covariance": averaged(weight_response.spectrum, covariances),
@@ -244,8 +244,8 @@ def observe(problem: Problem, inputs: Draws, state: State) -> dict[str, Float[Ar
     }
 
 
-def errors(problem: Problem, inputs: Draws, state: State) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """Training error and test error at the state's iteration (docs/theory.md#predicted-errors).
+def scores(problem: Problem, inputs: Draws, state: State) -> dict[str, Float[Array, ""]]:
+    """Scores on training samples and on fresh ones at the state's iteration (docs/theory.md#predicted-errors).
 
     Parameters
     ----------
@@ -255,28 +255,20 @@ def errors(problem: Problem, inputs: Draws, state: State) -> tuple[Float[Array, 
 
     Returns
     -------
-    train_error, test_error : array, shape ()
-        The mean squared error for the squared loss, twice the mean loss for others.
+    dict of str to array, shape ()
+        ``train_`` and ``test_`` before each of `sedyn.model.evaluation.score_names`.
     """
-    train_error, test_error = (
-        mean_error(problem, h, inputs.labels, state.deep_weights) for h in (state.trained, state.fresh)
-    )
-    return train_error, test_error
+    found: dict[str, Array] = {}
+    for kind, h in (("train", state.trained), ("test", state.fresh)):
+        means = mean_scores(problem, h, inputs.labels, state.deep_weights)
+        found |= {f"{kind}_{name}": means[i, ...] for i, name in enumerate(score_names(problem))}
+    return found
 
 
 def _fresh(inputs: Draws, factor: CausalFactor) -> Float[Array, "q N"]:
     """z^t conditionally on z_*, z^0, ..., z^{t-1}, by the last rows of the factor."""
     rows = asarray_like(factor.rows[-1], inputs.innovations)
     return array_namespace(rows).matmul(rows, inputs.innovations[: rows.shape[1], :])
-
-
-def _bordered(
-    covariance: Float[np.ndarray, "t t q q"], latest: Float[np.ndarray, "t+1 q q"]
-) -> Float[np.ndarray, "t+1 t+1 q q"]:
-    """C_u up to t, from C_u up to t - 1 and C_u(t, s) for s = 0..t."""
-    bordered = np.pad(covariance, ((0, 1), (0, 1), (0, 0), (0, 0)))
-    bordered[-1], bordered[:, -1] = latest, np.swapaxes(latest, 1, 2)
-    return bordered
 
 
 def _row_averages(

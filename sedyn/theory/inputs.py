@@ -12,11 +12,11 @@ from sedyn.arrays.shapes import Float
 from sedyn.errors import InvalidInput, require_whole
 from sedyn.model.batching import limit_dimensions
 from sedyn.model.initialization import initial_overlaps
-from sedyn.model.labels import labels_of
+from sedyn.model.labels import label_noise, labels_of
 from sedyn.model.problem import Problem
-from sedyn.theory.sampling import CausalFactor, matched_normals, sobol_uniforms
+from sedyn.theory.sampling import MOST_DIMENSIONS, CausalFactor, matched_normals, sobol_uniforms
 
-__all__ = ["Draws", "draw", "draws_of", "index_factor", "least_samples", "require_samples"]
+__all__ = ["Draws", "draw", "draws_of", "index_factor", "least_samples", "normal_dimensions", "require_samples"]
 
 
 class Draws(NamedTuple):
@@ -26,14 +26,14 @@ class Draws(NamedTuple):
     ----------
     innovations : array, shape (k + q (T + 1), N)
         Standard normals that z_*, z^0, ..., z^T are made of, in this order.
-    labels : array, shape (N,)
+    labels : array, shape (C, N)
         y.
     batches : array, shape (draws of batches, N)
         Uniforms that decide on mini-batches, see `sedyn.model.batching.limit_weights`.
     """
 
     innovations: Float[Array, "k+q*(T+1) N"]
-    labels: Float[Array, " N"]
+    labels: Float[Array, "C N"]
     batches: Float[Array, "draws N"]
 
 
@@ -44,7 +44,7 @@ def draw(problem: Problem, samples: int, seed: np.random.SeedSequence, device: s
     ----------
     problem : Problem
     samples : int
-        N, a power of two, more than the k + q (T + 1) + 1 normal variables of a sample.
+        N, a power of two, more than the k + q (T + 1) + C normal variables of a sample.
     seed : SeedSequence
     device : {'cpu', 'gpu'}, optional
         Where the draws go.
@@ -53,7 +53,7 @@ def draw(problem: Problem, samples: int, seed: np.random.SeedSequence, device: s
     -------
     Draws
     """
-    dimensions = _normal_dimensions(problem)
+    dimensions = normal_dimensions(problem)
     uniforms = backend.asarray(sobol_uniforms(seed, dimensions + limit_dimensions(problem), samples), device)
     return draws_of(problem, matched_normals(uniforms[:dimensions, :]), uniforms[dimensions:, :])
 
@@ -64,8 +64,8 @@ def draws_of(problem: Problem, normals: Float[Array, "normals N"], batches: Floa
     Parameters
     ----------
     problem : Problem
-    normals : array, shape (k + 1 + q (T + 1), N)
-        For z_*, label noise and z^0, ..., z^T. The noise comes second, so that its Sobol coordinate is among the
+    normals : array, shape (k + C + q (T + 1), N)
+        For z_*, label noise and z^0, ..., z^T. The noise comes second, so that its Sobol coordinates are among the
         evenest.
     batches : array, shape (draws of batches, N)
 
@@ -73,21 +73,22 @@ def draws_of(problem: Problem, normals: Float[Array, "normals N"], batches: Floa
     -------
     Draws
     """
-    xp, k = array_namespace(normals), problem.signals
+    xp, k, outputs = array_namespace(normals), problem.signals, problem.outputs
     indices = xp.matmul(backend.asarray_like(index_factor(problem).rows[0], normals), normals[:k, :])
-    innovations = xp.concat([normals[:k, :], normals[k + 1 :, :]], axis=0)
-    return Draws(innovations, labels_of(problem, indices, problem.noise * normals[k, :]), batches)
+    innovations = xp.concat([normals[:k, :], normals[k + outputs :, :]], axis=0)
+    noise = label_noise(problem, normals[k : k + outputs, :])
+    return Draws(innovations, labels_of(problem, indices, noise), batches)
 
 
 def index_factor(problem: Problem) -> CausalFactor:
     """Factor of the covariance of the indices z_* alone."""
-    q = problem.width
+    q = problem.units
     return CausalFactor().append([initial_overlaps(problem)[q:, q:]])
 
 
 def least_samples(problem: Problem) -> int:
     """Fewest samples that a problem can be solved with: the power of two above its normal variables and one more."""
-    return 2 ** (_normal_dimensions(problem) + 1).bit_length()
+    return 2 ** (normal_dimensions(problem) + 1).bit_length()
 
 
 def require_samples(problem: Problem, samples: int, field: str = "samples") -> int:
@@ -107,8 +108,13 @@ def require_samples(problem: Problem, samples: int, field: str = "samples") -> i
     Raises
     ------
     InvalidInput
-        If it is no power of two, or not larger than the normal variables of a sample.
+        If it is no power of two, or not larger than the normal variables of a sample; or if these are more than Sobol
+        points have dimensions.
     """
+    dimensions = normal_dimensions(problem) + limit_dimensions(problem)
+    if dimensions > MOST_DIMENSIONS:
+        words = f"with width={problem.width} a sample of the theory has {dimensions} variables, of which"
+        raise InvalidInput("steps", problem.steps, f"{words} {MOST_DIMENSIONS} can be drawn; shrink steps or width")
     least = least_samples(problem)
     condition = f"a power of two, at least {least} for this width and number of steps"
     whole = require_whole(field, samples, least, condition=condition)
@@ -117,5 +123,6 @@ def require_samples(problem: Problem, samples: int, field: str = "samples") -> i
     return whole
 
 
-def _normal_dimensions(problem: Problem) -> int:
-    return problem.signals + 1 + problem.width * (problem.steps + 1)
+def normal_dimensions(problem: Problem) -> int:
+    """Count the normal variables of a sample: indices, label noise, and the fresh pre-activations of all iterations."""
+    return problem.signals + problem.outputs + problem.units * (problem.steps + 1)

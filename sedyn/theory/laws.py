@@ -82,10 +82,10 @@ def laws_of(problem: Problem, theory: xr.Dataset, device: str = "cpu") -> Laws:
     """
     remedy = 'give what sedyn.state_evolution(problem, include=("samples",)) returns'
     missing = [name for name in _VARIABLES if name not in theory]
-    missing += [f"attribute {name}" for name in (*problem.to_dict(), *SOLVER) if name not in theory.attrs]
+    missing += [f"attribute {name}" for name in ("n", "d", *SOLVER) if name not in theory.attrs]
     if missing:
         raise InvalidInput("theory", f"a dataset without {', '.join(missing)}", remedy)
-    solved = Problem.from_mapping({name: theory.attrs[name] for name in problem.to_dict()})
+    solved = Problem.from_mapping({name: theory.attrs[name] for name in problem.to_dict() if name in theory.attrs})
     if solved.theory_key != problem.theory_key:
         there, here = (json.loads(each.theory_key) for each in (solved, problem))
         names = sorted(name for name in {**there, **here} if there.get(name) != here.get(name))
@@ -132,7 +132,7 @@ def compare(
     start: Float[Array, "qk d"],
     first_weights: Float[Array, "q d"],
     trained: Float[Array, "q n"],
-    labels: Float[Array, " n"],
+    labels: Float[Array, "C n"],
 ) -> dict[str, Float[Array, "..."]]:
     """Compare a training run with the theory at iteration t.
 
@@ -146,8 +146,8 @@ def compare(
         W^t.
     trained : array, shape (q, n)
         h^t.
-    labels : array, shape (n,)
-        y.
+    labels : array, shape (C, n)
+        y, of which the first output's is looked at.
 
     Returns
     -------
@@ -160,7 +160,7 @@ def compare(
     whitened = xp.sort(_products(laws, factors, residuals), axis=-1)
     mean, deviation = xp.mean(whitened, axis=1, keepdims=True), xp.std(whitened, axis=1, keepdims=True)
     distances = from_normal(xp.stack([whitened, (whitened - mean) / deviation], axis=1))
-    samples = xp.sort(xp.stack([trained, trained * labels]), axis=-1)
+    samples = xp.sort(xp.stack([trained, trained * labels[0, :]]), axis=-1)
     found = from_sample(samples, laws.samples[t, ...])
     return {
         "row_kolmogorov": distances.kolmogorov,

@@ -74,7 +74,7 @@ def gradient_moments(
     t, k, delta = len(gradients) - 1, problem.signals, float(problem.aspect_ratio)
     means = {"covariance": _mean_products(gradient, gradients.values)}
     if curvatures is None:
-        k += problem.width * (t + 1)
+        k += problem.units * (t + 1)
     else:
         known = asarray_like(weight_response.mean.values[:, : t + 1], gradient)
         means["response"] = mean_response(curvatures.values, known)
@@ -84,7 +84,7 @@ def gradient_moments(
         signal_response, *fresh = factor.solve(found["innovations"])
         return GradientMoments(found["covariance"], np.stack(fresh), signal_response)
     indices = factor.rows[0]
-    with_signal = start_covariance(effective_signal)[:, :, problem.width :]
+    with_signal = start_covariance(effective_signal)[:, :, problem.units :]
     through_fresh = np.einsum("sab,sbk->ak", found["response"], with_signal)
     with_indices = found["innovations"] @ indices.T
     signal_response = np.linalg.solve(indices @ indices.T, (with_indices - through_fresh).T).T

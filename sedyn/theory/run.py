@@ -47,7 +47,7 @@ def run(
             if keep_samples:
                 record["pre_activation_samples"] = state.trained
             records.append(record)
-    kept = {"response_samples": inputs.labels} if keep_samples else {}
+    kept = {"response_samples": inputs.labels[0, :]} if keep_samples else {}
     found = to_host(stack_records(records) | kept)
     samples = {name: found.pop(name) for name in kept}
     count = len(records)

@@ -21,6 +21,8 @@ __all__ = ["CausalFactor", "matched_normals", "psd_root", "shifted_points", "sob
 NEGLIGIBLE_VARIANCE = 1e-12
 # Binary digits of a point.
 BITS = 52
+# Of Sobol points, for which direction numbers are known.
+MOST_DIMENSIONS = 21201
 
 
 def sobol_uniforms(
@@ -33,7 +35,7 @@ def sobol_uniforms(
     seed : SeedSequence
         Of the scramble.
     dimensions : int
-        At most 21201.
+        At most `MOST_DIMENSIONS`.
     samples : int
         A power of two.
 

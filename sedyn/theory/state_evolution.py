@@ -10,22 +10,35 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sedyn.arrays import backend
-from sedyn.errors import require_known, require_number, require_whole
+from sedyn.checks import COUNT, DEVICE, POSITIVE, SEED, checked, instance_of, listed, one_of, optional, whole
 from sedyn.model.network import has_kink
-from sedyn.model.observables import INCLUDED, PREDICTED, to_dataset
+from sedyn.model.observables import INCLUDED, parts_of, predicted, to_dataset
 from sedyn.model.problem import Problem
 from sedyn.model.seeds import randomization_seeds
 from sedyn.model.update import updates_of
 from sedyn.theory.inputs import draw, require_samples
+from sedyn.theory.memory import require_theory_memory, samples_that_fit
 from sedyn.theory.run import run
 from sedyn.versions import versions
 
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["state_evolution"]
+__all__ = ["RANDOMIZATIONS", "state_evolution"]
+
+RANDOMIZATIONS = whole(2, 2**20, condition="at least 2, since the standard error is their spread")
 
 
+@checked(
+    problem=instance_of(Problem, "a sedyn.Problem"),
+    samples=whole(1, condition="a power of two"),
+    randomizations=RANDOMIZATIONS,
+    seed=SEED,
+    target_stderr=optional(POSITIVE),
+    max_samples=COUNT,
+    include=listed(one_of(*INCLUDED), f"a list of names among {', '.join(INCLUDED)}"),
+    device=DEVICE,
+)
 def state_evolution(
     problem: Problem,
     samples: int = 2**14,
@@ -52,7 +65,7 @@ def state_evolution(
     target_stderr : float, optional
         Double `samples` until the standard error of the test error is at most this at every iteration.
     max_samples : int, optional
-        Where doubling stops; a warning says that the target was missed and by how much.
+        Where doubling stops, or earlier where memory ends; a warning says that the target was missed and by how much.
     include : collection of str, optional
         ``responses`` adds R_w and R_g (`weight_response`, `gradient_response`), ``samples`` adds draws of (h^t, y) from
         the first randomization and the law of first-layer rows at each node of the features' spectrum, see
@@ -65,13 +78,14 @@ def state_evolution(
         The variables of `sedyn.model.observables.PREDICTED`, each with its ``_stderr``: `train_error`, `test_error`,
         `initial_overlap`, `signal_overlap`, `weight_gram`, `row_average` (NaN where the spectrum of the features
         changes with d), `deep_weights`, the law of first-layer rows (`init_coefficient`, `signal_coefficient`,
-        `noise_covariance`, means over the spectrum) and `pre_activation_quantiles`. From a divergence on, values are
+        `noise_covariance`, means over the spectrum) and `pre_activation_quantiles`; with classes also
+        `train_error_rate` and `test_error_rate`, with biases `biases`. From a divergence on, values are
         NaN, and attribute ``diverged_at`` is the first iteration without a value (-1 if there is none).
 
     Raises
     ------
     InvalidInput
-        If an argument is out of range or the device is not usable.
+        If an argument is out of range, the device is not usable, or memory does not suffice.
 
     Notes
     -----
@@ -86,15 +100,11 @@ def state_evolution(
     ('iteration',)
     """
     device = backend.resolve_device(device)
-    samples = require_samples(problem, samples)
-    spread = "at least 2, since the standard error is their spread"
-    randomizations = require_whole("randomizations", randomizations, 2, condition=spread)
-    max_samples = require_whole("max_samples", max_samples, 1)
-    if target_stderr is not None:
-        target_stderr = require_number("target_stderr", target_stderr, "a number > 0", lambda x: x > 0)
-    require_known("include", include, INCLUDED)
+    samples, keep = require_samples(problem, samples), "samples" in include
+    require_theory_memory(problem, samples, randomizations, device, keep_samples=keep)
+    max_samples = min(max_samples, samples_that_fit(problem, device, keep_samples=keep))
     while True:
-        arrays = _randomized(problem, samples, randomizations, seed, device, keep_samples="samples" in include)
+        arrays = _randomized(problem, samples, randomizations, seed, device, keep_samples=keep)
         reached = float(np.nanmax(arrays["test_error_stderr"]))
         if target_stderr is None or reached <= target_stderr or 2 * samples > max_samples:
             break
@@ -103,7 +113,7 @@ def state_evolution(
         warnings.warn(
             f"standard error {reached:.2g} of test_error missed target_stderr={target_stderr:g} at max_samples="
             f"{max_samples}; about {samples * (reached / target_stderr) ** 2:.0f} samples would reach it",
-            stacklevel=2,
+            stacklevel=3,  # past the check of the arguments
         )
     finite = np.isfinite(arrays["test_error"])
     attributes = {
@@ -115,7 +125,7 @@ def state_evolution(
         "response": "stein" if has_kink(problem) else "adjoint",
         **versions(),
     }
-    observables = {**PREDICTED, **{k: v for name in include for k, v in INCLUDED[name].items()}}
+    observables = {**predicted(parts_of(problem)), **{k: v for name in include for k, v in INCLUDED[name].items()}}
     return to_dataset(problem, arrays, observables, attributes=attributes)
 
 

@@ -20,6 +20,7 @@ from sedyn.model.update import Update
 
 __all__ = [
     "EffectiveSignal",
+    "Pushes",
     "WeightResponse",
     "averaged",
     "carried_covariance",
@@ -47,11 +48,14 @@ class WeightResponse(NamedTuple):
         s < r; zero elsewhere.
     mean : History, shape (..., t + 1, T + 1, q, q)
         R_w(r, s), the average of `at_nodes` over the spectrum.
+    previous : array, shape (..., t, B, q, q)
+        What the momentum of r(t, s) is the difference from, for s < t; see `sedyn.model.update.Update`.
     """
 
     spectrum: SpectralMeasure
     at_nodes: History
     mean: History
+    previous: Float[Array, "... t B q q"]
 
 
 class EffectiveSignal(NamedTuple):
@@ -65,11 +69,58 @@ class EffectiveSignal(NamedTuple):
         [P_s, m_s] at each node: a first-layer row at s has mean P_s w^0 + m_s mu.
     overlaps : ndarray, shape (B, q + k, q + k)
         Gram matrix of [w~^0, mu~] at each node.
+    previous : ndarray, shape (B, q, q + k)
+        What the momentum of [P_t, m_t] is the difference from; see `sedyn.model.update.Update`.
     """
 
     spectrum: SpectralMeasure
     coefficients: History
     overlaps: Float[np.ndarray, "B q+k q+k"]
+    previous: Float[np.ndarray, "B q q+k"]
+
+
+class Pushes(NamedTuple):
+    """What pushes first-layer rows at the steps s < t, besides what they carry.
+
+    Attributes
+    ----------
+    gradients : ndarray, shape (t, t, q, q)
+        C_u(a, b) (docs/theory.md#gradient-covariance).
+    noise : ndarray, shape (t,)
+        Of the gradient noise at each step, as a variance of gradients at eigenvalue 1
+        (docs/theory.md#gradient-noise-covariance).
+    """
+
+    gradients: Float[np.ndarray, "t t q q"]
+    noise: Float[np.ndarray, " t"]
+
+    @classmethod
+    def none(cls, width: int) -> Pushes:
+        """Before the first step."""
+        return cls(np.empty((0, 0, width, width)), np.empty(0))
+
+    def append(self, latest: Float[np.ndarray, "_ q q"], update: Update, delta: float) -> Pushes:
+        """Add those of step t.
+
+        Parameters
+        ----------
+        latest : ndarray, shape (t + 1, q, q)
+            C_u(t, s) for s = 0..t.
+        update : Update
+            Of step t.
+        delta : float
+            Aspect ratio.
+
+        Returns
+        -------
+        Pushes
+        """
+        gradients = np.pad(self.gradients, ((0, 1), (0, 1), (0, 0), (0, 0)))
+        gradients[-1], gradients[:, -1] = latest, np.swapaxes(latest, 1, 2)
+        # A step of no length has no noise: what it would be divided by below is a response that is zero.
+        rate = update.learning_rate
+        noise = 2 * update.temperature * delta**2 / rate if rate else 0.0
+        return Pushes(gradients, np.append(self.noise, noise))
 
 
 def spectral_nodes(steps: int) -> int:
@@ -106,6 +157,7 @@ def init_weight_response(
         SpectralMeasure(*(xp.asarray(part, **kind) for part in spectrum)),
         History.empty(steps + 1, (steps + 1, nodes, width, width), like, leading).append(nothing),
         History.empty(steps + 1, (steps + 1, width, width), like, leading).append(nothing[..., 0, :, :]),
+        nothing,
     )
 
 
@@ -129,8 +181,8 @@ def init_effective_signal(
     """
     nodes = spectrum.nodes
     coefficients = History.empty(steps + 1, (nodes.size, width, overlaps.shape[0]), overlaps)
-    start = np.broadcast_to(np.eye(width), (nodes.size, width, width))
-    return EffectiveSignal(spectrum, coefficients.append(start), nodes[:, None, None] * overlaps)
+    start = np.broadcast_to(np.eye(width, overlaps.shape[0]), (nodes.size, width, overlaps.shape[0]))
+    return EffectiveSignal(spectrum, coefficients.append(start), nodes[:, None, None] * overlaps, start)
 
 
 def _drive(spectrum: SpectralMeasure, gradient: Array, delta: float) -> Array:
@@ -159,7 +211,7 @@ def step_weight_response(
     WeightResponse
         Up to t + 1.
     """
-    spectrum, at_nodes, mean = weight_response
+    spectrum, at_nodes, mean, previous = weight_response
     t, history = len(at_nodes) - 1, at_nodes.values
     xp = array_namespace(history)
     *replicates, _, _, nodes, q, _ = history.shape
@@ -169,9 +221,10 @@ def step_weight_response(
     right = xp.reshape(known, (*replicates, (t + 1) * q, (t + 1) * nodes * q))
     pushed = xp.moveaxis(xp.reshape(xp.matmul(left, right), (*replicates, q, t + 1, nodes, q)), -4, -2)
     pushed[..., t, :, :, :] += xp.eye(q, dtype=history.dtype, device=history.device)
-    present, previous = (history[..., s, : t + 1, :, :, :] for s in (t, max(t - 1, 0)))
-    following = update(present, previous, _drive(spectrum, pushed, delta))
-    return WeightResponse(spectrum, at_nodes.append(following), mean.append(averaged(spectrum, following)))
+    present = history[..., t, : t + 1, :, :, :]
+    previous = xp.concat([previous, xp.zeros_like(present[..., t:, :, :, :])], axis=-4)  # no push at t is felt at t
+    following, previous = update(present, previous, _drive(spectrum, pushed, delta))
+    return WeightResponse(spectrum, at_nodes.append(following), mean.append(averaged(spectrum, following)), previous)
 
 
 def step_effective_signal(
@@ -204,9 +257,9 @@ def step_effective_signal(
     history = effective_signal.coefficients.values
     gradient = np.einsum("sab,snbc->nac", gradient_response, history, optimize=True)
     gradient[:, :, gradient_response.shape[1] :] += signal_response
-    previous = history[max(len(history) - 2, 0)]
-    following = update(history[-1], previous, _drive(effective_signal.spectrum, gradient, delta))
-    return effective_signal._replace(coefficients=effective_signal.coefficients.append(following))
+    drive = _drive(effective_signal.spectrum, gradient, delta)
+    following, previous = update(history[-1], effective_signal.previous, drive)
+    return effective_signal._replace(coefficients=effective_signal.coefficients.append(following), previous=previous)
 
 
 def averaged(spectrum: SpectralMeasure, values: Float[Array, "*leading B a b"]) -> Float[Array, "*leading a b"]:
@@ -240,31 +293,31 @@ def carried_covariance(effective_signal: EffectiveSignal) -> Float[np.ndarray, "
     return averaged(effective_signal.spectrum, present @ np.swapaxes(history, -1, -2))
 
 
-def noise_covariance(
-    weight_response: WeightResponse, gradient_covariance: Float[np.ndarray, "t t q q"]
-) -> Float[np.ndarray, "t+1 q q"]:
+def noise_covariance(weight_response: WeightResponse, pushes: Pushes) -> Float[np.ndarray, "_ q q"]:
     """Sum over a < t, b < s of R_w(t, a) C_u(a, b) R_w(s, b)^T for s = 0..t, averaged over the spectrum.
+
+    With what gradient noise adds to C_u (docs/theory.md#gradient-noise-covariance).
 
     Parameters
     ----------
     weight_response : WeightResponse
         Up to t.
-    gradient_covariance : ndarray, shape (t, t, q, q)
-        C_u(a, b).
+    pushes : Pushes
+        At the steps before t.
 
     Returns
     -------
     ndarray, shape (t + 1, q, q)
     """
-    history = weight_response.at_nodes.values[:, : len(gradient_covariance)]
-    half = _with_gradients(weight_response, gradient_covariance)
+    history = weight_response.at_nodes.values[:, : len(pushes.noise)]
+    half = _with_pushes(weight_response, pushes)
     return np.einsum("n,bnik,sbnlk->sil", weight_response.spectrum.weights, half, history, optimize=True)
 
 
 def fresh_covariances(
     effective_signal: EffectiveSignal,
     weight_response: WeightResponse,
-    gradient_covariance: Float[np.ndarray, "t t q q"],
+    pushes: Pushes,
 ) -> list[Float[np.ndarray, "q _"]]:
     """Covariances of z^t with z_*, z^0, ..., z^t (docs/theory.md#index-covariance, docs/theory.md#fresh-covariance).
 
@@ -272,22 +325,20 @@ def fresh_covariances(
     ----------
     effective_signal, weight_response : EffectiveSignal, WeightResponse
         Up to t.
-    gradient_covariance : ndarray, shape (t, t, q, q)
-        C_u(a, b).
+    pushes : Pushes
+        At the steps before t.
 
     Returns
     -------
     list of ndarray
         The first of shape (q, k), and t + 1 of shape (q, q).
     """
-    with_fresh = carried_covariance(effective_signal) + noise_covariance(weight_response, gradient_covariance)
+    with_fresh = carried_covariance(effective_signal) + noise_covariance(weight_response, pushes)
     with_indices = start_covariance(effective_signal)[-1][:, with_fresh.shape[-1] :]
     return [with_indices, *with_fresh]
 
 
-def row_covariances(
-    weight_response: WeightResponse, gradient_covariance: Float[np.ndarray, "t t q q"]
-) -> Float[np.ndarray, "B q q"]:
+def row_covariances(weight_response: WeightResponse, pushes: Pushes) -> Float[np.ndarray, "B q q"]:
     """Conditional covariance of a first-layer row w at t, for each node (docs/theory.md#law-of-rows).
 
     Gradients push w~ = Lambda^(1/2) w, of which w is the eigenvalue's root less.
@@ -296,20 +347,23 @@ def row_covariances(
     ----------
     weight_response : WeightResponse
         Up to t.
-    gradient_covariance : ndarray, shape (t, t, q, q)
-        C_u(a, b).
+    pushes : Pushes
+        At the steps before t.
 
     Returns
     -------
     ndarray, shape (B, q, q)
     """
-    present = weight_response.at_nodes.values[-1, : len(gradient_covariance)]
-    half = _with_gradients(weight_response, gradient_covariance)
+    present = weight_response.at_nodes.values[-1, : len(pushes.noise)]
+    half = _with_pushes(weight_response, pushes)
     products = np.einsum("bnik,bnlk->nil", half, present, optimize=True)
     return products / weight_response.spectrum.nodes[:, None, None]
 
 
-def _with_gradients(weight_response: WeightResponse, gradient_covariance: np.ndarray) -> np.ndarray:
-    """Sum over a < t of r(t, a) C_u(a, b) at each node, for b < t."""
-    present = weight_response.at_nodes.values[-1, : len(gradient_covariance)]
-    return np.einsum("anij,abjk->bnik", present, gradient_covariance, optimize=True)
+def _with_pushes(weight_response: WeightResponse, pushes: Pushes) -> np.ndarray:
+    """Sum over a < t of r(t, a) times the covariance of pushes at a and b, at each node, for b < t."""
+    present = weight_response.at_nodes.values[-1, : len(pushes.noise)]
+    half = np.einsum("anij,abjk->bnik", present, pushes.gradients, optimize=True)
+    if pushes.noise.any():
+        half += (pushes.noise[:, None] / weight_response.spectrum.nodes)[..., None, None] * present
+    return half

@@ -7,9 +7,12 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
-__all__ = ["COMMANDS", "main", "parser_of"]
+from sweeps.interruption import leave, stoppable
+from sweeps.terminal import say
+
+__all__ = ["COMMANDS", "main", "parser_of", "program"]
 
 
 class Command(NamedTuple):
@@ -94,6 +97,7 @@ def parser_of(name: str, kind: type[argparse.ArgumentParser] = argparse.Argument
     )
 
 
+@stoppable("nothing had begun")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command that the first word names on those that follow.
 
@@ -119,8 +123,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if name == "--version":
         print(f"sedyn {sedyn.__version__}")
         return 0
-    print(sedyn.InvalidInput.unknown("command", name, COMMANDS), file=sys.stderr)
+    say(sedyn.InvalidInput.unknown("command", name, COMMANDS), error=True)
     return 2
+
+
+def program(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run `main` as all that this process is for, and end the process.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        As for `main`.
+    """
+    leave(main(arguments))
 
 
 def _usage() -> str:

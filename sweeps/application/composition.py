@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
+from functools import reduce
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,13 +22,26 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from sedyn.errors import InvalidInput, require_known
+from sedyn.errors import LARGEST, InvalidInput, require_known
 from sedyn.model.problem import Problem
 from sweeps.compute import Compute
 
-__all__ = ["CONFIGURATIONS", "Composed", "compose", "experiments"]
+__all__ = ["CONFIGURATIONS", "Composed", "compose", "experiments", "quoted"]
 
 FIELDS = "fields"  # a choice of the groups problem and grid that is made here, from the class
+_WITHOUT_EFFECT = "leave it out; Hydra composes here, and makes no folder, log or process"
+# Hydra's own settings of where and how a program runs, as they are where nobody sets them.
+_OF_HYDRA: dict[str, tuple[Any, ...]] = {
+    "job.chdir": (None, False),
+    "job.env_set": ({},),
+    "callbacks": ({}, None),
+    "output_subdir": (".hydra",),
+    "run.dir": ("outputs/${now:%Y-%m-%d}/${now:%H-%M-%S}",),
+    "sweep.dir": ("multirun/${now:%Y-%m-%d}/${now:%H-%M-%S}",),
+    "sweep.subdir": ("${hydra.job.num}",),
+    "launcher._target_": ("hydra._internal.core_plugins.basic_launcher.BasicLauncher",),
+    "sweeper._target_": ("hydra._internal.core_plugins.basic_sweeper.BasicSweeper",),
+}
 
 
 def _configurations() -> Path:
@@ -84,7 +98,7 @@ def compose(words: Sequence[str] = (), *, multirun: bool = False, folder: Path |
     try:
         _require_choices(words, folder)
         given = [*_with_axes(words)] if multirun else [*words]
-        search = [] if folder is None else [f"hydra.searchpath=[{_quoted(f'file://{folder.resolve()}')}]"]
+        search = [] if folder is None else [f"hydra.searchpath=[{quoted(f'file://{folder.resolve()}')}]"]
         with hydra.initialize_config_dir(str(CONFIGURATIONS), job_name="sweeps", version_base="1.3"):
             config = hydra.compose("config", [*given, *search], return_hydra_config=True)
     except InvalidInput:
@@ -132,9 +146,13 @@ def features_at_aspect(n: Any, aspect: Any) -> int | None:
     Returns
     -------
     int or None
-        n/aspect, rounded; None for an n that is no number, which `Problem` then refuses by name.
+        n/aspect, rounded; None for an n that is no number, which `Problem` then refuses by name, or where no number
+        of features is so large.
     """
-    return round(n / aspect) if isinstance(n, int) and isinstance(aspect, int | float) and aspect > 0 else None
+    if isinstance(n, int) and n <= LARGEST and isinstance(aspect, int | float) and aspect > 0:
+        features = n / aspect
+        return round(features) if features <= LARGEST else None
+    return None
 
 
 def _with_axes(words: Sequence[str]) -> Iterator[str]:
@@ -162,10 +180,16 @@ def _require_choices(words: Sequence[str], folder: Path | None) -> None:
         value = override.value()
         chosen = value if isinstance(value, list) else [value]
         if FIELDS in chosen or not all(isinstance(choice, str) for choice in chosen):
-            raise InvalidInput.unknown(group, value, _choices(group, *([] if folder is None else [folder])))
+            choices = _choices(group, *([] if folder is None else [folder]))
+            written = str(override.input_line).partition("=")[2]
+            if isinstance(value, int | float) and str(value) != written:  # as 1_000, which is read as 1000
+                value = written
+            if written in choices and not isinstance(value, list):
+                raise InvalidInput(group, value, f"without quotes this is no name; write \"{group}='{written}'\"")
+            raise InvalidInput.unknown(group, value, choices)
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
     """Write a string in Hydra's grammar: ``'`` escaped, and backslashes doubled before it and at the end."""
     return "'" + re.sub(r"(\\*)('|$)", lambda end: 2 * end[1] + (r"\'" if end[2] else ""), text) + "'"
 
@@ -176,7 +200,12 @@ def _refuse_settings_without_effect(settings: DictConfig, mode: RunMode) -> None
     for word in settings.overrides.hydra:
         key, _, value = word.lstrip("+~").partition("=")
         if key not in ("hydra.mode", "hydra.searchpath"):
-            raise InvalidInput(key, value, "leave it out; Hydra composes here, and makes no folder, log or process")
+            raise InvalidInput(key, value, _WITHOUT_EFFECT)
+    said: Any = OmegaConf.to_container(settings)
+    for key, usual in _OF_HYDRA.items():  # a user's file may say something of them
+        value = reduce(lambda node, name: node.get(name), key.split("."), said)
+        if value not in usual:
+            raise InvalidInput(f"hydra.{key}", value, _WITHOUT_EFFECT)
 
 
 def _in_words(error: Exception, words: Sequence[str]) -> InvalidInput:
@@ -184,6 +213,7 @@ def _in_words(error: Exception, words: Sequence[str]) -> InvalidInput:
     text = str(error)
     if isinstance(error, OverrideParseException):
         reason = " ".join(line for line in str(error.message).splitlines() if not line.startswith(("See ", "Error ")))
+        reason = re.sub("^Lexer.*", "it has a character with a meaning of its own", reason)
         remedy = f"{reason}; write KEY=VALUE, in quotes if it has special characters"
         return InvalidInput("override", error.override, remedy)
     # Hydra names an unknown key in its message alone.

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import pkgutil
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from sedyn.errors import InvalidInput, require_flag, require_known, require_number
+from sedyn.checks import function_of, number, path
+from sedyn.errors import LARGEST, InvalidInput, require_flag, require_known, require_one_of, require_whole
 from sweeps.application.composition import Composed
 from sweeps.compute import Compute
 from sweeps.plan import PROBLEM_FIELDS, SweepSpec
+from sweeps.sources import Code, code_of
 from sweeps.target import Target
 from sweeps.user_modules import import_modules
 
@@ -20,7 +24,7 @@ __all__ = ["Request", "read_request"]
 
 TOP_LEVEL = (
     *("problem", "grid", "aspect", "replicates", "target", "block", "seed", "engine", "dtype", "theory"),
-    *("laws", "estimate", "imports", "store", "compute", "report", "plan"),
+    *("laws", "estimate", "imports", "code", "store", "compute", "max_failures", "report", "plan"),
 )
 THEORY = ("samples", "randomizations")
 TARGET = ("observable", "stderr", "max_replicates")
@@ -40,8 +44,12 @@ class Request:
         Where to compute.
     imports : tuple of str
         Modules that every worker imports first.
+    code : Code
+        What computes, and whether it may replace other code.
     target : Target, optional
         How precise every cell should be; None gives each its `replicates`.
+    max_failures : int, optional
+        Failures after which no task is begun any more.
     report : callable, optional
         Called with the store's location after a finished run.
     plan : bool
@@ -52,7 +60,9 @@ class Request:
     location: str
     compute: Compute
     imports: tuple[str, ...]
+    code: Code
     target: Target | None
+    max_failures: int | None
     report: Callable[[str], Any] | None
     plan: bool
 
@@ -77,17 +87,17 @@ def read_request(composed: Composed) -> Request:
     spec = _read_spec(config, overridden)
     target = _read_target(config)
     compute = Compute.from_mapping(_mapping(config, "compute"))
-    store, report, plan = config.store, config.report, config.plan
-    require_flag("plan", plan, condition="true or false")
-    if store is not None and not (isinstance(store, str) and store.strip()):
-        raise InvalidInput("store", store, "a path or URL, or null for stores/<experiment>.zarr")
-    location = store or f"stores/{experiment or 'sweep'}.zarr"
+    max_failures = config.max_failures
+    if max_failures is not None:
+        max_failures = require_whole("max_failures", max_failures, 1, condition="a whole number >= 1, or null")
+    plan, report = require_flag("plan", config.plan, condition="true or false"), _find_report(config.report)
+    location = _store_at("store", config.store or f"stores/{experiment or 'sweep'}.zarr")
     spec = replace(spec, device="cpu" if compute.joins_cluster else compute.local_device())
     if target is not None:
         target.require_start(spec.replicates)
         target.require_values(spec)
     spec.cells  # noqa: B018 - builds and so checks every problem of the grid, which need not wait for the next line
-    return Request(spec, location, compute, imports, target, _find_report(report), plan)
+    return Request(spec, location, compute, imports, _read_code(config, imports), target, max_failures, report, plan)
 
 
 def _read_imports(config: DictConfig) -> tuple[str, ...]:
@@ -98,10 +108,16 @@ def _read_imports(config: DictConfig) -> tuple[str, ...]:
     return tuple(names)
 
 
+def _read_code(config: DictConfig, imports: Sequence[str]) -> Code:
+    require_one_of("code", config.code, ("same", "any"))
+    return code_of(imports, replaces=config.code == "any")
+
+
 def _read_target(config: DictConfig) -> Target | None:
     values = _mapping(config, "target")
     require_known("target", values, TARGET)
-    return None if values.get("stderr") is None else Target(**values)
+    target = Target(**values)
+    return None if target.stderr is None else target
 
 
 def _read_spec(config: DictConfig, overridden: Collection[str]) -> SweepSpec:
@@ -114,7 +130,7 @@ def _read_spec(config: DictConfig, overridden: Collection[str]) -> SweepSpec:
                 f"problem.{axis}", value, f"the grid sweeps over {axis}; set grid.{axis}=[{value}] instead"
             )
     aspect = config.aspect
-    require_number("aspect", aspect, "a number > 0: samples per feature, n/d", lambda ratio: ratio > 0)
+    number("> 0: samples per feature, n/d", lambda ratio: ratio > 0)("aspect", aspect)
     if not isinstance(config.problem, DictConfig):
         raise InvalidInput("problem", config.problem, "a mapping of fields, as in problem.n=1000")
     require_known("problem", config.problem, PROBLEM_FIELDS)
@@ -126,7 +142,11 @@ def _read_spec(config: DictConfig, overridden: Collection[str]) -> SweepSpec:
             problem = config.copy()
             for n in (size for size in sizes if isinstance(size, int)):  # `Problem` refuses the others
                 OmegaConf.update(problem, "problem.n", n)
-                features_at[n] = problem.problem.d
+                features_at[n] = d = problem.problem.d
+                if 1 <= n <= LARGEST and not d:
+                    raise InvalidInput(
+                        "aspect", aspect, f"at n={n} this gives {'no' if d == 0 else 'too many'} features"
+                    )
     elif "aspect" in overridden:
         raise InvalidInput("aspect", aspect, "d is given, so nothing follows this ratio; leave out aspect, or d")
     theory = _mapping(config, "theory")
@@ -158,10 +178,31 @@ def _mapping(config: DictConfig, key: str) -> dict[str, Any]:
     return {str(name): value for name, value in values.items()}
 
 
+def _store_at(field: str, value: Any) -> str:
+    """Check where a store goes: a folder that has a name, on a path that can be, or a URL."""
+    location = path(field, value)
+    local = location.removeprefix("file://")
+    if "://" not in local:
+        if Path(local).name in ("", "..") or local.strip() != local:
+            raise InvalidInput(field, value, "a path that ends in a name, as in stores/NAME.zarr")
+        try:
+            os.stat(local)
+        except FileNotFoundError:
+            pass  # it will be made
+        except OSError as error:
+            raise InvalidInput(field, value, f"cannot be made there ({error.strerror}); name another path") from None
+    return location
+
+
 def _find_report(name: Any) -> Callable[[str], Any] | None:
     if name is None:
         return None
     try:
-        return pkgutil.resolve_name(str(name))
-    except (ImportError, AttributeError, ValueError) as error:
+        found = pkgutil.resolve_name(str(name))
+    except (Exception, SystemExit) as error:  # a user's module may fail in any way
         raise InvalidInput("report", name, f"no such function ({error}); write module.function, or null") from None
+    try:
+        return function_of(1)("report", found)
+    except InvalidInput:
+        kind = type(found).__name__
+        raise InvalidInput("report", name, f"a function of the store's path, not a {kind} that takes another") from None

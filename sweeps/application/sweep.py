@@ -18,12 +18,13 @@ from sweeps.application.command import parser_of
 from sweeps.application.composition import compose
 from sweeps.application.request import Request, read_request
 from sweeps.interruption import stoppable
+from sweeps.sessions import SessionLost
 from sweeps.target import Target
+from sweeps.terminal import OutputClosed, say, shell_word
 
 __all__ = ["main", "run"]
 
 DONE, FAILED, WRONG_REQUEST = 0, 1, 2
-FAILURES_SHOWN = 5
 
 
 @stoppable("what is finished is kept, and the same command goes on from there")
@@ -38,10 +39,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        Exit status: 0 done, 1 some tasks failed, 2 the request was wrong, 130 stopped by Ctrl-C, 143 by SIGTERM.
+        Exit status: 0 done, 1 some tasks failed, 2 the request was wrong, 128 + the number of a signal that ended it.
     """
     try:
         flags = _parser().parse_intermixed_args(arguments)
+        if flags.resolve and not flags.cfg:
+            raise InvalidInput("--resolve", True, "shows values where --cfg job prints a configuration; give both")
         composed = compose(flags.words, multirun=flags.multirun, folder=_folder(flags.config_dir))
         if flags.cfg:
             print(OmegaConf.to_yaml(composed.config, resolve=flags.resolve), end="")
@@ -49,8 +52,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return run(read_request(composed))
     # The second where a value follows from one that is not there.
     except (InvalidInput, OmegaConfBaseException) as error:
-        print(*map(str.strip, str(error).splitlines()), file=sys.stderr)
+        say(" ".join(map(str.strip, str(error).splitlines())), error=True)
         return WRONG_REQUEST
+    except SessionLost as error:
+        say(f"compute: {error}; what is finished is kept, and the same command goes on from there", error=True)
+        return FAILED
 
 
 class _Parser(argparse.ArgumentParser):
@@ -96,9 +102,9 @@ def _plan(request: Request) -> int:
     # What computes loads zarr, xarray and scipy, which a wrong request need not wait for, nor for the rest a plan.
     from sweeps.forecast import forecast
 
-    for line in forecast(request.spec, request.compute, request.target, request.location):
-        print(line)
-    print(f"store: {request.location}")
+    for line in forecast(request.spec, request.compute, request.target, request.location, request.code):
+        say(line)
+    say(f"store: {request.location}")
     return DONE
 
 
@@ -118,39 +124,64 @@ def _compute(request: Request) -> int:
     summary = Summary(0, [], 0.0)
     with ExitStack() as stack:
         lease = stack.enter_context(only_driver(request.location))
-        setup = WorkerSetup(request.location, device, request.imports, git_commit(), search_path, owner=lease.owner)
+        setup = WorkerSetup(request.location, device, request.imports, git_commit(), request.code.files, search_path)
+        setup = setup._replace(owner=lease.owner)
         if compute.joins_cluster:  # and may be refused, before there is a store
             executor = stack.enter_context(closing(make_executor(compute, setup, largest_memory(spec))))
         try:
-            store = Store.prepare(request.location, spec, lease.owner)
+            store = Store.prepare(request.location, spec, request.code, lease.owner)
             if store.restored:
-                print(f"{', '.join(store.restored)}: damaged, and written anew", file=sys.stderr)
+                say(f"{', '.join(store.restored)}: damaged, and written anew", error=True)
             if lost := mend(store, content=local_path(request.location) is not None):  # else it has far to travel
-                print(f"{lost} results were cut short or damaged, and are computed again", file=sys.stderr)
+                say(f"{lost} results were cut short or damaged, and are computed again", error=True)
             precise = None if request.target is None else PreciseTasks(store, spec, request.target)
             tasks = missing_tasks(store, spec, compute.task_device) if precise is None else precise.tasks
             if tasks:
                 if not compute.joins_cluster:
                     executor = stack.enter_context(closing(make_executor(compute, setup, largest_memory(spec))))
                 with make_progress(tasks) as progress:
-                    summary = run_tasks(precise or FixedTasks(tasks), store, executor, progress, lease)
-        except OSError as error:
-            message = f"store={request.location!r} cannot be written: {error}; what is finished is kept"
-            print(message, file=sys.stderr)
+                    source = precise or FixedTasks(tasks)
+                    summary = run_tasks(source, store, executor, progress, request.max_failures, lease)
+        except Exception as error:
+            if not _is_of_storage(error, behind_url=local_path(request.location) is None):
+                raise
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            say(f"store={request.location!r} cannot be written: {reason}; what is finished is kept", error=True)
             return FAILED
     failures = summary.failures
-    for failure in failures[:FAILURES_SHOWN]:
-        print(f"failed: {failure.task}: {failure.error}", file=sys.stderr)
-    if len(failures) > FAILURES_SHOWN:
-        print(f"and {len(failures) - FAILURES_SHOWN} more; status/simulation_error has them all", file=sys.stderr)
-    if request.report is not None:
-        request.report(request.location)
+    if more := len(failures) - summary.announced:
+        say(f"and {more} more failed; `sedyn status {shell_word(request.location)}` counts each reason", error=True)
+    if summary.stopped:
+        say(f"stopped after max_failures={request.max_failures}; the same command goes on with the rest", error=True)
+    reported = _report(request)
     if request.target is not None and precise is not None:
-        print(_precision_reached(precise.errors, request.target))
+        say(_precision_reached(precise.errors, request.target))
     done = f"{summary.done} tasks done" if tasks else "nothing was missing"
-    print(f"{done}, {len(failures)} failed, {summary.seconds:.1f} s: {request.location}")
-    print(f"open it with: {store.opening_line}")
-    return FAILED if failures else DONE
+    say(f"{done}, {len(failures)} failed, {summary.seconds:.1f} s: {request.location}")
+    say(f"open it with: {store.opening_line}")
+    return DONE if reported and not failures else FAILED
+
+
+def _is_of_storage(error: Exception, *, behind_url: bool) -> bool:
+    """Whether it is the store that failed: clients of storage behind a URL raise exceptions of their own."""
+    known = ("builtins", "sedyn", "sweeps", "numpy", "zarr", "xarray")
+    foreign = type(error).__module__.partition(".")[0] not in known
+    return isinstance(error, OSError) or (behind_url and foreign and not isinstance(error, InvalidInput | OutputClosed))
+
+
+def _report(request: Request) -> bool:
+    """Report what there is, and tell whether that went well; results are kept in any case."""
+    if request.report is None:
+        return True
+    try:
+        request.report(request.location)
+    except OutputClosed:
+        raise
+    except Exception as error:
+        reason = (str(error).strip().splitlines() or [""])[0]
+        say(f"report: {type(error).__name__}: {reason}; the store is as it should be", error=True)
+        return False
+    return True
 
 
 def _precision_reached(errors: list[float], target: Target) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from sedyn.descent.engines import DOUBLE, adjoint_memory, memory_needed
-from sedyn.model.problem import Problem
+from sedyn.descent.engines import DOUBLE, memory_needed
+from sedyn.theory.memory import theory_memory
 from sweeps.plan import SweepSpec, Task, TheoryTask
 
 __all__ = ["GPU_CONTEXT_BYTES", "largest_memory", "memory_of"]
@@ -20,7 +20,7 @@ def memory_of(task: Task, device: str = "cpu") -> int:
     device : {'cpu', 'gpu'}, optional
     """
     if isinstance(task, TheoryTask):
-        return _of_theory(task.problem, task.settings.samples, device)
+        return theory_memory(task.problem, task.settings.samples, device)
     part = task.parts[0]
     descent = memory_needed(part.problem, part.engine, dtype=part.dtype, estimate=part.estimate, device=device)
     if part.laws is None:
@@ -28,19 +28,11 @@ def memory_of(task: Task, device: str = "cpu") -> int:
     samples = part.laws.samples
     # What a theory keeps for comparing laws, and sorted copies of it.
     kept = DOUBLE * samples * 4 * part.problem.width * (part.problem.steps + 1)
-    return kept + max(descent, _of_theory(part.problem, samples, device))
+    return kept + max(descent, theory_memory(part.problem, samples, device, keep_samples=True))
 
 
 def largest_memory(spec: SweepSpec) -> int:
-    """Predict the bytes of its device's memory that one replicate of a sweep's largest cell needs."""
-    return max(
-        memory_needed(cell.problem, cell.engine, dtype=spec.dtype, estimate=spec.estimate, device=spec.device)
-        for cell in spec.cells
-    )
-
-
-def _of_theory(problem: Problem, samples: int, device: str) -> int:
-    """Draws, gradients and curvatures of all iterations, and what a step works with."""
-    width, steps = problem.width, problem.steps
-    rows = problem.signals + 2 * width * (steps + 1) + width**2 * steps + 20 * width
-    return DOUBLE * samples * rows + (adjoint_memory(problem, samples) if device == "gpu" else 0)
+    """Predict the bytes of its device's memory that the largest task of a sweep needs, of one replicate or a theory."""
+    tasks: list[Task] = [spec.simulation_task(cell, (), (0,)) for cell in spec.cells]
+    tasks += [spec.theory_task(cells[0], ()) for cells in spec.theory_groups.values()]
+    return max(memory_of(task, spec.device) for task in tasks)

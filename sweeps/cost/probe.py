@@ -147,10 +147,17 @@ def shrunk(problem: Problem, seconds: float, engine: str, **how: Any) -> Problem
         Further arguments of `sweeps.cost.work.simulation_work`.
     """
     steps = min(problem.steps, PROBE_STEPS)
-    problem = replace(problem, steps=steps, learning_rate=problem.learning_rates[0], covariance="identity")
-    least = max(2, problem.width + problem.signals)
+    per_step: dict[str, Any] = {
+        "learning_rate": max(problem.learning_rates),
+        "deep_learning_rate": max(problem.deep_learning_rates) or None,
+        "batch_fraction": problem.batch_share,
+        "batch_size": None,
+        "epochs": None,
+    }
+    problem = replace(problem, steps=steps, **per_step, covariance="identity")
+    least = max(2, problem.units + problem.signals)
     while simulation_work(problem, engine, **how).arithmetic > seconds and min(problem.n, problem.d) >= 2 * least:
-        if round(problem.batch_fraction * (problem.n // 2)) < 1:
+        if round(problem.batch_share * (problem.n // 2)) < 1:
             break
         problem = replace(problem, n=problem.n // 2, d=problem.d // 2)
     return problem

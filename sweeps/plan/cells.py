@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
-from sedyn.descent.engines import DTYPES, choose_engine
-from sedyn.errors import InvalidInput, require_flag, require_known, require_one_of, require_whole
+from sedyn.checks import COUNT, FLAG, SEED, Check, one_of, optional, whole
+from sedyn.descent.engines import DTYPES, ENGINES, choose_engine, require_results_memory
+from sedyn.descent.simulation import MOST_REPLICATES
+from sedyn.errors import InvalidInput, require_known
 from sedyn.model.problem import Problem
 from sedyn.theory.inputs import require_samples
+from sedyn.theory.memory import require_theory_memory
+from sedyn.theory.state_evolution import RANDOMIZATIONS
 from sweeps.plan.tasks import SimulationTask, TheorySettings, TheoryTask
 
 __all__ = ["ESTIMATE", "PROBLEM_FIELDS", "Cell", "SweepSpec"]
@@ -37,6 +42,21 @@ class Cell(NamedTuple):
     values: tuple[Any, ...]
     problem: Problem
     engine: str
+
+
+# What is given as it is, by the names that a user knows it by.
+_CHECKS: dict[str, Check] = {
+    "replicates": whole(1, MOST_REPLICATES),
+    "block": optional(whole(1, MOST_REPLICATES)),
+    "seed": SEED,
+    "engine": one_of("auto", *ENGINES),
+    "dtype": one_of(*DTYPES),
+    "theory.samples": COUNT,
+    "theory.randomizations": RANDOMIZATIONS,
+    "laws": partial(FLAG, condition="true or false"),
+    "estimate": partial(FLAG, condition="true or false"),
+}
+MOST_CELLS = 10**5
 
 
 @dataclass(frozen=True)
@@ -99,13 +119,12 @@ class SweepSpec:
                 raise InvalidInput(f"grid.{axis}", values, f"a list of values, as in grid.{axis}=[VALUE,VALUE]")
             if any(isinstance(value, Sequence) and not isinstance(value, str) for value in values):
                 raise InvalidInput(f"grid.{axis}", values, "the values on an axis are single numbers or names")
-        for name, least in (("replicates", 1), ("block", 1), ("seed", 0), ("samples", 1), ("randomizations", 2)):
-            if name != "block" or self.block is not None:
-                said = f"theory.{name}" if name in TheorySettings._fields and name != "seed" else name
-                object.__setattr__(self, name, require_whole(said, getattr(self, name), least))
-        require_one_of("dtype", self.dtype, DTYPES)
-        for name in ("laws", "estimate"):
-            object.__setattr__(self, name, require_flag(name, getattr(self, name), condition="true or false"))
+        for said, check in _CHECKS.items():
+            name = said.rpartition(".")[2]
+            object.__setattr__(self, name, check(said, getattr(self, name)))
+        if math.prod(map(len, self.axes.values())) > MOST_CELLS:
+            sizes = " x ".join(f"{axis} ({len(values)})" for axis, values in self.axes.items())
+            raise InvalidInput("grid", sizes, f"{MOST_CELLS} cells at most; make several sweeps of it")
         # The order of a problem's fields, not of the request: a store looks the same however its axes were named.
         given = {axis: self.axes[axis] for axis in PROBLEM_FIELDS if axis in self.axes}
         first = {axis: values[0] for axis, values in given.items()}
@@ -142,13 +161,17 @@ class SweepSpec:
         ------
         InvalidInput
             If a cell is no valid problem, its engine does not apply, it needs more memory than the device has, or its
-            theory needs more samples.
+            theory needs more samples or more memory.
         """
         cells = []
         how: dict[str, Any] = {"dtype": self.dtype, "estimate": self.estimate, "device": self.device}
         for values in itertools.product(*self.axes.values()):
             problem = self.problem_at(dict(zip(self.axes, values, strict=True)))
             require_samples(problem, self.samples, "theory.samples")
+            require_theory_memory(
+                problem, self.samples, self.randomizations, self.device, prefix="theory.", keep_samples=self.laws
+            )
+            require_results_memory(problem, self.block or 1, "block")
             cells.append(Cell(values, problem, choose_engine(problem, self.engine, **how).engine))
         return cells
 

@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sedyn.errors import InvalidInput
-from sweeps.store.patience import FIRST_SECONDS, ask
+from sweeps.store.patience import FIRST_SECONDS, ask, options_of
 
 __all__ = ["Claim", "StoreTaken"]
 
@@ -61,7 +61,7 @@ class Claim:
         try:
             import fsspec
 
-            self._files, path = fsspec.core.url_to_fs(location)
+            self._files, path = fsspec.core.url_to_fs(location, **options_of(location))
         except (ImportError, ValueError) as error:
             raise InvalidInput("store", location, f"cannot be reached ({error}); name another path or URL") from None
         self.owner = uuid.uuid4().hex

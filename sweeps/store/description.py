@@ -15,7 +15,7 @@ from zarr.abc.store import Store as ZarrStore
 
 from sweeps.store import metadata, objects
 from sweeps.store.chunks import chunk_numbers, chunks_of
-from sweeps.store.layout import coordinates_of, write_coordinate
+from sweeps.store.layout import indexes_of, write_coordinate
 from sweeps.store.migration import is_unfinished
 
 __all__ = ["find_broken", "restore"]
@@ -97,7 +97,9 @@ def _describes(document: Mapping[str, Any], shown: Mapping[str, Any]) -> bool:
 
 def _broken_coordinates(store: ZarrStore, settings: Mapping[str, Any]) -> dict[str, np.ndarray]:
     arrays, broken = _arrays(store), {}
-    for path, (_, values) in coordinates_of(settings).items():
+    for path, (_, values) in indexes_of(settings).items():
+        if path not in arrays:
+            continue  # an older store gets it when it grows
         array = arrays[path]
         assert isinstance(array, zarr.Array)
         if not _holds(array, values):

@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import zarr
 
-from sedyn.model.observables import COMPARED, PREDICTED, SIMULATED, Observable, dimension_coordinates
-from sedyn.model.problem import Problem
+from sedyn.model import observables
+from sedyn.model.observables import COMPARED, Observable, coordinates_of, predicted
 from sweeps.plan import ESTIMATE
 from sweeps.store import metadata, objects
 from sweeps.store.chunks import CHECKSUM_BYTES, chunks_of
+from sweeps.store.settings import CHECKED_FORMAT
 
 __all__ = [
     "DONE",
@@ -20,9 +21,9 @@ __all__ = [
     "FAILED",
     "PENDING",
     "Layout",
-    "coordinates_of",
     "document",
     "facts_of",
+    "indexes_of",
     "lay_out",
     "layouts",
     "simulated",
@@ -70,24 +71,25 @@ class Layout(NamedTuple):
 
 def simulated(settings: Mapping[str, Any]) -> dict[str, Observable]:
     """Name what simulations of a store report."""
-    plain = {name: observable for name, observable in SIMULATED.items() if settings["estimate"] or name != ESTIMATE}
+    known = observables.simulated(settings["parts"])
+    plain = {name: one for name, one in known.items() if settings["estimate"] or not name.startswith(ESTIMATE)}
     return {**plain, **COMPARED} if settings["laws"] else plain
 
 
 def facts_of(settings: Mapping[str, Any]) -> dict[str, str]:
     """Name the facts of a store, in their order, with what each says."""
-    known = settings["format"] >= metadata.CHECKED_FORMAT
+    known = settings["format"] >= CHECKED_FORMAT
     return {name: text for name, text in FACTS.items() if known or name != "checksum"}
 
 
 def layouts(settings: Mapping[str, Any]) -> dict[str, dict[str, Layout]]:
     """Lay out every array that has the grid's axes first, by group and name."""
     sizes, axes = settings["sizes"], tuple(settings["axes"])
-    cell, checked = (axes, (1,) * len(axes)), settings["format"] >= metadata.CHECKED_FORMAT
+    cell, checked = (axes, (1,) * len(axes)), settings["format"] >= CHECKED_FORMAT
     replicated = (*axes, "replicate"), (*cell[1], settings["block"])
 
     def of_observables(
-        observables: Mapping[str, Observable], dims: tuple[str, ...], chunks: tuple[int, ...]
+        variables: Mapping[str, Observable], dims: tuple[str, ...], chunks: tuple[int, ...]
     ) -> dict[str, Layout]:
         return {
             name: Layout(
@@ -98,7 +100,7 @@ def layouts(settings: Mapping[str, Any]) -> dict[str, dict[str, Layout]]:
                 {"long_name": observable.long_name, "units": observable.units},
                 checked,
             )
-            for name, observable in observables.items()
+            for name, observable in variables.items()
         }
 
     def of_tasks(kind: str, dims: tuple[str, ...], chunks: tuple[int, ...]) -> dict[str, Layout]:
@@ -114,7 +116,7 @@ def layouts(settings: Mapping[str, Any]) -> dict[str, dict[str, Layout]]:
 
     return {
         "simulation": of_observables(simulated(settings), *replicated),
-        "theory": of_observables(PREDICTED, *cell),
+        "theory": of_observables(predicted(settings["parts"]), *cell),
         "status": of_tasks("simulation", *replicated) | of_tasks("theory", *cell),
     }
 
@@ -138,7 +140,7 @@ def lay_out(root: zarr.Group, settings: Mapping[str, Any]) -> list[str]:
     compared_with = {f"theory_{name}": value for name, value in settings["theory"].items()} if settings["laws"] else {}
     constants = {**settings["problem"], "seed": settings["seed"], "dtype": settings["dtype"], **compared_with}
     sizes = {dim: len(values) for dim, values in _coordinates(settings).items()}
-    indexes = coordinates_of(settings)
+    indexes = indexes_of(settings)
     wanted = {path: (values.shape, layout) for path, (layout, values) in indexes.items()}
     known: set[str] = set()
     for group_name, arrays in layouts(settings).items():
@@ -158,10 +160,10 @@ def lay_out(root: zarr.Group, settings: Mapping[str, Any]) -> list[str]:
     return sorted(wanted, key=lambda path: path.partition("/")[0])  # zarr wants what a group has in one piece
 
 
-def coordinates_of(settings: Mapping[str, Any]) -> dict[str, tuple[Layout, np.ndarray]]:
+def indexes_of(settings: Mapping[str, Any]) -> dict[str, tuple[Layout, np.ndarray]]:
     """Lay out every coordinate, by its path, with its values."""
     coordinates, follows_n = _coordinates(settings), _follows_n(settings)
-    checked = settings["format"] >= metadata.CHECKED_FORMAT
+    checked = settings["format"] >= CHECKED_FORMAT
     found: dict[str, tuple[Layout, np.ndarray]] = {}
     for group, arrays in layouts(settings).items():
         indexed = {dim: dim for layout in arrays.values() for dim in layout.dims} | dict.fromkeys(follows_n, "n")
@@ -193,20 +195,11 @@ def stored_bytes(settings: Mapping[str, Any], replicates: int) -> int:
 
 
 def _coordinates(settings: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    sizes = settings["sizes"]
-    largest = Problem(
-        n=sizes["neuron"] + sizes["index"],
-        d=sizes["neuron"] + sizes["index"],
-        width=sizes["neuron"],
-        depth=sizes["layer"] + 1,
-        steps=sizes["iteration"] - 1,
-        signals=sizes["index"],
-    )
     return {
         **{axis: np.asarray(values) for axis, values in settings["axes"].items()},
         "replicate": np.arange(settings["replicates"]),
         "fact": np.asarray(list(facts_of(settings))),
-        **dimension_coordinates(largest),
+        **coordinates_of(settings["sizes"]),
     }
 
 

@@ -5,6 +5,7 @@ Only the driver changes any of this; whoever has the store open meanwhile keeps 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,21 @@ from zarr.abc.store import Store as ZarrStore
 from sedyn.errors import InvalidInput
 from sweeps.plan import SweepSpec
 from sweeps.provenance import Environment
+from sweeps.sources import Code
 from sweeps.store import metadata, objects
 from sweeps.store.description import restore
 from sweeps.store.layout import lay_out, layouts
 from sweeps.store.location import local_path
 from sweeps.store.migration import add_axes, finish_interrupted
-from sweeps.store.settings import grown, require_known, require_same, settings_of, with_axes
+from sweeps.store.settings import (
+    grown,
+    require_known,
+    require_same,
+    require_same_code,
+    settings_of,
+    with_axes,
+    with_code,
+)
 
 __all__ = ["Store"]
 
@@ -95,13 +105,15 @@ class Store:
         return cls(location, root)
 
     @classmethod
-    def look(cls, location: str, spec: SweepSpec) -> Store | None:
+    def look(cls, location: str, spec: SweepSpec, code: Code | None = None) -> Store | None:
         """Open the store of a sweep as it is, without growing it.
 
         Parameters
         ----------
         location : str
         spec : SweepSpec
+        code : Code, optional
+            What would compute.
 
         Returns
         -------
@@ -116,10 +128,12 @@ class Store:
         store = cls._open_ready(location)
         if store is not None:
             require_same(location, *_compared(store.settings, spec))
+            if code is not None:
+                require_same_code(location, store.settings, code)
         return store
 
     @classmethod
-    def prepare(cls, location: str, spec: SweepSpec, owner: str | None = None) -> Store:
+    def prepare(cls, location: str, spec: SweepSpec, code: Code | None = None, owner: str | None = None) -> Store:
         """Make the store of a sweep, or reopen it and grow it by what the sweep adds.
 
         It grows by more replicates, by new values on an axis, and by an axis for what was a constant. A constant of
@@ -130,13 +144,15 @@ class Store:
         location : str
             Path or URL.
         spec : SweepSpec
+        code : Code, optional
+            What will compute; it belongs to the settings. None where nothing is computed for keeps.
         owner : str, optional
             The driver (`sweeps.store.lock.Lease.owner`), which alone may write from then on; by default whoever was.
 
         Raises
         ------
         InvalidInput
-            If the store was made with other settings; the message names the difference.
+            If the store was made with other settings, or by other code; the message names the difference.
         """
         root = _open_root(location, consolidated=False)  # arrays as they are, also after an interrupted growth
         known = {} if root is None else metadata.stored_settings(root)
@@ -144,6 +160,8 @@ class Store:
             raise InvalidInput("store", location, "is a Zarr group that holds something else; name another path")
         if root is not None and known.get("ready"):
             require_same(location, *_compared(known, spec))
+            if code is not None:
+                require_same_code(location, known, code)
             if owner is not None:
                 known = metadata.hand_over(root.store, known, owner)
             restored = restore(root.store, known)
@@ -156,6 +174,8 @@ class Store:
             restored = []
             settings = settings_of(spec) | ({} if owner is None else {metadata.OWNER: owner})
             root = _make_root(location, settings)
+        if code is not None:
+            settings = with_code(settings, code)
         if known != settings:
             metadata.publish(root.store, lay_out(root, settings), settings)
         store = cls.open(location)
@@ -194,7 +214,7 @@ class Store:
     @property
     def opening_line(self) -> str:
         """Python that opens the store with every axis in increasing order; values that came later are stored last."""
-        line = f'xarray.open_datatree("{self.location}", engine="zarr")'
+        line = f'xarray.open_datatree({json.dumps(self.location, ensure_ascii=False)}, engine="zarr")'
         numbers = {k: v for k, v in self.axes.items() if all(isinstance(value, int | float) for value in v)}
         late = [axis for axis, values in numbers.items() if sorted(values) != values]
         return f"{line}.map_over_datasets(lambda group: group.sortby({late}) if group else group)" if late else line

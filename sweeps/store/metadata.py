@@ -22,10 +22,9 @@ from zarr.abc.store import Store as ZarrStore
 
 from sweeps.store import objects
 from sweeps.store.claims import StoreTaken
+from sweeps.store.settings import CHECKED_FORMAT, FORMAT, completed
 
 __all__ = [
-    "CHECKED_FORMAT",
-    "FORMAT",
     "OWNER",
     "SETTINGS",
     "Damaged",
@@ -46,8 +45,6 @@ __all__ = [
 
 SETTINGS = "sedyn_sweep"  # attribute of a store that keeps what it was made with
 OWNER = "driver"  # among these settings: the one that may write
-FORMAT = 5  # of a new store
-CHECKED_FORMAT = 5  # the first in which documents, chunks and results have checksums
 _CHECKSUM = "sedyn_checksum"  # attribute of a store: of its settings and of all that readers go by
 
 
@@ -98,7 +95,7 @@ def shown_documents(store: ZarrStore) -> dict[str, dict[str, Any]]:
 def stored_settings(root: zarr.Group) -> dict[str, Any]:
     """Read what a store was made with; empty if it holds no sweep."""
     known = dict(cast("Mapping[str, Any]", root.attrs.get(SETTINGS, {})))
-    return {"estimate": True} | known if known else {}  # older stores do not say so
+    return completed(known) if known else {}
 
 
 def read_document(store: ZarrStore, path: str = "") -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """A new axis for what was a constant: every array of the store gains a dimension of size one, in place.
 
-The chunks get a second name, with a 0 for the new axis; then the metadata changes; then the old names go. A reader
-sees the old store or the new one, never a mixture, since the root's document changes in one step. The intention is
-recorded first, and whoever prepares the store next carries it to its end.
+The chunks get a second name, with a 0 for the new axis; then the metadata changes. A reader sees the old store or the
+new one, never a mixture, since the root's document changes in one step; and whoever holds the old one open goes on
+reading it, since the old names stay: on a disk they are links, which take no room. The intention is recorded first, and
+whoever prepares the store next carries it to its end.
 """
 
 from __future__ import annotations
@@ -82,12 +83,7 @@ def add_axes(root: zarr.Group, known: Mapping[str, Any], axes: Sequence[str]) ->
                 _add_name(store, f"{path}/{name}", f"{path}/{target}")
     for path, dimensions in arrays.items():
         _add_dimensions(store, path, dimensions, added)
-    metadata.publish(store, lay_out(root, settings), {**settings, _UNFINISHED: list(axes)})
-    for path, dimensions in arrays.items():
-        for name in objects.list_names(store, path):
-            if chunk_numbers(name, dimensions - len(added)) is not None:
-                objects.delete(store, f"{path}/{name}")
-    metadata.mark(store, settings)
+    metadata.publish(store, lay_out(root, settings), settings)
     return settings
 
 

@@ -21,6 +21,7 @@ from zarr.core.sync import sync
 from zarr.storage import FsspecStore, LocalStore
 
 from sweeps.store.location import local_path
+from sweeps.store.patience import options_of
 from sweeps.store.remote import RemoteStore
 
 __all__ = [
@@ -56,7 +57,9 @@ def reach(location: str) -> ZarrStore:
         If nothing serves such a URL.
     """
     path = local_path(location)
-    return RemoteStore(FsspecStore.from_url(location)) if path is None else LocalStore(path)
+    if path is not None:
+        return LocalStore(path)
+    return RemoteStore(FsspecStore.from_url(location, storage_options=options_of(location)))
 
 
 def folder_of(store: ZarrStore) -> str | None:

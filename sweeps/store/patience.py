@@ -6,9 +6,9 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
-__all__ = ["FIRST_SECONDS", "ask", "ask_async"]
+__all__ = ["FIRST_SECONDS", "ask", "ask_async", "options_of"]
 
 FIRST_SECONDS = 5.0  # of patience with a storage that never answered; its address may be wrong
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 3.0
@@ -16,7 +16,29 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.1, 3.0
 _ANSWERS = (FileNotFoundError, FileExistsError, PermissionError, IsADirectoryError, NotADirectoryError)
 _MISTAKES = (AssertionError, AttributeError, ImportError, LookupError, NotImplementedError, TypeError, ValueError)
 
+# A client that asks again by itself, five times five, would take minutes before it says that nobody answers.
+_OPTIONS = {"s3": {"config_kwargs": {"retries": {"max_attempts": 0}, "connect_timeout": 5, "read_timeout": 10}}}
+
 T = TypeVar("T")
+
+
+def options_of(location: str) -> dict[str, Any]:
+    """Choose the options of the client of a storage: it asks once, since whoever uses it asks again.
+
+    Parameters
+    ----------
+    location : str
+        URL of a store.
+
+    Returns
+    -------
+    dict
+        For `fsspec`; a user's own, in the configuration of fsspec, stand.
+    """
+    from fsspec.config import conf
+
+    scheme = {"s3a": "s3"}.get(found := location.partition("://")[0], found)
+    return {name: value for name, value in _OPTIONS.get(scheme, {}).items() if name not in conf.get(scheme, {})}
 
 
 def ask(call: Callable[[], T], seconds: float) -> T:

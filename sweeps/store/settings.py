@@ -6,15 +6,29 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sedyn.errors import InvalidInput
-from sedyn.model.observables import dimension_coordinates
+from sedyn.model.observables import PARTS, dimension_sizes, parts_of
+from sedyn.model.problem import DEFAULTS
 from sweeps.cost import block_of
 from sweeps.plan import PROBLEM_FIELDS, SweepSpec
-from sweeps.store.metadata import FORMAT
+from sweeps.sources import Code, differing
 
-__all__ = ["grown", "require_known", "require_same", "settings_of", "with_axes"]
+__all__ = [
+    "CHECKED_FORMAT",
+    "FORMAT",
+    "completed",
+    "grown",
+    "require_known",
+    "require_same",
+    "require_same_code",
+    "settings_of",
+    "with_axes",
+    "with_code",
+]
 
+FORMAT = 5  # of a new store
+CHECKED_FORMAT = 5  # the first in which documents, chunks and results have checksums
 _OLDEST_FORMAT = 4  # that opens, validates and grows
-
+_FILES_NAMED = 3
 _OF_SPEC = ("aspect", "seed", "engine", "dtype", "laws", "estimate")
 
 
@@ -22,8 +36,8 @@ def settings_of(spec: SweepSpec) -> dict[str, Any]:
     """Describe the store that a sweep needs; where it computes is no part of it."""
     sizes: dict[str, int] = {}
     for cell in spec.cells:
-        for dim, values in dimension_coordinates(cell.problem).items():
-            sizes[dim] = max(sizes.get(dim, 0), len(values))
+        for dim, size in dimension_sizes(cell.problem).items():
+            sizes[dim] = max(sizes.get(dim, 0), size)
     return {
         "format": FORMAT,
         "problem": dict(spec.base),
@@ -34,8 +48,39 @@ def settings_of(spec: SweepSpec) -> dict[str, Any]:
         "replicates": spec.replicates,
         "block": block_of(spec),
         "sizes": sizes,
+        "parts": _in_order(part for cell in spec.cells for part in parts_of(cell.problem)),
         "environments": {},
         "ready": True,
+    }
+
+
+def _in_order(parts: Iterable[str]) -> list[str]:
+    found = set(parts)
+    return [part for part in PARTS if part in found]
+
+
+def completed(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Add to the settings of a store what none could have when it was made.
+
+    Fields of the problem that came later are at their defaults, and dimensions as large as these make them.
+
+    Parameters
+    ----------
+    settings : mapping
+        As they are stored.
+
+    Returns
+    -------
+    dict
+    """
+    sizes, varying = settings["sizes"], {"n", "d", *settings["axes"]}
+    defaults = {name: value for name, value in DEFAULTS.items() if name not in varying}
+    return {
+        "estimate": True,
+        "parts": [],
+        **settings,
+        "problem": {**defaults, **settings["problem"]},
+        "sizes": {"bias_layer": sizes["layer"] + 1, **sizes},
     }
 
 
@@ -127,6 +172,51 @@ def require_same(location: str, known: Mapping[str, Any], asked: Mapping[str, An
         )
 
 
+def require_same_code(location: str, known: Mapping[str, Any], code: Code) -> None:
+    """Refuse to go on in a store with other code than it had last, unless that was asked for.
+
+    Parameters
+    ----------
+    location : str
+        Path or URL of the store, for the message.
+    known : mapping
+        Settings of the store. Of older stores nobody knows what code made them; the first that goes on counts.
+    code : Code
+        What would compute.
+
+    Raises
+    ------
+    InvalidInput
+        Naming the files that have changed.
+    """
+    past = known.get("codes", [])
+    if code.replaces or not past or past[-1]["digest"] == code.digest:
+        return
+    names = differing(past[-1]["files"], code.files)
+    more = f" and {len(names) - _FILES_NAMED} more files" if len(names) > _FILES_NAMED else ""
+    remedy = (
+        f"was made by other code: {', '.join(names[:_FILES_NAMED])}{more} changed; name another store, or go on with "
+    )
+    raise InvalidInput("store", location, remedy + "code=any, and each replicate says which code made it")
+
+
+def with_code(known: Mapping[str, Any], code: Code) -> dict[str, Any]:
+    """Add the code that goes on in a store to its settings, as the last one.
+
+    Parameters
+    ----------
+    known : mapping
+        Settings of the store.
+    code : Code
+
+    Returns
+    -------
+    dict
+    """
+    others = [past for past in known.get("codes", []) if past["digest"] != code.digest]
+    return {**known, "codes": [*others, {"digest": code.digest, "files": dict(code.files)}]}
+
+
 def grown(known: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
     """Add what a sweep asks for; new values go to the end of an axis, since what is stored stays where it is.
 
@@ -149,6 +239,7 @@ def grown(known: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
         "d": {**known["d"], **asked["d"]},
         "replicates": max(known["replicates"], asked["replicates"]),
         "sizes": {dim: max(size, asked["sizes"][dim]) for dim, size in known["sizes"].items()},
+        "parts": _in_order([*known["parts"], *asked["parts"]]),
         "ready": True,
     }
 

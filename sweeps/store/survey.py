@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from sedyn.errors import InvalidInput
-from sedyn.model.observables import PREDICTED
+from sedyn.model.observables import predicted
 from sweeps.plan import Cell, SimulationTask, SweepSpec, TheoryTask
 from sweeps.store import objects
 from sweeps.store.chunks import numbers_of, place_of, values_of
@@ -178,7 +178,10 @@ def read_theory(store: Store, position: tuple[int, ...]) -> xr.Dataset:
     import xarray as xr
 
     return xr.Dataset(
-        {name: (observable.dims, _values(store, "theory", name, position)) for name, observable in PREDICTED.items()}
+        {
+            name: (observable.dims, _values(store, "theory", name, position))
+            for name, observable in predicted(store.settings["parts"]).items()
+        }
     )
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sedyn.model.observables import PREDICTED
+from sedyn.model.observables import predicted
 from sweeps.plan import SimulationTask, TheoryTask, blocks
 from sweeps.store import objects
 from sweeps.store.chunks import chunks_of, sum_of
@@ -46,10 +46,12 @@ def write_results(store: Store, task: SimulationTask | TheoryTask, results: xr.D
     """
     store.require_ours()
     simulation = isinstance(task, SimulationTask)
-    leading, observables = (("replicate",), simulated(store.settings)) if simulation else ((), PREDICTED)
+    parts = store.settings["parts"]
+    leading, observables = (("replicate",), simulated(store.settings)) if simulation else ((), predicted(parts))
     values = {
         name: results.variables[name].transpose(*leading, *observable.dims).values
         for name, observable in observables.items()
+        if name in results  # the problems of other cells may have more
     }
     for position in task.positions:
         arrays = (_chunks(store, (task.group, name), task, position, values[name]) for name in values)

@@ -27,6 +27,9 @@ QUICK = {
     "noiseless": {"noise": 0.0, "width": 3, "depth": 2},
     "momentum and decay": {"momentum": 0.6, "weight_decay": 0.05, "width": 3},
     "mini-batches": {"batch_fraction": 0.4},
+    "nesterov, deeper rates": {"momentum": 0.6, "momentum_form": "nesterov", "deep_learning_rate": 0.3, "width": 3},
+    "gradient noise": {"temperature": 0.1},
+    "one pass": {"epochs": 1, "batching": "one_pass", "learning_rate": 3.0},
     "two levels of features": {"covariance": "two_level(5, 0.2)", "init_overlap": 0.3},
 }
 THOROUGH = {
@@ -50,6 +53,22 @@ THOROUGH = {
     },
     "relu": {"activation": "relu", "depth": 2},
     "relu, three layers": {"activation": "relu", "depth": 3, "n": 3000, "d": 3000, "learning_rate": 0.3},
+    "two epochs": {"epochs": 2, "batching": "shuffle", "learning_rate": 2.0},
+    "two epochs, drawn": {"epochs": 2, "learning_rate": 2.0, "depth": 2},
+    "counted batches": {"batch_size": 500, "momentum": 0.4},
+    "one pass, everything": {
+        "batch_size": 250, "batching": "one_pass", "momentum": 0.5, "weight_decay": 0.1, "temperature": 0.1,
+        "learning_rate": 0.4, "deep_learning_rate": 0.2, "loss": "logistic", "labels": "binary",
+    },
+    "gradient noise, everything": {
+        "temperature": 0.2, "momentum": 0.5, "momentum_form": "nesterov", "weight_decay": 0.1, "batch_fraction": 0.5,
+        "covariance": "two_level(5, 0.2)", "learning_rate": [0.3, 0.5, 0.6, 0.0, 0.3, 0.3, 0.4, 0.2],
+        "deep_learning_rate": [0.1, 0.0, 0.3, 0.1, 0.5, 0.0, 0.0, 1.0],
+    },
+    "gradient noise, relu, shuffled": {
+        "temperature": 0.1, "activation": "relu", "depth": 2, "batch_fraction": 0.5, "batching": "shuffle",
+        "momentum": 0.3,
+    },
     "strong signal": {"signal_norm": 2.0, "init_overlap": 0.2, "learning_rate": 0.4},
 }  # fmt: skip
 
@@ -73,6 +92,45 @@ def test_simulation_agrees_with_theory(fields):
 @pytest.mark.parametrize("fields", [*QUICK.values(), *THOROUGH.values()], ids=[*QUICK, *THOROUGH])
 def test_simulation_agrees_with_theory_in_every_regime(fields):
     check(fields, scale=3, samples=2**14)
+
+
+OPTIMIZERS = {
+    "deeper rates": {"deep_learning_rate": [0.5, 0.0, 0.5, 0.1, 0.3, 0.3, 0.0, 0.2]},
+    "nesterov": {"momentum": 0.6, "momentum_form": "nesterov", "learning_rate": 0.6},
+    "gradient noise": {"temperature": 0.2},
+    "counted batches": {"batch_size": 2000, "learning_rate": 0.5},
+    "one pass": {"epochs": 1, "batching": "one_pass", "learning_rate": 4.0},
+    "nesterov, decay, noise, drawn batches": {
+        "momentum": 0.5, "momentum_form": "nesterov", "weight_decay": 0.1, "temperature": 0.1, "batch_fraction": 0.5,
+        "learning_rate": 0.5, "deep_learning_rate": 0.2,
+    },
+    "momentum, decay, noise, one pass": {
+        "momentum": 0.5, "weight_decay": 0.1, "temperature": 0.1, "batch_size": 2500, "batching": "one_pass",
+        "learning_rate": 0.4, "deep_learning_rate": 0.1,
+    },
+    "nesterov, noise, shuffled, correlated": {
+        "momentum": 0.3, "momentum_form": "nesterov", "temperature": 0.1, "epochs": 2, "batching": "shuffle",
+        "covariance": "two_level(5, 0.2)", "learning_rate": 1.5,
+    },
+}  # fmt: skip
+
+
+def marked(name):
+    """Alone they are among the quick ones above."""
+    return pytest.param(OPTIMIZERS[name], id=name, marks=() if "," in name else pytest.mark.slow)
+
+
+@pytest.mark.parametrize("fields", [*map(marked, OPTIMIZERS)])
+def test_optimizers_agree_with_theory_at_twenty_thousand_samples(fields):
+    """And what is estimated from training data agrees with it."""
+    problem = Problem(n=20_000, d=10_000, width=2, depth=2, steps=8, init_overlap=0.2, **fields)
+    theory = sedyn.state_evolution(problem, samples=2**14)
+    runs = sedyn.simulate(problem, replicates=8, engine="deferred")
+    names = ("train_error", "test_error", "estimated_test_error", "initial_overlap", "signal_overlap", "weight_gram")
+    for name in (*names, "row_average", "deep_weights"):
+        mean, se = mean_and_se(runs[name])
+        predicted = name.replace("estimated_", "")
+        assert_within_se(mean, theory[predicted], se, theory[predicted + "_stderr"])
 
 
 def test_initial_overlaps_are_exact_at_any_size():

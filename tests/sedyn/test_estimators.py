@@ -60,30 +60,39 @@ def fitted(regression):
     return NetworkRegressor(learning_rate=0.8, steps=25, random_state=0).fit(*regression)
 
 
-def textbook_descent(Z, y, first, last, rate, steps):
-    """One hidden layer of tanh units on the mean squared loss, in weights that multiply unit-variance features."""
+# Twice each loss, and its slope, as functions of the residual.
+LOSSES = {
+    "squared": (lambda r: r**2, lambda r: r),
+    "huber(0.5)": (lambda r: np.where(abs(r) < 0.5, r**2, abs(r) - 0.25), lambda r: np.clip(r, -0.5, 0.5)),
+    "absolute(0.2)": (lambda r: 2 * np.sqrt(0.04 + r**2) - 0.4, lambda r: r / np.sqrt(0.04 + r**2)),
+}
+
+
+def textbook_descent(Z, y, first, last, rate, steps, slope):
+    """One hidden layer of tanh units on the mean loss, in weights that multiply unit-variance features."""
     first, last = first.copy(), last.copy()
     for _ in range(steps):
         units = np.tanh(Z @ first)
-        residual = (units @ last - y) / len(y)
-        back = residual[:, None] * last[None, :] * (1 - units**2)
-        first, last = first - rate * Z.T @ back, last - rate * units.T @ residual
+        push = slope(units @ last - y) / len(y)
+        back = push[:, None] * last[None, :] * (1 - units**2)
+        first, last = first - rate * Z.T @ back, last - rate * units.T @ push
     return np.tanh(Z @ first) @ last
 
 
-@pytest.mark.parametrize("d", [100, 3])
-def test_training_is_textbook_gradient_descent_on_standardized_data(d):
+@pytest.mark.parametrize(("d", "loss"), [(100, "squared"), (3, "squared"), (100, "huber(0.5)"), (100, "absolute(0.2)")])
+def test_training_is_textbook_gradient_descent_on_standardized_data(d, loss):
     X, y = data_set(d=d)
     X = 5 + 3 * X
     y = 7 + 2 * y
-    options = {"width": 4, "learning_rate": 0.7, "early_stopping": False, "random_state": 3}
+    options = {"width": 4, "learning_rate": 0.7, "early_stopping": False, "random_state": 3, "loss": loss}
     begun = NetworkRegressor(steps=1, **options).fit(X, y)
     model = NetworkRegressor(steps=9, **options).fit(X, y)
     Z, target = (X - X.mean(0)) / X.std(0), (y - y.mean()) / y.std()
     # The estimator does not tell where it started, so the textbook goes on from its first step.
-    after = textbook_descent(Z, target, begun.first_weights_.T, begun.deep_weights_[0][:, 0], 0.7, 8)
+    after = textbook_descent(Z, target, begun.first_weights_.T, begun.deep_weights_[0][:, 0], 0.7, 8, LOSSES[loss][1])
     np.testing.assert_allclose(model.predict(X), y.mean() + y.std() * after, rtol=1e-9)
-    np.testing.assert_allclose(model.history_.train_error[-1], np.mean((model.predict(X) - y) ** 2), rtol=1e-9)
+    expected = y.var() * np.mean(LOSSES[loss][0]((model.predict(X) - y) / y.std()))
+    np.testing.assert_allclose(model.history_.train_error[-1], expected, rtol=1e-9)
 
 
 def test_stops_where_the_estimate_is_least_and_keeps_these_weights(regression, fitted):

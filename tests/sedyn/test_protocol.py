@@ -17,9 +17,10 @@ from sedyn.descent import dynamics as descent
 from sedyn.descent import engines
 from sedyn.descent import inputs as descent_inputs
 from sedyn.model.algorithm import states
+from sedyn.model.architecture import initial_deep_weights
 from sedyn.model.batching import Batches
-from sedyn.model.initialization import initial_deep_weights
-from sedyn.model.observables import INCLUDED, PREDICTED, SIMULATED, dimension_coordinates
+from sedyn.model.evaluation import score_names
+from sedyn.model.observables import INCLUDED, dimension_sizes, parts_of, predicted, simulated
 from sedyn.model.seeds import streams_of
 from sedyn.model.update import Update, updates_of, updates_together
 from sedyn.theory import dynamics as theory
@@ -37,7 +38,7 @@ class Case(NamedTuple):
     updates: Callable[[Problem], list[Update]]
     leading: tuple[int, ...]
     """Axes in front of everything that is observed."""
-    observables: dict[str, tuple[str, ...]]
+    observables: Callable[[Problem], dict[str, tuple[str, ...]]]
     """Dimensions of what is observed."""
     other_batch: Callable[[Any, int], Any]
     """The same inputs where the batch of one step is its complement."""
@@ -80,7 +81,7 @@ CASES = {
         draw_samples,
         updates_of,
         (),
-        dims({**PREDICTED, **OF_ROWS}),
+        lambda problem: dims({**predicted(parts_of(problem)), **OF_ROWS}),
         other_draws,
     ),
     "descent, side by side": Case(
@@ -88,7 +89,7 @@ CASES = {
         draw_data,
         updates_side_by_side,
         (REPLICATES,),
-        dims(SIMULATED, but=("test_error",)),
+        lambda problem: dims(simulated(parts_of(problem)), but=("test_error", "test_error_rate")),
         other_data,
     ),
 }
@@ -105,6 +106,17 @@ PROBLEMS = {
     "correlated": {"covariance": "power_law(0.3)"},
     "frozen": {"train": "first", "deep_init": "signs"},
     "kinked": {"activation": "relu"},
+    "classes, biases": {"labels": "classes", "loss": "softmax", "outputs": 3, "signals": 3, "bias": "all"},
+    "linear classes": {"labels": "classes", "loss": "softmax", "outputs": 2, "signals": 2, "depth": 1, "bias": "all"},
+    "two outputs, skip, residual": {"outputs": 2, "skip": True, "residual": True, "bias": "output"},
+    "deeper rates, nesterov": {
+        "deep_learning_rate": (0.0, 0.5, 0.1, 0.2),
+        "momentum": 0.5,
+        "momentum_form": "nesterov",
+    },
+    "one pass, momentum, decay": {"batching": "one_pass", "batch_size": 15, "momentum": 0.5, "weight_decay": 0.1},
+    "epochs": {"epochs": 2, "batching": "shuffle"},
+    "gradient noise": {"temperature": 0.1, "batch_fraction": 0.5, "momentum": 0.3, "weight_decay": 0.1},
 }
 
 
@@ -147,12 +159,20 @@ def test_modules_define_the_same_in_the_same_order():
         nodes = ast.parse(Path(inspect.getsourcefile(module)).read_text()).body
         kinds = (ast.ClassDef, ast.FunctionDef)
         defined[name] = [node.name for node in nodes if isinstance(node, kinds) and not node.name.startswith("_")]
-    assert defined["theory"] == defined["descent"] == ["State", "init", "step", "observe", "errors"]
+    assert defined["theory"] == defined["descent"] == ["State", "init", "step", "observe", "scores"]
 
 
 def test_folders_have_the_same_files():
     own = {
-        "theory": {"state_evolution.py", "weight_side.py", "response.py", "sampling.py", "laws.py", "distances.py"},
+        "theory": {
+            "state_evolution.py",
+            "weight_side.py",
+            "response.py",
+            "sampling.py",
+            "laws.py",
+            "distances.py",
+            "online.py",
+        },
         "descent": {"simulation.py", "estimate.py", "readout.py", "engines.py"},
     }
     for name, module in MODULES.items():
@@ -160,7 +180,7 @@ def test_folders_have_the_same_files():
         assert there - own[name] == {"__init__.py", "inputs.py", "dynamics.py", "run.py"}
 
 
-@pytest.mark.parametrize("name", ["init", "step", "observe", "errors"])
+@pytest.mark.parametrize("name", ["init", "step", "observe", "scores"])
 def test_functions_have_the_same_signature(name):
     one, two = (inspect.signature(getattr(module, name)).parameters.values() for module in MODULES.values())
     described = [[(each.name, each.kind, each.default) for each in parameters] for parameters in (one, two)]
@@ -240,9 +260,9 @@ def test_what_is_observed_has_the_names_and_shapes_of_the_schema(case, problem):
         if case.algorithm is descent
         else {"node": path_of(case, problem, inputs)[0].effective_signal.overlaps.shape[0]}
     )
-    coordinates = {name: values.size for name, values in dimension_coordinates(problem).items()}
-    sizes = {**coordinates, **nodes, "start": problem.width + problem.signals}
-    expected = {name: (*case.leading, *(sizes[dim] for dim in names)) for name, names in case.observables.items()}
+    sizes = {**dimension_sizes(problem), **nodes, "start": problem.units + problem.signals}
+    named = case.observables(problem)
+    expected = {name: (*case.leading, *(sizes[dim] for dim in dims)) for name, dims in named.items()}
     for state in path_of(case, problem, inputs):
         found = case.algorithm.observe(problem, inputs, state)
         assert {name: values.shape for name, values in found.items()} == expected
@@ -256,12 +276,13 @@ def test_what_is_observed_does_not_depend_on_later_steps(case, problem):
     assert [content(case.algorithm.observe(problem, inputs, state)) for state in path] == at_once
 
 
-def test_errors_are_those_observed(case, problem):
+def test_scores_are_those_observed(case, problem):
     inputs = case.draw(problem)
     state = path_of(case, problem, inputs)[-1]
-    test_error = "test_error" if case.algorithm is theory else "estimated_test_error"
-    found, observed = case.algorithm.errors(problem, inputs, state), case.algorithm.observe(problem, inputs, state)
-    assert content(found) == content((observed["train_error"], observed[test_error]))
+    found, observed = case.algorithm.scores(problem, inputs, state), case.algorithm.observe(problem, inputs, state)
+    fresh = "test" if case.algorithm is theory else "estimated_test"
+    assert set(found) == {f"{kind}_{name}" for kind in ("train", fresh) for name in score_names(problem)}
+    assert content(found) == content({name: observed[name] for name in found})
 
 
 def test_no_step_goes_beyond_the_last_iteration(case, problem):
@@ -284,7 +305,9 @@ def observed_after(case, problem, steps, **numbers):
 def test_an_update_says_all_about_rate_momentum_and_decay(case, problem):
     """Those of the problem itself do not matter to a step."""
     inputs, plan = case.draw(problem), case.updates(problem)
-    other = dataclasses.replace(problem, learning_rate=3.0, momentum=0.9, weight_decay=2.0)
+    numbers = {"learning_rate": 3.0, "deep_learning_rate": 2.0, "momentum": 0.9, "weight_decay": 2.0}
+    form = "heavy_ball" if problem.momentum_form == "nesterov" else "nesterov"
+    other = dataclasses.replace(problem, **numbers, momentum_form=form, temperature=1.0)
     one, two = (list(states(case.algorithm, each, inputs, plan)) for each in (problem, other))
     assert content(tuple(one)) == content(tuple(two))
 
@@ -296,6 +319,26 @@ def test_momentum_is_of_the_second_step(case):
     for name in ("initial_overlap", "signal_overlap", "weight_gram", "deep_weights"):
         np.testing.assert_array_equal(first[name], first_with[name])
         assert np.nanmax(np.abs(second[name] - second_with[name])) > 1e-3
+
+
+def test_the_first_step_of_nesterov_is_a_longer_one(case):
+    """u^1 = u^0 - (1 + beta) eta gradient; the next ones part from those of the heavy ball."""
+    start, plain, ahead = (
+        observed_after(case, BASE, steps, momentum=0.5, momentum_form=form)
+        for steps, form in ((0, "nesterov"), (1, "heavy_ball"), (1, "nesterov"))
+    )
+    for name in ("initial_overlap", "signal_overlap", "deep_weights"):
+        np.testing.assert_allclose(ahead[name] - start[name], 1.5 * (plain[name] - start[name]), atol=1e-13)
+    assert np.abs(plain["weight_gram"] - ahead["weight_gram"]).max() > 1e-3
+
+
+def test_the_rate_of_deeper_layers_is_theirs_alone(case):
+    start, plain, slower = (
+        observed_after(case, BASE, steps, deep_learning_rate=rate) for steps, rate in ((0, 0.1), (1, None), (1, 0.2))
+    )
+    share = 0.2 / BASE.learning_rates[0]
+    for name, ratio in (("initial_overlap", 1), ("signal_overlap", 1), ("deep_weights", share)):
+        np.testing.assert_allclose(slower[name] - start[name], ratio * (plain[name] - start[name]), atol=1e-13)
 
 
 def test_decay_takes_its_share_of_every_weight(case):

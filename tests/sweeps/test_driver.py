@@ -13,7 +13,7 @@ from sweeps.compute import Compute
 from sweeps.driver import ATTEMPTS, FixedTasks, run_tasks
 from sweeps.executors import InlineExecutor, Lost, RayExecutor
 from sweeps.plan import SweepSpec
-from sweeps.progress import Progress
+from sweeps.progress import Progress, make_progress
 from sweeps.schedule import missing_tasks
 from sweeps.store import Store, facts
 from sweeps.worker import WorkerSetup
@@ -45,6 +45,60 @@ def test_a_task_whose_worker_is_lost_is_tried_again_but_not_for_ever(tmp_path, m
     assert (summary.done, len(summary.failures)) == ((0, 2) if lost else (2, 0))
     attempts = [facts(store, kind, "attempt").max() for kind in ("simulation", "theory")]
     assert max(attempts) == (ATTEMPTS if lost else 2)
+
+
+class Announcing(Progress):
+    """Keeps the lines that stay, each with how many tasks had finished."""
+
+    def __init__(self, tasks):
+        super().__init__(tasks)
+        self.lines = []
+
+    def announce(self, line):
+        self.lines.append((self.finished, line))
+
+
+@pytest.mark.parametrize("max_failures", [None, 1, 3])
+def test_the_first_failure_is_shown_when_it_happens_and_enough_of_them_end_the_run(tmp_path, monkeypatch, max_failures):
+    spec = SweepSpec({"n": 40, "d": 20, "steps": 2}, replicates=8, block=1, samples=64, randomizations=2)
+    store = Store.prepare(str(tmp_path / "stores" / "a.zarr"), spec)
+    tasks = [task for task in missing_tasks(store, spec) if task.group == "simulation"]
+
+    def failing(*arguments, **options):
+        raise FloatingPointError("no luck")
+
+    monkeypatch.setattr(worker.sedyn, "simulate_together", failing)
+    progress = Announcing(tasks)
+    executor = InlineExecutor(WorkerSetup(store.location, "cpu"))
+    summary = run_tasks(FixedTasks(tasks), store, executor, progress, max_failures)
+    assert progress.lines == [(0, f"failed: {tasks[0].name}: FloatingPointError: no luck")]
+    assert (len(summary.failures), summary.announced) == (max_failures or 8, 1)
+    assert summary.stopped == (max_failures is not None)
+    assert (facts(store, "simulation", "attempt") == 1).sum() == (max_failures or 8)
+
+
+def test_what_keeps_a_cluster_from_working_is_said(tmp_path, ray_session, monkeypatch):
+    monkeypatch.setattr("sweeps.executors.NOTICE_SECONDS", 0.0)
+    spec = SweepSpec({"n": 40, "d": 20, "steps": 2}, replicates=1, samples=64, randomizations=2)
+    store = Store.prepare(str(tmp_path / "stores" / "a.zarr"), spec)
+    busy = ray.remote(num_cpus=2)(type("Busy", (), {})).remote()
+    ray.get(busy.__ray_ready__.remote())
+    with closing(RayExecutor(Compute(workers=2), WorkerSetup(store.location, "cpu"), 1)) as executor:
+        assert not executor.has_room()
+        assert executor.waits_for() == "waiting for 2 cores: 0 of the 2 that Ray has are free"
+        ray.kill(busy)
+        while executor._invited:
+            executor.collect(0.1)
+        assert executor.waits_for() == ""
+
+
+def test_a_note_is_shown_beside_the_counts(capsys, monkeypatch):
+    monkeypatch.setattr("sweeps.progress.SECONDS_BETWEEN_LINES", 0.0)
+    progress = make_progress([])
+    progress.count = 3
+    progress.tick("waiting for 4 cores")
+    progress.announce("failed: a\x1b[2Jb")
+    assert capsys.readouterr().err == "0/3 tasks, 0%; waiting for 4 cores\nfailed: a\\x1b[2Jb\n"
 
 
 def test_a_killed_worker_loses_nothing(tmp_path, ray_session):

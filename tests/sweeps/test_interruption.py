@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
 import sys
 import threading
 
 import pytest
 
-from sweeps.interruption import keep_answer_to_sigterm, stoppable
+from sweeps import interruption
+from sweeps.interruption import stoppable
+from tests.sweeps.stores import finish, spec_of
 
 
 def terminate():
@@ -16,7 +20,8 @@ def terminate():
 
 
 @pytest.mark.parametrize(
-    ("number", "status", "word"), [("SIGTERM", 143, "ended by SIGTERM"), ("SIGINT", 130, "stopped")]
+    ("number", "status", "word"),
+    [("SIGTERM", 143, "ended by SIGTERM"), ("SIGHUP", 129, "ended by SIGHUP"), ("SIGINT", 130, "stopped")],
 )
 def test_a_signal_ends_a_program_in_order(number, status, word, capsys):
     closed = []
@@ -76,16 +81,101 @@ def test_outside_the_main_thread_the_answer_stays():
     assert answers == [before]
 
 
-@pytest.mark.parametrize("when", ["while it starts", "afterwards"])
-def test_a_library_that_answers_itself_is_overruled(when, capsys):
+def test_six_signals_in_a_row_end_a_program_once(capsys):
+    closed = []
+    asked = signal.signal(signal.SIGINT, signal.default_int_handler)
+
     @stoppable("nothing is lost")
     def program(arguments=None):
-        with keep_answer_to_sigterm():
-            signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(number))
-            if when == "while it starts":
-                terminate()
-        terminate()
+        try:
+            signal.raise_signal(signal.SIGINT)
+        finally:
+            for _ in range(5):
+                signal.raise_signal(signal.SIGINT)
+            closed.append(True)
+        return 0
+
+    try:
+        assert program([]) == 130
+        signal.raise_signal(signal.SIGINT)  # the row goes on when the program has ended
+    finally:
+        signal.signal(signal.SIGINT, asked)
+    assert closed == [True]
+    assert capsys.readouterr().err == "stopped; nothing is lost\n"
+
+
+def test_a_signal_long_after_the_first_ends_what_takes_too_long(monkeypatch):
+    monkeypatch.setattr(interruption, "HURRY_SECONDS", 0.0)
+    closed = []
+
+    @stoppable("nothing is lost")
+    def program(arguments=None):
+        try:
+            terminate()
+        finally:
+            terminate()
+            closed.append(True)
+        return 0
+
+    assert program([]) == 143
+    assert closed == []
+
+
+def test_a_signal_that_the_process_ignores_stays_ignored(capsys):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as under nohup
+
+    @stoppable("nothing is lost")
+    def program(arguments=None):
+        signal.raise_signal(signal.SIGHUP)
+        return 0
+
+    try:
+        assert program([]) == 0
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_what_fails_on_the_way_out_is_not_told(capsys):
+    @stoppable("nothing is lost")
+    def program(arguments=None):
+        try:
+            terminate()
+        finally:
+            raise OSError("the storage is away")
         return 0
 
     assert program([]) == 143
     assert capsys.readouterr().err == "ended by SIGTERM; nothing is lost\n"
+
+
+def test_a_failure_without_a_signal_is_told():
+    @stoppable("nothing is lost")
+    def program(arguments=None):
+        raise OSError("the storage is away")
+
+    with pytest.raises(OSError, match="away"):
+        program([])
+
+
+def test_a_program_in_a_program_ends_once(capsys):
+    inner = stoppable("the inner is kept")(lambda arguments=None: terminate())
+    assert stoppable("the outer is kept")(inner)([]) == 143
+    assert capsys.readouterr().err == "ended by SIGTERM; the inner is kept\n"
+
+
+@pytest.mark.parametrize(
+    "words", [["--help"], ["sweep", "--help"], ["sweep", "--cfg", "job"], ["nonsense"], ["status", "{store}"]]
+)
+def test_a_reader_that_goes_early_ends_a_command_without_a_trace(words, location):
+    finish(location, spec_of(replicates=1))
+    program = "import sys; from sweeps.application.command import program; program(sys.argv[1:])"
+    command = [sys.executable, "-c", program, *(word.format(store=location) for word in words)]
+    reader, writer = os.pipe()
+    os.close(reader)
+    stream = {"stderr": writer, "stdout": subprocess.DEVNULL} if words == ["nonsense"] else {"stdout": writer}
+    ended = subprocess.run(command, **{"stderr": subprocess.PIPE, **stream}, text=True, check=False)
+    os.close(writer)
+    # argparse itself passes over a help that nobody reads.
+    assert ended.returncode == (0 if words == ["sweep", "--help"] else 128 + signal.SIGPIPE)
+    assert not ended.stderr

@@ -15,13 +15,14 @@ import numpy as np
 
 from sedyn.arrays.compiling import compiled
 from sedyn.arrays.shapes import Float
+from sedyn.kernels.plain import plain_activation
 from sedyn.model.network import Network
 
 __all__ = ["ActivationForm", "CompiledNetwork", "LossForm", "compiled_network", "differentiate_samples"]
 
 # A compiled form is a member here and a branch of `activate` or `lose`, where `sedyn.kernels.cpu.serving` looks for it.
 ActivationForm = IntEnum("ActivationForm", "identity tanh erf sigmoid softplus gelu silu relu", start=0)
-LossForm = IntEnum("LossForm", "squared logistic huber", start=0)
+LossForm = IntEnum("LossForm", "squared logistic huber absolute", start=0)
 
 # exp(x) = 2^k exp(r), k an integer and |r| at most log(2) / 2: log(2) in two parts, the first with zeros at its end, so
 # that k times it is exact; what, added to a number, leaves the nearest integer in its last bits; and, highest power
@@ -91,6 +92,8 @@ class CompiledNetwork(NamedTuple):
     ----------
     activation, loss : int
         An `ActivationForm` and a `LossForm`.
+    loss_numbers : ndarray, shape (_,)
+        Of the loss's family.
     deep : ndarray, shape (L - 1, q, q)
         Deeper weights, zero where the last layer has none.
     labels : ndarray, shape (n,)
@@ -100,6 +103,7 @@ class CompiledNetwork(NamedTuple):
 
     activation: int
     loss: int
+    loss_numbers: Float[np.ndarray, " _"]
     deep: Float[np.ndarray, "L-1 q q"]
     labels: Float[np.ndarray, " n"]
     sample_weights: Float[np.ndarray, " _"]
@@ -118,20 +122,21 @@ def compiled_network(network: Network, width: int) -> CompiledNetwork | None:
     Returns
     -------
     CompiledNetwork or None
-        None if the activation or the loss has no compiled form.
+        None if the network is not plain, or its activation or loss has no compiled form.
     """
-    activation, loss = network.activation.compiled, network.loss.compiled
-    if activation is None or loss is None:
+    plain, loss = plain_activation(network), network.loss.compiled
+    if plain is None or plain.compiled is None or loss is None:
         return None
     deep = np.zeros((len(network.deep), width, width))
     for layer, weights in enumerate(network.deep):
         deep[layer, :, : weights.shape[1]] = weights
     sample_weights = np.empty(0) if network.sample_weights is None else network.sample_weights
     return CompiledNetwork(
-        int(ActivationForm[activation]),
+        int(ActivationForm[plain.compiled]),
         int(LossForm[loss]),
+        np.array(network.loss.numbers, dtype=np.float64),
         deep,
-        *(np.ascontiguousarray(array, dtype=np.float64) for array in (network.labels, sample_weights)),
+        *(np.ascontiguousarray(array, dtype=np.float64) for array in (network.labels[0, :], sample_weights)),
     )
 
 
@@ -243,13 +248,15 @@ def activate(activation: int, x: np.ndarray, value: np.ndarray, slope: np.ndarra
 
 
 @_compiled
-def lose(loss: int, f: np.ndarray, y: np.ndarray, value: np.ndarray, slope: np.ndarray) -> None:
+def lose(loss: int, numbers: np.ndarray, f: np.ndarray, y: np.ndarray, value: np.ndarray, slope: np.ndarray) -> None:
     """Set the values of a loss and its derivatives in the network's output.
 
     Parameters
     ----------
     loss : int
         A `LossForm`.
+    numbers : ndarray, shape (_,)
+        Of its family.
     f, y : ndarray, shape (m,)
         Outputs and labels.
     value, slope : ndarray, shape (m,)
@@ -260,10 +267,19 @@ def lose(loss: int, f: np.ndarray, y: np.ndarray, value: np.ndarray, slope: np.n
             residual = f[i] - y[i]
             value[i], slope[i] = 0.5 * residual * residual, residual
     elif loss == LossForm.huber:
+        threshold = numbers[0]
         for i in range(f.size):
             residual = f[i] - y[i]
-            clipped = 1.0 if residual > 1 else (-1.0 if residual < -1 else residual)  # NaN stays NaN
-            value[i], slope[i] = clipped * (residual - 0.5 * clipped), clipped
+            clipped = threshold if residual > threshold else (-threshold if residual < -threshold else residual)
+            value[i], slope[i] = clipped * (residual - 0.5 * clipped), clipped  # NaN stays NaN
+    elif loss == LossForm.absolute:
+        width = numbers[0]
+        for i in range(f.size):
+            residual = f[i] - y[i]
+            longer = max(width, abs(residual))  # whose square may be too large for a number, as a ratio's is not
+            part, rest = residual / longer, width / longer
+            radius = longer * math.sqrt(part * part + rest * rest)
+            value[i], slope[i] = residual * (residual / (radius + width)), residual / radius
     elif loss == LossForm.logistic:
         for i in range(f.size):
             excess = -y[i] * f[i]
@@ -313,7 +329,7 @@ def differentiate_samples(
                 weight = network.deep[layer, a, b]
                 for i in range(count):
                     current[b, i] += weight * units[layer, a, i]
-    lose(network.loss, current[0], network.labels[start:stop], losses[start:stop], following[0])
+    lose(network.loss, network.loss_numbers, current[0], network.labels[start:stop], losses[start:stop], following[0])
     for i in range(count):
         current[0, i] = following[0, i]
     if network.sample_weights.size:

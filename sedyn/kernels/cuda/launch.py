@@ -18,10 +18,12 @@ from sedyn.arrays import backend
 from sedyn.arrays.backend import Array, array_namespace
 from sedyn.arrays.shapes import Float
 from sedyn.kernels import dispatch
+from sedyn.kernels.plain import plain_activation
 from sedyn.model.functions import ACTIVATIONS, LOSSES
 from sedyn.model.network import Derivatives, Network
+from sedyn.model.problem import Problem
 
-__all__ = ["ADJOINTS_PER_CHUNK", "differentiate", "mean_response"]
+__all__ = ["ADJOINTS_PER_CHUNK", "adjoint_memory", "differentiate", "mean_response"]
 
 NETWORK, RESPONSE = (Path(__file__).with_name(name) for name in ("network.cu", "response.cu"))
 # How the source writes what it has.
@@ -75,7 +77,7 @@ def differentiate(h: Float[Array, "... q N"], network: Network, *, curvature: bo
     weights = [_rows(matrix, (*leading, *matrix.shape[-2:]), replicates) for matrix in deep]
     entries = [matrix.shape[1] for matrix in weights]
     like: dict[str, Any] = {"dtype": h.dtype, "device": h.device}
-    y = _rows(network.labels, (*leading, samples), replicates)
+    y = _rows(network.labels[..., 0, :], (*leading, samples), replicates)
     value, gradient = xp.empty(y.shape, **like), xp.empty(h.shape, **like)
     second = xp.empty((*leading, width, width, samples), **like) if curvature else None
     blocks = -(-min(samples, MOST_THREADS) // BLOCK)
@@ -85,8 +87,9 @@ def differentiate(h: Float[Array, "... q N"], network: Network, *, curvature: bo
         "differentiate",
         WIDTH=width,
         DEPTH=len(deep) + 1,
-        ACTIVATION=network.activation.cuda,
+        ACTIVATION=plain_activation(network).cuda,
         LOSS=network.loss.cuda,
+        LOSS_NUMBERS=",".join(map(repr, network.loss.numbers)) or "0",
         WEIGHTED=int(sample_weights is not None),
         CURVATURE=int(curvature),
     )
@@ -111,6 +114,22 @@ def differentiate(h: Float[Array, "... q N"], network: Network, *, curvature: bo
         deep_gradient.append(xp.reshape(part, (*leading, *matrix.shape[-2:])))
         start += count
     return Derivatives(xp.reshape(value, (*leading, samples)), gradient, tuple(deep_gradient), second)
+
+
+def adjoint_memory(problem: Problem, samples: int) -> int:
+    """Bytes of the adjoints of `sedyn.model.adjoint.mean_response` on a GPU, of as many samples as are held at a time.
+
+    Parameters
+    ----------
+    problem : Problem
+    samples : int
+        Of one replicate, or of the theory.
+
+    Returns
+    -------
+    int
+    """
+    return 8 * min(samples * problem.steps * problem.units**2, ADJOINTS_PER_CHUNK)
 
 
 def mean_response(
@@ -174,7 +193,8 @@ def _served(arrays: Iterable[Array], width: int) -> bool:
 
 def _differentiates(h: Array, network: Network, *, curvature: bool = True) -> bool:
     weights = [] if network.sample_weights is None else [network.sample_weights]
-    known = network.activation.cuda is not None and network.loss.cuda is not None
+    plain = plain_activation(network)
+    known = plain is not None and plain.cuda is not None and network.loss.cuda is not None
     return known and _served([h, network.labels, *network.deep, *weights], h.shape[-2])
 
 

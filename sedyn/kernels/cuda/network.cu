@@ -7,6 +7,7 @@
 //   WIDTH, DEPTH   q and L
 //   ACTIVATION     a function below of one number; the entries of `sedyn.model.functions.ACTIVATIONS` name them
 //   LOSS           a function below of an output and a label, named by those of `LOSSES`
+//   LOSS_NUMBERS   the numbers of the loss's family, with commas between; 0 if it has none
 //   WEIGHTED       1 if samples carry mini-batch weights
 //   CURVATURE      1 if D is wanted
 // All arrays are in double precision with samples last; replicates come first and are the blocks' second index.
@@ -64,6 +65,8 @@ __device__ inline Jet relu(double x) {
 
 // Losses, as functions of the output.
 
+__device__ const double loss_numbers[] = {LOSS_NUMBERS};
+
 __device__ inline Jet squared(double f, double y) {
     const double residual = f - y;
     return {0.5 * residual * residual, residual, 1};
@@ -75,9 +78,15 @@ __device__ inline Jet logistic(double f, double y) {
 }
 
 __device__ inline Jet huber(double f, double y) {
-    const double residual = f - y;
-    const double clipped = residual > 1 ? 1 : residual < -1 ? -1 : residual;
-    return {clipped * (residual - 0.5 * clipped), clipped, fabs(residual) < 1 ? 1.0 : 0.0};
+    const double residual = f - y, threshold = loss_numbers[0];
+    const double clipped = residual > threshold ? threshold : residual < -threshold ? -threshold : residual;
+    return {clipped * (residual - 0.5 * clipped), clipped, fabs(residual) < threshold ? 1.0 : 0.0};
+}
+
+__device__ inline Jet absolute(double f, double y) {
+    const double residual = f - y, width = loss_numbers[0];
+    const double radius = hypot(residual, width), cosine = width / radius;
+    return {residual * (residual / (radius + width)), residual / radius, cosine * cosine / radius};
 }
 
 // A matrix is fan_in x fan_out; the last one has a single column.

@@ -1,9 +1,10 @@
 import shlex
+import subprocess
 
 import pytest
 
-from analysis.report.command import sweep_command
-from sweeps.application.composition import experiments
+from analysis.report.command import path_word, sweep_command
+from sweeps.application.composition import compose, experiments
 from sweeps.store import settings_of
 from tests.requests import request_of
 
@@ -39,3 +40,59 @@ def test_every_experiment_names_itself():
 def test_what_changed_is_added():
     settings = settings_of(request_of("experiment=quickstart", "replicates=64").spec)
     assert sweep_command(settings, "quickstart") == "python -m sweeps experiment=quickstart replicates=64"
+
+
+HOSTILE = [
+    "$(touch owned)",
+    "`id`",
+    "a'; touch owned #",
+    "x,y",
+    "${oc.env:HOME}",
+    "\x1b[2J\nrm",
+    "f(x)",
+    "[1,2]",
+    "a\\'",
+    "\\",
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_what_a_stranger_wrote_is_one_word_of_the_shell_and_one_value_of_hydra(text, tmp_path):
+    name = text.replace("/", "")
+    command = sweep_command({"problem": {"link": text}, "seed": text, "replicates": 3}, name)
+    assert command.isprintable()
+    shown = subprocess.run(
+        ["bash", "-c", f"""python() {{ printf '%s\\0' "$@"; }}; {command}"""],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
+    ).stdout.split("\0")[:-1]
+    assert not list(tmp_path.iterdir())
+    config = compose(shown[2:]).config
+    assert (config.problem.link, config.seed, config.store) == (text, text, f"stores/{name}.zarr")
+    assert config.replicates == 3
+
+
+def test_a_store_says_nothing_about_what_is_run_or_where_it_goes():
+    settings = {
+        "report": "os.system",
+        "imports": ["evil"],
+        "store": "/etc/x",
+        "compute": "cluster",
+        "plan": True,
+        "seed": 5,
+    }
+    settings |= {
+        "code": "any",
+        "target": {"stderr": 1},
+        "max_failures": 1,
+        "hydra.run.dir": "/",
+        "axes": {"n": [10, 20]},
+    }
+    assert sweep_command(settings, "mine") == "python -m sweeps seed=5 'grid.n=[10,20]' store=stores/mine.zarr"
+
+
+def test_a_path_is_no_option_and_no_command():
+    assert path_word("stores/a.zarr") == "stores/a.zarr"
+    assert path_word("-o/a b;c.zarr") == "'./-o/a b;c.zarr'"

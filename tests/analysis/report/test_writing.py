@@ -1,3 +1,4 @@
+import io
 import re
 from functools import cache
 
@@ -11,7 +12,7 @@ from analysis.questions.rates import rates_table
 from analysis.report import NothingToReport, main, report
 from analysis.report.chapter import read_chapter
 from analysis.report.sections import SECTIONS
-from analysis.report.writing import terminal_table
+from analysis.report.writing import _say, terminal_table
 
 
 @pytest.fixture
@@ -36,6 +37,19 @@ def test_table_fits_a_terminal(measured):
     text = console.export_text()
     assert "…" not in text
     assert all(field in text for line in table.lines for field in line)
+
+
+def test_names_of_a_stranger_are_no_markup_and_no_codes_of_a_terminal(measured):
+    hostile = "[link=http://x][bold]\x1b]0;owned\x07\n\u202e"
+    stream = io.StringIO()
+    console = Console(width=200, file=stream, force_terminal=True, color_system=None)
+    table = rates_table(measured)
+    lines = [[hostile, *line[1:]] for line in table.lines]
+    console.print(terminal_table(table._replace(title=hostile, headings=[hostile, *table.headings[1:]], lines=lines)))
+    _say(console, hostile)
+    shown = re.sub("\x1b\\[[0-9;]*m", "", stream.getvalue())  # what rich itself says of colours
+    assert shown.count("[link=http://x][bold]\\x1b]0;owned\\x07\\n\\u202e") >= 2 + len(lines)
+    assert shown.replace("\n", "").isprintable()
 
 
 def test_report_writes_its_files(path, capsys, measured_once):

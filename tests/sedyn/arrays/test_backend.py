@@ -28,6 +28,11 @@ PROBLEMS = {
     "correlated features, softplus": {
         "width": 2, "depth": 2, "covariance": "power_law(0.3)", "activation": "softplus", "link": "softplus",
     },
+    "student's noise": {"width": 2, "depth": 2, "noise_law": "student_t(5)"},
+    "laplace's noise, classes, absolute loss": {
+        "width": 2, "depth": 2, "noise_law": "laplace", "labels": "binary", "loss": "absolute(0.5)",
+    },
+    "flipped classes": {"width": 2, "depth": 2, "noise_law": "flip(0.1)", "labels": "binary", "loss": "logistic"},
     "linear": {"width": 1, "depth": 1, "activation": "identity", "weight_decay": 0.1},
 }  # fmt: skip
 

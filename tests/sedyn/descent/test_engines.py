@@ -4,7 +4,7 @@ import pytest
 
 import sedyn
 from sedyn import InvalidInput, Problem
-from sedyn.arrays import backend
+from sedyn.arrays import backend, machine
 from sedyn.descent import engines
 from sedyn.descent.engines import choose_engine, memory_needed, predicted_seconds, replicates_that_fit
 from sedyn.kernels.cpu.tiles import UNITS
@@ -32,7 +32,7 @@ def test_only_dense_draws_other_laws():
 
 def test_auto_takes_what_fits(monkeypatch):
     problem = Problem(n=3000, d=3000, width=1, depth=1, steps=80)
-    monkeypatch.setattr(engines, "memory_limit", lambda: 70e6)
+    monkeypatch.setattr(machine, "memory_limit", lambda: 70e6)
     assert choose_engine(problem, estimate=False).reason == "the only one that fits in memory"
 
 
@@ -50,7 +50,7 @@ def test_on_a_gpu_its_memory_and_its_bytes_and_launches_decide(monkeypatch):
 
 
 def test_refusal_names_needed_and_available_memory(monkeypatch):
-    monkeypatch.setattr(engines, "memory_limit", lambda: 10e6)
+    monkeypatch.setattr(machine, "memory_limit", lambda: 10e6)
     with pytest.raises(InvalidInput, match=r"needs .* GB \(dense\) and .* GB \(deferred\) of 0\.0 GB"):
         choose_engine(LARGE)
     with pytest.raises(InvalidInput, match=r"GB \(dense\) of"):

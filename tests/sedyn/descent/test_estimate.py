@@ -12,8 +12,8 @@ from sedyn.descent.estimate import fresh_like
 from sedyn.descent.inputs import Data
 from sedyn.designs.dense import DenseDesign
 from sedyn.model.algorithm import states
-from sedyn.model.evaluation import sample_errors
-from sedyn.model.initialization import initial_deep_weights
+from sedyn.model.architecture import initial_deep_weights
+from sedyn.model.evaluation import sample_scores
 from sedyn.model.quadrature import gauss_quadrature
 from sedyn.model.update import updates_of
 from tests.helpers import assert_within_se, mean_and_se
@@ -29,6 +29,15 @@ QUICK = {
     "momentum and decay": {"momentum": 0.6, "weight_decay": 0.05, "learning_rate": 0.4},
     "mini-batches": {"batch_fraction": 0.25},
     "shuffled": {"batch_fraction": 0.25, "batching": "shuffle"},
+    "nesterov, gradient noise": {
+        "momentum": 0.6,
+        "momentum_form": "nesterov",
+        "learning_rate": 0.3,
+        "temperature": 0.2,
+        "deep_learning_rate": 0.1,
+        "weight_decay": 0.05,
+        "batch_fraction": 0.5,
+    },
     "rademacher": {"features": "rademacher"},
     "correlated": {"covariance": "power_law(0.4)"},
     "two levels, rademacher": {"covariance": "two_level(6, 0.2)", "features": "rademacher"},
@@ -48,7 +57,16 @@ def test_mean_deviation_from_the_test_error_is_within_standard_errors(fields):
     assert_within_se(mean, np.zeros(mean.size), se, runs.test_error_stderr.mean("replicate"))
 
 
-@pytest.mark.parametrize("fields", [{}, {"loss": "logistic", "labels": "binary", "learning_rate": 2.0}])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"loss": "logistic", "labels": "binary", "learning_rate": 2.0},
+        {"loss": "logistic", "labels": "binary", "learning_rate": 2.0, "noise_law": "flip(0.2)"},
+        {"loss": "absolute(0.3)", "noise_law": "laplace"},
+        {"loss": "huber(0.5)", "noise_law": "student_t(5)"},
+    ],
+)
 def test_deviation_falls_like_the_root_of_n(fields):
     """Sixteen times the samples, a quarter of the error."""
     replicates = 24
@@ -73,7 +91,13 @@ def run(problem, x, y, first):
     """All states, and what they were found on."""
     measure = gauss_quadrature(np.ones(x.shape[1]), 1)
     data = Data(
-        DenseDesign(x), np.ones(x.shape[1]), y, first, initial_deep_weights(problem), batches=None, spectrum=measure
+        DenseDesign(x),
+        np.ones(x.shape[1]),
+        y[None, :],
+        first,
+        initial_deep_weights(problem),
+        batches=None,
+        spectrum=measure,
     )
     return list(states(dynamics, problem, data, updates_of(problem))), data
 
@@ -93,9 +117,10 @@ def test_retraining_without_each_sample_gives_the_same(train, share):
         kept = np.arange(problem.n) != i
         for t, state in enumerate(run(fewer, x[kept], y[kept], first)[0]):
             h = state.first_weights @ x[i][:, None]
-            left_out[t, i] = sample_errors(problem, h, y[i : i + 1], state.deep_weights)[0]
+            left_out[t, i] = sample_scores(problem, h, y[None, i : i + 1], state.deep_weights)[0, 0]
     for t, state in enumerate(path):
-        train_error, estimate = dynamics.errors(problem, data, state)
+        scores = dynamics.scores(problem, data, state)
+        train_error, estimate = scores["train_error"], scores["estimated_test_error"]
         assert abs(estimate - left_out[t].mean()) <= share * left_out[t].std() / np.sqrt(problem.n)
     assert abs(estimate - left_out[-1].mean()) < 0.2 * abs(train_error - left_out[-1].mean())
 

@@ -7,7 +7,7 @@ import sedyn
 from sedyn import Problem
 from sedyn.descent import readout
 from sedyn.descent.readout import draw_points, fit_control
-from sedyn.model.initialization import initial_deep_weights
+from sedyn.model.architecture import initial_deep_weights
 
 D = 6
 
@@ -26,14 +26,16 @@ def test_the_mean_of_a_control_is_zero_whatever_the_law(fields, dependent):
     rows = np.array(list(itertools.product((-1, 1), repeat=D)))
     projections = np.repeat(directions @ rows.T / np.sqrt(D), 2, axis=1)
     noise = np.tile([-1.0, 1.0], len(rows))
-    values = control(projections[: problem.signals], projections[problem.signals :], noise)
+    values = control(projections[: problem.signals], projections[problem.signals :], noise[None, :])
     assert values.std() > 0.05
-    np.testing.assert_allclose(values.mean(), 0, atol=1e-13)
+    np.testing.assert_allclose(values.mean(axis=-1), 0, atol=1e-13)
 
 
-@pytest.mark.parametrize("law", ["rademacher", "student_t(5)"])
-def test_controls_save_most_rows(law, monkeypatch):
-    problem = Problem(n=500, d=300, steps=8, width=4, depth=3, noise=0.3, features=law)
+@pytest.mark.parametrize(
+    ("law", "noise_law"), [("rademacher", "gaussian"), ("student_t(5)", "gaussian"), ("rademacher", "laplace")]
+)
+def test_controls_save_most_rows(law, noise_law, monkeypatch):
+    problem = Problem(n=500, d=300, steps=8, width=4, depth=3, noise=0.3, features=law, noise_law=noise_law)
     with_controls = sedyn.simulate(problem, 2, estimate=False)
     monkeypatch.setattr(readout, "fit_control", lambda *arguments: lambda *rows: 0.0)
     without = sedyn.simulate(problem, 2, estimate=False)

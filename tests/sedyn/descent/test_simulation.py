@@ -19,8 +19,12 @@ PROBLEMS = {
     "two signals, correlated": {"signals": 2, "combine": "product", "covariance": "power_law(0.3)", "depth": 2},
     "integers": {"features": "rademacher", "activation": "softplus"},
     "sparse": {"features": "sparse(0.1)", "activation": "silu", "depth": 2},
+    "nesterov, gradient noise": {"momentum": 0.5, "momentum_form": "nesterov", "temperature": 0.1, "depth": 2},
+    "one pass, counted": {"batching": "one_pass", "batch_size": 20, "momentum": 0.5, "depth": 2},
     "linear": {"width": 1, "depth": 1, "activation": "identity", "link": "identity", "learning_rate": 0.3},
     "relu, one layer trained": {"activation": "relu", "train": "first", "depth": 2},
+    "classes, biases": {"labels": "classes", "loss": "softmax", "outputs": 3, "signals": 3, "bias": "all"},
+    "two outputs, skip, residual": {"outputs": 2, "skip": True, "residual": True, "bias": "output"},
 }
 
 
@@ -37,19 +41,34 @@ def test_a_replicate_is_the_same_bit_by_bit_alone_and_among_others(fields, dtype
 
 def unlike(problem):
     """A problem that differs in everything in which replicates side by side may differ."""
-    numbers = {name: getattr(problem, name) + 0.1 for name in ("momentum", "weight_decay", "noise", "signal_norm")}
+    numbers = {
+        name: getattr(problem, name) + 0.1
+        for name in ("momentum", "weight_decay", "temperature", "noise", "signal_norm")
+    }
+    if problem.bias != "none":
+        numbers["bias_init"] = 0.2
     other = dataclasses.replace(
         problem,
         **numbers,
         learning_rate=tuple(0.1 + 0.05 * t for t in range(problem.steps)),
+        deep_learning_rate=0.3,
         init_overlap=0.4,
         initialization="random",
         init_seed=3,
         deep_init="signs",
         batching="shuffle" if problem.batching == "without_replacement" else "without_replacement",
-        batch_fraction=1.0 if problem.full_batch else 0.5,
+        batch_size=None,
+        epochs=None if problem.full_batch else 2.5,
+        batch_fraction=1.0,
     )
-    assert all(getattr(other, name) != getattr(problem, name) for name in {*INDIVIDUAL} - {"batch_fraction"})
+    some = {
+        "batch_fraction",
+        "batch_size",
+        "epochs",
+        "bias_init",
+    }  # sizes of batches one at a time, biases where they are
+    assert problem.full_batch or other.batch_share != problem.batch_share
+    assert all(getattr(other, name) != getattr(problem, name) for name in {*INDIVIDUAL} - some)
     return other
 
 

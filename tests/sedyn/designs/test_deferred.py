@@ -12,8 +12,10 @@ from sedyn.descent import dynamics
 from sedyn.descent.inputs import Data
 from sedyn.designs.deferred import DeferredDesign
 from sedyn.model.algorithm import states
+from sedyn.model.architecture import initial_deep_weights
 from sedyn.model.batching import Batches, batch_weights
-from sedyn.model.initialization import initial_deep_weights, initial_weights_and_signals
+from sedyn.model.gradient_noise import GradientNoise
+from sedyn.model.initialization import initial_weights_and_signals
 from sedyn.model.labels import labels_of
 from sedyn.model.update import updates_of
 
@@ -23,9 +25,12 @@ CASES = {
     "more directions than samples and features": {"n": 30, "d": 25},
     "mini-batches": {"batch_fraction": 0.4},
     "momentum and decay": {"momentum": 0.6, "weight_decay": 0.05},
+    "nesterov": {"momentum": 0.6, "momentum_form": "nesterov", "learning_rate": 0.2},
+    "gradient noise": {"temperature": 0.1},
     "two signals": {"signals": 2, "combine": "product", "init_overlap": 0.7},
     "correlated features": {"covariance": "power_law(0.3)"},
     "two levels of features": {"covariance": "two_level(5, 0.2)"},
+    "two outputs, skip, biases": {"outputs": 2, "signals": 2, "skip": True, "bias": "all"},
     "frozen": {"train": "first", "deep_init": "signs"},
 }
 
@@ -33,11 +38,12 @@ CASES = {
 def descend(problem, design, first, signals, deep=None):
     """States at every iteration."""
     scales = np.sqrt(problem.eigenvalues)
-    noise = problem.noise * np.random.default_rng(5).standard_normal(problem.n)
+    noise = problem.noise * np.random.default_rng(5).standard_normal((problem.outputs, problem.n))
     y = labels_of(problem, design.matmul(signals * scales), noise)
     batches = Batches(lambda: batch_weights(problem, np.random.default_rng(6)))
     deep = initial_deep_weights(problem) if deep is None else deep
-    data = Data(design, scales, y, first, deep, batches)
+    noise = GradientNoise([np.random.SeedSequence(7)]) if problem.temperature else None
+    data = Data(design, scales, y, first, deep, batches, gradient_noise=noise)
     return list(states(dynamics, problem, data, updates_of(problem)))
 
 
@@ -59,7 +65,7 @@ def assert_same_iterates(problem, first, signals, deep=None):
 def test_deferred_is_dense_on_the_completed_matrix(fields):
     problem = dataclasses.replace(BASE, **fields)
     rows = initial_weights_and_signals(problem, np.random.default_rng(0))
-    assert_same_iterates(problem, rows[: problem.width], rows[problem.width :])
+    assert_same_iterates(problem, rows[: problem.units], rows[problem.units :])
 
 
 def test_deferred_with_dependent_rows():

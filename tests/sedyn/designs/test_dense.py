@@ -11,8 +11,9 @@ from sedyn.designs.dense import DenseDesign, dense_design
 from sedyn.designs.protocol import Design
 from sedyn.kernels.cpu.network import compiled_network
 from sedyn.model.features import feature_law
-from sedyn.model.functions import ACTIVATIONS, LOSSES, Activation
-from sedyn.model.network import Network
+from sedyn.model.functions import ACTIVATIONS, Activation
+from tests.networks import plain_network
+from tests.sedyn.model.test_losses import MEMBERS
 
 # Two lanes of several blocks, and a last block and a last tile that are not full.
 SHAPE = (2101, 3003)
@@ -46,7 +47,7 @@ def network_on(n, width, depth=3, activation="tanh", loss="squared", weighted=Tr
     deep = tuple(rng.standard_normal(shape) for shape in shapes)
     y = np.sign(rng.standard_normal(n))
     sample_weights = rng.integers(0, 3, n) * 1.0 if weighted else None
-    return Network(ACTIVATIONS[activation], LOSSES[loss], deep, y, sample_weights)
+    return plain_network(activation, loss, deep, y, sample_weights)
 
 
 def assert_same_pass(found, expected, **tolerances):
@@ -72,7 +73,7 @@ def test_a_pass_is_two_products(law, dtype, tolerance, curvature):
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS.built_in)
-@pytest.mark.parametrize("loss", LOSSES.built_in)
+@pytest.mark.parametrize("loss", MEMBERS)
 @pytest.mark.parametrize(("width", "depth"), [(1, 1), (3, 2), (4, 4)])
 def test_compiled_networks_are_those_of_the_registries(activation, loss, width, depth):
     rng = np.random.default_rng(0)

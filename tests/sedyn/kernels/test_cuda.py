@@ -17,12 +17,21 @@ from sedyn.arrays import backend
 from sedyn.kernels.cuda import launch
 from sedyn.kernels.dispatch import differentiate, mean_response
 from sedyn.model.functions import ACTIVATIONS, LOSSES, Activation
-from sedyn.model.network import Network
+from tests.networks import plain_network
+from tests.sedyn.model.test_losses import MEMBERS
 from tests.sedyn.model.test_network import sample_network
 
 HEADER = Path(__file__).with_name("cuda_host.h")
-NAMES = list(itertools.product(ACTIVATIONS.built_in, LOSSES.built_in))
-NETWORK = {"WIDTH": 3, "DEPTH": 3, "ACTIVATION": "gelu", "LOSS": "logistic", "WEIGHTED": 1, "CURVATURE": 1}
+NAMES = list(itertools.product(ACTIVATIONS.built_in, MEMBERS))
+NETWORK = {
+    "WIDTH": 3,
+    "DEPTH": 3,
+    "ACTIVATION": "gelu",
+    "LOSS": "logistic",
+    "LOSS_NUMBERS": "0",
+    "WEIGHTED": 1,
+    "CURVATURE": 1,
+}
 SOURCES = {
     "network": (launch.NETWORK, NETWORK),
     "network, one layer": (launch.NETWORK, {**NETWORK, "WIDTH": 1, "DEPTH": 1, "CURVATURE": 0}),
@@ -124,7 +133,7 @@ def compare(on_host, activation, loss, width, depth, samples=200, replicates=(),
     deep = tuple(np.stack(layer).reshape(*replicates, *layer[0].shape) for layer in layers)
     y = np.sign(rng.standard_normal((*replicates, samples)))
     weights = rng.uniform(0, 2, y.shape) if weighted else None
-    arguments = (h, Network(ACTIVATIONS[activation], LOSSES[loss], deep, y, weights))
+    arguments = (h, plain_network(activation, loss, deep, y, weights))
     expected = differentiate(*arguments, curvature=curvature)
     found = on_host(differentiate, *arguments, curvature=curvature)
     assert_same(found.loss, expected.loss)
@@ -163,8 +172,14 @@ def test_network_kernel_with_several_samples_a_thread(on_host, monkeypatch):
 
 def test_network_kernel_of_extreme_samples(on_host):
     h = np.array([[np.nan, np.inf, -np.inf, 700.0, -700.0, 0.0]])
-    for activation, loss in [("tanh", "logistic"), ("softplus", "huber"), ("relu", "squared"), ("gelu", "logistic")]:
-        arguments = (h, Network(ACTIVATIONS[activation], LOSSES[loss], (np.full((1, 1), 40.0),), np.ones(6)))
+    for activation, loss in [
+        ("tanh", "logistic"),
+        ("softplus", "huber"),
+        ("relu", "squared"),
+        ("gelu", "logistic"),
+        ("erf", "absolute(2)"),
+    ]:
+        arguments = (h, plain_network(activation, loss, (np.full((1, 1), 40.0),), np.ones(6)))
         with np.errstate(all="ignore"):
             expected, found = differentiate(*arguments), on_host(differentiate, *arguments)
         np.testing.assert_allclose(found.loss, expected.loss, rtol=1e-12)
@@ -215,11 +230,11 @@ def test_kernels_leave_alone_what_they_do_not_have(monkeypatch):
     monkeypatch.setattr(backend, "on_cuda", lambda x: True)
     monkeypatch.delattr(backend, "cuda_kernel")
     tanh, squared, y = ACTIVATIONS["tanh"], LOSSES["squared"], np.ones(5)
-    assert differentiate.chosen(h, Network(tanh, squared, deep, y)) is launch.differentiate
+    assert differentiate.chosen(h, plain_network(tanh, squared, deep, y)) is launch.differentiate
     for arguments in (
-        (h, Network(own, squared, deep, y)),
-        (wide, Network(tanh, squared, wide_deep, y)),
-        (h.astype(np.float32), Network(tanh, squared, deep, y)),
+        (h, plain_network(own, squared, deep, y)),
+        (wide, plain_network(tanh, squared, wide_deep, y)),
+        (h.astype(np.float32), plain_network(tanh, squared, deep, y)),
     ):
         assert differentiate.chosen(*arguments) is differentiate.definition
     for shape, served in ((2, 3, 3), True), ((2, launch.MOST_WIDTH + 1, launch.MOST_WIDTH + 1), False):

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from sedyn.kernels.cpu.network import ActivationForm, LossForm, _log1p_to_one, activate, lose
-from sedyn.model.functions import ACTIVATIONS, LOSSES
+from sedyn.model.functions import ACTIVATIONS, loss_named
+from tests.sedyn.model.test_losses import MEMBERS
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS.built_in)
@@ -36,15 +37,15 @@ def test_error_function_and_logarithm_to_the_last_places():
     assert np.isnan(_log1p_to_one(np.nan))
 
 
-@pytest.mark.parametrize("loss", LOSSES.built_in)
+@pytest.mark.parametrize("loss", MEMBERS)
 def test_losses_everywhere(loss):
     magnitudes = np.concatenate([10.0 ** np.arange(-300, 150, 7), np.geomspace(1e-9, 800, 5_000), [1, 2, np.inf]])
     f = np.concatenate([magnitudes, -magnitudes, [0.0, np.nan]])
-    value, slope = np.empty_like(f), np.empty_like(f)
+    value, slope, member = np.empty_like(f), np.empty_like(f), loss_named(loss)
     for label in (-1.0, 1.0):
         y = np.full_like(f, label)
-        lose(LossForm[LOSSES[loss].compiled].value, f, y, value, slope)
+        lose(LossForm[member.compiled].value, np.array(member.numbers), f, y, value, slope)
         with np.errstate(all="ignore"):
-            expected, derivative = LOSSES[loss].jet(f, y, 1)
+            expected, derivative = member.jet(f, y, 1)
         np.testing.assert_allclose(value, expected, rtol=1e-14, atol=1e-14)
         np.testing.assert_allclose(slope, derivative, rtol=1e-14, atol=1e-14)

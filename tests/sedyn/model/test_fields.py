@@ -65,10 +65,12 @@ def test_a_field_of_a_problem_has_a_default_that_its_check_keeps_and_a_line_of_d
     assert f"\n{known.name} : {known.type}\n    {description}\n" in Problem.__doc__
 
 
-def test_only_the_learning_rate_is_checked_against_another_field():
-    assert [known.name for known in dataclasses.fields(Problem) if known.metadata["check"] is None] == ["learning_rate"]
-    with pytest.raises(InvalidInput, match="learning_rate='fast'"):
-        Problem(learning_rate="fast")
+def test_only_values_with_one_for_each_step_or_output_are_checked_against_another_field():
+    rates = ["learning_rate", "deep_learning_rate"]
+    assert [known.name for known in dataclasses.fields(Problem) if known.metadata["check"] is None] == ["link", *rates]
+    for name in rates:
+        with pytest.raises(InvalidInput, match=f"^{name}='fast'"):
+            Problem(**{name: "fast"})
 
 
 def test_the_marks_of_a_problem():
@@ -76,7 +78,8 @@ def test_the_marks_of_a_problem():
     assert INVISIBLE_TO_THEORY == ("n", "d", "features", "initialization")
     assert {*INDIVIDUAL} == {
         *("learning_rate", "momentum", "weight_decay", "noise", "signal_norm", "init_overlap"),
-        *("initialization", "init_seed", "deep_init", "batch_fraction", "batching"),
+        *("deep_learning_rate", "temperature", "batch_size", "epochs"),
+        *("initialization", "init_seed", "deep_init", "bias_init", "batch_fraction", "batching"),
     }
     assert {*TRAINING}.isdisjoint(
         {"n", "d", "noise", "link", "labels", "features", "covariance", "signals", "init_seed"}

@@ -3,8 +3,13 @@ import itertools
 import numpy as np
 import pytest
 
-from sedyn.model.functions import ACTIVATIONS, LOSSES
+from sedyn import Problem
+from sedyn.model.architecture import initial_deep_weights
+from sedyn.model.functions import ACTIVATIONS, LOSSES, loss_named
+from sedyn.model.labels import labels_of
 from sedyn.model.network import Network, differentiate, forward
+from tests.networks import plain_network
+from tests.sedyn.model.test_losses import MEMBERS
 
 STEP = 1e-5
 
@@ -40,9 +45,9 @@ def test_activations_survive_large_arguments(name):
         assert all(np.isfinite(values).all() for values in ACTIVATIONS[name].jet(np.array([-700.0, 700.0]), 2))
 
 
-@pytest.mark.parametrize("name", LOSSES.built_in)
+@pytest.mark.parametrize("name", MEMBERS)
 def test_loss_derivatives_are_finite_differences(name):
-    jet = LOSSES[name].jet
+    jet = loss_named(name).jet
     f, y = np.linspace(-3, 3, 40), np.where(np.arange(40) % 2, 1.0, -1.0)
     for order in range(2):
         numerical = (jet(f + STEP, y, 2)[order] - jet(f - STEP, y, 2)[order]) / (2 * STEP)
@@ -50,7 +55,7 @@ def test_loss_derivatives_are_finite_differences(name):
 
 
 @pytest.mark.parametrize(("width", "depth"), [(1, 1), (1, 2), (3, 2), (2, 3), (4, 4)])
-@pytest.mark.parametrize(("activation", "loss"), list(itertools.product(["tanh", "gelu"], LOSSES.built_in)))
+@pytest.mark.parametrize(("activation", "loss"), list(itertools.product(["tanh", "gelu"], MEMBERS)))
 @pytest.mark.parametrize("weighted", [False, True])
 def test_gradients_and_curvature_are_finite_differences(width, depth, activation, loss, weighted):
     rng = np.random.default_rng(depth)
@@ -58,17 +63,67 @@ def test_gradients_and_curvature_are_finite_differences(width, depth, activation
     h, deep = sample_network(rng, width, depth, samples)
     y = np.sign(rng.standard_normal(samples))
     weights = rng.uniform(0, 2, samples) if weighted else None
-    act, los = ACTIVATIONS[activation], LOSSES[loss]
+    assert_finite_differences(h, plain_network(activation, loss, deep, y, weights))
+
+
+LAYERED = {
+    "bias": {"bias": "all"},
+    "bias of the output": {"bias": "output"},
+    "residual": {"residual": True},
+    "skip": {"skip": True},
+    "outputs": {"outputs": 3, "signals": 3},
+    "classes": {"outputs": 3, "signals": 3, "labels": "classes", "loss": "softmax"},
+    "linear classes": {"outputs": 2, "signals": 2, "labels": "classes", "loss": "softmax", "depth": 1, "bias": "all"},
+    "classes, skip, bias, residual": {
+        **{"outputs": 2, "signals": 2, "labels": "classes", "loss": "softmax"},
+        **{"skip": True, "bias": "all", "residual": True},
+    },
+    "all but classes": {"outputs": 2, "skip": True, "bias": "all", "residual": True, "loss": "huber"},
+}
+
+
+@pytest.fixture(params=LAYERED)
+def layered(request):
+    """A network of every kind of layer, its pre-activations, and the problem that names it."""
+    fields = {"n": 40, "d": 20, "width": 2, "depth": 4, "activation": "gelu", **LAYERED[request.param]}
+    problem, rng = Problem(**fields), np.random.default_rng(3)
+    deep = tuple(start + 0.1 * rng.standard_normal(start.shape) for start in initial_deep_weights(problem))
+    indices, noise = rng.standard_normal((problem.signals, 7)), 0.3 * rng.standard_normal((problem.outputs, 7))
+    network = Network.of(problem, deep, labels_of(problem, indices, noise), rng.uniform(0, 2, 7))
+    return rng.standard_normal((problem.units, 7)), network, problem
+
+
+def test_softmax_is_the_cross_entropy():
+    jet, rng = LOSSES["softmax"].jet, np.random.default_rng(0)
+    f, classes = 3 * rng.standard_normal((4, 30)), rng.integers(0, 4, 30)
+    value, slope, bend = jet(f, np.eye(4)[classes].T, 2)
+    probabilities = np.exp(f) / np.exp(f).sum(axis=0)
+    np.testing.assert_allclose(value, -np.log(probabilities[classes, np.arange(30)]), rtol=1e-13)
+    np.testing.assert_allclose(slope, probabilities - np.eye(4)[classes].T, atol=1e-15)
+    np.testing.assert_allclose(bend.sum(axis=0), 0, atol=1e-15)
+    large, _ = jet(np.array([[1000.0], [0.0], [-1000.0], [0.0]]), np.eye(4)[:, :1], 1)
+    assert large == 0
+
+
+def test_layers_are_differentiated_as_finite_differences(layered):
+    assert_finite_differences(*layered[:2])
+
+
+def assert_finite_differences(h, network):
+    """Losses, gradients and curvature against what the network's outputs alone say."""
+    weights = 1 if network.sample_weights is None else network.sample_weights
 
     def losses(h, deep):
-        return los.jet(forward(h, deep, act), y, 0)[0] * (1 if weights is None else weights)
+        outputs = forward(h, deep, network.layers)
+        value = network.loss.jet(outputs, network.labels, 0)[0]
+        return weights * (value if network.loss.joint else value.sum(axis=0))
 
     def gradient(h):
-        return differentiate(h, Network(act, los, deep, y, weights)).gradient
+        return differentiate(h, network).gradient
 
-    result = differentiate(h, Network(act, los, deep, y, weights))
-    np.testing.assert_allclose(result.loss, los.jet(forward(h, deep, act), y, 0)[0])
-    for unit in range(width):
+    result, deep = differentiate(h, network), network.deep
+    np.testing.assert_allclose(result.loss * weights, losses(h, deep), atol=1e-15)
+    for unit in range(h.shape[0]):
         shifted = np.zeros_like(h)
         shifted[unit] = STEP
         numerical = (losses(h + shifted, deep) - losses(h - shifted, deep)) / (2 * STEP)
@@ -76,19 +131,19 @@ def test_gradients_and_curvature_are_finite_differences(width, depth, activation
         numerical = (gradient(h + shifted) - gradient(h - shifted)) / (2 * STEP)
         np.testing.assert_allclose(result.curvature[:, unit], numerical, atol=1e-7)
     np.testing.assert_allclose(result.curvature, np.swapaxes(result.curvature, 0, 1), atol=1e-13)
-    for layer, weight in enumerate(deep):
-        for index in np.ndindex(weight.shape):
+    for place, parameter in enumerate(deep):
+        for index in np.ndindex(parameter.shape):
 
-            def mean_loss(matrix, layer=layer):
-                return losses(h, (*deep[:layer], matrix, *deep[layer + 1 :])).mean()
+            def mean_loss(entries, place=place):
+                return losses(h, (*deep[:place], entries, *deep[place + 1 :])).mean()
 
-            numerical = central_difference(mean_loss, weight, index)
-            np.testing.assert_allclose(result.deep_gradient[layer][index], numerical, atol=1e-7)
+            numerical = central_difference(mean_loss, parameter, index)
+            np.testing.assert_allclose(result.deep_gradient[place][index], numerical, atol=1e-7)
 
 
 def test_curvature_can_be_left_out():
     h, deep = sample_network(np.random.default_rng(0), 3, 3, 5)
-    network = Network(ACTIVATIONS["tanh"], LOSSES["squared"], deep, np.ones(5))
+    network = plain_network("tanh", "squared", deep, np.ones(5))
     without, with_ = differentiate(h, network, curvature=False), differentiate(h, network)
     assert without.curvature is None
     np.testing.assert_array_equal(without.gradient, with_.gradient)

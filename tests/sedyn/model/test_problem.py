@@ -26,6 +26,10 @@ WRONG = [
     ({"init_overlap": float("inf")}, "init_overlap=inf: a finite number"),
     ({"learning_rate": 0}, "learning_rate=0: a number > 0, or one for each of the 20 steps"),
     ({"learning_rate": [0.1, 0.2]}, "2 numbers for 20 steps"),
+    ({"deep_learning_rate": 0}, "deep_learning_rate=0: a number > 0, or one for each of the 20 steps"),
+    ({"deep_learning_rate": [0.1] * 19 + [-1]}, "deep_learning_rate=-1: a number > 0, or one for each"),
+    ({"temperature": -0.1}, "temperature=-0.1: a number >= 0"),
+    ({"momentum_form": "polyak"}, "momentum_form='polyak'"),
     ({"activation": "tann"}, "activation='tann': did you mean 'tanh'?"),
     ({"activation": 3}, "activation=3: a name"),
     ({"link": "cubic"}, "link='cubic'"),
@@ -36,6 +40,14 @@ WRONG = [
     ({"features": "student_t(2)"}, "greater than 2"),
     ({"features": "gaussian(1)"}, "gaussian takes no number"),
     ({"features": "sparse(0)"}, "in (0, 1]"),
+    ({"noise_law": "cauchy"}, "noise_law='cauchy': known: gaussian, student_t, laplace, flip"),
+    ({"noise_law": "student_t(2)"}, "write student_t(degrees of freedom) with degrees of freedom greater than 2"),
+    ({"noise_law": "flip(0.5)", "labels": "binary"}, "write flip(probability) with a probability in [0, 0.5)"),
+    ({"noise_law": "flip(0.1)"}, "noise_law='flip(0.1)': replaces labels of classes; set labels=binary"),
+    (
+        {"noise_law": "flip(0.1)", "labels": "binary", "noise": 0.2},
+        "noise=0.2: plays no part with noise_law=flip(0.1); leave it at 0.3",
+    ),
     ({"covariance": "power_law"}, "an exponent in [0, 1)"),
     ({"covariance": "toeplitz"}, "covariance='toeplitz'"),
     ({"batching": "random"}, "batching='random'"),
@@ -48,6 +60,19 @@ WRONG = [
     ({"d": 3}, "orthogonal signals and units need d=4 at least"),
     ({"batch_fraction": 1e-6}, "at n=3000 use at least"),
     ({"batch_fraction": 0.3, "batching": "shuffle"}, "needs 1/batch_fraction whole"),
+    ({"batch_size": 0}, "batch_size=0: a whole number >= 1"),
+    ({"batch_size": 2.5}, "batch_size=2.5: a whole number"),
+    ({"batch_size": 3001}, "batch_size=3001: at most n=3000"),
+    ({"batch_size": 700, "batching": "shuffle"}, "batch_size=700: batching=shuffle needs n/batch_size whole"),
+    ({"batch_size": 30, "batch_fraction": 0.1}, "batch_size=30: says what batch_fraction=0.1 says already"),
+    ({"batch_size": 30, "epochs": 1}, "batch_size=30: says what epochs=1.0 says already"),
+    ({"epochs": 0}, "epochs=0: a number > 0"),
+    ({"epochs": 21}, "epochs=21.0: at most steps=20, or more steps"),
+    ({"epochs": 1e-6}, "epochs=1e-06: at n=3000 use at least 0.00667"),
+    ({"epochs": 3, "batching": "shuffle"}, "epochs=3.0: batching=shuffle needs steps/epochs whole"),
+    ({"epochs": 2, "batching": "one_pass"}, "epochs=2.0: batching=one_pass has data for 1 epoch"),
+    ({"batch_size": 200, "batching": "one_pass"}, "batch_size=200: batching=one_pass has data for 15 steps"),
+    ({"batching": "one_pass"}, "batch_fraction=1.0: batching=one_pass has data for 1 steps"),
 ]
 
 
@@ -78,6 +103,7 @@ def test_theory_is_shared_at_exactly_equal_aspect_ratio_only():
     assert Problem(n=600, d=400).theory_key == Problem(n=600, d=400, features="uniform").theory_key
     assert Problem(n=600, d=400).theory_key != Problem(n=600, d=401).theory_key
     assert Problem(n=600, d=400).theory_key != Problem(n=600, d=400, noise=0.2).theory_key
+    assert Problem(n=600, d=400).theory_key != Problem(n=600, d=400, noise_law="laplace").theory_key
     correlated = {"covariance": "power_law(0.2)"}
     assert Problem(n=600, d=400, **correlated).theory_key != Problem(n=1200, d=800, **correlated).theory_key
 

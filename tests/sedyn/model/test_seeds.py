@@ -21,6 +21,7 @@ def test_streams_are_those_of_every_store_that_was_ever_made():
         "noise": 2549077200,
         "batches": 425084698,
         "readout": 2014761247,
+        "gradient_noise": 1568163032,
     }
     assert {name: state(stream) for name, stream in streams._asdict().items()} == expected
     assert Streams._fields == tuple(expected)

@@ -145,7 +145,7 @@ def test_rows_made_by_the_law_itself(theory):
     laws = laws_of(dataclasses.replace(PROBLEM, n=2 * d, d=d), theory)
     start = np.linalg.cholesky(initial_overlaps(PROBLEM)) @ rng.standard_normal((3, d))
     noise = np.linalg.cholesky(theory.noise_covariance.values[t]) @ rng.standard_normal((2, d))
-    samples = theory.pre_activation_samples.values[t], theory.response_samples.values
+    samples = theory.pre_activation_samples.values[t], theory.response_samples.values[None, :]
     record = compare(laws, t, start, laws.carried[t, 0] @ start + noise, *samples)
     assert np.max(record["row_kolmogorov"]) < 1.95 / np.sqrt(d)  # exceeded once in a thousand
     for name in ("pre_activation_kolmogorov", "pre_activation_response_wasserstein"):
@@ -201,6 +201,15 @@ def test_a_solution_without_samples_is_refused():
     theory = sedyn.state_evolution(Problem(steps=2), samples=256)
     with pytest.raises(InvalidInput, match=r"without pre_activation_samples.*include=\(\"samples\",\)"):
         sedyn.simulate(Problem(steps=2), 1, theory=theory)
+
+
+def test_a_solution_from_before_a_field_is_one_at_its_default(theory):
+    assert None not in theory.attrs.values()
+    older = theory.copy()
+    del older.attrs["temperature"], older.attrs["momentum_form"]
+    sedyn.simulate(PROBLEM, 1, theory=older)
+    with pytest.raises(InvalidInput, match=r"with temperature 0.0 instead of 0.5"):
+        sedyn.simulate(dataclasses.replace(PROBLEM, temperature=0.5), 1, theory=older)
 
 
 def test_a_solution_that_lost_its_attributes_is_refused(theory):

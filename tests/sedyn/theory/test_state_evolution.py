@@ -6,8 +6,12 @@ from scipy.integrate import quad
 
 import sedyn
 from sedyn import InvalidInput, Problem, state_evolution
+from sedyn.model.architecture import initial_deep_weights
 from sedyn.model.functions import ACTIVATIONS
-from sedyn.model.initialization import initial_deep_weights, initial_overlaps
+from sedyn.model.initialization import initial_overlaps
+from sedyn.model.update import updates_of
+from sedyn.theory.inputs import draw
+from sedyn.theory.run import run
 from tests.helpers import assert_within_se
 
 
@@ -44,6 +48,61 @@ def test_linear_model_is_the_marchenko_pastur_integral(n, d, init_overlap):
     theory = state_evolution(problem, samples=256, randomizations=2)
     # With a linear model the quadrature is exact, so there is no statistical tolerance at all.
     np.testing.assert_allclose(theory.test_error, expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("form", ["heavy_ball", "nesterov"])
+def test_linear_model_with_momentum_and_noise_is_the_marchenko_pastur_integral(form):
+    """In each direction of the data a scalar recursion, of the start, of label noise and of every kick."""
+    rates = (0.5, 0.3, 0.0, 0.6, 0.2, 0.4)
+    problem = Problem(
+        n=1000, d=1500, width=1, depth=1, link="identity", noise=0.4, init_overlap=0.3, learning_rate=rates,
+        steps=len(rates), momentum=0.6, momentum_form=form, temperature=0.3,
+    )  # fmt: skip
+    delta = problem.n / problem.d
+
+    def gains(x):
+        """What start, labels and the kick of each step have become, along an eigenvector of X^T X, at every step."""
+        count = 2 + problem.steps
+        forces = [np.eye(count)[1] * rate / delta for rate in rates]
+        kicks = [np.eye(count)[2 + t] * (2 * rate * problem.temperature) ** 0.5 for t, rate in enumerate(rates)]
+        points, behind = [np.eye(count)[0]], np.eye(count)[0]
+        for rate, force, kick in zip(rates, forces, kicks, strict=True):
+            moved = points[-1] - rate / delta * x * points[-1] + force + kick
+            if form == "nesterov":
+                points.append(moved + problem.momentum * (moved - behind))
+                behind = moved
+            else:
+                points.append(moved + problem.momentum * (points[-1] - behind))
+                behind = points[-2]
+        return np.array(points)
+
+    def error(x, t):
+        start, labels, *kicks = gains(x)[t]
+        return (
+            (1 + (1 - problem.init_overlap) ** 2) * start**2
+            + problem.noise**2 * x * labels**2
+            + np.sum(np.square(kicks))
+        )
+
+    expected = [
+        problem.noise**2 + marchenko_pastur_average(lambda x, t=t: error(x, t), delta) for t in range(problem.steps + 1)
+    ]
+    theory = state_evolution(problem, samples=256, randomizations=2)
+    np.testing.assert_allclose(theory.test_error, expected, rtol=1e-9)
+
+
+def test_the_first_kick_adds_twice_rate_times_temperature():
+    """To the Gram matrix in the features' covariance, and to the law of every row whatever its eigenvalue."""
+    base = {"n": 600, "d": 400, "width": 2, "steps": 1, "covariance": "two_level(5, 0.2)", "learning_rate": 0.3}
+    cold, warm = (Problem(**base, temperature=temperature) for temperature in (0.0, 0.5))
+    draws = draw(cold, 256, np.random.SeedSequence(0))
+    without, found = (run(problem, draws, updates_of(problem)) for problem in (cold, warm))
+    added = 2 * 0.3 * 0.5 * np.eye(2)
+    np.testing.assert_allclose((found["weight_gram"] - without["weight_gram"])[1], added, atol=1e-13)
+    np.testing.assert_allclose((found["row_covariances"] - without["row_covariances"])[1], [added, added], atol=1e-13)
+    for name in ("signal_overlap", "initial_overlap", "init_coefficient", "signal_coefficient", "weight_response"):
+        np.testing.assert_array_equal(found[name], without[name])
+    assert found["test_error"][1] > without["test_error"][1]
 
 
 @pytest.mark.parametrize("depth", [2, 4])

@@ -106,3 +106,29 @@ def test_the_configuration_can_be_printed(capsys):
     printed = OmegaConf.create(capsys.readouterr().out)
     assert printed.problem.d == 40
     assert set(printed) == set(compose().config)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder of configurations, with one experiment that is still to be written."""
+    (tmp_path / "stores" / "experiment").mkdir(parents=True)
+    return tmp_path / "stores"
+
+
+@pytest.mark.parametrize(
+    "setting", ["job: {chdir: true}", "run: {dir: scratch}", "sweep: {subdir: x}", "job: {env_set: {A: b}}"]
+)
+def test_a_file_that_asks_hydra_to_run_elsewhere_is_refused(folder, monkeypatch, capsys, setting):
+    """Results went to a folder that was deleted at the end."""
+    (folder / "experiment" / "mine.yaml").write_text(f"# @package _global_\nhydra:\n  {setting}\n")
+    monkeypatch.chdir(folder)
+    words = ["experiment=mine", "--config-dir=.", "--multirun", "problem.noise=0.1,0.2"]
+    assert main(words) == 2
+    assert "Hydra composes here, and makes no folder, log or process" in capsys.readouterr().err
+    assert [path.name for path in folder.iterdir()] == ["experiment"]
+
+
+def test_a_file_that_leaves_hydra_as_it_is_goes(folder):
+    text = "# @package _global_\nhydra:\n  job: {chdir: false}\nseed: 3\n"
+    (folder / "experiment" / "mine.yaml").write_text(text)
+    assert compose(["experiment=mine"], folder=folder).config.seed == 3

@@ -23,7 +23,7 @@ GROWN = spec_of({"noise": (0.1, 0.5, 0.9), "momentum": (0.0, 0.5)}, replicates=7
 def prepare(location: str, *, grow: bool) -> None:
     """Make a store, or make it grow, as a driver does."""
     with only_driver(location) as lease:
-        Store.prepare(location, GROWN if grow else SPEC, lease.owner)
+        Store.prepare(location, GROWN if grow else SPEC, owner=lease.owner)
 
 
 def die_at(number: int) -> Callable[[], int]:

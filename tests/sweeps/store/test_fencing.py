@@ -32,11 +32,11 @@ def assert_like_new(place):
 
 
 def test_what_lost_the_store_writes_nothing(place):
-    lost = Store.prepare(place, SPEC, "first")
+    lost = Store.prepare(place, SPEC, owner="first")
     tasks = missing_tasks(lost, SPEC)
     worker = Worker(WorkerSetup(place, "cpu", owner="first"))
     worker.run(tasks[0], 1)
-    Store.prepare(place, OTHER, "second")
+    Store.prepare(place, OTHER, owner="second")
     before = {name: variable.copy() for name, variable in tree_of(place)["status"].data_vars.items()}
     for write in (
         lambda: worker.run(tasks[1], 1),
@@ -53,13 +53,13 @@ def test_what_lost_the_store_writes_nothing(place):
 
 
 def test_a_store_that_is_taken_between_results_and_status_keeps_no_status(place, monkeypatch):
-    lost = Store.prepare(place, SPEC, "first")
+    lost = Store.prepare(place, SPEC, owner="first")
     task = next(task for task in missing_tasks(lost, SPEC) if isinstance(task, SimulationTask))
     write_results = writing.write_results
 
     def slow(*arguments):
         written = write_results(*arguments)
-        Store.prepare(place, OTHER, "second")
+        Store.prepare(place, OTHER, owner="second")
         return written
 
     monkeypatch.setattr("sweeps.worker.write_results", slow)

@@ -1,0 +1,440 @@
+"""Kinds of layers: what a network above the first layer's pre-activations is made of (docs/theory.md#layers).
+
+A layer takes an array of signals, units first and samples last, to another. It knows where its parameters start, how
+signals go forward, together with their derivatives in the pre-activations h, and how the loss's derivatives come back.
+That is all that gradient descent, its theory and the estimate ask of a network; a new kind is one class like those
+here, see docs/extending.md. Every array may have the same further axes in front, replicates that are run together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from sedyn.arrays.backend import Array, array_namespace
+from sedyn.arrays.shapes import Float
+from sedyn.checks import checked, function_of, identifier
+from sedyn.model.functions import Activation
+from sedyn.model.registry import Registry
+
+__all__ = [
+    "HIDDEN",
+    "Backward",
+    "Beside",
+    "Bias",
+    "Dense",
+    "Elementwise",
+    "Forward",
+    "HiddenParts",
+    "Layer",
+    "Parameters",
+    "Residual",
+    "Stack",
+    "register_hidden",
+]
+
+Parameters = tuple[Array, ...]
+
+
+class Forward(NamedTuple):
+    """What goes forward through a layer.
+
+    Attributes
+    ----------
+    signals : array, shape (..., units, N)
+    tangents : array, shape (..., units, q, N), or None
+        Derivatives of the signals in h; None where only first derivatives of the loss are wanted.
+    memo : object
+        What the layer keeps for the way back.
+    """
+
+    signals: Float[Array, "... units N"]
+    tangents: Float[Array, "... units q N"] | None
+    memo: Any = None
+
+
+class Backward(NamedTuple):
+    """What comes back from a layer.
+
+    Attributes
+    ----------
+    pull : array, shape (..., units, N)
+        Derivative of each sample's weighted loss in the signals that the layer was given.
+    gradient : tuple of array
+        Mean over samples of the derivative of the weighted loss in each parameter.
+    bend : array, shape (..., q, q, N), or None
+        Second derivative of the weighted loss in h that the layer adds by not being linear; None for a linear layer,
+        and where there are no tangents.
+    """
+
+    pull: Float[Array, "... units N"]
+    gradient: Parameters
+    bend: Float[Array, "... q q N"] | None = None
+
+
+class Layer(Protocol):
+    """A kind of layer."""
+
+    @property
+    def parameters(self) -> int:
+        """How many arrays of parameters it has."""
+        ...
+
+    def units(self, given: int) -> int:
+        """How many units it gives when it is given so many."""
+        ...
+
+    def start(self, given: int, rng: np.random.Generator) -> tuple[Float[np.ndarray, "..."], ...]:
+        """Draw where its parameters start.
+
+        Parameters
+        ----------
+        given : int
+            Units that it is given.
+        rng : numpy.random.Generator
+            What one layer draws, the next one goes on from.
+
+        Returns
+        -------
+        tuple of ndarray
+            As many as `parameters` says.
+        """
+        ...
+
+    def forward(self, parameters: Parameters, given: Forward, order: int) -> Forward:
+        """Take signals, and tangents where there are any, through the layer.
+
+        Parameters
+        ----------
+        parameters : tuple of array
+            The layer's own.
+        given : Forward
+            From the layer before.
+        order : {0, 1, 2}
+            Derivatives that will be asked for: none, `backward` without tangents, or with them.
+
+        Returns
+        -------
+        Forward
+        """
+        ...
+
+    def backward(self, parameters: Parameters, memo: Any, pull: Float[Array, "... units N"]) -> Backward:
+        """Bring derivatives of the loss back through the layer.
+
+        Parameters
+        ----------
+        parameters : tuple of array
+            The layer's own.
+        memo : object
+            What `forward` kept.
+        pull : array, shape (..., units, N)
+            Derivative of each sample's weighted loss in the signals that the layer gave.
+
+        Returns
+        -------
+        Backward
+        """
+        ...
+
+
+class Elementwise(NamedTuple):
+    """An activation, of each unit for itself."""
+
+    activation: Activation
+
+    @property
+    def parameters(self) -> int:
+        """None."""
+        return 0
+
+    def units(self, given: int) -> int:
+        """As many as it is given."""
+        return given
+
+    def start(self, given: int, rng: np.random.Generator) -> tuple[Float[np.ndarray, "..."], ...]:
+        """Nothing starts; see `Layer.start`."""
+        return ()
+
+    def forward(self, parameters: Parameters, given: Forward, order: int) -> Forward:
+        """Apply the activation; see `Layer.forward`."""
+        signals, *derivatives = self.activation.jet(given.signals, order)
+        if given.tangents is None:
+            return Forward(signals, None, (*derivatives[:1], None, None))
+        slope, bend = derivatives
+        return Forward(signals, slope[..., :, None, :] * given.tangents, (slope, bend, given.tangents))
+
+    def backward(self, parameters: Parameters, memo: Any, pull: Float[Array, "... units N"]) -> Backward:
+        """Multiply by the slope; see `Layer.backward`."""
+        slope, bend, tangents = memo
+        return Backward(pull * slope, (), None if tangents is None else _outer(tangents, pull * bend))
+
+
+class Dense(NamedTuple):
+    """A matrix of weights, fan_in x fan_out.
+
+    Attributes
+    ----------
+    fan_out : int
+    draw : callable
+        ``draw(fan_in, fan_out, rng)`` gives the matrix that training starts from.
+    """
+
+    fan_out: int
+    draw: Callable[[int, int, np.random.Generator], Float[np.ndarray, "_ _"]]
+
+    @property
+    def parameters(self) -> int:
+        """One, the matrix."""
+        return 1
+
+    def units(self, given: int) -> int:
+        """The fan-out, whatever it is given."""
+        return self.fan_out
+
+    def start(self, given: int, rng: np.random.Generator) -> tuple[Float[np.ndarray, "..."], ...]:
+        """Draw the matrix; see `Layer.start`."""
+        return (self.draw(given, self.fan_out, rng),)
+
+    def forward(self, parameters: Parameters, given: Forward, order: int) -> Forward:
+        """Multiply by the weights; see `Layer.forward`."""
+        xp = array_namespace(given.signals)
+        transposed = xp.matrix_transpose(parameters[0])
+        tangents = given.tangents
+        if tangents is not None:
+            *_, q, samples = tangents.shape
+            flat = xp.matmul(transposed, xp.reshape(tangents, (*tangents.shape[:-2], q * samples)))
+            tangents = xp.reshape(flat, (*flat.shape[:-1], q, samples))
+        # Without a way back nothing is kept, so that memory is used again while it is in cache.
+        return Forward(xp.matmul(transposed, given.signals), tangents, given.signals if order else None)
+
+    def backward(self, parameters: Parameters, memo: Any, pull: Float[Array, "... units N"]) -> Backward:
+        """Multiply by the transposed weights; see `Layer.backward`."""
+        xp = array_namespace(pull)
+        gradient = xp.matmul(memo, xp.matrix_transpose(pull)) / pull.shape[-1]
+        return Backward(xp.matmul(parameters[0], pull), (gradient,))
+
+
+class Bias(NamedTuple):
+    """A number added to each unit.
+
+    Attributes
+    ----------
+    value : float
+        Where every bias starts.
+    """
+
+    value: float = 0.0
+
+    @property
+    def parameters(self) -> int:
+        """One, the vector of biases."""
+        return 1
+
+    def units(self, given: int) -> int:
+        """As many as it is given."""
+        return given
+
+    def start(self, given: int, rng: np.random.Generator) -> tuple[Float[np.ndarray, "..."], ...]:
+        """Start every bias at the same value; see `Layer.start`."""
+        return (np.full(given, self.value),)
+
+    def forward(self, parameters: Parameters, given: Forward, order: int) -> Forward:
+        """Add the biases; see `Layer.forward`."""
+        return Forward(given.signals + parameters[0][..., :, None], given.tangents)
+
+    def backward(self, parameters: Parameters, memo: Any, pull: Float[Array, "... units N"]) -> Backward:
+        """Let derivatives pass; see `Layer.backward`."""
+        return Backward(pull, (array_namespace(pull).mean(pull, axis=-1),))
+
+
+class Stack(NamedTuple):
+    """Layers one above the other; without any, signals stay as they are."""
+
+    layers: tuple[Layer, ...]
+
+    @property
+    def parameters(self) -> int:
+        """How many arrays of parameters its layers have."""
+        return sum(layer.parameters for layer in self.layers)
+
+    def units(self, given: int) -> int:
+        """Those of the highest layer."""
+        for layer in self.layers:
+            given = layer.units(given)
+        return given
+
+    def start(self, given: int, rng: np.random.Generator) -> tuple[Float[np.ndarray, "..."], ...]:
+        """Draw from the lowest layer up; see `Layer.start`."""
+        found: tuple[np.ndarray, ...] = ()
+        for layer in self.layers:
+            found, given = found + layer.start(given, rng), layer.units(given)
+        return found
+
+    def forward(self, parameters: Parameters, given: Forward, order: int) -> Forward:
+        """Go through the layers from the lowest up; see `Layer.forward`."""
+        memos = []
+        for layer, own in self._with_parameters(parameters):
+            given = layer.forward(own, given, order)
+            memos.append(given.memo)
+        return given._replace(memo=memos)
+
+    def backward(self, parameters: Parameters, memo: Any, pull: Float[Array, "... units N"]) -> Backward:
+        """Go back through the layers from the highest down; see `Layer.backward`."""
+        gradient: Parameters = ()
+        bend = None
+        for (layer, own), kept in zip(reversed(self._with_parameters(parameters)), reversed(memo), strict=True):
+            found = layer.backward(own, kept, pull)
+            pull, gradient, bend = found.pull, found.gradient + gradient, _sum(bend, found.bend)
+        return Backward(pull, gradient, bend)
+
+    def _with_parameters(self, parameters: Parameters) -> list[tuple[Layer, Parameters]]:
+        """Each layer with its own parameters."""
+        found, start = [], 0
+        for layer in self.layers:
+            found.append((layer, parameters[start : start + layer.parameters]))
+            start += layer.parameters
+        return found
+
+
+class Residual(NamedTuple):
+    """A layer whose signals are added to those that it was given."""
+
+    inner: Layer
+
+    @property
+    def parameters(self) -> int:
+        """Those of the layer within."""
+        return self.inner.parameters
+
+    def units(self, given: int) -> int:
+        """As many as it is given, and as the layer within gives."""
+        return given
+
+    def start(self, given: int, rng: np.random.Generator) -> tuple[Float[np.ndarray, "..."], ...]:
+        """Draw those of the layer within; see `Layer.start`."""
+        return self.inner.start(given, rng)
+
+    def forward(self, parameters: Parameters, given: Forward, order: int) -> Forward:
+        """Add what the layer within makes of the signals; see `Layer.forward`."""
+        found = self.inner.forward(parameters, given, order)
+        return Forward(given.signals + found.signals, _sum(given.tangents, found.tangents), found.memo)
+
+    def backward(self, parameters: Parameters, memo: Any, pull: Float[Array, "... units N"]) -> Backward:
+        """Let derivatives pass beside the layer within; see `Layer.backward`."""
+        found = self.inner.backward(parameters, memo, pull)
+        return found._replace(pull=pull + found.pull)
+
+
+class Beside(NamedTuple):
+    """A layer for the first units; the others are added to its signals as they are, one to each.
+
+    Attributes
+    ----------
+    inner : Layer
+    through : int
+        How many of the units that are given go through the layer within.
+    """
+
+    inner: Layer
+    through: int
+
+    @property
+    def parameters(self) -> int:
+        """Those of the layer within."""
+        return self.inner.parameters
+
+    def units(self, given: int) -> int:
+        """Those of the layer within, as many as go beside it."""
+        return self.inner.units(self.through)
+
+    def start(self, given: int, rng: np.random.Generator) -> tuple[Float[np.ndarray, "..."], ...]:
+        """Draw those of the layer within; see `Layer.start`."""
+        return self.inner.start(self.through, rng)
+
+    def forward(self, parameters: Parameters, given: Forward, order: int) -> Forward:
+        """Add the units beside to what the layer within gives; see `Layer.forward`."""
+        through, beside = (
+            Forward(given.signals[..., units, :], None if given.tangents is None else given.tangents[..., units, :, :])
+            for units in (slice(None, self.through), slice(self.through, None))
+        )
+        found = self.inner.forward(parameters, through, order)
+        return Forward(found.signals + beside.signals, _sum(found.tangents, beside.tangents), found.memo)
+
+    def backward(self, parameters: Parameters, memo: Any, pull: Float[Array, "... units N"]) -> Backward:
+        """Give derivatives to both; see `Layer.backward`."""
+        found = self.inner.backward(parameters, memo, pull)
+        return found._replace(pull=array_namespace(pull).concat([found.pull, pull], axis=-2))
+
+
+def _outer(tangents: Float[Array, "... units q N"], weights: Float[Array, "... units N"]) -> Float[Array, "... q q N"]:
+    """Sum over units of the outer products of their tangents, times a weight for each unit and sample."""
+    total = None
+    for unit in range(weights.shape[-2]):
+        row = tangents[..., unit, :, :]
+        total = _sum(total, row[..., :, None, :] * (row * weights[..., unit, None, :])[..., None, :, :])
+    return total
+
+
+def _sum(first: Array | None, second: Array | None) -> Array | None:
+    """Sum of two arrays of which either may be missing."""
+    if first is None or second is None:
+        return second if first is None else first
+    return first + second
+
+
+# --- kinds of hidden layers ------------------------------------------------------------------------------------------
+
+
+class HiddenParts(NamedTuple):
+    """What a problem says of each hidden layer above the first.
+
+    Attributes
+    ----------
+    width : int
+        Units that the layer is given, and gives.
+    activation : Activation
+    biases : tuple of Layer
+        A layer of biases, or nothing where the problem wants none.
+    draw : callable
+        ``draw(fan_in, fan_out, rng)``: where a matrix of weights starts.
+    """
+
+    width: int
+    activation: Activation
+    biases: tuple[Layer, ...]
+    draw: Callable[[int, int, np.random.Generator], Float[np.ndarray, "_ _"]]
+
+
+def _dense(parts: HiddenParts) -> Layer:
+    """The activation of a product with a matrix, and of biases where there are any."""
+    return Stack((Dense(parts.width, parts.draw), *parts.biases, Elementwise(parts.activation)))
+
+
+HIDDEN: Registry[Callable[[HiddenParts], Layer]] = Registry("hidden", {"dense": _dense})
+
+
+@checked(name=identifier, build=function_of(1))
+def register_hidden(name: str, build: Callable[[HiddenParts], Layer]) -> None:
+    """Make a kind of hidden layer known under a name, for `Problem` and for configurations.
+
+    Parameters
+    ----------
+    name : str
+        A new name.
+    build : callable
+        ``build(parts)`` gives a layer from ``parts.width`` units to as many, see `Layer` and `HiddenParts`; a network
+        of depth L has L - 2 of them, each with parameters of its own.
+
+    Raises
+    ------
+    InvalidInput
+        If the name is taken or no identifier.
+
+    Notes
+    -----
+    It has no form in the kernels: the network runs through the array library's operations.
+    """
+    HIDDEN.register(name, build)

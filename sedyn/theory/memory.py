@@ -1,0 +1,93 @@
+"""What solving the theory takes of memory, told before any work: who takes too much is killed without a word."""
+
+from __future__ import annotations
+
+from sedyn.arrays import machine
+from sedyn.errors import InvalidInput
+from sedyn.kernels.cuda.launch import adjoint_memory
+from sedyn.model.batching import limit_dimensions
+from sedyn.model.network import has_kink
+from sedyn.model.observables import INCLUDED, numbers_in, parts_of, predicted
+from sedyn.model.problem import Problem
+from sedyn.theory.inputs import normal_dimensions
+
+__all__ = ["require_theory_memory", "samples_that_fit", "theory_memory"]
+
+DOUBLE = 8
+COPIES = 3  # of each result: what a randomization gives, all of them together, and what their spread is computed from
+
+
+def theory_memory(problem: Problem, samples: int, device: str = "cpu", *, keep_samples: bool = False) -> int:
+    """Bytes that one randomization takes at its peak, on a GPU of its memory.
+
+    Parameters
+    ----------
+    problem : Problem
+    samples : int
+    device : {'cpu', 'gpu'}, optional
+    keep_samples : bool, optional
+        Whether the draws themselves are wanted, as for comparing laws.
+
+    Returns
+    -------
+    int
+    """
+    q, steps, k = problem.units, problem.steps, problem.signals
+    drawn = normal_dimensions(problem) + limit_dimensions(problem)
+    kept = 2 * drawn + q * steps * (1 if has_kink(problem) else 1 + q)  # uniforms, normals; gradients and curvatures
+    kept += 4 * (q * q + k) + 6 * q * problem.depth  # what a step works with
+    if keep_samples:
+        kept += 4 * q * (steps + 1)
+    more = adjoint_memory(problem, samples) if device == "gpu" else 0
+    return DOUBLE * samples * max(kept, 3 * drawn) + more
+
+
+def samples_that_fit(problem: Problem, device: str = "cpu", *, keep_samples: bool = False) -> int:
+    """Largest power of two of samples that a randomization has memory for; 0 if there is none."""
+    each = theory_memory(problem, 1, keep_samples=keep_samples)
+    left = machine.room(device) - (adjoint_memory(problem, 2**60) if device == "gpu" else 0)
+    fitting = max(0, int(left)) // each
+    return 2 ** (fitting.bit_length() - 1) if fitting else 0
+
+
+def require_theory_memory(
+    problem: Problem,
+    samples: int,
+    randomizations: int,
+    device: str = "cpu",
+    *,
+    keep_samples: bool = False,
+    prefix: str = "",
+) -> None:
+    """Refuse a solution that has no room in the memory of its device, or whose results have none in this process.
+
+    Parameters
+    ----------
+    problem : Problem
+    samples, randomizations : int
+    device : {'cpu', 'gpu'}, optional
+    keep_samples : bool, optional
+    prefix : str, optional
+        What precedes the names of the two numbers where a user writes them.
+
+    Raises
+    ------
+    InvalidInput
+        Naming what there is room for.
+    """
+    needed, there = theory_memory(problem, samples, device, keep_samples=keep_samples), machine.room(device)
+    if needed > there:
+        fitting = samples_that_fit(problem, device, keep_samples=keep_samples)
+        remedy = f"take {fitting} or fewer" if fitting else "shrink width or steps"
+        words = f"with width={problem.width} and steps={problem.steps} this needs"
+        raise InvalidInput(f"{prefix}samples", samples, f"{words} {in_gigabytes(needed, there)}; {remedy}")
+    results = predicted(parts_of(problem)) | INCLUDED["responses"]
+    each = COPIES * DOUBLE * numbers_in(problem, results)
+    if randomizations * each > (there := machine.room("cpu")):
+        words = f"their results take {in_gigabytes(randomizations * each, there)}; take {int(there // each)} or fewer"
+        raise InvalidInput(f"{prefix}randomizations", randomizations, words)
+
+
+def in_gigabytes(needed: float, there: float) -> str:
+    """Write what is needed of what there is."""
+    return f"{needed / 1e9:.3g} GB of {there / 1e9:.3g} GB"

@@ -1,0 +1,76 @@
+"""Laws of the label noise: quantiles and moments against scipy's, and what becomes of labels."""
+
+import numpy as np
+import pytest
+from scipy import integrate, stats
+
+import sedyn
+from sedyn import Problem
+from sedyn.model.labels import label_noise, labels_of
+from sedyn.model.noise import noise_law
+
+LAWS = {
+    "laplace": stats.laplace(scale=np.sqrt(0.5)),
+    "student_t(2.5)": stats.t(2.5, scale=np.sqrt(0.5 / 2.5)),
+    "student_t(5)": stats.t(5, scale=np.sqrt(3 / 5)),
+    "student_t(30)": stats.t(30, scale=np.sqrt(28 / 30)),
+}
+
+
+@pytest.mark.parametrize(("text", "expected"), LAWS.items(), ids=LAWS)
+def test_quantiles_are_right_far_into_both_tails(text, expected):
+    x = np.linspace(0, 8.2, 83)
+    values = noise_law(text).of_normal(x)
+    np.testing.assert_allclose(values, expected.isf(stats.norm.sf(x)), rtol=1e-12, atol=1e-15)
+    np.testing.assert_allclose(expected.sf(values), stats.norm.sf(x), rtol=1e-12)
+    np.testing.assert_array_equal(noise_law(text).of_normal(-x), -values)
+
+
+@pytest.mark.parametrize("text", ["gaussian", "laplace", "student_t(5)", "student_t(30)"])
+def test_laws_are_standardized(text):
+    law = noise_law(text)
+    kurtosis = LAWS[text].stats("k") if text in LAWS else 0
+    for power, moment in ((1, 0), (2, 1), (3, 0), (4, 3 + kurtosis)):
+        found, _ = integrate.quad(lambda x, p=power: law.of_normal(np.array(x)) ** p * stats.norm.pdf(x), -20, 20)
+        np.testing.assert_allclose(found, moment, rtol=1e-6, atol=1e-9)
+
+
+def test_the_gaussian_law_is_the_normals_themselves():
+    x = np.random.default_rng(0).standard_normal(5)
+    assert noise_law("gaussian").of_normal(x) is x
+    np.testing.assert_array_equal(label_noise(Problem(noise=0.7), x), 0.7 * x)
+
+
+def test_noise_scales_a_law():
+    x = np.linspace(-3, 3, 7)
+    for text in LAWS:
+        np.testing.assert_array_equal(
+            label_noise(Problem(noise=0.7, noise_law=text), x), 0.7 * noise_law(text).of_normal(x)
+        )
+
+
+@pytest.mark.parametrize("probability", [0.0, 0.01, 0.2, 0.49])
+def test_flips_are_uniform_where_they_are_not_zero(probability):
+    problem = Problem(labels="binary", noise_law=f"flip({probability})")
+    level = (np.arange(100_000) + 0.5) / 100_000
+    flips = label_noise(problem, stats.norm.ppf(level))
+    assert np.count_nonzero(flips) == round(probability * level.size)
+    np.testing.assert_allclose(flips[level <= 1 - probability], 0)
+    expected = 1 - (1 - level) / probability if probability else np.zeros_like(level)
+    np.testing.assert_allclose(flips, np.maximum(expected, 0), atol=1e-9)
+
+
+def test_flipped_labels_are_the_opposite_of_clean_ones():
+    problem = Problem(labels="binary", noise_law="flip(0.3)", link="identity", signals=2)
+    rng = np.random.default_rng(0)
+    indices, normals = rng.standard_normal((3, 2, 500)), rng.standard_normal((3, 1, 500))
+    labels = labels_of(problem, indices, label_noise(problem, normals))
+    clean = np.sign(indices.sum(axis=1, keepdims=True))
+    np.testing.assert_array_equal(labels, np.where(stats.norm.cdf(normals) > 0.7, -clean, clean))
+
+
+def test_a_law_of_a_users_own():
+    sedyn.register_noise("skewed", lambda x: (x * x - 1) / np.sqrt(2))
+    runs, gaussian = (sedyn.simulate(Problem(n=50, d=30, steps=1, noise_law=law), 1) for law in ("skewed", "gaussian"))
+    assert not np.array_equal(runs.train_error, gaussian.train_error)
+    assert runs.attrs["noise_law"] == "skewed"
