@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 from sweeps.executors import Attempt, Executor, Lost
 from sweeps.plan import Task
 from sweeps.progress import Progress
-from sweeps.store import FAILED, Store, is_done, write_status
+from sweeps.store import FAILED, Lease, Store, is_done, write_status
 
 __all__ = ["Failure", "FixedTasks", "Summary", "TaskSource", "run_tasks"]
 
@@ -107,7 +107,12 @@ class Summary(NamedTuple):
 
 
 def run_tasks(
-    source: TaskSource, store: Store, executor: Executor, progress: Progress, max_failures: int | None = None
+    source: TaskSource,
+    store: Store,
+    executor: Executor,
+    progress: Progress,
+    max_failures: int | None = None,
+    lease: Lease | None = None,
 ) -> Summary:
     """Run tasks in the order they are given out and return when each has succeeded or failed.
 
@@ -125,6 +130,8 @@ def run_tasks(
         Is told of every finished task, and of the first failure of each reason when it happens.
     max_failures : int, optional
         After so many failures no task is begun any more; None goes on with the others.
+    lease : Lease, optional
+        The right to run them, which is looked at now and then.
 
     Returns
     -------
@@ -133,7 +140,7 @@ def run_tasks(
     Raises
     ------
     OSError
-        If the store cannot be written.
+        If the store cannot be written, or another driver may write it.
     InvalidInput, SessionLost
         If there is nobody to run them.
     """
@@ -153,6 +160,8 @@ def run_tasks(
         return None if task is None else Attempt(task)
 
     while running if enough() else done + len(failures) < source.announced:
+        if lease is not None:
+            lease.require()
         while not enough() and executor.has_room() and (attempt := next_attempt()):
             executor.submit(attempt)
             running += 1

@@ -11,7 +11,20 @@ import numpy as np
 from sedyn.errors import InvalidInput
 from sweeps.application.command import parser_of
 from sweeps.interruption import stoppable
-from sweeps.store import DONE, Fault, Store, done_chunks, find_damage, forget, mend, only_driver, orphans, states
+from sweeps.store import (
+    DONE,
+    Fault,
+    Store,
+    done_chunks,
+    find_broken,
+    find_damage,
+    forget,
+    mend,
+    only_driver,
+    orphans,
+    restore,
+    states,
+)
 from sweeps.terminal import say
 
 __all__ = ["faults", "main"]
@@ -19,9 +32,15 @@ __all__ = ["faults", "main"]
 FAULTS_SHOWN = 10
 
 
-def faults(store: Store) -> Iterator[Fault]:
-    """Compare status and data: each chunk of a finished task is there and whole, and starts with finite errors."""
-    found = find_damage(store).faults
+def faults(store: Store, found: Sequence[Fault]) -> Iterator[Fault]:
+    """Add to faults of a store those that only numbers tell: each finished task starts with finite errors.
+
+    Parameters
+    ----------
+    store : Store
+    found : sequence of Fault
+        As `sweeps.store.find_damage` lists them.
+    """
     yield from found
     known = {(fault.group, fault.lead) for fault in found}
     for group in ("simulation", "theory"):
@@ -42,13 +61,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Print what is wrong; exit status 0 if nothing is (or all was repaired), 1 if something is, 2 without a store."""
     parser = parser_of("validate")
     parser.add_argument("path", help="path or URL of the store")
-    parser.add_argument("--repair", action="store_true", help="mark what is wrong for computing, delete orphan files")
+    parser.add_argument(
+        "--repair",
+        action="store_true",
+        help="mark what is wrong for computing, write anew what describes it, delete orphan files",
+    )
     options = parser.parse_args(arguments)
     try:
         store = Store.open(options.path)
         with only_driver(options.path):
-            found, litter = list(faults(store)), orphans(store.objects)
+            broken, damage = find_broken(store.objects, store.settings), find_damage(store)
+            found, litter = list(faults(store, damage.faults)), orphans(store.objects)
             if options.repair:
+                restore(store.objects, store.settings)
                 for fault in found:
                     forget(store, fault)
                 mend(store)
@@ -57,12 +82,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InvalidInput as error:
         say(error, error=True)
         return 2
-    for fault in found[:FAULTS_SHOWN]:
-        say(fault.reason)
-    if len(found) > FAULTS_SHOWN:
-        say(f"and {len(found) - FAULTS_SHOWN} more")
-    say(f"{len(found)} faults, {len(litter)} orphan files{' repaired' if options.repair else ''}: {options.path}")
-    return 0 if options.repair or not (found or litter) else 1
+    except OSError as error:
+        say(f"store={options.path!r} cannot be read or written: {error}", error=True)
+        return 2
+    wrong = [f"{path} is missing, damaged or changed" for path in broken]
+    wrong += [fault.reason for fault in found]
+    wrong += [f"{group}/{name} has a chunk at {place} that is damaged" for group, name, place in damage.cut]
+    for reason in wrong[:FAULTS_SHOWN]:
+        say(reason)
+    if len(wrong) > FAULTS_SHOWN:
+        say(f"and {len(wrong) - FAULTS_SHOWN} more")
+    say(f"{len(wrong)} faults, {len(litter)} orphan files{' repaired' if options.repair else ''}: {options.path}")
+    return 0 if options.repair or not (wrong or litter) else 1
 
 
 if __name__ == "__main__":

@@ -63,6 +63,8 @@ class WorkerSetup(NamedTuple):
         Folders where the driver finds modules; a worker elsewhere ignores those that it has not.
     gpu_share : float
         Of a GPU's memory, the most that the worker may take.
+    owner : str, optional
+        Driver of the store; where another takes it over, the worker writes nothing more.
     """
 
     location: str
@@ -72,6 +74,7 @@ class WorkerSetup(NamedTuple):
     code: Mapping[str, str] = {}
     search_path: tuple[str, ...] = ()
     gpu_share: float = 1.0
+    owner: str | None = None
 
 
 def execute(
@@ -125,8 +128,7 @@ def execute(
         alone = [execute(part, store, device=device, attempt=attempt, where=where, theories=theories) for part in parts]
         return Outcome(time.perf_counter() - start, next((end.error for end in alone if end.error), ""), where)
     for number, part in enumerate(parts):
-        if not error:
-            write_results(store, part, results[number])
+        checksum = float("nan") if error else write_results(store, part, results[number])
         write_status(
             store,
             part,
@@ -137,6 +139,7 @@ def execute(
             peak_memory=peak,
             gpu_peak_memory=gpu_peak_memory(),
             environment=0 if where is None else where.code,
+            checksum=checksum,
         )
     return Outcome(time.perf_counter() - start, error, where)
 
@@ -210,7 +213,8 @@ class Worker:
                 f"a worker on {platform.node()} has another {names[0]} than the driver; start again with one of them"
             )
             raise InvalidInput("imports", list(setup.imports), remedy)
-        self._store = Store.open(setup.location)
+        self._store = Store.open(setup.location, setup.owner)
+        self._owner = setup.owner
         self._device = setup.device
         self._where = environment(setup.device, setup.commit, code.digest)
         self._theories = Theories(setup.device)
@@ -227,7 +231,7 @@ class Worker:
         """
         simulations = [part for part in task.parts if isinstance(part, SimulationTask)]
         if any(part.replicates[-1] >= self._store.replicates for part in simulations):
-            self._store = Store.open(self._store.location)  # the driver has made room since
+            self._store = Store.open(self._store.location, self._owner)  # the driver has made room since
         with self._threads.limit(limits=1):
             return execute(
                 task, self._store, device=self._device, attempt=attempt, where=self._where, theories=self._theories

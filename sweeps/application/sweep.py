@@ -121,16 +121,19 @@ def _compute(request: Request) -> int:
 
     spec, compute, device = request.spec, request.compute, request.spec.device
     search_path = tuple(os.path.abspath(folder) for folder in sys.path) if request.imports else ()
-    setup = WorkerSetup(request.location, device, request.imports, git_commit(), request.code.files, search_path)
     summary = Summary(0, [], 0.0)
     with ExitStack() as stack:
+        lease = stack.enter_context(only_driver(request.location))
+        setup = WorkerSetup(request.location, device, request.imports, git_commit(), request.code.files, search_path)
+        setup = setup._replace(owner=lease.owner)
         if compute.joins_cluster:  # and may be refused, before there is a store
             executor = stack.enter_context(closing(make_executor(compute, setup, largest_memory(spec))))
-        stack.enter_context(only_driver(request.location))
         try:
-            store = Store.prepare(request.location, spec, request.code)
-            if local_path(request.location) and (lost := mend(store)):
-                say(f"{lost} results were cut short, as by a power cut, and are computed again", error=True)
+            store = Store.prepare(request.location, spec, request.code, lease.owner)
+            if store.restored:
+                say(f"{', '.join(store.restored)}: damaged, and written anew", error=True)
+            if lost := mend(store, content=local_path(request.location) is not None):  # else it has far to travel
+                say(f"{lost} results were cut short or damaged, and are computed again", error=True)
             precise = None if request.target is None else PreciseTasks(store, spec, request.target)
             tasks = missing_tasks(store, spec, compute.task_device) if precise is None else precise.tasks
             if tasks:
@@ -138,7 +141,7 @@ def _compute(request: Request) -> int:
                     executor = stack.enter_context(closing(make_executor(compute, setup, largest_memory(spec))))
                 with make_progress(tasks) as progress:
                     source = precise or FixedTasks(tasks)
-                    summary = run_tasks(source, store, executor, progress, request.max_failures)
+                    summary = run_tasks(source, store, executor, progress, request.max_failures, lease)
         except Exception as error:
             if not _is_of_storage(error, behind_url=local_path(request.location) is None):
                 raise

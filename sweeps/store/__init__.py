@@ -5,15 +5,18 @@ one block of replicates), so that a task owns the chunks it writes and no chunk 
 written after its results. Metadata is consolidated in the root after every change of shape, so that a reader changes
 from the old shape to the new one in a single step. Only the driver changes metadata; workers write chunks.
 
-Its modules from the lowest to the highest: `objects`, `chunks` and `location`; `metadata` and `lock`; `layout` and
-`settings`; `migration`; `lifecycle`; `survey` and `writing`; `integrity`.
+Its modules from the lowest to the highest: `patience`; `remote` and `claims`; `objects`, `location` and `lock`;
+`chunks` and `metadata`; `layout` and `settings`; `migration` and `description`; `lifecycle`; `survey` and `writing`;
+`integrity`.
 """
 
+from sweeps.store.claims import StoreTaken
+from sweeps.store.description import find_broken, restore
 from sweeps.store.integrity import Fault, done_chunks, find_damage, forget, mend
 from sweeps.store.layout import DONE, FAILED, PENDING, stored_bytes
 from sweeps.store.lifecycle import Store
 from sweeps.store.location import local_path
-from sweeps.store.lock import is_driven, only_driver
+from sweeps.store.lock import Lease, is_driven, only_driver
 from sweeps.store.metadata import SETTINGS
 from sweeps.store.objects import orphans
 from sweeps.store.settings import settings_of
@@ -26,10 +29,13 @@ __all__ = [
     "PENDING",
     "SETTINGS",
     "Fault",
+    "Lease",
     "Store",
+    "StoreTaken",
     "done_chunks",
     "facts",
     "failures",
+    "find_broken",
     "find_damage",
     "forget",
     "is_done",
@@ -41,6 +47,7 @@ __all__ = [
     "orphans",
     "read_simulation",
     "read_theory",
+    "restore",
     "settings_of",
     "states",
     "stored_bytes",

@@ -1,14 +1,28 @@
-"""From values to the keys and bytes of whole chunks: plain little-endian numbers without compression."""
+"""From values to the keys and bytes of whole chunks: little-endian numbers, and a checksum where the array has one."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
 
+import google_crc32c
 import numpy as np
 import zarr
+from zarr.codecs import Crc32cCodec
 
-__all__ = ["chunk_numbers", "chunks_of", "place_of"]
+__all__ = [
+    "CHECKSUM_BYTES",
+    "chunk_numbers",
+    "chunks_of",
+    "content_of",
+    "is_checked",
+    "numbers_of",
+    "place_of",
+    "sum_of",
+    "values_of",
+]
+
+CHECKSUM_BYTES = 4
 
 
 def chunks_of(array: zarr.Array, lead: tuple[int, ...], values: np.ndarray) -> Iterator[tuple[str, bytes]]:
@@ -38,11 +52,77 @@ def chunks_of(array: zarr.Array, lead: tuple[int, ...], values: np.ndarray) -> I
     )
     padded = np.full(extent, array.fill_value, array.dtype)
     padded[tuple(slice(size) for size in values.shape)] = values
+    checked = is_checked(array)
     inner = [range(extent[k] // shape[k]) for k in range(blocks_in_lead, values.ndim)]
     for numbers in itertools.product(*inner):
         part = padded[place_of((0,) * blocks_in_lead + numbers, shape)]
         key = array.metadata.encode_chunk_key((*lead, *numbers))
-        yield f"{array.path}/{key}", part.astype(array.dtype.newbyteorder("<")).tobytes()
+        data = part.astype(array.dtype.newbyteorder("<")).tobytes()
+        yield f"{array.path}/{key}", data + _checksum(data) if checked else data
+
+
+def is_checked(array: zarr.Array) -> bool:
+    """Whether chunks of an array end with their checksum."""
+    return any(isinstance(codec, Crc32cCodec) for codec in array.compressors)
+
+
+def content_of(array: zarr.Array, data: bytes) -> bytes | None:
+    """Take the checksum off a chunk.
+
+    Parameters
+    ----------
+    array : zarr.Array
+    data : bytes
+        What is stored.
+
+    Returns
+    -------
+    bytes
+        None if the chunk is cut or, as far as a checksum tells, damaged.
+    """
+    if is_checked(array):
+        data, checksum = data[:-CHECKSUM_BYTES], data[-CHECKSUM_BYTES:]
+        if _checksum(data) != checksum:
+            return None
+    if array.dtype.kind == "T":  # of variable length
+        return data or None
+    return data if len(data) == np.prod(array.chunks) * array.dtype.itemsize else None
+
+
+def values_of(array: zarr.Array, data: bytes) -> np.ndarray | None:
+    """Read a chunk of numbers.
+
+    Parameters
+    ----------
+    array : zarr.Array
+    data : bytes
+        What is stored.
+
+    Returns
+    -------
+    ndarray, shape of the array's chunks
+        None as for `content_of`.
+    """
+    content = content_of(array, data)
+    if content is None:
+        return None
+    return np.frombuffer(content, array.dtype.newbyteorder("<")).reshape(array.chunks)
+
+
+def sum_of(values: np.ndarray, before: int = 0) -> int:
+    """Sum up values: the CRC-32C of those that are no NaN, so that padding makes no difference.
+
+    Parameters
+    ----------
+    values : ndarray of float64
+    before : int, optional
+        Sum of values that come before them.
+    """
+    return google_crc32c.extend(before, values[~np.isnan(values)].astype("<f8").tobytes())
+
+
+def _checksum(data: bytes) -> bytes:
+    return google_crc32c.value(data).to_bytes(CHECKSUM_BYTES, "little")
 
 
 def chunk_numbers(name: str, dimensions: int) -> tuple[int, ...] | None:
@@ -64,6 +144,21 @@ def chunk_numbers(name: str, dimensions: int) -> tuple[int, ...] | None:
     if first != "c" or len(numbers) != dimensions or not all(map(str.isdecimal, numbers)):
         return None
     return tuple(map(int, numbers))
+
+
+def numbers_of(array: zarr.Array, name: str) -> tuple[int, ...] | None:
+    """Read where in an array a chunk is; None if the name is not that of a chunk of it.
+
+    Parameters
+    ----------
+    array : zarr.Array
+    name : str
+        As for `chunk_numbers`.
+    """
+    numbers = chunk_numbers(name, array.ndim)
+    if numbers is None or any(k * size >= end for k, size, end in zip(numbers, array.chunks, array.shape, strict=True)):
+        return None
+    return numbers
 
 
 def place_of(numbers: tuple[int, ...], sizes: tuple[int, ...]) -> tuple[slice, ...]:

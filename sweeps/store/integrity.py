@@ -1,24 +1,40 @@
-"""Whether every chunk that a store's status promises is there, and whole.
+"""Whether every chunk that a store's status promises is there, and holds what was written.
 
 A chunk is written in one step, so a process that is killed leaves none half-written. A power cut may: the system brings
-data to the disk later, in an order of its own. To wait for the disk with every task costs more than all else that a
-task writes, so a sweep looks at its chunks when it starts instead: they are plain numbers, of a known size. A store
-behind a URL takes whole objects only.
+data to the disk later, in an order of its own. Disks and copies may change bits, and two drivers without a lock may
+write into one result. To wait for the disk with every task costs more than all else that a task writes, so a sweep
+reads what there is when it starts instead: sizes and checksums of chunks, and the sum of each result that its status
+recorded.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import Any, NamedTuple
 
 import numpy as np
+import zarr
 
 from sweeps.store import objects
-from sweeps.store.chunks import chunk_numbers
-from sweeps.store.layout import DONE, layouts
+from sweeps.store.chunks import (
+    CHECKSUM_BYTES,
+    chunk_numbers,
+    content_of,
+    is_checked,
+    numbers_of,
+    place_of,
+    sum_of,
+    values_of,
+)
+from sweeps.store.layout import DONE, facts_of, layouts
 from sweeps.store.lifecycle import Store
-from sweeps.store.survey import states
+from sweeps.store.survey import intact, states
 
 __all__ = ["Damage", "Fault", "done_chunks", "find_damage", "forget", "mend"]
+
+_READ_TOGETHER = 256  # chunks
+Numbers = tuple[int, ...]
 
 
 class Fault(NamedTuple):
@@ -45,36 +61,53 @@ class Damage(NamedTuple):
     Attributes
     ----------
     faults : list of Fault
-        Results marked as done of which a chunk is missing or has a wrong size.
+        Results marked as done of which a chunk is missing or damaged, or that are not those which were recorded.
     cut : list of tuple
-        Group, array and place of each chunk of a wrong size, which cannot be read.
+        Group, array and number of each chunk that cannot be read, or that lies beyond the end of its array.
     """
 
     faults: list[Fault]
-    cut: list[tuple[str, str, tuple[int, ...]]]
+    cut: list[tuple[str, str, Numbers]]
 
 
-def find_damage(store: Store) -> Damage:
-    """Compare the chunks that are there, and their sizes, with the status."""
+def find_damage(store: Store, *, content: bool = True) -> Damage:
+    """Compare what is there with the status.
+
+    Parameters
+    ----------
+    store : Store
+    content : bool, optional
+        Whether to read every chunk. Else the sizes are looked at, which is quick where chunks have far to travel.
+    """
     damage = Damage([], [])
     done = {kind: done_chunks(store, kind) for kind in ("simulation", "theory")}
+    sums = {kind: np.zeros(states(store, kind).shape, np.int64) for kind in done}
     for group, members in layouts(store.settings).items():
-        for name in members:
+        for name in sorted(members):
             kind = name.partition("_")[0] if group == "status" else group
-            needed = done[kind]
-            there, cut = _survey(store, group, name, needed.shape)
-            damage.cut.extend((group, name, numbers) for numbers in cut)
+            survey = _survey(store, group, name, done[kind].shape, sums.get(group), content=content)
+            damage.cut.extend((group, name, numbers) for numbers in survey.cut)
             if group == "status" and not name.endswith("_facts"):
                 continue  # nothing is done where the state is missing; a finished task has no error
-            for lead in map(tuple, np.argwhere(needed & ~there).tolist()):
+            for lead in map(tuple, np.argwhere(done[kind] & ~survey.there).tolist()):
                 damage.faults.append(Fault(kind, lead, f"{group}/{name} has no whole chunk at {lead}"))
-            needed &= there  # a result is named once
+            done[kind] &= survey.there  # a result is named once
+    if content:
+        for kind in done:
+            damage.faults.extend(_mixed(store, kind, done[kind], sums[kind]))
     return damage
 
 
-def mend(store: Store) -> int:
-    """Mark what lacks a chunk for computing, delete chunks that cannot be read, and say how many results lack one."""
-    damage = find_damage(store)
+def mend(store: Store, *, content: bool = True) -> int:
+    """Mark what is damaged for computing, delete chunks that cannot be read, and say how many results were damaged.
+
+    Parameters
+    ----------
+    store : Store
+    content : bool, optional
+        As for `find_damage`.
+    """
+    damage = find_damage(store, content=content)
     for fault in damage.faults:
         forget(store, fault)
     for cut in damage.cut:
@@ -107,10 +140,7 @@ def done_chunks(store: Store, group: str) -> np.ndarray:
     ndarray of bool, shape (cell axes, blocks of replicates) or (cell axes)
         Of simulations, or of theory solutions.
     """
-    done = states(store, group) == DONE
-    if group == "theory":
-        return done
-    return np.logical_or.reduceat(done, range(0, done.shape[-1], store.block), axis=-1)
+    return _in_chunks(store, group, states(store, group) == DONE)
 
 
 def _discard(store: Store, group: str, name: str, numbers: tuple[int, ...]) -> None:
@@ -119,25 +149,85 @@ def _discard(store: Store, group: str, name: str, numbers: tuple[int, ...]) -> N
     objects.delete(store.objects, f"{array.path}/{array.metadata.encode_chunk_key(numbers)}")
 
 
-def _survey(store: Store, group: str, name: str, shape: tuple[int, ...]) -> tuple[np.ndarray, list[tuple[int, ...]]]:
-    """Find which cells (and blocks) have all they need of an array, and its chunks of a wrong size."""
+def _in_chunks(store: Store, group: str, which: np.ndarray) -> np.ndarray:
+    """From replicates to blocks that have one; what is said of theory solutions stays as it is."""
+    if group == "theory":
+        return which
+    return np.logical_or.reduceat(which, range(0, which.shape[-1], store.block), axis=-1)
+
+
+def _mixed(store: Store, kind: str, whole: np.ndarray, sums: np.ndarray) -> Iterator[Fault]:
+    """Find results that are there but are not those that their status recorded."""
+    names = list(facts_of(store.settings))
+    if "checksum" not in names:
+        return
+    recorded = intact(store, "status", f"{kind}_facts")[..., names.index("checksum")]
+    others = (states(store, kind) == DONE) & np.isfinite(recorded) & (recorded != sums)
+    for lead in map(tuple, np.argwhere(_in_chunks(store, kind, others) & whole).tolist()):
+        yield Fault(kind, lead, f"{kind} at {lead} is not what its status recorded, as if two had written it")
+
+
+class _Survey(NamedTuple):
+    there: np.ndarray  # which cells (and blocks) have all they need of an array
+    cut: list[Numbers]  # its chunks that cannot be read or lie beyond its end
+
+
+def _survey(
+    store: Store, group: str, name: str, shape: tuple[int, ...], sums: np.ndarray | None, *, content: bool
+) -> _Survey:
+    """Look at the chunks of one array and, where they are read, add results up."""
     array, leading = store.array(group, name), len(shape)
-    there = np.zeros(shape, bool)
-    cut: list[tuple[int, ...]] = []
+    found = _Survey(np.zeros(shape, bool), [])
     if 0 in array.shape:
-        return ~there, cut
-    first = (0,) * (array.ndim - leading)
-    expected = int(np.prod(array.chunks)) * array.dtype.itemsize
-    words = array.dtype.kind == "T"  # of variable length
+        found.there[...] = True
+        return found
+    chunks: list[Numbers] = []
     for key, size in objects.list_sizes(store.objects, array.path):
-        numbers = chunk_numbers(key, array.ndim)
-        if numbers is None:
-            continue
+        if (numbers := chunk_numbers(key, array.ndim)) is not None:
+            within = numbers_of(array, key) is not None and _has_size(array, size)
+            (chunks if within else found.cut).append(numbers)
+    contents = _contents(store, array, sorted(chunks)) if content else ((numbers, True) for numbers in sorted(chunks))
+    first = (0,) * (array.ndim - leading)
+    for lead, together in groupby(contents, key=lambda chunk: chunk[0][:leading]):
+        parts = dict(together)
+        damaged = [numbers for numbers, values in parts.items() if values is None]
+        found.cut.extend(damaged)
         # Chunks further along inner dimensions come from growth; cells that were there before have none.
-        if numbers[leading:] == first:
-            there[numbers[:leading]] = True
-        if size == 0 if words else size != expected:
-            cut.append(numbers)
-    for numbers in cut:
-        there[numbers[:leading]] = False
-    return there, cut
+        found.there[lead] = (*lead, *first) in parts and not damaged
+        if content and sums is not None and not damaged:
+            _add_up(sums, array, lead, parts)
+    for numbers in found.cut:
+        if all(k < size for k, size in zip(numbers, shape, strict=False)):
+            found.there[numbers[:leading]] = False
+    return found
+
+
+def _has_size(array: zarr.Array, size: int) -> bool:
+    if array.dtype.kind == "T":  # of variable length
+        return size > 0
+    return size == np.prod(array.chunks) * array.dtype.itemsize + CHECKSUM_BYTES * is_checked(array)
+
+
+def _contents(store: Store, array: zarr.Array, chunks: Sequence[Numbers]) -> Iterator[tuple[Numbers, Any]]:
+    """Read chunks; None in the place of what cannot be read."""
+    read = content_of if array.dtype.kind == "T" else values_of
+    for start in range(0, len(chunks), _READ_TOGETHER):
+        some = chunks[start : start + _READ_TOGETHER]
+        keys = [f"{array.path}/{array.metadata.encode_chunk_key(numbers)}" for numbers in some]
+        for numbers, data in zip(some, objects.read(store.objects, keys), strict=True):
+            yield numbers, None if data is None else read(array, data)
+
+
+def _add_up(sums: np.ndarray, array: zarr.Array, lead: Numbers, parts: Mapping[Numbers, np.ndarray]) -> None:
+    """Add to the sum of each replicate of a block, or of a cell, what it has in one array."""
+    leading, sizes = len(lead), array.chunks
+    reach = [1 + max(numbers[k] for numbers in parts) for k in range(leading, array.ndim)]
+    extent = (*sizes[:leading], *(count * size for count, size in zip(reach, sizes[leading:], strict=True)))
+    whole = np.full(extent, np.nan)
+    for numbers, values in parts.items():
+        whole[place_of((0,) * leading + numbers[leading:], sizes)] = values
+    rows = whole.reshape(int(np.prod(sizes[:leading])), -1)
+    place: Any = place_of(lead, sizes[:leading])
+    mine = sums[(*place, ...)]
+    for row, where in zip(rows, np.ndindex(mine.shape), strict=False):  # the last block may be shorter
+        mine[where] = sum_of(row, int(mine[where]))

@@ -12,7 +12,8 @@ from sedyn.model import observables
 from sedyn.model.observables import COMPARED, Observable, coordinates_of, predicted
 from sweeps.plan import ESTIMATE
 from sweeps.store import metadata, objects
-from sweeps.store.chunks import chunks_of
+from sweeps.store.chunks import CHECKSUM_BYTES, chunks_of
+from sweeps.store.settings import CHECKED_FORMAT
 
 __all__ = [
     "DONE",
@@ -21,11 +22,15 @@ __all__ = [
     "PENDING",
     "Layout",
     "document",
+    "facts_of",
+    "indexes_of",
     "lay_out",
     "layouts",
     "simulated",
     "stored_bytes",
+    "write_coordinate",
 ]
+
 
 PENDING, DONE, FAILED = 0, 1, 2
 _COORDINATE_CHUNK = 256  # fixed, so that a coordinate that grows keeps the bytes its readers know
@@ -38,6 +43,7 @@ FACTS = {
     "gpu_peak_memory": "peak memory of its task on the GPU (B); 0 on a CPU",
     "attempt": "attempts the task took",
     "environment": "code of where it was computed; the attribute of that name says more",
+    "checksum": "CRC-32C of the values that it has in the group of its results, missing ones left out",
 }
 
 
@@ -51,6 +57,8 @@ class Layout(NamedTuple):
     dtype, fill_value
         As for `zarr.create_array`.
     attributes : dict
+    checked : bool
+        Whether chunks end with a checksum.
     """
 
     dims: tuple[str, ...]
@@ -58,6 +66,7 @@ class Layout(NamedTuple):
     dtype: Any
     fill_value: Any
     attributes: dict[str, Any]
+    checked: bool
 
 
 def simulated(settings: Mapping[str, Any]) -> dict[str, Observable]:
@@ -67,10 +76,16 @@ def simulated(settings: Mapping[str, Any]) -> dict[str, Observable]:
     return {**plain, **COMPARED} if settings["laws"] else plain
 
 
+def facts_of(settings: Mapping[str, Any]) -> dict[str, str]:
+    """Name the facts of a store, in their order, with what each says."""
+    known = settings["format"] >= CHECKED_FORMAT
+    return {name: text for name, text in FACTS.items() if known or name != "checksum"}
+
+
 def layouts(settings: Mapping[str, Any]) -> dict[str, dict[str, Layout]]:
     """Lay out every array that has the grid's axes first, by group and name."""
     sizes, axes = settings["sizes"], tuple(settings["axes"])
-    cell = axes, (1,) * len(axes)
+    cell, checked = (axes, (1,) * len(axes)), settings["format"] >= CHECKED_FORMAT
     replicated = (*axes, "replicate"), (*cell[1], settings["block"])
 
     def of_observables(
@@ -83,17 +98,20 @@ def layouts(settings: Mapping[str, Any]) -> dict[str, dict[str, Layout]]:
                 "float64",
                 np.nan,
                 {"long_name": observable.long_name, "units": observable.units},
+                checked,
             )
             for name, observable in variables.items()
         }
 
     def of_tasks(kind: str, dims: tuple[str, ...], chunks: tuple[int, ...]) -> dict[str, Layout]:
         state = {"long_name": "state of the task", "flag_values": [PENDING, DONE, FAILED]}
-        facts = {"long_name": "numbers about the task", **FACTS, **settings["environments"]}
+        names = facts_of(settings)
+        facts = {"long_name": "numbers about the task", **names, **settings["environments"]}
+        words = {"long_name": "why the task failed"}
         return {
-            kind: Layout(dims, chunks, "int8", PENDING, {**state, "flag_meanings": "pending done failed"}),
-            f"{kind}_facts": Layout((*dims, "fact"), (*chunks, len(FACTS)), "float64", np.nan, facts),
-            f"{kind}_error": Layout(dims, chunks, np.dtypes.StringDType(), "", {"long_name": "why the task failed"}),
+            kind: Layout(dims, chunks, "int8", PENDING, {**state, "flag_meanings": "pending done failed"}, checked),
+            f"{kind}_facts": Layout((*dims, "fact"), (*chunks, len(names)), "float64", np.nan, facts, checked),
+            f"{kind}_error": Layout(dims, chunks, np.dtypes.StringDType(), "", words, checked),
         }
 
     return {
@@ -118,32 +136,41 @@ def lay_out(root: zarr.Group, settings: Mapping[str, Any]) -> list[str]:
     list of str
         Path of every array.
     """
-    axes = settings["axes"]
-    coordinates = _coordinates(settings)
-    follows_n = {"d": np.asarray([settings["d"][str(n)] for n in axes["n"]])} if settings["d"] and "n" in axes else {}
+    follows_n = _follows_n(settings)
     compared_with = {f"theory_{name}": value for name, value in settings["theory"].items()} if settings["laws"] else {}
     constants = {**settings["problem"], "seed": settings["seed"], "dtype": settings["dtype"], **compared_with}
-    wanted: dict[str, tuple[tuple[int, ...], Layout]] = {}
-    indexes: dict[str, np.ndarray] = {}
+    sizes = {dim: len(values) for dim, values in _coordinates(settings).items()}
+    indexes = indexes_of(settings)
+    wanted = {path: (values.shape, layout) for path, (layout, values) in indexes.items()}
     known: set[str] = set()
     for group_name, arrays in layouts(settings).items():
         group = root.require_group(group_name)
         group.attrs.put({**constants, **({"coordinates": " ".join(follows_n)} if follows_n else {})})
         known |= {f"{group_name}/{name}" for name in objects.list_names(root.store, group_name) if name in group}
-        indexed = {dim: dim for layout in arrays.values() for dim in layout.dims} | dict.fromkeys(follows_n, "n")
-        for name, dim in indexed.items():
-            values = (coordinates | follows_n)[name]
-            wanted[f"{group_name}/{name}"] = values.shape, _coordinate_layout(name, dim, values)
-            indexes[f"{group_name}/{name}"] = values
         for name, layout in arrays.items():
-            wanted[f"{group_name}/{name}"] = tuple(len(coordinates[dim]) for dim in layout.dims), layout
+            wanted[f"{group_name}/{name}"] = tuple(sizes[dim] for dim in layout.dims), layout
     new = {path: document(*array) for path, array in wanted.items() if path not in known}
     metadata.write_documents(root.store, new, settled=False)
     for path in known & wanted.keys():
         _update_array(root, path, *wanted[path])
-    for path, values in indexes.items():
-        _write_coordinate(root, path, values)
-    return list(wanted)
+    for path, (_, values) in indexes.items():
+        array = root[path]
+        assert isinstance(array, zarr.Array)
+        write_coordinate(array, values)
+    return sorted(wanted, key=lambda path: path.partition("/")[0])  # zarr wants what a group has in one piece
+
+
+def indexes_of(settings: Mapping[str, Any]) -> dict[str, tuple[Layout, np.ndarray]]:
+    """Lay out every coordinate, by its path, with its values."""
+    coordinates, follows_n = _coordinates(settings), _follows_n(settings)
+    checked = settings["format"] >= CHECKED_FORMAT
+    found: dict[str, tuple[Layout, np.ndarray]] = {}
+    for group, arrays in layouts(settings).items():
+        indexed = {dim: dim for layout in arrays.values() for dim in layout.dims} | dict.fromkeys(follows_n, "n")
+        for name, dim in indexed.items():
+            values = (coordinates | follows_n)[name]
+            found[f"{group}/{name}"] = _coordinate_layout(name, dim, values, checked), values
+    return found
 
 
 def stored_bytes(settings: Mapping[str, Any], replicates: int) -> int:
@@ -162,7 +189,8 @@ def stored_bytes(settings: Mapping[str, Any], replicates: int) -> int:
         for layout in arrays.values():
             if isinstance(layout.dtype, str) and not any(settings["sizes"].get(dim) == 0 for dim in layout.dims):
                 blocks = -(-replicates // settings["block"]) if "replicate" in layout.dims else 1
-                total += cells * blocks * int(np.prod(layout.chunks)) * np.dtype(layout.dtype).itemsize
+                chunk = int(np.prod(layout.chunks)) * np.dtype(layout.dtype).itemsize
+                total += cells * blocks * (chunk + CHECKSUM_BYTES * layout.checked)
     return total
 
 
@@ -170,9 +198,15 @@ def _coordinates(settings: Mapping[str, Any]) -> dict[str, np.ndarray]:
     return {
         **{axis: np.asarray(values) for axis, values in settings["axes"].items()},
         "replicate": np.arange(settings["replicates"]),
-        "fact": np.asarray(list(FACTS)),
+        "fact": np.asarray(list(facts_of(settings))),
         **coordinates_of(settings["sizes"]),
     }
+
+
+def _follows_n(settings: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """What is a coordinate along n and no axis of its own."""
+    axes = settings["axes"]
+    return {"d": np.asarray([settings["d"][str(n)] for n in axes["n"]])} if settings["d"] and "n" in axes else {}
 
 
 def document(shape: tuple[int, ...], layout: Layout) -> dict[str, Any]:
@@ -206,7 +240,7 @@ def document(shape: tuple[int, ...], layout: Layout) -> dict[str, Any]:
         # One folder an array: a folder for every index would be most of the cost of a write.
         "chunk_key_encoding": {"name": "default", "configuration": {"separator": "."}},
         "fill_value": "NaN" if fill_value != fill_value else fill_value,
-        "codecs": [codec],
+        "codecs": [codec, {"name": "crc32c"}] if layout.checked else [codec],
         "attributes": layout.attributes,
         "dimension_names": list(layout.dims),
         "zarr_format": 3,
@@ -224,17 +258,23 @@ def _update_array(root: zarr.Group, path: str, shape: tuple[int, ...], layout: L
         array.attrs.put(layout.attributes)
 
 
-def _coordinate_layout(name: str, dim: str, values: np.ndarray) -> Layout:
+def _coordinate_layout(name: str, dim: str, values: np.ndarray, checked: bool) -> Layout:
     text = values.dtype.kind == "U"
     attributes = {"long_name": _WORDS[name]} if name in _WORDS else {}
     dtype: Any = np.dtypes.StringDType() if text else values.dtype
-    return Layout((dim,), (_COORDINATE_CHUNK,), dtype, "" if text else 0, attributes)
+    return Layout((dim,), (_COORDINATE_CHUNK,), dtype, "" if text else 0, attributes, checked)
 
 
-def _write_coordinate(root: zarr.Group, path: str, values: np.ndarray) -> None:
-    array = root[path]
-    assert isinstance(array, zarr.Array)
+def write_coordinate(array: zarr.Array, values: np.ndarray) -> None:
+    """Write the values of a coordinate, whatever is there.
+
+    Parameters
+    ----------
+    array : zarr.Array, one-dimensional
+    values : ndarray
+        All of them.
+    """
     if values.dtype.kind == "U":
         array[:] = values.astype(np.dtypes.StringDType())
     else:  # whole chunks, since setting elements costs ten times as much
-        objects.write(root.store, chunks_of(array, (), values), settled=True)
+        objects.write(array.store, chunks_of(array, (), values), settled=True)

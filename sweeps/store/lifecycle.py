@@ -12,17 +12,25 @@ from typing import Any
 
 import zarr
 from zarr.abc.store import Store as ZarrStore
-from zarr.errors import GroupNotFoundError
 
 from sedyn.errors import InvalidInput
 from sweeps.plan import SweepSpec
 from sweeps.provenance import Environment
 from sweeps.sources import Code
-from sweeps.store import metadata
-from sweeps.store.layout import lay_out
+from sweeps.store import metadata, objects
+from sweeps.store.description import restore
+from sweeps.store.layout import lay_out, layouts
 from sweeps.store.location import local_path
 from sweeps.store.migration import add_axes, finish_interrupted
-from sweeps.store.settings import grown, require_same, require_same_code, settings_of, with_axes, with_code
+from sweeps.store.settings import (
+    grown,
+    require_known,
+    require_same,
+    require_same_code,
+    settings_of,
+    with_axes,
+    with_code,
+)
 
 __all__ = ["Store"]
 
@@ -44,10 +52,13 @@ class Store:
         Replicates of one chunk.
     replicates : int
         Room for so many in every cell.
+    restored : list of str
+        What of its description was damaged, and was written anew when it was prepared.
     """
 
     def __init__(self, location: str, root: zarr.Group) -> None:
         self.location = location
+        self.restored: list[str] = []
         self._read(root, metadata.stored_settings(root))
 
     def _read(self, root: zarr.Group, settings: dict[str, Any]) -> None:
@@ -58,20 +69,32 @@ class Store:
         self.axes: dict[str, list[Any]] = settings["axes"]
         self.block: int = settings["block"]
         self.replicates: int = settings["replicates"]
+        self._owned = metadata.Owned(self.objects, settings.get(metadata.OWNER))
         self._places = {axis: {value: k for k, value in enumerate(values)} for axis, values in self.axes.items()}
 
     @classmethod
-    def open(cls, location: str) -> Store:
+    def open(cls, location: str, owner: str | None = None) -> Store:
         """Open an existing store for reading and for writing results.
+
+        Parameters
+        ----------
+        location : str
+            Path or URL.
+        owner : str, optional
+            The driver whose results are to be written.
 
         Raises
         ------
         InvalidInput
-            If there is none, or it is not a sweep's.
+            If there is none, it is not a sweep's, or its description is damaged.
+        StoreTaken
+            If another driver than the named one has it.
         """
         store = cls._open_ready(location)
         if store is None:
             raise InvalidInput("store", location, "holds no sweep; name the store of a sweep that was run")
+        if owner is not None:
+            metadata.require_owner(store.settings, owner)
         return store
 
     @classmethod
@@ -104,14 +127,13 @@ class Store:
         """
         store = cls._open_ready(location)
         if store is not None:
-            asked = settings_of(spec.along(store.axes))
-            require_same(location, with_axes(store.settings, asked["axes"]), asked)
+            require_same(location, *_compared(store.settings, spec))
             if code is not None:
                 require_same_code(location, store.settings, code)
         return store
 
     @classmethod
-    def prepare(cls, location: str, spec: SweepSpec, code: Code | None = None) -> Store:
+    def prepare(cls, location: str, spec: SweepSpec, code: Code | None = None, owner: str | None = None) -> Store:
         """Make the store of a sweep, or reopen it and grow it by what the sweep adds.
 
         It grows by more replicates, by new values on an axis, and by an axis for what was a constant. A constant of
@@ -124,6 +146,8 @@ class Store:
         spec : SweepSpec
         code : Code, optional
             What will compute; it belongs to the settings. None where nothing is computed for keeps.
+        owner : str, optional
+            The driver (`sweeps.store.lock.Lease.owner`), which alone may write from then on; by default whoever was.
 
         Raises
         ------
@@ -132,42 +156,57 @@ class Store:
         """
         root = _open_root(location, consolidated=False)  # arrays as they are, also after an interrupted growth
         known = {} if root is None else metadata.stored_settings(root)
-        if root is None:
-            root = zarr.open_group(local_path(location) or location, mode="a", zarr_format=3)
-        elif not known and any(root.members()):
+        if root is not None and not known and any(root.members()):
             raise InvalidInput("store", location, "is a Zarr group that holds something else; name another path")
-        if known:
-            known = finish_interrupted(root, known)
-            asked = settings_of(spec.along(known["axes"]))
-            wanted = with_axes(known, asked["axes"])
-            require_same(location, wanted, asked)
+        if root is not None and known.get("ready"):
+            require_same(location, *_compared(known, spec))
             if code is not None:
                 require_same_code(location, known, code)
+            if owner is not None:
+                known = metadata.hand_over(root.store, known, owner)
+            restored = restore(root.store, known)
+            known = finish_interrupted(root, known)
+            wanted, asked = _compared(known, spec)
             if wanted["axes"] != known["axes"]:
                 known = add_axes(root, known, [axis for axis in wanted["axes"] if axis not in known["axes"]])
             settings = grown(known, asked)
         else:
-            settings = settings_of(spec)
-            root.attrs[metadata.SETTINGS] = settings | {"ready": False}  # claims the path
+            restored = []
+            settings = settings_of(spec) | ({} if owner is None else {metadata.OWNER: owner})
+            root = _make_root(location, settings)
         if code is not None:
             settings = with_code(settings, code)
         if known != settings:
             metadata.publish(root.store, lay_out(root, settings), settings)
-        return cls.open(location)
+        store = cls.open(location)
+        store.restored = restored
+        return store
 
     def grow(self, replicates: int) -> None:
         """Make room for so many replicates in every cell."""
+        self.require_ours()
         settings = self.settings | {"replicates": max(self.replicates, replicates)}
         root = _open_root(self.location, consolidated=False)
         assert root is not None, "a store that is open is there"
         metadata.publish(root.store, lay_out(root, settings), settings)
         self._read(root, settings)
 
+    def require_ours(self) -> None:
+        """Make sure that no other driver has taken the store over since it was opened.
+
+        Raises
+        ------
+        StoreTaken
+            If one has.
+        """
+        self._owned.require()
+
     def record_environment(self, environment: Environment) -> None:
         """Say what a code of an environment in ``status/*_facts`` means, as an attribute of these variables."""
         known, explained = self.settings["environments"], {str(environment.code): environment.description}
         if not explained.keys() <= known.keys():
             settings = self.settings | {"environments": known | explained}
+            self.require_ours()
             arrays = [f"status/{kind}_facts" for kind in ("simulation", "theory")]
             metadata.add_attributes(self.objects, arrays, explained, settings)
             self._read(self._root, settings)
@@ -210,20 +249,45 @@ class Store:
         return None if None in places else tuple(place for place in places if place is not None)
 
 
+def _compared(known: Mapping[str, Any], spec: SweepSpec) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Settings of a store and those that a sweep needs, with the same axes where that is possible."""
+    asked = settings_of(spec.along(known["axes"]))
+    return with_axes(known, asked["axes"]), asked
+
+
+def _make_root(location: str, settings: Mapping[str, Any]) -> zarr.Group:
+    """Claim a place, after whoever died in making a store there."""
+    store = objects.reach(location)
+    for orphan in objects.orphans(store):
+        orphan.unlink()
+    for group in layouts(settings):
+        objects.delete_folder(store, group)
+    metadata.make_root(store, {**settings, "ready": False})
+    return zarr.open_group(store, mode="r+", zarr_format=3, use_consolidated=False)
+
+
 def _open_root(location: str, *, consolidated: bool) -> zarr.Group | None:
+    """Open the root of a store with what it says checked; None where there is nothing."""
     path = local_path(location)
     if path and path.exists() and not (path.is_dir() and _is_empty_or_zarr(path)):
         raise InvalidInput("store", location, "exists and is no Zarr store; name another path")
     try:
-        where, use_consolidated = path or location, None if consolidated else False
-        return zarr.open_group(where, mode="r+", zarr_format=3, use_consolidated=use_consolidated)
-    except (FileNotFoundError, GroupNotFoundError):
+        store = objects.reach(location)
+        found = metadata.root_settings(store)
+    except FileNotFoundError:
         return None
-    except json.JSONDecodeError:
-        raise InvalidInput("store", location, "its zarr.json is no JSON; name another path") from None
-    except (ImportError, ValueError) as error:
+    except metadata.Damaged:
+        remedy = "its zarr.json is damaged; bring it back from a copy, or name another path"
+        raise InvalidInput("store", location, remedy) from None
+    except (ImportError, OSError, ValueError) as error:
         raise InvalidInput("store", location, f"cannot be reached ({error}); name another path or URL") from None
+    if found:
+        require_known(location, found)
+    try:
+        return zarr.open_group(store, mode="r+", zarr_format=3, use_consolidated=None if consolidated else False)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InvalidInput("store", location, f"its zarr.json is damaged ({error}); name another path") from None
 
 
 def _is_empty_or_zarr(folder: Path) -> bool:
-    return (folder / "zarr.json").exists() or not any(folder.iterdir())
+    return (folder / "zarr.json").exists() or all(map(objects.is_orphan, folder.iterdir()))

@@ -6,10 +6,11 @@ from pathlib import Path
 
 __all__ = ["local_path"]
 
-_FILE = "file://"
+_SCHEMES_OF_FILES = ("file://", "local://")
 
 
 def local_path(location: str) -> Path | None:
     """Turn a location into a path; None if it is a URL of another storage."""
-    location = location.removeprefix(_FILE)
+    for scheme in _SCHEMES_OF_FILES:
+        location = location.removeprefix(scheme)
     return None if "://" in location else Path(location)

@@ -2,33 +2,53 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
-import json
 import os
-import threading
+import stat
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
 from sedyn.errors import InvalidInput
+from sweeps.store.claims import Claim, StoreTaken
 from sweeps.store.location import local_path
 
-__all__ = ["is_driven", "only_driver"]
+__all__ = ["Lease", "is_driven", "only_driver"]
 
-BEAT_SECONDS = 10.0
-STALE_SECONDS = 60.0  # without a beat, the driver that made an object is gone
+TRIES = 20  # to lock a file that a program only looks at, or that an ending driver takes away
+PAUSE_SECONDS = 0.02
+_SAFELY = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # whatever stands there under that name
+
+
+class Lease(Protocol):
+    """The right to run tasks on a store.
+
+    Attributes
+    ----------
+    owner : str
+        Names the driver that has it; no two have the same.
+    """
+
+    owner: str
+
+    def require(self) -> None:
+        """Make sure that no other driver may have the store; raise `StoreTaken` if one may."""
 
 
 @contextmanager
-def only_driver(location: str) -> Iterator[None]:
+def only_driver(location: str) -> Iterator[Lease]:
     """Hold the right to run tasks on a store.
 
-    Beside a local store it is a locked file, since inside a Zarr group it would be an unknown object; the system takes
-    the lock back however the process ends. Beside a store behind a URL it is an object that only one driver can create
-    and that it renews; one that was not renewed for a minute is taken over. That is as good as the storage's exclusive
-    creation and the clocks of the drivers' machines.
+    Beside a local store, whatever path leads there, it is a locked file, since inside a Zarr group it would be an
+    unknown object; the system takes the lock back however the process ends. Behind a URL see `sweeps.store.claims`.
+
+    Yields
+    ------
+    Lease
 
     Raises
     ------
@@ -36,122 +56,102 @@ def only_driver(location: str) -> Iterator[None]:
         If another driver runs on this store, or the folder cannot be written.
     """
     path = local_path(location)
-    with _object_lock(location) if path is None else _file_lock(location, path):
-        yield
+    with _claimed(location) if path is None else _locked(location, path) as lease:
+        yield lease
 
 
 def is_driven(location: str) -> bool:
-    """Whether a driver holds a store; one of a local path on another machine may go unseen."""
+    """Whether a driver holds a store.
+
+    That of a local path on another machine may go unseen; behind a URL this machine's clock decides.
+    """
     path = local_path(location)
     if path is None:
-        return _Beacon(location).is_fresh()
+        return Claim(location).is_contested()
     try:
-        with _lock_file(path).open("r") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
+        descriptor = os.open(_lock_file(location, path), os.O_RDONLY | _SAFELY)
+    except OSError:
         return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError:
         return True
+    finally:
+        os.close(descriptor)
     return False
 
 
+class _FileLease:
+    """A file that this process has locked."""
+
+    def __init__(self, file: Path, descriptor: int) -> None:
+        self.owner = uuid.uuid4().hex
+        self._file, self._descriptor = file, descriptor
+
+    def require(self) -> None:
+        if not self.is_there():
+            raise StoreTaken(f"its lock {self._file} was taken away, and another driver may run")
+
+    def is_there(self) -> bool:
+        try:
+            return os.path.samestat(os.fstat(self._descriptor), os.stat(self._file, follow_symlinks=False))
+        except FileNotFoundError:
+            return False
+
+
 @contextmanager
-def _file_lock(location: str, path: Path) -> Iterator[None]:
-    lock = _lock_file(path)
+def _locked(location: str, path: Path) -> Iterator[Lease]:
+    file = _lock_file(location, path)
     try:
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        file = lock.open("w")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        lease = _lock(location, file)
     except OSError as error:
+        if error.errno in (errno.ELOOP, errno.EISDIR):
+            raise InvalidInput("store", location, f"its lock {file} is no file; remove that") from None
         raise InvalidInput("store", location, f"cannot be made there ({error.strerror}); name another path") from None
-    with file:
+    try:
+        yield lease
+    finally:
+        if lease.is_there():
+            file.unlink(missing_ok=True)
+        os.close(lease._descriptor)
+
+
+def _lock(location: str, file: Path) -> _FileLease:
+    for _ in range(TRIES):
+        descriptor = os.open(file, os.O_RDWR | os.O_CREAT | _SAFELY, 0o666)
+        lease = _FileLease(file, descriptor)
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if not os.path.samestat(os.fstat(file.fileno()), lock.stat()):
-                raise BlockingIOError  # a driver that just ended took this file away, and another may hold the new one
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if lease.is_there():
+                return lease
+        except BlockingIOError:
+            pass
         except OSError:
-            raise _held(location) from None
-        try:
-            yield
-        finally:
-            lock.unlink(missing_ok=True)
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+        time.sleep(PAUSE_SECONDS)
+    raise _held(location)
 
 
 @contextmanager
-def _object_lock(location: str) -> Iterator[None]:
-    beacon = _Beacon(location)
+def _claimed(location: str) -> Iterator[Lease]:
+    claim = Claim(location)
     try:
-        beacon.claim()
-    except (FileExistsError, PermissionError):
-        raise _held(location) from None
-    except OSError as error:
-        raise InvalidInput("store", location, f"cannot be made there ({error}); name another URL") from None
-    ended = threading.Event()
-
-    def beat() -> None:
-        while not ended.wait(BEAT_SECONDS):
-            beacon.renew()
-
-    heart = threading.Thread(target=beat, daemon=True)
-    heart.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        heart.join()
-        beacon.withdraw()
-
-
-class _Beacon:
-    """An object beside a store that says who drives it and when it was last seen."""
-
-    def __init__(self, location: str) -> None:
         try:
-            import fsspec
-
-            self._files, path = fsspec.core.url_to_fs(location)
-        except (ImportError, ValueError) as error:
-            raise InvalidInput("store", location, f"cannot be reached ({error}); name another path or URL") from None
-        self._path = f"{path.rstrip('/')}.lock"
-        self._owner = uuid.uuid4().hex
-
-    def claim(self) -> None:
-        """Create the object, or take over one that nobody renews.
-
-        Raises
-        ------
-        FileExistsError
-            If another driver holds it.
-        """
-        try:
-            self._files.pipe_file(self._path, self._content(), mode="create")
+            claim.take()
         except FileExistsError:
-            if self.is_fresh():
-                raise
-            self.renew()
-            if self._read().get("owner") != self._owner:
-                raise  # another driver took it over in the same moment
-
-    def renew(self) -> None:
-        """Say that the driver is still there."""
-        self._files.pipe_file(self._path, self._content())
-
-    def withdraw(self) -> None:
-        """Give the right back."""
-        if self._read().get("owner") == self._owner:
-            self._files.rm_file(self._path)
-
-    def is_fresh(self) -> bool:
-        """Whether some driver renewed the object of late."""
-        return time.time() - self._read().get("seen", 0.0) < STALE_SECONDS
-
-    def _read(self) -> dict:
-        try:
-            return json.loads(self._files.cat_file(self._path))
-        except (FileNotFoundError, json.JSONDecodeError):
-            return {}
-
-    def _content(self) -> bytes:
-        return json.dumps({"owner": self._owner, "seen": time.time()}).encode()
+            raise _held(location) from None
+        except NotImplementedError:
+            raise InvalidInput("store", location, "its storage tells no times of objects; name another URL") from None
+        except OSError as error:
+            raise InvalidInput("store", location, f"cannot be made there ({error}); name another URL") from None
+        yield claim
+    finally:
+        claim.withdraw()
 
 
 def _held(location: str) -> InvalidInput:
@@ -159,6 +159,8 @@ def _held(location: str) -> InvalidInput:
     return InvalidInput("store", location, remedy)
 
 
-def _lock_file(path: Path) -> Path:
-    path = path.absolute()
-    return path.with_name(f".{path.name}.lock")
+def _lock_file(location: str, path: Path) -> Path:
+    real = Path(os.path.realpath(path))
+    if not real.name:
+        raise InvalidInput("store", location, "is no name of a folder; name one")
+    return real.with_name(f".{real.name}.lock")

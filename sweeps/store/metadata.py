@@ -3,23 +3,93 @@
 Readers go by the consolidated metadata in the root's document. Whatever changes below becomes visible only when
 `publish` replaces that one document, shapes and settings together. These documents are few, and a store is lost without
 them: on a local disk each is waited for, so that they outlive a power cut.
+
+The root's document says which driver may write (`OWNER`). Whoever writes looks there first, so that a driver that lost
+the store, and workers that outlive theirs, leave it to the next. It ends with a checksum, since nothing else would tell
+a changed digit.
 """
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
+import google_crc32c
 import zarr
 from zarr.abc.store import Store as ZarrStore
 
 from sweeps.store import objects
-from sweeps.store.settings import completed
+from sweeps.store.claims import StoreTaken
+from sweeps.store.settings import CHECKED_FORMAT, FORMAT, completed
 
-__all__ = ["SETTINGS", "add_attributes", "mark", "publish", "read_document", "stored_settings", "write_documents"]
+__all__ = [
+    "OWNER",
+    "SETTINGS",
+    "Damaged",
+    "Owned",
+    "add_attributes",
+    "hand_over",
+    "make_root",
+    "mark",
+    "publish",
+    "read_document",
+    "read_documents",
+    "require_owner",
+    "root_settings",
+    "shown_documents",
+    "stored_settings",
+    "write_documents",
+]
 
 SETTINGS = "sedyn_sweep"  # attribute of a store that keeps what it was made with
+OWNER = "driver"  # among these settings: the one that may write
+_CHECKSUM = "sedyn_checksum"  # attribute of a store: of its settings and of all that readers go by
+
+
+class Damaged(Exception):
+    """The root's document is no document, or not the one that was written."""
+
+
+def root_settings(store: ZarrStore) -> dict[str, Any]:
+    """Read the root's document, and what the store was made with; empty if it holds no sweep.
+
+    Parameters
+    ----------
+    store : zarr store
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is none.
+    Damaged
+        If it is damaged.
+    """
+    (data,) = objects.read(store, [_key("")])
+    if data is None:
+        raise FileNotFoundError(_key(""))
+    root = _parsed(data)
+    if root is None or root.get("node_type") != "group":
+        raise Damaged
+    settings = root["attributes"].get(SETTINGS, {})
+    if not isinstance(settings, dict):
+        raise Damaged
+    form = settings.get("format")
+    checked = isinstance(form, int) and CHECKED_FORMAT <= form <= FORMAT  # a newer one may have another
+    if checked and root["attributes"].get(_CHECKSUM) != _checksum(root):
+        raise Damaged
+    return settings
+
+
+def shown_documents(store: ZarrStore) -> dict[str, dict[str, Any]]:
+    """Read the documents that readers go by, those in the root's, by path.
+
+    Parameters
+    ----------
+    store : zarr store
+    """
+    return read_document(store)["consolidated_metadata"]["metadata"]
 
 
 def stored_settings(root: zarr.Group) -> dict[str, Any]:
@@ -37,7 +107,111 @@ def read_document(store: ZarrStore, path: str = "") -> dict[str, Any]:
     path : str, optional
         Of the array or group; the root's by default.
     """
-    return _read_documents(store, [path])[0]
+    (document,) = read_documents(store, [path])
+    if document is None:
+        raise OSError(f"{_key(path)} is gone or damaged")
+    return document
+
+
+def read_documents(store: ZarrStore, paths: list[str]) -> list[dict[str, Any] | None]:
+    """Read documents together.
+
+    Parameters
+    ----------
+    store : zarr store
+    paths : list of str
+        Of arrays and groups.
+
+    Returns
+    -------
+    list of dict
+        None in the place of one that is not there, or is no document.
+    """
+    return [_parsed(data) for data in objects.read(store, [_key(path) for path in paths])]
+
+
+def make_root(store: ZarrStore, settings: Mapping[str, Any]) -> None:
+    """Claim a place for a store, in a single step.
+
+    Parameters
+    ----------
+    store : zarr store
+    settings : mapping
+        What it is made with.
+    """
+    _write_root(store, {"zarr_format": 3, "node_type": "group", "attributes": {}}, settings)
+
+
+def hand_over(store: ZarrStore, settings: Mapping[str, Any], owner: str) -> dict[str, Any]:
+    """Make a driver the one that may write, whoever was.
+
+    Parameters
+    ----------
+    store : zarr store
+    settings : mapping
+        What the store was made with.
+    owner : str
+        The driver.
+
+    Returns
+    -------
+    dict
+        Its settings then.
+    """
+    settings = {**settings, OWNER: owner}
+    _write_root(store, read_document(store), settings)
+    return settings
+
+
+def require_owner(settings: Mapping[str, Any], owner: str | None) -> None:
+    """Make sure that a driver is the one that may write.
+
+    Parameters
+    ----------
+    settings : mapping
+        What stands in the store.
+    owner : str or None
+        The driver; None if none was named.
+
+    Raises
+    ------
+    StoreTaken
+        If it is another.
+    """
+    if settings.get(OWNER) != owner:
+        raise StoreTaken("another driver has taken the store over")
+
+
+class Owned:
+    """The question whether a store is still that of a driver.
+
+    Parameters
+    ----------
+    store : zarr store
+    owner : str or None
+        The driver; None if none was named.
+    """
+
+    def __init__(self, store: ZarrStore, owner: str | None) -> None:
+        self._store, self._owner = store, owner
+        self._seen: tuple[int, int] | None = None  # of the root's document on a disk, when it was last read
+
+    def require(self) -> None:
+        """Look into the root's document; on a disk, if it has changed.
+
+        Raises
+        ------
+        StoreTaken
+            If it names another driver.
+        """
+        seen = None
+        if folder := objects.folder_of(self._store):
+            found = os.stat(f"{folder}/{_key('')}")
+            seen = found.st_ino, found.st_mtime_ns
+        if seen is None or seen != self._seen:
+            root = read_document(self._store)
+            require_owner(root["attributes"].get(SETTINGS, {}), self._owner)
+            self._seen = seen
 
 
 def write_documents(store: ZarrStore, documents: Mapping[str, Mapping[str, Any]], *, settled: bool = True) -> None:
@@ -66,11 +240,10 @@ def mark(store: ZarrStore, settings: Mapping[str, Any], shown: Mapping[str, Mapp
     shown : mapping of str to mapping, optional
         Documents to show in the place of those of the same path.
     """
-    root = read_document(store)
-    root["attributes"][SETTINGS] = settings
+    root = _own_root(store, settings)
     if shown:
         root["consolidated_metadata"]["metadata"] |= shown
-    write_documents(store, {"": root})
+    _write_root(store, root, settings)
 
 
 def publish(store: ZarrStore, arrays: Iterable[str], settings: Mapping[str, Any]) -> None:
@@ -84,9 +257,11 @@ def publish(store: ZarrStore, arrays: Iterable[str], settings: Mapping[str, Any]
     settings : mapping
         What the store was made with.
     """
-    arrays = list(arrays)
+    root, arrays = _own_root(store, settings), list(arrays)
     paths = sorted({path.rpartition("/")[0] for path in arrays}) + arrays
-    documents = dict(zip(paths, _read_documents(store, paths), strict=True))
+    found = dict(zip(paths, read_documents(store, paths), strict=True))
+    documents = {path: document for path, document in found.items() if document is not None}
+    assert documents.keys() == found.keys(), "every array was just laid out"
     for document in documents.values():
         if document["node_type"] == "group":
             document["consolidated_metadata"] = _consolidated({})
@@ -94,9 +269,7 @@ def publish(store: ZarrStore, arrays: Iterable[str], settings: Mapping[str, Any]
         for path in paths:  # zarr wrote the documents of arrays, and does not wait
             objects.settle(f"{folder}/{_key(path)}")
             objects.settle(f"{folder}/{path}")
-    root = read_document(store)
-    root["attributes"][SETTINGS] = settings
-    write_documents(store, {"": {**root, "consolidated_metadata": _consolidated(documents)}})
+    _write_root(store, {**root, "consolidated_metadata": _consolidated(documents)}, settings)
 
 
 def add_attributes(
@@ -129,5 +302,28 @@ def _key(path: str) -> str:
     return f"{path}/zarr.json" if path else "zarr.json"
 
 
-def _read_documents(store: ZarrStore, paths: list[str]) -> list[dict[str, Any]]:
-    return [json.loads(cast("bytes", data)) for data in objects.read(store, [_key(path) for path in paths])]
+def _own_root(store: ZarrStore, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Read the root's document for a driver that is about to replace it."""
+    root = read_document(store)
+    require_owner(root["attributes"].get(SETTINGS, {}), settings.get(OWNER))
+    return root
+
+
+def _write_root(store: ZarrStore, root: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+    root = {**root, "attributes": {**root["attributes"], SETTINGS: settings}}
+    if settings["format"] >= CHECKED_FORMAT:
+        root["attributes"][_CHECKSUM] = _checksum(root)
+    write_documents(store, {"": root})
+
+
+def _checksum(root: Mapping[str, Any]) -> int:
+    said = json.loads(json.dumps([root["attributes"].get(SETTINGS), root.get("consolidated_metadata")]))
+    return google_crc32c.value(json.dumps(said, sort_keys=True).encode())
+
+
+def _parsed(data: bytes | None) -> dict[str, Any] | None:
+    try:
+        document = json.loads(data or b"")
+    except ValueError:
+        return None
+    return document if isinstance(document, dict) and isinstance(document.get("attributes"), dict) else None

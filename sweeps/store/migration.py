@@ -21,9 +21,14 @@ from sweeps.store.chunks import chunk_numbers
 from sweeps.store.layout import lay_out, layouts
 from sweeps.store.settings import with_axes
 
-__all__ = ["add_axes", "finish_interrupted"]
+__all__ = ["add_axes", "finish_interrupted", "is_unfinished"]
 
 _UNFINISHED = "gains_axes"
+
+
+def is_unfinished(known: Mapping[str, Any]) -> bool:
+    """Whether settings are those of a migration that was interrupted."""
+    return _UNFINISHED in known
 
 
 def finish_interrupted(root: zarr.Group, known: Mapping[str, Any]) -> dict[str, Any]:
@@ -41,7 +46,7 @@ def finish_interrupted(root: zarr.Group, known: Mapping[str, Any]) -> dict[str, 
     dict
         Its settings then.
     """
-    return add_axes(root, known, known[_UNFINISHED]) if _UNFINISHED in known else dict(known)
+    return add_axes(root, known, known[_UNFINISHED]) if is_unfinished(known) else dict(known)
 
 
 def add_axes(root: zarr.Group, known: Mapping[str, Any], axes: Sequence[str]) -> dict[str, Any]:

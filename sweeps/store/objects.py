@@ -18,13 +18,48 @@ from typing import Any
 from zarr.abc.store import Store as ZarrStore
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
-from zarr.storage import LocalStore
+from zarr.storage import FsspecStore, LocalStore
 
-__all__ = ["delete", "folder_of", "list_names", "list_sizes", "orphans", "read", "settle", "write"]
+from sweeps.store.location import local_path
+from sweeps.store.patience import options_of
+from sweeps.store.remote import RemoteStore
+
+__all__ = [
+    "delete",
+    "delete_folder",
+    "folder_of",
+    "is_orphan",
+    "list_names",
+    "list_sizes",
+    "orphans",
+    "reach",
+    "read",
+    "settle",
+    "write",
+]
 
 _WRITER = uuid.uuid4().hex
 _COUNT = itertools.count()
 _PARTIAL = ".partial"
+
+
+def reach(location: str) -> ZarrStore:
+    """Reach the objects at a location; nothing is asked or made yet.
+
+    Parameters
+    ----------
+    location : str
+        Path or URL.
+
+    Raises
+    ------
+    ImportError, ValueError
+        If nothing serves such a URL.
+    """
+    path = local_path(location)
+    if path is not None:
+        return LocalStore(path)
+    return RemoteStore(FsspecStore.from_url(location, storage_options=options_of(location)))
 
 
 def folder_of(store: ZarrStore) -> str | None:
@@ -45,6 +80,9 @@ def read(store: ZarrStore, keys: Sequence[str]) -> list[bytes | None]:
     list of bytes
         None in the place of an object that is not there.
     """
+    folder = folder_of(store)
+    if folder is not None:
+        return [_read_file(f"{folder}/{key}") for key in keys]
     buffers = _together(store.get(key, default_buffer_prototype()) for key in keys)
     return [None if buffer is None else buffer.to_bytes() for buffer in buffers]
 
@@ -85,6 +123,17 @@ def delete(store: ZarrStore, key: str) -> None:
     sync(store.delete(key))
 
 
+def delete_folder(store: ZarrStore, prefix: str) -> None:
+    """Delete every object below a prefix.
+
+    Parameters
+    ----------
+    store : zarr store
+    prefix : str
+    """
+    sync(store.delete_dir(prefix))
+
+
 def list_names(store: ZarrStore, prefix: str) -> list[str]:
     """List the names directly below a prefix.
 
@@ -98,15 +147,11 @@ def list_names(store: ZarrStore, prefix: str) -> list[str]:
     list of str
         What follows the prefix and a slash in each key.
     """
-
-    async def collect() -> list[str]:
-        return [name async for name in store.list_dir(prefix)]
-
-    return sync(collect())
+    return [name for name, _ in list_sizes(store, prefix)]
 
 
 def list_sizes(store: ZarrStore, prefix: str) -> Iterator[tuple[str, int]]:
-    """List the objects directly below a prefix with their sizes.
+    """List the names directly below a prefix with their sizes; none where nothing is.
 
     Parameters
     ----------
@@ -120,15 +165,20 @@ def list_sizes(store: ZarrStore, prefix: str) -> Iterator[tuple[str, int]]:
     """
     folder = folder_of(store)
     if folder is not None:
-        return ((file.name, file.stat().st_size) for file in os.scandir(f"{folder}/{prefix}"))
-    names = list_names(store, prefix)
-    return zip(names, _together(store.getsize(f"{prefix}/{name}") for name in names), strict=True)
+        return _list_folder(f"{folder}/{prefix}")
+    assert isinstance(store, RemoteStore), "a store is on a disk or behind a URL"
+    return iter(sync(store.list_sizes(prefix)))
 
 
 def orphans(store: ZarrStore) -> list[Path]:
     """List the files that writers left behind when they were killed; behind a URL there are none."""
     folder = folder_of(store)
-    return [] if folder is None else sorted(Path(folder).rglob(f"*{_PARTIAL}"))
+    return [] if folder is None else sorted(filter(is_orphan, Path(folder).rglob("*")))
+
+
+def is_orphan(file: Path) -> bool:
+    """Tell whether a name is that of a file on its way to another, as this program and zarr give it."""
+    return file.name.endswith(_PARTIAL)
 
 
 def settle(path: str) -> None:
@@ -138,6 +188,20 @@ def settle(path: str) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _list_folder(folder: str) -> Iterator[tuple[str, int]]:
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        for entry in os.scandir(folder):
+            yield entry.name, entry.stat().st_size
+
+
+def _read_file(path: str) -> bytes | None:
+    try:
+        with open(path, "rb", buffering=0) as file:
+            return file.read()
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        return None
 
 
 def _write_file(path: str, data: bytes, settled: bool) -> None:

@@ -13,8 +13,11 @@ from sweeps.plan import PROBLEM_FIELDS, SweepSpec
 from sweeps.sources import Code, differing
 
 __all__ = [
+    "CHECKED_FORMAT",
+    "FORMAT",
     "completed",
     "grown",
+    "require_known",
     "require_same",
     "require_same_code",
     "settings_of",
@@ -22,7 +25,9 @@ __all__ = [
     "with_code",
 ]
 
-FORMAT = 4
+FORMAT = 5  # of a new store
+CHECKED_FORMAT = 5  # the first in which documents, chunks and results have checksums
+_OLDEST_FORMAT = 4  # that opens, validates and grows
 _FILES_NAMED = 3
 _OF_SPEC = ("aspect", "seed", "engine", "dtype", "laws", "estimate")
 
@@ -77,6 +82,35 @@ def completed(settings: Mapping[str, Any]) -> dict[str, Any]:
         "problem": {**defaults, **settings["problem"]},
         "sizes": {"bias_layer": sizes["layer"] + 1, **sizes},
     }
+
+
+def require_known(location: str, known: Mapping[str, Any]) -> None:
+    """Refuse settings that this version does not understand.
+
+    Parameters
+    ----------
+    location : str
+        Path or URL of the store, for the message.
+    known : mapping
+        What stands in the store.
+
+    Raises
+    ------
+    InvalidInput
+        If its format is older or newer than what is known here, or something is lacking.
+    """
+    form, upgrade = known.get("format"), "update sedyn, or name another store"
+    if isinstance(form, int) and form > FORMAT:
+        raise InvalidInput(
+            "store", location, f"has format {form}, and this version knows none after {FORMAT}; {upgrade}"
+        )
+    if isinstance(form, int) and form < _OLDEST_FORMAT:
+        raise InvalidInput("store", location, f"has format {form}, older than {_OLDEST_FORMAT}; name another store")
+    shapes = {"format": int, "replicates": int, "block": int, "problem": dict, "axes": dict, "d": dict, "sizes": dict}
+    shapes |= {"theory": dict, "environments": dict}
+    wrong = [name for name, kind in shapes.items() if not isinstance(known.get(name), kind)]
+    if wrong:
+        raise InvalidInput("store", location, f"its zarr.json is damaged ({', '.join(wrong)}); name another store")
 
 
 def with_axes(known: Mapping[str, Any], axes: Iterable[str]) -> dict[str, Any]:
@@ -212,5 +246,5 @@ def grown(known: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
 
 def _must_agree(settings: Mapping[str, Any]) -> dict[str, Any]:
     """What stays as it is when a store grows, by the keys that a user writes."""
-    plain = {name: settings.get(name) for name in ("format", *_OF_SPEC)}
+    plain = {name: settings.get(name) for name in _OF_SPEC}
     return plain | {f"{key}.{name}": value for key in ("problem", "theory") for name, value in settings[key].items()}

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from sedyn.errors import InvalidInput
 from sedyn.model.observables import predicted
 from sweeps.plan import Cell, SimulationTask, SweepSpec, TheoryTask
 from sweeps.store import objects
-from sweeps.store.chunks import chunk_numbers, place_of
-from sweeps.store.layout import DONE, FACTS, FAILED, PENDING
+from sweeps.store.chunks import numbers_of, place_of, values_of
+from sweeps.store.layout import DONE, FAILED, PENDING, facts_of
 from sweeps.store.lifecycle import Store
 
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["Missing", "facts", "failures", "is_done", "missing", "read_simulation", "read_theory", "states"]
+__all__ = ["Missing", "facts", "failures", "intact", "is_done", "missing", "read_simulation", "read_theory", "states"]
 
 
 class Missing(NamedTuple):
@@ -80,18 +79,34 @@ def states(store: Store, kind: str) -> np.ndarray:
     ndarray of int8, shape (cell axes, replicates) or (cell axes)
         Of simulations or theory solutions.
     """
-    array, folder = store.array("status", kind), objects.folder_of(store.objects)
-    if folder is None:
-        return np.asarray(array[...])
+    found = intact(store, "status", kind)
+    return np.where(np.isin(found, (PENDING, DONE, FAILED)), found, PENDING).astype(found.dtype)
+
+
+def intact(store: Store, group: str, name: str) -> np.ndarray:
+    """Read all of an array of numbers that is not damaged.
+
+    Parameters
+    ----------
+    store : Store
+    group, name : str
+        Of the array.
+
+    Returns
+    -------
+    ndarray, shape of the array
+        The fill value where there is nothing, or nothing that can be read.
+    """
+    array = store.array(group, name)
     # Read the chunks that exist instead of asking for each that might: a large grid is empty at first.
-    found = np.full(array.shape, PENDING, array.dtype)
-    for file in os.scandir(f"{folder}/{array.path}"):
-        numbers = chunk_numbers(file.name, array.ndim)
-        if numbers is not None:
-            values = np.frombuffer(Path(file.path).read_bytes(), array.dtype)
-            if values.size == np.prod(array.chunks):  # else a power cut left it, and nothing is known
-                place, whole = place_of(numbers, array.chunks), values.reshape(array.chunks)
-                found[place] = whole[tuple(slice(size) for size in found[place].shape)]
+    names = {key: numbers_of(array, key) for key in objects.list_names(store.objects, array.path)}
+    places = {f"{array.path}/{key}": numbers for key, numbers in names.items() if numbers is not None}
+    found = np.full(array.shape, array.fill_value, array.dtype)
+    for numbers, data in zip(places.values(), objects.read(store.objects, list(places)), strict=True):
+        whole = None if data is None else values_of(array, data)
+        if whole is not None:
+            place = place_of(numbers, array.chunks)
+            found[place] = whole[tuple(slice(size) for size in found[place].shape)]
     return found
 
 
@@ -103,14 +118,14 @@ def facts(store: Store, kind: str, name: str) -> np.ndarray:
     store : Store
     kind : {'simulation', 'theory'}
     name : str
-        One of `sweeps.store.layout.FACTS`.
+        One of `sweeps.store.layout.facts_of`.
 
     Returns
     -------
     ndarray, shape (cell axes, replicates) or (cell axes)
         NaN where there is none.
     """
-    return np.asarray(store.array("status", f"{kind}_facts")[..., list(FACTS).index(name)])
+    return _values(store, "status", f"{kind}_facts", (..., list(facts_of(store.settings)).index(name)))
 
 
 def failures(store: Store, kind: str) -> list[str]:
@@ -129,7 +144,7 @@ def failures(store: Store, kind: str) -> list[str]:
     failed = states(store, kind) == FAILED
     if not failed.any():
         return []  # and the store need not be searched for the words
-    return np.asarray(store.array("status", f"{kind}_error")[...])[failed].tolist()
+    return _values(store, "status", f"{kind}_error", ...)[failed].tolist()
 
 
 def is_done(store: Store, task: SimulationTask | TheoryTask) -> bool:
@@ -140,8 +155,7 @@ def is_done(store: Store, task: SimulationTask | TheoryTask) -> bool:
     store : Store
     task : SimulationTask or TheoryTask
     """
-    array = store.array("status", task.group)
-    known = [np.asarray(array[position]) for position in task.positions]
+    known = [_values(store, "status", task.group, position) for position in task.positions]
     if isinstance(task, SimulationTask):
         known = [found[list(task.replicates)] for found in known]
     return all((found == DONE).all() for found in known)
@@ -165,7 +179,7 @@ def read_theory(store: Store, position: tuple[int, ...]) -> xr.Dataset:
 
     return xr.Dataset(
         {
-            name: (observable.dims, np.asarray(store.array("theory", name)[position]))
+            name: (observable.dims, _values(store, "theory", name, position))
             for name, observable in predicted(store.settings["parts"]).items()
         }
     )
@@ -189,5 +203,21 @@ def read_simulation(store: Store, position: tuple[int, ...], name: str, replicat
     ndarray, shape (replicates, dimensions of the observable)
         Padded as it is stored.
     """
-    where: Any = (*position, slice(replicates))
-    return np.asarray(store.array("simulation", name)[where])
+    return _values(store, "simulation", name, (*position, slice(replicates)))
+
+
+def _values(store: Store, group: str, name: str, where: Any) -> np.ndarray:
+    """Read a part of an array.
+
+    Raises
+    ------
+    InvalidInput
+        If it is damaged.
+    """
+    try:
+        return np.asarray(store.array(group, name)[where])
+    except OSError:
+        raise
+    except Exception as error:  # whatever a codec makes of a damaged chunk
+        remedy = f"{group}/{name} is damaged ({error}); 'sedyn validate PATH --repair' marks it for computing"
+        raise InvalidInput("store", store.location, remedy) from None

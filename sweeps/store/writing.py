@@ -14,8 +14,8 @@ import numpy as np
 from sedyn.model.observables import predicted
 from sweeps.plan import SimulationTask, TheoryTask, blocks
 from sweeps.store import objects
-from sweeps.store.chunks import chunks_of
-from sweeps.store.layout import FACTS, simulated
+from sweeps.store.chunks import chunks_of, sum_of
+from sweeps.store.layout import FACTS, facts_of, simulated
 from sweeps.store.lifecycle import Store
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["write_results", "write_status"]
 
 
-def write_results(store: Store, task: SimulationTask | TheoryTask, results: xr.Dataset) -> None:
+def write_results(store: Store, task: SimulationTask | TheoryTask, results: xr.Dataset) -> np.ndarray:
     """Write what a task computed; a theory solution goes into every cell that shares it.
 
     Parameters
@@ -33,7 +33,18 @@ def write_results(store: Store, task: SimulationTask | TheoryTask, results: xr.D
     task : SimulationTask or TheoryTask
     results : Dataset
         As `sedyn.simulate` returns it for the task's replicates, or `sedyn.state_evolution`.
+
+    Returns
+    -------
+    ndarray, shape (replicates,) or ()
+        Sum of what was written, which belongs to the status: a mixture with what another wrote does not have it.
+
+    Raises
+    ------
+    StoreTaken
+        If another driver has taken the store over.
     """
+    store.require_ours()
     simulation = isinstance(task, SimulationTask)
     parts = store.settings["parts"]
     leading, observables = (("replicate",), simulated(store.settings)) if simulation else ((), predicted(parts))
@@ -45,10 +56,22 @@ def write_results(store: Store, task: SimulationTask | TheoryTask, results: xr.D
     for position in task.positions:
         arrays = (_chunks(store, (task.group, name), task, position, values[name]) for name in values)
         objects.write(store.objects, chain.from_iterable(arrays))
+    shape = (task.size,) if simulation else ()
+    sums = np.zeros(shape, np.int64)
+    for name in sorted(values):
+        for which in np.ndindex(shape):
+            sums[which] = sum_of(values[name][which], int(sums[which]))
+    return sums
 
 
 def write_status(
-    store: Store, task: SimulationTask | TheoryTask, state: int, *, seconds: float, error: str = "", **facts: float
+    store: Store,
+    task: SimulationTask | TheoryTask,
+    state: int,
+    *,
+    seconds: float,
+    error: str = "",
+    **facts: float | np.ndarray,
 ) -> None:
     """Record how a task ended. Comes after its results; the state itself comes last of all.
 
@@ -61,18 +84,25 @@ def write_status(
         Computing time of the whole task.
     error : str, optional
         Why it failed.
-    **facts : float
-        Others of `sweeps.store.layout.FACTS`.
+    **facts : float or ndarray
+        Others of `sweeps.store.layout.facts_of`; as an array one for each replicate.
+
+    Raises
+    ------
+    StoreTaken
+        If another driver has taken the store over.
     """
+    store.require_ours()
     if error:
         for span in _spans(task, store.block):
             store.array("status", f"{task.group}_error")[span] = error
     facts |= {"seconds": seconds / task.size}
-    assert set(facts) <= set(FACTS), "a fact without a place in the store"
+    assert set(facts) <= set(FACTS), "a fact without a place in any store"
+    names = facts_of(store.settings)
     leading = (task.size,) if isinstance(task, SimulationTask) else ()
-    numbers = np.asarray([facts.get(name, np.nan) for name in FACTS])
+    numbers = np.stack([np.broadcast_to(facts.get(name, np.nan), leading) for name in names], axis=-1)
     for name, value in ((f"{task.group}_facts", numbers), (task.group, np.asarray(state, np.int8))):
-        values = np.broadcast_to(value, (*leading, *value.shape))
+        values = np.broadcast_to(value, (*leading, *value.shape[len(leading) :]))
         places = (_chunks(store, ("status", name), task, position, values) for position in task.positions)
         objects.write(store.objects, chain.from_iterable(places))
 

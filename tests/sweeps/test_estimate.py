@@ -51,7 +51,8 @@ def test_a_store_with_it_is_not_one_without(stores, first):
         Store.prepare(stores[first], spec_of({"noise": (0.1, 0.5)}, estimate=not first))
 
 
-def test_a_store_from_before_there_was_a_choice_goes_on(tmp_path):
+def test_a_store_from_before_there_was_a_choice_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setattr("sweeps.store.settings.FORMAT", 4)
     location = str(tmp_path / "stores" / "a.zarr")
     finish(location, spec_of(replicates=2))
     store = zarr.open_group(location, mode="r+").store

@@ -11,13 +11,15 @@ from sweeps.store.metadata import read_document
 from tests.sweeps.stores import BASE, finish, spec_of, tree_of
 
 
+@pytest.mark.parametrize("checked", [False, True])
 @pytest.mark.parametrize(
     ("dtype", "fill_value"),
     [("float64", np.nan), ("float64", 0), ("int8", 0), ("int64", 0), ("bool", 0), (np.dtypes.StringDType(), "")],
     ids=str,
 )
-def test_the_document_of_an_array_is_the_one_that_zarr_writes(dtype, fill_value):
-    layout = Layout(("noise", "replicate"), (1, 4), dtype, fill_value, {"long_name": "a number", "flags": [0, 1]})
+def test_the_document_of_an_array_is_the_one_that_zarr_writes(dtype, fill_value, checked):
+    attributes = {"long_name": "a number", "flags": [0, 1]}
+    layout = Layout(("noise", "replicate"), (1, 4), dtype, fill_value, attributes, checked)
     root = zarr.group(zarr.storage.MemoryStore())
     root.create_array(
         "array",
@@ -27,7 +29,7 @@ def test_the_document_of_an_array_is_the_one_that_zarr_writes(dtype, fill_value)
         fill_value=fill_value,
         attributes=layout.attributes,
         dimension_names=layout.dims,
-        compressors=None,
+        compressors=zarr.codecs.Crc32cCodec() if checked else None,
         chunk_key_encoding={"name": "default", "separator": "."},
     )
     assert read_document(root.store, "array") == document((3, 10), layout)

@@ -13,7 +13,7 @@ from sweeps.store import objects
 def store(request, tmp_path):
     """An empty store on a disk, and one that is none."""
     where = str(tmp_path / "stores" / "a.zarr") if request.param == "disk" else f"memory://{tmp_path}/a.zarr"
-    return zarr.open_group(where, mode="a", zarr_format=3).store
+    return zarr.open_group(objects.reach(where), mode="a", zarr_format=3).store
 
 
 def test_objects_are_written_read_listed_and_deleted(store):

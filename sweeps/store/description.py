@@ -1,0 +1,125 @@
+"""What describes the results, and whether it is as it should be: the documents of arrays and groups, and coordinates.
+
+Each document stands in its place and, for readers, in the root's document; the values of coordinates follow from the
+settings. So all of it but the root's document can be written anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import zarr
+from zarr.abc.store import Store as ZarrStore
+
+from sweeps.store import metadata, objects
+from sweeps.store.chunks import chunk_numbers, chunks_of
+from sweeps.store.layout import indexes_of, write_coordinate
+from sweeps.store.migration import is_unfinished
+
+__all__ = ["find_broken", "restore"]
+
+_MAY_BE_AHEAD = ("shape", "attributes")  # of those that readers see, after a growth that was interrupted
+
+
+def find_broken(store: ZarrStore, settings: Mapping[str, Any]) -> list[str]:
+    """Name what is missing, damaged or changed.
+
+    Parameters
+    ----------
+    store : zarr store
+    settings : mapping
+        What it was made with.
+
+    Returns
+    -------
+    list of str
+        Paths of documents and coordinates. Empty while a migration is unfinished, which the next sweep ends.
+    """
+    if is_unfinished(settings):
+        return []
+    shown = metadata.shown_documents(store)
+    documents = [f"{path}/zarr.json" for path in _broken_documents(store, shown)]
+    return documents + list(_broken_coordinates(store, settings))
+
+
+def restore(store: ZarrStore, settings: Mapping[str, Any]) -> list[str]:
+    """Write anew what is missing, damaged or changed, and name it.
+
+    Parameters
+    ----------
+    store : zarr store
+    settings : mapping
+        What it was made with.
+
+    Returns
+    -------
+    list of str
+        As `find_broken` does.
+    """
+    broken = find_broken(store, settings)
+    if not broken:
+        return []
+    shown = metadata.shown_documents(store)
+    wrong = _broken_documents(store, shown)
+    metadata.write_documents(store, {path: _without(shown[path], "consolidated_metadata") for path in wrong})
+    for path, values in _broken_coordinates(store, settings).items():
+        array = _arrays(store)[path]
+        assert isinstance(array, zarr.Array)
+        for name in objects.list_names(store, path):
+            if chunk_numbers(name, array.ndim) is not None:
+                objects.delete(store, f"{path}/{name}")
+        write_coordinate(array, values)
+    return broken
+
+
+def _broken_documents(store: ZarrStore, shown: Mapping[str, dict[str, Any]]) -> list[str]:
+    paths = list(shown)
+    found = zip(paths, metadata.read_documents(store, paths), strict=True)
+    return [path for path, document in found if document is None or not _describes(document, shown[path])]
+
+
+def _without(document: Mapping[str, Any], name: str) -> dict[str, Any]:
+    return {key: value for key, value in document.items() if key != name}
+
+
+def _describes(document: Mapping[str, Any], shown: Mapping[str, Any]) -> bool:
+    """Whether a document says what readers are told, or is ahead of it."""
+    fixed = {*document, *shown} - {*_MAY_BE_AHEAD, "consolidated_metadata"}
+    if any(document.get(name) != shown.get(name) for name in fixed):
+        return False
+    if not document["attributes"].items() >= shown["attributes"].items():
+        return False
+    sizes, known = document.get("shape", []), shown.get("shape", [])
+    return len(sizes) == len(known) and all(size >= old for size, old in zip(sizes, known, strict=True))
+
+
+def _broken_coordinates(store: ZarrStore, settings: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    arrays, broken = _arrays(store), {}
+    for path, (_, values) in indexes_of(settings).items():
+        if path not in arrays:
+            continue  # an older store gets it when it grows
+        array = arrays[path]
+        assert isinstance(array, zarr.Array)
+        if not _holds(array, values):
+            broken[path] = values
+    return broken
+
+
+def _holds(array: zarr.Array, values: np.ndarray) -> bool:
+    """Whether an array starts with these values; it may have more after a growth that was interrupted."""
+    if values.dtype.kind != "U":
+        expected = dict(chunks_of(array, (), values))
+        if objects.read(array.store, list(expected)) == list(expected.values()):
+            return True
+    try:
+        return np.asarray(array[:]).tolist()[: len(values)] == values.tolist()
+    except OSError:
+        raise
+    except Exception:  # whatever a codec makes of a damaged chunk
+        return False
+
+
+def _arrays(store: ZarrStore) -> zarr.Group:
+    return zarr.open_group(store, mode="r+", zarr_format=3, use_consolidated=True)

@@ -1,0 +1,71 @@
+"""Make a store and die at an operation on files: ``python -m tests.sweeps.store.deaths FOLDER STEP COUNT``.
+
+Each death is that of a child, which this process, still without a thread, forks; so their start costs nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from sweeps.store import Store, only_driver
+from tests.sweeps.stores import spec_of
+
+# What changes something on a disk, as this program and its libraries call it.
+OPERATIONS = ("open", "write", "fsync", "replace", "rename", "link", "unlink", "mkdir", "rmdir")
+SPEC = spec_of({"noise": (0.1, 0.5)})
+GROWN = spec_of({"noise": (0.1, 0.5, 0.9), "momentum": (0.0, 0.5)}, replicates=7)
+
+
+def prepare(location: str, *, grow: bool) -> None:
+    """Make a store, or make it grow, as a driver does."""
+    with only_driver(location) as lease:
+        Store.prepare(location, GROWN if grow else SPEC, owner=lease.owner)
+
+
+def die_at(number: int) -> Callable[[], int]:
+    """End this process without any clean-up before an operation, and count those before it."""
+    count = 0
+
+    def dying(operation: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(*arguments: Any, **options: Any) -> Any:
+            nonlocal count
+            if count == number:
+                os._exit(9)
+            count += 1
+            return operation(*arguments, **options)
+
+        return counted
+
+    for name in OPERATIONS:
+        setattr(os, name, dying(getattr(os, name)))
+    return lambda: count
+
+
+def main(folder: str, step: int) -> None:
+    """Die at every so many operations, in a folder of its own for each; of a growth where there is a store to copy."""
+    import shutil
+
+    grow = Path(folder, "whole.zarr").exists()
+    number = 0
+    while True:
+        place = Path(folder, f"{number}")
+        place.mkdir()
+        if grow:
+            shutil.copytree(Path(folder, "whole.zarr"), place / "a.zarr")
+        child = os.fork()
+        if not child:
+            die_at(number)
+            prepare(str(place / "a.zarr"), grow=grow)
+            os._exit(0)
+        _, ended = os.waitpid(child, 0)
+        if os.waitstatus_to_exitcode(ended) != 9:
+            return
+        number += step
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]))

@@ -1,0 +1,268 @@
+"""Whatever happens to a file of a store is seen, by whoever validates it, computes in it or reads it, and mended."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import tarfile
+from pathlib import Path
+
+import pytest
+import xarray as xr
+
+from analysis.report import main as report
+from sedyn.errors import InvalidInput
+from sweeps import status, validate
+from sweeps.application.sweep import main
+from sweeps.store import Store
+from tests.sweeps.stores import finish, spec_of, tree_of
+
+PROBLEM = ["problem.n=40", "problem.d=20", "problem.steps=3", "theory.samples=64", "theory.randomizations=2"]
+SWEEP = [*PROBLEM, "grid.noise=[0.1,0.5]", "replicates=5", "block=2", "compute=inline"]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished store, not to be touched."""
+    path = tmp_path_factory.mktemp("whole") / "a.zarr"
+    assert main([*SWEEP, f"store={path}"]) == 0
+    return path
+
+
+@pytest.fixture
+def store(whole: Path, location: str) -> Path:
+    """A copy of it."""
+    return Path(shutil.copytree(whole, location))
+
+
+def flip(data: bytes, draw: random.Random) -> bytes:
+    at, bit = draw.randrange(len(data)), 1 << draw.randrange(8)
+    return data[:at] + bytes([data[at] ^ bit]) + data[at + 1 :]
+
+
+DAMAGE = {
+    "flipped": flip,
+    "zeroed": lambda data, _: bytes(len(data)),
+    "cut": lambda data, draw: data[: draw.randrange(len(data))],
+    "longer": lambda data, _: data + b"\0",
+    "empty": lambda *_: b"",
+    "other": lambda data, draw: draw.randbytes(len(data)),
+    "deleted": None,
+}
+
+
+def damage(file: Path, kind: str, draw: random.Random) -> None:
+    if kind == "deleted":
+        file.unlink()
+    else:
+        file.write_bytes(DAMAGE[kind](file.read_bytes(), draw))
+
+
+def files_of(store: Path) -> list[Path]:
+    """Every file but the root's document, without which nothing is known."""
+    return sorted(file for file in store.rglob("*") if file.is_file() and file != store / "zarr.json")
+
+
+def assert_same(store: Path, whole: Path) -> None:
+    mended, expected = tree_of(str(store)), tree_of(str(whole))
+    for group in ("simulation", "theory"):
+        xr.testing.assert_identical(mended[group].ds, expected[group].ds)
+    assert (mended["status"].simulation == 1).all()
+    assert (mended["status"].theory == 1).all()
+
+
+def assert_seen_and_mended(store: Path, whole: Path, what: str) -> None:
+    """A run alone mends, without a validation, and says what."""
+    copy = Path(shutil.copytree(store, store.with_name("copy.zarr")))
+    assert validate.main([str(store)]) == 1, what
+    assert validate.main([str(store), "--repair"]) == 0, what
+    assert validate.main([str(store)]) == 0, what
+    for each in (store, copy):
+        assert main([*SWEEP, f"store={each}"]) == 0, what
+        assert validate.main([str(each)]) == 0, what
+        assert_same(each, whole)
+        shutil.rmtree(each)
+
+
+@pytest.mark.parametrize("kinds", [["flipped"], [kind for kind in DAMAGE if kind != "flipped"]])
+def test_any_damage_to_any_file_is_seen_and_mended(store, whole, kinds):
+    draw = random.Random(f"a few of {kinds}")
+    for file in draw.sample(files_of(store), 30):
+        damage(file, draw.choice(kinds), draw)
+    assert_seen_and_mended(store, whole, str(kinds))
+
+
+@pytest.mark.parametrize("kind", ["flipped", "cut", "deleted"])
+@pytest.mark.parametrize(
+    "name", ["simulation/noise/c.0", "simulation/noise/zarr.json", "status/fact/c.0", "simulation/zarr.json",
+             "theory/iteration/c.0", "status/simulation/c.0.0", "theory/test_error/zarr.json"]
+)  # fmt: skip
+def test_damage_to_one_file_is_seen(store, kind, name, capsys):
+    damage(store / name, kind, random.Random(kind + name))
+    assert validate.main([str(store)]) == 1 or name == "status/simulation/c.0.0"
+    assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3000)
+def test_a_thousand_damages_are_seen_and_mended(store, whole):
+    draw = random.Random(0)
+    names = [file.relative_to(store) for file in files_of(store)]
+    for number in range(1000):
+        each = Path(shutil.copytree(whole, store.with_name(f"{number}.zarr")))
+        name, kind = draw.choice(names), draw.choice(list(DAMAGE))
+        damage(each / name, kind, draw)
+        if (name.parts[:2] == ("status", "simulation") or name.parts[:2] == ("status", "theory")) and kind == "deleted":
+            assert main([*SWEEP, f"store={each}"]) == 0  # what is not marked as done is just not done
+            assert_same(each, whole)
+            shutil.rmtree(each)
+        else:
+            assert_seen_and_mended(each, whole, f"{number}: {kind} {name}")
+
+
+@pytest.mark.parametrize("group", ["simulation", "theory", "status"])
+def test_a_deleted_group_comes_back(store, whole, group, capsys):
+    grow = group == "theory"
+    shutil.rmtree(store / group)
+    for command in (validate.main, status.main):
+        command([str(store)])
+    assert "Traceback" not in capsys.readouterr().err
+    assert main([*SWEEP, f"store={store}", *(["replicates=6"] if grow else [])]) == 0
+    assert f"{group}/zarr.json" in capsys.readouterr().err
+    assert validate.main([str(store)]) == 0
+    if not grow:
+        assert_same(store, whole)
+
+
+@pytest.mark.parametrize("name", ["c.7.0.0", "c.0.99.0", "c.0.0.3"])
+def test_chunks_beyond_the_end_of_their_array_are_named_and_deleted(store, whole, name, capsys):
+    stray = store / "simulation/train_error" / name
+    shutil.copy(store / "simulation/train_error/c.0.0.0", stray)
+    assert validate.main([str(store)]) == 1
+    assert "simulation/train_error has a chunk at" in capsys.readouterr().out
+    assert main([*SWEEP, f"store={store}"]) == 0
+    assert not stray.exists()
+    assert_same(store, whole)
+
+
+@pytest.mark.parametrize("kind", ["flipped", "zeroed", "other"])
+def test_whoever_reads_damaged_numbers_gets_an_error_and_no_numbers(store, kind):
+    damage(store / "simulation/test_error/c.1.1.0", kind, random.Random(kind))
+    tree = xr.open_datatree(store, engine="zarr")
+    assert tree["simulation"].train_error.notnull().all()
+    with pytest.raises(ValueError, match="checksum"):
+        tree["simulation"].test_error.load()
+
+
+def damaged_roots(data: bytes) -> dict[str, bytes]:
+    """Documents of a root that are none, or not what was written."""
+    document = json.loads(data)
+    draw = random.Random(0)
+    roots = {
+        "null": b"null",
+        "list": b"[]",
+        "word": b'"a"',
+        "number": b"3",
+        "cut": data[:-40],
+        "empty": b"",
+        "junk": b"\xff",
+    }
+    roots |= {f"flipped {k}": flip(data, draw) for k in range(12)}
+    roots["axis"] = data.replace(b'"noise": [0.1, 0.5]', b'"noise": [0.1, 0.7]')
+    roots["shape"] = data.replace(b'"shape": [2, 5, 4]', b'"shape": [2, 5, 3]')
+    settings = document["attributes"]["sedyn_sweep"]
+    for name in ("axes", "format", "sizes"):
+        roots[name] = json.dumps(document | {"attributes": {"sedyn_sweep": settings | {name: None}}}).encode()
+    roots["no format"] = json.dumps(document | {"attributes": {"sedyn_sweep": {"seed": 0}}}).encode()
+    roots["settings"] = json.dumps(document | {"attributes": {"sedyn_sweep": [1]}}).encode()
+    roots["attributes"] = json.dumps(document | {"attributes": None}).encode()
+    return {name: root for name, root in roots.items() if root != data}
+
+
+def test_a_damaged_root_is_one_line_and_nothing_is_written(store, capsys):
+    root = store / "zarr.json"
+    data = root.read_bytes()
+    before = {file: file.read_bytes() for file in files_of(store)}
+    cases = damaged_roots(data)
+    assert len(cases) > 20
+    for name, damaged in cases.items():
+        root.write_bytes(damaged)
+        capsys.readouterr()
+        commands = {
+            "repair": lambda: validate.main([str(store), "--repair"]),
+            "status": lambda: status.main([str(store)]),
+        }
+        if name in ("null", "cut", "axis", "no format"):
+            commands["sweep"] = lambda: main([*SWEEP, f"store={store}"])
+            commands["plan"] = lambda: main([*SWEEP, f"store={store}", "plan=true"])
+        for command, run in commands.items():
+            assert run() == 2, (name, command)
+            shown = capsys.readouterr().err
+            assert shown.count("\n") == 1, (name, command, shown)
+            assert "zarr.json is damaged" in shown or "holds" in shown, (name, command, shown)
+        assert root.read_bytes() == damaged
+    assert {file: file.read_bytes() for file in files_of(store)} == before
+
+
+def test_a_format_newer_than_ours_is_refused_in_one_line(store, capsys):
+    root = json.loads((store / "zarr.json").read_bytes())
+    root["attributes"]["sedyn_sweep"]["format"] = 6
+    root["attributes"]["sedyn_checksum"] = "of a kind that is not known yet"
+    (store / "zarr.json").write_text(json.dumps(root))
+    for run in (validate.main, status.main, lambda where: main([*SWEEP, f"store={where[0]}"])):
+        assert run([str(store)]) == 2
+        shown = capsys.readouterr().err
+        assert "has format 6, and this version knows none after 5; update sedyn" in shown
+        assert shown.count("\n") == 1
+
+
+def test_a_damaged_store_ends_no_command_in_a_trace(store, capsys):
+    for name in ("status/simulation_facts/c.0.0.0", "simulation/test_error/c.0.0.0", "theory/test_error/c.0.0"):
+        damage(store / name, "flipped", random.Random(name))
+    assert status.main([str(store)]) == 2
+    shown = capsys.readouterr().err
+    assert "status/simulation_facts is damaged" in shown
+    assert shown.count("\n") == 1
+    assert report([str(store)]) == 2
+    shown = capsys.readouterr().err
+    assert "damaged" in shown
+    assert shown.count("\n") == 1
+
+
+def old_store(folder: Path) -> str:
+    """A store as it was made before there were checksums, by the program of that time."""
+    with tarfile.open(Path(__file__).with_name("format4.tar.xz")) as archive:
+        archive.extractall(folder, filter="data")
+    return str(folder / "format4.zarr")
+
+
+def test_a_store_without_checksums_opens_validates_and_grows_as_it_is(tmp_path):
+    location = old_store(tmp_path / "stores")
+    before = tree_of(location)
+    assert validate.main([location]) == 0
+    assert status.main([location]) == 0
+    grown = spec_of({"noise": (0.1, 0.5, 0.9), "momentum": (0.0, 0.5)}, replicates=5)
+    finish(location, grown)
+    assert validate.main([location]) == 0
+    assert Store.open(location).settings["format"] == 4
+    tree, fresh = tree_of(location), str(tmp_path / "stores" / "fresh.zarr")
+    finish(fresh, grown)
+    for group in ("simulation", "theory"):  # to rounding, since another machine made it
+        xr.testing.assert_allclose(tree[group].ds, tree_of(fresh)[group].ds, rtol=1e-9, atol=1e-12)
+        old = tree[group].to_dataset().sel(noise=[0.1, 0.5], momentum=0.0).drop_vars("momentum")
+        old = old.isel(replicate=slice(3)) if group == "simulation" else old
+        xr.testing.assert_equal(old, before[group].to_dataset())
+    os.truncate(f"{location}/simulation/test_error/c.0.0.0.0", 8)
+    assert validate.main([location]) == 1
+    assert validate.main([location, "--repair"]) == 0
+    assert len(finish(location, grown)) == 1
+
+
+def test_a_place_that_holds_something_else_is_refused(tmp_path):
+    (tmp_path / "stores").mkdir()
+    (tmp_path / "stores" / "notes.partial").mkdir()
+    (tmp_path / "stores" / "notes").write_text("mine")
+    with pytest.raises(InvalidInput, match="is no Zarr store"):
+        Store.prepare(str(tmp_path / "stores"), spec_of())

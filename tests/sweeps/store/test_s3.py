@@ -1,0 +1,149 @@
+"""Sweeps on object storage, over a network that fails."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+import xarray as xr
+
+from sedyn.errors import InvalidInput
+from sweeps import status, validate
+from sweeps.application.sweep import main
+from sweeps.store import claims, objects, only_driver, remote
+from tests.sweeps.store.servers import Network, network  # noqa: F401
+from tests.sweeps.stores import tree_of
+
+PROBLEM = ["problem.n=40", "problem.d=20", "problem.steps=3", "theory.samples=64", "theory.randomizations=2"]
+SWEEP = [*PROBLEM, "grid.noise=[0.1,0.5]", "replicates=4", "block=2", "compute=inline"]
+URL = "s3://bucket/stores/a.zarr"
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    path = tmp_path_factory.mktemp("undisturbed") / "a.zarr"
+    assert main([*SWEEP, f"store={path}"]) == 0
+    return tree_of(str(path))
+
+
+def assert_whole(undisturbed):
+    tree = tree_of(URL)
+    for group in ("simulation", "theory"):
+        xr.testing.assert_identical(tree[group].ds, undisturbed[group].ds)
+    assert validate.main([URL]) == 0
+    assert not [name for name, _ in objects.list_sizes(objects.reach("s3://bucket/stores"), "a.zarr.claims")]
+
+
+@pytest.mark.parametrize("failing", [0.05, 0.2])
+def test_a_sweep_ends_whole_over_a_network_that_fails(network, undisturbed, capsys, failing):  # noqa: F811
+    network.failing = failing
+    assert main([*SWEEP, f"store={URL}"]) == 0
+    shown = capsys.readouterr()
+    assert "8 tasks done, 0 failed" not in shown.err
+    assert "Traceback" not in shown.err
+    assert status.main([URL]) == 0
+    assert "simulation: 8 of 8 replicates done" in capsys.readouterr().out
+    assert main([*SWEEP, f"store={URL}"]) == 0
+    assert "nothing was missing" in capsys.readouterr().out
+    network.failing = 0.0
+    assert_whole(undisturbed)
+
+
+@pytest.mark.parametrize("seconds", [3, pytest.param(30, marks=pytest.mark.slow)])
+def test_a_sweep_outlives_an_outage(network, undisturbed, monkeypatch, capsys, seconds):  # noqa: F811
+    """It starts with the first status that is written."""
+    write = objects.write
+    outage = threading.Event()
+
+    def watched(store, written, **options):
+        written = list(written)
+        if any(key.startswith("status/") for key, _ in written) and not outage.is_set():
+            outage.set()
+            threading.Thread(target=go_away).start()
+            time.sleep(0.1)
+        write(store, written, **options)
+
+    def go_away():
+        with network.outage():
+            time.sleep(seconds)
+
+    monkeypatch.setattr(objects, "write", watched)
+    start = time.monotonic()
+    assert main([*SWEEP, f"store={URL}"]) == 0
+    assert time.monotonic() - start > seconds
+    assert outage.is_set()
+    assert "Traceback" not in capsys.readouterr().err
+    assert_whole(undisturbed)
+
+
+def test_a_sweep_ends_in_one_line_before_another_may_begin(network, undisturbed, monkeypatch, capsys):  # noqa: F811
+    monkeypatch.setattr(claims, "BEAT_SECONDS", 0.2)
+    monkeypatch.setattr(claims, "LEASE_SECONDS", 2.0)
+    monkeypatch.setattr(remote, "PATIENCE_SECONDS", 3.0)
+    write = objects.write
+
+    def watched(store, written, **options):
+        written = list(written)
+        if any(key.startswith("status/simulation") for key, _ in written):
+            network.away = True
+        write(store, written, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(objects, "write", watched)
+        assert main([*SWEEP, f"store={URL}"]) == 1
+    shown = [line for line in capsys.readouterr().err.splitlines() if "tasks, " not in line]
+    assert len(shown) == 1
+    assert shown[0].startswith(f"store='{URL}' cannot be written: the storage does not answer")
+    network.away = False
+    monkeypatch.setattr(claims, "STALE_SECONDS", 3.0)
+    time.sleep(4)
+    assert main([*SWEEP, f"store={URL}"]) == 0
+    assert_whole(undisturbed)
+
+
+def test_of_drivers_that_start_together_one_holds_the_store(network):  # noqa: F811
+    inside, most, served, lock = 0, 0, 0, threading.Lock()
+    barrier = threading.Barrier(4)
+
+    def drive():
+        nonlocal inside, most, served
+        for _ in range(3):
+            barrier.wait()
+            try:
+                with only_driver(URL) as lease:
+                    with lock:
+                        inside += 1
+                        most, served = max(most, inside), served + 1
+                    time.sleep(0.1)
+                    lease.require()
+                    with lock:
+                        inside -= 1
+            except InvalidInput as error:
+                assert "another sweep is writing" in str(error)  # noqa: PT017 - of some threads
+
+    drivers = [threading.Thread(target=drive) for _ in range(4)]
+    for driver in drivers:
+        driver.start()
+    for driver in drivers:
+        driver.join()
+    assert (most, inside) == (1, 0)
+    assert served >= 3
+
+
+def test_a_bucket_that_is_not_there_is_one_line(network, capsys):  # noqa: F811
+    if isinstance(network, Network) and main([*SWEEP, "store=s3://missing/a.zarr"]) == 2:  # a careless server makes one
+        assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_storage_that_never_answers_is_refused_soon_and_in_one_line(network, capsys, monkeypatch):  # noqa: F811
+    network.away = True
+    monkeypatch.setattr(claims, "FIRST_SECONDS", 0.5)
+    monkeypatch.setattr(remote, "FIRST_SECONDS", 0.5)
+    for run in (lambda: main([*SWEEP, f"store={URL}"]), lambda: status.main([URL]), lambda: validate.main([URL])):
+        start = time.monotonic()
+        assert run() == 2
+        assert time.monotonic() - start < 30
+        shown = capsys.readouterr().err
+        assert "the storage does not answer" in shown
+        assert shown.count("\n") == 1
