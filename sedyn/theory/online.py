@@ -14,6 +14,7 @@ import numpy as np
 
 from sedyn.arrays.backend import Array
 from sedyn.arrays.shapes import Float
+from sedyn.checks import SEED, checked, instance_of, whole
 from sedyn.errors import InvalidInput, require_whole
 from sedyn.kernels.dispatch import differentiate
 from sedyn.model.architecture import initial_deep_weights
@@ -27,6 +28,7 @@ from sedyn.model.quadrature import SpectralMeasure, gauss_quadrature
 from sedyn.model.seeds import randomization_seeds
 from sedyn.model.update import Update, updates_of
 from sedyn.theory.sampling import matched_normals, psd_root, sobol_uniforms
+from sedyn.theory.state_evolution import RANDOMIZATIONS
 from sedyn.theory.weight_side import averaged
 from sedyn.versions import versions
 
@@ -39,8 +41,16 @@ __all__ = ["online_limit"]
 STEP = 1 / 64
 # Of a spectrum with many eigenvalues.
 NODES = 16
+# More than these would save nothing: the error of the average is far below that of any run.
+MOST_SAMPLES = 2**20
 
 
+@checked(
+    problem=instance_of(Problem, "a sedyn.Problem"),
+    samples=whole(1, condition="a power of two"),
+    randomizations=RANDOMIZATIONS,
+    seed=SEED,
+)
 def online_limit(problem: Problem, samples: int = 2**14, randomizations: int = 8, seed: int = 0) -> xr.Dataset:
     """Solve the limit of one pass over the data as batches get small, by rates of the data seen.
 
@@ -81,10 +91,11 @@ def online_limit(problem: Problem, samples: int = 2**14, randomizations: int = 8
         raise InvalidInput(
             "batching", problem.batching, "samples that come again have no closed equations; use one_pass"
         )
-    randomizations = require_whole("randomizations", randomizations, 2)
-    samples = require_whole("samples", samples, 2)
+    least = 2 ** _dimensions(problem).bit_length()
+    condition = f"a power of two, from {least} for this width to {MOST_SAMPLES}"
+    require_whole("samples", samples, least, MOST_SAMPLES, condition=condition)
     if samples & (samples - 1):
-        raise InvalidInput("samples", samples, "a power of two")
+        raise InvalidInput("samples", samples, condition)
     solutions = [
         _solve(problem, _draw(problem, samples, stream))
         for stream in randomization_seeds(problem, seed, randomizations)
@@ -127,9 +138,14 @@ class _Draws(NamedTuple):
 
 
 def _draw(problem: Problem, samples: int, seed: np.random.SeedSequence) -> _Draws:
-    count = problem.outputs
-    normals = matched_normals(sobol_uniforms(seed, count + problem.units + problem.signals, samples))
-    return _Draws(normals[count:, :], label_noise(problem, normals[:count, :]))
+    normals = matched_normals(sobol_uniforms(seed, _dimensions(problem), samples))
+    noise, projections = normals[: problem.outputs, :], normals[problem.outputs :, :]
+    return _Draws(projections, label_noise(problem, noise))
+
+
+def _dimensions(problem: Problem) -> int:
+    """Normal variables of a sample."""
+    return problem.outputs + problem.units + problem.signals
 
 
 def _solve(problem: Problem, draws: _Draws) -> dict[str, Array]:

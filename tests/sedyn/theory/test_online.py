@@ -145,8 +145,10 @@ def test_theory_of_small_drawn_batches_goes_to_the_volterra_equation():
     ("problem", "arguments", "message"),
     [
         (Problem(batch_fraction=0.1), {}, "batching='without_replacement': samples that come again"),
-        (BASE, {"samples": 1000}, "samples=1000: a power of two"),
-        (BASE, {"randomizations": 1}, "randomizations=1: a whole number >= 2"),
+        (BASE, {"samples": 1000}, "samples=1000: a power of two, from 8 for this width to 1048576"),
+        (BASE, {"samples": 4}, "samples=4: a power of two, from 8"),
+        (BASE, {"randomizations": 1}, "randomizations=1: at least 2"),
+        ("one pass", {}, "problem='one pass': a sedyn.Problem"),
     ],
 )
 def test_what_has_no_such_limit_is_refused_in_one_line(problem, arguments, message):
