@@ -127,10 +127,30 @@ def test_history_is_in_units_of_the_squared_response_and_standardization_is_reco
     [
         (NetworkRegressor(learning_rate=0.8, steps=15), 1000, 600),
         (NetworkRegressor(learning_rate=0.4, momentum=0.5, batch_fraction=0.5, depth=3, width=3, steps=15), 1000, 600),
+        (
+            NetworkRegressor(
+                momentum=0.5,
+                momentum_form="nesterov",
+                temperature=0.1,
+                learning_rate=4.0,
+                deep_learning_rate=2.0,
+                epochs=1,
+                batching="one_pass",
+                steps=10,
+            ),
+            1000,
+            600,
+        ),
         (NetworkClassifier(learning_rate=1.5, steps=15), 1000, 600),
         (NetworkClassifier(loss="squared", learning_rate=0.5, steps=15), 800, 800),
     ],
-    ids=["regression", "momentum, mini-batches", "logistic", "squared, two classes"],
+    ids=[
+        "regression",
+        "momentum, mini-batches",
+        "nesterov, gradient noise, one pass",
+        "logistic",
+        "squared, two classes",
+    ],
 )
 def test_estimate_is_the_error_on_fresh_data(model, n, d):
     X, y = data_set(n + 20000, d, seed=1)

@@ -33,6 +33,10 @@ PROBLEMS = {
         "width": 2, "depth": 2, "noise_law": "laplace", "labels": "binary", "loss": "absolute(0.5)",
     },
     "flipped classes": {"width": 2, "depth": 2, "noise_law": "flip(0.1)", "labels": "binary", "loss": "logistic"},
+    "nesterov, gradient noise, one pass": {
+        "width": 2, "depth": 2, "momentum": 0.5, "momentum_form": "nesterov", "temperature": 0.1, "epochs": 1,
+        "batching": "one_pass", "deep_learning_rate": 0.3,
+    },
     "linear": {"width": 1, "depth": 1, "activation": "identity", "weight_decay": 0.1},
 }  # fmt: skip
 
