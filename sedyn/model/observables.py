@@ -7,7 +7,7 @@ reads shapes here before anything has run.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -118,26 +118,50 @@ SIMULATED: dict[str, Observable] = {**_ERRORS, **_SIMULATED_ONLY, **_WEIGHTS}
 PREDICTED: dict[str, Observable] = _with_standard_errors({**_ERRORS, **_WEIGHTS, **_LAW_OF_ROWS, **_QUANTILES})
 """What every solution of the theory reports; see `predicted`."""
 
-PARTS = ("classes", "biases")
-"""What a problem may have that adds variables to its datasets, see `parts_of`."""
-_SIMULATED_PARTS = {"classes": {**_ERROR_RATES, **_ERROR_RATES_SIMULATED_ONLY}, "biases": _BIASES}
-_PREDICTED_PARTS = {"classes": _with_standard_errors(_ERROR_RATES), "biases": _with_standard_errors(_BIASES)}
+
+class Part(NamedTuple):
+    """What a problem may have that adds variables to its datasets.
+
+    Attributes
+    ----------
+    field : str
+        The field of the problem that decides.
+    has : callable
+        Whether a value of the field brings the part.
+    simulated, predicted : dict of str to Observable
+        What simulations and solutions of the theory have besides.
+    """
+
+    field: str
+    has: Callable[[str], bool]
+    simulated: dict[str, Observable]
+    predicted: dict[str, Observable]
+
+
+PARTS = {
+    "classes": Part(
+        "labels",
+        lambda labels: labels == "classes",
+        _ERROR_RATES | _ERROR_RATES_SIMULATED_ONLY,
+        _with_standard_errors(_ERROR_RATES),
+    ),
+    "biases": Part("bias", lambda bias: bias != "none", _BIASES, _with_standard_errors(_BIASES)),
+}
 
 
 def parts_of(problem: Problem) -> tuple[str, ...]:
     """Which of `PARTS` a problem has."""
-    has = {"classes": problem.labels == "classes", "biases": problem.bias != "none"}
-    return tuple(part for part in PARTS if has[part])
+    return tuple(name for name, part in PARTS.items() if part.has(getattr(problem, part.field)))
 
 
 def simulated(parts: Iterable[str]) -> dict[str, Observable]:
     """Name what simulations of problems report that have some of `PARTS`."""
-    return SIMULATED | {name: known for part in parts for name, known in _SIMULATED_PARTS[part].items()}
+    return SIMULATED | {name: known for part in parts for name, known in PARTS[part].simulated.items()}
 
 
 def predicted(parts: Iterable[str]) -> dict[str, Observable]:
     """Name what solutions of the theory report for problems that have some of `PARTS`."""
-    return PREDICTED | {name: known for part in parts for name, known in _PREDICTED_PARTS[part].items()}
+    return PREDICTED | {name: known for part in parts for name, known in PARTS[part].predicted.items()}
 
 
 def _distances(name: str, dims: tuple[str, ...], between: str) -> dict[str, Observable]:

@@ -27,7 +27,7 @@ from sweeps.store.chunks import (
     sum_of,
     values_of,
 )
-from sweeps.store.layout import DONE, facts_of, layouts
+from sweeps.store.layout import DONE, facts_of, layouts, needed
 from sweeps.store.lifecycle import Store
 from sweeps.store.survey import intact, states
 
@@ -89,9 +89,11 @@ def find_damage(store: Store, *, content: bool = True) -> Damage:
             damage.cut.extend((group, name, numbers) for numbers in survey.cut)
             if group == "status" and not name.endswith("_facts"):
                 continue  # nothing is done where the state is missing; a finished task has no error
-            for lead in map(tuple, np.argwhere(done[kind] & ~survey.there).tolist()):
+            wanted = needed(store.settings, name)
+            there = survey.there | ~(wanted if kind == "theory" else wanted[..., None])
+            for lead in map(tuple, np.argwhere(done[kind] & ~there).tolist()):
                 damage.faults.append(Fault(kind, lead, f"{group}/{name} has no whole chunk at {lead}"))
-            done[kind] &= survey.there  # a result is named once
+            done[kind] &= there  # a result is named once
     if content:
         for kind in done:
             damage.faults.extend(_mixed(store, kind, done[kind], sums[kind]))

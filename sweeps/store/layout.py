@@ -26,6 +26,7 @@ __all__ = [
     "indexes_of",
     "lay_out",
     "layouts",
+    "needed",
     "simulated",
     "stored_bytes",
     "write_coordinate",
@@ -74,6 +75,30 @@ def simulated(settings: Mapping[str, Any]) -> dict[str, Observable]:
     known = observables.simulated(settings["parts"])
     plain = {name: one for name, one in known.items() if settings["estimate"] or not name.startswith(ESTIMATE)}
     return {**plain, **COMPARED} if settings["laws"] else plain
+
+
+def needed(settings: Mapping[str, Any], name: str) -> np.ndarray:
+    """Say which cells have a variable; their problems may have different parts.
+
+    Parameters
+    ----------
+    settings : mapping
+        What the store is made with.
+    name : str
+        Of an array of the group simulation or theory.
+
+    Returns
+    -------
+    ndarray of bool, shape (cell axes)
+    """
+    axes = settings["axes"]
+    found = np.ones([len(values) for values in axes.values()], bool)
+    for part in observables.PARTS.values():
+        if name in part.simulated or name in part.predicted:
+            along = [len(values) if axis == part.field else 1 for axis, values in axes.items()]
+            values = axes.get(part.field, [settings["problem"].get(part.field)])
+            found &= np.reshape([part.has(value) for value in values], along)
+    return found
 
 
 def facts_of(settings: Mapping[str, Any]) -> dict[str, str]:
