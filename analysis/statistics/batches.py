@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 from scipy import stats
 
+from analysis.statistics.arguments import measure
 from analysis.statistics.datasets import features_of, worded
 from analysis.statistics.intervals import Interval
 from analysis.statistics.rates_along import rates_along
@@ -51,6 +52,7 @@ def epochs_of(simulation: xr.Dataset) -> str | None:
     return "no epochs: learning rates are of a step" if simulation.attrs.get("epochs") is None else None
 
 
+@measure("n")
 def batches(simulation: xr.Dataset, theory: xr.Dataset, *, draws: int = 1000, seed: int = 0) -> xr.Dataset:
     """Measure how runs approach theory at every size of batches, and theory its limit as batches get small.
 

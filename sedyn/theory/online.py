@@ -14,7 +14,8 @@ import numpy as np
 
 from sedyn.arrays.backend import Array
 from sedyn.arrays.shapes import Float
-from sedyn.errors import InvalidInput, require_whole
+from sedyn.checks import SEED, checked, whole
+from sedyn.errors import InvalidInput
 from sedyn.kernels.dispatch import differentiate
 from sedyn.model.architecture import initial_deep_weights
 from sedyn.model.evaluation import mean_scores, score_names
@@ -22,10 +23,11 @@ from sedyn.model.initialization import initial_overlaps
 from sedyn.model.labels import label_noise, labels_of
 from sedyn.model.network import DeepWeights, Network
 from sedyn.model.observables import pad_deep_weights, parts_of, predicted, stack_records, to_dataset
-from sedyn.model.problem import Problem
+from sedyn.model.problem import A_PROBLEM, Problem
 from sedyn.model.quadrature import SpectralMeasure, gauss_quadrature
 from sedyn.model.seeds import randomization_seeds
 from sedyn.model.update import Update, updates_of
+from sedyn.theory.inputs import RANDOMIZATIONS
 from sedyn.theory.sampling import matched_normals, psd_root, sobol_uniforms
 from sedyn.theory.weight_side import averaged
 from sedyn.versions import versions
@@ -41,6 +43,9 @@ STEP = 1 / 64
 NODES = 16
 
 
+@checked(
+    problem=A_PROBLEM, samples=whole(2, 2**24, condition="a power of two"), randomizations=RANDOMIZATIONS, seed=SEED
+)
 def online_limit(problem: Problem, samples: int = 2**14, randomizations: int = 8, seed: int = 0) -> xr.Dataset:
     """Solve the limit of one pass over the data as batches get small, by rates of the data seen.
 
@@ -81,8 +86,6 @@ def online_limit(problem: Problem, samples: int = 2**14, randomizations: int = 8
         raise InvalidInput(
             "batching", problem.batching, "samples that come again have no closed equations; use one_pass"
         )
-    randomizations = require_whole("randomizations", randomizations, 2)
-    samples = require_whole("samples", samples, 2)
     if samples & (samples - 1):
         raise InvalidInput("samples", samples, "a power of two")
     solutions = [
