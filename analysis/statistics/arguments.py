@@ -6,7 +6,21 @@ import inspect
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
-from sedyn.checks import NOT_NEGATIVE, SEED, Check, checked, dataset, listed, mapping, number, optional, text, whole
+from sedyn.checks import (
+    FLAG,
+    NOT_NEGATIVE,
+    SEED,
+    Check,
+    checked,
+    dataset,
+    listed,
+    mapping,
+    number,
+    one_of,
+    optional,
+    text,
+    whole,
+)
 
 __all__ = ["ARGUMENTS", "measure"]
 
@@ -26,6 +40,8 @@ ARGUMENTS: dict[str, Check] = {
     "level": number("in (0, 1)", lambda level: 0 < level < 1),
     "solver_tolerance": NOT_NEGATIVE,
     "seed": SEED,
+    "without_readout": FLAG,
+    "score": one_of("test_error", "test_error_rate"),
     "title": text,
     "options": mapping,
 }

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from sedyn.errors import InvalidInput
+
 __all__ = [
     "ENTRY_DIMS",
     "LEAST_SIZES",
@@ -70,7 +72,14 @@ def by_observable(names: Sequence[str], measure: Callable[[str], xr.Dataset]) ->
     -------
     Dataset
         The variables of `measure`, along ``observable`` in the order of `names`.
+
+    Raises
+    ------
+    InvalidInput
+        If there are no names.
     """
+    if not names:
+        raise InvalidInput("observables", [], "none of those asked for is in both simulation and theory")
     # On one grid, which need not be compared.
     parts = [measure(name) for name in names]
     result = xr.concat(parts, "observable", join="override", coords="minimal", compat="override")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from sedyn.arrays import backend, machine
-from sedyn.checks import FLAG, checked, instance_of, one_of
+from sedyn.checks import FLAG, checked, one_of
 from sedyn.descent.readout import FEATURES_PER_BLOCK, readout_points
 from sedyn.designs import deferred
 from sedyn.designs.entries import ENTRIES_PER_DEVICE_DRAW
@@ -17,7 +17,7 @@ from sedyn.kernels.cuda.launch import adjoint_memory
 from sedyn.kernels.program import no_form_because
 from sedyn.model.features import feature_law
 from sedyn.model.observables import COMPARED, numbers_in, parts_of, simulated
-from sedyn.model.problem import Problem
+from sedyn.model.problem import A_PROBLEM, Problem
 
 __all__ = [
     "DTYPES",
@@ -69,7 +69,7 @@ class Choice(NamedTuple):
 
 
 @checked(
-    problem=instance_of(Problem, "a sedyn.Problem"),
+    problem=A_PROBLEM,
     engine=one_of("auto", *ENGINES),
     dtype=one_of(*DTYPES),
     estimate=FLAG,

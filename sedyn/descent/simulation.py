@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from sedyn.arrays import backend
-from sedyn.checks import DEVICE, FLAG, SEED, checked, dataset, instance_of, listed, one_of, optional, whole
+from sedyn.checks import DEVICE, FLAG, SEED, checked, dataset, listed, one_of, optional, whole
 from sedyn.descent.engines import DTYPES, ENGINES, Choice, choose_engine, replicates_together, require_results_memory
 from sedyn.descent.estimate import no_estimate_because
 from sedyn.descent.inputs import draw
@@ -16,7 +16,7 @@ from sedyn.descent.readout import readout_of
 from sedyn.descent.run import run
 from sedyn.errors import InvalidInput, require_whole
 from sedyn.model.observables import COMPARED, parts_of, simulated, to_dataset
-from sedyn.model.problem import Problem
+from sedyn.model.problem import A_PROBLEM, Problem
 from sedyn.model.seeds import streams_of
 from sedyn.model.update import updates_together
 from sedyn.theory.laws import SOLVER, Laws, laws_of
@@ -30,7 +30,6 @@ __all__ = ["MOST_REPLICATES", "simulate", "simulate_together"]
 MOST_REPLICATES = 2**20  # of one call, or of a cell of a sweep
 
 
-_A_PROBLEM = instance_of(Problem, "a sedyn.Problem")
 _REPLICATES_IN_WORDS = "a whole number >= 1, or different indices of replicates from 0 up"
 _INDICES = listed(whole(0, condition=_REPLICATES_IN_WORDS), _REPLICATES_IN_WORDS, most=MOST_REPLICATES)
 _CELLS_IN_WORDS = "pairs (problem, replicates) of a sedyn.Problem and what `simulate` takes as replicates"
@@ -51,7 +50,7 @@ def _cell(field: str, value: Any) -> tuple[Problem, range | tuple[int, ...]]:
     """Check a problem and its replicates."""
     if not (isinstance(value, tuple | list) and len(value) == 2):
         raise InvalidInput(field, value, _CELLS_IN_WORDS)
-    return _A_PROBLEM(field, value[0]), _replicates("replicates", value[1])
+    return A_PROBLEM(field, value[0]), _replicates("replicates", value[1])
 
 
 _HOW = {
@@ -63,7 +62,7 @@ _HOW = {
 }
 
 
-@checked(problem=_A_PROBLEM, replicates=_replicates, theory=_SOLUTION, **_HOW)
+@checked(problem=A_PROBLEM, replicates=_replicates, theory=_SOLUTION, **_HOW)
 def simulate(
     problem: Problem,
     replicates: int | Iterable[int] = 16,

@@ -80,9 +80,7 @@ class FeatureLaw(Law[FeatureFamily]):
         expected = self.family.expected(shape, *self.numbers)
         if expected < 1:
             n, d = shape
-            remedy = (
-                f"of the entries of n={n} samples of d={d} features {expected:.2g} differ from 0; it takes 1 at least"
-            )
+            remedy = f"with n={n} and d={d} only {expected:.2g} entries differ from 0; it takes 1 at least"
             raise InvalidInput("features", self.text, remedy)
 
     def draw(self, rng: np.random.Generator, shape: tuple[int, int]) -> Any:

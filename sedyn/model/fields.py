@@ -87,7 +87,8 @@ def kept_fields(instance: Any, prefix: str = "") -> dict[str, Any]:
     InvalidInput
         Naming the first field that does not pass.
     """
-    return {name: check(f"{prefix}{name}", getattr(instance, name)) for name, check in _checks(type(instance))}
+    cls: Any = type(instance)
+    return {name: check(f"{prefix}{name}", getattr(instance, name)) for name, check in _checks(cls)}
 
 
 @cache

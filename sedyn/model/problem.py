@@ -17,7 +17,7 @@ import numpy as np
 from sedyn.arrays.shapes import Float
 from sedyn.checks import COUNT as _COUNT
 from sedyn.checks import FINITE as _FINITE
-from sedyn.checks import FLAG, each, listed, mapping, whole
+from sedyn.checks import FLAG, each, instance_of, listed, mapping, whole
 from sedyn.checks import NOT_NEGATIVE as _NOT_NEGATIVE
 from sedyn.checks import named as _name
 from sedyn.checks import number as _number
@@ -31,7 +31,7 @@ from sedyn.model.functions import ACTIVATIONS, LINKS, loss_named
 from sedyn.model.layers import HIDDEN
 from sedyn.model.noise import NoiseLaw, noise_law
 
-__all__ = ["INDIVIDUAL", "INVISIBLE_TO_THEORY", "TRAINING", "Problem"]
+__all__ = ["A_PROBLEM", "INDIVIDUAL", "INVISIBLE_TO_THEORY", "TRAINING", "Problem"]
 
 
 # Layers and outputs are gone through one by one, so that more of them would look like a standstill.
@@ -468,3 +468,7 @@ def _rates(name: str, value: Any, steps: int) -> float | tuple[float, ...]:
     if not any(rates):
         raise InvalidInput(name, value, in_turn)
     return rates
+
+
+A_PROBLEM = instance_of(Problem, "a sedyn.Problem")
+"""The check of an argument that is a problem."""

@@ -9,6 +9,7 @@ import numpy as np
 from sedyn.arrays import backend
 from sedyn.arrays.backend import Array, array_namespace
 from sedyn.arrays.shapes import Float
+from sedyn.checks import whole
 from sedyn.errors import InvalidInput, require_whole
 from sedyn.model.batching import limit_dimensions
 from sedyn.model.initialization import initial_overlaps
@@ -16,7 +17,19 @@ from sedyn.model.labels import label_noise, labels_of
 from sedyn.model.problem import Problem
 from sedyn.theory.sampling import MOST_DIMENSIONS, CausalFactor, matched_normals, sobol_uniforms
 
-__all__ = ["Draws", "draw", "draws_of", "index_factor", "least_samples", "normal_dimensions", "require_samples"]
+__all__ = [
+    "RANDOMIZATIONS",
+    "Draws",
+    "draw",
+    "draws_of",
+    "index_factor",
+    "least_samples",
+    "normal_dimensions",
+    "require_samples",
+]
+
+
+RANDOMIZATIONS = whole(2, 2**20, condition="at least 2, since the standard error is their spread")
 
 
 class Draws(NamedTuple):

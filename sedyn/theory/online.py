@@ -14,7 +14,7 @@ import numpy as np
 
 from sedyn.arrays.backend import Array
 from sedyn.arrays.shapes import Float
-from sedyn.checks import SEED, checked, instance_of, whole
+from sedyn.checks import SEED, checked, whole
 from sedyn.errors import InvalidInput, require_whole
 from sedyn.kernels.dispatch import differentiate
 from sedyn.model.architecture import initial_deep_weights
@@ -23,12 +23,12 @@ from sedyn.model.initialization import initial_overlaps
 from sedyn.model.labels import label_noise, labels_of
 from sedyn.model.network import DeepWeights, Network
 from sedyn.model.observables import pad_deep_weights, parts_of, predicted, stack_records, to_dataset
-from sedyn.model.problem import Problem
+from sedyn.model.problem import A_PROBLEM, Problem
 from sedyn.model.quadrature import SpectralMeasure, gauss_quadrature
 from sedyn.model.seeds import randomization_seeds
 from sedyn.model.update import Update, updates_of
+from sedyn.theory.inputs import RANDOMIZATIONS
 from sedyn.theory.sampling import matched_normals, psd_root, sobol_uniforms
-from sedyn.theory.state_evolution import RANDOMIZATIONS
 from sedyn.theory.weight_side import averaged
 from sedyn.versions import versions
 
@@ -45,12 +45,7 @@ NODES = 16
 MOST_SAMPLES = 2**20
 
 
-@checked(
-    problem=instance_of(Problem, "a sedyn.Problem"),
-    samples=whole(1, condition="a power of two"),
-    randomizations=RANDOMIZATIONS,
-    seed=SEED,
-)
+@checked(problem=A_PROBLEM, samples=whole(1, condition="a power of two"), randomizations=RANDOMIZATIONS, seed=SEED)
 def online_limit(problem: Problem, samples: int = 2**14, randomizations: int = 8, seed: int = 0) -> xr.Dataset:
     """Solve the limit of one pass over the data as batches get small, by rates of the data seen.
 

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sedyn.arrays import backend
-from sedyn.checks import COUNT, DEVICE, POSITIVE, SEED, checked, instance_of, listed, one_of, optional, whole
+from sedyn.checks import COUNT, DEVICE, POSITIVE, SEED, checked, listed, one_of, optional, whole
 from sedyn.model.network import has_kink
 from sedyn.model.observables import INCLUDED, parts_of, predicted, to_dataset
-from sedyn.model.problem import Problem
+from sedyn.model.problem import A_PROBLEM, Problem
 from sedyn.model.seeds import randomization_seeds
 from sedyn.model.update import updates_of
-from sedyn.theory.inputs import draw, require_samples
+from sedyn.theory.inputs import RANDOMIZATIONS, draw, require_samples
 from sedyn.theory.memory import require_theory_memory, samples_that_fit
 from sedyn.theory.run import run
 from sedyn.versions import versions
@@ -24,13 +24,11 @@ from sedyn.versions import versions
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["RANDOMIZATIONS", "state_evolution"]
-
-RANDOMIZATIONS = whole(2, 2**20, condition="at least 2, since the standard error is their spread")
+__all__ = ["state_evolution"]
 
 
 @checked(
-    problem=instance_of(Problem, "a sedyn.Problem"),
+    problem=A_PROBLEM,
     samples=whole(1, condition="a power of two"),
     randomizations=RANDOMIZATIONS,
     seed=SEED,

@@ -144,9 +144,8 @@ def _read_spec(config: DictConfig, overridden: Collection[str]) -> SweepSpec:
                 OmegaConf.update(problem, "problem.n", n)
                 features_at[n] = d = problem.problem.d
                 if 1 <= n <= LARGEST and not d:
-                    raise InvalidInput(
-                        "aspect", aspect, f"at n={n} this gives {'no' if d == 0 else 'too many'} features"
-                    )
+                    many = "no" if d == 0 else "too many"
+                    raise InvalidInput("aspect", aspect, f"at n={n} it gives {many} features; name one nearer to 1")
     elif "aspect" in overridden:
         raise InvalidInput("aspect", aspect, "d is given, so nothing follows this ratio; leave out aspect, or d")
     theory = _mapping(config, "theory")

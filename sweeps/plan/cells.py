@@ -14,9 +14,8 @@ from sedyn.descent.engines import DTYPES, ENGINES, choose_engine, require_result
 from sedyn.descent.simulation import MOST_REPLICATES
 from sedyn.errors import InvalidInput, require_known
 from sedyn.model.problem import Problem
-from sedyn.theory.inputs import require_samples
+from sedyn.theory.inputs import RANDOMIZATIONS, require_samples
 from sedyn.theory.memory import require_theory_memory
-from sedyn.theory.state_evolution import RANDOMIZATIONS
 from sweeps.plan.tasks import SimulationTask, TheorySettings, TheoryTask
 
 __all__ = ["ESTIMATE", "PROBLEM_FIELDS", "Cell", "SweepSpec"]

@@ -27,7 +27,7 @@ from analysis.statistics import (
 )
 from analysis.store import open_store
 from tests.analysis.synthetic import store
-from tests.bad_values import NO_NUMBER, NO_VALUE, NO_WHOLE
+from tests.bad_values import NO_FLAG, NO_NUMBER, NO_VALUE, NO_WHOLE
 from tests.sedyn.test_bad_values import fault_of
 
 MEASURES = (
@@ -61,6 +61,8 @@ BAD = {
     "level": [*NO_NUMBER, None, 0, 1, 95],
     "solver_tolerance": [*NO_NUMBER, None, -1],
     "seed": [*NO_NUMBER, None, -1, 0.5, 2**128],
+    "without_readout": NO_FLAG,
+    "score": [*NO_VALUE, 3, None, "", "nope"],
     "options": [],
 }
 NO_FILE = [*NO_VALUE, 3, "", " ", "a\0b", math.nan, "~nobody-of-that-name/a.zarr"]

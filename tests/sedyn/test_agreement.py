@@ -27,6 +27,7 @@ QUICK = {
     "noiseless": {"noise": 0.0, "width": 3, "depth": 2},
     "momentum and decay": {"momentum": 0.6, "weight_decay": 0.05, "width": 3},
     "mini-batches": {"batch_fraction": 0.4},
+    "rates of zero on the way and at the end": {"learning_rate": [0.8, 0.0, 0.0, 0.6, 0.4, 0.2, 0.1, 0.0]},
     "nesterov, deeper rates": {"momentum": 0.6, "momentum_form": "nesterov", "deep_learning_rate": 0.3, "width": 3},
     "gradient noise": {"temperature": 0.1},
     "one pass": {"epochs": 1, "batching": "one_pass", "learning_rate": 3.0},

@@ -112,6 +112,15 @@ OF_FUNCTIONS = {
             "device": NO_DEVICE,
         },
     ),
+    "online_limit": (
+        {"problem": Problem(n=30, d=20, steps=2, epochs=1, batching="one_pass"), "samples": 64, "randomizations": 2},
+        {
+            "problem": [*NO_PROBLEM, PROBLEM],
+            "samples": [*NO_WHOLE, None, 0, 1, 63, 2**50],
+            "randomizations": [*NO_WHOLE, None, 0, 1, 10**12],
+            "seed": NO_SEED,
+        },
+    ),
     "memory_needed": (
         {"problem": PROBLEM},
         {

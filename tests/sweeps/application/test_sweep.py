@@ -140,6 +140,28 @@ WRONG = [
     (["store=${shop}"], "'shop'"),
     (["imports.a=1"], "imports.a=1"),
     (["problem=null"], "problem=None: known: default, linear"),
+    (["problem.depth=1000000"], "depth=1000000: a whole number from 1 to 1000"),
+    (["problem.features='sparse(1e-300)'"], "features='sparse(1e-300)'"),
+    (["theory.randomizations=1000000000000"], "theory.randomizations=1000000000000: a whole number from 2 to 1048576"),
+    (["theory.samples=1099511627776"], "take "),
+    (["block=1000000000000"], "block=1000000000000: a whole number from 1 to 1048576"),
+    (["replicates=1000000000000"], "replicates=1000000000000: a whole number from 1 to 1048576"),
+    (["report=os"], "report='os': a function of the store's path, not a module"),
+    (["report=os.getcwd"], "report='os.getcwd': a function of the store's path"),
+    (["target.observable=nope"], "target.observable='nope': known: train_error"),
+    (["compute.gpus_per_worker=nan"], "compute.gpus_per_worker=nan: a number >= 0.0001"),
+    (["compute.address=3"], "compute.address=3: a text"),
+    (["aspect=1e-320"], "it gives too many features"),
+    (["aspect=1e300"], "it gives no features"),
+    (["problem.noise=1" + 400 * "0"], "no larger than a float can be"),
+    (["problem.n=1" + 400 * "0"], "a whole number from 1 to 9007199254740992"),
+    (["experiment=1_000"], "experiment='1_000': known: "),
+    (["grid=[1]"], "grid=[1]: known: single, sizes"),
+    (["store=/"], "store='/': a path that ends in a name"),
+    (["store=''"], "store='': a path or URL"),
+    (["store='~nobody-of-that-name/x.zarr'"], "there is no home directory of that user"),
+    (["store=~/x.zarr"], "it has a character with a meaning of its own; write KEY=VALUE, in quotes"),
+    (["--resolve"], "--resolve=True: shows values where --cfg job prints a configuration"),
     (["problem=fields"], "problem='fields': known: default, linear"),
     (["grid=fields"], "grid='fields': known: single, sizes"),
     (["problem=[fields,linear]"], "problem=['fields', 'linear']: known: default, linear"),
@@ -160,6 +182,21 @@ def test_a_wrong_request_is_one_line_and_status_two(sweep, capsys, tmp_path, arg
     assert message in shown.err
     assert shown.err.count("\n") == 1
     assert not list(tmp_path.glob("stores/*.zarr"))
+
+
+def test_a_home_directory_is_put_in_its_place(sweep, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "stores"))
+    assert sweep("replicates=1", "store='~/mine.zarr'") == 0
+    assert [path.name for path in (tmp_path / "stores").iterdir()] == ["mine.zarr"]
+
+
+def test_what_has_no_memory_is_refused_before_there_is_a_store(sweep, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("sedyn.arrays.machine.memory_limit", lambda: int(1.5e9))
+    assert sweep("problem.width=3", "problem.steps=20", "theory.samples=4194304") == 2
+    assert re.search(r"theory\.samples=4194304: .* GB of 1\.2 GB; take \d+ or fewer", capsys.readouterr().err)
+    assert sweep("block=1000000") == 2
+    assert "block=1000000: their results take" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_that_asks_for_a_multirun_is_refused(sweep, capsys, tmp_path_factory):
