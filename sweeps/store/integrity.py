@@ -27,7 +27,7 @@ from sweeps.store.chunks import (
     sum_of,
     values_of,
 )
-from sweeps.store.layout import DONE, facts_of, layouts
+from sweeps.store.layout import DONE, facts_of, layouts, of_all_problems
 from sweeps.store.lifecycle import Store
 from sweeps.store.survey import intact, states
 
@@ -85,7 +85,8 @@ def find_damage(store: Store, *, content: bool = True) -> Damage:
     for group, members in layouts(store.settings).items():
         for name in sorted(members):
             kind = name.partition("_")[0] if group == "status" else group
-            survey = _survey(store, group, name, done[kind].shape, sums.get(group), content=content)
+            always = name in of_all_problems(store.settings, group)
+            survey = _survey(store, group, name, done[kind].shape, sums.get(group), content=content, always=always)
             damage.cut.extend((group, name, numbers) for numbers in survey.cut)
             if group == "status" and not name.endswith("_facts"):
                 continue  # nothing is done where the state is missing; a finished task has no error
@@ -173,11 +174,18 @@ class _Survey(NamedTuple):
 
 
 def _survey(
-    store: Store, group: str, name: str, shape: tuple[int, ...], sums: np.ndarray | None, *, content: bool
+    store: Store,
+    group: str,
+    name: str,
+    shape: tuple[int, ...],
+    sums: np.ndarray | None,
+    *,
+    content: bool,
+    always: bool,
 ) -> _Survey:
-    """Look at the chunks of one array and, where they are read, add results up."""
+    """Look at the chunks of one array, which cells need always or perhaps; where they are read, add results up."""
     array, leading = store.array(group, name), len(shape)
-    found = _Survey(np.zeros(shape, bool), [])
+    found = _Survey(np.full(shape, not always), [])
     if 0 in array.shape:
         found.there[...] = True
         return found
@@ -193,7 +201,7 @@ def _survey(
         damaged = [numbers for numbers, values in parts.items() if values is None]
         found.cut.extend(damaged)
         # Chunks further along inner dimensions come from growth; cells that were there before have none.
-        found.there[lead] = (*lead, *first) in parts and not damaged
+        found.there[lead] = (not always or (*lead, *first) in parts) and not damaged
         if content and sums is not None and not damaged:
             _add_up(sums, array, lead, parts)
     for numbers in found.cut:

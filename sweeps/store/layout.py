@@ -25,6 +25,7 @@ __all__ = [
     "facts_of",
     "indexes_of",
     "lay_out",
+    "of_all_problems",
     "layouts",
     "simulated",
     "stored_bytes",
@@ -74,6 +75,13 @@ def simulated(settings: Mapping[str, Any]) -> dict[str, Observable]:
     known = observables.simulated(settings["parts"])
     plain = {name: one for name, one in known.items() if settings["estimate"] or not name.startswith(ESTIMATE)}
     return {**plain, **COMPARED} if settings["laws"] else plain
+
+
+def of_all_problems(settings: Mapping[str, Any], group: str) -> set[str]:
+    """Name the arrays in which every cell has something; others belong to a part that its problem may lack."""
+    if group == "simulation":
+        return set(simulated({**settings, "parts": []}))
+    return set(predicted([])) if group == "theory" else set(layouts(settings)[group])
 
 
 def facts_of(settings: Mapping[str, Any]) -> dict[str, str]:
