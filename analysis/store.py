@@ -6,11 +6,14 @@ from pathlib import Path
 
 import xarray as xr
 
+from sedyn.checks import checked, path
+from sedyn.errors import InvalidInput
 from sweeps.store import SETTINGS
 
 __all__ = ["along_n", "groups_of", "open_store"]
 
 
+@checked(path=path)
 def open_store(path: str | Path) -> tuple[xr.Dataset, xr.Dataset]:
     """Open a store, also while its sweep runs, and load its two groups.
 
@@ -26,12 +29,15 @@ def open_store(path: str | Path) -> tuple[xr.Dataset, xr.Dataset]:
 
     Raises
     ------
-    OSError, KeyError
+    InvalidInput
         If there is no store, or none with these groups.
     """
-    with xr.open_datatree(str(path), engine="zarr", consolidated=False) as tree:
-        simulation, theory = groups_of(tree)
-        return simulation.load(), theory.load()
+    try:
+        with xr.open_datatree(str(path), engine="zarr", consolidated=False) as tree:
+            simulation, theory = groups_of(tree)
+            return simulation.load(), theory.load()
+    except (OSError, KeyError, ValueError, ImportError) as error:
+        raise InvalidInput("path", str(path), f"no store of a sweep can be read there ({error})") from error
 
 
 def groups_of(tree: xr.DataTree) -> tuple[xr.Dataset, xr.Dataset]:

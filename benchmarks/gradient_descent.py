@@ -31,8 +31,8 @@ from sedyn.descent import dynamics, engines  # noqa: E402
 from sedyn.descent.inputs import Data  # noqa: E402
 from sedyn.designs.deferred import DeferredDesign  # noqa: E402
 from sedyn.designs.dense import dense_design  # noqa: E402
-from sedyn.kernels.cpu import samples  # noqa: E402
 from sedyn.kernels.cpu.passes import products  # noqa: E402
+from sedyn.kernels.program import MOST_UNITS  # noqa: E402
 from sedyn.model.algorithm import states  # noqa: E402
 from sedyn.model.architecture import initial_deep_weights  # noqa: E402
 from sedyn.model.features import feature_law  # noqa: E402
@@ -349,8 +349,8 @@ def memory():
 
 def widths(size, rounds):
     """One pass by our kernels and by two products of the BLAS, one thread, processor time."""
-    print(f"\none pass, n = d = {size}: kernels, BLAS (in use beyond width {samples.WIDE})")
-    rng, limit = np.random.default_rng(0), samples.WIDE
+    print(f"\none pass, n = d = {size}: kernels, BLAS (in use beyond width {MOST_UNITS['cpu']})")
+    rng, limit = np.random.default_rng(0), MOST_UNITS["cpu"]
     for dtype in ("float32", "float64"):
         design = dense_design(size, size, feature_law("gaussian"), np.random.SeedSequence(0), dtype=dtype)
         for width in (4, 8, 12, 16, 24, 32, 64):
@@ -358,10 +358,10 @@ def widths(size, rounds):
             network = Network.of(Problem(), (np.full((width, 1), 1 / width),), y)
             one_pass = functools.partial(design.descend, weights, network, curvature=False)
             taken = []
-            for samples.WIDE in (width, 0):
+            for MOST_UNITS["cpu"] in (width, 0):
                 with threadpool_limits(1, user_api="blas"):
                     taken.append(least_cpu(one_pass, rounds))
-            samples.WIDE = limit
+            MOST_UNITS["cpu"] = limit
             print(f"  {dtype}, width {width:<4}{1e3 * taken[0]:9.2f} ms {1e3 * taken[1]:9.2f} ms")
 
 

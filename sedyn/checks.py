@@ -59,7 +59,7 @@ def checked(**checks: Check) -> Callable[[Callable[P, R]], Callable[P, R]]:
     Parameters
     ----------
     **checks : callable
-        For every argument of the function, by its name. An argument that is left out is not checked.
+        For every argument of the function, by its name. A default passes its check like any other value.
 
     Returns
     -------
@@ -80,6 +80,7 @@ def checked(**checks: Check) -> Callable[[Callable[P, R]], Callable[P, R]]:
         @functools.wraps(function)
         def checking(*arguments: P.args, **options: P.kwargs) -> R:
             given = signature.bind(*arguments, **options)
+            given.apply_defaults()
             for name, value in given.arguments.items():
                 given.arguments[name] = checks[name](name, value)
             return function(*given.args, **given.kwargs)
@@ -189,15 +190,15 @@ def instance_of(kind: type, words: str) -> Check:
     return check
 
 
-def dataset(words: str, *variables: str) -> Check:
-    """Make the check of an `xarray.Dataset` that has some variables."""
+def dataset(words: str, *names: str) -> Check:
+    """Make the check of an `xarray.Dataset` that has some dimensions and variables."""
 
     def check(field: str, value: Any) -> Any:
         import xarray as xr  # slow to load; whoever gives a dataset has it
 
         if not isinstance(value, xr.Dataset):
             raise InvalidInput(field, value, words)
-        missing = [name for name in variables if name not in value.variables]
+        missing = [name for name in names if name not in value.dims and name not in value.variables]
         if missing:
             raise InvalidInput(field, f"a dataset without {', '.join(missing)}", words)
         return value

@@ -111,6 +111,10 @@ def kernels(n: int, samples: int = SAMPLES) -> dict[str, Kernel]:
         loss="logistic", labels="binary", activation="gelu",
     )  # fmt: skip
     kinked = Problem(n=n, d=d, width=2, depth=2, steps=6, signals=2, combine="product", activation="relu")
+    classes = Problem(
+        n=n, d=d, width=3, depth=3, steps=6, outputs=3, signals=3, labels="classes", loss="softmax", bias="all",
+        skip=True, residual=True,
+    )  # fmt: skip
     seed = np.random.SeedSequence(0)
     rng = np.random.default_rng(0)
     matrix = rng.standard_normal((n, d))
@@ -157,9 +161,11 @@ def kernels(n: int, samples: int = SAMPLES) -> dict[str, Kernel]:
         "state evolution": theory(full),
         "state evolution, mini-batches": theory(batches),
         "state evolution, Stein's identity": theory(kinked),
+        "state evolution, classes": theory(classes),
         "dense descent": dense(full, estimate=False),
         "dense descent and estimate": dense(full, estimate=True),
         "dense descent and estimate, mini-batches": dense(batches, estimate=True),
+        "dense descent and estimate, classes": dense(classes, estimate=True),
         "deferred descent and estimate": Kernel(deferred),
     }
 

@@ -190,6 +190,6 @@ def run_tasks(
                 done += 1
             progress.advance(task, failed=bool(error))
             progress.add(source.finish(task, failed=bool(error)))
-        progress.tick(executor.waits_for())
+        progress.tick(executor.hindrance())
     stopped = done + len(failures) < source.announced
     return Summary(done, failures, time.monotonic() - start, len(reasons), stopped)

@@ -59,7 +59,7 @@ class Executor(Protocol):
     def collect(self, timeout: float) -> list[tuple[Attempt, Outcome | Lost]]:
         """Wait for outcomes, at most `timeout` seconds."""
 
-    def waits_for(self) -> str:
+    def hindrance(self) -> str:
         """Say in a few words what keeps it from working; empty if nothing does."""
 
     def close(self) -> None:
@@ -104,7 +104,7 @@ class InlineExecutor:
         attempt = self._waiting.popleft()
         return [(attempt, self._worker.run(attempt.task, attempt.number))]
 
-    def waits_for(self) -> str:
+    def hindrance(self) -> str:
         """Nothing ever."""
         return ""
 
@@ -154,14 +154,15 @@ class RayExecutor:
         self._invited: dict[Any, int] = {}  # actors that are not there yet
         self._vacant: set[int] = set()  # actors that are gone, and not invited again yet
         self._refusals = [0] * count
-        self._heard = time.monotonic()
+        self._given_up: dict[int, str] = {}  # actors that do not start, and why
+        self._begun = time.monotonic()
         self._flying: dict[Any, tuple[Attempt, int]] = {}
 
     def has_room(self) -> bool:
         """Whether an actor that is there has fewer calls in flight than it may."""
         if not self._actors:
             # Not before there is work: the store they open may not exist when the cluster is asked what it has.
-            self._actors, self._heard = [None] * self._count, time.monotonic()
+            self._actors, self._begun = [None] * self._count, time.monotonic()
             for actor in range(self._count):
                 self._invite(actor)
         return min(self._load.values(), default=CALLS_IN_FLIGHT) < CALLS_IN_FLIGHT
@@ -173,9 +174,11 @@ class RayExecutor:
         self._load[actor] += 1
         self._flying[call] = attempt, actor
 
-    def waits_for(self) -> str:
-        """Say what a cluster that has no worker for this sweep yet lacks; empty if nothing is missing."""
-        if self._load or not self._invited or time.monotonic() - self._heard < NOTICE_SECONDS:
+    def hindrance(self) -> str:
+        """Say which workers cannot start, or what a cluster lacks that has none for this sweep yet; empty otherwise."""
+        if self._given_up:
+            return f"{len(self._given_up)} of {self._count} workers cannot start: {next(iter(self._given_up.values()))}"
+        if self._load or not self._invited or time.monotonic() - self._begun < NOTICE_SECONDS:
             return ""
         gpus = self._resources["num_gpus"]
         kind, needed = ("GPU", gpus * self._count) if gpus else ("CPU", self._count)
@@ -243,18 +246,14 @@ class RayExecutor:
             if self._refusals[actor] < REFUSALS:
                 time.sleep(POLL_RESTART_SECONDS)
                 self._vacant.add(actor)
-            elif not (self._load or self._invited or self._vacant):
-                raise self._no_worker(error) from None
+                return
+            self._given_up[actor] = reason = _reason(error)
+            if not (self._load or self._invited or self._vacant):
+                first = f"; each first imports {', '.join(self._setup.imports)}" if self._setup.imports else ""
+                raise InvalidInput("compute", "ray", f"no worker can start: {reason}{first}") from None
         else:
             self._load[actor] = 0
             self._refusals[actor] = 0
-
-    def _no_worker(self, error: Exception) -> InvalidInput:
-        cause = getattr(getattr(error, "cause", None), "cause", None) or getattr(error, "cause", None)
-        if isinstance(cause, InvalidInput):
-            return cause
-        first = f"; each first imports {', '.join(self._setup.imports)}" if self._setup.imports else ""
-        return InvalidInput("compute", "ray", f"no worker can start: {_reason(error)}{first}")
 
     def close(self) -> None:
         """End the actors, and the session if it is its own."""
@@ -270,7 +269,8 @@ def _reason(error: Exception) -> str:
     for line in lines:
         if "exit detail:" in line:
             return f"its process ended ({line.partition('exit detail:')[2].strip().partition('. ')[0].rstrip('.')})"
-    return lines[-1] if lines else type(error).__name__
+    last = lines[-1] if lines else type(error).__name__
+    return last.rpartition("InvalidInput: ")[2]
 
 
 def _resources(ray: Any, compute: Compute) -> dict[str, float]:

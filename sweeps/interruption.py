@@ -16,7 +16,7 @@ from typing import NoReturn, ParamSpec
 
 from sweeps.terminal import OutputClosed, say, take_any_character
 
-__all__ = ["abandon", "leave", "stoppable"]
+__all__ = ["abandon", "answer_again", "leave", "stoppable"]
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 UNREAD = 128 + signal.SIGPIPE  # the exit status of a program whose reader has gone
@@ -112,6 +112,14 @@ def _answering() -> Iterator[_Stop]:
             if number != stop.number or answer is not signal.default_int_handler:
                 signal.signal(number, answer)
             # Else what is left of a row of Ctrl-C must not hit a process that is on its way out; later ones do as ever.
+
+
+def answer_again() -> None:
+    """Put this process's answers to signals back, where a library has its own in their place without Python knowing."""
+    if threading.current_thread() is threading.main_thread():
+        for number in SIGNALS:
+            if (answer := signal.getsignal(number)) is not None:
+                signal.signal(number, answer)
 
 
 def abandon() -> None:

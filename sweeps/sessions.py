@@ -20,7 +20,7 @@ from typing import Any
 
 from sedyn.errors import InvalidInput
 from sweeps.compute import Compute, worker_count
-from sweeps.interruption import abandon
+from sweeps.interruption import abandon, answer_again
 
 __all__ = ["Session", "SessionLost"]
 
@@ -139,11 +139,13 @@ class Session:
         """Wait until the session is there."""
         limit = time.monotonic() + (JOIN_SECONDS if compute.address else START_SECONDS)
         while not self._ready.wait(POLL_SECONDS):
+            answer_again()  # Ray's own to SIGTERM is a trace of its C++
             if ended := self._ended():
                 raise SessionLost(f"Ray's process {ended} ended in its start{self._last_words(ended)}")
             if time.monotonic() > limit:
                 self._error = TimeoutError("it does not answer in time")
                 break
+        answer_again()
         if self._error is None:
             return
         reason = (str(self._error).strip().splitlines() or [type(self._error).__name__])[0]

@@ -13,15 +13,18 @@ shapes.install()
 @pytest.fixture(autouse=True)
 def registries_as_they_were() -> Iterator[None]:
     """Let what a test registers go with it."""
+    from sedyn.model.architecture import layers_of
     from sedyn.model.features import FEATURES
     from sedyn.model.functions import ACTIVATIONS, LINKS, LOSSES
+    from sedyn.model.layers import HIDDEN
     from sedyn.model.noise import NOISE_LAWS
 
-    registries = (ACTIVATIONS, LINKS, LOSSES, FEATURES, NOISE_LAWS)
+    registries = (ACTIVATIONS, LINKS, LOSSES, FEATURES, NOISE_LAWS, HIDDEN)
     before = [dict(registry) for registry in registries]
     yield
     for registry, entries in zip(registries, before, strict=True):
         registry._entries = entries
+    layers_of.cache_clear()  # it keeps what names stood for
 
 
 @pytest.fixture(scope="session")

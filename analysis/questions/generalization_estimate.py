@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from analysis.answers import style
-from analysis.answers.finding import Finding, judge
+from analysis.answers.finding import Finding, Verdict, judge
 from analysis.answers.needs import at_least, estimate
 from analysis.answers.section import Captioned, Section, Tabulated
 from analysis.answers.words import cell_values, cell_words, cells, exponent_texts, interval_text
@@ -14,7 +14,7 @@ from analysis.statistics.datasets import LEAST_SIZES
 from analysis.statistics.generalization_estimate import generalization_estimate
 from analysis.statistics.intervals import Interval
 
-__all__ = ["SECTION"]
+__all__ = ["SECTION", "estimate_verdict"]
 
 EXPECTED = -0.5
 
@@ -42,10 +42,24 @@ def _by_value(measured: xr.Dataset) -> list[Finding]:
 
 def _finding(subject: str, measured: xr.Dataset, name: str, more: str = "") -> Finding:
     exponent = Interval.of(measured, name)
-    kind, words = judge(exponent, EXPECTED)
-    if exponent.high < EXPECTED:  # an estimate may approach the truth as fast as it likes
-        kind, words = "holds", "faster than n^-1/2 over these n"
+    kind, words = estimate_verdict(exponent)
     return Finding(subject, kind, f"distance to the true one: {words}{more}", "exponent", *exponent)
+
+
+def estimate_verdict(exponent: Interval) -> tuple[Verdict, str]:
+    """Say whether an estimate approaches the truth like n^-1/2, or as much faster as it likes.
+
+    Parameters
+    ----------
+    exponent : Interval of float
+        Of the distance between them.
+
+    Returns
+    -------
+    verdict : {'holds', 'fails', 'undecided'}
+    sentence : str
+    """
+    return ("holds", "faster than n^-1/2 over these n") if exponent.high < EXPECTED else judge(exponent, EXPECTED)
 
 
 def _figures(simulation: xr.Dataset, theory: xr.Dataset, measured: xr.Dataset) -> list[Captioned]:

@@ -17,6 +17,7 @@ from analysis.answers.needs import at_least
 from analysis.answers.section import Captioned, Section, Tabulated
 from analysis.answers.words import cell_values, cell_words, cells, exponent_texts, interval_text, number_text, title_of
 from analysis.questions.bias import bias_figure, bias_finding, bias_text
+from analysis.statistics.arguments import measure
 from analysis.statistics.datasets import LEAST_SIZES
 from analysis.statistics.intervals import Interval
 from analysis.statistics.loglog import power_line
@@ -211,6 +212,7 @@ def _cell_table(measured: xr.Dataset, axes: Sequence[str]) -> Tabulated:
     return Tabulated("Exponents of the distance by grid cell", ("observable", *axes, "exponent", "interval"), lines)
 
 
+@measure()
 def rates_figure(measured: xr.Dataset, title: str = "Distance between simulation and theory as n grows") -> Figure:
     """Draw distance to theory against n in log-log, one panel for each observable.
 

@@ -15,12 +15,13 @@ from analysis.report.command import path_word, sweep_command
 from analysis.report.figures import CAPTION, learning_curves
 from analysis.statistics.datasets import grid_axes
 from analysis.store import groups_of
+from sedyn.errors import InvalidInput
 from sweeps.store import SETTINGS
 
 __all__ = ["Answer", "Chapter", "NothingToReport", "is_url", "read_chapter"]
 
 
-class NothingToReport(ValueError):
+class NothingToReport(InvalidInput):
     """A store that is missing, is no store of this project, or has nothing finished; the message is one line."""
 
 
@@ -116,18 +117,19 @@ def _asked(sections: Sequence[Section], name: str, simulation: xr.Dataset) -> li
 
 def _read(path: str | Path) -> tuple[xr.Dataset, xr.Dataset, dict[str, Any]]:
     if not is_url(path) and not Path(path).is_dir():
-        raise NothingToReport(f"{path}: no store there")
+        raise NothingToReport("path", str(path), "no store there")
     try:
         tree = xr.open_datatree(str(path), engine="zarr", consolidated=False)
         simulation, theory = groups_of(tree)
     except (KeyError, OSError, ValueError) as error:
-        raise NothingToReport(f"{path}: not a store with the groups simulation and theory ({error})") from error
+        raise NothingToReport("path", str(path), f"no store with the groups simulation and theory ({error})") from error
     simulation, theory = simulation.load(), theory.load()
     if not any(
         name in theory and bool(simulation[name].notnull().any()) and bool(theory[name].notnull().any())
         for name in simulation.data_vars
     ):
-        raise NothingToReport(f"{path}: nothing finished yet; run the sweep again, it continues where it stopped")
+        remedy = "nothing finished yet; run the sweep again, it continues where it stopped"
+        raise NothingToReport("path", str(path), remedy)
     return simulation, theory, dict(tree.attrs.get(SETTINGS, {}))
 
 

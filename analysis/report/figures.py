@@ -10,8 +10,10 @@ from matplotlib.figure import Figure
 
 from analysis.answers import style
 from analysis.answers.words import cell_words, cells, title_of
+from analysis.statistics.arguments import measure
 from analysis.statistics.datasets import in_both
 from analysis.statistics.divergence import without_diverged
+from sedyn.errors import InvalidInput
 
 __all__ = ["CAPTION", "learning_curves"]
 
@@ -26,6 +28,7 @@ CAPTION = (
 )
 
 
+@measure()
 def learning_curves(simulation: xr.Dataset, theory: xr.Dataset, *, observables: Sequence[str] = ERRORS) -> Figure:
     """Draw theory as lines and simulation as points, one panel for each cell of the grid.
 
@@ -42,8 +45,15 @@ def learning_curves(simulation: xr.Dataset, theory: xr.Dataset, *, observables: 
     Returns
     -------
     matplotlib.figure.Figure
+
+    Raises
+    ------
+    InvalidInput
+        If no observable is in both datasets.
     """
     names = in_both(observables, simulation, theory)
+    if not names:
+        raise InvalidInput("observables", list(observables), "none of them is in both simulation and theory")
     runs = without_diverged(simulation)[names]
     shown, left_out = style.shown_cells(cells(runs[names[0]]))
     columns = style.panel_grid(shown)

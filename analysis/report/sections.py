@@ -8,6 +8,7 @@ from analysis.questions import (
     breakdown_horizon,
     breakdown_rate,
     breakdown_width,
+    classes,
     coverage,
     deep_concentration,
     early_stopping,
@@ -24,7 +25,8 @@ from analysis.questions import (
 __all__ = ["SECTIONS"]
 
 _ASKED = (
-    *(rates, gaussian_fluctuations, coverage, deep_concentration, effective_signal, universality, sgd, batches),
+    *(rates, gaussian_fluctuations, coverage, deep_concentration, effective_signal, universality),
+    *(sgd, batches, classes),
     *(breakdown_width, breakdown_horizon, breakdown_rate, large, generalization_estimate, early_stopping, tuning),
 )
 SECTIONS: tuple[Section, ...] = tuple(question.SECTION for question in _ASKED)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from rich import box
 from rich.console import Console
@@ -16,9 +17,11 @@ from rich.text import Text
 
 from analysis.answers.section import Tabulated
 from analysis.answers.style import png
-from analysis.report.chapter import Answer, Chapter, NothingToReport, is_url, read_chapter
+from analysis.report.chapter import Answer, Chapter, is_url, read_chapter
 from analysis.report.page import page
 from analysis.report.sections import SECTIONS
+from sedyn.checks import checked, instance_of, listed, optional, path
+from sedyn.errors import InvalidInput
 from sweeps.application.command import parser_of
 from sweeps.interruption import stoppable
 from sweeps.terminal import say, visible
@@ -26,6 +29,15 @@ from sweeps.terminal import say, visible
 __all__ = ["main", "report", "terminal_table"]
 
 
+def _paths(field: str, value: Any) -> tuple[str, ...]:
+    """Check the paths of stores, of which there must be one at least."""
+    paths = listed(path, "paths or URLs of stores")(field, value)
+    if not paths:
+        raise InvalidInput(field, value, "the path or URL of a store at least")
+    return paths
+
+
+@checked(paths=_paths, output=optional(path), console=optional(instance_of(Console, "a rich.console.Console")))
 def report(*paths: str | Path, output: str | Path | None = None, console: Console | None = None) -> list[Path]:
     """Measure, print, draw and write the report of stores.
 
@@ -49,15 +61,17 @@ def report(*paths: str | Path, output: str | Path | None = None, console: Consol
     ------
     NothingToReport
         If a store is missing, is not a sweep's, or has nothing that both simulation and theory know.
+    InvalidInput
+        If an argument is no path.
     """
     console = console or Console()
-    chapters = [read_chapter(path, SECTIONS) for path in paths]
+    chapters = [read_chapter(store, SECTIONS) for store in paths]
     written: list[Path] = []
     images: dict[tuple[str, str], bytes] = {}
-    for path, chapter in zip(paths, chapters, strict=True):
+    for store, chapter in zip(paths, chapters, strict=True):
         for answer in chapter.answers:
             _print(console, answer)
-        for words, file in _write(_beside(path), chapter, images):
+        for words, file in _write(_beside(store), chapter, images):
             written.append(file)
             _say(console, f"{words}: {file}")
     first = _beside(paths[0])
@@ -141,7 +155,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = parser.parse_args(arguments)
     try:
         report(*words.paths, output=words.output)
-    except NothingToReport as error:
+    except InvalidInput as error:
         say(error, error=True)
         return 2
     return 0

@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
+from analysis.statistics.arguments import measure
 from analysis.statistics.datasets import by_observable, mean_square
 from analysis.statistics.divergence import without_diverged
 from analysis.statistics.rates import rates
 from analysis.statistics.rates_along import rates_in_windows
+from sedyn.errors import InvalidInput
 
 __all__ = ["OBSERVABLES", "breakdown_horizon"]
 
@@ -16,6 +18,7 @@ OBSERVABLES = ("train_error", "test_error", "signal_overlap")
 WINDOWS = 3
 
 
+@measure("n")
 def breakdown_horizon(
     simulation: xr.Dataset, theory: xr.Dataset, *, windows: int = WINDOWS, draws: int = 1000, seed: int = 0
 ) -> xr.Dataset:
@@ -38,6 +41,8 @@ def breakdown_horizon(
         root-mean-square distance over the root mean square of theory. On (observable, n, iteration): ``distance`` and
         ``solver_error``.
     """
+    if windows > (steps := simulation.sizes["iteration"] - 1):
+        raise InvalidInput("windows", windows, f"there are {steps} iterations after the first to split")
     whole = rates(simulation, theory, observables=OBSERVABLES, draws=1, seed=seed)
     parts = np.array_split(np.arange(1, simulation.sizes["iteration"]), windows)
     result = rates_in_windows(simulation, theory, parts, observables=OBSERVABLES, draws=draws, seed=seed)

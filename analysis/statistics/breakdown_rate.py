@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
+from analysis.statistics.arguments import measure
 from analysis.statistics.datasets import by_observable, in_both, mean_square, worded
 from analysis.statistics.divergence import bounded, without_diverged
 from analysis.statistics.rates_along import rates_along
@@ -18,6 +19,7 @@ __all__ = ["OBSERVABLES", "breakdown_rate"]
 OBSERVABLES = ("train_error", "test_error", "signal_overlap")
 
 
+@measure("learning_rate", "n")
 def breakdown_rate(simulation: xr.Dataset, theory: xr.Dataset, *, draws: int = 1000, seed: int = 0) -> xr.Dataset:
     """Measure distance, spread and divergence of runs against the learning rate.
 

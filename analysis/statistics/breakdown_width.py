@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 
+from analysis.statistics.arguments import measure
 from analysis.statistics.bias import POWERS, bias_law
 from analysis.statistics.bootstrap import Bootstrap
 from analysis.statistics.datasets import by_observable, in_both, worded
@@ -30,6 +31,7 @@ LEAST_POWER = 1e-3
 """A bias that grows no faster than the fluctuation is given this power more: both are equal nowhere near."""
 
 
+@measure("width", "n")
 def breakdown_width(
     simulation: xr.Dataset, theory: xr.Dataset, *, draws: int = 1000, level: float = 0.95, seed: int = 0
 ) -> xr.Dataset:

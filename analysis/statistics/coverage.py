@@ -16,6 +16,7 @@ import xarray as xr
 from scipy import special, stats
 from scipy.interpolate import PchipInterpolator
 
+from analysis.statistics.arguments import measure
 from analysis.statistics.bootstrap import Bootstrap, means
 from analysis.statistics.datasets import diagonal, features_of, grid_axes, larger_half, worded
 from analysis.statistics.divergence import without_diverged
@@ -36,6 +37,7 @@ LEAST_REPLICATES = 8
 NEEDED = tuple(f"{name}_quantiles" for name in LAWS)
 
 
+@measure("row_residual_quantiles", "n")
 def coverage(
     simulation: xr.Dataset, theory: xr.Dataset, *, draws: int = 400, level: float = 0.95, seed: int = 0
 ) -> xr.Dataset:

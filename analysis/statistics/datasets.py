@@ -22,7 +22,10 @@ __all__ = [
     "worded",
 ]
 
-ENTRY_DIMS = ("neuron", "neuron_", "index", "function", "probability", "scale", "layer", "fan_in", "fan_out")
+ENTRY_DIMS = (
+    *("neuron", "neuron_", "index", "function", "probability", "scale"),
+    *("layer", "bias_layer", "fan_in", "fan_out"),
+)
 """Dimensions of the entries of vector and matrix observables."""
 
 LEAST_SIZES = 3

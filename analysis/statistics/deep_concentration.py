@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
+from analysis.statistics.arguments import measure
 from analysis.statistics.bootstrap import Bootstrap, means
 from analysis.statistics.datasets import grid_axes, worded
 from analysis.statistics.divergence import without_diverged
@@ -21,6 +22,7 @@ STILL = 1e-20
 """Variance relative to the mean square below which weights did not move."""
 
 
+@measure("deep_weights", "n")
 def deep_concentration(simulation: xr.Dataset, *, draws: int = 400, level: float = 0.95, seed: int = 0) -> xr.Dataset:
     """Measure the variance of deeper weights over replicates, and its exponent of n.
 

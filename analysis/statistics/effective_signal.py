@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
+from analysis.statistics.arguments import measure
 from analysis.statistics.datasets import ENTRY_DIMS, diagonal, standard_error
 from analysis.statistics.divergence import without_diverged
 from analysis.statistics.rates import rates
@@ -60,6 +61,7 @@ def regressed(simulation: xr.Dataset) -> xr.Dataset:
     ).assign_attrs(simulation.attrs)
 
 
+@measure("signal_overlap", "n")
 def effective_signal(
     simulation: xr.Dataset, theory: xr.Dataset, *, draws: int = 400, level: float = 0.95, seed: int = 0
 ) -> xr.Dataset:

@@ -17,6 +17,7 @@ import xarray as xr
 from scipy import special
 
 from analysis.statistics import null_levels
+from analysis.statistics.arguments import measure
 from analysis.statistics.bootstrap import Bootstrap, means
 from analysis.statistics.datasets import diagonal, features_of, grid_axes, standard_error, worded
 from analysis.statistics.divergence import without_diverged
@@ -48,6 +49,7 @@ class _Comparison(NamedTuple):
     power: int = 1  # 2 for a root mean square over replicates instead of a mean
 
 
+@measure("row_residual_quantiles", "n")
 def gaussian_fluctuations(
     simulation: xr.Dataset, theory: xr.Dataset, *, draws: int = 400, level: float = 0.95, seed: int = 0
 ) -> xr.Dataset:

@@ -10,19 +10,22 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 import xarray as xr
 
+from analysis.statistics.arguments import measure
 from analysis.statistics.bootstrap import Bootstrap, means
 from analysis.statistics.datasets import LEAST_SIZES, grid_axes, worded
 from analysis.statistics.divergence import without_diverged
 from analysis.statistics.intervals import spread, student
 from analysis.statistics.loglog import half_log, line_fit, weights
+from sedyn.errors import InvalidInput
 
 __all__ = ["generalization_estimate"]
 
 
+@measure("test_error", "estimated_test_error")
 def generalization_estimate(
-    simulation: xr.Dataset, *, draws: int = 1000, level: float = 0.95, seed: int = 0
+    simulation: xr.Dataset, *, score: str = "test_error", draws: int = 1000, level: float = 0.95, seed: int = 0
 ) -> xr.Dataset:
-    """Measure how fast the estimate approaches the test error as n grows.
+    """Measure how fast the estimate approaches the test error as n grows, or the test error rate of classes.
 
     ``rms(n)`` is the root of the mean square, over replicates, of estimated minus true test error, less the mean square
     of the true one's own standard error (it is an average over finitely many fresh samples). Lines in log-log
@@ -32,7 +35,9 @@ def generalization_estimate(
     Parameters
     ----------
     simulation : Dataset
-        ``test_error``, ``test_error_stderr`` and ``estimated_test_error`` on (grid axes..., n, replicate, iteration).
+        `score`, its standard error and its estimate on (grid axes..., n, replicate, iteration).
+    score : {'test_error', 'test_error_rate'}
+        What is estimated.
     draws, seed : int
         Of the bootstrap (`analysis.statistics.bootstrap`).
     level : float
@@ -51,18 +56,18 @@ def generalization_estimate(
     ValueError
         If n is no dimension.
     """
-    if "n" not in simulation.test_error.dims:
-        raise ValueError("consistency in n needs runs along dimension n")
+    if "n" not in simulation[score].dims:
+        raise InvalidInput("simulation", "a dataset without n", "consistency in n needs runs along dimension n")
     runs = without_diverged(simulation)
-    deviation = runs.estimated_test_error - runs.test_error
+    deviation = runs[f"estimated_{score}"] - runs[score]
     axes = grid_axes(deviation)
-    square = (deviation**2 - runs.test_error_stderr**2).transpose(*axes, "n", "replicate", "iteration")
+    square = (deviation**2 - runs[f"{score}_stderr"] ** 2).transpose(*axes, "n", "replicate", "iteration")
     # Before the first step nothing is estimated yet: what is trained is as good as fresh.
     later, bootstrap = square.isel(iteration=square.iteration > 0), Bootstrap(draws, seed)
     result = _slopes(later, axes, bootstrap, level)
     result["rms"] = np.sqrt(square.mean("replicate").clip(0))
     result["bias"] = deviation.mean("replicate")
-    result["relative_rms"] = result.rms / runs.test_error.where(deviation.notnull()).mean("replicate")
+    result["relative_rms"] = result.rms / runs[score].where(deviation.notnull()).mean("replicate")
     words = dict(_WORDS)
     for axis in axes:
         each = [_slopes(later.sel({axis: [value]}), axes, bootstrap, level) for value in deviation[axis].values]

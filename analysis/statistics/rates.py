@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from analysis.statistics.arguments import measure
 from analysis.statistics.bias import bias_law
 from analysis.statistics.bootstrap import Bootstrap
 from analysis.statistics.datasets import LEAST_SIZES, by_observable, in_both, larger_half, worded
@@ -21,10 +22,14 @@ from analysis.statistics.intervals import spread, student
 from analysis.statistics.loglog import half_log, line_fit, weights
 from analysis.statistics.moments import ROUNDING, Moments, moments
 from analysis.statistics.stack import Stack, stack
+from sedyn.errors import InvalidInput
 
 __all__ = ["OBSERVABLES", "PARTS", "REASONS", "compared", "rates"]
 
-OBSERVABLES = ("train_error", "test_error", "signal_overlap", "row_average", "deep_weights")
+OBSERVABLES = (
+    *("train_error", "test_error", "train_error_rate", "test_error_rate"),
+    *("signal_overlap", "row_average", "deep_weights", "biases"),
+)
 """Stored names that `rates` compares where theory predicts them, unless told otherwise."""
 
 PARTS = ("distance", "fluctuation")
@@ -44,9 +49,11 @@ LEAST_REPLICATES = 2
 NUMERICAL_ALLOWANCE = 5.0
 """A difference without fluctuation and within so many numerical errors is numerical, not of finite size."""
 READOUT_ALLOWANCE = 2.0
-"""A fluctuation within so many errors of the simulation's own average over fresh data is no fluctuation."""
+"""A fluctuation within so many errors of the simulation's own average over fresh data is no fluctuation; nor is one
+within so many standard errors of zero, where the errors of these averages are taken out."""
 
 
+@measure("n")
 def rates(
     simulation: xr.Dataset,
     theory: xr.Dataset,
@@ -55,6 +62,7 @@ def rates(
     draws: int = 1000,
     level: float = 0.95,
     solver_tolerance: float = 0.1,
+    without_readout: bool = False,
     seed: int = 0,
 ) -> xr.Dataset:
     """Measure how fast simulation approaches theory as n grows.
@@ -81,13 +89,17 @@ def rates(
         Coverage of the intervals.
     solver_tolerance : float
         The solver's error is called negligible below this fraction of the smallest distance.
+    without_readout : bool
+        Whether the error of a simulation's own average over fresh data is taken out of distance and fluctuation, where
+        it is not small beside them, as for error rates. Its mean square is known without bias, so theirs stay so.
 
     Returns
     -------
     Dataset
         On (observable, grid axes, n, iteration): ``distance``, ``fluctuation`` (a standard deviation),
         ``bias_squared`` (it can be negative), each with ``_stderr``; ``solver_error``; ``readout_error`` (standard
-        error of a simulation's own average over fresh data, part of the fluctuation); ``replicates``.
+        error of a simulation's own average over fresh data, part of the fluctuation unless taken out);
+        ``replicates``.
         On (observable, part, grid axes, iteration): ``exponent``, ``exponent_stderr``, ``exponent_low``,
         ``exponent_high``, ``prefactor`` (the line at n = 1), ``reason`` (see `REASONS`); and without part
         ``solver_ratio`` (largest solver error over distance), ``solver_negligible``.
@@ -102,8 +114,8 @@ def rates(
 
     Raises
     ------
-    ValueError
-        If no observable is in both datasets.
+    InvalidInput
+        If an argument is out of range, there is no dimension n, or no observable is in both datasets.
 
     Notes
     -----
@@ -115,15 +127,16 @@ def rates(
         observables = compared(simulation, theory)
     names = in_both(observables, simulation, theory)
     if not names:
-        raise ValueError(f"none of {', '.join(observables)} is in both simulation and theory")
+        raise InvalidInput("observables", list(observables), "none of them is in both simulation and theory")
     bootstrap = Bootstrap(draws, seed)
 
-    def measure(name: str) -> xr.Dataset:
+    def measured(name: str) -> xr.Dataset:
         data = stack(name, simulation, theory)
-        return _measure(data, moments(data, bootstrap), bootstrap, level, solver_tolerance)
+        squares = moments(data, bootstrap, without_readout=without_readout)
+        return _measure(data, squares, bootstrap, level, solver_tolerance)
 
     result = worded(
-        by_observable(names, measure),
+        by_observable(names, measured),
         _WORDS,
         draws=draws,
         level=level,
@@ -215,8 +228,12 @@ def _usable(squares: Moments) -> tuple[np.ndarray, np.ndarray]:
     scale = np.where(present, squares.predicted, 0.0).max((1, 2), keepdims=True).clip(1) * ROUNDING**2
     with np.errstate(invalid="ignore"):
         fluctuation = np.where(repeated, squares.fluctuation, 0.0)
-        still = fluctuation <= scale
-        unresolved = fluctuation <= READOUT_ALLOWANCE**2 * squares.readout
+        still = fluctuation + squares.taken_out <= scale
+        unresolved = np.where(
+            squares.taken_out > 0,
+            fluctuation <= READOUT_ALLOWANCE * squares.fluctuation_stderr,
+            fluctuation <= READOUT_ALLOWANCE**2 * squares.readout,
+        )
         numerical = NUMERICAL_ALLOWANCE**2 * (np.nan_to_num(squares.solver) + squares.readout)
         near = squares.distance <= np.maximum(scale, numerical)
     exact = present & still & near
@@ -242,7 +259,7 @@ def _exponents(data: Stack, squares: Moments, pooled: np.ndarray, late: int, lev
         (squares.fluctuation_draws, squares.fluctuation_stderr),
     ):
         usable = pooled & (drawn[0] > 0)
-        variance = _smoothed_variance(drawn[0], stderr, squares.fluctuation, squares.replicates, usable)
+        variance = _smoothed_variance(drawn[0], stderr, squares, usable)
         weight = weights(variance, usable).transpose(1, 0, 2).reshape(sizes, -1)
         y = half_log(drawn).transpose(0, 2, 1, 3).reshape(len(drawn), sizes, -1)
         fit = line_fit(x, y, weight)
@@ -265,19 +282,19 @@ def _exponents(data: Stack, squares: Moments, pooled: np.ndarray, late: int, lev
     }
 
 
-def _smoothed_variance(
-    square: np.ndarray, stderr: np.ndarray, fluctuation: np.ndarray, replicates: np.ndarray, usable: np.ndarray
-) -> np.ndarray:
+def _smoothed_variance(square: np.ndarray, stderr: np.ndarray, squares: Moments, usable: np.ndarray) -> np.ndarray:
     """Variance of log distance at each point, (cell, n, iteration), from the standard errors of the whole cell.
 
     Weights from each point's own standard error are themselves so noisy at 16 replicates that intervals which take them
     for known cover too rarely. A mean square of Gaussian deviations with variance F and bias b has relative variance
     k F (2 D - F) / (R D^2), D = F + b^2: the shape over n comes from F and D, the constant k (2 over the effective
-    number of independent entries) from the standard errors of all points of a cell.
+    number of independent entries) from the standard errors of all points of a cell. What is taken out of F and D leaves
+    its noise behind.
     """
     safe = np.where(usable, square, 1.0)
-    random = np.where(usable, np.clip(fluctuation, 0.0, safe), 0.0)
-    shape = random * (2 * safe - random) / safe**2 / np.maximum(replicates, 1)
+    taken_out = np.where(usable, squares.taken_out, 0.0)
+    random = np.where(usable, np.clip(squares.fluctuation, 0.0, safe), 0.0) + taken_out
+    shape = random * (2 * (safe + taken_out) - random) / safe**2 / np.maximum(squares.replicates, 1)
     own = np.where(usable, stderr / safe, 0.0) ** 2
     total = shape.sum((1, 2), keepdims=True)
     constant = np.divide(own.sum((1, 2), keepdims=True), total, out=np.ones_like(total), where=total > 0)

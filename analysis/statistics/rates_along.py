@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from analysis.statistics.arguments import measure
 from analysis.statistics.divergence import without_diverged
 from analysis.statistics.rates import compared, rates
+from sedyn.errors import require_one_of
 
 __all__ = ["BY", "doubling_windows", "rates_along", "rates_in_windows", "rates_with_slices"]
 
@@ -21,6 +23,7 @@ SLICED = ("overall_exponent", "overall_reason", "bias_exponent", "bias_p_value",
 SLICE_DRAWS = 200
 
 
+@measure("n")
 def rates_along(simulation: xr.Dataset, theory: xr.Dataset, axes: Sequence[str], **options: Any) -> xr.Dataset:
     """Measure `analysis.statistics.rates` apart for every combination of the values of some grid axes.
 
@@ -38,6 +41,8 @@ def rates_along(simulation: xr.Dataset, theory: xr.Dataset, axes: Sequence[str],
     Dataset
         The variables of `rates`, all of them along `axes`: ``overall_exponent`` is that of a slice.
     """
+    for axis in axes:
+        require_one_of("axes", axis, [str(dim) for dim in simulation.dims])
     options.setdefault("observables", compared(simulation, theory))  # the same in every slice
     coordinates = [simulation[axis].values.tolist() for axis in axes]
     slices = []

@@ -10,8 +10,10 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 import xarray as xr
 
+from analysis.statistics.arguments import measure
 from analysis.statistics.datasets import standard_error, worded
 from analysis.statistics.intervals import student_reach
+from sedyn.errors import InvalidInput
 
 __all__ = ["AXES", "CRITERIA", "WORDS", "compare", "cost", "early_stopping", "select", "tuning"]
 
@@ -65,7 +67,7 @@ def select(criterion: xr.DataArray, test_error: xr.DataArray, over: Sequence[Has
     """
     for dim in over:
         if dim not in criterion.dims or dim not in test_error.dims:
-            raise ValueError(f"over={dim!r}: no dimension of the runs; they have {', '.join(map(str, criterion.dims))}")
+            raise InvalidInput.unknown("over", dim, map(str, criterion.dims))
     criterion, test_error = xr.align(criterion, test_error, join="inner")
     available = criterion.notnull() & test_error.notnull()
     chosen = criterion.where(available, np.inf).argmin(over)
@@ -91,6 +93,7 @@ def select(criterion: xr.DataArray, test_error: xr.DataArray, over: Sequence[Has
     return result.where(available.any(over))
 
 
+@measure("test_error", "estimated_test_error")
 def early_stopping(simulation: xr.Dataset, *, level: float = 0.95) -> xr.Dataset:
     """Stop every run where its estimated test error is least (docs/theory.md#estimated-test-error).
 
@@ -113,6 +116,7 @@ def early_stopping(simulation: xr.Dataset, *, level: float = 0.95) -> xr.Dataset
     return worded(stopped.merge(cost(stopped.regret, stopped.last_regret, level)), WORDS)
 
 
+@measure("test_error", "estimated_test_error")
 def tuning(simulation: xr.Dataset, over: Sequence[str] | None = None, *, level: float = 0.95) -> xr.Dataset:
     """Choose among configurations, each at any iteration, by the estimated test error.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
+from analysis.statistics.arguments import measure
 from analysis.statistics.datasets import by_observable
 from analysis.statistics.rates_along import rates_along
 
@@ -14,6 +15,7 @@ OBSERVABLES = ("train_error", "test_error", "signal_overlap", "deep_weights")
 AXES = ("batch_fraction", "batching")
 
 
+@measure("batch_fraction", "n")
 def sgd(simulation: xr.Dataset, theory: xr.Dataset, *, draws: int = 1000, seed: int = 0) -> xr.Dataset:
     """Measure how fast training in mini-batches approaches its theory, and how much the batches matter.
 

@@ -13,12 +13,14 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
+from analysis.statistics.arguments import measure
 from analysis.statistics.bootstrap import Bootstrap, means, medians
 from analysis.statistics.datasets import LEAST_SIZES, by_observable, in_both, worded
 from analysis.statistics.divergence import without_diverged
 from analysis.statistics.intervals import Interval, spread, student, student_reach
 from analysis.statistics.loglog import line_fit, weights
 from analysis.statistics.stack import Stack, stack
+from sedyn.errors import InvalidInput
 
 __all__ = ["CONTROL", "OBSERVABLES", "universality"]
 
@@ -26,6 +28,7 @@ CONTROL = "gaussian"
 OBSERVABLES = ("train_error", "test_error", "signal_overlap")
 
 
+@measure("features")
 def universality(
     simulation: xr.Dataset,
     theory: xr.Dataset,
@@ -61,13 +64,17 @@ def universality(
 
     Raises
     ------
-    ValueError
-        If the control is missing.
+    InvalidInput
+        If the control is missing, or every observable.
     """
     if CONTROL not in simulation.features.values.tolist():
-        raise ValueError(f"features={CONTROL!r} is the control, and the runs do not have it")
+        raise InvalidInput(
+            "simulation", f"a dataset without features={CONTROL!r}", "this law is the control; run it too"
+        )
     runs, predicted, bootstrap = without_diverged(simulation), without_diverged(theory), Bootstrap(draws, seed)
     names = in_both(observables, runs, predicted)
+    if not names:
+        raise InvalidInput("observables", list(observables), "none of them is in both simulation and theory")
     result = by_observable(names, lambda name: _measure(stack(name, runs, predicted), bootstrap, level))
     return worded(result, _WORDS, draws=draws, level=level, bootstrap_seed=seed)
 

@@ -25,6 +25,7 @@ __all__ = [
     "asarray_like",
     "contiguous",
     "cuda_kernel",
+    "cuda_source",
     "device_description",
     "device_generator",
     "empty",
@@ -301,8 +302,22 @@ def cuda_kernel(source: Path, name: str, **macros: int | str) -> Callable[[tuple
     """
     import cupy
 
-    options = tuple(f"-D{macro}={value}" for macro, value in macros.items())
-    return cupy.RawModule(code=source.read_text(), options=options).get_function(name)
+    return cupy.RawModule(code=cuda_source(source, **macros)).get_function(name)
+
+
+def cuda_source(source: Path, **macros: int | str) -> str:
+    """Read a CUDA source, below definitions of its macros: compilers' own options differ in what they take for a value.
+
+    Parameters
+    ----------
+    source : Path
+    **macros : int or str
+
+    Returns
+    -------
+    str
+    """
+    return "".join(f"#define {macro} {value}\n" for macro, value in macros.items()) + source.read_text()
 
 
 def erf(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:

@@ -53,7 +53,10 @@ def compiled(fastmath: set[str], **options: Any) -> Callable[[Any], Any]:
         )
         known.__doc__, known.__qualname__ = function.__doc__, function.__qualname__
         known.__module__, known.__annotations__ = function.__module__, function.__annotations__
-        return njit(nogil=True, cache=True, fastmath=fastmath, **options)(known)
+        try:
+            return njit(nogil=True, cache=True, fastmath=fastmath, **options)(known)
+        except RuntimeError:  # neither the checkout nor the user's folder can be written: each process compiles anew
+            return njit(nogil=True, fastmath=fastmath, **options)(known)
 
     return decorate
 

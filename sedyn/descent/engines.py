@@ -14,6 +14,7 @@ from sedyn.designs import deferred
 from sedyn.designs.entries import ENTRIES_PER_DEVICE_DRAW
 from sedyn.errors import InvalidInput, require_one_of
 from sedyn.kernels.cuda.launch import adjoint_memory
+from sedyn.kernels.program import no_form_because
 from sedyn.model.features import feature_law
 from sedyn.model.observables import COMPARED, numbers_in, parts_of, simulated
 from sedyn.model.problem import Problem
@@ -60,6 +61,7 @@ class Choice(NamedTuple):
     ----------
     engine : str
     reason : str
+        It also says so where kernels leave the network to array operations, and why.
     """
 
     engine: str
@@ -261,13 +263,16 @@ def choose_engine(
     seconds = {name: predicted_seconds(problem, name, device=device, dtype=dtype) for name in ENGINES}
     best = min(fitting, key=seconds.__getitem__)
     if engine != "auto":
-        return Choice(best, "asked for")
-    if len(candidates) == 1:
-        return Choice(best, f"the only one for {problem.features} features")
-    if len(fitting) == 1:
-        return Choice(best, "the only one that fits in memory")
-    times = ", ".join(f"{name} {seconds[name]:.3g} s" for name in ENGINES)
-    return Choice(best, f"predicted faster ({times}{' by bytes and launches alone' if device == 'gpu' else ''})")
+        reason = "asked for"
+    elif len(candidates) == 1:
+        reason = f"the only one for {problem.features} features"
+    elif len(fitting) == 1:
+        reason = "the only one that fits in memory"
+    else:
+        times = ", ".join(f"{name} {seconds[name]:.3g} s" for name in ENGINES)
+        reason = f"predicted faster ({times}{' by bytes and launches alone' if device == 'gpu' else ''})"
+    left = no_form_because(problem, device)
+    return Choice(best, reason if left is None else f"{reason}; the network by array operations: {left}")
 
 
 def _bytes(problem: Problem, engine: str, dtype: str, estimate: bool, device: str) -> int:

@@ -159,8 +159,7 @@ def require_form(registry: Registry[Any], form: str, source: Path, pattern: str)
 
     def check(name: str, entry: Any) -> None:
         named = getattr(entry, form)
-        exempt = name not in registry.built_in or getattr(entry, "joint", False)
-        if named not in known and not (named is None and exempt):
+        if named not in known and not (named is None and name not in registry.built_in):
             raise InvalidInput(
                 registry.kind, name, f"its {form} form {named!r} is not in {source.name}; there: {', '.join(known)}"
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import re
+from functools import cache
 from typing import Any, TypeVar
 
 from sedyn.checks import Check
@@ -86,11 +87,14 @@ def kept_fields(instance: Any, prefix: str = "") -> dict[str, Any]:
     InvalidInput
         Naming the first field that does not pass.
     """
-    return {
-        known.name: check(f"{prefix}{known.name}", getattr(instance, known.name))
-        for known in dataclasses.fields(instance)
-        if (check := known.metadata["check"])
-    }
+    return {name: check(f"{prefix}{name}", getattr(instance, name)) for name, check in _checks(type(instance))}
+
+
+@cache
+def _checks(cls: type) -> tuple[tuple[str, Check], ...]:
+    """List the fields of a dataclass that have a check, once; a sweep makes a problem for every cell."""
+    named = ((known.name, known.metadata["check"]) for known in dataclasses.fields(cls))
+    return tuple((name, check) for name, check in named if check)
 
 
 def check_fields(instance: Any, prefix: str = "") -> None:

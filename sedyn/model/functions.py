@@ -345,7 +345,7 @@ LOSSES: Registry[Loss] = Registry(
             valid=lambda width: 0 < width < math.inf,
             condition="a width > 0",
         ),
-        "softmax": Loss(_softmax, joint=True),
+        "softmax": Loss(_softmax, joint=True, compiled="softmax", cuda="softmax"),
     },
 )
 

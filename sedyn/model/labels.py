@@ -25,7 +25,8 @@ def clean_labels(problem: Problem, indices: Float[Array, "*replicates k N"]) -> 
     Returns
     -------
     array, shape (..., C, N)
-        One row for each output; several have an index each, or share a single one.
+        One row for each output. Several have an index each, the first C of the k, or share a single one; further
+        indices play no part.
     """
     xp = array_namespace(indices)
     *replicates, k, samples = indices.shape
@@ -34,7 +35,7 @@ def clean_labels(problem: Problem, indices: Float[Array, "*replicates k N"]) -> 
         values = links[0].f(xp.reshape(xp.moveaxis(indices, -2, 0), (k, -1)))
         return xp.moveaxis(xp.reshape(values, (problem.outputs, *replicates, samples)), 0, -2)
     if problem.outputs > 1:
-        rows = range(k) if k > 1 else [0] * problem.outputs
+        rows = range(problem.outputs) if k > 1 else [0] * problem.outputs
         return xp.stack([link.f(indices[..., row, :]) for link, row in zip(links, rows, strict=True)], axis=-2)
     values = links[0].f(indices)
     if problem.combine == "product":

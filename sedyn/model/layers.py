@@ -435,6 +435,7 @@ def register_hidden(name: str, build: Callable[[HiddenParts], Layer]) -> None:
 
     Notes
     -----
-    It has no form in the kernels: the network runs through the array library's operations.
+    One that is put together from the layers here has forms in the kernels. With any other the network runs through the
+    array library's operations, and attribute ``engine_reason`` of a simulation says so.
     """
     HIDDEN.register(name, build)

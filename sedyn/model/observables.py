@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -206,8 +207,14 @@ def dimension_sizes(problem: Problem) -> dict[str, int]:
 
 def numbers_in(problem: Problem, observables: Mapping[str, Observable]) -> int:
     """Count the numbers that some observables of a problem have, in one replicate or one randomization."""
-    sizes = dimension_sizes(problem)
-    return sum(math.prod(sizes[dim] for dim in observable.dims) for observable in observables.values())
+    return _numbers(tuple(dimension_sizes(problem).items()), tuple(known.dims for known in observables.values()))
+
+
+@lru_cache(maxsize=64)
+def _numbers(sizes: tuple[tuple[str, int], ...], arrays: tuple[tuple[str, ...], ...]) -> int:
+    """Count the numbers of arrays with these dimensions; a sweep asks it for every cell."""
+    size = dict(sizes)
+    return sum(math.prod(size[dim] for dim in dims) for dims in arrays)
 
 
 def coordinates_of(sizes: Mapping[str, int]) -> dict[str, Shaped[np.ndarray, " _"]]:

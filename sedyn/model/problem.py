@@ -157,7 +157,11 @@ class Problem:
         individual=True,
         training=True,
     )
-    signals: int = field(1, _COUNT, "Number k of index directions.")
+    signals: int = field(
+        1,
+        _COUNT,
+        "Number k of index directions; of several outputs each has one, the first C, or all share a single one.",
+    )
     combine: str = field(
         "sum", _one_of("sum", "product"), "How k links make a label: ``sum``, over sqrt(k); or ``product``."
     )
@@ -289,11 +293,11 @@ class Problem:
         if several and not joint:
             if self.combine != "sum":
                 raise InvalidInput("combine", self.combine, "several outputs have an index each; leave combine=sum")
-            if self.signals not in (1, self.outputs):
-                remedy = f"outputs={self.outputs} have an index each, or share one; set signals={self.outputs} or 1"
+            if 1 < self.signals < self.outputs:
+                remedy = f"{self.outputs} outputs have an index each, or share one; set signals>={self.outputs}, or 1"
                 raise InvalidInput("signals", self.signals, remedy)
             if self.labels == "classes" and self.signals == 1 and len(set(self.links)) == 1:
-                remedy = f"classes need different indices or links; set signals={self.outputs}"
+                remedy = f"classes need different indices or links; set signals>={self.outputs}"
                 raise InvalidInput("signals", self.signals, remedy)
 
     @classmethod

@@ -81,8 +81,8 @@ def require_theory_memory(
         remedy = f"take {fitting} or fewer" if fitting else "shrink width or steps"
         words = f"with width={problem.width} and steps={problem.steps} this needs"
         raise InvalidInput(f"{prefix}samples", samples, f"{words} {in_gigabytes(needed, there)}; {remedy}")
-    results = predicted(parts_of(problem)) | INCLUDED["responses"]
-    each = COPIES * DOUBLE * numbers_in(problem, results)
+    numbers = numbers_in(problem, predicted(parts_of(problem))) + numbers_in(problem, INCLUDED["responses"])
+    each = COPIES * DOUBLE * numbers
     if randomizations * each > (there := machine.room("cpu")):
         words = f"their results take {in_gigabytes(randomizations * each, there)}; take {int(there // each)} or fewer"
         raise InvalidInput(f"{prefix}randomizations", randomizations, words)

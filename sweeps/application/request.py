@@ -11,8 +11,8 @@ from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from sedyn.checks import function_of, number, path
-from sedyn.errors import LARGEST, InvalidInput, require_flag, require_known, require_one_of, require_whole
+from sedyn.checks import function_of, number, optional, path, whole
+from sedyn.errors import LARGEST, InvalidInput, require_flag, require_known, require_one_of
 from sweeps.application.composition import Composed
 from sweeps.compute import Compute
 from sweeps.plan import PROBLEM_FIELDS, SweepSpec
@@ -27,6 +27,7 @@ TOP_LEVEL = (
     *("laws", "estimate", "imports", "code", "store", "compute", "max_failures", "report", "plan"),
 )
 THEORY = ("samples", "randomizations")
+_MAX_FAILURES = optional(whole(1, condition="a whole number >= 1, or null"))
 TARGET = ("observable", "stderr", "max_replicates")
 
 
@@ -87,17 +88,16 @@ def read_request(composed: Composed) -> Request:
     spec = _read_spec(config, overridden)
     target = _read_target(config)
     compute = Compute.from_mapping(_mapping(config, "compute"))
-    max_failures = config.max_failures
-    if max_failures is not None:
-        max_failures = require_whole("max_failures", max_failures, 1, condition="a whole number >= 1, or null")
-    plan, report = require_flag("plan", config.plan, condition="true or false"), _find_report(config.report)
-    location = _store_at("store", config.store or f"stores/{experiment or 'sweep'}.zarr")
+    max_failures = _MAX_FAILURES("max_failures", config.max_failures)
+    plan = require_flag("plan", config.plan, condition="true or false")
+    location = _store_at("store", f"stores/{experiment or 'sweep'}.zarr" if config.store is None else config.store)
     spec = replace(spec, device="cpu" if compute.joins_cluster else compute.local_device())
     if target is not None:
         target.require_start(spec.replicates)
         target.require_values(spec)
     spec.cells  # noqa: B018 - builds and so checks every problem of the grid, which need not wait for the next line
-    return Request(spec, location, compute, imports, _read_code(config, imports), target, max_failures, report, plan)
+    code, report = _read_code(config, imports), _find_report(config.report)
+    return Request(spec, location, compute, imports, code, target, max_failures, report, plan)
 
 
 def _read_imports(config: DictConfig) -> tuple[str, ...]:
@@ -174,7 +174,7 @@ def _read_spec(config: DictConfig, overridden: Collection[str]) -> SweepSpec:
 def _mapping(config: DictConfig, key: str) -> dict[str, Any]:
     if not isinstance(config[key], DictConfig):
         raise InvalidInput(key, config[key], f"a mapping, as in {key}.NAME=VALUE")
-    values: Any = OmegaConf.to_container(config[key], resolve=True)
+    values: Any = OmegaConf.to_container(config[key], resolve=True, throw_on_missing=True)
     return {str(name): value for name, value in values.items()}
 
 

@@ -171,7 +171,8 @@ class SweepSpec:
             require_theory_memory(
                 problem, self.samples, self.randomizations, self.device, prefix="theory.", keep_samples=self.laws
             )
-            require_results_memory(problem, self.block or 1, "block")
+            if self.block is not None:
+                require_results_memory(problem, self.block, "block")
             cells.append(Cell(values, problem, choose_engine(problem, self.engine, **how).engine))
         return cells
 

@@ -108,6 +108,11 @@ OPTIMIZERS = {
         "momentum": 0.5, "weight_decay": 0.1, "temperature": 0.1, "batch_size": 2500, "batching": "one_pass",
         "learning_rate": 0.4, "deep_learning_rate": 0.1,
     },
+    "classes, biases, nesterov, noise, one pass": {
+        "labels": "classes", "loss": "softmax", "outputs": 3, "signals": 3, "bias": "all", "momentum": 0.3,
+        "momentum_form": "nesterov", "temperature": 0.1, "epochs": 1, "batching": "one_pass", "learning_rate": 3.0,
+        "deep_learning_rate": 2.0,
+    },
     "nesterov, noise, shuffled, correlated": {
         "momentum": 0.3, "momentum_form": "nesterov", "temperature": 0.1, "epochs": 2, "batching": "shuffle",
         "covariance": "two_level(5, 0.2)", "learning_rate": 1.5,

@@ -85,11 +85,11 @@ def test_what_keeps_a_cluster_from_working_is_said(tmp_path, ray_session, monkey
     ray.get(busy.__ray_ready__.remote())
     with closing(RayExecutor(Compute(workers=2), WorkerSetup(store.location, "cpu"), 1)) as executor:
         assert not executor.has_room()
-        assert executor.waits_for() == "waiting for 2 cores: 0 of the 2 that Ray has are free"
+        assert executor.hindrance() == "waiting for 2 cores: 0 of the 2 that Ray has are free"
         ray.kill(busy)
         while executor._invited:
             executor.collect(0.1)
-        assert executor.waits_for() == ""
+        assert executor.hindrance() == ""
 
 
 def test_a_note_is_shown_beside_the_counts(capsys, monkeypatch):

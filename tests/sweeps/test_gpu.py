@@ -53,7 +53,7 @@ def test_two_actors_share_a_gpu(tmp_path, ray_session, monkeypatch):
 def test_a_worker_takes_no_more_memory_than_its_share(tmp_path, monkeypatch, share, limits):
     found = []
     monkeypatch.setattr(backend, "limit_gpu_memory", found.append)
-    monkeypatch.setattr(worker, "environment", lambda device, commit: None)
+    monkeypatch.setattr(worker, "environment", lambda *facts: None)
     location = str(tmp_path / "stores" / "a.zarr")
     Store.prepare(location, spec_of())
     Worker(WorkerSetup(location, "gpu", gpu_share=share))

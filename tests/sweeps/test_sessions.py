@@ -183,3 +183,36 @@ def test_workers_that_die_in_their_start_end_the_sweep(scratch, tmp_path):
     assert last.startswith("compute='ray': no worker can start: its process ended (")
     assert last.endswith("; each first imports deadly")
     assert "Traceback" not in shown
+
+
+def test_workers_of_other_code_than_the_drivers_say_which_file(scratch, tmp_path):
+    module, store = tmp_path / "stores" / "changing.py", tmp_path / "stores" / "a.zarr"
+    module.parent.mkdir()
+    module.write_text("")
+    path = f"{ROOT}{os.pathsep}{module.parent}"
+    driver = start("imports=[changing]", "compute.workers=1", f"store={store}", PYTHONPATH=path)
+    while not store.exists():
+        assert driver.poll() is None
+        time.sleep(0.01)
+    module.write_text("# another one\n")  # before a worker has started
+    _, shown = driver.communicate(timeout=120)
+    assert driver.returncode == 2, shown
+    assert "no worker can start: imports=['changing']: a worker on " in shown
+    assert "has another changing.py than the driver; start again with one of them" in shown.splitlines()[-1]
+
+
+def test_a_worker_that_does_not_start_beside_others_that_do_is_named(tmp_path, ray_session, monkeypatch):
+    import ray
+
+    from sweeps import executors
+    from sweeps.worker import WorkerSetup
+
+    monkeypatch.setattr(executors, "REFUSALS", 1)
+    setup = WorkerSetup(str(tmp_path / "stores" / "absent.zarr"), "cpu")
+    executor = executors.RayExecutor(Compute(workers=1), setup, 1)
+    executor.has_room()
+    executor._load[1] = 0  # as if another one had come
+    while executor._invited:
+        executor.collect(0.1)
+    assert executor.hindrance().startswith("1 of 1 workers cannot start: store=")
+    assert ray.is_initialized()

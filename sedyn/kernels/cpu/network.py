@@ -9,20 +9,21 @@ from __future__ import annotations
 
 import math
 from enum import IntEnum
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 
 from sedyn.arrays.compiling import compiled
-from sedyn.arrays.shapes import Float
-from sedyn.kernels.plain import plain_activation
+from sedyn.arrays.shapes import Float, Integer
+from sedyn.kernels.program import Kind, Program
 from sedyn.model.network import Network
 
 __all__ = ["ActivationForm", "CompiledNetwork", "LossForm", "compiled_network", "differentiate_samples"]
 
 # A compiled form is a member here and a branch of `activate` or `lose`, where `sedyn.kernels.cpu.serving` looks for it.
 ActivationForm = IntEnum("ActivationForm", "identity tanh erf sigmoid softplus gelu silu relu", start=0)
-LossForm = IntEnum("LossForm", "squared logistic huber absolute", start=0)
+LossForm = IntEnum("LossForm", "squared logistic huber absolute softmax", start=0)
 
 # exp(x) = 2^k exp(r), k an integer and |r| at most log(2) / 2: log(2) in two parts, the first with zeros at its end, so
 # that k times it is exact; what, added to a number, leaves the nearest integer in its last bits; and, highest power
@@ -30,6 +31,7 @@ LossForm = IntEnum("LossForm", "squared logistic huber absolute", start=0)
 LOG_2_HIGH, LOG_2_LOW = 0.6931467056274414, 4.7493250390316726e-07
 SHIFTER = 1.5 * 2.0**52
 EXPONENT_BIAS, FRACTION_BITS = 1023, 52
+ROOT_OF_HALF = int(np.float64(math.sqrt(0.5)).view(np.int64))  # as bits
 EXPONENTIAL_REST = tuple(1 / math.factorial(k) for k in range(13, 1, -1))
 
 # Polynomials of least largest error, from the exchange algorithm of Remez in 60 digits, with errors relative to the
@@ -90,54 +92,67 @@ class CompiledNetwork(NamedTuple):
 
     Attributes
     ----------
-    activation, loss : int
-        An `ActivationForm` and a `LossForm`.
+    operations : ndarray of int64, shape (m, 6)
+        Of its program (`sedyn.kernels.program.Operation`); the place of one that activates is an `ActivationForm`.
+    rows, outputs : int
+        How many rows there are, and the first of the outputs.
+    parameters : ndarray, shape (P,)
+        Packed.
+    loss : int
+        A `LossForm`.
     loss_numbers : ndarray, shape (_,)
         Of the loss's family.
-    deep : ndarray, shape (L - 1, q, q)
-        Deeper weights, zero where the last layer has none.
-    labels : ndarray, shape (n,)
+    labels : ndarray, shape (C, n)
     sample_weights : ndarray, shape (n,) or (0,)
         Empty for all ones.
     """
 
-    activation: int
+    operations: Integer[np.ndarray, "m 6"]
+    rows: int
+    outputs: int
+    parameters: Float[np.ndarray, " P"]
     loss: int
     loss_numbers: Float[np.ndarray, " _"]
-    deep: Float[np.ndarray, "L-1 q q"]
-    labels: Float[np.ndarray, " n"]
+    labels: Float[np.ndarray, "C n"]
     sample_weights: Float[np.ndarray, " _"]
 
 
-def compiled_network(network: Network, width: int) -> CompiledNetwork | None:
+def compiled_network(program: Program, network: Network) -> CompiledNetwork:
     """Bring a network to the form that compiled functions take.
 
     Parameters
     ----------
+    program : Program
+        See `sedyn.kernels.program.form_of`.
     network : Network
         Of n samples.
-    width : int
-        q.
 
     Returns
     -------
-    CompiledNetwork or None
-        None if the network is not plain, or its activation or loss has no compiled form.
+    CompiledNetwork
     """
-    plain, loss = plain_activation(network), network.loss.compiled
-    if plain is None or plain.compiled is None or loss is None:
-        return None
-    deep = np.zeros((len(network.deep), width, width))
-    for layer, weights in enumerate(network.deep):
-        deep[layer, :, : weights.shape[1]] = weights
-    sample_weights = np.empty(0) if network.sample_weights is None else network.sample_weights
+    loss, weights = network.loss.compiled, network.sample_weights
+    assert loss is not None  # or there were no program
     return CompiledNetwork(
-        int(ActivationForm[plain.compiled]),
+        _operations(program),
+        program.rows,
+        program.outputs.start,
+        np.concatenate([np.empty(0), *map(np.ravel, network.deep)]),
         int(LossForm[loss]),
         np.array(network.loss.numbers, dtype=np.float64),
-        deep,
-        *(np.ascontiguousarray(array, dtype=np.float64) for array in (network.labels[0, :], sample_weights)),
+        np.ascontiguousarray(network.labels, dtype=np.float64),
+        np.ascontiguousarray(np.empty(0) if weights is None else weights, dtype=np.float64),
     )
+
+
+@lru_cache(maxsize=256)
+def _operations(program: Program) -> Integer[np.ndarray, "m 6"]:
+    forms = [ActivationForm[str(each.compiled)] for each in program.activations]
+    found = np.array(program.operations, np.int64).reshape(-1, 6)
+    for row in found:
+        if row[0] == Kind.activate:
+            row[5] = forms[row[5]]
+    return found
 
 
 @_exact
@@ -201,55 +216,85 @@ def _log1p_to_one(x: float) -> float:
     return x - z * (x - square * _polynomial(ARTANH_REST, square))
 
 
+@_exact
+def _log(x: float) -> float:
+    """Logarithm of a number of at least 1: a power of two's, and that of (1 + z) / (1 - z), which is 2 artanh(z)."""
+    bits = np.float64(x).view(np.int64)
+    count = (bits - ROOT_OF_HALF) >> FRACTION_BITS
+    rest = np.int64(bits - (count << FRACTION_BITS)).view(np.float64)
+    z = (rest - 1) / (rest + 1)
+    square = z * z
+    power = np.float64(count)
+    value = power * LOG_2_HIGH + (2 * z + (z * square * _polynomial(ARTANH_REST, square) + power * LOG_2_LOW))
+    return value if x < math.inf else x  # NaN stays NaN
+
+
+# From here on functions take whole arrays, and rows by their numbers. A part of an array would be counted as one more
+# user of its memory, and for a few samples that takes longer than the work on them.
 @_compiled
-def activate(activation: int, x: np.ndarray, value: np.ndarray, slope: np.ndarray) -> None:
-    """Set the values and derivatives of an activation at each x.
+def activate(activation: int, signals: np.ndarray, source: int, slopes: np.ndarray, target: int, units: int) -> None:
+    """Set the values and derivatives of an activation.
 
     Parameters
     ----------
     activation : int
         An `ActivationForm`.
-    x : ndarray, shape (m,)
-    value, slope : ndarray, shape (m,)
-        Set.
+    signals, slopes : ndarray, shape (rows, m)
+    source, target, units : int
+        From so many rows of the signals on, of `signals` and of `slopes` as many rows are set, from the target on.
     """
-    if activation == ActivationForm.identity:
-        for i in range(x.size):
-            value[i], slope[i] = x[i], 1.0
-    elif activation == ActivationForm.tanh:
-        for i in range(x.size):
-            value[i] = _tanh(x[i])
-            slope[i] = 1 - value[i] * value[i]
-    elif activation == ActivationForm.erf:
-        for i in range(x.size):
-            value[i], bell = _erf(x[i])
-            slope[i] = 2 / math.sqrt(math.pi) * bell
-    elif activation == ActivationForm.relu:
-        for i in range(x.size):
-            slope[i] = 1.0 if x[i] > 0 else 0.0
-            value[i] = x[i] * slope[i]
-    elif activation == ActivationForm.gelu:
-        for i in range(x.size):
-            erf, bell = _erf(x[i] * math.sqrt(0.5))
-            cdf = 0.5 * (1 + erf)
-            value[i], slope[i] = x[i] * cdf, cdf + x[i] * (1 / math.sqrt(2 * math.pi)) * bell
-    elif activation == ActivationForm.sigmoid:
-        for i in range(x.size):
-            s, _ = _sigmoid(x[i])
-            value[i], slope[i] = s, s * (1 - s)
-    elif activation == ActivationForm.silu:
-        for i in range(x.size):
-            s, _ = _sigmoid(x[i])
-            value[i], slope[i] = x[i] * s, s + x[i] * s * (1 - s)
-    elif activation == ActivationForm.softplus:
-        for i in range(x.size):
-            slope[i], small = _sigmoid(x[i])
-            value[i] = max(x[i], 0.0) + _log1p_to_one(small)
+    count = signals.shape[1]
+    for a in range(units):
+        x, f = source + a, target + a
+        if activation == ActivationForm.identity:
+            for i in range(count):
+                signals[f, i], slopes[f, i] = signals[x, i], 1.0
+        elif activation == ActivationForm.tanh:
+            for i in range(count):
+                value = _tanh(signals[x, i])
+                signals[f, i], slopes[f, i] = value, 1 - value * value
+        elif activation == ActivationForm.erf:
+            for i in range(count):
+                signals[f, i], bell = _erf(signals[x, i])
+                slopes[f, i] = 2 / math.sqrt(math.pi) * bell
+        elif activation == ActivationForm.relu:
+            for i in range(count):
+                slope = 1.0 if signals[x, i] > 0 else 0.0
+                signals[f, i], slopes[f, i] = signals[x, i] * slope, slope
+        elif activation == ActivationForm.gelu:
+            for i in range(count):
+                at = signals[x, i]
+                erf, bell = _erf(at * math.sqrt(0.5))
+                cdf = 0.5 * (1 + erf)
+                signals[f, i], slopes[f, i] = at * cdf, cdf + at * (1 / math.sqrt(2 * math.pi)) * bell
+        elif activation == ActivationForm.sigmoid:
+            for i in range(count):
+                value, _ = _sigmoid(signals[x, i])
+                signals[f, i], slopes[f, i] = value, value * (1 - value)
+        elif activation == ActivationForm.silu:
+            for i in range(count):
+                at = signals[x, i]
+                value, _ = _sigmoid(at)
+                signals[f, i], slopes[f, i] = at * value, value + at * value * (1 - value)
+        elif activation == ActivationForm.softplus:
+            for i in range(count):
+                at = signals[x, i]
+                slopes[f, i], small = _sigmoid(at)
+                signals[f, i] = max(at, 0.0) + _log1p_to_one(small)
 
 
 @_compiled
-def lose(loss: int, numbers: np.ndarray, f: np.ndarray, y: np.ndarray, value: np.ndarray, slope: np.ndarray) -> None:
-    """Set the values of a loss and its derivatives in the network's output.
+def lose(
+    loss: int,
+    numbers: np.ndarray,
+    signals: np.ndarray,
+    outputs: int,
+    y: np.ndarray,
+    start: int,
+    value: np.ndarray,
+    pulls: np.ndarray,
+) -> None:
+    """Set the values of a loss, of all outputs together, and its derivatives in the network's outputs.
 
     Parameters
     ----------
@@ -257,34 +302,156 @@ def lose(loss: int, numbers: np.ndarray, f: np.ndarray, y: np.ndarray, value: np
         A `LossForm`.
     numbers : ndarray, shape (_,)
         Of its family.
-    f, y : ndarray, shape (m,)
-        Outputs and labels.
-    value, slope : ndarray, shape (m,)
-        Set.
+    signals, pulls : ndarray, shape (rows, m)
+        In the rows of the outputs they are read, and set.
+    outputs : int
+        The first of these rows.
+    y, value : ndarray, shapes (C, n) and (n,)
+        Labels, and what is set.
+    start : int
+        The sample that comes first.
     """
+    count, labels, values = signals.shape[1], y[:, start:], value[start:]
+    for i in range(count):
+        values[i] = 0
     if loss == LossForm.squared:
-        for i in range(f.size):
-            residual = f[i] - y[i]
-            value[i], slope[i] = 0.5 * residual * residual, residual
+        for c in range(y.shape[0]):
+            for i in range(count):
+                residual = signals[outputs + c, i] - labels[c, i]
+                values[i] += 0.5 * residual * residual
+                pulls[outputs + c, i] = residual
     elif loss == LossForm.huber:
         threshold = numbers[0]
-        for i in range(f.size):
-            residual = f[i] - y[i]
-            clipped = threshold if residual > threshold else (-threshold if residual < -threshold else residual)
-            value[i], slope[i] = clipped * (residual - 0.5 * clipped), clipped  # NaN stays NaN
+        for c in range(y.shape[0]):
+            for i in range(count):
+                residual = signals[outputs + c, i] - labels[c, i]
+                clipped = threshold if residual > threshold else (-threshold if residual < -threshold else residual)
+                values[i] += clipped * (residual - 0.5 * clipped)
+                pulls[outputs + c, i] = clipped  # NaN stays NaN
     elif loss == LossForm.absolute:
         width = numbers[0]
-        for i in range(f.size):
-            residual = f[i] - y[i]
-            longer = max(width, abs(residual))  # whose square may be too large for a number, as a ratio's is not
-            part, rest = residual / longer, width / longer
-            radius = longer * math.sqrt(part * part + rest * rest)
-            value[i], slope[i] = residual * (residual / (radius + width)), residual / radius
+        for c in range(y.shape[0]):
+            for i in range(count):
+                residual = signals[outputs + c, i] - labels[c, i]
+                longer = max(width, abs(residual))  # whose square may be too large for a number, as a ratio's is not
+                part, rest = residual / longer, width / longer
+                radius = longer * math.sqrt(part * part + rest * rest)
+                values[i] += residual * (residual / (radius + width))
+                pulls[outputs + c, i] = residual / radius
     elif loss == LossForm.logistic:
-        for i in range(f.size):
-            excess = -y[i] * f[i]
-            probability, small = _sigmoid(excess)
-            value[i], slope[i] = max(excess, 0.0) + _log1p_to_one(small), -y[i] * probability
+        for c in range(y.shape[0]):
+            for i in range(count):
+                excess = -labels[c, i] * signals[outputs + c, i]
+                probability, small = _sigmoid(excess)
+                values[i] += max(excess, 0.0) + _log1p_to_one(small)
+                pulls[outputs + c, i] = -labels[c, i] * probability
+    elif loss == LossForm.softmax:
+        largest, total = np.empty(count), np.empty(count)
+        for i in range(count):
+            largest[i], total[i] = signals[outputs, i], 0
+        for c in range(1, y.shape[0]):
+            for i in range(count):
+                f = signals[outputs + c, i]
+                largest[i] = f if f > largest[i] else largest[i]
+        for c in range(y.shape[0]):
+            for i in range(count):
+                power = _exp(signals[outputs + c, i] - largest[i])
+                pulls[outputs + c, i] = power
+                total[i] += power
+                values[i] += signals[outputs + c, i] * labels[c, i]
+        for i in range(count):
+            values[i] = _log(total[i]) + largest[i] - values[i]
+        for c in range(y.shape[0]):
+            for i in range(count):
+                pulls[outputs + c, i] = pulls[outputs + c, i] / total[i] - labels[c, i]
+
+
+@_compiled
+def forward(operations: np.ndarray, parameters: np.ndarray, signals: np.ndarray, slopes: np.ndarray) -> None:
+    """Run a network's program.
+
+    Parameters
+    ----------
+    operations, parameters : ndarray, shapes (m, 6) and (P,)
+        As of `CompiledNetwork`.
+    signals, slopes : ndarray, shape (rows, m)
+        The first rows of the signals are pre-activations; the others are set, and the slopes of activations.
+    """
+    count = signals.shape[1]
+    for step in range(operations.shape[0]):
+        kind, source, given = operations[step, 0], operations[step, 1], operations[step, 2]
+        target, units, place = operations[step, 3], operations[step, 4], operations[step, 5]
+        if kind == Kind.activate:
+            activate(place, signals, source, slopes, target, units)
+        elif kind == Kind.bias:
+            for a in range(units):
+                bias = parameters[place + a]
+                for i in range(count):
+                    signals[target + a, i] = signals[source + a, i] + bias
+        elif kind == Kind.dense:
+            for b in range(units):
+                for i in range(count):
+                    signals[target + b, i] = 0
+                for a in range(given):
+                    weight = parameters[place + a * units + b]
+                    for i in range(count):
+                        signals[target + b, i] += weight * signals[source + a, i]
+        elif kind == Kind.add:
+            for a in range(units):
+                for i in range(count):
+                    signals[target + a, i] = signals[source + a, i] + signals[place + a, i]
+
+
+@_compiled
+def backward(
+    operations: np.ndarray,
+    parameters: np.ndarray,
+    signals: np.ndarray,
+    slopes: np.ndarray,
+    pulls: np.ndarray,
+    deep_gradient: np.ndarray,
+) -> None:
+    """Bring the loss's derivatives back through a network's program, from its last operation to its first.
+
+    Parameters
+    ----------
+    operations, parameters : ndarray, shapes (m, 6) and (P,)
+        As of `CompiledNetwork`.
+    signals, slopes : ndarray, shape (rows, m)
+        As `forward` leaves them.
+    pulls : ndarray, shape (rows, m)
+        Derivatives in the signals: those in the outputs, and zeros, to which the others are added.
+    deep_gradient : ndarray, shape (P,)
+        Derivatives in the parameters are added to it.
+    """
+    count = signals.shape[1]
+    for step in range(operations.shape[0] - 1, -1, -1):
+        kind, source, given = operations[step, 0], operations[step, 1], operations[step, 2]
+        target, units, place = operations[step, 3], operations[step, 4], operations[step, 5]
+        if kind == Kind.activate:
+            for a in range(units):
+                for i in range(count):
+                    pulls[source + a, i] += pulls[target + a, i] * slopes[target + a, i]
+        elif kind == Kind.bias:
+            for a in range(units):
+                total = 0.0
+                for i in range(count):
+                    pulls[source + a, i] += pulls[target + a, i]
+                    total += pulls[target + a, i]
+                deep_gradient[place + a] += total
+        elif kind == Kind.dense:
+            for a in range(given):
+                for b in range(units):
+                    weight, product = parameters[place + a * units + b], 0.0
+                    for i in range(count):
+                        pulls[source + a, i] += weight * pulls[target + b, i]
+                        product += signals[source + a, i] * pulls[target + b, i]
+                    deep_gradient[place + a * units + b] += product
+        elif kind == Kind.add:
+            for a in range(units):
+                for i in range(count):
+                    pulls[source + a, i] += pulls[target + a, i]
+                    pulls[place + a, i] += pulls[target + a, i]
 
 
 @_compiled
@@ -308,46 +475,25 @@ def differentiate_samples(
         Set for these samples.
     gradients : ndarray, shape (q, n)
         Set for these samples: the derivative of each one's weighted loss in its pre-activations.
-    deep_gradient : ndarray, shape (L - 1, q, q)
-        To it is added the derivative of the samples' summed weighted losses in the deeper weights.
+    deep_gradient : ndarray, shape (P,)
+        To it is added the derivative of the samples' summed weighted losses in the parameters.
     """
-    start, stop = samples
-    q, layers, count = pre_activations.shape[0], network.deep.shape[0], stop - start
-    units, slopes = np.empty((layers, q, count)), np.empty((layers, q, count))
-    # Of a layer's input going forward, of the loss's derivative in it going backward. They do not change places, or the
-    # compiler would fear that they overlap, and work on one sample at a time.
-    current, following = np.empty((q, count)), np.empty((q, count))
+    operations, rows, outputs, parameters, loss, loss_numbers, labels, sample_weights = network
+    start, count, q = samples[0], samples[1] - samples[0], pre_activations.shape[0]
+    signals, slopes, pulls = np.empty((rows, count)), np.empty((rows, count)), np.zeros((rows, count))
     for a in range(q):
+        given = pre_activations[a, start:]
         for i in range(count):
-            current[a, i] = pre_activations[a, start + i]
-    for layer in range(layers):
-        activate(network.activation, current.reshape(-1), units[layer].reshape(-1), slopes[layer].reshape(-1))
-        for b in range(q if layer < layers - 1 else 1):
+            signals[a, i] = given[i]
+    forward(operations, parameters, signals, slopes)
+    lose(loss, loss_numbers, signals, outputs, labels, start, losses, pulls)
+    if sample_weights.size:
+        weights = sample_weights[start:]
+        for c in range(outputs, outputs + labels.shape[0]):
             for i in range(count):
-                current[b, i] = 0
-            for a in range(q):
-                weight = network.deep[layer, a, b]
-                for i in range(count):
-                    current[b, i] += weight * units[layer, a, i]
-    lose(network.loss, network.loss_numbers, current[0], network.labels[start:stop], losses[start:stop], following[0])
-    for i in range(count):
-        current[0, i] = following[0, i]
-    if network.sample_weights.size:
-        for i in range(count):
-            current[0, i] *= network.sample_weights[start + i]
-    for layer in range(layers - 1, -1, -1):
-        for a in range(q):
-            for i in range(count):
-                following[a, i] = 0
-            for b in range(q if layer < layers - 1 else 1):
-                weight, product = network.deep[layer, a, b], 0.0
-                for i in range(count):
-                    following[a, i] += weight * current[b, i]
-                    product += units[layer, a, i] * current[b, i]
-                deep_gradient[layer, a, b] += product
-        for a in range(q):
-            for i in range(count):
-                current[a, i] = following[a, i] * slopes[layer, a, i]
+                pulls[c, i] *= weights[i]
+    backward(operations, parameters, signals, slopes, pulls, deep_gradient)
     for a in range(q):
+        found = gradients[a, start:]
         for i in range(count):
-            gradients[a, start + i] = current[a, i]
+            found[i] = pulls[a, i]

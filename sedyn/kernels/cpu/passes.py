@@ -185,14 +185,14 @@ def descend(
     network : CompiledNetwork
     scale : float
         By which the products of gradients and samples are multiplied.
-    parts, deep_parts : ndarray, shapes (p, q', d) and (p, L - 1, q, q)
+    parts, deep_parts : ndarray, shapes (p, q', d) and (p, P)
         Room for sums of blocks.
     trained : ndarray, shape (q, n)
         Set: the pre-activations.
     losses, gradients : ndarray, shapes (n,) and (q, n)
         Set, as by `differentiate_samples`.
-    deep_gradient : ndarray, shape (L - 1, q, q)
-        Set: the derivative of the mean loss in the deeper weights.
+    deep_gradient : ndarray, shape (1, P)
+        Set: the derivative of the mean loss in the packed parameters.
     drive : ndarray, shape (q, d)
         Set: the product of gradients and samples.
     """
@@ -209,8 +209,7 @@ def descend(
         else:
             place = _count(counters, parts.shape[0])
         clear(parts[place])
-        for layer in range(deep_parts.shape[1]):
-            clear(deep_parts[place, layer])
+        clear(deep_parts[place : place + 1])
         start, end, following = starts[block], starts[block + 1], block
         while start < end:
             stop = min(start + samples_together, end)
@@ -240,13 +239,11 @@ def descend(
                 if not alone:
                     other = places[first + second - block]
                     _add(parts[other], parts[place])
-                    for layer in range(deep_parts.shape[1]):
-                        _add(deep_parts[other, layer], deep_parts[place, layer])
+                    _add(deep_parts[other : other + 1], deep_parts[place : place + 1])
                     free[spare], places[first] = other, place
                     spare += 1
             block, distance = first, 2 * distance
         if not alone:
             _set_scaled(parts[place], scale, drive)
-            for layer in range(deep_parts.shape[1]):
-                _set_scaled(deep_parts[place, layer], 1 / losses.size, deep_gradient[layer])
+            _set_scaled(deep_parts[place : place + 1], 1 / losses.size, deep_gradient)
         block = following

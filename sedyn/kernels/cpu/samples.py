@@ -13,14 +13,13 @@ from sedyn.arrays.shapes import Float, Shaped
 from sedyn.arrays.threads import run_together, thread_count
 from sedyn.kernels.cpu import passes
 from sedyn.kernels.cpu.network import compiled_network
+from sedyn.kernels.program import MOST_UNITS, form_of
 from sedyn.model.network import Derivatives, Network
 
-__all__ = ["WIDE", "StoredSamples"]
+__all__ = ["StoredSamples"]
 
 # Bytes of the samples that go forward and backward together: they and the next ones fit in the second-level cache.
 CACHED_BYTES = 3 * 2**17
-# Units beyond which the library's products, made for square matrices, are faster than ours (benchmarks, `widths`).
-WIDE = 32
 
 
 class StoredSamples:
@@ -60,7 +59,7 @@ class StoredSamples:
         ndarray, shape (q', r)
         """
         block = self.matrix[samples]
-        if weights.shape[0] > WIDE:
+        if weights.shape[0] > MOST_UNITS["cpu"]:
             return weights @ block.astype(self.dtype, copy=False).T
         out = np.empty((weights.shape[0], block.shape[0]), self.dtype)
         passes.products(block, 0, weights, out)
@@ -79,7 +78,7 @@ class StoredSamples:
         ndarray, shape (q' >= q, d)
         """
         block = self.matrix[samples]
-        if gradients.shape[0] > WIDE:
+        if gradients.shape[0] > MOST_UNITS["cpu"]:
             return gradients.astype(self.dtype, copy=False) @ block.astype(self.dtype, copy=False)
         padded = passes.padded(gradients, self.dtype)
         out = np.zeros((padded.shape[0], self.shape[1]), self.dtype)
@@ -107,22 +106,21 @@ class StoredSamples:
         derivatives : Derivatives
             Without curvature.
         products : ndarray, shape (q, d)
-            In place of the three, None if the network is wide or has functions without a compiled form.
+            In place of the three, None if the network is wide or has no compiled form.
         """
-        compiled = None if weights.shape[0] > WIDE else compiled_network(network, weights.shape[0])
-        if compiled is None:
+        program = form_of(network, weights.shape[0], "cpu")
+        if program is None:
             return None
+        compiled = compiled_network(program, network)
         (q, d), n, blocks = weights.shape, self.shape[0], len(self.blocks)
         padded = passes.padded(weights, self.dtype, scale)
         # What threads know of each other's blocks, and room for the sums of blocks.
         counters, places = np.zeros(blocks + 1, np.int64), np.empty(blocks, np.int64)
         parts = aligned_empty((blocks, *padded.shape), padded.dtype)
-        deep_parts = np.empty((blocks, *compiled.deep.shape))
+        deep_parts = np.empty((blocks, compiled.parameters.size))
         trained, losses, gradients = np.empty((q, n)), np.empty(n), np.empty((q, n))
-        deep_gradient, drive = np.empty(compiled.deep.shape), np.empty((q, d))
+        deep_gradient, drive = np.empty((1, compiled.parameters.size)), np.empty((q, d))
         given = self.matrix, self.starts, counters, places, self.samples_together, padded, compiled, scale
         found = parts, deep_parts, trained, losses, gradients, deep_gradient, drive
         run_together(lambda: passes.descend(*given, *found), min(thread_count(), blocks))
-        layers = zip(deep_gradient, network.deep, strict=True)
-        deep = tuple(gradient[:, : matrix.shape[1]] for gradient, matrix in layers)
-        return trained, Derivatives(losses, gradients, deep, None), drive
+        return trained, Derivatives(losses, gradients, program.unpacked(deep_gradient[0]), None), drive

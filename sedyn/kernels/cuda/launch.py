@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +19,21 @@ from sedyn.arrays import backend
 from sedyn.arrays.backend import Array, array_namespace
 from sedyn.arrays.shapes import Float
 from sedyn.kernels import dispatch
-from sedyn.kernels.plain import plain_activation
-from sedyn.model.functions import ACTIVATIONS, LOSSES
+from sedyn.kernels.program import MOST_UNITS, Program, form_of
+from sedyn.model.functions import ACTIVATIONS, LOSSES, Loss
 from sedyn.model.network import Derivatives, Network
 from sedyn.model.problem import Problem
 
-__all__ = ["ADJOINTS_PER_CHUNK", "adjoint_memory", "differentiate", "mean_response"]
+__all__ = ["ADJOINTS_PER_CHUNK", "adjoint_memory", "differentiate", "macros", "mean_response"]
 
 NETWORK, RESPONSE = (Path(__file__).with_name(name) for name in ("network.cu", "response.cu"))
 # How the source writes what it has.
-FORMS = {"activation": r"Jet (\w+)\(double x\)", "loss": r"Jet (\w+)\(double f, double y\)"}
+FORMS = {
+    "activation": r"Jet (\w+)\(double x\)",
+    "loss": r"(?:Jet|Losses) (\w+)\((?:double f, double y|const double\* f, const double\* y)\) {\n",
+}
 for registry in (ACTIVATIONS, LOSSES):
     dispatch.require_form(registry, "cuda", NETWORK, FORMS[registry.kind])
-# Beyond this a sample does not fit in a thread's registers, and the library's matrix products are wide enough.
-MOST_WIDTH = 8
 BLOCK = 128
 # Threads of one replicate: with more samples each thread takes several, so that sums over samples stay short to write.
 MOST_THREADS = 2**16
@@ -45,21 +47,19 @@ ADJOINTS_PER_CHUNK = 2**27
 def differentiate(h: Float[Array, "... q N"], network: Network, *, curvature: bool = True) -> Derivatives:
     """Losses and derivatives of the network by one launch of ``network.cu``.
 
-    The lines of the definition have these in the source beside them:
+    What each layer does in the definition is an operation in the source, three times:
 
-    ===========================================  =======================================================
-    `sedyn.model.network.differentiate`          ``network.cu``
-    ===========================================  =======================================================
-    ``layers.append(activation.jet(pre, ...))``  ``units``, ``slopes``, ``bends`` from ``ACTIVATION``
-    ``pre = matmul(weights^T, units)``           ``pre[b] += matrix[a, b] * units[a]``
-    ``loss.jet(pre, y, order)``                  ``error``; ``slope`` and ``weight`` include the batch's
-    ``matmul(units * slope, delta^T)``           ``sums`` of each thread, added up here, over ``samples``
-    ``downstream``, ``delta``, bends             the loop over layers from the last to the first
-    ``delta * slope``                            ``gradient``
-    ``second = delta delta^T * weight``          ``second``, its upper triangle
-    ``jacobian`` of the next layer               ``carried``, then ``jacobian``
-    ``second + row row^T * coefficient``         ``second[a][b] += carried[u][a] * carried[u][b] * ...``
-    ===========================================  =======================================================
+    ==========================================  =========================================================
+    `sedyn.model.network.differentiate`         ``network.cu``
+    ==========================================  =========================================================
+    ``layers.forward``, signals                 ``signals``, ``slopes`` and ``bends`` of activations
+    ``loss.jet(outputs, labels, order)``        ``error``; ``weight`` is the batch's
+    ``layers.backward``, ``pull``               ``pulls``
+    ``layers.backward``, ``gradient``           ``sums`` of each thread, added up here, over ``samples``
+    ``layers.forward``, tangents                ``tangents``, once the pulls are known
+    ``layers.backward``, ``bend``               ``second += tangents^T tangents * bends``, its upper triangle
+    ``_through_outputs``                        the same with ``error.bends``
+    ==========================================  =========================================================
 
     Parameters
     ----------
@@ -72,27 +72,20 @@ def differentiate(h: Float[Array, "... q N"], network: Network, *, curvature: bo
     Derivatives
     """
     *leading, width, samples = h.shape
-    deep, sample_weights = network.deep, network.sample_weights
+    sample_weights, program = network.sample_weights, form_of(network, width, "gpu")
+    assert program is not None  # or this is not called
     xp, replicates = array_namespace(h), math.prod(leading)
-    weights = [_rows(matrix, (*leading, *matrix.shape[-2:]), replicates) for matrix in deep]
-    entries = [matrix.shape[1] for matrix in weights]
     like: dict[str, Any] = {"dtype": h.dtype, "device": h.device}
-    y = _rows(network.labels[..., 0, :], (*leading, samples), replicates)
-    value, gradient = xp.empty(y.shape, **like), xp.empty(h.shape, **like)
+    y = _rows(network.labels, (*leading, *network.labels.shape[-2:]), replicates)
+    value, gradient = xp.empty((*leading, samples), **like), xp.empty(h.shape, **like)
     second = xp.empty((*leading, width, width, samples), **like) if curvature else None
     blocks = -(-min(samples, MOST_THREADS) // BLOCK)
-    sums = xp.empty((replicates, sum(entries), blocks * BLOCK), **like)
-    kernel = backend.cuda_kernel(
-        NETWORK,
-        "differentiate",
-        WIDTH=width,
-        DEPTH=len(deep) + 1,
-        ACTIVATION=plain_activation(network).cuda,
-        LOSS=network.loss.cuda,
-        LOSS_NUMBERS=",".join(map(repr, network.loss.numbers)) or "0",
-        WEIGHTED=int(sample_weights is not None),
-        CURVATURE=int(curvature),
-    )
+    sums = xp.empty((*leading, program.parameters, blocks * BLOCK), **like)
+    chosen = macros(program, network.loss, weighted=sample_weights is not None, curvature=curvature)
+    kernel = backend.cuda_kernel(NETWORK, "differentiate", **chosen)
+    packed = [
+        _rows(each, (*leading, *shape), replicates) for each, shape in zip(network.deep, program.shapes, strict=True)
+    ]
     kernel(
         (blocks, replicates),
         (BLOCK,),
@@ -100,7 +93,7 @@ def differentiate(h: Float[Array, "... q N"], network: Network, *, curvature: bo
             _rows(h, h.shape, replicates),
             y,
             y if sample_weights is None else _rows(sample_weights, (*leading, samples), replicates),  # else not read
-            xp.concat(weights, axis=1) if deep else y,  # without deeper weights not read
+            xp.concat(packed, axis=1) if packed else y,  # without parameters not read
             np.int64(samples),
             value,
             gradient,
@@ -108,12 +101,43 @@ def differentiate(h: Float[Array, "... q N"], network: Network, *, curvature: bo
             sums,
         ),
     )
-    totals, start, deep_gradient = xp.sum(sums, axis=-1) / samples, 0, []
-    for matrix, count in zip(deep, entries, strict=True):
-        part = totals[:, start : start + count]
-        deep_gradient.append(xp.reshape(part, (*leading, *matrix.shape[-2:])))
-        start += count
-    return Derivatives(xp.reshape(value, (*leading, samples)), gradient, tuple(deep_gradient), second)
+    return Derivatives(value, gradient, program.unpacked(xp.sum(sums, axis=-1) / samples), second)
+
+
+@lru_cache(maxsize=256)
+def macros(program: Program, loss: Loss, *, weighted: bool, curvature: bool) -> dict[str, int | str]:
+    """Say what ``network.cu`` is compiled for, as it says at its top.
+
+    Parameters
+    ----------
+    program : Program
+    loss : Loss
+    weighted : bool
+        Whether samples carry mini-batch weights.
+    curvature : bool
+        Whether D is wanted.
+
+    Returns
+    -------
+    dict
+    """
+    *others, last = (f"{each.cuda}(x)" for each in program.activations or [ACTIVATIONS["identity"]])
+    return {
+        "INPUTS": program.inputs,
+        "ROWS": program.rows,
+        "OUTPUT": program.outputs.start,
+        "OUTPUTS": len(program.outputs),
+        "PARAMETERS": program.parameters,
+        "OPERATIONS": len(program.operations),
+        "PROGRAM": ",".join(f"{{{','.join(map(str, map(int, each)))}}}" for each in program.operations) or "{}",
+        "REACHED": ",".join(f"{sum(2**unit for unit, yes in enumerate(row) if yes)}u" for row in program.reached),
+        "ACTIVATE": "".join(f"which=={number}?{each}:" for number, each in enumerate(others)) + last,
+        "LOSS": str(loss.cuda) if loss.joint else f"each<{loss.cuda}>",
+        "JOINT": int(loss.joint),
+        "LOSS_NUMBERS": ",".join(map(repr, loss.numbers)) or "0",
+        "WEIGHTED": int(weighted),
+        "CURVATURE": int(curvature),
+    }
 
 
 def adjoint_memory(problem: Problem, samples: int) -> int:
@@ -187,19 +211,20 @@ def _rows(array: Array, shape: tuple[int, ...], replicates: int) -> Array:
     return xp.reshape(backend.contiguous(whole), (replicates, -1))
 
 
-def _served(arrays: Iterable[Array], width: int) -> bool:
-    return width <= MOST_WIDTH and all(backend.on_cuda(x) and x.dtype == np.float64 for x in arrays)
+def _held(arrays: Iterable[Array]) -> bool:
+    return all(backend.on_cuda(x) and x.dtype == np.float64 for x in arrays)
 
 
 def _differentiates(h: Array, network: Network, *, curvature: bool = True) -> bool:
     weights = [] if network.sample_weights is None else [network.sample_weights]
-    plain = plain_activation(network)
-    known = plain is not None and plain.cuda is not None and network.loss.cuda is not None
-    return known and _served([h, network.labels, *network.deep, *weights], h.shape[-2])
+    if not _held([h, network.labels, *network.deep, *weights]):
+        return False
+    return form_of(network, h.shape[-2], "gpu") is not None
 
 
 def _averages(curvatures: Array, weight_response: Array) -> bool:
-    return curvatures.ndim <= 5 and _served([curvatures, weight_response], curvatures.shape[-2])
+    fits = curvatures.ndim <= 5 and curvatures.shape[-2] <= MOST_UNITS["gpu"]
+    return fits and _held([curvatures, weight_response])
 
 
 dispatch.differentiate.register(_differentiates, differentiate)

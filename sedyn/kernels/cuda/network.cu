@@ -3,17 +3,26 @@
 // docs/theory.md#curvature). `sedyn.model.network.differentiate` defines the result; `sedyn.kernels.cuda.launch` launches
 // this and says how the two correspond.
 //
-// Compiled for one network by macros:
-//   WIDTH, DEPTH   q and L
-//   ACTIVATION     a function below of one number; the entries of `sedyn.model.functions.ACTIVATIONS` name them
-//   LOSS           a function below of an output and a label, named by those of `LOSSES`
+// Compiled for one network by macros, see `sedyn.kernels.program`:
+//   INPUTS         q, the first rows
+//   ROWS           signals that a sample has on its way
+//   OUTPUT         the first row of the outputs
+//   OUTPUTS        C
+//   PARAMETERS     numbers in the packed array
+//   OPERATIONS     how many there are
+//   PROGRAM        them, each as {kind, source, given, target, units, place}; {} if there are none
+//   REACHED        for each row, as bits, the inputs that it depends on
+//   ACTIVATE       the value at x of activation number `which`, the place of an operation that activates: functions
+//                  below of one number, named by the entries of `sedyn.model.functions.ACTIVATIONS`
+//   LOSS           a function below of all outputs and labels, or each<one of a single output and label>, named by the
+//                  entries of `LOSSES`
+//   JOINT          1 for the former
 //   LOSS_NUMBERS   the numbers of the loss's family, with commas between; 0 if it has none
 //   WEIGHTED       1 if samples carry mini-batch weights
 //   CURVATURE      1 if D is wanted
-// All arrays are in double precision with samples last; replicates come first and are the blocks' second index.
+// All arrays are in double precision with samples last; replicates come first and are the blocks' second index. Operations
+// are template arguments and every loop but that over samples is unrolled, so that what rows number are registers.
 
-#define MATRICES (DEPTH - 1)  // deeper weights W_2 .. W_L
-#define ENTRIES (DEPTH > 1 ? (DEPTH - 2) * WIDTH * WIDTH + WIDTH : 0)
 #define AT_LEAST_1(n) ((n) > 0 ? (n) : 1)
 
 struct Jet {
@@ -63,7 +72,9 @@ __device__ inline Jet relu(double x) {
     return {x * on, on, 0};
 }
 
-// Losses, as functions of the output.
+__device__ inline Jet activate(int which, double x) { return ACTIVATE; }
+
+// Losses of one output.
 
 __device__ const double loss_numbers[] = {LOSS_NUMBERS};
 
@@ -89,129 +100,336 @@ __device__ inline Jet absolute(double f, double y) {
     return {residual * (residual / (radius + width)), residual / radius, cosine * cosine / radius};
 }
 
-// A matrix is fan_in x fan_out; the last one has a single column.
-__device__ inline int fan_out(int layer) { return layer == MATRICES - 1 ? 1 : WIDTH; }
+// Losses of all outputs together, and their derivatives.
+
+struct Losses {
+    double value, slopes[OUTPUTS], bends[OUTPUTS][OUTPUTS];
+};
+
+template <Jet (*loss)(double, double)>
+__device__ inline Losses each(const double* outputs, const double* labels) {
+    Losses found = {};
+#pragma unroll
+    for (int c = 0; c < OUTPUTS; ++c) {
+        const Jet jet = loss(outputs[c], labels[c]);
+        found.value += jet.f;
+        found.slopes[c] = jet.df;
+        found.bends[c][c] = jet.d2f;
+    }
+    return found;
+}
+
+__device__ inline Losses softmax(const double* f, const double* y) {
+    Losses found = {};
+    double largest = f[0], total = 0, right = 0, p[OUTPUTS];
+#pragma unroll
+    for (int c = 1; c < OUTPUTS; ++c) largest = f[c] > largest ? f[c] : largest;
+#pragma unroll
+    for (int c = 0; c < OUTPUTS; ++c) {
+        p[c] = exp(f[c] - largest);
+        total += p[c];
+        right += f[c] * y[c];
+    }
+    found.value = log(total) + largest - right;
+#pragma unroll
+    for (int c = 0; c < OUTPUTS; ++c) p[c] /= total;
+#pragma unroll
+    for (int c = 0; c < OUTPUTS; ++c) {
+        found.slopes[c] = p[c] - y[c];
+#pragma unroll
+        for (int other = 0; other < OUTPUTS; ++other) found.bends[c][other] = p[c] * ((c == other ? 1 : 0) - p[other]);
+    }
+    return found;
+}
+
+// The program.
+
+enum Kind { ACTIVATION, BIAS, DENSE, ADD };  // by the numbers of `sedyn.kernels.program.Kind`
+
+struct Operation {
+    int kind, source, given, target, units, place;
+};
+
+__host__ __device__ constexpr Operation operation(int step) {
+    constexpr Operation program[AT_LEAST_1(OPERATIONS)] = {PROGRAM};
+    return program[step];
+}
+
+__device__ constexpr unsigned reached[ROWS] = {REACHED};
+__device__ inline bool reaches(int input, int row) { return reached[row] >> input & 1; }
+
+// What there is of a sample. Slopes and bends are those of activations, pulls derivatives of the weighted loss in the
+// signals, and tangents derivatives of the signals in h, set where a row depends on an input.
+struct Sample {
+    double signals[ROWS], slopes[ROWS], bends[ROWS], pulls[ROWS];
+#if CURVATURE
+    double tangents[ROWS][INPUTS];
+    double second[INPUTS][INPUTS];  // D, its upper triangle
+#endif
+};
+
+// Each kind of operation: forward, backward, and forward again with tangents, once the pulls are known.
+template <int KIND, int STEP>
+struct Step;
+
+template <int STEP>
+struct Step<ACTIVATION, STEP> {
+    static __device__ inline void forward(Sample& own, const double*) {
+        constexpr Operation now = operation(STEP);
+#pragma unroll
+        for (int unit = 0; unit < now.units; ++unit) {
+            const Jet jet = activate(now.place, own.signals[now.source + unit]);
+            own.signals[now.target + unit] = jet.f;
+            own.slopes[now.target + unit] = jet.df;
+            own.bends[now.target + unit] = jet.d2f;
+        }
+    }
+
+    static __device__ inline void backward(Sample& own, const double*, double*) {
+        constexpr Operation now = operation(STEP);
+#pragma unroll
+        for (int unit = 0; unit < now.units; ++unit) {
+            own.bends[now.target + unit] *= own.pulls[now.target + unit];
+            own.pulls[now.source + unit] += own.pulls[now.target + unit] * own.slopes[now.target + unit];
+        }
+    }
+
+#if CURVATURE
+    static __device__ inline void bend(Sample& own, const double*) {
+        constexpr Operation now = operation(STEP);
+#pragma unroll
+        for (int unit = 0; unit < now.units; ++unit)
+#pragma unroll
+            for (int a = 0; a < INPUTS; ++a)
+                if (reaches(a, now.source + unit)) {
+                    const double tangent = own.tangents[now.source + unit][a];
+                    own.tangents[now.target + unit][a] = own.slopes[now.target + unit] * tangent;
+#pragma unroll
+                    for (int b = a; b < INPUTS; ++b)
+                        if (reaches(b, now.source + unit))
+                            own.second[a][b] += tangent * own.tangents[now.source + unit][b] * own.bends[now.target + unit];
+                }
+    }
+#endif
+};
+
+template <int STEP>
+struct Step<BIAS, STEP> {
+    static __device__ inline void forward(Sample& own, const double* parameters) {
+        constexpr Operation now = operation(STEP);
+#pragma unroll
+        for (int unit = 0; unit < now.units; ++unit)
+            own.signals[now.target + unit] = own.signals[now.source + unit] + parameters[now.place + unit];
+    }
+
+    static __device__ inline void backward(Sample& own, const double*, double* sums) {
+        constexpr Operation now = operation(STEP);
+#pragma unroll
+        for (int unit = 0; unit < now.units; ++unit) {
+            own.pulls[now.source + unit] += own.pulls[now.target + unit];
+            sums[now.place + unit] += own.pulls[now.target + unit];
+        }
+    }
+
+#if CURVATURE
+    static __device__ inline void bend(Sample& own, const double*) {
+        constexpr Operation now = operation(STEP);
+#pragma unroll
+        for (int unit = 0; unit < now.units; ++unit)
+#pragma unroll
+            for (int a = 0; a < INPUTS; ++a)
+                if (reaches(a, now.source + unit))
+                    own.tangents[now.target + unit][a] = own.tangents[now.source + unit][a];
+    }
+#endif
+};
+
+template <int STEP>
+struct Step<DENSE, STEP> {
+    static __device__ inline void forward(Sample& own, const double* parameters) {
+        constexpr Operation now = operation(STEP);
+#pragma unroll
+        for (int b = 0; b < now.units; ++b) {
+            double total = 0;
+#pragma unroll
+            for (int a = 0; a < now.given; ++a)
+                total += parameters[now.place + a * now.units + b] * own.signals[now.source + a];
+            own.signals[now.target + b] = total;
+        }
+    }
+
+    static __device__ inline void backward(Sample& own, const double* parameters, double* sums) {
+        constexpr Operation now = operation(STEP);
+#pragma unroll
+        for (int a = 0; a < now.given; ++a)
+#pragma unroll
+            for (int b = 0; b < now.units; ++b) {
+                const double pull = own.pulls[now.target + b];
+                own.pulls[now.source + a] += parameters[now.place + a * now.units + b] * pull;
+                sums[now.place + a * now.units + b] += own.signals[now.source + a] * pull;
+            }
+    }
+
+#if CURVATURE
+    static __device__ inline void bend(Sample& own, const double* parameters) {
+        constexpr Operation now = operation(STEP);
+#pragma unroll
+        for (int b = 0; b < now.units; ++b)
+#pragma unroll
+            for (int input = 0; input < INPUTS; ++input) {
+                double total = 0;
+#pragma unroll
+                for (int a = 0; a < now.given; ++a)
+                    if (reaches(input, now.source + a))
+                        total += parameters[now.place + a * now.units + b] * own.tangents[now.source + a][input];
+                own.tangents[now.target + b][input] = total;
+            }
+    }
+#endif
+};
+
+template <int STEP>
+struct Step<ADD, STEP> {
+    static __device__ inline void forward(Sample& own, const double*) {
+        constexpr Operation now = operation(STEP);
+#pragma unroll
+        for (int unit = 0; unit < now.units; ++unit)
+            own.signals[now.target + unit] = own.signals[now.source + unit] + own.signals[now.place + unit];
+    }
+
+    static __device__ inline void backward(Sample& own, const double*, double*) {
+        constexpr Operation now = operation(STEP);
+#pragma unroll
+        for (int unit = 0; unit < now.units; ++unit) {
+            own.pulls[now.source + unit] += own.pulls[now.target + unit];
+            own.pulls[now.place + unit] += own.pulls[now.target + unit];
+        }
+    }
+
+#if CURVATURE
+    static __device__ inline void bend(Sample& own, const double*) {
+        constexpr Operation now = operation(STEP);
+#pragma unroll
+        for (int unit = 0; unit < now.units; ++unit)
+#pragma unroll
+            for (int a = 0; a < INPUTS; ++a) {
+                double total = reaches(a, now.source + unit) ? own.tangents[now.source + unit][a] : 0;
+                if (reaches(a, now.place + unit)) total += own.tangents[now.place + unit][a];
+                own.tangents[now.target + unit][a] = total;
+            }
+    }
+#endif
+};
+
+// The operations from a step on.
+template <int STEP, bool MORE>
+struct From {
+    using Now = Step<operation(STEP).kind, STEP>;
+    using Next = From<STEP + 1, (STEP + 1 < OPERATIONS)>;
+
+    static __device__ inline void forward(Sample& own, const double* parameters) {
+        Now::forward(own, parameters);
+        Next::forward(own, parameters);
+    }
+
+    static __device__ inline void backward(Sample& own, const double* parameters, double* sums) {
+        Next::backward(own, parameters, sums);
+        Now::backward(own, parameters, sums);
+    }
+
+#if CURVATURE
+    static __device__ inline void bend(Sample& own, const double* parameters) {
+        Now::bend(own, parameters);
+        Next::bend(own, parameters);
+    }
+#endif
+};
+
+template <int STEP>
+struct From<STEP, false> {
+    static __device__ inline void forward(Sample&, const double*) {}
+    static __device__ inline void backward(Sample&, const double*, double*) {}
+#if CURVATURE
+    static __device__ inline void bend(Sample&, const double*) {}
+#endif
+};
+
+using Program = From<0, (OPERATIONS > 0)>;
 
 extern "C" __global__ void differentiate(
-    const double* h,        // (replicates, WIDTH, samples)
-    const double* y,        // (replicates, samples)
-    const double* batch,    // (replicates, samples), read if WEIGHTED
-    const double* weights,  // (replicates, ENTRIES), W_2 .. W_L one after another
+    const double* h,           // (replicates, INPUTS, samples)
+    const double* y,           // (replicates, OUTPUTS, samples)
+    const double* batch,       // (replicates, samples), read if WEIGHTED
+    const double* parameters,  // (replicates, PARAMETERS)
     long long samples,
-    double* loss,           // (replicates, samples)
-    double* gradient,       // (replicates, WIDTH, samples)
-    double* curvature,      // (replicates, WIDTH, WIDTH, samples), written if CURVATURE
-    double* deep            // (replicates, ENTRIES, threads), sums over the samples that a thread had
+    double* loss,       // (replicates, samples)
+    double* gradient,   // (replicates, INPUTS, samples)
+    double* curvature,  // (replicates, INPUTS, INPUTS, samples), written if CURVATURE
+    double* deep        // (replicates, PARAMETERS, threads), sums over the samples that a thread had
 ) {
     const long long threads = (long long)gridDim.x * blockDim.x;
     const long long thread = (long long)blockIdx.x * blockDim.x + threadIdx.x;
     const long long replicate = blockIdx.y;
-    h += replicate * WIDTH * samples;
-    y += replicate * samples;
+    h += replicate * INPUTS * samples;
+    y += replicate * OUTPUTS * samples;
     batch += replicate * samples;
-    weights += replicate * ENTRIES;
+    parameters += replicate * PARAMETERS;
     loss += replicate * samples;
-    gradient += replicate * WIDTH * samples;
-    curvature += replicate * WIDTH * WIDTH * samples;
-    deep += replicate * ENTRIES * threads;
+    gradient += replicate * INPUTS * samples;
+    curvature += replicate * INPUTS * INPUTS * samples;
+    deep += replicate * PARAMETERS * threads;
 
-    double sums[AT_LEAST_1(ENTRIES)] = {};
+    double sums[AT_LEAST_1(PARAMETERS)] = {};
     for (long long sample = thread; sample < samples; sample += threads) {
-        // Forward.
-        double units[AT_LEAST_1(MATRICES)][WIDTH], slopes[AT_LEAST_1(MATRICES)][WIDTH];
-        double bends[AT_LEAST_1(MATRICES)][WIDTH], pre[WIDTH];
+        Sample own;
+        double labels[OUTPUTS];
 #pragma unroll
-        for (int a = 0; a < WIDTH; ++a) pre[a] = h[a * samples + sample];
+        for (int row = 0; row < ROWS; ++row) own.pulls[row] = 0;
 #pragma unroll
-        for (int layer = 0; layer < MATRICES; ++layer) {
-            const double* matrix = weights + layer * WIDTH * WIDTH;
-#pragma unroll
-            for (int a = 0; a < WIDTH; ++a) {
-                const Jet jet = ACTIVATION(pre[a]);
-                units[layer][a] = jet.f;
-                slopes[layer][a] = jet.df;
-                bends[layer][a] = jet.d2f;
-            }
-#pragma unroll
-            for (int b = 0; b < fan_out(layer); ++b) {
-                pre[b] = 0;
-#pragma unroll
-                for (int a = 0; a < WIDTH; ++a) pre[b] += matrix[a * fan_out(layer) + b] * units[layer][a];
-            }
-        }
-        const Jet error = LOSS(pre[0], y[sample]);
-        const double weight = WEIGHTED ? batch[sample] : 1;
-        const double slope = error.df * weight;
-        loss[sample] = error.f;
+        for (int a = 0; a < INPUTS; ++a) own.signals[a] = h[a * samples + sample];
+        Program::forward(own, parameters);
 
-        // Backward: delta is the derivative of the output in the pre-activations of the layer at hand.
-        double delta[WIDTH] = {1};
 #pragma unroll
-        for (int layer = MATRICES - 1; layer >= 0; --layer) {
-            const double* matrix = weights + layer * WIDTH * WIDTH;
-            double downstream[WIDTH];
+        for (int c = 0; c < OUTPUTS; ++c) labels[c] = y[c * samples + sample];
+        const Losses error = LOSS(own.signals + OUTPUT, labels);
+        const double weight = WEIGHTED ? batch[sample] : 1;
+        loss[sample] = error.value;
 #pragma unroll
-            for (int a = 0; a < WIDTH; ++a) {
-                downstream[a] = 0;
+        for (int c = 0; c < OUTPUTS; ++c) own.pulls[OUTPUT + c] = error.slopes[c] * weight;
+        Program::backward(own, parameters, sums);
 #pragma unroll
-                for (int b = 0; b < fan_out(layer); ++b) {
-                    sums[layer * WIDTH * WIDTH + a * fan_out(layer) + b] += units[layer][a] * slope * delta[b];
-                    downstream[a] += matrix[a * fan_out(layer) + b] * delta[b];
-                }
-            }
-#pragma unroll
-            for (int a = 0; a < WIDTH; ++a) {
-                delta[a] = slopes[layer][a] * downstream[a];
-                bends[layer][a] *= downstream[a];
-            }
-        }
-#pragma unroll
-        for (int a = 0; a < WIDTH; ++a) gradient[a * samples + sample] = delta[a] * slope;
+        for (int a = 0; a < INPUTS; ++a) gradient[a * samples + sample] = own.pulls[a];
 
 #if CURVATURE
-        // jacobian[u][a] is the derivative of a layer's pre-activation u in h_a; in the first layer, the identity.
-        double second[WIDTH][WIDTH];
 #pragma unroll
-        for (int a = 0; a < WIDTH; ++a)
+        for (int a = 0; a < INPUTS; ++a) {
+            own.tangents[a][a] = 1;
 #pragma unroll
-            for (int b = a; b < WIDTH; ++b) {
-                second[a][b] = delta[a] * delta[b] * (error.d2f * weight);
-                if (MATRICES > 0 && a == b) second[a][b] += bends[0][a] * slope;
-            }
-        double jacobian[WIDTH][WIDTH];
-#pragma unroll
-        for (int layer = 1; layer < MATRICES; ++layer) {
-            const double* matrix = weights + (layer - 1) * WIDTH * WIDTH;
-            double carried[WIDTH][WIDTH];
-#pragma unroll
-            for (int u = 0; u < WIDTH; ++u)
-#pragma unroll
-                for (int a = 0; a < WIDTH; ++a) {
-                    carried[u][a] = layer == 1 ? matrix[a * WIDTH + u] * slopes[0][a] : 0;
-                    if (layer > 1)
-#pragma unroll
-                        for (int v = 0; v < WIDTH; ++v)
-                            carried[u][a] += matrix[v * WIDTH + u] * slopes[layer - 1][v] * jacobian[v][a];
-                }
-#pragma unroll
-            for (int u = 0; u < WIDTH; ++u)
-#pragma unroll
-                for (int a = 0; a < WIDTH; ++a) {
-                    jacobian[u][a] = carried[u][a];
-#pragma unroll
-                    for (int b = a; b < WIDTH; ++b)
-                        second[a][b] += carried[u][a] * carried[u][b] * (bends[layer][u] * slope);
-                }
+            for (int b = a; b < INPUTS; ++b) own.second[a][b] = 0;
         }
+        Program::bend(own, parameters);
 #pragma unroll
-        for (int a = 0; a < WIDTH; ++a)
+        for (int c = 0; c < OUTPUTS; ++c)
 #pragma unroll
-            for (int b = a; b < WIDTH; ++b) {
-                curvature[(a * WIDTH + b) * samples + sample] = second[a][b];
-                curvature[(b * WIDTH + a) * samples + sample] = second[a][b];
+            for (int b = 0; b < INPUTS; ++b) {
+                double bent = 0;  // derivative in h_b of the loss's derivative in output c
+#pragma unroll
+                for (int other = 0; other < OUTPUTS; ++other)
+                    if ((JOINT || other == c) && reaches(b, OUTPUT + other))
+                        bent += error.bends[c][other] * weight * own.tangents[OUTPUT + other][b];
+#pragma unroll
+                for (int a = 0; a <= b; ++a)
+                    if (reaches(a, OUTPUT + c)) own.second[a][b] += own.tangents[OUTPUT + c][a] * bent;
+            }
+#pragma unroll
+        for (int a = 0; a < INPUTS; ++a)
+#pragma unroll
+            for (int b = a; b < INPUTS; ++b) {
+                curvature[(a * INPUTS + b) * samples + sample] = own.second[a][b];
+                curvature[(b * INPUTS + a) * samples + sample] = own.second[a][b];
             }
 #endif
     }
 #pragma unroll
-    for (int entry = 0; entry < ENTRIES; ++entry) deep[entry * threads + thread] = sums[entry];
+    for (int parameter = 0; parameter < PARAMETERS; ++parameter) deep[parameter * threads + thread] = sums[parameter];
 }

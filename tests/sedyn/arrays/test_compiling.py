@@ -41,3 +41,11 @@ def test_another_source_is_compiled_again(tmp_path, monkeypatch):
     assert misses("before") == 1
     assert misses("before") == 0
     assert misses("after") == 1
+
+
+def test_where_nothing_can_be_written_each_process_compiles(monkeypatch):
+    def no_place(self):
+        raise RuntimeError("cannot cache function: no locator available")
+
+    monkeypatch.setattr("numba.core.dispatcher.Dispatcher.enable_caching", no_place)
+    assert compiling.compiled(set())(lambda x: 2 * x)(3.0) == 6.0

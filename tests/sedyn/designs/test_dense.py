@@ -9,7 +9,7 @@ import sedyn
 from sedyn import Problem
 from sedyn.designs.dense import DenseDesign, dense_design
 from sedyn.designs.protocol import Design
-from sedyn.kernels.cpu.network import compiled_network
+from sedyn.kernels.program import form_of
 from sedyn.model.features import feature_law
 from sedyn.model.functions import ACTIVATIONS, Activation
 from tests.networks import plain_network
@@ -81,7 +81,7 @@ def test_compiled_networks_are_those_of_the_registries(activation, loss, width, 
     weights = rng.standard_normal((width, 9))
     for weighted in (False, True):
         network = network_on(203, width, depth, activation, loss, weighted)
-        assert compiled_network(network, width) is not None
+        assert form_of(network, width, "cpu") is not None
         expected = Design.descend(design, weights, network, curvature=False)
         assert_same_pass(design.descend(weights, network, curvature=False), expected, rtol=1e-12, atol=1e-13)
 
@@ -90,7 +90,7 @@ def test_a_network_of_the_user_goes_the_other_way():
     ACTIVATIONS.register("mine", Activation(ACTIVATIONS["tanh"].jet))
     design, weights = drawn("gaussian"), np.random.default_rng(0).standard_normal((3, SHAPE[1]))
     mine, built_in = (network_on(SHAPE[0], 3, activation=name) for name in ("mine", "tanh"))
-    assert compiled_network(mine, 3) is None
+    assert form_of(mine, 3, "cpu") is None
     found = design.descend(weights, mine, curvature=False)
     assert_same_pass(design.descend(weights, built_in, curvature=False), found, atol=1e-12)
 

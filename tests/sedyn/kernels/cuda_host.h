@@ -5,6 +5,7 @@
 
 #define __global__
 #define __device__
+#define __host__
 
 struct Index {
     unsigned x, y;

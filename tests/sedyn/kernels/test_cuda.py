@@ -16,32 +16,30 @@ import sedyn
 from sedyn.arrays import backend
 from sedyn.kernels.cuda import launch
 from sedyn.kernels.dispatch import differentiate, mean_response
+from sedyn.kernels.program import MOST_UNITS, program_of
 from sedyn.model.functions import ACTIVATIONS, LOSSES, Activation
-from tests.networks import plain_network
+from tests.networks import assert_same_derivatives, drawn_network, plain_network
 from tests.sedyn.model.test_losses import MEMBERS
 from tests.sedyn.model.test_network import sample_network
 
 HEADER = Path(__file__).with_name("cuda_host.h")
 NAMES = list(itertools.product(ACTIVATIONS.built_in, MEMBERS))
-NETWORK = {
-    "WIDTH": 3,
-    "DEPTH": 3,
-    "ACTIVATION": "gelu",
-    "LOSS": "logistic",
-    "LOSS_NUMBERS": "0",
-    "WEIGHTED": 1,
-    "CURVATURE": 1,
-}
+EVERYTHING = {"bias": True, "skip": True, "residual": True, "outputs": 3, "activations": ("gelu", "tanh")}
+
+
+def network_macros(structure, loss="logistic", weighted=True, curvature=True):
+    """What the network's source is compiled for."""
+    h, network = drawn_network(np.random.default_rng(0), 1, structure, loss)
+    return launch.macros(program_of(network.layers, len(h)), network.loss, weighted=weighted, curvature=curvature)
+
+
 SOURCES = {
-    "network": (launch.NETWORK, NETWORK),
-    "network, one layer": (launch.NETWORK, {**NETWORK, "WIDTH": 1, "DEPTH": 1, "CURVATURE": 0}),
-    "network, wide": (launch.NETWORK, {**NETWORK, "WIDTH": 8, "ACTIVATION": "tanh_"}),
+    "network": (launch.NETWORK, network_macros({"activations": ("gelu",)})),
+    "network, one layer": (launch.NETWORK, network_macros({"depth": 1}, "huber", weighted=False, curvature=False)),
+    "network, wide": (launch.NETWORK, network_macros({"width": 8, "depth": 3})),
+    "network, everything": (launch.NETWORK, network_macros(EVERYTHING, "softmax")),
     "response": (launch.RESPONSE, {"WIDTH": 4, "ITERATIONS": 4}),
 }
-
-
-def defined(macros):
-    return [f"-D{name}={value}" for name, value in macros.items()]
 
 
 @pytest.mark.parametrize("architecture", [80, 90])
@@ -50,13 +48,14 @@ def test_kernels_compile_for_gpus(source, macros, architecture, tmp_path):
     if importlib.util.find_spec("cupy"):
         from cupy.cuda import nvrtc
 
-        program = nvrtc.createProgram(source.read_text(), source.name, [], [])
-        nvrtc.compileProgram(program, [*defined(macros), f"-arch=sm_{architecture}"])
+        program = nvrtc.createProgram(backend.cuda_source(source, **macros), source.name, [], [])
+        nvrtc.compileProgram(program, [f"-arch=sm_{architecture}"])
         assert len(nvrtc.getCUBIN(program)) > 1000
     elif shutil.which("nvcc"):
-        cubin = tmp_path / "kernel.cubin"
+        code, cubin = tmp_path / "kernel.cu", tmp_path / "kernel.cubin"
+        code.write_text(backend.cuda_source(source, **macros))
         options = ["-cubin", f"-arch=sm_{architecture}", "--Werror=all-warnings"]
-        subprocess.run(["nvcc", *options, *defined(macros), "-o", cubin, source], check=True, timeout=120)
+        subprocess.run(["nvcc", *options, "-o", cubin, code], check=True, timeout=120)
         assert cubin.stat().st_size > 1000
     else:
         pytest.skip("no CUDA compiler: neither cupy's nor nvcc")
@@ -69,11 +68,11 @@ def host_library(source, name, macros):
         code, library = Path(folder) / "kernel.cpp", Path(folder) / "kernel.so"
         entry = f"launch({name}, {{x, y}}, block, arguments);"
         code.write_text(
-            f'#include "{HEADER}"\n#include "{source}"\n'
+            f'#include "{HEADER}"\n{backend.cuda_source(source, **dict(macros))}\n'
             f'extern "C" void run(unsigned x, unsigned y, unsigned block, void** arguments) {{ {entry} }}\n'
         )
         # Compiling is most of what these tests cost: C++14 has the smaller <cmath>.
-        options = ["-std=c++14", "-O0", "-shared", "-fPIC", "-Wno-unknown-pragmas", *defined(dict(macros))]
+        options = ["-std=c++14", "-O0", "-shared", "-fPIC", "-Wno-unknown-pragmas"]
         subprocess.run(["g++", *options, "-o", library, code], check=True, timeout=120)
         return ctypes.CDLL(str(library)).run
 
@@ -125,49 +124,60 @@ def assert_same(found, expected):
     np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-13 * scale)
 
 
-def compare(on_host, activation, loss, width, depth, samples=200, replicates=(), weighted=True, curvature=True, seed=0):
-    rng = np.random.default_rng(seed)
-    networks = [sample_network(rng, width, depth, samples) for _ in range(max(1, int(np.prod(replicates))))]
-    h = np.stack([h for h, _ in networks]).reshape(*replicates, width, samples)
-    layers = zip(*(deep for _, deep in networks), strict=True)
-    deep = tuple(np.stack(layer).reshape(*replicates, *layer[0].shape) for layer in layers)
-    y = np.sign(rng.standard_normal((*replicates, samples)))
-    weights = rng.uniform(0, 2, y.shape) if weighted else None
-    arguments = (h, plain_network(activation, loss, deep, y, weights))
-    expected = differentiate(*arguments, curvature=curvature)
-    found = on_host(differentiate, *arguments, curvature=curvature)
-    assert_same(found.loss, expected.loss)
-    assert_same(found.gradient, expected.gradient)
-    for one, other in zip(found.deep_gradient, expected.deep_gradient, strict=True):
-        assert one.shape == other.shape
-        assert_same(one, other)
-    assert (found.curvature is None) == (expected.curvature is None)
-    if curvature:
-        assert_same(found.curvature, expected.curvature)
+def compare(on_host, structure, loss, samples=200, replicates=(), weighted=True, curvature=True, seed=0):
+    h, network = drawn_network(np.random.default_rng(seed), samples, structure, loss, weighted, replicates)
+    expected = differentiate(h, network, curvature=curvature)
+    found = on_host(differentiate, h, network, curvature=curvature)
+    scale = max(1.0, np.abs(expected.gradient).max(), np.abs(expected.curvature).max() if curvature else 0.0)
+    assert_same_derivatives(found, expected, rtol=1e-12, atol=1e-13 * scale)
 
 
 @pytest.mark.parametrize(("activation", "loss"), NAMES)
 def test_network_kernel_has_every_activation_and_loss(on_host, activation, loss):
-    compare(on_host, activation, loss, 2, 3)
+    compare(on_host, {"activations": (activation,), "width": 2, "depth": 3}, loss)
 
 
 @pytest.mark.parametrize(
     ("width", "depth"), [(1, 1), (1, 2), (2, 2), (3, 4), (4, 3), (5, 2), (6, 3), (7, 2), (8, 3), (2, 5)]
 )
 def test_network_kernel_has_every_width_and_depth(on_host, width, depth):
-    compare(on_host, "gelu", "squared", width, depth, seed=width)
+    compare(on_host, {"activations": ("gelu",), "width": width, "depth": depth}, "squared", seed=width)
 
 
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("curvature", [False, True])
 @pytest.mark.parametrize("replicates", [(), (3,), (2, 2)])
 def test_network_kernel_with_and_without(on_host, weighted, curvature, replicates):
-    compare(on_host, "tanh", "logistic", 3, 3, 50, replicates, weighted, curvature)
+    compare(on_host, EVERYTHING, "softmax", 50, replicates, weighted, curvature)
+
+
+# Every two of these meet in one network: bias, skip, residual, outputs, activations and loss.
+NETWORKS = [
+    ({"bias": False, "skip": False, "residual": True, "outputs": 1, "activations": ("erf", "relu")}, "absolute(0.3)"),
+    ({"bias": True, "skip": False, "residual": False, "outputs": 2, "activations": ("silu",)}, "softmax"),
+    ({"bias": False, "skip": True, "residual": False, "outputs": 3, "activations": ("tanh", "identity")}, "huber"),
+    ({"bias": True, "skip": True, "residual": True, "outputs": 1, "activations": ("gelu", "softplus")}, "logistic"),
+    ({"bias": False, "skip": True, "residual": True, "outputs": 2, "activations": ("sigmoid",)}, "squared"),
+    ({"bias": True, "skip": True, "residual": False, "outputs": 5, "activations": ("tanh", "erf")}, "softmax"),
+    ({"bias": False, "skip": False, "residual": False, "outputs": 8, "activations": ("gelu",)}, "softmax"),
+    (
+        {"bias": True, "skip": False, "residual": True, "outputs": 4, "activations": ("relu", "tanh", "gelu")},
+        "huber(2)",
+    ),
+    ({"bias": True, "depth": 1, "outputs": 3}, "softmax"),
+    ({"bias": False, "depth": 1, "outputs": 2}, "absolute(1)"),
+    ({"bias": True, "skip": True, "depth": 2, "outputs": 2}, "logistic"),
+]
+
+
+@pytest.mark.parametrize(("structure", "loss"), NETWORKS)
+def test_network_kernel_has_every_kind_of_layer(on_host, structure, loss):
+    compare(on_host, structure, loss)
 
 
 def test_network_kernel_with_several_samples_a_thread(on_host, monkeypatch):
     monkeypatch.setattr(launch, "MOST_THREADS", 256)
-    compare(on_host, "tanh", "huber", 3, 3, samples=1000)
+    compare(on_host, {"bias": True, "outputs": 2}, "huber", samples=1000)
 
 
 def test_network_kernel_of_extreme_samples(on_host):
@@ -187,7 +197,7 @@ def test_network_kernel_of_extreme_samples(on_host):
         np.testing.assert_allclose(found.curvature, expected.curvature, rtol=1e-12, atol=1e-300)
 
 
-@pytest.mark.parametrize("width", range(1, launch.MOST_WIDTH + 1))
+@pytest.mark.parametrize("width", range(1, MOST_UNITS["gpu"] + 1))
 def test_response_kernel_has_every_width(on_host, width):
     compare_responses(on_host, 13, width, 40)
 
@@ -216,8 +226,11 @@ def compare_responses(on_host, iterations, width, samples, replicates=()):
     ],
     ids=["state evolution", "simulation"],
 )
-def test_a_whole_computation_through_the_kernels(on_host, compute):
-    problem = sedyn.Problem(n=60, d=40, width=2, depth=3, steps=10, batch_fraction=0.5)
+@pytest.mark.parametrize(
+    "fields", [{}, {"bias": "all", "skip": True, "outputs": 3, "signals": 3, "labels": "classes", "loss": "softmax"}]
+)
+def test_a_whole_computation_through_the_kernels(on_host, compute, fields):
+    problem = sedyn.Problem(n=60, d=40, width=2, depth=3, steps=10, batch_fraction=0.5, **fields)
     expected, found = compute(problem), on_host(compute, problem)
     for name in expected:
         np.testing.assert_allclose(found[name], expected[name], rtol=1e-9, atol=1e-11, err_msg=name)
@@ -225,18 +238,20 @@ def test_a_whole_computation_through_the_kernels(on_host, compute):
 
 def test_kernels_leave_alone_what_they_do_not_have(monkeypatch):
     h, deep = sample_network(np.random.default_rng(0), 2, 2, 5)
-    wide, wide_deep = sample_network(np.random.default_rng(0), launch.MOST_WIDTH + 1, 2, 5)
+    wide, wide_deep = sample_network(np.random.default_rng(0), MOST_UNITS["gpu"] + 1, 2, 5)
     own = Activation(ACTIVATIONS["tanh"].jet)
     monkeypatch.setattr(backend, "on_cuda", lambda x: True)
     monkeypatch.delattr(backend, "cuda_kernel")
     tanh, squared, y = ACTIVATIONS["tanh"], LOSSES["squared"], np.ones(5)
     assert differentiate.chosen(h, plain_network(tanh, squared, deep, y)) is launch.differentiate
+    everything = drawn_network(np.random.default_rng(0), 5, EVERYTHING, "softmax")
+    assert differentiate.chosen(*everything) is launch.differentiate
     for arguments in (
         (h, plain_network(own, squared, deep, y)),
         (wide, plain_network(tanh, squared, wide_deep, y)),
         (h.astype(np.float32), plain_network(tanh, squared, deep, y)),
     ):
         assert differentiate.chosen(*arguments) is differentiate.definition
-    for shape, served in ((2, 3, 3), True), ((2, launch.MOST_WIDTH + 1, launch.MOST_WIDTH + 1), False):
+    for shape, served in ((2, 3, 3), True), ((2, MOST_UNITS["gpu"] + 1, MOST_UNITS["gpu"] + 1), False):
         chosen = mean_response.chosen(np.zeros((*shape, 3)), np.zeros((2, *shape)))
         assert (chosen is launch.mean_response) == served

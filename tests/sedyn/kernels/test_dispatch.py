@@ -19,6 +19,14 @@ OPERATIONS = [value for value in vars(dispatch).values() if isinstance(value, di
 PROBLEMS = {
     "one pass over single precision": ({"n": 700, "d": 500}, {"engine": "dense", "dtype": "float32"}, 1e-5),
     "one pass over integers": ({"n": 900, "d": 500, "features": "rademacher"}, {"engine": "dense"}, 1e-9),
+    "classes, biases, skip and residual": (
+        {
+            **{"n": 700, "d": 500, "outputs": 3, "signals": 3, "labels": "classes", "loss": "softmax"},
+            **{"bias": "all", "bias_init": 0.2, "skip": True, "residual": True, "activation": "gelu"},
+        },
+        {"engine": "dense"},
+        1e-9,
+    ),
     "wide": ({"n": 300, "d": 200, "width": 33, "steps": 2}, {"engine": "dense"}, 1e-9),
     "deferred": ({"n": 300, "d": 200}, {"engine": "deferred"}, 1e-9),
 }
@@ -121,5 +129,9 @@ def test_a_built_in_without_a_form_is_refused_at_import(registry, entry, form, s
 def test_every_form_in_the_sources_is_named_by_an_entry():
     for registry, forms in ((ACTIVATIONS, ActivationForm), (LOSSES, LossForm)):
         assert {entry.compiled for entry in registry.values()} == set(forms.__members__)
-    entries = [*ACTIVATIONS.values(), *LOSSES.values()]
-    assert {entry.cuda for entry in entries} == set(re.findall(r"Jet (\w+)\(", launch.NETWORK.read_text()))
+        assert {entry.cuda for entry in registry.values()} == known(launch, registry)
+
+
+def known(kernel, registry):
+    """The names of forms in the source of a kernel."""
+    return set(re.findall(kernel.FORMS[registry.kind], kernel.NETWORK.read_text()))

@@ -80,7 +80,7 @@ def test_a_long_run_has_the_gibbs_law():
     assert rate * hessians.max() < 1
     walk = states(dynamics, problem, data, updates_together([problem], data.start))
     weights = np.stack([state.first_weights[0, 0] for state in walk])[steps // 4 :]
-    mean = np.linalg.solve(x.T @ x / (n / d) + decay * np.eye(d), x.T @ data.labels[0] / (n / d))
+    mean = np.linalg.solve(x.T @ x / (n / d) + decay * np.eye(d), x.T @ data.labels[0, 0] / (n / d))
     squares = ((weights - mean) @ directions) ** 2
     gibbs = temperature / hessians
     memory = (1 - rate * hessians) ** 2  # correlation of squares from one step to the next

@@ -20,6 +20,12 @@ def test_every_output_has_its_own_link_index_and_noise():
         np.testing.assert_array_equal(shared[c], LINKS[name].f(INDICES[0]) + NOISE[c])
 
 
+@pytest.mark.parametrize("labels", ["additive", "classes"])
+def test_signals_beyond_the_outputs_play_no_part(labels):
+    own, more = (Problem(outputs=2, signals=k, labels=labels) for k in (2, 3))
+    np.testing.assert_array_equal(labels_of(more, INDICES, NOISE[:2]), labels_of(own, INDICES[:2], NOISE[:2]))
+
+
 def test_replicates_in_front_change_nothing():
     problem = Problem(outputs=3, signals=3)
     side_by_side = clean_labels(problem, np.stack([INDICES, -INDICES]))
@@ -51,10 +57,10 @@ def test_flips_go_to_every_other_class_equally_often():
     [
         ({"labels": "classes"}, "outputs=1: labels=classes needs an output for each class, 2 at least"),
         ({"loss": "softmax", "outputs": 2, "signals": 2}, "loss='softmax': needs classes"),
-        ({"outputs": 3, "signals": 2}, "signals=2: outputs=3 have an index each, or share one; set signals=3 or 1"),
+        ({"outputs": 3, "signals": 2}, "signals=2: 3 outputs have an index each, or share one; set signals>=3, or 1"),
         ({"outputs": 3, "signals": 3, "combine": "product"}, "combine='product': several outputs have an index each"),
         ({"outputs": 2, "labels": "binary"}, "labels='binary': has one output; with outputs=2 set labels=classes"),
-        ({"outputs": 2, "labels": "classes"}, "signals=1: classes need different indices or links; set signals=2"),
+        ({"outputs": 2, "labels": "classes"}, "signals=1: classes need different indices or links; set signals>=2"),
         ({"outputs": 3, "link": ("tanh", "sin")}, "2 names for 3 outputs; give one, or one for each"),
         ({"link": ("tanh", "nope"), "outputs": 2}, "link='nope': known: identity, tanh"),
         ({"depth": 1, "width": 1, "outputs": 2}, "width=1: depth=1 is a linear model and has a unit an output"),

@@ -22,8 +22,9 @@ PROBLEMS = {
 }
 
 
-@pytest.mark.parametrize("include", [(), ("samples",)])
-@pytest.mark.parametrize("name", PROBLEMS)
+@pytest.mark.parametrize(
+    ("name", "include"), [*((name, ()) for name in PROBLEMS), ("default", ("samples",)), ("long", ("samples",))]
+)
 def test_the_peak_is_predicted(name, include):
     problem = Problem(**PROBLEMS[name])
     sedyn.state_evolution(problem, 2**9, 2)  # loads what is loaded once

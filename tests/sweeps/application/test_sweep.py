@@ -256,3 +256,62 @@ def test_interruption_says_how_to_go_on(sweep, monkeypatch, capsys):
         patched.setattr(worker, "execute", interrupt)
         assert sweep() == 130
     assert "the same command goes on from there" in capsys.readouterr().err
+
+
+def test_enough_failures_end_a_sweep_and_the_first_is_shown_once(sweep, monkeypatch, capsys):
+    def failing(*arguments, **options):
+        raise FloatingPointError("no luck")
+
+    monkeypatch.setattr(sedyn, "simulate_together", failing)
+    assert sweep("block=1", "replicates=4", "max_failures=2") == 1
+    shown = capsys.readouterr()
+    assert shown.err.count("FloatingPointError: no luck") == 1
+    assert "and 1 more failed; `sedyn status stores/sweep.zarr` counts each reason" in shown.err
+    assert "stopped after max_failures=2; the same command goes on with the rest" in shown.err
+    assert "2 failed" in shown.out
+    assert sweep("max_failures=0") == 2
+    assert "max_failures=0: a whole number >= 1, or null" in capsys.readouterr().err
+
+
+def test_a_report_that_fails_is_one_line_and_the_results_stay(sweep, read, capsys, monkeypatch):
+    def failing(*arguments, **options):
+        raise FloatingPointError("no luck")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(sedyn, "simulate_together", failing)
+        assert sweep("replicates=1", "report=analysis.report.report") == 1
+    assert "report: NothingToReport: stores/sweep.zarr: nothing finished yet" in capsys.readouterr().err
+    assert sweep("replicates=1") == 0
+    assert read()["simulation"].train_error.notnull().all()
+
+
+class EndpointConnectionError(Exception):
+    """As a client of storage raises it, which is no OSError."""
+
+
+EndpointConnectionError.__module__ = "botocore.exceptions"
+
+
+@pytest.mark.parametrize("where", ["sweeps.worker.write_results", "sweeps.store.Store.record_environment"])
+def test_storage_that_is_away_is_one_line(sweep, tmp_path, capsys, monkeypatch, where):
+    def failing(*arguments, **options):
+        raise EndpointConnectionError("Could not connect\nto anything")
+
+    monkeypatch.setattr(where, failing)
+    location = f"memory://{tmp_path}/a.zarr"
+    assert sweep("replicates=1", f"store={location}") == 1
+    *progress, last = capsys.readouterr().err.splitlines()
+    assert last == f"store='{location}' cannot be written: Could not connect; what is finished is kept"
+    assert all("tasks" in line for line in progress)
+
+
+def test_globs_and_modules_that_end_the_process_are_refused(sweep, tmp_path, capsys, monkeypatch):
+    (tmp_path / "stores").mkdir()
+    (tmp_path / "stores" / "ending.py").write_text("raise SystemExit(0)\n")
+    monkeypatch.syspath_prepend(tmp_path / "stores")
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    assert sweep("imports=[ending]") == 2
+    assert "imports='ending': cannot be imported (SystemExit: 0)" in capsys.readouterr().err
+    for words in (["problem.width=glob(*)"], ["--multirun", "problem.width=glob(*)"], ["experiment=glob(*)"]):
+        assert sweep(*words) == 2, words
+        assert capsys.readouterr().err.count("\n") == 1

@@ -1,0 +1,124 @@
+"""Bad command lines: each is refused in one line and at once, with status 2 and before there is a store."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+import re
+import time
+
+import pytest
+
+from sedyn.model.problem import Problem
+from tests.bad_values import HUGE
+
+QUICK = 40  # of the lines, at each `make test`; all of them with those that are slow
+SLOWEST_SECONDS = 3.0
+
+# As they are written on a command line. What is quoted twice is a text, whatever it looks like.
+NO_VALUE = ["{a:1}", "[[1]]", "${nope}", "${oc.env:NOT_THERE_AT_ALL}", "???", "${problem}"]
+NO_NUMBER = [*NO_VALUE, "abc", "true", "nan", "inf", "-inf", "1e400", str(HUGE), "'1'", "''", "[1]", "0x10"]
+NO_WHOLE = [*NO_NUMBER, "1.5", "-1", "1e3"]
+NO_NAME = [*NO_VALUE, "nope", "''", "3", "0.5", "true", "[a,b]", "tanh(1)", "'tanh '"]
+NO_FLAG = [*NO_VALUE, "maybe", "3", "0", "'true'", "[true]", "''"]
+OF_A_TYPE = {"int": NO_WHOLE, "float": NO_NUMBER, "bool": NO_FLAG, "str": NO_NAME}
+OUT_OF_RANGE = {
+    **{name: ["0"] for name in ("n", "d", "width", "depth", "steps", "signals", "outputs", "signal_norm")},
+    "depth": ["1000000"],
+    "steps": ["100000000000"],
+    "momentum": ["1", "-0.1"],
+    "noise": ["-1"],
+    "batch_fraction": ["0", "2"],
+    "learning_rate": ["0", "[0.1,0.2]", "[0,0,0]", "-1"],
+    "features": ["sparse(1e-300)", "student_t(2)", "student_t"],
+    "covariance": ["power_law(1)", "two_level(2)"],
+}
+OF_KEYS = {
+    "replicates": [*NO_WHOLE, "null", "0", "1000000000000"],
+    "block": [*NO_WHOLE, "0", "1000000000000"],
+    "seed": [*NO_WHOLE, "null"],
+    "aspect": [*NO_NUMBER, "null", "0", "-1", "1e-320", "1e300"],
+    "engine": [*NO_NAME, "null"],
+    "dtype": [*NO_NAME, "null", "float16"],
+    "estimate": [*NO_FLAG, "null"],
+    "laws": [*NO_FLAG, "null"],
+    "plan": [*NO_FLAG, "null"],
+    "theory": ["3", "null", "abc", "[1]", "{sample:3}"],
+    "theory.samples": [*NO_WHOLE, "null", "0", "63", "100", "1099511627776"],
+    "theory.randomizations": [*NO_WHOLE, "null", "1", "1000000000000"],
+    "target": ["3", "null", "abc", "[1]", "{sterr:3}"],
+    "target.stderr": [*NO_NUMBER, "0", "-1"],
+    "target.observable": [*NO_NAME, "null"],
+    "target.max_replicates": [*NO_WHOLE, "null", "1", "1000000000000"],
+    "compute.executor": [*NO_NAME, "null"],
+    "compute.device": [*NO_NAME, "null", "cuda"],
+    "compute.workers": [*NO_WHOLE, "0", "1000000000000"],
+    "compute.gpus_per_worker": [*NO_NUMBER, "0", "-1", "1e-300"],
+    "compute.address": [*NO_VALUE, "3", "true", "''", "[a]"],
+    "imports": [*NO_VALUE, "json", "3", "null", "[3]", "[no_such_module]", "['']", "[.json]"],
+    "report": [*NO_VALUE, "os", "os.sep", "os.getcwd", "os.nope", "no.such", "''", "3", "[a]"],
+    "store": [*NO_VALUE, "/", "''", "..", "3", "true", "[a]", "'~nobody-of-that-name/x.zarr'", "nope://x/y.zarr"],
+    "problem": ["null", "3", "nope", "fields", "[1]", "{n:3}", "1_000"],
+    "grid": ["null", "3", "nope", "fields", "[1]", "{n:[3]}"],
+    "compute": ["null", "3", "nope", "[1]", "{workers:3}"],
+    "experiment": ["3", "nope", "1_000", "[1]", "quick", "quickstrat"],
+    "hydra.run.dir": ["elsewhere"],
+    "hydra.mode": ["MULTIRUN"],
+    **{key: ["1"] for key in ("nonsense", "problem.widht", "grid.nosie", "compute.worker", "+problem.colour")},
+}
+MALFORMED = ["n", "=3", "problem.n", "problem.n==3", "problem.n=[", "~seed", "~problem", "a=b=c", "'", "-1", "ü=1"]
+OTHERS = [
+    *([flag] for flag in ("--foo", "-x", "--resolve", "--config-dir=/nonexistent", "--cfg=all", "--multirun=3")),
+    *([word] for word in MALFORMED),
+    *([f"store={'x' * 300}"], ["store=~/x.zarr"], ["grid.n=range(1,5)"], ["problem.noise=0.1,0.2"], ["glob(*)"]),
+    *(["--multirun", word] for word in ("seed=1,2", "problem.nise=1,2", "problem.noise=glob(*)", "problem.noise=1,-1")),
+]
+
+
+def lines():
+    """Every bad command line, as words."""
+    for field in dataclasses.fields(Problem):
+        may_be_left_out = field.default is None or "None" in field.type
+        bad = [*OF_A_TYPE[re.split(r"\W", field.type)[0]], *OUT_OF_RANGE.get(field.name, [])]
+        for value in [*bad, *([] if may_be_left_out else ["null"])]:
+            yield [f"problem.{field.name}={value}"]
+            yield [f"grid.{field.name}=[{value}]"]
+        yield [f"grid.{field.name}=3"]
+        yield [f"grid.{field.name}=[]"]
+    for key, values in OF_KEYS.items():
+        for value in values:
+            yield [f"{key}={value}"]
+    yield from OTHERS
+
+
+@pytest.fixture
+def fault_of(sweep, capsys, tmp_path):
+    """Say what is wrong with how a line is taken; nothing if it is refused as it should be."""
+
+    def say(words):
+        capsys.readouterr()
+        start = time.perf_counter()
+        try:
+            status = sweep(*words)
+        except BaseException as error:
+            return f"{words}: {type(error).__name__}: {error}"[:400]
+        seconds = time.perf_counter() - start
+        shown = capsys.readouterr()
+        if status != 2 or shown.out or list(tmp_path.rglob("*.zarr")):
+            return f"{words}: status {status}, {shown}"[:400]
+        if shown.err.count("\n") != 1 or len(shown.err) > 4000:
+            return f"{words}: not one line: {shown.err}"[:400]
+        return f"{words}: after {seconds:.1f} s: {shown.err}"[:400] if seconds > SLOWEST_SECONDS else None
+
+    return say
+
+
+def test_some_bad_lines_are_refused_at_once_and_make_no_store(fault_of):
+    every = list(lines())
+    assert len(every) > 1000
+    assert [fault for words in random.Random(0).sample(every, QUICK) if (fault := fault_of(words))] == []
+
+
+@pytest.mark.slow
+def test_every_bad_line_is_refused_at_once_and_makes_no_store(fault_of):
+    assert [fault for words in lines() if (fault := fault_of(words))] == []
