@@ -39,8 +39,8 @@ def classes(simulation: xr.Dataset, theory: xr.Dataset, *, draws: int = 1000, se
     Dataset
         Of `analysis.statistics.rates_along` for every number of classes, of each of `OBSERVABLES`. Of
         `analysis.statistics.large` at the largest n, on (observable, outputs): ``worst`` and ``limit``. Of
-        `analysis.statistics.generalization_estimate`, on (score, outputs): ``estimate_exponent`` with interval; on (score, outputs, n): ``estimate_rms``, over iterations after the first,
-        and ``estimate_relative_rms``.
+        `analysis.statistics.generalization_estimate`, on (score, outputs): ``estimate_exponent`` with interval; on
+        (score, outputs, n): ``estimate_rms``, over iterations after the first, and ``estimate_relative_rms``.
     """
     simulation, theory = (_by_classes(group) for group in (simulation, theory))
     names = in_both(OBSERVABLES, simulation, theory)

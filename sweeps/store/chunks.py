@@ -62,7 +62,12 @@ def chunks_of(array: zarr.Array, lead: tuple[int, ...], values: np.ndarray) -> I
 
 
 def is_checked(array: zarr.Array) -> bool:
-    """Whether chunks of an array end with their checksum."""
+    """Tell whether chunks of an array end with their checksum.
+
+    Parameters
+    ----------
+    array : zarr.Array, of any shape
+    """
     return any(isinstance(codec, Crc32cCodec) for codec in array.compressors)
 
 
@@ -71,7 +76,7 @@ def content_of(array: zarr.Array, data: bytes) -> bytes | None:
 
     Parameters
     ----------
-    array : zarr.Array
+    array : zarr.Array, of any shape
     data : bytes
         What is stored.
 
@@ -94,7 +99,7 @@ def values_of(array: zarr.Array, data: bytes) -> np.ndarray | None:
 
     Parameters
     ----------
-    array : zarr.Array
+    array : zarr.Array, of any shape
     data : bytes
         What is stored.
 
@@ -114,7 +119,7 @@ def sum_of(values: np.ndarray, before: int = 0) -> int:
 
     Parameters
     ----------
-    values : ndarray of float64
+    values : ndarray of float64, of any shape
     before : int, optional
         Sum of values that come before them.
     """
@@ -151,7 +156,7 @@ def numbers_of(array: zarr.Array, name: str) -> tuple[int, ...] | None:
 
     Parameters
     ----------
-    array : zarr.Array
+    array : zarr.Array, of any shape
     name : str
         As for `chunk_numbers`.
     """

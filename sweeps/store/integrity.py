@@ -85,15 +85,15 @@ def find_damage(store: Store, *, content: bool = True) -> Damage:
     for group, members in layouts(store.settings).items():
         for name in sorted(members):
             kind = name.partition("_")[0] if group == "status" else group
-            survey = _survey(store, group, name, done[kind].shape, sums.get(group), content=content)
+            wanted = needed(store.settings, name)
+            everywhere = np.broadcast_to(wanted if kind == "theory" else wanted[..., None], done[kind].shape)
+            survey = _survey(store, group, name, everywhere, sums.get(group), content=content)
             damage.cut.extend((group, name, numbers) for numbers in survey.cut)
             if group == "status" and not name.endswith("_facts"):
                 continue  # nothing is done where the state is missing; a finished task has no error
-            wanted = needed(store.settings, name)
-            there = survey.there | ~(wanted if kind == "theory" else wanted[..., None])
-            for lead in map(tuple, np.argwhere(done[kind] & ~there).tolist()):
+            for lead in map(tuple, np.argwhere(done[kind] & ~survey.there).tolist()):
                 damage.faults.append(Fault(kind, lead, f"{group}/{name} has no whole chunk at {lead}"))
-            done[kind] &= there  # a result is named once
+            done[kind] &= survey.there  # a result is named once
     if content:
         for kind in done:
             damage.faults.extend(_mixed(store, kind, done[kind], sums[kind]))
@@ -175,11 +175,11 @@ class _Survey(NamedTuple):
 
 
 def _survey(
-    store: Store, group: str, name: str, shape: tuple[int, ...], sums: np.ndarray | None, *, content: bool
+    store: Store, group: str, name: str, wanted: np.ndarray, sums: np.ndarray | None, *, content: bool
 ) -> _Survey:
-    """Look at the chunks of one array and, where they are read, add results up."""
-    array, leading = store.array(group, name), len(shape)
-    found = _Survey(np.zeros(shape, bool), [])
+    """Look at the chunks of one array, wanted of some cells (and blocks); where they are read, add results up."""
+    array, leading, shape = store.array(group, name), wanted.ndim, wanted.shape
+    found = _Survey(~wanted, [])
     if 0 in array.shape:
         found.there[...] = True
         return found
@@ -195,7 +195,7 @@ def _survey(
         damaged = [numbers for numbers, values in parts.items() if values is None]
         found.cut.extend(damaged)
         # Chunks further along inner dimensions come from growth; cells that were there before have none.
-        found.there[lead] = (*lead, *first) in parts and not damaged
+        found.there[lead] = (not wanted[lead] or (*lead, *first) in parts) and not damaged
         if content and sums is not None and not damaged:
             _add_up(sums, array, lead, parts)
     for numbers in found.cut:

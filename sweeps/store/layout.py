@@ -102,7 +102,13 @@ def needed(settings: Mapping[str, Any], name: str) -> np.ndarray:
 
 
 def facts_of(settings: Mapping[str, Any]) -> dict[str, str]:
-    """Name the facts of a store, in their order, with what each says."""
+    """Name the facts of a store, in their order, with what each says.
+
+    Parameters
+    ----------
+    settings : mapping
+        Of the store.
+    """
     known = settings["format"] >= CHECKED_FORMAT
     return {name: text for name, text in FACTS.items() if known or name != "checksum"}
 
@@ -186,7 +192,13 @@ def lay_out(root: zarr.Group, settings: Mapping[str, Any]) -> list[str]:
 
 
 def indexes_of(settings: Mapping[str, Any]) -> dict[str, tuple[Layout, np.ndarray]]:
-    """Lay out every coordinate, by its path, with its values."""
+    """Lay out every coordinate, by its path, with its values.
+
+    Parameters
+    ----------
+    settings : mapping
+        Of the store.
+    """
     coordinates, follows_n = _coordinates(settings), _follows_n(settings)
     checked = settings["format"] >= CHECKED_FORMAT
     found: dict[str, tuple[Layout, np.ndarray]] = {}
@@ -295,8 +307,8 @@ def write_coordinate(array: zarr.Array, values: np.ndarray) -> None:
 
     Parameters
     ----------
-    array : zarr.Array, one-dimensional
-    values : ndarray
+    array : zarr.Array, shape (values,)
+    values : ndarray, shape (values,)
         All of them.
     """
     if values.dtype.kind == "U":

@@ -84,7 +84,7 @@ def write_status(
         Computing time of the whole task.
     error : str, optional
         Why it failed.
-    **facts : float or ndarray
+    **facts : float or ndarray, shape (replicates,) or ()
         Others of `sweeps.store.layout.facts_of`; as an array one for each replicate.
 
     Raises

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import time
+
+import fsspec
 import numpy as np
 import pytest
 import xarray as xr
 
 from sweeps import validate
+from sweeps.application.sweep import main
+from sweeps.executors import InlineExecutor
 from sweeps.plan import SimulationTask
 from sweeps.provenance import Environment
 from sweeps.schedule import missing_tasks
-from sweeps.store import DONE, Store, StoreTaken, states, writing
+from sweeps.store import DONE, Store, StoreTaken, claims, states, writing
 from sweeps.worker import Worker, WorkerSetup, execute
 from tests.sweeps.stores import finish, spec_of, tree_of
 
@@ -87,3 +92,27 @@ def test_results_of_two_writers_are_told_apart_and_computed_again(place, capsys)
     assert len(finish(place, OTHER)) == 2
     assert validate.main([place]) == 0
     assert_like_new(place)
+
+
+@pytest.mark.parametrize("lose", ["claim", "lock"])
+def test_a_sweep_that_loses_its_store_ends_in_one_line(tmp_path, monkeypatch, capsys, lose):
+    place = f"memory://{tmp_path}/a.zarr" if lose == "claim" else str(tmp_path / "stores" / "a.zarr")
+    monkeypatch.setattr(claims, "BEAT_SECONDS", 0.01)
+    collect, ended = InlineExecutor.collect, []
+
+    def losing(*arguments):
+        ended.extend(collect(*arguments))
+        if lose == "claim":
+            fsspec.filesystem("memory").rm(f"{tmp_path}/a.zarr.claims", recursive=True)
+            time.sleep(0.2)  # the claim is looked at
+        else:
+            (tmp_path / "stores" / ".a.zarr.lock").unlink()
+        return ended[-1:]
+
+    monkeypatch.setattr(InlineExecutor, "collect", losing)
+    settings = ["problem.n=40", "problem.d=20", "problem.steps=2", "theory.samples=64", "theory.randomizations=2"]
+    assert main([*settings, "replicates=6", "block=1", "compute=inline", f"store={place}"]) == 1
+    assert len(ended) == 1
+    (shown,) = [line for line in capsys.readouterr().err.splitlines() if "tasks, " not in line]
+    assert shown.startswith(f"store={place!r} cannot be written: ")
+    assert "taken" in shown

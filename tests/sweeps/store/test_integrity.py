@@ -24,3 +24,17 @@ def test_what_lacks_a_chunk_or_has_a_torn_one_is_missing_once_mended(tmp_path, l
     found = missing(store, spec)
     assert [lacks for *_, lacks in found.replicates] == [[2, 3], []]
     assert [task.positions for task in found.theories] == [((1,),)]
+
+
+def test_a_part_that_only_some_problems_have_is_missing_in_none_of_the_others(location):
+    spec = spec_of({"bias": ("none", "all")})
+    finish(location, spec)
+    store = Store.open(location)
+    assert "biases" in store.settings["parts"]
+    assert find_damage(store) == ([], [])
+    assert find_damage(store, content=False) == ([], [])
+    objects.delete(store.objects, "simulation/biases/c.1.1.0.0.0")
+    assert [(fault.group, fault.lead) for fault in find_damage(store).faults] == [("simulation", (1, 1))]
+    assert mend(store) == 1
+    assert len(finish(location, spec)) == 1
+    assert find_damage(store) == ([], [])

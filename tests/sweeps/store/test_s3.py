@@ -12,7 +12,7 @@ from sedyn.errors import InvalidInput
 from sweeps import status, validate
 from sweeps.application.sweep import main
 from sweeps.store import claims, objects, only_driver, remote
-from tests.sweeps.store.servers import Network, network  # noqa: F401
+from tests.sweeps.store.servers import network  # noqa: F401
 from tests.sweeps.stores import tree_of
 
 PROBLEM = ["problem.n=40", "problem.d=20", "problem.steps=3", "theory.samples=64", "theory.randomizations=2"]
@@ -35,7 +35,16 @@ def assert_whole(undisturbed):
     assert not [name for name, _ in objects.list_sizes(objects.reach("s3://bucket/stores"), "a.zarr.claims")]
 
 
-@pytest.mark.parametrize("failing", [0.05, 0.2])
+@pytest.mark.parametrize(
+    ("network", "failing"),
+    [
+        ("moto", 0.05),
+        pytest.param("moto", 0.2, marks=pytest.mark.slow),
+        pytest.param("careless", 0.05, marks=pytest.mark.slow),
+        ("careless", 0.2),
+    ],
+    indirect=["network"],
+)
 def test_a_sweep_ends_whole_over_a_network_that_fails(network, undisturbed, capsys, failing):  # noqa: F811
     network.failing = failing
     assert main([*SWEEP, f"store={URL}"]) == 0
@@ -50,7 +59,16 @@ def test_a_sweep_ends_whole_over_a_network_that_fails(network, undisturbed, caps
     assert_whole(undisturbed)
 
 
-@pytest.mark.parametrize("seconds", [3, pytest.param(30, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("network", "seconds"),
+    [
+        ("careless", 3),
+        pytest.param("moto", 3, marks=pytest.mark.slow),
+        pytest.param("moto", 30, marks=pytest.mark.slow),
+        pytest.param("careless", 30, marks=pytest.mark.slow),
+    ],
+    indirect=["network"],
+)
 def test_a_sweep_outlives_an_outage(network, undisturbed, monkeypatch, capsys, seconds):  # noqa: F811
     """It starts with the first status that is written."""
     write = objects.write
@@ -77,9 +95,8 @@ def test_a_sweep_outlives_an_outage(network, undisturbed, monkeypatch, capsys, s
     assert_whole(undisturbed)
 
 
-def test_a_sweep_ends_in_one_line_before_another_may_begin(network, undisturbed, monkeypatch, capsys):  # noqa: F811
-    monkeypatch.setattr(claims, "BEAT_SECONDS", 0.2)
-    monkeypatch.setattr(claims, "LEASE_SECONDS", 2.0)
+@pytest.mark.parametrize("network", ["moto"], indirect=True)
+def test_a_longer_outage_ends_a_sweep_in_one_line(network, undisturbed, monkeypatch, capsys):  # noqa: F811
     monkeypatch.setattr(remote, "PATIENCE_SECONDS", 3.0)
     write = objects.write
 
@@ -131,11 +148,15 @@ def test_of_drivers_that_start_together_one_holds_the_store(network):  # noqa: F
     assert served >= 3
 
 
+@pytest.mark.parametrize("network", ["moto"], indirect=True)
 def test_a_bucket_that_is_not_there_is_one_line(network, capsys):  # noqa: F811
-    if isinstance(network, Network) and main([*SWEEP, "store=s3://missing/a.zarr"]) == 2:  # a careless server makes one
-        assert capsys.readouterr().err.count("\n") == 1
+    assert main([*SWEEP, "store=s3://missing/a.zarr"]) == 2
+    shown = capsys.readouterr().err
+    assert "bucket does not exist" in shown
+    assert shown.count("\n") == 1
 
 
+@pytest.mark.parametrize("network", ["moto"], indirect=True)
 def test_a_storage_that_never_answers_is_refused_soon_and_in_one_line(network, capsys, monkeypatch):  # noqa: F811
     network.away = True
     monkeypatch.setattr(claims, "FIRST_SECONDS", 0.5)
