@@ -29,8 +29,9 @@ __all__ = [
 
 CALLS_IN_FLIGHT = 2  # per actor: one runs, one waits, so that no actor idles while the driver answers
 RAY_RESOLUTION = 10_000  # parts of a GPU that Ray can tell apart
-REFUSALS = 5  # of an actor in a row; then it is given up
+REFUSALS = 3  # of an actor in a row; then it is given up
 POLL_RESTART_SECONDS = 0.1
+_REFUSAL = f"{InvalidInput.__name__}: "  # in a line that ends a trace
 NOTICE_SECONDS = 10.0  # without a worker; then it is said what is missing
 
 
@@ -243,7 +244,7 @@ class RayExecutor:
             self._ray.get(call)
         except lost as error:
             self._refusals[actor] += 1
-            if self._refusals[actor] < REFUSALS:
+            if self._refusals[actor] < REFUSALS and _REFUSAL not in str(error):  # which it would be again
                 time.sleep(POLL_RESTART_SECONDS)
                 self._vacant.add(actor)
                 return
@@ -270,7 +271,7 @@ def _reason(error: Exception) -> str:
         if "exit detail:" in line:
             return f"its process ended ({line.partition('exit detail:')[2].strip().partition('. ')[0].rstrip('.')})"
     last = lines[-1] if lines else type(error).__name__
-    return last.rpartition("InvalidInput: ")[2]
+    return last.rpartition(_REFUSAL)[2]
 
 
 def _resources(ray: Any, compute: Compute) -> dict[str, float]:

@@ -39,11 +39,13 @@ def forecast(
     Raises
     ------
     InvalidInput
-        If there is a store of other settings, or of other code.
+        If there is a store of other settings, or of other code that lacks something.
     """
-    store, device = Store.look(location, spec, code), spec.device
+    store, device = Store.look(location, spec), spec.device
     settings = settings_of(spec) | ({} if store is None else {"block": store.block})
     tasks = missing_tasks(store, spec, compute.task_device)
+    if tasks:
+        Store.look(location, spec, code)
     axes = " x ".join(f"{axis} ({len(values)})" for axis, values in spec.axes.items()) or "single problem"
     theories = sum(isinstance(task, TheoryTask) for task in tasks)
     yield f"grid: {axes}"

@@ -116,7 +116,7 @@ def _compute(request: Request) -> int:
     from sweeps.progress import make_progress
     from sweeps.provenance import git_commit
     from sweeps.schedule import missing_tasks
-    from sweeps.store import Store, local_path, mend, only_driver
+    from sweeps.store import Store, is_of_code, local_path, mend, only_driver
     from sweeps.worker import WorkerSetup
 
     spec, compute, device = request.spec, request.compute, request.spec.device
@@ -129,7 +129,11 @@ def _compute(request: Request) -> int:
         if compute.joins_cluster:  # and may be refused, before there is a store
             executor = stack.enter_context(closing(make_executor(compute, setup, largest_memory(spec))))
         try:
-            store = Store.prepare(request.location, spec, request.code, lease.owner)
+            found = Store.look(request.location, spec)
+            # Where nothing is missing other code may look and report.
+            whole = found is not None and not is_of_code(found.settings, request.code) and request.target is None
+            whole = whole and not missing_tasks(found, spec, compute.task_device)
+            store = Store.prepare(request.location, spec, None if whole else request.code, lease.owner)
             if store.restored:
                 say(f"{', '.join(store.restored)}: damaged, and written anew", error=True)
             if lost := mend(store, content=local_path(request.location) is not None):  # else it has far to travel
@@ -137,6 +141,8 @@ def _compute(request: Request) -> int:
             precise = None if request.target is None else PreciseTasks(store, spec, request.target)
             tasks = missing_tasks(store, spec, compute.task_device) if precise is None else precise.tasks
             if tasks:
+                if whole:  # it seemed so, before the damage was found
+                    store = Store.prepare(request.location, spec, request.code, lease.owner)
                 if not compute.joins_cluster:
                     executor = stack.enter_context(closing(make_executor(compute, setup, largest_memory(spec))))
                 with make_progress(tasks) as progress:

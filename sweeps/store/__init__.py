@@ -19,7 +19,7 @@ from sweeps.store.location import local_path
 from sweeps.store.lock import Lease, is_driven, only_driver
 from sweeps.store.metadata import SETTINGS
 from sweeps.store.objects import orphans
-from sweeps.store.settings import settings_of
+from sweeps.store.settings import is_of_code, settings_of
 from sweeps.store.survey import facts, failures, is_done, missing, read_simulation, read_theory, states
 from sweeps.store.writing import write_results, write_status
 
@@ -40,6 +40,7 @@ __all__ = [
     "forget",
     "is_done",
     "is_driven",
+    "is_of_code",
     "local_path",
     "mend",
     "missing",

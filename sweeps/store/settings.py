@@ -17,6 +17,7 @@ __all__ = [
     "FORMAT",
     "completed",
     "grown",
+    "is_of_code",
     "require_known",
     "require_same",
     "require_same_code",
@@ -172,6 +173,12 @@ def require_same(location: str, known: Mapping[str, Any], asked: Mapping[str, An
         )
 
 
+def is_of_code(known: Mapping[str, Any], code: Code) -> bool:
+    """Whether a store had this code last, or never said which it had."""
+    past = known.get("codes", [])
+    return not past or past[-1]["digest"] == code.digest
+
+
 def require_same_code(location: str, known: Mapping[str, Any], code: Code) -> None:
     """Refuse to go on in a store with other code than it had last, unless that was asked for.
 
@@ -189,10 +196,9 @@ def require_same_code(location: str, known: Mapping[str, Any], code: Code) -> No
     InvalidInput
         Naming the files that have changed.
     """
-    past = known.get("codes", [])
-    if code.replaces or not past or past[-1]["digest"] == code.digest:
+    if code.replaces or is_of_code(known, code):
         return
-    names = differing(past[-1]["files"], code.files)
+    names = differing(known["codes"][-1]["files"], code.files)
     more = f" and {len(names) - _FILES_NAMED} more files" if len(names) > _FILES_NAMED else ""
     remedy = (
         f"was made by other code: {', '.join(names[:_FILES_NAMED])}{more} changed; name another store, or go on with "

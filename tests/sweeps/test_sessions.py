@@ -185,6 +185,7 @@ def test_workers_that_die_in_their_start_end_the_sweep(scratch, tmp_path):
     assert "Traceback" not in shown
 
 
+@pytest.mark.slow
 def test_workers_of_other_code_than_the_drivers_say_which_file(scratch, tmp_path):
     module, store = tmp_path / "stores" / "changing.py", tmp_path / "stores" / "a.zarr"
     module.parent.mkdir()

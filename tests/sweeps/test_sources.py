@@ -58,6 +58,8 @@ def test_a_users_function_that_changes_is_refused_or_recorded(folder, capsys):
         assert "was made by other code: helper/numbers.py changed" in refused.stderr
         assert "code=any" in refused.stderr
         assert refused.stderr.count("\n") == 1
+    assert "nothing was missing" in sweep(folder, "replicates=2").stdout  # and nothing is mixed
+    assert sweep(folder, "replicates=2", "plan=true").returncode == 0
     assert sweep(folder, "replicates=4", "code=any").returncode == 0
     assert sweep(folder, "replicates=5").returncode == 0  # the code that was taken is the store's now
     tree = xr.open_datatree(folder / "stores" / "sweep.zarr", engine="zarr").load()
