@@ -91,22 +91,52 @@ def checked(**checks: Check) -> Callable[[Callable[P, R]], Callable[P, R]]:
 
 
 def whole(least: int, most: int = LARGEST, *, condition: str = "") -> Check:
-    """Make the check of a whole number in a range."""
+    """Make the check of a whole number in a range.
+
+    Parameters
+    ----------
+    least : int
+        The smallest allowed number.
+    most : int, optional
+        The largest.
+    condition : str, optional
+        What would work, if there is more to say.
+    """
     return partial(require_whole, least=least, most=most, condition=condition)
 
 
 def number(interval: str, valid: Callable[[float], bool]) -> Check:
-    """Make the check of a finite number, in an interval that is said in words and as a function."""
+    """Make the check of a finite number, in an interval that is said in words and as a function.
+
+    Parameters
+    ----------
+    interval : str
+        In words, as ``> 0``.
+    valid : callable
+        Whether a finite number is in it.
+    """
     return partial(require_number, condition=f"a number {interval}", valid=valid)
 
 
 def one_of(*known: str) -> Check:
-    """Make the check of one among some names."""
+    """Make the check of one among some names.
+
+    Parameters
+    ----------
+    *known : str
+        What is allowed.
+    """
     return partial(require_one_of, known=known)
 
 
 def named(find: Callable[[str], Any]) -> Check:
-    """Make the check that a text names something that can be found."""
+    """Make the check that a text names something that can be found.
+
+    Parameters
+    ----------
+    find : callable
+        Raises `InvalidInput` for a name that there is not.
+    """
 
     def check(field: str, value: Any) -> str:
         if not isinstance(value, str):
@@ -118,7 +148,13 @@ def named(find: Callable[[str], Any]) -> Check:
 
 
 def optional(check: Check) -> Check:
-    """Make the check of a value that may be left at None."""
+    """Make the check of a value that may be left at None.
+
+    Parameters
+    ----------
+    check : callable
+        Of a value that is there.
+    """
     return lambda field, value: None if value is None else check(field, value)
 
 
@@ -180,7 +216,14 @@ def each(field: str, value: Any, words: str, *, ordered: bool = False) -> Any:
 
 
 def instance_of(kind: type, words: str) -> Check:
-    """Make the check that a value is of a class."""
+    """Make the check that a value is of a class.
+
+    Parameters
+    ----------
+    kind : type
+    words : str
+        What would work.
+    """
 
     def check(field: str, value: Any) -> Any:
         if not isinstance(value, kind):
@@ -191,7 +234,15 @@ def instance_of(kind: type, words: str) -> Check:
 
 
 def dataset(words: str, *names: str) -> Check:
-    """Make the check of an `xarray.Dataset` that has some dimensions and variables."""
+    """Make the check of an `xarray.Dataset` that has some dimensions and variables.
+
+    Parameters
+    ----------
+    words : str
+        What would work.
+    *names : str
+        Of both, in any order.
+    """
 
     def check(field: str, value: Any) -> Any:
         import xarray as xr  # slow to load; whoever gives a dataset has it
@@ -207,7 +258,13 @@ def dataset(words: str, *names: str) -> Check:
 
 
 def function_of(count: int) -> Check:
-    """Make the check of a function that can be called with so many arguments."""
+    """Make the check of a function that can be called with so many arguments.
+
+    Parameters
+    ----------
+    count : int
+        Of its arguments.
+    """
     words = f"a function of {count} {'argument' if count == 1 else 'arguments'}"
 
     def check(field: str, value: Any) -> Callable:
@@ -225,7 +282,15 @@ def function_of(count: int) -> Check:
 
 
 def elementwise(field: str, value: Any) -> Callable:
-    """Check a function of arrays, element by element, by trying it on a few numbers."""
+    """Check a function of arrays, element by element, by trying it on a few numbers.
+
+    Parameters
+    ----------
+    field : str
+        Its name, as the user writes it.
+    value : object
+        What was given.
+    """
     function_of(1)(field, value)
     x = np.linspace(-1, 1, 6).reshape(2, 3)
     words = "a function of an array of any shape that returns one of this shape"
@@ -242,28 +307,60 @@ def elementwise(field: str, value: Any) -> Callable:
 
 
 def identifier(field: str, value: Any) -> str:
-    """Check a name that a user gives to something."""
+    """Check a name that a user gives to something.
+
+    Parameters
+    ----------
+    field : str
+        Its name, as the user writes it.
+    value : object
+        What was given.
+    """
     if not (isinstance(value, str) and value.isidentifier()):
         raise InvalidInput(field, value, "a name is letters, digits and underscores, not a digit first")
     return str(value)
 
 
 def mapping(field: str, value: Any) -> dict[str, Any]:
-    """Check a mapping from names to values."""
+    """Check a mapping from names to values.
+
+    Parameters
+    ----------
+    field : str
+        Its name, as the user writes it.
+    value : object
+        What was given.
+    """
     if not (isinstance(value, Mapping) and all(isinstance(name, str) for name in value)):
         raise InvalidInput(field, value, "a mapping from names to values")
     return dict(value)
 
 
 def text(field: str, value: Any) -> str:
-    """Check a text that says something."""
+    """Check a text that says something.
+
+    Parameters
+    ----------
+    field : str
+        Its name, as the user writes it.
+    value : object
+        What was given.
+    """
     if not (isinstance(value, str) and value.strip()):
         raise InvalidInput(field, value, "a text, in quotes in Python")
     return value
 
 
 def path(field: str, value: Any) -> str:
-    """Check a path or URL; a home directory, ``~``, is put in its place."""
+    """Check a path or URL; a home directory, ``~``, is put in its place.
+
+    Parameters
+    ----------
+    field : str
+        Its name, as the user writes it.
+    value : object
+        What was given.
+    """
     words = "a path or URL"
     if not isinstance(value, str | os.PathLike):
         raise InvalidInput(field, value, words)

@@ -71,7 +71,15 @@ def read_table(estimator: BaseEstimator, X: Any, **how: Any) -> Any:
 
 
 def spectrum(field: str, value: Any) -> Any:
-    """Check the option that says what the feature covariance has for a spectrum."""
+    """Check the option that says what the feature covariance has for a spectrum.
+
+    Parameters
+    ----------
+    field : str
+        Its name, as the user writes it.
+    value : object
+        What was given.
+    """
     if isinstance(value, str):
         return require_one_of(field, value, SPECTRA)
     words = f"one of {', '.join(SPECTRA)}, or an eigenvalue for each feature"
@@ -82,7 +90,15 @@ def spectrum(field: str, value: Any) -> Any:
 
 
 def random_state(field: str, value: Any) -> Any:
-    """Check the option that all randomness comes from."""
+    """Check the option that all randomness comes from.
+
+    Parameters
+    ----------
+    field : str
+        Its name, as the user writes it.
+    value : object
+        What was given.
+    """
     if value is None or isinstance(value, np.random.RandomState):
         return value
     return require_whole(field, value, 0, 2**32 - 1, condition="a whole number >= 0, a numpy RandomState, or None")

@@ -99,7 +99,15 @@ def _checks(cls: type) -> tuple[tuple[str, Check], ...]:
 
 
 def check_fields(instance: Any, prefix: str = "") -> None:
-    """Put every field of a dataclass in the form that its check keeps, while it is made; as `kept_fields`."""
+    """Put every field of a dataclass in the form that its check keeps, while it is made; as `kept_fields`.
+
+    Parameters
+    ----------
+    instance : dataclass
+        Its fields are declared by `field`.
+    prefix : str, optional
+        What precedes their names where a user writes them.
+    """
     for name, value in kept_fields(instance, prefix).items():
         object.__setattr__(instance, name, value)
 

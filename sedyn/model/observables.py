@@ -230,7 +230,13 @@ def dimension_sizes(problem: Problem) -> dict[str, int]:
 
 
 def numbers_in(problem: Problem, observables: Mapping[str, Observable]) -> int:
-    """Count the numbers that some observables of a problem have, in one replicate or one randomization."""
+    """Count the numbers that some observables of a problem have, in one replicate or one randomization.
+
+    Parameters
+    ----------
+    problem : Problem
+    observables : mapping of str to Observable
+    """
     return _numbers(tuple(dimension_sizes(problem).items()), tuple(known.dims for known in observables.values()))
 
 

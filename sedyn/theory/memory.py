@@ -43,7 +43,15 @@ def theory_memory(problem: Problem, samples: int, device: str = "cpu", *, keep_s
 
 
 def samples_that_fit(problem: Problem, device: str = "cpu", *, keep_samples: bool = False) -> int:
-    """Largest power of two of samples that a randomization has memory for; 0 if there is none."""
+    """Largest power of two of samples that a randomization has memory for; 0 if there is none.
+
+    Parameters
+    ----------
+    problem : Problem
+    device : {'cpu', 'gpu'}, optional
+    keep_samples : bool, optional
+        As for `theory_memory`.
+    """
     each = theory_memory(problem, 1, keep_samples=keep_samples)
     left = machine.room(device) - (adjoint_memory(problem, 2**60) if device == "gpu" else 0)
     fitting = max(0, int(left)) // each
@@ -89,5 +97,13 @@ def require_theory_memory(
 
 
 def in_gigabytes(needed: float, there: float) -> str:
-    """Write what is needed of what there is."""
+    """Write what is needed of what there is.
+
+    Parameters
+    ----------
+    needed : float
+        Bytes.
+    there : float
+        Bytes.
+    """
     return f"{needed / 1e9:.3g} GB of {there / 1e9:.3g} GB"
