@@ -15,14 +15,21 @@ from typing import Any
 import numpy as np
 
 from sedyn.arrays.shapes import Float
-from sedyn.checks import COUNT as _COUNT
-from sedyn.checks import FINITE as _FINITE
-from sedyn.checks import FLAG, each, instance_of, listed, mapping, whole
-from sedyn.checks import NOT_NEGATIVE as _NOT_NEGATIVE
-from sedyn.checks import named as _name
-from sedyn.checks import number as _number
-from sedyn.checks import one_of as _one_of
-from sedyn.checks import optional as _optional
+from sedyn.checks import (
+    COUNT,
+    FINITE,
+    FLAG,
+    NOT_NEGATIVE,
+    each,
+    instance_of,
+    listed,
+    mapping,
+    named,
+    number,
+    one_of,
+    optional,
+    whole,
+)
 from sedyn.errors import InvalidInput, require_known, require_number
 from sedyn.model.covariance import SpectrumLaw, spectrum_law
 from sedyn.model.features import FeatureLaw, feature_law
@@ -62,46 +69,46 @@ class Problem:
     Fraction(2, 1)
     """
 
-    n: int = field(3000, _COUNT, "Samples.", invisible_to_theory=True)
-    d: int = field(2000, _COUNT, "Features; n/d is the aspect ratio.", invisible_to_theory=True)
-    width: int = field(3, _COUNT, "Units in each hidden layer.", training=True)
+    n: int = field(3000, COUNT, "Samples.", invisible_to_theory=True)
+    d: int = field(2000, COUNT, "Features; n/d is the aspect ratio.", invisible_to_theory=True)
+    width: int = field(3, COUNT, "Units in each hidden layer.", training=True)
     depth: int = field(
         3,
         whole(1, MOST_LAYERS),
         "Weight layers; depth 1 is a linear model, whose width is the number of its outputs.",
         training=True,
     )
-    noise: float = field(0.3, _NOT_NEGATIVE, "Standard deviation of the label noise.", individual=True)
+    noise: float = field(0.3, NOT_NEGATIVE, "Standard deviation of the label noise.", individual=True)
     noise_law: str = field(
         "gaussian",
-        _name(noise_law),
+        named(noise_law),
         "Law of the label noise, as ``laplace`` or ``student_t(5)``; ``flip(0.1)`` replaces labels of classes instead.",
     )
     activation: str = field(
-        "tanh", _name(ACTIVATIONS.__getitem__), "Name of an activation, built-in or registered.", training=True
+        "tanh", named(ACTIVATIONS.__getitem__), "Name of an activation, built-in or registered.", training=True
     )
     link: str | tuple[str, ...] = field(
         "tanh", None, "Name of the link, built-in or registered; or one name for each output."
     )
     labels: str = field(
         "additive",
-        _one_of("additive", "binary", "classes"),
+        one_of("additive", "binary", "classes"),
         "``additive``: link + noise * xi; ``binary``: its sign; ``classes``: the largest of one such for each output.",
     )
     loss: str = field(
         "squared",
-        _name(loss_named),
+        named(loss_named),
         "``squared``, ``huber``, ``huber(threshold)``, ``absolute(width)``; for classes ``logistic``, ``softmax``.",
         training=True,
     )
     features: str = field(
         "gaussian",
-        _name(feature_law),
+        named(feature_law),
         "Law of the entries, as ``gaussian`` or ``student_t(5)``.",
         invisible_to_theory=True,
     )
     covariance: str = field(
-        "identity", _name(spectrum_law), "Spectrum of the feature covariance, as ``identity`` or ``power_law(0.25)``."
+        "identity", named(spectrum_law), "Spectrum of the feature covariance, as ``identity`` or ``power_law(0.25)``."
     )
     learning_rate: float | tuple[float, ...] = field(
         0.8,
@@ -110,70 +117,70 @@ class Problem:
         individual=True,
         training=True,
     )
-    steps: int = field(20, _COUNT, "Gradient-descent steps; results have iterations 0..steps.", training=True)
+    steps: int = field(20, COUNT, "Gradient-descent steps; results have iterations 0..steps.", training=True)
     deep_learning_rate: float | tuple[float, ...] | None = field(
         None, None, "Of the deeper layers, as `learning_rate`; null: the same.", individual=True, training=True
     )
     momentum: float = field(
-        0.0, _number("in [0, 1)", lambda x: 0 <= x < 1), "Momentum, in [0, 1).", individual=True, training=True
+        0.0, number("in [0, 1)", lambda x: 0 <= x < 1), "Momentum, in [0, 1).", individual=True, training=True
     )
     momentum_form: str = field(
         "heavy_ball",
-        _one_of("heavy_ball", "nesterov"),
+        one_of("heavy_ball", "nesterov"),
         "``heavy_ball``; or ``nesterov``: gradients are taken where momentum leads.",
         training=True,
     )
     temperature: float = field(
         0.0,
-        _NOT_NEGATIVE,
+        NOT_NEGATIVE,
         "Of gradient noise (Langevin): a step adds sqrt(2 * rate * temperature) * xi to a first-layer weight.",
         individual=True,
         training=True,
     )
     weight_decay: float = field(
-        0.0, _NOT_NEGATIVE, "Decay of every weight, times the learning rate.", individual=True, training=True
+        0.0, NOT_NEGATIVE, "Decay of every weight, times the learning rate.", individual=True, training=True
     )
     batch_fraction: float = field(
         1.0,
-        _number("in (0, 1]", lambda x: 0 < x <= 1),
+        number("in (0, 1]", lambda x: 0 < x <= 1),
         "Share of the samples in a batch, in (0, 1].",
         individual=True,
         training=True,
     )
     batch_size: int | None = field(
-        None, _optional(_COUNT), "Samples in a batch, in place of `batch_fraction`.", individual=True, training=True
+        None, optional(COUNT), "Samples in a batch, in place of `batch_fraction`.", individual=True, training=True
     )
     epochs: float | None = field(
         None,
-        _optional(_number("> 0", lambda x: x > 0)),
+        optional(number("> 0", lambda x: x > 0)),
         "Passes over the data in all steps, in place of `batch_fraction`; learning rates are then of an epoch.",
         individual=True,
         training=True,
     )
     batching: str = field(
         "without_replacement",
-        _one_of("without_replacement", "shuffle", "one_pass"),
+        one_of("without_replacement", "shuffle", "one_pass"),
         "``without_replacement``: each batch anew; ``shuffle``: a partition each epoch; ``one_pass``: in order, once.",
         individual=True,
         training=True,
     )
     signals: int = field(
         1,
-        _COUNT,
+        COUNT,
         "Number k of index directions; of several outputs each has one, the first C, or all share a single one.",
     )
     combine: str = field(
-        "sum", _one_of("sum", "product"), "How k links make a label: ``sum``, over sqrt(k); or ``product``."
+        "sum", one_of("sum", "product"), "How k links make a label: ``sum``, over sqrt(k); or ``product``."
     )
     signal_norm: float = field(
-        1.0, _number("> 0", lambda x: x > 0), "Norm of each signal over sqrt(d).", individual=True
+        1.0, number("> 0", lambda x: x > 0), "Norm of each signal over sqrt(d).", individual=True
     )
     init_overlap: float = field(
-        0.0, _FINITE, "How much of the signal, in units of its norm, a unit starts with.", individual=True
+        0.0, FINITE, "How much of the signal, in units of its norm, a unit starts with.", individual=True
     )
     initialization: str = field(
         "exact",
-        _one_of("exact", "random"),
+        one_of("exact", "random"),
         "Signals and first layer: ``exact``, orthogonal, with the same overlaps for every d; or ``random``, normals.",
         invisible_to_theory=True,
         individual=True,
@@ -182,11 +189,11 @@ class Problem:
         0, whole(0, 2**63 - 1), "Seed of the deeper weights' start, the same for every replicate.", individual=True
     )
     train: str = field(
-        "all", _one_of("all", "first"), "``all``: every layer learns; ``first``: the first alone.", training=True
+        "all", one_of("all", "first"), "``all``: every layer learns; ``first``: the first alone.", training=True
     )
     deep_init: str = field(
         "gaussian",
-        _one_of("gaussian", "signs"),
+        one_of("gaussian", "signs"),
         "Deeper weights start as ``gaussian``: N(0, 1/width); or ``signs``: signs/sqrt(width) last, identity between.",
         individual=True,
         training=True,
@@ -194,11 +201,11 @@ class Problem:
 
     bias: str = field(
         "none",
-        _one_of("none", "output", "all"),
+        one_of("none", "output", "all"),
         "Which layers have biases: ``none``, the ``output`` alone, or ``all``.",
         training=True,
     )
-    bias_init: float = field(0.0, _FINITE, "Where every bias starts.", individual=True, training=True)
+    bias_init: float = field(0.0, FINITE, "Where every bias starts.", individual=True, training=True)
     outputs: int = field(1, whole(1, MOST_OUTPUTS), "Number C of network outputs, and of labels of a sample.")
     skip: bool = field(
         False,
@@ -211,7 +218,7 @@ class Problem:
     )
     hidden: str = field(
         "dense",
-        _name(HIDDEN.__getitem__),
+        named(HIDDEN.__getitem__),
         "Kind of the hidden layers above the first, ``dense`` or registered.",
         training=True,
     )
@@ -442,7 +449,7 @@ def _canonical(values: Mapping[str, Any]) -> str:
 
 
 def _links(value: Any, outputs: int) -> str | tuple[str, ...]:
-    named_link = _name(LINKS.__getitem__)
+    named_link = named(LINKS.__getitem__)
     if isinstance(value, str):
         return named_link("link", value)
     words = f"a name, or one for each of the {outputs} outputs"
