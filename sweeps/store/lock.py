@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -102,6 +103,7 @@ class _FileLease:
 @contextmanager
 def _locked(location: str, path: Path) -> Iterator[Lease]:
     file = _lock_file(location, path)
+    made = [folder for folder in file.parents if not folder.exists()]
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         lease = _lock(location, file)
@@ -115,6 +117,9 @@ def _locked(location: str, path: Path) -> Iterator[Lease]:
         if lease.is_there():
             file.unlink(missing_ok=True)
         os.close(lease._descriptor)
+        with contextlib.suppress(OSError):  # of one in which a store was made
+            for folder in made:
+                folder.rmdir()
 
 
 def _lock(location: str, file: Path) -> _FileLease:
