@@ -179,7 +179,7 @@ def _survey(
 ) -> _Survey:
     """Look at the chunks of one array, wanted of some cells (and blocks); where they are read, add results up."""
     array, leading, shape = store.array(group, name), wanted.ndim, wanted.shape
-    found = _Survey(~wanted, [])
+    found = _Survey(np.asarray(~wanted), [])  # else a scalar, where a store has no axis
     if 0 in array.shape:
         found.there[...] = True
         return found
