@@ -15,7 +15,7 @@ from analysis.answers.section import Captioned, Section, Tabulated
 from analysis.answers.words import exponent_texts, title_of
 from analysis.questions.generalization_estimate import estimate_verdict
 from analysis.questions.rates import rate_finding, verdict
-from analysis.statistics.classes import AXIS, SCORES, classes
+from analysis.statistics.classes import AXIS, SCORES, by_classes, classes
 from analysis.statistics.datasets import LEAST_SIZES, standard_error
 from analysis.statistics.intervals import Interval
 
@@ -44,6 +44,10 @@ def _subject(words: str, cell: dict[Hashable, Any]) -> str:
     return f"{words} with {cell[AXIS]} classes"
 
 
+def _percent(share: float) -> str:
+    return f"{share:.0%}" if np.isfinite(share) else "-"
+
+
 def _rates(measured: xr.Dataset) -> list[str]:
     return [name for name in RATES if name in measured.observable]
 
@@ -66,7 +70,7 @@ def _agreement(here: xr.Dataset, subject: str) -> Finding:
     if last.worst <= last.limit:
         kind, sentence = "holds", f"{sentence} agrees with theory within errors"
     elif verdict(here, COMPARED)[0] == "fails":
-        kind, sentence = "fails", f"{sentence} differs from theory by more than errors allow, and more n do not help"
+        kind, sentence = "fails", f"{sentence} differs from theory by more than errors allow, at larger n as well"
     else:
         kind = "undecided"
         sentence += f" still differs from theory, by at most {float(last.bias_bound):.0%} of one run's fluctuation"
@@ -83,7 +87,7 @@ def _estimate(here: xr.Dataset, subject: str) -> Finding:
 
 
 def _figures(simulation: xr.Dataset, theory: xr.Dataset, measured: xr.Dataset) -> list[Captioned]:
-    return [_curves(simulation, theory, _grid(measured)), _distances(measured)]
+    return [_curves(by_classes(simulation), by_classes(theory), _grid(measured)), _distances(measured)]
 
 
 def _keys(grid: list[dict[Hashable, Any]]) -> list[Any]:
@@ -144,7 +148,7 @@ def _tables(measured: xr.Dataset) -> list[Tabulated]:
         for name in measured.observable.values.tolist():
             one = measured.sel(cell).sel(observable=name)
             exponents = exponent_texts(Interval.of(one.sel(part="distance"), "overall_exponent"))
-            sizes = f"{float(np.sqrt((one.distance.isel(n=-1) ** 2).mean())):.2e}", f"{float(one.bias_share[-1]):.0%}"
+            sizes = f"{float(np.sqrt((one.distance.isel(n=-1) ** 2).mean())):.2e}", _percent(float(one.bias_share[-1]))
             excess = f"{float(one.worst):.1f} (limit {float(one.limit):.1f})"
             lines.append((_words(name), number, *exponents, *sizes, f"{float(one.overall_solver_ratio):.1%}", excess))
         for name in SCORES:

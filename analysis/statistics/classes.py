@@ -12,13 +12,18 @@ from analysis.statistics.generalization_estimate import generalization_estimate
 from analysis.statistics.large import large
 from analysis.statistics.rates_along import rates_along
 
-__all__ = ["AXIS", "OBSERVABLES", "SCORES", "classes"]
+__all__ = ["AXIS", "OBSERVABLES", "SCORES", "by_classes", "classes"]
 
 AXIS = "outputs"
 """The axis of the number of classes."""
 OBSERVABLES = ("train_error", "test_error", "train_error_rate", "test_error_rate", "deep_weights", "biases")
 SCORES = ("test_error", "test_error_rate")
 """What is estimated from training data."""
+
+
+def by_classes(group: xr.Dataset) -> xr.Dataset:
+    """Give a group of a store the axis of the number of classes, if that is one number for the whole store."""
+    return group if AXIS in group.dims else group.expand_dims({AXIS: [int(group.attrs[AXIS])]})
 
 
 def classes(simulation: xr.Dataset, theory: xr.Dataset, *, draws: int = 1000, seed: int = 0) -> xr.Dataset:
@@ -42,7 +47,7 @@ def classes(simulation: xr.Dataset, theory: xr.Dataset, *, draws: int = 1000, se
         `analysis.statistics.generalization_estimate`, on (score, outputs): ``estimate_exponent`` with interval; on
         (score, outputs, n): ``estimate_rms``, over iterations after the first, and ``estimate_relative_rms``.
     """
-    simulation, theory = (_by_classes(group) for group in (simulation, theory))
+    simulation, theory = (by_classes(group) for group in (simulation, theory))
     names = in_both(OBSERVABLES, simulation, theory)
     settings = {"draws": draws, "seed": seed}
     result = rates_along(simulation, theory, [AXIS], observables=names, without_readout=True, **settings)
@@ -50,11 +55,6 @@ def classes(simulation: xr.Dataset, theory: xr.Dataset, *, draws: int = 1000, se
     result = result.assign(largest[["worst", "limit"]])
     estimates = [_estimate(generalization_estimate(simulation, score=score, **settings)) for score in SCORES]
     return result.assign(xr.concat(estimates, xr.Variable("score", list(SCORES)), combine_attrs="override"))
-
-
-def _by_classes(group: xr.Dataset) -> xr.Dataset:
-    """Give a group the axis of the number of classes, if that is one number for the whole store."""
-    return group if AXIS in group.dims else group.expand_dims({AXIS: [int(group.attrs[AXIS])]})
 
 
 def _estimate(measured: xr.Dataset) -> xr.Dataset:

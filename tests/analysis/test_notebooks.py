@@ -21,6 +21,7 @@ SMALL = {
     "universality": ("grid.n=[40,80,160]", "grid.features=[gaussian,rademacher]", "problem.steps=3"),
     "sgd": ("grid.n=[40,80,160]", "problem.steps=3", "grid.batch_fraction=[1.0,0.5]"),
     "batches": ("grid.n=[40,80,160]", "grid.steps=[1,2,4,8]"),
+    "classes": ("grid.n=[40,80,160]", "grid.outputs=[2,3]", "problem.signals=3", "problem.width=2", "problem.steps=2"),
     "breakdown_width": ("grid.n=[40,80,160]", "grid.width=[2,4,8]", "problem.steps=3"),
     "breakdown_horizon": ("grid.n=[40,80,160]", "problem.steps=30"),
     "breakdown_rate": ("grid.n=[40,80,160]", "grid.learning_rate=[0.5,1.0,4.0]", "problem.steps=6"),

@@ -34,3 +34,14 @@ def test_verdicts(shift, solver, verdict):
 
 def test_small_stores_are_not_asked():
     assert "100,000" in SECTION.unanswerable(groups({})[0])
+
+
+def test_cells_of_a_grid_are_measured_as_if_alone():
+    simulation, theory = groups({"depth": [2, 3]}, sizes=SIZES, replicates=6)
+    measured = large(simulation, theory, observables=["train_error", "signal_overlap"])
+    for depth in (2, 3):
+        alone = large(
+            simulation.sel(depth=depth), theory.sel(depth=depth), observables=["train_error", "signal_overlap"]
+        )
+        for name in ("distance", "worst", "limit", "solver_ratio"):
+            np.testing.assert_array_equal(measured[name].sel(depth=depth), alone[name])

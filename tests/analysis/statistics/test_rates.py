@@ -103,6 +103,20 @@ def test_error_of_the_fresh_data_average_is_no_finite_size_effect():
     assert (one.reason.isel(iteration=slice(1, None)) == 0).all()
 
 
+def test_error_of_the_fresh_data_average_can_be_taken_out():
+    tree = store()
+    simulation, theory = tree["simulation"].to_dataset(), tree["theory"].to_dataset()
+    readout = 0.2 * simulation.n**-0.5
+    simulation["test_error_stderr"] = 0 * simulation.test_error + readout
+    with_it, without = (
+        rates(simulation, theory, observables=["test_error"], draws=20, without_readout=taken)
+        for taken in (False, True)
+    )
+    for part in ("distance", "fluctuation"):
+        np.testing.assert_allclose(without[part] ** 2, with_it[part] ** 2 - readout**2, rtol=1e-9)
+    np.testing.assert_allclose(without.bias_squared, with_it.bias_squared, rtol=1e-9)
+
+
 def test_unfinished_and_diverged_runs_are_left_out():
     tree = store()
     simulation = tree["simulation"].to_dataset()
