@@ -37,7 +37,7 @@ def test_your_own_data():
 
 def test_extending(folder, monkeypatch):
     monkeypatch.setattr(mean_response, "_kernels", [*mean_response._kernels])
-    assert run_page(blocks("extending"), {}, tolerance=TOLERANCE) == 9
+    assert run_page(blocks("extending"), {}, tolerance=TOLERANCE) == 10
 
 
 def test_home_page_shows_what_the_readme_shows():
