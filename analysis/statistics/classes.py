@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import xarray as xr
 
+from analysis.statistics.arguments import measure
 from analysis.statistics.datasets import in_both
 from analysis.statistics.generalization_estimate import generalization_estimate
 from analysis.statistics.large import large
@@ -26,6 +27,7 @@ def by_classes(group: xr.Dataset) -> xr.Dataset:
     return group if AXIS in group.dims else group.expand_dims({AXIS: [int(group.attrs[AXIS])]})
 
 
+@measure("n", *SCORES, *(f"estimated_{score}" for score in SCORES))
 def classes(simulation: xr.Dataset, theory: xr.Dataset, *, draws: int = 1000, seed: int = 0) -> xr.Dataset:
     """Measure how fast networks that classify approach their theory, and their estimates the truth.
 
