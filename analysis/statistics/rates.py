@@ -53,7 +53,7 @@ READOUT_ALLOWANCE = 2.0
 within so many standard errors of zero, where the errors of these averages are taken out."""
 
 
-@measure("n")
+@measure()
 def rates(
     simulation: xr.Dataset,
     theory: xr.Dataset,

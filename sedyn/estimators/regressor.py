@@ -12,7 +12,7 @@ from sedyn.errors import InvalidInput
 from sedyn.estimators.base import NetworkEstimator
 from sedyn.estimators.features import read_table
 from sedyn.model.fields import documented
-from sedyn.model.functions import LOSSES
+from sedyn.model.functions import loss_named
 
 __all__ = ["NetworkRegressor"]
 
@@ -95,7 +95,7 @@ class NetworkRegressor(RegressorMixin, NetworkEstimator):
             spectrum has the wrong length, every column is constant, or training diverges without early stopping.
         """
         self._check()
-        if LOSSES[self.loss].binary:
+        if loss_named(self.loss).binary:
             raise InvalidInput("loss", self.loss, "is for two classes; use NetworkClassifier, or squared or huber")
         X, y = read_table(self, X, y=y, ensure_min_samples=2, y_numeric=True)
         y = y.astype(np.float64)

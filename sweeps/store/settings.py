@@ -174,7 +174,18 @@ def require_same(location: str, known: Mapping[str, Any], asked: Mapping[str, An
 
 
 def is_of_code(known: Mapping[str, Any], code: Code) -> bool:
-    """Whether a store had this code last, or never said which it had."""
+    """Tell whether a store had this code last, or never said which it had.
+
+    Parameters
+    ----------
+    known : mapping
+        Settings of the store.
+    code : Code
+
+    Returns
+    -------
+    bool
+    """
     past = known.get("codes", [])
     return not past or past[-1]["digest"] == code.digest
 

@@ -65,8 +65,10 @@ def a_joint_link_of_two_labels():
 @pytest.mark.parametrize("fields", [*ALONE.values(), *COMBINED.values()], ids=[*ALONE, *COMBINED])
 def test_simulation_agrees_with_theory(fields):
     problem = Problem(**{**BASE, **fields})
-    theory = sedyn.state_evolution(problem, samples=2**13, randomizations=4)
-    runs = sedyn.simulate(problem, replicates=32, engine="deferred", estimate=False)
+    # The solver's bias, about one over the samples, is not in its standard errors: it is made small beside the runs'.
+    samples = 2**16 if problem.outputs == 10 else 2**14
+    theory = sedyn.state_evolution(problem, samples=samples, randomizations=4)
+    runs = sedyn.simulate(problem, replicates=32, seed=1, engine="deferred", estimate=False)
     compared = [name for name in theory.data_vars if name in runs and f"{name}_stderr" in theory]
     assert {"train_error", "test_error", "weight_gram", "signal_overlap", "deep_weights"} <= {*compared}
     assert ("biases" in compared) == (problem.bias != "none")

@@ -171,6 +171,7 @@ def test_folders_have_the_same_files():
             "sampling.py",
             "laws.py",
             "distances.py",
+            "memory.py",
             "online.py",
         },
         "descent": {"simulation.py", "estimate.py", "readout.py", "engines.py"},

@@ -69,7 +69,7 @@ def test_a_share_of_gpus_that_is_absent_is_refused_before_there_is_a_store(sweep
     monkeypatch.setattr("sweeps.compute.resolve_device", lambda device: "gpu")
     monkeypatch.setattr("sweeps.compute.gpu_count", lambda: 1)
     assert sweep("compute=local", "compute.gpus_per_worker=2") == 2
-    assert "compute.gpus_per_worker=2: there is room for 1 GPUs" in capsys.readouterr().err
+    assert "compute.gpus_per_worker=2.0: there is room for 1 GPUs" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 
