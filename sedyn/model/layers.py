@@ -4,11 +4,15 @@ A layer takes an array of signals, units first and samples last, to another. It 
 signals go forward, together with their derivatives in the pre-activations h, and how the loss's derivatives come back.
 That is all that gradient descent, its theory and the estimate ask of a network; a new kind is one class like those
 here, see docs/extending.md. Every array may have the same further axes in front, replicates that are run together.
+
+Layers are values, and kernels keep what they have written for one. So those here are dataclasses, which equal none of
+another class; named tuples would equal any layer with the same entries.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -140,7 +144,8 @@ class Layer(Protocol):
         ...
 
 
-class Elementwise(NamedTuple):
+@dataclass(frozen=True)
+class Elementwise:
     """An activation, of each unit for itself."""
 
     activation: Activation
@@ -172,7 +177,8 @@ class Elementwise(NamedTuple):
         return Backward(pull * slope, (), None if tangents is None else _outer(tangents, pull * bend))
 
 
-class Dense(NamedTuple):
+@dataclass(frozen=True)
+class Dense:
     """A matrix of weights, fan_in x fan_out.
 
     Attributes
@@ -217,7 +223,8 @@ class Dense(NamedTuple):
         return Backward(xp.matmul(parameters[0], pull), (gradient,))
 
 
-class Bias(NamedTuple):
+@dataclass(frozen=True)
+class Bias:
     """A number added to each unit.
 
     Attributes
@@ -250,7 +257,8 @@ class Bias(NamedTuple):
         return Backward(pull, (array_namespace(pull).mean(pull, axis=-1),))
 
 
-class Stack(NamedTuple):
+@dataclass(frozen=True)
+class Stack:
     """Layers one above the other; without any, signals stay as they are."""
 
     layers: tuple[Layer, ...]
@@ -299,7 +307,8 @@ class Stack(NamedTuple):
         return found
 
 
-class Residual(NamedTuple):
+@dataclass(frozen=True)
+class Residual:
     """A layer whose signals are added to those that it was given."""
 
     inner: Layer
@@ -328,7 +337,8 @@ class Residual(NamedTuple):
         return found._replace(pull=pull + found.pull)
 
 
-class Beside(NamedTuple):
+@dataclass(frozen=True)
+class Beside:
     """A layer for the first units; the others are added to its signals as they are, one to each.
 
     Attributes

@@ -14,7 +14,7 @@ from sedyn.kernels.dispatch import definitions_only
 from sedyn.kernels.program import MOST_UNITS, Kind, form_of, no_form_because, program_of
 from sedyn.model.architecture import layers_of
 from sedyn.model.functions import ACTIVATIONS, loss_named
-from sedyn.model.layers import Backward, Bias, Dense, Elementwise, Forward, Residual, Stack
+from sedyn.model.layers import Backward, Bias, Dense, Elementwise, Forward, Layer, Residual, Stack
 from sedyn.model.network import Network
 from tests.networks import assert_same_derivatives, drawn_network, zeros
 from tests.sedyn.model.test_losses import MEMBERS
@@ -148,6 +148,23 @@ def test_a_kind_of_layer_without_a_form_is_left_to_its_definition(layer, engine,
     with definitions_only():
         expected = sedyn.simulate(problem, 1, engine=engine)
     np.testing.assert_allclose(runs.train_error, expected.train_error, rtol=1e-12)
+
+
+class LooksLikeResidual(NamedTuple):
+    """A layer of a user's with the entries of one that has a form."""
+
+    inner: Layer
+
+    parameters = 1
+
+    def units(self, given):
+        return given
+
+
+def test_a_layer_with_the_entries_of_a_known_one_is_not_taken_for_it():
+    inner = Dense(2, zeros)
+    assert program_of(Stack((Residual(inner),)), 2) is not None
+    assert program_of(Stack((LooksLikeResidual(inner),)), 2) is None
 
 
 def test_a_hidden_layer_of_known_kinds_has_forms():
