@@ -189,9 +189,10 @@ def _through_outputs(
     bend: Array, tangents: Float[Array, "... C q N"], loss: Loss, sample_weights: Float[Array, "... N"] | None
 ) -> Float[Array, "... q q N"]:
     """Part of D that the loss's second derivative in the outputs makes, weighted."""
-    xp = array_namespace(tangents)
     if loss.joint:
-        bent = xp.sum(bend[..., :, :, None, :] * tangents[..., None, :, :, :], axis=-3)
+        bent = bend[..., :, 0, None, :] * tangents[..., None, 0, :, :]
+        for output in range(1, tangents.shape[-3]):  # one after another, so that less is at work at a time
+            bent = bent + bend[..., :, output, None, :] * tangents[..., None, output, :, :]
     else:
         bent = bend[..., :, None, :] * tangents
     if sample_weights is not None:
