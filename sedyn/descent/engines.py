@@ -16,6 +16,7 @@ from sedyn.errors import InvalidInput, require_one_of
 from sedyn.kernels.cuda.launch import adjoint_memory
 from sedyn.kernels.program import no_form_because
 from sedyn.model.features import feature_law
+from sedyn.model.network import numbers_of_further_outputs
 from sedyn.model.observables import COMPARED, numbers_in, parts_of, simulated
 from sedyn.model.problem import A_PROBLEM, Problem
 
@@ -294,6 +295,7 @@ def _working_doubles(problem: Problem, estimate: bool) -> float:
     """Numbers that a descent works with, its design apart."""
     n, d, q, steps = problem.n, problem.d, problem.units, problem.steps
     doubles = 20.0 * q * (n + d)  # weights, pre-activations, gradients and what is made on the way
+    doubles += n * numbers_of_further_outputs(problem)
     if estimate:  # gradients and curvatures of every step, and what a curvature is made of
         doubles += n * steps * q * (1 + q) + 6 * n * q * q
     return doubles

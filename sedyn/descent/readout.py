@@ -305,18 +305,18 @@ def fresh_sample_errors(
         count = min(per_block, samples - start)
         of_features, of_noise = substream(seed, 1 + 2 * block), substream(seed, 2 + 2 * block)
         projections = dense_design(count, d, problem.feature_law, of_features, device).matmul(directions)
-        noise = backend.asarray(np.random.default_rng(of_noise).standard_normal((outputs, count)), device)
-        y = labels_of(problem, projections[:k, :], label_noise(problem, noise))
+        normals = backend.asarray(np.random.default_rng(of_noise).standard_normal((outputs, count)), device)
+        y = labels_of(problem, projections[:k, :], label_noise(problem, normals))
         for t, deep in enumerate(deep_weights):
             h = projections[k + t * q : k + (t + 1) * q, :]
-            errors = sample_scores(problem, h, y, deep) - controls[t](projections[:k, :], h, noise)
+            errors = sample_scores(problem, h, y, deep) - controls[t](projections[:k, :], h, normals)
             totals[:, :, t] += xp.stack([xp.sum(errors, axis=-1), xp.sum(errors * errors, axis=-1)])
     mean, square = totals[0, ...] / samples, totals[1, ...] / samples
     return mean, xp.sqrt(xp.maximum(square - mean**2, 0.0) / (samples - 1))
 
 
 class Control(NamedTuple):
-    """For each score a quadratic function of a fresh sample's projections and noise.
+    """For each score a quadratic function of a fresh sample's projections and of the normals that its noise is made of.
 
     Its mean is zero under every standardized law.
 
@@ -326,7 +326,7 @@ class Control(NamedTuple):
         Makes projections on signals and weights uncorrelated.
     linear : array, shape (scores, k + q + C)
     quadratic : array, shape (scores, k + q + C, k + q + C)
-        Of the whitened projections and the noise.
+        Of the whitened projections and the normals.
     mean : array, shape (scores,)
         What linear and quadratic part average to.
     """
@@ -337,12 +337,12 @@ class Control(NamedTuple):
     mean: Float[Array, " scores"]
 
     def __call__(
-        self, indices: Float[Array, "k N"], h: Float[Array, "q N"], noise: Float[Array, "C N"]
+        self, indices: Float[Array, "k N"], h: Float[Array, "q N"], normals: Float[Array, "C N"]
     ) -> Float[Array, "scores N"]:
-        """Values on samples: projections on the signals (k, N) and on the weights (q, N), and noise (C, N)."""
+        """Values on samples: projections on the signals and weights, and the standard normals of their noise."""
         xp = array_namespace(h)
         white = xp.matmul(self.whitening, xp.concat([indices, h], axis=0))
-        white = xp.concat([white, noise], axis=0)
+        white = xp.concat([white, normals], axis=0)
         slopes = self.linear[:, :, None] + xp.matmul(self.quadratic, white)
         return xp.sum(slopes * white, axis=1) - self.mean[:, None]
 

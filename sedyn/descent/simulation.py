@@ -100,7 +100,7 @@ def simulate(
     Returns
     -------
     xarray.Dataset
-        The variables of `sedyn.model.observables.SIMULATED` along `replicate`: `train_error`, `test_error` (with its
+        What `sedyn.model.observables.simulated` names, along `replicate`: `train_error`, `test_error` (with its
         ``_stderr``), `estimated_test_error`, `initial_overlap`, `signal_overlap`, `weight_gram`, `row_average` and
         `deep_weights`; with classes also `train_error_rate`, `test_error_rate` (with its ``_stderr``) and
         `estimated_test_error_rate`, with biases `biases`. From a divergence on, values are NaN. `estimated_test_error`
@@ -160,9 +160,9 @@ def simulate_together(
 ) -> list[xr.Dataset]:
     """Run gradient descent on independent data sets of several problems, side by side where they have the same shape.
 
-    Every number is the one that `simulate` gives. Small problems take less time: those that differ in learning rate,
-    momentum, weight decay, noise, initialization or batches alone, see `sedyn.model.problem.INDIVIDUAL`, share every
-    call of the array library, and every launch on a GPU.
+    Every number is the one that `simulate` gives. Small problems take less time: those that differ in numbers of the
+    update, noise, initialization or batches alone, see `sedyn.model.problem.INDIVIDUAL`, share every call of the array
+    library, and every launch on a GPU.
 
     Parameters
     ----------

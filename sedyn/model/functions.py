@@ -112,7 +112,7 @@ class Loss(Family):
         Returns
         -------
         tuple of array
-            ``(l, dl/df, d2l/df2)[: order + 1]``, each of the shape of f.
+            ``(l, dl/df, d2l/df2)[: order + 1]``: each of the shape of f, or, if `joint`, as `function` gives them.
         """
         return self.function(f, y, order, *self.numbers)
 

@@ -18,7 +18,16 @@ from sedyn.model.functions import ACTIVATIONS, Loss, loss_named
 from sedyn.model.layers import Forward, Parameters, Stack
 from sedyn.model.problem import Problem
 
-__all__ = ["DeepWeights", "Derivatives", "Network", "differentiate", "forward", "has_kink", "losses"]
+__all__ = [
+    "DeepWeights",
+    "Derivatives",
+    "Network",
+    "differentiate",
+    "forward",
+    "has_kink",
+    "losses",
+    "numbers_of_further_outputs",
+]
 
 DeepWeights = Parameters
 
@@ -47,6 +56,12 @@ class Derivatives(NamedTuple):
 def has_kink(problem: Problem) -> bool:
     """Whether the network's gradient jumps, so that D misses a point mass (docs/theory.md#kink-response)."""
     return problem.depth > 1 and ACTIVATIONS[problem.activation].kinked
+
+
+def numbers_of_further_outputs(problem: Problem) -> int:
+    """Numbers that `differentiate` works with at a time for each sample, for all outputs beyond the first."""
+    joint = loss_named(problem.loss).joint
+    return (problem.outputs - 1) * (4 * problem.units + 2 * problem.outputs * joint)
 
 
 class Network(NamedTuple):
@@ -189,9 +204,10 @@ def _through_outputs(
     bend: Array, tangents: Float[Array, "... C q N"], loss: Loss, sample_weights: Float[Array, "... N"] | None
 ) -> Float[Array, "... q q N"]:
     """Part of D that the loss's second derivative in the outputs makes, weighted."""
-    xp = array_namespace(tangents)
     if loss.joint:
-        bent = xp.sum(bend[..., :, :, None, :] * tangents[..., None, :, :, :], axis=-3)
+        bent = bend[..., :, 0, None, :] * tangents[..., None, 0, :, :]
+        for output in range(1, tangents.shape[-3]):  # one after another, so that less is at work at a time
+            bent = bent + bend[..., :, output, None, :] * tangents[..., None, output, :, :]
     else:
         bent = bend[..., :, None, :] * tangents
     if sample_weights is not None:

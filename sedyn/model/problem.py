@@ -256,7 +256,9 @@ class Problem:
         if self.batch_share > 1:
             most = f"at most n={self.n}" if name == "batch_size" else f"at most steps={self.steps}, or more steps"
             raise InvalidInput(name, value, most)
-        if self.samples_per_batch < 1:
+        # Batches that share the data out among them have a sample each; of those drawn anew each is rounded by itself.
+        shared = self.batching != "without_replacement" and self.batch_share * self.n < 1 - 1e-9
+        if shared or self.samples_per_batch < 1:
             least = {"epochs": self.steps / self.n, "batch_fraction": 1 / self.n}[name]
             raise InvalidInput(name, value, f"at n={self.n} use at least {least:.3g}")
         if self.batching == "shuffle" and not math.isclose(self.batches_per_epoch * self.batch_share, 1):

@@ -6,7 +6,7 @@ from sedyn.arrays import machine
 from sedyn.errors import InvalidInput
 from sedyn.kernels.cuda.launch import adjoint_memory
 from sedyn.model.batching import limit_dimensions
-from sedyn.model.network import has_kink
+from sedyn.model.network import has_kink, numbers_of_further_outputs
 from sedyn.model.observables import INCLUDED, numbers_in, parts_of, predicted
 from sedyn.model.problem import Problem
 from sedyn.theory.inputs import normal_dimensions
@@ -35,7 +35,7 @@ def theory_memory(problem: Problem, samples: int, device: str = "cpu", *, keep_s
     q, steps, k = problem.units, problem.steps, problem.signals
     drawn = normal_dimensions(problem) + limit_dimensions(problem)
     kept = 2 * drawn + q * steps * (1 if has_kink(problem) else 1 + q)  # uniforms, normals; gradients and curvatures
-    kept += 4 * (q * q + k) + 6 * q * problem.depth  # what a step works with
+    kept += 4 * (q * q + k) + 6 * q * problem.depth + numbers_of_further_outputs(problem)  # what a step works with
     if keep_samples:
         kept += 4 * q * (steps + 1)
     more = adjoint_memory(problem, samples) if device == "gpu" else 0

@@ -73,7 +73,7 @@ def state_evolution(
     Returns
     -------
     xarray.Dataset
-        The variables of `sedyn.model.observables.PREDICTED`, each with its ``_stderr``: `train_error`, `test_error`,
+        What `sedyn.model.observables.predicted` names, each with its ``_stderr``: `train_error`, `test_error`,
         `initial_overlap`, `signal_overlap`, `weight_gram`, `row_average` (NaN where the spectrum of the features
         changes with d), `deep_weights`, the law of first-layer rows (`init_coefficient`, `signal_coefficient`,
         `noise_covariance`, means over the spectrum) and `pre_activation_quantiles`; with classes also

@@ -78,6 +78,8 @@ WRONG = [
     ({"epochs": 0}, "epochs=0: a number > 0"),
     ({"epochs": 21}, "epochs=21.0: at most steps=20, or more steps"),
     ({"epochs": 1e-6}, "epochs=1e-06: at n=3000 use at least 0.00667"),
+    ({"n": 10, "epochs": 1, "steps": 16, "batching": "one_pass"}, "epochs=1.0: at n=10 use at least 1.6"),
+    ({"n": 10, "batch_fraction": 1 / 16, "batching": "shuffle"}, "at n=10 use at least 0.1"),
     ({"epochs": 3, "batching": "shuffle"}, "epochs=3.0: batching=shuffle needs steps/epochs whole"),
     ({"epochs": 2, "batching": "one_pass"}, "epochs=2.0: batching=one_pass has data for 1 epoch"),
     ({"batch_size": 200, "batching": "one_pass"}, "batch_size=200: batching=one_pass has data for 15 steps"),

@@ -18,6 +18,17 @@ PROBLEMS = {
     "batches": {"width": 2, "batch_fraction": 0.5},
     "deep": {"steps": 8, "depth": 6},
     "signals": {"width": 2, "steps": 8, "signals": 8},
+    "classes": {
+        "outputs": 10,
+        "signals": 10,
+        "labels": "classes",
+        "loss": "softmax",
+        "width": 6,
+        "depth": 2,
+        "steps": 3,
+    },
+    "many classes": {"outputs": 40, "signals": 40, "labels": "classes", "loss": "softmax", "depth": 2, "steps": 2},
+    "many outputs": {"outputs": 40, "signals": 40, "width": 2, "depth": 2, "steps": 2},
     "linear": {"width": 1, "depth": 1, "steps": 5},
 }
 
