@@ -14,6 +14,7 @@ from sedyn.arrays.history import History
 from sedyn.arrays.shapes import Float
 from sedyn.kernels.dispatch import mean_response
 from sedyn.model.adjoint import onsager_term
+from sedyn.model.functions import ACTIVATIONS
 from sedyn.model.network import Derivatives, has_kink
 from sedyn.model.problem import Problem
 from sedyn.model.quadrature import SpectralMeasure
@@ -32,8 +33,10 @@ __all__ = [
 def no_estimate_because(problem: Problem) -> str | None:
     """Say why the data-driven estimate cannot be had for a problem, or None if it can."""
     if has_kink(problem):
+        kinked = ACTIVATIONS[problem.activation].kinked
+        what = f"activation {problem.activation!r}" if kinked else f"hidden layer {problem.hidden!r}"
         return (
-            f"activation {problem.activation!r} has a kink, whose point mass in the second derivative no training "
+            f"{what} has a kink, whose point mass in the second derivative no training "
             "sample shows; use a smooth one, for example softplus or gelu"
         )
     return None

@@ -33,8 +33,9 @@ def batch_weights(problem: Problem, rng: np.random.Generator) -> Iterator[Float[
             yield None
             continue
         if not epoch and problem.batching == "one_pass":
+            order = rng.permutation(problem.n)  # a user's samples may be sorted
             ends = np.rint(problem.batch_share * problem.n * np.arange(problem.steps + 1)).astype(int)
-            epoch = [np.arange(*each) for each in itertools.pairwise(ends)]
+            epoch = [order[start:stop] for start, stop in itertools.pairwise(ends)]
         elif not epoch:
             order = rng.permutation(problem.n)
             if problem.batching == "shuffle":

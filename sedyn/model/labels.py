@@ -6,6 +6,7 @@ import math
 
 from sedyn.arrays.backend import Array, array_namespace
 from sedyn.arrays.shapes import Float
+from sedyn.errors import InvalidInput
 from sedyn.model.functions import LINKS
 from sedyn.model.problem import Problem
 
@@ -33,6 +34,11 @@ def clean_labels(problem: Problem, indices: Float[Array, "*replicates k N"]) -> 
     links = [LINKS[name] for name in problem.links]
     if links[0].joint:  # a user's function of (k, samples): replicates become more samples
         values = links[0].f(xp.reshape(xp.moveaxis(indices, -2, 0), (k, -1)))
+        rows = values.shape[0] if values.ndim > 1 else 1
+        if rows != problem.outputs:
+            raise InvalidInput(
+                "link", problem.link, f"gives {rows} labels of a sample; the network has {problem.outputs}"
+            )
         return xp.moveaxis(xp.reshape(values, (problem.outputs, *replicates, samples)), 0, -2)
     if problem.outputs > 1:
         rows = range(problem.outputs) if k > 1 else [0] * problem.outputs

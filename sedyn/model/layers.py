@@ -20,6 +20,7 @@ import numpy as np
 from sedyn.arrays.backend import Array, array_namespace
 from sedyn.arrays.shapes import Float
 from sedyn.checks import checked, function_of, identifier
+from sedyn.errors import InvalidInput
 from sedyn.model.functions import Activation
 from sedyn.model.registry import Registry
 
@@ -36,6 +37,7 @@ __all__ = [
     "Parameters",
     "Residual",
     "Stack",
+    "has_kinks",
     "register_hidden",
 ]
 
@@ -426,6 +428,52 @@ def _dense(parts: HiddenParts) -> Layer:
 HIDDEN: Registry[Callable[[HiddenParts], Layer]] = Registry("hidden", {"dense": _dense})
 
 
+def has_kinks(layer: Layer) -> bool:
+    """Tell whether the slope of an activation in a layer jumps.
+
+    Parameters
+    ----------
+    layer : Layer
+        One with code of its own says so by an attribute `kinked`.
+
+    Returns
+    -------
+    bool
+    """
+    if isinstance(layer, Elementwise):
+        return layer.activation.kinked
+    within = layer.layers if isinstance(layer, Stack) else [layer.inner] if hasattr(layer, "inner") else []
+    return bool(getattr(layer, "kinked", False)) or any(map(has_kinks, within))
+
+
+def _require_layer(name: str, build: Callable[[HiddenParts], Layer]) -> None:
+    """Refuse what does not build a layer from some units to as many, by a try on a few samples."""
+    rng, width, samples = np.random.default_rng(0), 3, 4
+
+    def tanh(x: Array, order: int) -> tuple[Array, ...]:
+        f = np.tanh(x)
+        return (f, 1 - f * f, 2 * f * (f * f - 1))[: order + 1]
+
+    def draw(fan_in: int, fan_out: int, rng: np.random.Generator) -> Float[np.ndarray, "_ _"]:
+        return rng.standard_normal((fan_in, fan_out))
+
+    try:
+        layer = build(HiddenParts(width, Activation(tanh), (Bias(),), draw))
+        parameters = layer.start(width, rng)
+        given = Forward(rng.standard_normal((width, samples)), np.ones((width, 2, samples)))
+        found = layer.forward(parameters, given, 2)
+        fits = layer.units(width) == width and found.signals.shape == given.signals.shape
+        if fits:
+            back = layer.backward(parameters, found.memo, np.ones((width, samples)))
+            counts = {layer.parameters, len(parameters), len(back.gradient)}
+            fits = back.pull.shape == given.signals.shape and len(counts) == 1
+    except Exception as error:
+        reason = f"fails on {samples} samples of {width} units ({type(error).__name__}: {error})".splitlines()[0]
+        raise InvalidInput("hidden", name, f"its layer {reason}; see docs/extending.md") from None
+    if not fits:
+        raise InvalidInput("hidden", name, f"its layer must lead from {width} units to as many; see docs/extending.md")
+
+
 @checked(name=identifier, build=function_of(1))
 def register_hidden(name: str, build: Callable[[HiddenParts], Layer]) -> None:
     """Make a kind of hidden layer known under a name, for `Problem` and for configurations.
@@ -441,11 +489,12 @@ def register_hidden(name: str, build: Callable[[HiddenParts], Layer]) -> None:
     Raises
     ------
     InvalidInput
-        If the name is taken or no identifier.
+        If the name is taken or no identifier, or the layer does not lead from some units to as many.
 
     Notes
     -----
     One that is put together from the layers here has forms in the kernels. With any other the network runs through the
     array library's operations, and attribute ``engine_reason`` of a simulation says so.
     """
+    _require_layer(name, build)
     HIDDEN.register(name, build)

@@ -14,8 +14,8 @@ from typing import NamedTuple
 from sedyn.arrays.backend import Array, array_namespace
 from sedyn.arrays.shapes import Float
 from sedyn.model.architecture import layers_of
-from sedyn.model.functions import ACTIVATIONS, Loss, loss_named
-from sedyn.model.layers import Forward, Parameters, Stack
+from sedyn.model.functions import Loss, loss_named
+from sedyn.model.layers import Forward, Parameters, Stack, has_kinks
 from sedyn.model.problem import Problem
 
 __all__ = [
@@ -55,7 +55,7 @@ class Derivatives(NamedTuple):
 
 def has_kink(problem: Problem) -> bool:
     """Whether the network's gradient jumps, so that D misses a point mass (docs/theory.md#kink-response)."""
-    return problem.depth > 1 and ACTIVATIONS[problem.activation].kinked
+    return has_kinks(layers_of(problem))
 
 
 def numbers_of_further_outputs(problem: Problem) -> int:

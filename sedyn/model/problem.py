@@ -160,7 +160,7 @@ class Problem:
     batching: str = field(
         "without_replacement",
         one_of("without_replacement", "shuffle", "one_pass"),
-        "``without_replacement``: each batch anew; ``shuffle``: a partition each epoch; ``one_pass``: in order, once.",
+        "``without_replacement``: each batch anew; ``shuffle``: a partition each epoch; ``one_pass``: samples once.",
         individual=True,
         training=True,
     )

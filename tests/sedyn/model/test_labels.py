@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import sedyn
 from sedyn import InvalidInput, Problem
 from sedyn.model.functions import LINKS
 from sedyn.model.labels import clean_labels, label_noise, labels_of
@@ -84,3 +85,9 @@ def test_fields_at_their_defaults_change_no_key():
     assert same.key == plain.key
     assert same.theory_key == plain.theory_key
     assert Problem(n=40, d=20, skip=True).key == '{"d":20,"n":40,"skip":true}'
+
+
+def test_a_joint_link_must_give_a_label_for_each_output():
+    sedyn.register_link("one_for_all", lambda z: z.sum(axis=0), joint=True)
+    with pytest.raises(InvalidInput, match="link='one_for_all': gives 1 labels of a sample; the network has 3"):
+        clean_labels(Problem(outputs=3, signals=3, link="one_for_all"), INDICES)

@@ -3,11 +3,13 @@ import itertools
 import numpy as np
 import pytest
 
-from sedyn import Problem
+import sedyn
+from sedyn import InvalidInput, Problem
 from sedyn.model.architecture import initial_deep_weights
 from sedyn.model.functions import ACTIVATIONS, LOSSES, loss_named
 from sedyn.model.labels import labels_of
-from sedyn.model.network import Network, differentiate, forward
+from sedyn.model.layers import HIDDEN, Dense, Elementwise, Stack
+from sedyn.model.network import Network, differentiate, forward, has_kink
 from tests.networks import plain_network
 from tests.sedyn.model.test_losses import MEMBERS
 
@@ -147,3 +149,39 @@ def test_curvature_can_be_left_out():
     without, with_ = differentiate(h, network, curvature=False), differentiate(h, network)
     assert without.curvature is None
     np.testing.assert_array_equal(without.gradient, with_.gradient)
+
+
+def relu_within(parts):
+    return Stack((Dense(parts.width, parts.draw), Elementwise(ACTIVATIONS["relu"])))
+
+
+def test_a_kink_within_a_hidden_layer_is_known():
+    sedyn.register_hidden("relu_within", relu_within)
+    fields = {"n": 40, "d": 20, "width": 2, "depth": 3, "steps": 2}
+    for more in ({}, {"residual": True}, {"skip": True}):
+        assert has_kink(Problem(**fields, hidden="relu_within", **more))
+        assert not has_kink(Problem(**fields, **more))
+    runs = sedyn.simulate(Problem(**fields, hidden="relu_within"), 1)
+    assert "hidden layer 'relu_within' has a kink" in runs.attrs["no_estimate_because"]
+    assert sedyn.state_evolution(Problem(**fields, hidden="relu_within"), 64, 2).attrs["response"] == "stein"
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda parts: None, "its layer fails on 4 samples of 3 units"),
+        (lambda parts: Dense(2, parts.draw), "its layer must lead from 3 units to as many"),
+    ],
+)
+def test_what_builds_no_hidden_layer_is_refused(build, message):
+    with pytest.raises(InvalidInput) as refusal:
+        sedyn.register_hidden("no_layer", build)
+    assert message in str(refusal.value)
+    assert "no_layer" not in HIDDEN
+
+
+@pytest.mark.parametrize("jet", [lambda f, y, order: 3, lambda f, y, order: (f,), lambda f, y, order: (f.sum(),)])
+def test_what_is_no_loss_is_refused(jet):
+    with pytest.raises(InvalidInput, match="jet="):
+        sedyn.register_loss("no_loss", jet)
+    assert "no_loss" not in LOSSES
