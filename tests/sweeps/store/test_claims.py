@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import threading
 import time
 from datetime import timedelta
 
@@ -8,6 +7,7 @@ import pytest
 
 from sedyn.errors import InvalidInput
 from sweeps.store import StoreTaken, claims, is_driven, only_driver, patience
+from tests.sweeps.store.rivals import drive_together
 from tests.sweeps.store.storages import storage  # noqa: F401
 
 URL = "unsteady://a.zarr"
@@ -91,32 +91,9 @@ def test_a_wrong_clock_lets_nobody_in(quick, monkeypatch, minutes):
 
 def test_drivers_that_start_together_are_one_at_a_time(quick):
     """On a storage that creates what is there already."""
-    inside, most, served, lock = 0, 0, 0, threading.Lock()
-    barrier = threading.Barrier(6)
-
-    def drive():
-        nonlocal inside, most, served
-        for _ in range(5):
-            barrier.wait()
-            try:
-                with only_driver(URL) as lease:
-                    with lock:
-                        inside += 1
-                        most, served = max(most, inside), served + 1
-                    time.sleep(0.02)
-                    lease.require()
-                    with lock:
-                        inside -= 1
-            except InvalidInput:
-                pass
-
-    drivers = [threading.Thread(target=drive) for _ in range(6)]
-    for driver in drivers:
-        driver.start()
-    for driver in drivers:
-        driver.join()
-    assert (most, inside) == (1, 0)
-    assert served >= 5
+    found = drive_together(URL, drivers=6, rounds=5, seconds=0.02)
+    assert (found.most, found.inside) == (1, 0)
+    assert found.served >= 5
     assert not claims_of(quick)
 
 

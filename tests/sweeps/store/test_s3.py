@@ -8,10 +8,10 @@ import time
 import pytest
 import xarray as xr
 
-from sedyn.errors import InvalidInput
 from sweeps import status, validate
 from sweeps.application.sweep import main
-from sweeps.store import claims, objects, only_driver, remote
+from sweeps.store import claims, objects, remote
+from tests.sweeps.store.rivals import drive_together
 from tests.sweeps.store.servers import network  # noqa: F401
 from tests.sweeps.stores import tree_of
 
@@ -120,32 +120,10 @@ def test_a_longer_outage_ends_a_sweep_in_one_line(network, undisturbed, monkeypa
 
 
 def test_of_drivers_that_start_together_one_holds_the_store(network):  # noqa: F811
-    inside, most, served, lock = 0, 0, 0, threading.Lock()
-    barrier = threading.Barrier(4)
-
-    def drive():
-        nonlocal inside, most, served
-        for _ in range(3):
-            barrier.wait()
-            try:
-                with only_driver(URL) as lease:
-                    with lock:
-                        inside += 1
-                        most, served = max(most, inside), served + 1
-                    time.sleep(0.1)
-                    lease.require()
-                    with lock:
-                        inside -= 1
-            except InvalidInput as error:
-                assert "another sweep is writing" in str(error)  # noqa: PT017 - of some threads
-
-    drivers = [threading.Thread(target=drive) for _ in range(4)]
-    for driver in drivers:
-        driver.start()
-    for driver in drivers:
-        driver.join()
-    assert (most, inside) == (1, 0)
-    assert served >= 3
+    found = drive_together(URL, drivers=4, rounds=3, seconds=0.1)
+    assert all("another sweep is writing" in refusal for refusal in found.refusals)
+    assert (found.most, found.inside) == (1, 0)
+    assert found.served >= 3
 
 
 @pytest.mark.parametrize("network", ["moto"], indirect=True)
