@@ -12,11 +12,11 @@ from functools import lru_cache
 import numpy as np
 
 from sedyn.arrays.shapes import Float
-from sedyn.model.functions import ACTIVATIONS, Activation
+from sedyn.model.functions import ACTIVATIONS
 from sedyn.model.layers import HIDDEN, Beside, Bias, Dense, Elementwise, HiddenParts, Layer, Residual, Stack
 from sedyn.model.problem import Problem
 
-__all__ = ["initial_deep_weights", "layers_of", "places", "plain_layers"]
+__all__ = ["initial_deep_weights", "layers_of", "places"]
 
 
 def _normal_matrix(fan_in: int, fan_out: int, rng: np.random.Generator) -> Float[np.ndarray, "{fan_in} {fan_out}"]:
@@ -77,23 +77,6 @@ def layers_of(problem: Problem) -> Stack:
         )
     )
     return Stack((Beside(network, problem.width),)) if problem.skip else network
-
-
-def plain_layers(activation: Activation, width: int, depth: int, outputs: int = 1) -> Stack:
-    """Put a plain network together, as `layers_of` does, from parts that no problem names.
-
-    Parameters
-    ----------
-    activation : Activation
-    width, depth : int
-    outputs : int, optional
-
-    Returns
-    -------
-    Stack
-    """
-    hidden = [layer for _ in range(depth - 2) for layer in (Dense(width, _normal_matrix), Elementwise(activation))]
-    return Stack((Elementwise(activation), *hidden, Dense(outputs, _normal_matrix)) if depth > 1 else ())
 
 
 def initial_deep_weights(problem: Problem) -> tuple[Float[np.ndarray, "..."], ...]:
