@@ -44,6 +44,7 @@ __all__ = [
     "optional",
     "path",
     "text",
+    "tried",
     "whole",
 ]
 
@@ -281,6 +282,36 @@ def function_of(count: int) -> Check:
     return check
 
 
+def tried(field: str, value: Any, trial: Callable[[], R], fails: str) -> R:
+    """Try what a user gave, and refuse it in one line if that ends in an error of any kind.
+
+    Parameters
+    ----------
+    field : str
+        Its name, as the user writes it.
+    value : object
+        What was given.
+    trial : callable
+        Calls it with a few numbers.
+    fails : str
+        What the line says before the error.
+
+    Returns
+    -------
+    object
+        What the trial gives.
+
+    Raises
+    ------
+    InvalidInput
+        If the trial raises anything.
+    """
+    try:
+        return trial()
+    except Exception as error:
+        raise InvalidInput(field, value, f"{fails} ({type(error).__name__}: {error})") from None
+
+
 def elementwise(field: str, value: Any) -> Callable:
     """Check a function of arrays, element by element, by trying it on a few numbers.
 
@@ -294,12 +325,13 @@ def elementwise(field: str, value: Any) -> Callable:
     function_of(1)(field, value)
     x = np.linspace(-1, 1, 6).reshape(2, 3)
     words = "a function of an array of any shape that returns one of this shape"
-    try:
+
+    def on_numbers() -> tuple[np.ndarray, bool]:
         with np.errstate(all="ignore"):
             y = np.asarray(value(x))
-        fits = y.dtype.kind in "biuf" and np.broadcast_shapes(y.shape, x.shape) == x.shape
-    except Exception as error:  # a user's function may fail in any way
-        raise InvalidInput(field, value, f"{words}; this one fails ({type(error).__name__}: {error})") from None
+        return y, y.dtype.kind in "biuf" and np.broadcast_shapes(y.shape, x.shape) == x.shape
+
+    y, fits = tried(field, value, on_numbers, f"{words}; this one fails")
     if not fits:
         given = f"{y.dtype} of shape {y.shape}"
         raise InvalidInput(field, value, f"{words}; from shape {x.shape} this one gives {given}")

@@ -20,7 +20,7 @@ import numpy as np
 
 from sedyn.arrays.backend import Array, array_namespace, erf
 from sedyn.arrays.shapes import Float
-from sedyn.checks import FLAG, checked, elementwise, function_of, identifier
+from sedyn.checks import FLAG, checked, elementwise, function_of, identifier, tried
 from sedyn.errors import InvalidInput
 from sedyn.model.families import Family, read_law
 from sedyn.model.registry import Registry
@@ -389,11 +389,10 @@ def register_loss(name: str, jet: Callable[[Array, Array, int], tuple[Array, ...
     As for `register_activation`, there is no form of it in the kernels.
     """
     outputs, labels = np.array([[-0.7, 0.2, 1.3]]), np.array([[1.0, -1.0, 1.0]])
-    try:
-        fits = all([part.shape for part in jet(outputs, labels, t)] == [outputs.shape] * (t + 1) for t in range(3))
-    except Exception as error:
-        reason = f"fails on three samples ({type(error).__name__}: {error})".splitlines()[0]
-        raise InvalidInput("jet", jet, f"it {reason}") from None
-    if not fits:
+
+    def fits() -> bool:
+        return all([part.shape for part in jet(outputs, labels, t)] == [outputs.shape] * (t + 1) for t in range(3))
+
+    if not tried("jet", jet, fits, "it fails on three samples"):
         raise InvalidInput("jet", jet, "must return (l, dl/df, d2l/df2)[: order + 1], each of the shape of the outputs")
     LOSSES.register(name, Loss(jet, binary))

@@ -19,9 +19,9 @@ import numpy as np
 
 from sedyn.arrays.backend import Array, array_namespace
 from sedyn.arrays.shapes import Float
-from sedyn.checks import checked, function_of, identifier
+from sedyn.checks import checked, function_of, identifier, tried
 from sedyn.errors import InvalidInput
-from sedyn.model.functions import Activation
+from sedyn.model.functions import ACTIVATIONS, Activation
 from sedyn.model.registry import Registry
 
 __all__ = [
@@ -450,27 +450,20 @@ def _require_layer(name: str, build: Callable[[HiddenParts], Layer]) -> None:
     """Refuse what does not build a layer from some units to as many, by a try on a few samples."""
     rng, width, samples = np.random.default_rng(0), 3, 4
 
-    def tanh(x: Array, order: int) -> tuple[Array, ...]:
-        f = np.tanh(x)
-        return (f, 1 - f * f, 2 * f * (f * f - 1))[: order + 1]
-
     def draw(fan_in: int, fan_out: int, rng: np.random.Generator) -> Float[np.ndarray, "_ _"]:
         return rng.standard_normal((fan_in, fan_out))
 
-    try:
-        layer = build(HiddenParts(width, Activation(tanh), (Bias(),), draw))
+    def fits() -> bool:
+        layer = build(HiddenParts(width, ACTIVATIONS["tanh"], (Bias(),), draw))
         parameters = layer.start(width, rng)
         given = Forward(rng.standard_normal((width, samples)), np.ones((width, 2, samples)))
         found = layer.forward(parameters, given, 2)
-        fits = layer.units(width) == width and found.signals.shape == given.signals.shape
-        if fits:
-            back = layer.backward(parameters, found.memo, np.ones((width, samples)))
-            counts = {layer.parameters, len(parameters), len(back.gradient)}
-            fits = back.pull.shape == given.signals.shape and len(counts) == 1
-    except Exception as error:
-        reason = f"fails on {samples} samples of {width} units ({type(error).__name__}: {error})".splitlines()[0]
-        raise InvalidInput("hidden", name, f"its layer {reason}; see docs/extending.md") from None
-    if not fits:
+        if layer.units(width) != width or found.signals.shape != given.signals.shape:
+            return False
+        back = layer.backward(parameters, found.memo, np.ones((width, samples)))
+        return back.pull.shape == given.signals.shape and layer.parameters == len(parameters) == len(back.gradient)
+
+    if not tried("hidden", name, fits, f"its layer fails on {samples} samples of {width} units, see docs/extending.md"):
         raise InvalidInput("hidden", name, f"its layer must lead from {width} units to as many; see docs/extending.md")
 
 
