@@ -38,6 +38,7 @@ from sedyn.model.architecture import initial_deep_weights  # noqa: E402
 from sedyn.model.features import feature_law  # noqa: E402
 from sedyn.model.initialization import initial_weights_and_signals  # noqa: E402
 from sedyn.model.network import Network  # noqa: E402
+from sedyn.model.seeds import single_streams
 from sedyn.model.update import updates_of  # noqa: E402
 
 ETA = 0.3
@@ -66,7 +67,9 @@ def problem_of(n, d, steps=20, **fields):
 
 
 def data_of(problem, design):
-    start = initial_weights_and_signals(problem, np.random.default_rng(0))
+    start = initial_weights_and_signals(
+        problem, np.random.default_rng(0).standard_normal((problem.units + problem.signals, problem.d))
+    )
     y = np.random.default_rng(1).standard_normal(problem.n)
     return Data(design, np.ones(problem.d), y[None, :], start, initial_deep_weights(problem))
 
@@ -130,8 +133,8 @@ def jax_loop(x, w, v, y, steps):
 def against_others(n, steps, rounds):
     """Dense single precision at n = d against other libraries, and against the memory."""
     print(f"\ndense, float32, n = d = {n}, width 4, {steps} steps, {THREADS} threads")
-    problem, law, seed = problem_of(n, n, steps), feature_law("gaussian"), np.random.SeedSequence(0)
-    design = dense_design(n, n, law, seed, dtype="float32")
+    problem, law, stream = problem_of(n, n, steps), feature_law("gaussian"), single_streams("benchmark", 0).features
+    design = dense_design(n, n, law, stream, dtype="float32")
     data = data_of(problem, design)
     first = data.start[: problem.width]
     x = design.matrix * np.float32(design.scale)
@@ -163,7 +166,7 @@ def against_others(n, steps, rounds):
         if name != "sedyn":
             np.testing.assert_allclose(work(), reference, atol=1e-3, err_msg=name)
     contenders |= {
-        "generation of X": lambda: dense_design(n, n, law, seed, dtype="float32"),
+        "generation of X": lambda: dense_design(n, n, law, stream, dtype="float32"),
         f"{passes} reads of X, four products": read,
         f"{passes} reads of X, plain sum": sum_all,
     }
@@ -187,15 +190,15 @@ def against_others(n, steps, rounds):
 def deferred_against_dense(n, rounds):
     """Both engines, drawing included."""
     print(f"\ndeferred against dense, generation included, n = d = {n}, width 4, 20 steps, float64")
-    problem, law, seed = problem_of(n, n), feature_law("gaussian"), np.random.SeedSequence(0)
+    problem, law, stream = problem_of(n, n), feature_law("gaussian"), single_streams("benchmark", 0).features
 
     def run(make):
         return descend(problem, data_of(problem, make()))
 
     seconds = alternate(
         {
-            "dense": lambda: run(lambda: dense_design(n, n, law, seed)),
-            "deferred": lambda: run(lambda: DeferredDesign(n, n, seed, capacity=85)),
+            "dense": lambda: run(lambda: dense_design(n, n, law, stream)),
+            "deferred": lambda: run(lambda: DeferredDesign(n, n, stream, capacity=85)),
         },
         rounds,
     )
@@ -223,7 +226,7 @@ def large(n, estimate):
 def growth(rounds):
     """Exponents: doubling one size at a time."""
     print("\ngrowth: time when one size doubles (dense: float64, without generation; deferred: all of it)")
-    seed, law = np.random.SeedSequence(0), feature_law("gaussian")
+    stream, law = single_streams("benchmark", 0).features, feature_law("gaussian")
     base = {"dense": (2048, 2048, 20), "deferred": (50_000, 50_000, 20)}
     for engine, sizes in base.items():
         contenders = {}
@@ -231,11 +234,11 @@ def growth(rounds):
             n, d, steps = (size * factor for size, factor in zip(sizes, factors, strict=True))
             problem = problem_of(n, d, steps)
             if engine == "dense":
-                data = data_of(problem, dense_design(n, d, law, seed))
+                data = data_of(problem, dense_design(n, d, law, stream))
                 contenders[name] = lambda p=problem, a=data: descend(p, a)
             else:
                 contenders[name] = lambda p=problem: descend(
-                    p, data_of(p, DeferredDesign(p.n, p.d, seed, capacity=4 * (p.steps + 1)))
+                    p, data_of(p, DeferredDesign(p.n, p.d, stream, capacity=4 * (p.steps + 1)))
                 )
         seconds = {name: np.median(taken) for name, taken in alternate(contenders, rounds).items()}
         ratios = ", ".join(f"{name} x{seconds[name] / seconds['base']:.2f}" for name in ("n", "d", "steps"))
@@ -255,13 +258,13 @@ def least_cpu(work, rounds):
 def constants(size, rounds):
     """What `sedyn.descent.engines` predicts times from, measured again."""
     print("\nconstants of sedyn.descent.engines, one thread, processor time: measured (in the code)")
-    law, seed = feature_law("gaussian"), np.random.SeedSequence(0)
+    law, stream = feature_law("gaussian"), single_streams("benchmark", 0).features
     with threadpool_limits(1, user_api="blas"):
         problem, small = problem_of(size, size), problem_of(64, 64, 100)
-        data = data_of(problem, dense_design(size, size, law, seed))
-        small_data = data_of(small, dense_design(64, 64, law, seed))
+        data = data_of(problem, dense_design(size, size, law, stream))
+        small_data = data_of(small, dense_design(64, 64, law, stream))
         entries, passes = size**2, problem.steps + 1
-        drawn = least_cpu(lambda: dense_design(size, size, law, seed), rounds) / entries
+        drawn = least_cpu(lambda: dense_design(size, size, law, stream), rounds) / entries
         step = least_cpu(lambda: descend(small, small_data), rounds) / (small.steps + 1)
         passed = (least_cpu(lambda: descend(problem, data), rounds) / passes - step) / entries
 
@@ -270,7 +273,7 @@ def constants(size, rounds):
             long = problem_of(n, n, steps)
 
             def run(problem=long):
-                descend(problem, data_of(problem, DeferredDesign(n, n, seed, capacity=4 * (problem.steps + 1))))
+                descend(problem, data_of(problem, DeferredDesign(n, n, stream, capacity=4 * (problem.steps + 1))))
 
             fixed.append((least_cpu(run, rounds) - (steps + 1) * engines.STEP["deferred"]) / (2 * n))
         terms = [[4 * steps * (steps + 1) / 2, steps + 1] for steps in counts]
@@ -283,7 +286,7 @@ def constants(size, rounds):
 def choices(scale, rounds):
     """How much slower the engine that `auto` chooses is than the other one, drawing included, one thread."""
     print("\nchoice of an engine: processor time in ms, predicted in brackets")
-    law, seed = feature_law("gaussian"), np.random.SeedSequence(0)
+    law, stream = feature_law("gaussian"), single_streams("benchmark", 0).features
     for n, d, width, steps in (
         (1, 1, 4, 20),
         (2, 2, 4, 20),
@@ -295,10 +298,10 @@ def choices(scale, rounds):
         problem = Problem(n=n * scale, d=d * scale, width=width, depth=2, steps=steps, learning_rate=ETA)
 
         def dense(p=problem, dtype="float64"):
-            descend(p, data_of(p, dense_design(p.n, p.d, law, seed, dtype=dtype)))
+            descend(p, data_of(p, dense_design(p.n, p.d, law, stream, dtype=dtype)))
 
         def deferred(p=problem):
-            descend(p, data_of(p, DeferredDesign(p.n, p.d, seed, capacity=p.width * (p.steps + 1))))
+            descend(p, data_of(p, DeferredDesign(p.n, p.d, stream, capacity=p.width * (p.steps + 1))))
 
         with threadpool_limits(1, user_api="blas"):
             known = least_cpu(deferred, rounds)
@@ -352,7 +355,7 @@ def widths(size, rounds):
     print(f"\none pass, n = d = {size}: kernels, BLAS (in use beyond width {MOST_UNITS['cpu']})")
     rng, limit = np.random.default_rng(0), MOST_UNITS["cpu"]
     for dtype in ("float32", "float64"):
-        design = dense_design(size, size, feature_law("gaussian"), np.random.SeedSequence(0), dtype=dtype)
+        design = dense_design(size, size, feature_law("gaussian"), single_streams("benchmark", 0).features, dtype=dtype)
         for width in (4, 8, 12, 16, 24, 32, 64):
             weights, y = rng.standard_normal((width, size)), rng.standard_normal(size)
             network = Network.of(Problem(), (np.full((width, 1), 1 / width),), y)

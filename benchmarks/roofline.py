@@ -32,7 +32,7 @@ from sedyn.model import adjoint
 from sedyn.model.architecture import initial_deep_weights
 from sedyn.model.features import feature_law
 from sedyn.model.network import Network, differentiate
-from sedyn.model.seeds import seed_sequence
+from sedyn.model.seeds import seed_sequence, single_streams
 from sedyn.theory.sampling import matched_normals, sobol_uniforms
 
 PAGE = Path(__file__).with_name("ROOFLINE.md")
@@ -157,12 +157,12 @@ def dense(n: int, itemsize: int) -> Line:
 def generation(n: int) -> Line:
     entries = n * n
     work = Work(entries * SINGLE, entries * 2 * FUNCTION, 1, SINGLE)
-    law, seed = feature_law("gaussian"), np.random.SeedSequence(0)
+    law, stream = feature_law("gaussian"), single_streams("benchmark", 0).features
     return Line(
         f"generation of X, Gaussian, float32, n = d = {n}",
         work,
         work,
-        lambda: dense_design(n, n, law, seed, dtype="float32"),
+        lambda: dense_design(n, n, law, stream, dtype="float32"),
     )
 
 
@@ -209,7 +209,7 @@ def adjoint_pass(iterations: int, q: int, samples: int) -> list[Line]:
 
 def deferred(n: int, known: int, q: int) -> Line:
     """A product X w when `known` directions have been asked for on each side."""
-    design = DeferredDesign(n, n, np.random.SeedSequence(0), capacity=known + 20 * q)
+    design = DeferredDesign(n, n, single_streams("benchmark", 0).features, capacity=known + 20 * q)
     rng = np.random.default_rng(0)
     while design.weights.count < known:
         design.matmul(rng.standard_normal((q, n)))

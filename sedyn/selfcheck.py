@@ -33,6 +33,7 @@ from sedyn.model.initialization import initial_weights_and_signals
 from sedyn.model.labels import label_noise, labels_of
 from sedyn.model.problem import Problem
 from sedyn.model.quadrature import gauss_quadrature
+from sedyn.model.seeds import single_streams
 from sedyn.model.update import updates_of
 from sedyn.theory.inputs import Draws, draw
 from sedyn.theory.run import run as run_theory
@@ -115,7 +116,7 @@ def kernels(n: int, samples: int = SAMPLES) -> dict[str, Kernel]:
         n=n, d=d, width=3, depth=3, steps=6, outputs=3, signals=3, labels="classes", loss="softmax", bias="all",
         skip=True, residual=True,
     )  # fmt: skip
-    seed = np.random.SeedSequence(0)
+    seed, streams = np.random.SeedSequence(0), single_streams("selfcheck", 0)
     rng = np.random.default_rng(0)
     matrix = rng.standard_normal((n, d))
     uniforms = sobol_uniforms(seed, 8, samples)
@@ -148,14 +149,17 @@ def kernels(n: int, samples: int = SAMPLES) -> dict[str, Kernel]:
 
     def deferred(device: str) -> Results:
         capacity = full.signals + full.units * (full.steps + 1)
-        design = DeferredDesign(n, d, seed, device, capacity, host_normals=True)
+        design = DeferredDesign(n, d, streams.features, device, capacity)
         return _descend(full, design, device, estimate=True)
 
     def drawing(device: str) -> Results:
-        return {law: _standardized(dense_design(n, d, feature_law(law), seed, device).matrix) for law in LAWS}
+        return {
+            law: _standardized(dense_design(n, d, feature_law(law), streams.features, device).matrix) for law in LAWS
+        }
 
     return {
         "sampling": Kernel(sampling),
+        "normals": Kernel(lambda device: {"normals": to_numpy(streams.noise.normals(samples, device=device))}),
         "drawing features": Kernel(drawing),
         "gradient response (replicates together)": Kernel(response),
         "state evolution": theory(full),
@@ -229,10 +233,14 @@ class PlainDesign(Design):
 
 def _descend(problem: Problem, design: Design, device: str, estimate: bool) -> Results:
     """Gradient descent on a design, all else drawn from one seed on the host."""
-    rng = np.random.default_rng(1)
-    start = backend.asarray(initial_weights_and_signals(problem, rng), device)
-    noise, scales = rng.standard_normal((problem.outputs, problem.n)), np.ones(problem.d)
-    batches = [None if batch is None else backend.asarray(batch, device) for batch in batch_weights(problem, rng)]
+    rows = problem.units + problem.signals
+    streams = single_streams("descent", 1)
+    start = initial_weights_and_signals(problem, streams.start.normals(rows, problem.d)[0])
+    start = backend.asarray(start, device)
+    noise, scales = streams.noise.normals(problem.outputs, problem.n)[0], np.ones(problem.d)
+    orders = partial(streams.batches.orders, problem.n)
+    drawn = batch_weights(problem, lambda step: orders(step)[0])
+    batches = [None if batch is None else backend.asarray(batch, device) for batch in drawn]
     deep = tuple(backend.asarray(weights, device) for weights in initial_deep_weights(problem))
     y = labels_of(
         problem, design.matmul(start[problem.units :, :]), backend.asarray(label_noise(problem, noise), device)

@@ -2,6 +2,9 @@
 
 import numpy as np
 
+from sedyn.model.initialization import initial_weights_and_signals
+from sedyn.model.seeds import single_streams
+
 # Rounding that recursions of a few dozen steps leave on quantities of order one.
 ROUNDING = 1e-12
 
@@ -22,3 +25,18 @@ def assert_within_se(actual, expected, *standard_errors, multiple=5.0, rounding=
 def mean_and_se(values, dim="replicate"):
     """Mean of a DataArray over replicates and its standard error."""
     return values.mean(dim), values.std(dim, ddof=1) / np.sqrt(values.sizes[dim])
+
+
+def stream(seed):
+    """Random numbers as a single replicate has them."""
+    return single_streams("a test", seed).features
+
+
+def orders_of(n, seed):
+    """Random orders of n samples, one for each step."""
+    return lambda step: stream(seed).orders(n, step)[0]
+
+
+def start_of(problem, seed):
+    """First layer and signals of a problem."""
+    return initial_weights_and_signals(problem, stream(seed).normals(problem.units + problem.signals, problem.d)[0])

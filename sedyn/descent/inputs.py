@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
 from sedyn.arrays import backend
-from sedyn.arrays.backend import Array
+from sedyn.arrays.backend import Array, array_namespace
 from sedyn.arrays.shapes import Float
 from sedyn.descent.engines import stacks
 from sedyn.designs.deferred import DeferredDesign
@@ -23,7 +25,7 @@ from sedyn.model.labels import label_noise, labels_of
 from sedyn.model.network import DeepWeights
 from sedyn.model.problem import Problem
 from sedyn.model.quadrature import SpectralMeasure, gauss_quadrature
-from sedyn.model.seeds import Streams
+from sedyn.model.seeds import Stream, Streams
 
 __all__ = ["Data", "draw"]
 
@@ -64,7 +66,7 @@ class Data(NamedTuple):
 
 def draw(
     problems: Sequence[Problem],
-    streams: Sequence[Streams],
+    streams: Streams,
     engine: str,
     device: str = "cpu",
     dtype: str = "float64",
@@ -75,9 +77,11 @@ def draw(
 
     Parameters
     ----------
-    problems, streams : sequence of Problem, of Streams
+    problems : sequence of Problem
         One for each replicate, with one `Problem.stack_key`; a single one where
         `sedyn.descent.engines.replicates_together` says so.
+    streams : Streams
+        Of all replicates.
     engine : {'dense', 'deferred'}
     device : {'cpu', 'gpu'}, optional
     dtype : {'float64', 'float32'}, optional
@@ -90,43 +94,48 @@ def draw(
     Data
     """
     problem = problems[0]  # for all in which they agree
-    replicates = list(zip(problems, streams, strict=True))
 
-    def stacked(each: Iterable[np.ndarray]) -> Array:
-        return backend.asarray(np.stack(list(each)), device)
+    def of_each(function: Callable[[Problem, Array], Array], drawn: Array) -> Array:
+        """A function of a problem and of what was drawn, for the replicates of each problem at once."""
+        parts = [function(own, drawn[some, ...]) for own, some in _runs(problems)]
+        return parts[0] if len(parts) == 1 else array_namespace(drawn).concat(parts, axis=0)
 
-    def batches() -> Iterable[Array]:
-        each = [batch_weights(own, np.random.default_rng(seeds.batches)) for own, seeds in replicates]
-        return map(stacked, zip(*each, strict=True))
+    def batches() -> Iterator[Array]:
+        each = [batch_weights(own, partial(streams.batches.some(some).orders, own.n)) for own, some in _runs(problems)]
+        return (backend.asarray(np.concatenate(parts), device) for parts in zip(*each, strict=True))
 
     eigenvalues = problem.eigenvalues
     scales = backend.asarray(np.sqrt(eigenvalues), device)
-    start = stacked(initial_weights_and_signals(own, np.random.default_rng(seeds.start)) for own, seeds in replicates)
-    design = _design(problem, engine, [seeds.features for seeds in streams], device, dtype)
-    shape = problem.outputs, problem.n
-    noise = stacked(
-        label_noise(own, np.random.default_rng(seeds.noise).standard_normal(shape)) for own, seeds in replicates
-    )
+    rows = problem.units + problem.signals
+    start = of_each(initial_weights_and_signals, streams.start.normals(rows, problem.d, device=device))
+    deep_weights = [initial_deep_weights(own) for own, some in _runs(problems) for _ in range(some.start, some.stop)]
+    design = _design(problem, engine, streams.features, device, dtype)
+    noise = of_each(label_noise, streams.noise.normals(problem.outputs, problem.n, device=device))
+    kicked = any(own.temperature for own in problems)
     return Data(
         design,
         scales,
         labels_of(problem, design.matmul(start[:, problem.units :, :] * scales), noise),
         start,
-        deep_weights=tuple(map(stacked, zip(*map(initial_deep_weights, problems), strict=True))),
+        deep_weights=tuple(backend.asarray(np.stack(layer), device) for layer in zip(*deep_weights, strict=True)),
         batches=None if problem.full_batch else Batches(batches),
         spectrum=gauss_quadrature(eigenvalues, problem.steps + 1) if estimate else None,
-        gradient_noise=GradientNoise([own.gradient_noise for own in streams])
-        if any(own.temperature for own in problems)
-        else None,
+        gradient_noise=GradientNoise(streams.gradient_noise, 1 + len(deep_weights[0]), device) if kicked else None,
     )
 
 
-def _design(problem: Problem, engine: str, seeds: Sequence[np.random.SeedSequence], device: str, dtype: str) -> Design:
+def _runs(problems: Sequence[Problem]) -> list[tuple[Problem, slice]]:
+    """Every problem with the replicates in succession that are its own."""
+    starts = [i for i, own in enumerate(problems) if i == 0 or own.key != problems[i - 1].key]
+    return [(problems[start], slice(start, stop)) for start, stop in itertools.pairwise([*starts, len(problems)])]
+
+
+def _design(problem: Problem, engine: str, stream: Stream, device: str, dtype: str) -> Design:
     """A design of replicates, of a single one where `sedyn.descent.engines.replicates_together` says so."""
     n, d, law = problem.n, problem.d, problem.feature_law
     if engine == "deferred":
         directions = problem.signals + problem.units * (problem.steps + 1)
-        return SingleDesign(DeferredDesign(n, d, seeds[0], device, directions))
+        return SingleDesign(DeferredDesign(n, d, stream, device, directions))
     if stacks(problem, device, dtype):
-        return stacked_design(n, d, law, seeds, device, dtype)
-    return SingleDesign(dense_design(n, d, law, seeds[0], device, dtype))
+        return stacked_design(n, d, law, stream, device, dtype)
+    return SingleDesign(dense_design(n, d, law, stream, device, dtype))

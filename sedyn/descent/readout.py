@@ -23,7 +23,7 @@ from sedyn.model.evaluation import mean_scores, sample_scores, score_names
 from sedyn.model.labels import label_noise, labels_of
 from sedyn.model.network import DeepWeights
 from sedyn.model.problem import Problem
-from sedyn.model.seeds import substream
+from sedyn.model.seeds import Stream
 from sedyn.theory.sampling import matched_normals, psd_root, shifted_points
 
 __all__ = [
@@ -84,7 +84,7 @@ def readout_of(
     problems: Sequence[Problem],
     signals: Float[Array, "R k d"],
     scales: Float[Array, " d"],
-    seeds: Sequence[np.random.SeedSequence],
+    stream: Stream,
     device: str = "cpu",
 ) -> Readout:
     """Choose how the test errors of replicates are found.
@@ -97,8 +97,8 @@ def readout_of(
         Of each replicate, scaled by the features' standard deviations.
     scales : array, shape (d,)
         These standard deviations.
-    seeds : sequence of SeedSequence
-        One for each replicate.
+    stream : Stream
+        Of all replicates.
     device : {'cpu', 'gpu'}, optional
 
     Returns
@@ -106,8 +106,8 @@ def readout_of(
     Readout
     """
     if problems[0].features == "gaussian":
-        return GaussianReadout(problems, signals, seeds, device)
-    return SampledReadout(problems, signals, scales, seeds, device)
+        return GaussianReadout(problems, signals, stream, device)
+    return SampledReadout(problems, signals, scales, stream, device)
 
 
 class GaussianReadout:
@@ -117,11 +117,13 @@ class GaussianReadout:
         self,
         problems: Sequence[Problem],
         signals: Float[Array, "R k d"],
-        seeds: Sequence[np.random.SeedSequence],
+        stream: Stream,
         device: str,
     ) -> None:
         xp = array_namespace(signals)
-        points = [draw_quadrature(problem, seed, device) for problem, seed in zip(problems, seeds, strict=True)]
+        points = [
+            draw_quadrature(problem, stream.some(slice(r, r + 1)).seed(), device) for r, problem in enumerate(problems)
+        ]
         self.points = Quadrature(*(xp.stack(parts) for parts in zip(*points, strict=True)))
         self.problem = problems[0]
         self.of_signals = xp.matmul(signals, xp.matrix_transpose(signals)) / self.problem.d
@@ -148,10 +150,10 @@ class SampledReadout:
         problems: Sequence[Problem],
         signals: Float[Array, "R k d"],
         scales: Float[Array, " d"],
-        seeds: Sequence[np.random.SeedSequence],
+        stream: Stream,
         device: str,
     ) -> None:
-        self.problems, self.signals, self.scales, self.seeds, self.device = problems, signals, scales, seeds, device
+        self.problems, self.signals, self.scales, self.stream, self.device = problems, signals, scales, stream, device
         self.met: list[tuple[Array, DeepWeights]] = []
 
     def meet(self, weights: Weights) -> None:
@@ -161,11 +163,12 @@ class SampledReadout:
     def errors(self) -> dict[str, Float[Array, "iterations R"]]:
         """Test errors and their standard errors; see `Readout.errors`."""
         found = []
-        for replicate, (problem, seed) in enumerate(zip(self.problems, self.seeds, strict=True)):
+        for replicate, problem in enumerate(self.problems):
+            stream = self.stream.some(slice(replicate, replicate + 1))
             first_weights = [first[replicate, ...] for first, _ in self.met]
             deep_weights = [tuple(layer[replicate, ...] for layer in deep) for _, deep in self.met]
             signals = self.signals[replicate, ...]
-            found.append(fresh_sample_errors(problem, first_weights, deep_weights, signals, seed, self.device))
+            found.append(fresh_sample_errors(problem, first_weights, deep_weights, signals, stream, self.device))
         return _named(self.problems[0], found, axis=-1)
 
 
@@ -269,7 +272,7 @@ def fresh_sample_errors(
     first_weights: Sequence[Float[Array, "q d"]],
     deep_weights: Sequence[DeepWeights],
     signals: Float[Array, "k d"],
-    seed: np.random.SeedSequence,
+    stream: Stream,
     device: str = "cpu",
 ) -> tuple[Float[Array, "scores iterations"], Float[Array, "scores iterations"]]:
     """Test scores and their standard errors on fresh samples of any feature law, the same for all iterations.
@@ -283,7 +286,8 @@ def fresh_sample_errors(
         At each iteration.
     signals : array, shape (k, d)
         Signals, scaled likewise.
-    seed : SeedSequence
+    stream : Stream
+        Of a single replicate.
     device : {'cpu', 'gpu'}, optional
 
     Returns
@@ -294,7 +298,7 @@ def fresh_sample_errors(
     k, d = signals.shape
     samples, q, outputs = readout_points(problem), problem.units, problem.outputs
     directions = xp.concat([signals, *first_weights], axis=0)
-    points = draw_points(problem, substream(seed, 0), device)
+    points = draw_points(problem, stream.seed(), device)
     controls = [
         fit_control(problem, points, xp.concat([signals, first], axis=0), deep)
         for first, deep in zip(first_weights, deep_weights, strict=True)
@@ -303,9 +307,9 @@ def fresh_sample_errors(
     per_block = max(1, FEATURES_PER_BLOCK // d)
     for block, start in enumerate(range(0, samples, per_block)):
         count = min(per_block, samples - start)
-        of_features, of_noise = substream(seed, 1 + 2 * block), substream(seed, 2 + 2 * block)
+        of_features, of_noise = stream.below(1 + 2 * block), 2 + 2 * block
         projections = dense_design(count, d, problem.feature_law, of_features, device).matmul(directions)
-        normals = backend.asarray(np.random.default_rng(of_noise).standard_normal((outputs, count)), device)
+        normals = stream.normals(outputs, count, part=of_noise, device=device)[0, ...]
         y = labels_of(problem, projections[:k, :], label_noise(problem, normals))
         for t, deep in enumerate(deep_weights):
             h = projections[k + t * q : k + (t + 1) * q, :]

@@ -281,9 +281,9 @@ def _run(
 ) -> dict[str, np.ndarray]:
     """Draw some replicates and run them side by side."""
     problems = [replicate.problem for replicate in replicates]
-    streams = [streams_of(replicate.problem, seed, replicate.number) for replicate in replicates]
+    streams = streams_of(problems, seed, [replicate.number for replicate in replicates])
     data = draw(problems, streams, engine, device, dtype, estimate=estimate)
     signals = data.start[:, problems[0].units :, :] * data.scales
-    readout = readout_of(problems, signals, data.scales, [own.readout for own in streams], device)
+    readout = readout_of(problems, signals, data.scales, streams.readout, device)
     laws = [replicate.laws for replicate in replicates if replicate.laws is not None]
     return run(problems[0], data, updates_together(problems, data.start), readout, laws)

@@ -8,13 +8,11 @@ import numpy as np
 
 from sedyn.arrays import backend
 from sedyn.arrays.backend import Array, array_namespace
-from sedyn.arrays.blocks import column_blocks
 from sedyn.arrays.shapes import Float
-from sedyn.arrays.threads import run_each
 from sedyn.designs.bases import add_combination, coefficients_of, combination, split
 from sedyn.designs.dense import DenseDesign
 from sedyn.designs.protocol import Design
-from sedyn.model.seeds import substream
+from sedyn.model.seeds import Stream
 
 __all__ = ["BLOCKS", "LAUNCHES", "READINGS", "DeferredDesign"]
 
@@ -35,12 +33,11 @@ class DeferredDesign(Design):
     Parameters
     ----------
     n, d : int
-    seed : SeedSequence
+    stream : Stream
+        Of a single replicate.
     device : {'cpu', 'gpu'}, optional
     capacity : int, optional
         Directions that room is kept for on each side; more make it grow.
-    host_normals : bool, optional
-        Draw on the host, so that every device gets the same numbers; otherwise a GPU draws with a generator of its own.
 
     References
     ----------
@@ -51,16 +48,13 @@ class DeferredDesign(Design):
         self,
         n: int,
         d: int,
-        seed: np.random.SeedSequence,
+        stream: Stream,
         device: str = "cpu",
         capacity: int = 64,
-        *,
-        host_normals: bool = False,
     ) -> None:
         self.scale = 1 / math.sqrt(d)
-        self.seed = seed
+        self.stream = stream
         self.device = device
-        self.device_rng = None if host_normals else backend.device_generator(seed, device)
         self.weights = Revealed(d, n, capacity, device)
         self.gradients = Revealed(n, d, capacity, device)
 
@@ -88,22 +82,9 @@ class DeferredDesign(Design):
         add_combination(images, fixed, other.basis)
         return images
 
-    def _normals(self, shape: tuple[int, int], *stream: int) -> Array:
-        """Independent normals of variance 1/d, on a CPU each block of columns from a stream of its own."""
-        if self.device_rng is not None:
-            return self.device_rng.standard_normal(shape) * self.scale
-        from sedyn.arrays.normals import standard_normals  # loads a compiler, which only designs on a CPU need
-
-        normals = np.empty(shape)
-
-        def fill(columns: slice) -> None:
-            own = substream(self.seed, *map(int, stream), columns.start)
-            rng = np.random.Generator(np.random.SFC64(own))
-            block = standard_normals(rng, (shape[0], columns.stop - columns.start))
-            np.multiply(block, self.scale, out=normals[:, columns])
-
-        run_each(fill, column_blocks(shape[1]))
-        return backend.asarray(normals, self.device)
+    def _normals(self, shape: tuple[int, int], on_weights: bool, count: int) -> Array:
+        """Independent normals of variance 1/d for the directions of a side from one on."""
+        return self.stream.normals(*shape, part=2 * count + on_weights, device=self.device)[0, ...] * self.scale
 
     def complete(self, rng: np.random.Generator) -> DenseDesign:
         """Draw what is still unknown of X: the dense design that would have given the same products.

@@ -16,6 +16,7 @@ from sedyn.designs.storage import sample_blocks
 from sedyn.kernels import dispatch
 from sedyn.model.features import FeatureLaw
 from sedyn.model.network import Derivatives, Network
+from sedyn.model.seeds import Stream
 
 __all__ = ["DenseDesign", "dense_design"]
 
@@ -100,15 +101,14 @@ def dense_design(
     n: int,
     d: int,
     law: FeatureLaw,
-    seed: np.random.SeedSequence,
+    stream: Stream,
     device: str = "cpu",
     dtype: str | np.dtype = "float64",
 ) -> DenseDesign:
     """Draw a dense design.
 
-    Each block of samples has a random stream of its own, so that threads draw side by side and the entries do not
-    depend on their number; nor, but for rounding, on `dtype`. A GPU draws with one generator of its own where it can:
-    the same law, other numbers.
+    Threads draw side by side, and the entries do not depend on their number; nor, but for rounding, on `dtype`. A GPU
+    draws the same normals; of other laws, where it can, with a generator of its own: the same law, other numbers.
 
     Parameters
     ----------
@@ -116,7 +116,8 @@ def dense_design(
     law : FeatureLaw
         Of standardized entries, see `sedyn.model.features.feature_law`. On a CPU integers and sparse arrays are
         kept as they are; on a GPU, whose library multiplies neither with floats, every matrix is one of floats.
-    seed : SeedSequence
+    stream : Stream
+        Of a single replicate.
     device : {'cpu', 'gpu'}, optional
     dtype : dtype, optional
         That floats are stored in.
@@ -125,4 +126,4 @@ def dense_design(
     -------
     DenseDesign
     """
-    return DenseDesign(draw_entries(n, d, law, seed, device, dtype), 1 / math.sqrt(d), dtype)
+    return DenseDesign(draw_entries(n, d, law, stream, device, dtype), 1 / math.sqrt(d), dtype)

@@ -14,7 +14,7 @@ from sedyn.arrays.memory import aligned_empty
 from sedyn.arrays.shapes import Shaped
 from sedyn.arrays.threads import run_each
 from sedyn.model.features import FeatureLaw
-from sedyn.model.seeds import substream
+from sedyn.model.seeds import Stream
 
 __all__ = ["ENTRIES_PER_DEVICE_DRAW", "all_entries", "draw_entries"]
 
@@ -24,14 +24,12 @@ ENTRIES_PER_STREAM = 2**17
 ENTRIES_PER_DEVICE_DRAW = 2**26
 
 
-def draw_entries(
-    n: int, d: int, law: FeatureLaw, seed: np.random.SeedSequence, device: str, dtype: str | np.dtype
-) -> Any:
+def draw_entries(n: int, d: int, law: FeatureLaw, stream: Stream, device: str, dtype: str | np.dtype) -> Any:
     """Standardized entries in the form that a device multiplies.
 
     Parameters
     ----------
-    n, d, law, seed, device, dtype
+    n, d, law, stream, device, dtype
         As for `sedyn.designs.dense.dense_design`.
 
     Returns
@@ -39,10 +37,12 @@ def draw_entries(
     array or scipy.sparse array, shape (n, d)
         On a CPU integers and sparse arrays stay what they are.
     """
-    device_rng = backend.device_generator(seed, device)
+    if law.counted:
+        return stream.normals(n, d, dtype=dtype, device=device)[0, ...]
+    device_rng = backend.device_generator(stream.seed(), device)
     if device_rng is not None and law.device_draw is not None:
         return _drawn_on_device(n, d, partial(law.device_draw, device_rng), device, dtype)
-    matrix = _drawn_on_host(n, d, law, seed, dtype)
+    matrix = _drawn_on_host(n, d, law, stream, dtype)
     if device == "cpu":
         return matrix
     return backend.asarray(all_entries(matrix).astype(dtype, copy=False), device)
@@ -55,14 +55,14 @@ def all_entries(matrix: Any) -> Shaped[Array, "n d"]:
     return matrix.toarray() if sparse.issparse(matrix) else matrix
 
 
-def _drawn_on_host(n: int, d: int, law: FeatureLaw, seed: np.random.SeedSequence, dtype: str | np.dtype) -> Any:
+def _drawn_on_host(n: int, d: int, law: FeatureLaw, stream: Stream, dtype: str | np.dtype) -> Any:
     """Draw blocks of samples, each with a stream of its own; integers and sparse arrays stay what they are."""
     size = max(1, ENTRIES_PER_STREAM // d)
     starts = range(0, n, size)
 
     def draw(start: int) -> Any:
-        stream = substream(seed, start // size)
-        return law.draw(np.random.Generator(np.random.SFC64(stream)), (min(size, n - start), d))
+        rng = np.random.Generator(np.random.SFC64(stream.seed(start // size)))
+        return law.draw(rng, (min(size, n - start), d))
 
     from scipy import sparse
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -14,6 +13,7 @@ from sedyn.designs.entries import all_entries, draw_entries
 from sedyn.designs.protocol import Design
 from sedyn.model.features import FeatureLaw
 from sedyn.model.network import Derivatives, Network
+from sedyn.model.seeds import Stream
 
 __all__ = ["SingleDesign", "StackedDesign", "stacked_design"]
 
@@ -99,7 +99,7 @@ def stacked_design(
     n: int,
     d: int,
     law: FeatureLaw,
-    seeds: Sequence[np.random.SeedSequence],
+    stream: Stream,
     device: str = "cpu",
     dtype: str | np.dtype = "float64",
 ) -> StackedDesign:
@@ -109,14 +109,17 @@ def stacked_design(
     ----------
     n, d, law, device, dtype
         As for `sedyn.designs.dense.dense_design`; every matrix is one of floats.
-    seeds : sequence of SeedSequence
-        One for each replicate.
+    stream : Stream
+        Of all replicates.
 
     Returns
     -------
     StackedDesign
     """
-    matrices = backend.empty((len(seeds), n, d), device, dtype)
-    for replicate, seed in enumerate(seeds):
-        matrices[replicate, ...] = all_entries(draw_entries(n, d, law, seed, device, dtype))
+    if law.counted:
+        return StackedDesign(stream.normals(n, d, dtype=dtype, device=device), 1 / math.sqrt(d))
+    matrices = backend.empty((stream.keys.size, n, d), device, dtype)
+    for replicate in range(stream.keys.size):
+        own = stream.some(slice(replicate, replicate + 1))
+        matrices[replicate, ...] = all_entries(draw_entries(n, d, law, own, device, dtype))
     return StackedDesign(matrices, 1 / math.sqrt(d))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +17,7 @@ from sedyn.model.gradient_noise import GradientNoise
 from sedyn.model.network import DeepWeights
 from sedyn.model.problem import Problem
 from sedyn.model.quadrature import SpectralMeasure
+from sedyn.model.seeds import single_streams
 from sedyn.model.update import updates_of
 
 __all__ = ["Fit", "fit_network"]
@@ -72,9 +72,10 @@ def fit_network(
     """
     rng = np.random.default_rng([problem.init_seed, 1])  # `init_seed` alone is the deeper weights'
     start, deep_weights = rng.standard_normal((problem.units, problem.d)), initial_deep_weights(problem)
-    batches = Batches(lambda: batch_weights(problem, copy.deepcopy(rng)))
+    streams = single_streams("an estimator", problem.init_seed)
+    batches = Batches(lambda: batch_weights(problem, lambda step: streams.batches.orders(problem.n, step)[0, :]))
     design = DenseDesign(features, 1 / np.sqrt(problem.d))
-    noise = GradientNoise([np.random.SeedSequence([problem.init_seed, 2])]) if problem.temperature else None
+    noise = GradientNoise(streams.gradient_noise, 1 + len(deep_weights)) if problem.temperature else None
     data = Data(design, np.ones(problem.d), labels[None, :], start, deep_weights, batches, measure, noise)
     train: list[float] = []
     estimates: list[float] = []

@@ -8,43 +8,46 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 
 from sedyn.arrays.backend import Array, array_namespace
-from sedyn.arrays.shapes import Float
+from sedyn.arrays.shapes import Float, Integer
 from sedyn.model.problem import Problem
 
 __all__ = ["Batches", "batch_weights", "limit_dimensions", "limit_weights"]
 
 
-def batch_weights(problem: Problem, rng: np.random.Generator) -> Iterator[Float[np.ndarray, " n"] | None]:
+def batch_weights(
+    problem: Problem, order: Callable[[int], Integer[np.ndarray, "... n"]]
+) -> Iterator[Float[np.ndarray, "... n"] | None]:
     """Yield the weights s^t of the n samples for each step; None for a full batch.
 
     Parameters
     ----------
     problem : Problem
-    rng : numpy.random.Generator
+    order : callable
+        Of a step: a random order of the n samples, or one for each of several replicates.
 
     Yields
     ------
-    ndarray, shape (n,), or None
+    ndarray, shape (..., n), or None
         ``n / batch`` on the batch and 0 elsewhere.
     """
     epoch: list[np.ndarray] = []
-    for _ in range(problem.steps):
+    for step in range(problem.steps):
         if problem.full_batch:
             yield None
             continue
         if not epoch and problem.batching == "one_pass":
-            order = rng.permutation(problem.n)  # a user's samples may be sorted
+            samples = order(step)  # a user's may be sorted
             ends = np.rint(problem.batch_share * problem.n * np.arange(problem.steps + 1)).astype(int)
-            epoch = [order[start:stop] for start, stop in itertools.pairwise(ends)]
+            epoch = [samples[..., start:stop] for start, stop in itertools.pairwise(ends)]
         elif not epoch:
-            order = rng.permutation(problem.n)
+            samples = order(step)
             if problem.batching == "shuffle":
-                epoch = np.array_split(order, problem.batches_per_epoch)
+                epoch = np.array_split(samples, problem.batches_per_epoch, axis=-1)
             else:
-                epoch = [order[: problem.samples_per_batch]]
+                epoch = [samples[..., : problem.samples_per_batch]]
         batch = epoch.pop(0)
-        weights = np.zeros(problem.n)
-        weights[batch] = problem.n / batch.size
+        weights = np.zeros((*batch.shape[:-1], problem.n))
+        np.put_along_axis(weights, batch, problem.n / batch.shape[-1], axis=-1)
         yield weights
 
 

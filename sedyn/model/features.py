@@ -45,6 +45,8 @@ class FeatureFamily(Family):
     draw : callable
         ``draw(rng, shape, *numbers)`` with a generator of numpy: a matrix of standardized entries, as floats, as small
         integers, or as a sparse array.
+    counted : bool, optional
+        Whether entries are standard normals, which are drawn for all replicates at once (`sedyn.model.seeds.Stream`).
     device_draw : callable, optional
         The same as floats, by methods that cupy's generators have too, see `sedyn.arrays.backend.device_generator`.
         Without, a device's entries are drawn on the host and copied.
@@ -55,6 +57,7 @@ class FeatureFamily(Family):
     """
 
     draw: Callable[..., Any]
+    counted: bool = False
     device_draw: Callable[..., Any] | None = None
     host_bytes: Callable[..., float] = _as_floats
     expected: Callable[..., float] = _every_entry
@@ -63,6 +66,11 @@ class FeatureFamily(Family):
 @dataclass(frozen=True)
 class FeatureLaw(Law[FeatureFamily]):
     """The law of a design's entries."""
+
+    @property
+    def counted(self) -> bool:
+        """Whether entries are standard normals, see `FeatureFamily`."""
+        return self.family.counted
 
     def require_entries(self, shape: tuple[int, int]) -> None:
         """Refuse a matrix in which not even one entry is expected to differ from zero.
@@ -124,12 +132,6 @@ class FeatureLaw(Law[FeatureFamily]):
         return self.family.host_bytes(size, *self.numbers) if device == "cpu" else size
 
 
-def _gaussian(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
-    from sedyn.arrays.normals import standard_normals  # loads a compiler, which only designs need
-
-    return standard_normals(rng, shape)
-
-
 def _rademacher(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
     size = math.prod(shape)
     bits = np.unpackbits(np.frombuffer(rng.bytes(-(-size // 8)), np.uint8), count=size)
@@ -187,28 +189,40 @@ def _student_t_on_device(rng: Any, shape: tuple[int, int], df: float) -> Array:
     return rng.standard_normal(shape) * ((df - 2) / 2 / rng.standard_gamma(df / 2, shape)) ** 0.5
 
 
+def _laplace_on_device(rng: Any, shape: tuple[int, int]) -> Array:
+    return (rng.standard_exponential(shape) - rng.standard_exponential(shape)) * math.sqrt(0.5)
+
+
+def _sparse_on_device(rng: Any, shape: tuple[int, int], density: float) -> Array:
+    return _chosen(rng, shape, density) * rng.standard_normal(shape) / math.sqrt(density)
+
+
 FEATURES: Registry[FeatureFamily] = Registry(
     "features",
     {
-        "gaussian": FeatureFamily(_gaussian, lambda rng, shape: rng.standard_normal(shape)),
+        "gaussian": FeatureFamily(lambda rng, shape: rng.standard_normal(shape), counted=True),
         "rademacher": FeatureFamily(
-            _rademacher, lambda rng, shape: 1 - 2 * _chosen(rng, shape, 0.5), host_bytes=lambda size: 1
+            _rademacher, device_draw=lambda rng, shape: 1 - 2 * _chosen(rng, shape, 0.5), host_bytes=lambda size: 1
         ),
-        "uniform": FeatureFamily(_uniform, _uniform),
+        "uniform": FeatureFamily(_uniform, device_draw=_uniform),
         "laplace": FeatureFamily(
             lambda rng, shape: rng.laplace(scale=math.sqrt(0.5), size=shape),
-            lambda rng, shape: (rng.standard_exponential(shape) - rng.standard_exponential(shape)) * math.sqrt(0.5),
+            device_draw=lambda rng, shape: (
+                (rng.standard_exponential(shape) - rng.standard_exponential(shape)) * math.sqrt(0.5)
+            ),
         ),
         "student_t": FeatureFamily(
             _student_t,
-            _student_t_on_device,
+            device_draw=_student_t_on_device,
             parameters=("degrees of freedom",),
             valid=lambda df: df > 2,
             condition="degrees of freedom greater than 2",
         ),
         "sparse": FeatureFamily(
             _sparse,
-            lambda rng, shape, density: _chosen(rng, shape, density) * rng.standard_normal(shape) / math.sqrt(density),
+            device_draw=lambda rng, shape, density: (
+                _chosen(rng, shape, density) * rng.standard_normal(shape) / math.sqrt(density)
+            ),
             host_bytes=_sparse_bytes,
             expected=lambda shape, density: density * shape[0] * shape[1],
             parameters=("density",),
@@ -222,7 +236,7 @@ FEATURES: Registry[FeatureFamily] = Registry(
             valid=lambda entries: entries > 0,
             condition="entries greater than 0",
         ),
-        "exponential": FeatureFamily(_exponential, _exponential),
+        "exponential": FeatureFamily(_exponential, device_draw=_exponential),
     },
 )
 

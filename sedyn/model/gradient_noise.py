@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
-import numpy as np
-
-from sedyn.arrays.backend import Array, asarray_like
+from sedyn.arrays.backend import Array, array_namespace
 from sedyn.arrays.shapes import Float
 from sedyn.model.network import DeepWeights
 from sedyn.model.problem import Problem
-from sedyn.model.seeds import substream
+from sedyn.model.seeds import Stream
 
 __all__ = ["GradientNoise"]
 
@@ -23,12 +20,15 @@ class GradientNoise:
 
     Parameters
     ----------
-    seeds : sequence of SeedSequence
-        One for each of the replicates that are run together.
+    stream : Stream
+        Of the replicates that are run together.
+    arrays : int
+        How many arrays of weights there are, that of the first layer among them.
+    device : {'cpu', 'gpu'}, optional
     """
 
-    def __init__(self, seeds: Sequence[np.random.SeedSequence]) -> None:
-        self._seeds = seeds
+    def __init__(self, stream: Stream, arrays: int, device: str = "cpu") -> None:
+        self._stream, self._arrays, self._device = stream, arrays, device
 
     def of_first_weights(self, step: int, weights: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
         """Kicks of the first layer.
@@ -65,6 +65,6 @@ class GradientNoise:
         return tuple(scale * self._normals(step, layer, each) for layer, each in enumerate(weights, 1))
 
     def _normals(self, step: int, layer: int, like: Array) -> Array:
-        own = [np.random.default_rng(substream(seed, step, layer)) for seed in self._seeds]
-        each = math.prod(like.shape) // len(own)
-        return asarray_like(np.stack([rng.standard_normal(each) for rng in own]).reshape(like.shape), like)
+        each = math.prod(like.shape) // self._stream.keys.size
+        normals = self._stream.normals(each, part=step * self._arrays + layer, device=self._device)
+        return array_namespace(like).reshape(normals, like.shape)

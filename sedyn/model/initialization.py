@@ -5,17 +5,19 @@ Where the deeper parameters start is for `sedyn.model.architecture` to say.
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
 
+from sedyn.arrays.backend import Array, array_namespace, asarray_like
 from sedyn.arrays.shapes import Float
 from sedyn.model.problem import Problem
 
 __all__ = ["initial_overlaps", "initial_weights_and_signals"]
 
-# Features with neighbouring eigenvalues whose rows are made orthogonal together, in units of the number of columns.
-ROWS_PER_COLUMN = 8
+# Features with neighbouring eigenvalues among which rows are made orthogonal, in units of the number of rows.
+FEATURES_PER_ROW = 8
 
 
 def _mixing(problem: Problem) -> np.ndarray:
@@ -39,8 +41,8 @@ def initial_overlaps(problem: Problem) -> Float[np.ndarray, "qk qk"]:
     return mixing.T @ mixing
 
 
-def initial_weights_and_signals(problem: Problem, rng: np.random.Generator) -> Float[np.ndarray, "qk d"]:
-    """Draw the first layer's weights, one row for each unit, and the signals (docs/theory.md#exact-start).
+def initial_weights_and_signals(problem: Problem, normals: Float[Array, "... qk d"]) -> Float[Array, "... qk d"]:
+    """Make the first layer's weights, one row for each unit, and the signals (docs/theory.md#exact-start).
 
     With ``initialization='exact'`` they are made of orthogonal vectors of norm sqrt(d), so that the overlaps hold
     exactly for every d. Where eigenvalues of the features differ, vectors are made orthogonal among the features with
@@ -50,25 +52,28 @@ def initial_weights_and_signals(problem: Problem, rng: np.random.Generator) -> F
     Parameters
     ----------
     problem : Problem
-    rng : numpy.random.Generator
+    normals : array, shape (..., q + k, d)
+        Independent and standard.
 
     Returns
     -------
-    ndarray, shape (q + k, d)
+    array, shape (..., q + k, d)
         W0^T above mu^T.
     """
-    columns = problem.units + problem.signals
-    normals = rng.standard_normal((problem.d, columns))
+    xp, rows = array_namespace(normals), problem.units + problem.signals
     if problem.initialization == "exact":
-        changes = np.flatnonzero(np.diff(problem.eigenvalues)) + 1
-        groups = np.split(normals, changes)
-        if min(map(len, groups)) < columns:
-            groups = np.array_split(normals, max(1, problem.d // (ROWS_PER_COLUMN * columns)))
-        normals = np.concatenate([_orthogonal_columns(group) for group in groups])
-    return _mixing(problem).T @ normals.T
+        ends = [*np.flatnonzero(np.diff(problem.eigenvalues)) + 1, problem.d]
+        if min(np.diff([0, *ends])) < rows:
+            pieces = max(1, problem.d // (FEATURES_PER_ROW * rows))
+            ends = np.cumsum([len(each) for each in np.array_split(np.arange(problem.d), pieces)]).tolist()
+        groups = [normals[..., start:stop] for start, stop in itertools.pairwise([0, *ends])]
+        normals = xp.concat([_orthogonal_rows(group) for group in groups], axis=-1)
+    return xp.matmul(asarray_like(_mixing(problem).T, normals), normals)
 
 
-def _orthogonal_columns(normals: np.ndarray) -> np.ndarray:
+def _orthogonal_rows(normals: Array) -> Array:
     # A polar factor would do as well; the signs of the diagonal make this one uniform (Haar).
-    q, r = np.linalg.qr(normals)
-    return q * np.sign(np.diagonal(r)) * math.sqrt(normals.shape[0])
+    xp = array_namespace(normals)
+    q, r = xp.linalg.qr(xp.matrix_transpose(normals))
+    signs = xp.sign(xp.linalg.diagonal(r))[..., :, None]
+    return xp.matrix_transpose(q) * signs * math.sqrt(normals.shape[-1])

@@ -1,7 +1,7 @@
 """Where every random number comes from: the problem, the user's seed, and a stream for each purpose.
 
-A stream is known by its name here, and by its position to `numpy.random.SeedSequence.spawn`: a new one goes last, so
-that what the others draw stays as it is. Apart from these, `Problem.init_seed` seeds the deeper weights' start, which
+A replicate's streams are counted (`Stream`): what is drawn is a function of its place, so that replicates are drawn
+side by side and threads share the work. Apart from these, `Problem.init_seed` seeds the deeper weights' start, which
 is the same for every replicate (`sedyn.model.initialization`), and all that an estimator draws
 (`sedyn.estimators.training`).
 """
@@ -9,50 +9,140 @@ is the same for every replicate (`sedyn.model.initialization`), and all that an 
 from __future__ import annotations
 
 import hashlib
+import math
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 
+from sedyn.arrays.backend import Array
+from sedyn.arrays.shapes import Float, Integer
 from sedyn.checks import SEED
 from sedyn.model.problem import Problem
 
-__all__ = ["Streams", "randomization_seeds", "seed_sequence", "streams_of", "substream"]
+__all__ = ["Stream", "Streams", "randomization_seeds", "seed_sequence", "single_streams", "streams_of"]
 
 
-class Streams(NamedTuple):
-    """The random streams of one replicate.
+class Stream(NamedTuple):
+    """Random numbers of one purpose of R replicates, each a function of its place alone (`sedyn.arrays.normals`).
 
     Attributes
     ----------
-    start, features, noise, batches, readout, gradient_noise : SeedSequence
+    keys : ndarray of uint64, shape (R,)
+        Of problem and base seed.
+    replicates : ndarray of uint64, shape (R,)
+    purpose : int
+    """
+
+    keys: Integer[np.ndarray, " R"]
+    replicates: Integer[np.ndarray, " R"]
+    purpose: int
+
+    def some(self, chosen: slice) -> Stream:
+        """Take those of some of the replicates."""
+        return self._replace(keys=self.keys[chosen], replicates=self.replicates[chosen])
+
+    def places(self, part: int = 0) -> Integer[np.ndarray, " R"]:
+        """Upper halves of counters.
+
+        Parameters
+        ----------
+        part : int, optional
+            Parts of a stream are independent, for example the steps of a run; below `PARTS`.
+        """
+        if not 0 <= part < PARTS:
+            raise ValueError(f"part {part} of a stream; there are {PARTS}")
+        return self.replicates | np.uint64((part * len(Streams._fields) + self.purpose) << 32)
+
+    def words(self, count: int, part: int = 0) -> Integer[np.ndarray, "R {count}"]:
+        """Draw words of 64 random bits, uint64."""
+        from sedyn.arrays.normals import random_words  # loads a compiler, which only simulations need
+
+        return random_words(self.keys, self.places(part), count)
+
+    def normals(
+        self, *shape: int, part: int = 0, dtype: str | np.dtype = "float64", device: str = "cpu"
+    ) -> Float[Array, "R ..."]:
+        """Draw independent standard normals of a shape for each replicate, see `sedyn.arrays.normals`."""
+        from sedyn.arrays.normals import standard_normals
+
+        found = standard_normals(self.keys, self.places(part), math.prod(shape), dtype, device)
+        return found.reshape(-1, *shape)
+
+    def orders(self, count: int, part: int = 0) -> Integer[np.ndarray, "R {count}"]:
+        """Draw random orders of so many things."""
+        return np.argsort(self.words(count, part), axis=-1)
+
+    def below(self, part: int) -> Stream:
+        """Derive streams for what draws as a replicate does, from keys that are words of this one."""
+        return self._replace(keys=self.words(1, part)[:, 0])
+
+    def seed(self, part: int = 0) -> np.random.SeedSequence:
+        """Seed what has a generator of its own, for a single replicate."""
+        return np.random.SeedSequence([int(self.keys[0]), int(self.places(part)[0])])
+
+
+class Streams(NamedTuple):
+    """The random streams of R replicates.
+
+    Attributes
+    ----------
+    start, features, noise, batches, readout, gradient_noise : Stream
         Of first layer and signals, of the design, of label noise, of mini-batches, of the fresh data that the test
         error is an average over, and of gradient noise.
     """
 
-    start: np.random.SeedSequence
-    features: np.random.SeedSequence
-    noise: np.random.SeedSequence
-    batches: np.random.SeedSequence
-    readout: np.random.SeedSequence
-    gradient_noise: np.random.SeedSequence
+    start: Stream
+    features: Stream
+    noise: Stream
+    batches: Stream
+    readout: Stream
+    gradient_noise: Stream
 
 
-def streams_of(problem: Problem, seed: int, replicate: int) -> Streams:
-    """Derive the streams of a replicate; they depend on `Problem.key`, the seed and the index alone.
+# Parts of a stream: a place has 32 bits for the replicate, and as many for purpose and part.
+PARTS = 2**32 // len(Streams._fields)
+
+
+def streams_of(problems: Sequence[Problem], seed: int, replicates: Sequence[int]) -> Streams:
+    """Derive the streams of replicates; they depend on `Problem.key`, the seed and the index alone.
 
     Parameters
     ----------
-    problem : Problem
+    problems : sequence of Problem
+        Of each replicate.
     seed : int
         Base seed.
-    replicate : int
-        Index of the replicate, from 0.
+    replicates : sequence of int
+        The index of each, from 0.
 
     Returns
     -------
     Streams
     """
-    return Streams(*seed_sequence(problem.key, seed, replicate).spawn(len(Streams._fields)))
+    keys = {problem: _key(problem.key, SEED("seed", seed)) for problem in set(problems)}
+    each = np.array([keys[problem] for problem in problems], np.uint64), np.array(replicates, np.uint64)
+    return Streams(*(Stream(*each, purpose) for purpose in range(len(Streams._fields))))
+
+
+def single_streams(text: str, seed: int) -> Streams:
+    """Derive the streams of what is no replicate of a problem, but draws as one does.
+
+    Parameters
+    ----------
+    text : str
+        Says what it is.
+    seed : int
+    """
+    each = np.array([_key(text, seed)], np.uint64), np.zeros(1, np.uint64)
+    return Streams(*(Stream(*each, purpose) for purpose in range(len(Streams._fields))))
+
+
+@lru_cache(maxsize=4096)
+def _key(text: str, seed: int) -> int:
+    """The 64-bit key of all replicates of a problem."""
+    return int.from_bytes(hashlib.sha256(f"{seed} {text}".encode()).digest()[:8], "little")
 
 
 def randomization_seeds(problem: Problem, seed: int, randomizations: int) -> list[np.random.SeedSequence]:
@@ -73,8 +163,8 @@ def randomization_seeds(problem: Problem, seed: int, randomizations: int) -> lis
     return seed_sequence(problem.theory_key, seed).spawn(randomizations)
 
 
-def seed_sequence(key: str, seed: int, *stream: int) -> np.random.SeedSequence:
-    """Derive a seed from a problem's key, the user's base seed and a stream, and from nothing else.
+def seed_sequence(key: str, seed: int) -> np.random.SeedSequence:
+    """Derive a seed from a problem's key and the user's base seed, and from nothing else.
 
     Parameters
     ----------
@@ -82,8 +172,6 @@ def seed_sequence(key: str, seed: int, *stream: int) -> np.random.SeedSequence:
         `Problem.key` or `Problem.theory_key`.
     seed : int
         Base seed.
-    *stream : int
-        For example the index of a replicate.
 
     Returns
     -------
@@ -96,20 +184,4 @@ def seed_sequence(key: str, seed: int, *stream: int) -> np.random.SeedSequence:
     """
     digest = hashlib.sha256(key.encode()).digest()
     words = np.frombuffer(digest, dtype="<u4").tolist()
-    return np.random.SeedSequence([SEED("seed", seed), *words], spawn_key=stream)
-
-
-def substream(seed: np.random.SeedSequence, *indices: int) -> np.random.SeedSequence:
-    """Derive a stream below a seed, which stays as it is: the same one every time.
-
-    Parameters
-    ----------
-    seed : SeedSequence
-    *indices : int
-        For example of a block of what is drawn. A single one gives what ``seed.spawn`` gives at this place.
-
-    Returns
-    -------
-    SeedSequence
-    """
-    return np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, *indices))
+    return np.random.SeedSequence([SEED("seed", seed), *words])

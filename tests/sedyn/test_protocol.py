@@ -49,7 +49,7 @@ def draw_samples(problem):
 
 
 def draw_data(problem, replicates=REPLICATES, engine="dense"):
-    streams = [streams_of(problem, 0, replicate) for replicate in range(replicates)]
+    streams = streams_of([problem] * replicates, 0, range(replicates))
     estimate = problem.activation != "relu"
     return descent_inputs.draw([problem] * replicates, streams, engine, estimate=estimate)
 

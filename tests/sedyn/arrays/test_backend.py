@@ -13,6 +13,7 @@ from sedyn.designs import entries
 from sedyn.designs.deferred import DeferredDesign
 from sedyn.errors import InvalidInput
 from sedyn.model.features import FEATURES, feature_law
+from tests.helpers import stream
 from tests.sedyn import cupy_interface
 from tests.sedyn.pretend_gpu import DeviceGenerator, count_transfers, draw_on_device, on_device
 
@@ -84,7 +85,7 @@ def test_other_features_and_fresh_samples_on_another_device(law, dtype):
 
 @pytest.mark.usefixtures("pretend_gpu")
 def test_deferred_design_completes_on_another_device():
-    designs = [DeferredDesign(9, 7, np.random.SeedSequence(1), device, capacity=1) for device in ("cpu", "gpu")]
+    designs = [DeferredDesign(9, 7, stream(1), device, capacity=1) for device in ("cpu", "gpu")]
     weights, gradients = np.random.default_rng(0).standard_normal((2, 7)), np.ones((1, 9))
     for design, convert in zip(designs, (np.asarray, on_device), strict=True):
         design.matmul(convert(weights))

@@ -15,9 +15,9 @@ from sedyn.model.algorithm import states
 from sedyn.model.architecture import initial_deep_weights
 from sedyn.model.batching import Batches, batch_weights
 from sedyn.model.gradient_noise import GradientNoise
-from sedyn.model.initialization import initial_weights_and_signals
 from sedyn.model.labels import labels_of
 from sedyn.model.update import updates_of
+from tests.helpers import orders_of, start_of, stream
 
 BASE = Problem(n=60, d=45, width=3, depth=3, steps=20, learning_rate=0.4, init_overlap=0.3)
 CASES = {
@@ -40,15 +40,15 @@ def descend(problem, design, first, signals, deep=None):
     scales = np.sqrt(problem.eigenvalues)
     noise = problem.noise * np.random.default_rng(5).standard_normal((problem.outputs, problem.n))
     y = labels_of(problem, design.matmul(signals * scales), noise)
-    batches = Batches(lambda: batch_weights(problem, np.random.default_rng(6)))
+    batches = Batches(lambda: batch_weights(problem, orders_of(problem.n, 6)))
     deep = initial_deep_weights(problem) if deep is None else deep
-    noise = GradientNoise([np.random.SeedSequence(7)]) if problem.temperature else None
+    noise = GradientNoise(stream(7), 1 + 20) if problem.temperature else None
     data = Data(design, scales, y, first, deep, batches, gradient_noise=noise)
     return list(states(dynamics, problem, data, updates_of(problem)))
 
 
 def assert_same_iterates(problem, first, signals, deep=None):
-    deferred = DeferredDesign(problem.n, problem.d, np.random.SeedSequence(2), capacity=8)
+    deferred = DeferredDesign(problem.n, problem.d, stream(2), capacity=8)
     path = descend(problem, deferred, first, signals, deep)
     completed = deferred.complete(np.random.default_rng(3))
     again = descend(problem, completed, first, signals, deep)
@@ -64,12 +64,12 @@ def assert_same_iterates(problem, first, signals, deep=None):
 @pytest.mark.parametrize("fields", CASES.values(), ids=CASES)
 def test_deferred_is_dense_on_the_completed_matrix(fields):
     problem = dataclasses.replace(BASE, **fields)
-    rows = initial_weights_and_signals(problem, np.random.default_rng(0))
+    rows = start_of(problem, 0)
     assert_same_iterates(problem, rows[: problem.units], rows[problem.units :])
 
 
 def test_deferred_with_dependent_rows():
-    rows = initial_weights_and_signals(BASE, np.random.default_rng(0))
+    rows = start_of(BASE, 0)
     first, signals = rows[:3].copy(), rows[3:]
     first[1] = first[0]
     first[2] = first[0] * (1 + 1e-9) + 1e-9 * first[2]
@@ -80,15 +80,15 @@ def test_deferred_with_dependent_rows():
 def test_deferred_with_a_gradient_of_zero():
     # With a zero last layer no gradient reaches the first one, and with frozen layers it stays so.
     problem = dataclasses.replace(BASE, train="first")
-    rows = initial_weights_and_signals(problem, np.random.default_rng(0))
+    rows = start_of(problem, 0)
     deep = tuple(0 * weights for weights in initial_deep_weights(problem))
     design = assert_same_iterates(problem, rows[:3], rows[3:], deep)
     assert design.gradients.count == 0
 
 
 def test_deferred_bases_stay_orthonormal():
-    rows = initial_weights_and_signals(BASE, np.random.default_rng(0))
-    design = DeferredDesign(BASE.n, BASE.d, np.random.SeedSequence(2))
+    rows = start_of(BASE, 0)
+    design = DeferredDesign(BASE.n, BASE.d, stream(2))
     descend(BASE, design, rows[:3], rows[3:])
     for side in (design.weights, design.gradients):
         np.testing.assert_allclose(side.basis @ side.basis.T, np.eye(side.count), atol=1e-13)
@@ -98,7 +98,7 @@ def test_deferred_bases_stay_orthonormal():
 
 
 def test_deferred_products_of_a_diverged_run_are_nan():
-    design = DeferredDesign(5, 4, np.random.SeedSequence(0))
+    design = DeferredDesign(5, 4, stream(0))
     assert np.isnan(design.matmul(np.full((2, 4), np.inf))).all()
     assert design.weights.count == 0
 

@@ -12,6 +12,7 @@ from sedyn.designs.protocol import Design
 from sedyn.kernels.program import form_of
 from sedyn.model.features import feature_law
 from sedyn.model.functions import ACTIVATIONS, Activation
+from tests.helpers import stream
 from tests.networks import plain_network
 from tests.sedyn.model.test_losses import MEMBERS
 
@@ -20,7 +21,7 @@ SHAPE = (2101, 3003)
 
 
 def drawn(law, shape=SHAPE, dtype="float64", seed=1):
-    return dense_design(*shape, feature_law(law), np.random.SeedSequence(seed), dtype=dtype)
+    return dense_design(*shape, feature_law(law), stream(seed), dtype=dtype)
 
 
 def full(design):

@@ -6,6 +6,7 @@ import pytest
 
 from sedyn import Problem
 from sedyn.model.batching import Batches, batch_weights, limit_dimensions, limit_weights
+from tests.helpers import orders_of
 
 BATCHES = {
     "drawn": {"batch_fraction": 0.3},
@@ -20,8 +21,8 @@ BATCHES = {
 @pytest.mark.parametrize("fields", BATCHES.values(), ids=BATCHES)
 def test_weights_of_a_step_are_the_same_whatever_was_asked_for_before(fields):
     problem = Problem(n=40, d=20, steps=6, **fields)
-    expected = list(batch_weights(problem, np.random.default_rng(1)))
-    batches = Batches(lambda: batch_weights(problem, np.random.default_rng(1)))
+    expected = list(batch_weights(problem, orders_of(problem.n, 1)))
+    batches = Batches(lambda: batch_weights(problem, orders_of(problem.n, 1)))
     for step in (0, 1, 1, 4, 2, 5, 0, 3):
         np.testing.assert_array_equal(batches[step], expected[step])
 
@@ -42,7 +43,7 @@ def test_going_on_draws_nothing_anew_and_nothing_ahead():
 def test_weights_have_mean_one_in_a_data_set_and_in_the_limit(fields):
     problem = Problem(n=40, d=20, steps=6, **fields)
     uniforms = np.random.default_rng(0).random((limit_dimensions(problem), 10**5))
-    for step, weights in enumerate(batch_weights(problem, np.random.default_rng(1))):
+    for step, weights in enumerate(batch_weights(problem, orders_of(problem.n, 1))):
         np.testing.assert_allclose(weights.mean(), 1)
         in_limit = limit_weights(problem, step, uniforms)
         share = problem.batch_share
@@ -55,14 +56,14 @@ def test_weights_have_mean_one_in_a_data_set_and_in_the_limit(fields):
 def test_batches_of_a_size_have_it(size):
     problem = Problem(n=41, d=20, steps=4, batch_size=size)
     for batching in ("without_replacement", "one_pass"):
-        each = batch_weights(dataclasses.replace(problem, batching=batching), np.random.default_rng(1))
+        each = batch_weights(dataclasses.replace(problem, batching=batching), orders_of(problem.n, 1))
         assert [np.count_nonzero(weights) for weights in each] == [size] * 4
 
 
 @pytest.mark.parametrize(("n", "share", "steps"), [(40, 0.25, 4), (41, 0.3, 3), (100, 1 / 7, 7), (64, 1 / 64, 64)])
 def test_one_pass_takes_samples_in_any_order_and_none_twice(n, share, steps):
     problem = Problem(n=n, d=20, steps=steps, batch_fraction=share, batching="one_pass")
-    batches = [np.flatnonzero(weights) for weights in batch_weights(problem, np.random.default_rng(0))]
+    batches = [np.flatnonzero(weights) for weights in batch_weights(problem, orders_of(problem.n, 0))]
     taken = np.concatenate(batches)
     assert len(taken) == len({*taken}) == round(steps * share * n)
     assert not np.array_equal(taken, np.sort(taken))

@@ -6,8 +6,9 @@ import pytest
 import sedyn
 from sedyn import InvalidInput, Problem
 from sedyn.model.covariance import SPECTRA, spectrum_law
-from sedyn.model.initialization import initial_overlaps, initial_weights_and_signals
+from sedyn.model.initialization import initial_overlaps
 from sedyn.model.quadrature import gauss_quadrature
+from tests.helpers import start_of
 
 WRITTEN = {"identity": "identity", "power_law": "power_law(0.5)", "two_level": "two_level(9, 0.25)"}
 
@@ -54,7 +55,7 @@ def test_two_levels_and_the_theory_are_the_same_for_every_d():
 
 def test_overlaps_are_exact_on_each_level():
     problem = Problem(n=100, d=80, covariance="two_level(9, 0.25)", init_overlap=0.3)
-    rows = initial_weights_and_signals(problem, np.random.default_rng(0))
+    rows = start_of(problem, 0)
     for level in (rows[:, :20], rows[:, 20:]):
         np.testing.assert_allclose(level @ level.T / level.shape[1], initial_overlaps(problem), atol=1e-12)
 

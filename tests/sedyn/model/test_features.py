@@ -8,7 +8,7 @@ import sedyn
 from sedyn import InvalidInput, Problem
 from sedyn.designs.dense import dense_design
 from sedyn.model.features import SPARSE_BELOW, feature_law
-from tests.helpers import assert_within_se, mean_and_se
+from tests.helpers import assert_within_se, mean_and_se, stream
 
 # Moments 1 to 4 of each law, and their exact next ones up to 8, which the standard errors need.
 EXACT = {
@@ -72,11 +72,11 @@ def test_sparse_at_the_least_density_and_shape():
 
 @pytest.mark.parametrize("law", ["gaussian", "rademacher", "sparse(0.02)", "exponential"])
 def test_blocks_of_rows_have_streams_of_their_own(law):
-    design = dense_design(700, 1000, feature_law(law), np.random.SeedSequence(4))
+    design = dense_design(700, 1000, feature_law(law), stream(4))
     matrix = design.matrix.toarray() if sparse.issparse(design.matrix) else np.asarray(design.matrix, float)
     assert np.unique(matrix, axis=0).shape[0] == 700
     # A prefix of the rows is the same in a taller matrix: block by block from its own seed.
-    taller = dense_design(917, 1000, feature_law(law), np.random.SeedSequence(4)).matrix
+    taller = dense_design(917, 1000, feature_law(law), stream(4)).matrix
     taller = taller.toarray() if sparse.issparse(taller) else taller
     np.testing.assert_array_equal(taller[:655], matrix[:655])
 

@@ -17,7 +17,7 @@ BASE = Problem(n=60, d=40, width=2, depth=3, steps=3, temperature=0.2, deep_lear
 
 
 def data_of(problem, replicates):
-    streams = [streams_of(problem, 0, replicate) for replicate in range(replicates)]
+    streams = streams_of([problem] * replicates, 0, range(replicates))
     return descent_inputs.draw([problem] * replicates, streams, "dense")
 
 
@@ -26,14 +26,14 @@ def path_of(problem, data):
 
 
 def test_kicks_are_the_same_every_time_and_independent_between_steps_layers_and_replicates():
-    noise = GradientNoise(np.random.SeedSequence(0).spawn(2))
+    noise = GradientNoise(streams_of([BASE] * 2, 0, range(2)).gradient_noise, 2)
     like, deep = np.empty((2, 3, 500)), (np.empty((2, 3, 500)),)
     parts = [noise.of_first_weights(step, like) for step in (0, 1)]
     parts.append(noise.of_deep_weights(BASE, 1, deep)[0] * np.sqrt(BASE.d))
     np.testing.assert_array_equal(parts[0], noise.of_first_weights(0, like))
     rows = np.concatenate([part.reshape(2, -1) for part in parts])
     assert_within_se(rows @ rows.T / 1500, np.eye(6), 2 / np.sqrt(1500))
-    alone = GradientNoise(np.random.SeedSequence(0).spawn(2)[1:])
+    alone = GradientNoise(streams_of([BASE], 0, [1]).gradient_noise, 2)
     np.testing.assert_array_equal(alone.of_first_weights(1, np.empty((3, 500))), parts[1][1])
 
 
