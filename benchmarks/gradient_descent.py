@@ -38,7 +38,7 @@ from sedyn.model.architecture import initial_deep_weights  # noqa: E402
 from sedyn.model.features import feature_law  # noqa: E402
 from sedyn.model.initialization import initial_weights_and_signals  # noqa: E402
 from sedyn.model.network import Network  # noqa: E402
-from sedyn.model.seeds import single_streams
+from sedyn.model.seeds import single_streams  # noqa: E402
 from sedyn.model.update import updates_of  # noqa: E402
 
 ETA = 0.3

@@ -35,6 +35,7 @@ __all__ = [
     "gpu_memory",
     "gpu_unusable_because",
     "is_contiguous",
+    "launches",
     "limit_gpu_memory",
     "ndtr",
     "ndtri",
@@ -267,6 +268,11 @@ def device_description(device: str) -> str:
 def on_cuda(x: Shaped[Array, "..."]) -> bool:
     """Whether CUDA kernels can be launched on an array."""
     return array_api_compat.is_cupy_array(x)
+
+
+def launches(device: str) -> bool:
+    """Whether CUDA kernels can be launched on a resolved device."""
+    return device == "gpu" and on_cuda(empty((0,), device))
 
 
 def is_contiguous(x: Shaped[Array, "..."]) -> bool:

@@ -93,14 +93,17 @@ def standard_normals(
     array, shape (R, count)
         Normals 2 c and 2 c + 1 of each row are those of counter c, so that fewer are the beginning of more.
     """
-    replicates = keys.size
-    found = backend.empty((replicates, count), device, dtype)
-    if backend.on_cuda(found):
-        on_device = (backend.asarray(each, device) for each in (keys, places))
-        kernel = backend.cuda_kernel(CUDA, "standard_normals", NUMBER={8: "double", 4: "float"}[found.dtype.itemsize])
-        kernel((-(-count // (2 * CUDA_BLOCK)), replicates), (CUDA_BLOCK,), (*on_device, np.int64(count), found))
-        return found
-    out = aligned_empty((replicates, count), dtype)
+    if not backend.launches(device):
+        return backend.asarray(_on_host(keys, places, count, dtype), device)
+    found = backend.empty((keys.size, count), device, dtype)
+    on_device = (backend.asarray(each, device) for each in (keys, places))
+    kernel = backend.cuda_kernel(CUDA, "standard_normals", NUMBER={8: "double", 4: "float"}[found.dtype.itemsize])
+    kernel((-(-count // (2 * CUDA_BLOCK)), keys.size), (CUDA_BLOCK,), (*on_device, np.int64(count), found))
+    return found
+
+
+def _on_host(keys: np.ndarray, places: np.ndarray, count: int, dtype: str | np.dtype) -> np.ndarray:
+    replicates, out = keys.size, aligned_empty((keys.size, count), dtype)
     if replicates * count <= NORMALS_PER_PART:
         _fill_normals(keys, places, 0, out)
         return out

@@ -13,7 +13,6 @@ from sedyn.arrays.threads import run_each
 from sedyn.designs.entries import draw_entries
 from sedyn.designs.protocol import Design
 from sedyn.designs.storage import sample_blocks
-from sedyn.kernels import dispatch
 from sedyn.model.features import FeatureLaw
 from sedyn.model.network import Derivatives, Network
 from sedyn.model.seeds import Stream
@@ -77,14 +76,8 @@ class DenseDesign(Design):
         derivatives : Derivatives
         products : array, shape (q, d)
         """
-        found = self.samples.descend(weights, network, self.scale)
-        if found is None:
-            return super().descend(weights, network, curvature=curvature)
-        trained, derivatives, products = found
-        if curvature:  # which the pass leaves out
-            with_curvature = dispatch.differentiate(trained, network, curvature=True)
-            derivatives = derivatives._replace(curvature=with_curvature.curvature)
-        return trained, derivatives, products
+        found = self.samples.descend(weights, network, self.scale, curvature=curvature)
+        return super().descend(weights, network, curvature=curvature) if found is None else found
 
     def _summed(self, part: Callable[[slice], Array], like: Array) -> Array:
         """X^T g from its parts, one for each block of samples, added up in their order."""

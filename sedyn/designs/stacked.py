@@ -11,6 +11,7 @@ from sedyn.arrays.backend import Array, array_namespace
 from sedyn.arrays.shapes import Float
 from sedyn.designs.entries import all_entries, draw_entries
 from sedyn.designs.protocol import Design
+from sedyn.kernels import dispatch
 from sedyn.model.features import FeatureLaw
 from sedyn.model.network import Derivatives, Network
 from sedyn.model.seeds import Stream
@@ -88,6 +89,13 @@ class StackedDesign(Design):
     def rmatmul(self, gradients: Float[Array, "R q n"]) -> Float[Array, "R q d"]:
         """X^T g, one product for each of the gradients."""
         return self._times(gradients, self.matrices)
+
+    def descend(
+        self, weights: Float[Array, "R q d"], network: Network, *, curvature: bool
+    ) -> tuple[Float[Array, "R q n"], Derivatives, Float[Array, "R q d"]]:
+        """X w, the derivatives there and X^T g; see `Design.descend`."""
+        found = dispatch.descend_each(self.matrices, weights, network, self.scale, curvature=curvature)
+        return super().descend(weights, network, curvature=curvature) if found is None else found
 
     def _times(self, vectors: Array, matrices: Array) -> Array:
         xp = array_namespace(vectors)

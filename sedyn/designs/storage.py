@@ -74,7 +74,7 @@ class SampleBlocks(Protocol):
         ...
 
     def descend(
-        self, weights: Float[Array, "q d"], network: Network, scale: float
+        self, weights: Float[Array, "q d"], network: Network, scale: float, *, curvature: bool
     ) -> tuple[Float[Array, "q n"], Derivatives, Float[Array, "q d"]] | None:
         """X w, the network's derivatives there and X^T g, in one pass over all samples.
 
@@ -85,12 +85,13 @@ class SampleBlocks(Protocol):
             Of all n samples.
         scale : float
             X is this times the matrix.
+        curvature : bool
+            Whether D is wanted.
 
         Returns
         -------
         trained : array, shape (q, n)
         derivatives : Derivatives
-            Without curvature.
         products : array, shape (q, d)
             In place of the three, None where there is no such pass for this matrix and this network.
         """

@@ -27,6 +27,7 @@ __all__ = [
     "add_block_combination",
     "block_products",
     "definitions_only",
+    "descend_each",
     "differentiate",
     "mean_response",
     "require_form",
@@ -128,10 +129,35 @@ def _no_stored_samples(matrix: Array, dtype: np.dtype) -> Any | None:
     return None
 
 
+def _no_pass(
+    matrices: Array, weights: Array, network: network.Network, scale: float, *, curvature: bool
+) -> tuple[Array, network.Derivatives, Array] | None:
+    """X w, the derivatives there and X^T g for replicates side by side, in one pass; None where there is no kernel.
+
+    Parameters
+    ----------
+    matrices : array, shape (R, n, d)
+    weights : array, shape (R, q, d)
+    network : Network
+        With an axis of replicates in front.
+    scale : float
+        Each X is this times its matrix.
+    curvature : bool
+        Whether D is wanted.
+
+    Returns
+    -------
+    tuple or None
+        See `sedyn.designs.protocol.Design.descend`, whose two products serve where this is None.
+    """
+    return None
+
+
 differentiate = Operation(network.differentiate)
 mean_response = Operation(adjoint.mean_response)
 block_products = Operation(blocks.block_products)
 add_block_combination = Operation(blocks.add_block_combination)
+descend_each = Operation(_no_pass)
 stored_samples = Operation(_no_stored_samples)
 
 

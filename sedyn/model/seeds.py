@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sedyn.arrays.backend import Array
+from sedyn.arrays.backend import Array, array_namespace
 from sedyn.arrays.shapes import Float, Integer
 from sedyn.checks import SEED
 from sedyn.model.problem import Problem
@@ -68,7 +68,7 @@ class Stream(NamedTuple):
         from sedyn.arrays.normals import standard_normals
 
         found = standard_normals(self.keys, self.places(part), math.prod(shape), dtype, device)
-        return found.reshape(-1, *shape)
+        return array_namespace(found).reshape(found, (-1, *shape))
 
     def orders(self, count: int, part: int = 0) -> Integer[np.ndarray, "R {count}"]:
         """Draw random orders of so many things."""

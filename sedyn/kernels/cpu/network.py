@@ -1,4 +1,4 @@
-"""The network for a few samples at a time, compiled: `sedyn.model.network.differentiate` without curvature.
+"""The network for a few samples at a time, compiled: `sedyn.model.network.differentiate`.
 
 A pass over a large matrix calls it between its two products, while the samples are in cache, without the interpreter.
 Samples are innermost and exponentials are arithmetic, so that the compiler works on several at once. The entries of the
@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sedyn.arrays.compiling import compiled
-from sedyn.arrays.shapes import Float, Integer
+from sedyn.arrays.shapes import Float, Integer, Shaped
 from sedyn.kernels.program import Kind, Program
 from sedyn.model.network import Network
 
@@ -105,6 +105,8 @@ class CompiledNetwork(NamedTuple):
     labels : ndarray, shape (C, n)
     sample_weights : ndarray, shape (n,) or (0,)
         Empty for all ones.
+    reached : ndarray of bool, shape (rows, q)
+        See `sedyn.kernels.program.Program`.
     """
 
     operations: Integer[np.ndarray, "m 6"]
@@ -115,6 +117,7 @@ class CompiledNetwork(NamedTuple):
     loss_numbers: Float[np.ndarray, " _"]
     labels: Float[np.ndarray, "C n"]
     sample_weights: Float[np.ndarray, " _"]
+    reached: Shaped[np.ndarray, "rows q"]
 
 
 def compiled_network(program: Program, network: Network) -> CompiledNetwork:
@@ -142,7 +145,13 @@ def compiled_network(program: Program, network: Network) -> CompiledNetwork:
         np.array(network.loss.numbers, dtype=np.float64),
         np.ascontiguousarray(network.labels, dtype=np.float64),
         np.ascontiguousarray(np.empty(0) if weights is None else weights, dtype=np.float64),
+        _reached(program),
     )
+
+
+@lru_cache(maxsize=256)
+def _reached(program: Program) -> Shaped[np.ndarray, "rows q"]:
+    return np.array(program.reached)
 
 
 @lru_cache(maxsize=256)
@@ -367,6 +376,210 @@ def lose(
 
 
 @_compiled
+def bend_activation(
+    activation: int, signals: np.ndarray, slopes: np.ndarray, source: int, target: int, bends: np.ndarray
+) -> bool:
+    """Set the second derivatives of an activation at one row, and say whether there are any.
+
+    Parameters
+    ----------
+    activation : int
+        An `ActivationForm`.
+    signals, slopes : ndarray, shape (rows, m)
+        As `activate` leaves them.
+    source, target : int
+        The row that was read, and the one that was set.
+    bends : ndarray, shape (m,)
+    """
+    count = signals.shape[1]
+    if activation == ActivationForm.tanh:
+        for i in range(count):
+            bends[i] = -2 * signals[target, i] * slopes[target, i]
+    elif activation == ActivationForm.erf:
+        for i in range(count):
+            bends[i] = -2 * signals[source, i] * slopes[target, i]
+    elif activation == ActivationForm.gelu:
+        for i in range(count):
+            at = signals[source, i]
+            bends[i] = (2 - at * at) * (1 / math.sqrt(2 * math.pi)) * _exp(-0.5 * at * at)
+    elif activation == ActivationForm.sigmoid:
+        for i in range(count):
+            bends[i] = slopes[target, i] * (1 - 2 * signals[target, i])
+    elif activation == ActivationForm.silu:
+        for i in range(count):
+            at = signals[source, i]
+            value, _ = _sigmoid(at)
+            bends[i] = value * (1 - value) * (2 + at * (1 - 2 * value))
+    elif activation == ActivationForm.softplus:
+        for i in range(count):
+            bends[i] = slopes[target, i] * (1 - slopes[target, i])
+    else:
+        return False
+    return True
+
+
+@_compiled
+def bend_loss(
+    loss: int,
+    numbers: np.ndarray,
+    signals: np.ndarray,
+    outputs: int,
+    y: np.ndarray,
+    start: int,
+    pulls: np.ndarray,
+    one: int,
+    other: int,
+    bends: np.ndarray,
+) -> bool:
+    """Set the second derivatives of a loss in two of the outputs, and say whether there are any.
+
+    Parameters
+    ----------
+    loss, numbers, signals, outputs, y, start
+        As for `lose`.
+    pulls : ndarray, shape (rows, m)
+        As `lose` leaves them.
+    one, other : int
+        Two outputs.
+    bends : ndarray, shape (m,)
+    """
+    count, labels = signals.shape[1], y[:, start:]
+    if loss == LossForm.softmax:
+        same = 1.0 if one == other else 0.0
+        for i in range(count):
+            p, q = pulls[outputs + one, i] + labels[one, i], pulls[outputs + other, i] + labels[other, i]
+            bends[i] = p * (same - q)
+        return True
+    if one != other:
+        return False
+    if loss == LossForm.squared:
+        for i in range(count):
+            bends[i] = 1
+    elif loss == LossForm.huber:
+        for i in range(count):
+            bends[i] = 1 if abs(signals[outputs + one, i] - labels[one, i]) < numbers[0] else 0
+    elif loss == LossForm.absolute:
+        width = numbers[0]
+        for i in range(count):
+            residual = signals[outputs + one, i] - labels[one, i]
+            longer = max(width, abs(residual))
+            part, rest = residual / longer, width / longer
+            radius = longer * math.sqrt(part * part + rest * rest)
+            bends[i] = width / radius * (width / radius) / radius
+    elif loss == LossForm.logistic:
+        for i in range(count):
+            probability = abs(pulls[outputs + one, i])  # labels are -1 or 1
+            bends[i] = probability * (1 - probability)
+    return True
+
+
+@_compiled
+def add_outer(
+    tangents: np.ndarray,
+    one: int,
+    other: int,
+    reached: np.ndarray,
+    bends: np.ndarray,
+    start: int,
+    curvatures: np.ndarray,
+) -> None:
+    """Add the product of two rows' tangents and of bends to the lower triangle of curvatures.
+
+    Parameters
+    ----------
+    tangents, reached
+        As of `curve`.
+    one, other : int
+        Rows.
+    bends : ndarray, shape (m,)
+    start : int
+        The sample that comes first.
+    curvatures : ndarray, shape (q, q, n)
+    """
+    for a in range(curvatures.shape[0]):
+        for b in range(a + 1):
+            if reached[one, a] and reached[other, b]:
+                found = curvatures[a, b, start:]
+                for i in range(bends.size):
+                    found[i] += tangents[one, a, i] * tangents[other, b, i] * bends[i]
+
+
+@_compiled
+def curve(
+    network: CompiledNetwork,
+    start: int,
+    signals: np.ndarray,
+    slopes: np.ndarray,
+    pulls: np.ndarray,
+    bends: np.ndarray,
+    curvatures: np.ndarray,
+) -> None:
+    """Set the second derivatives of a few samples' weighted losses in their pre-activations.
+
+    Tangents, derivatives of the signals in the pre-activations, go forward, and each activation adds what it bends
+    times its pull; at the outputs the loss adds what it bends.
+
+    Parameters
+    ----------
+    network : CompiledNetwork
+    start : int
+        The sample that comes first.
+    signals, slopes, pulls : ndarray, shape (rows, m)
+        As `forward` and `backward` leave them, pulls weighted.
+    bends : ndarray, shape (C, C, m)
+        Second derivatives of the loss in the outputs, weighted.
+    curvatures : ndarray, shape (q, q, n)
+        Set for these samples.
+    """
+    operations, rows, outputs, parameters, loss, _, labels, _, reached = network
+    count, q, classes, joint = signals.shape[1], curvatures.shape[0], labels.shape[0], loss == LossForm.softmax
+    tangents, row = np.zeros((rows, q, count)), np.empty(count)
+    for a in range(q):
+        for i in range(count):
+            tangents[a, a, i] = 1
+        for b in range(a + 1):
+            found = curvatures[a, b, start:]
+            for i in range(count):
+                found[i] = 0
+    for step in range(operations.shape[0]):
+        kind, source, given = operations[step, 0], operations[step, 1], operations[step, 2]
+        target, units, place = operations[step, 3], operations[step, 4], operations[step, 5]
+        for u in range(units):
+            s, f = source + u, target + u
+            if kind == Kind.activate:
+                if bend_activation(place, signals, slopes, s, f, row):
+                    for i in range(count):
+                        row[i] *= pulls[f, i]
+                    add_outer(tangents, s, s, reached, row, start, curvatures)
+                for a in range(q):
+                    if reached[s, a]:
+                        for i in range(count):
+                            tangents[f, a, i] = slopes[f, i] * tangents[s, a, i]
+            elif kind == Kind.dense:
+                for g in range(given):
+                    weight = parameters[place + g * units + u]
+                    for a in range(q):
+                        if reached[source + g, a]:
+                            for i in range(count):
+                                tangents[f, a, i] += weight * tangents[source + g, a, i]
+            else:
+                for a in range(q):
+                    for i in range(count):
+                        tangents[f, a, i] = tangents[s, a, i]
+                        if kind == Kind.add:
+                            tangents[f, a, i] += tangents[place + u, a, i]
+    for c in range(classes):
+        for e in range(classes):
+            if joint or c == e:
+                add_outer(tangents, outputs + c, outputs + e, reached, bends[c, e], start, curvatures)
+    for a in range(q):
+        for b in range(a):
+            lower, upper = curvatures[a, b, start:], curvatures[b, a, start:]
+            for i in range(count):
+                upper[i] = lower[i]
+
+
+@_compiled
 def forward(operations: np.ndarray, parameters: np.ndarray, signals: np.ndarray, slopes: np.ndarray) -> None:
     """Run a network's program.
 
@@ -462,8 +675,9 @@ def differentiate_samples(
     losses: np.ndarray,
     gradients: np.ndarray,
     deep_gradient: np.ndarray,
+    curvatures: np.ndarray,
 ) -> None:
-    """Loss and gradients of some of the training samples.
+    """Loss and derivatives of some of the training samples.
 
     Parameters
     ----------
@@ -477,8 +691,11 @@ def differentiate_samples(
         Set for these samples: the derivative of each one's weighted loss in its pre-activations.
     deep_gradient : ndarray, shape (P,)
         To it is added the derivative of the samples' summed weighted losses in the parameters.
+    curvatures : ndarray, shape (q, q, n), or (0, 0, 0) where they are not wanted
+        Set for these samples: the second derivatives of each one's weighted loss.
     """
-    operations, rows, outputs, parameters, loss, loss_numbers, labels, sample_weights = network
+    operations, rows, outputs, parameters, loss, loss_numbers, labels, sample_weights, _ = network
+    classes, curved = labels.shape[0], curvatures.shape[0] > 0
     start, count, q = samples[0], samples[1] - samples[0], pre_activations.shape[0]
     signals, slopes, pulls = np.empty((rows, count)), np.empty((rows, count)), np.zeros((rows, count))
     for a in range(q):
@@ -487,12 +704,23 @@ def differentiate_samples(
             signals[a, i] = given[i]
     forward(operations, parameters, signals, slopes)
     lose(loss, loss_numbers, signals, outputs, labels, start, losses, pulls)
+    bends = np.zeros((classes, classes, count if curved else 0))
+    if curved:
+        for c in range(classes):
+            for e in range(classes):
+                bend_loss(loss, loss_numbers, signals, outputs, labels, start, pulls, c, e, bends[c, e])
     if sample_weights.size:
         weights = sample_weights[start:]
-        for c in range(outputs, outputs + labels.shape[0]):
+        for c in range(classes):
             for i in range(count):
-                pulls[c, i] *= weights[i]
+                pulls[outputs + c, i] *= weights[i]
+            if curved:
+                for e in range(classes):
+                    for i in range(count):
+                        bends[c, e, i] *= weights[i]
     backward(operations, parameters, signals, slopes, pulls, deep_gradient)
+    if curved:
+        curve(network, start, signals, slopes, pulls, bends, curvatures)
     for a in range(q):
         found = gradients[a, start:]
         for i in range(count):

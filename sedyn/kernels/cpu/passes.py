@@ -21,7 +21,7 @@ from sedyn.arrays.shapes import Float
 from sedyn.kernels.cpu.network import CompiledNetwork, differentiate_samples
 from sedyn.kernels.cpu.tiles import ROWS, UNITS, VECTOR, add_backward, add_forward
 
-__all__ = ["ROWS", "UNITS", "add_products", "clear", "descend", "padded", "products"]
+__all__ = ["ROWS", "UNITS", "add_products", "clear", "descend", "descend_each", "padded", "padded_each", "products"]
 
 # So many rows, and so many bytes of each, are multiplied at a time: what they meet stays in the first-level cache.
 GROUP, CHUNK = 4 * ROWS, 2**11
@@ -46,6 +46,15 @@ def padded(block: Float[np.ndarray, "q m"], dtype: np.dtype, scale: float = 1.0)
     out = aligned_empty((-(-block.shape[0] // UNITS) * UNITS, block.shape[1]), dtype)
     np.multiply(block, scale, out=out[: block.shape[0]], casting="same_kind")
     out[block.shape[0] :] = 0
+    return out
+
+
+def padded_each(vectors: Float[np.ndarray, "R q m"], dtype: np.dtype, scale: float) -> Float[np.ndarray, "R units m"]:
+    """Copy blocks of vectors, each as `padded` does."""
+    replicates, q, m = vectors.shape
+    out = aligned_empty((replicates, -(-q // UNITS) * UNITS, m), dtype)
+    np.multiply(vectors, scale, out=out[:, :q], casting="same_kind")
+    out[:, q:] = 0
     return out
 
 
@@ -163,6 +172,7 @@ def descend(
     gradients: np.ndarray,
     deep_gradient: np.ndarray,
     drive: np.ndarray,
+    curvatures: np.ndarray,
 ) -> None:
     """Forward, through the network and backward over blocks of samples that no other thread has taken.
 
@@ -195,6 +205,8 @@ def descend(
         Set: the derivative of the mean loss in the packed parameters.
     drive : ndarray, shape (q, d)
         Set: the product of gradients and samples.
+    curvatures : ndarray, shape (q, q, n) or (0, 0, 0)
+        Set, as by `differentiate_samples`.
     """
     widest_vectors()
     q = trained.shape[0]
@@ -223,7 +235,7 @@ def descend(
             for a in range(q):
                 for i in range(count):
                     trained[a, start + i] = forward[a, i]
-            differentiate_samples(network, (start, stop), trained, losses, gradients, deep_parts[place])
+            differentiate_samples(network, (start, stop), trained, losses, gradients, deep_parts[place], curvatures)
             for a in range(q):
                 for i in range(count):
                     backward[a, i] = gradients[a, start + i]
@@ -247,3 +259,66 @@ def descend(
             _set_scaled(parts[place], scale, drive)
             _set_scaled(deep_parts[place : place + 1], 1 / losses.size, deep_gradient)
         block = following
+
+
+@_compiled
+def descend_each(
+    matrices: np.ndarray,
+    samples_together: int,
+    weights: np.ndarray,
+    network: CompiledNetwork,
+    parameters: np.ndarray,
+    labels: np.ndarray,
+    sample_weights: np.ndarray,
+    scale: float,
+    trained: np.ndarray,
+    losses: np.ndarray,
+    gradients: np.ndarray,
+    deep_gradients: np.ndarray,
+    drives: np.ndarray,
+    curvatures: np.ndarray,
+) -> None:
+    """Forward, through the network and backward for several replicates, whose matrices are small.
+
+    Parameters
+    ----------
+    matrices : ndarray of floats, shape (R, n, d)
+    samples_together : int
+        How many go forward and backward at a time.
+    weights : ndarray, shape (R, q', d)
+        Padded to q' units, a multiple of `UNITS`; their type is that of the sums.
+    network : CompiledNetwork
+        In which the replicates agree: all but parameters, labels and weights of samples.
+    parameters, labels, sample_weights : ndarray, shapes (R, P), (R, C, n) and (R, n) or (R, 0)
+        Of each replicate.
+    scale : float
+        By which the products of gradients and samples are multiplied.
+    trained, losses, gradients, deep_gradients, drives, curvatures : ndarray, shapes (R, q, n), (R, n), ...
+        Set, as by `descend`, with the replicates in front; curvatures of shape (R, 0, 0, 0) are not.
+    """
+    widest_vectors()
+    operations, rows, outputs, _, loss, numbers, _, _, reached = network
+    q, samples = trained.shape[1], matrices.shape[1]
+    forward = np.empty((weights.shape[1], samples_together), weights.dtype)
+    backward = np.zeros((weights.shape[1], samples_together), weights.dtype)
+    total, deep = np.empty((weights.shape[1], matrices.shape[2]), weights.dtype), np.empty((1, parameters.shape[1]))
+    for r in range(matrices.shape[0]):
+        own = CompiledNetwork(
+            operations, rows, outputs, parameters[r], loss, numbers, labels[r], sample_weights[r], reached
+        )
+        clear(total)
+        clear(deep)
+        for start in range(0, samples, samples_together):
+            stop = min(start + samples_together, samples)
+            some = matrices[r, start:stop]
+            products(some, 0, weights[r], forward)
+            for a in range(q):
+                for i in range(stop - start):
+                    trained[r, a, start + i] = forward[a, i]
+            differentiate_samples(own, (start, stop), trained[r], losses[r], gradients[r], deep[0], curvatures[r])
+            for a in range(q):
+                for i in range(stop - start):
+                    backward[a, i] = gradients[r, a, start + i]
+            add_products(some, 0, backward, total)
+        _set_scaled(total, scale, drives[r])
+        _set_scaled(deep, 1 / samples, deep_gradients[r : r + 1])

@@ -10,16 +10,18 @@ import numpy as np
 from sedyn.arrays.blocks import row_blocks
 from sedyn.arrays.memory import aligned_empty
 from sedyn.arrays.shapes import Float, Shaped
-from sedyn.arrays.threads import run_together, thread_count
+from sedyn.arrays.threads import run_each, run_together, thread_count
 from sedyn.kernels.cpu import passes
 from sedyn.kernels.cpu.network import compiled_network
 from sedyn.kernels.program import MOST_UNITS, form_of
 from sedyn.model.network import Derivatives, Network
 
-__all__ = ["StoredSamples"]
+__all__ = ["StoredSamples", "descend_each"]
 
 # Bytes of the samples that go forward and backward together: they and the next ones fit in the second-level cache.
 CACHED_BYTES = 3 * 2**17
+# Of small matrices: samples that go together, so that what the network makes of them stays in the first-level cache.
+TOGETHER = 32
 
 
 class StoredSamples:
@@ -86,7 +88,7 @@ class StoredSamples:
         return out
 
     def descend(
-        self, weights: Float[np.ndarray, "q d"], network: Network, scale: float
+        self, weights: Float[np.ndarray, "q d"], network: Network, scale: float, *, curvature: bool
     ) -> tuple[Float[np.ndarray, "q n"], Derivatives, Float[np.ndarray, "q d"]] | None:
         """X w, the network's derivatives there and X^T g, in one pass without the interpreter.
 
@@ -99,12 +101,13 @@ class StoredSamples:
             Of all n samples.
         scale : float
             X is this times the matrix.
+        curvature : bool
+            Whether D is wanted.
 
         Returns
         -------
         trained : ndarray, shape (q, n)
         derivatives : Derivatives
-            Without curvature.
         products : ndarray, shape (q, d)
             In place of the three, None if the network is wide or has no compiled form.
         """
@@ -120,7 +123,69 @@ class StoredSamples:
         deep_parts = np.empty((blocks, compiled.parameters.size))
         trained, losses, gradients = np.empty((q, n)), np.empty(n), np.empty((q, n))
         deep_gradient, drive = np.empty((1, compiled.parameters.size)), np.empty((q, d))
+        curvatures = np.empty((q, q, n) if curvature else (0, 0, 0))
         given = self.matrix, self.starts, counters, places, self.samples_together, padded, compiled, scale
-        found = parts, deep_parts, trained, losses, gradients, deep_gradient, drive
+        found = parts, deep_parts, trained, losses, gradients, deep_gradient, drive, curvatures
         run_together(lambda: passes.descend(*given, *found), min(thread_count(), blocks))
-        return trained, Derivatives(losses, gradients, program.unpacked(deep_gradient[0]), None), drive
+        derivatives = Derivatives(
+            losses, gradients, program.unpacked(deep_gradient[0]), curvatures if curvature else None
+        )
+        return trained, derivatives, drive
+
+
+def descend_each(
+    matrices: Float[np.ndarray, "R n d"],
+    weights: Float[np.ndarray, "R q d"],
+    network: Network,
+    scale: float,
+    *,
+    curvature: bool,
+) -> tuple[Float[np.ndarray, "R q n"], Derivatives, Float[np.ndarray, "R q d"]] | None:
+    """X w, the network's derivatives there and X^T g for replicates side by side, one after another in compiled code.
+
+    Parameters
+    ----------
+    matrices : ndarray, shape (R, n, d)
+    weights : ndarray, shape (R, q, d)
+    network : Network
+        Of all n samples, with an axis of replicates in front.
+    scale : float
+        Each X is this times its matrix.
+    curvature : bool
+        Whether D is wanted.
+
+    Returns
+    -------
+    trained : ndarray, shape (R, q, n)
+    derivatives : Derivatives
+    products : ndarray, shape (R, q, d)
+        In place of the three, None if the network is wide or has no compiled form.
+    """
+    (replicates, q, d), n = weights.shape, matrices.shape[1]
+    program = form_of(network, q, "cpu")
+    if program is None:
+        return None
+    compiled = compiled_network(program, network.replicate(0))
+    parameters = np.concatenate([np.empty((replicates, 0)), *(_flat(each) for each in network.deep)], axis=1)
+    labels = np.ascontiguousarray(network.labels, dtype=np.float64)
+    given = network.sample_weights
+    sample_weights = np.empty((replicates, 0)) if given is None else np.ascontiguousarray(given, dtype=np.float64)
+    padded = passes.padded_each(weights, matrices.dtype, scale)
+    trained, losses, gradients = np.empty((replicates, q, n)), np.empty((replicates, n)), np.empty((replicates, q, n))
+    deep_gradients, drives = np.empty((replicates, program.parameters)), np.empty((replicates, q, d))
+    curvatures = np.empty((replicates, q, q, n) if curvature else (replicates, 0, 0, 0))
+    together = min(TOGETHER, -(-n // passes.ROWS) * passes.ROWS)
+
+    def descend(some: slice) -> None:
+        found = trained, losses, gradients, deep_gradients, drives, curvatures
+        own = matrices[some], together, padded[some], compiled, parameters[some], labels[some], sample_weights[some]
+        passes.descend_each(*own, scale, *(each[some] for each in found))
+
+    each = -(-replicates // max(1, thread_count()))
+    run_each(descend, [slice(start, start + each) for start in range(0, replicates, each)])
+    deep = program.unpacked(deep_gradients)
+    return trained, Derivatives(losses, gradients, deep, curvatures if curvature else None), drives
+
+
+def _flat(weights: Float[np.ndarray, "R ..."]) -> Float[np.ndarray, "R _"]:
+    return weights.reshape(weights.shape[0], -1)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sedyn.arrays.backend import Array
 from sedyn.kernels import dispatch
 from sedyn.model.functions import ACTIVATIONS, LOSSES
+from sedyn.model.network import Network
 
 if TYPE_CHECKING:
     from sedyn.kernels.cpu.samples import StoredSamples
@@ -58,9 +59,16 @@ def _stored_samples(matrix: Array, dtype: np.dtype) -> StoredSamples:
     return samples.StoredSamples(matrix, dtype)
 
 
+def _descend_each(matrices: Array, weights: Array, network: Network, scale: float, *, curvature: bool) -> Any:
+    from sedyn.kernels.cpu import samples
+
+    return samples.descend_each(matrices, weights, network, scale, curvature=curvature)
+
+
 dispatch.mean_response.register(_in_double_precision, _mean_response)
 dispatch.block_products.register(lambda vectors, basis, columns: _multiplies(basis), _block_products)
 dispatch.add_block_combination.register(
     lambda vectors, coefficients, basis, columns: _multiplies(basis), _add_block_combination
 )
+dispatch.descend_each.register(lambda matrices, *_, curvature: isinstance(matrices, np.ndarray), _descend_each)
 dispatch.stored_samples.register(lambda matrix, dtype: isinstance(matrix, np.ndarray), _stored_samples)
