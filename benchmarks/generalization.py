@@ -29,7 +29,7 @@ from analysis.statistics.generalization_estimate import generalization_estimate
 from analysis.statistics.selection import compare
 from sedyn.descent import dynamics
 from sedyn.descent.inputs import Data
-from sedyn.descent.readout import draw_quadrature, quadrature_error
+from sedyn.descent.readout import Quadrature, draw_quadrature, labels_of_points, quadrature_scores, readout_words
 from sedyn.designs.dense import DenseDesign
 from sedyn.model.algorithm import states
 from sedyn.model.architecture import initial_deep_weights
@@ -194,7 +194,7 @@ def split_runs(
     arrays = {name: np.empty(shape) for name in names}
     for replicate in range(replicates):
         data, signals = draw(problem, np.random.default_rng([seed, replicate]))
-        points = draw_quadrature(problem, np.random.SeedSequence([seed, replicate, 1]))
+        points = points_of(problem, [seed, replicate, 1])
         for index in np.ndindex(shape[1:-1]):
             picked = {name: values[i] for (name, values), i in zip(choices.items(), index, strict=True)}
             curves = _candidate(replace(problem, **picked), data, signals, points, [seed, replicate, 2])
@@ -207,21 +207,24 @@ def split_runs(
     )
 
 
+def points_of(problem: sedyn.Problem, seed: list[int]) -> Quadrature:
+    """Points for the test errors of one data set."""
+    return draw_quadrature([problem], readout_words([problem], [np.random.SeedSequence(seed)]))
+
+
 def _candidate(problem, data, signals, points, seed) -> dict[str, np.ndarray]:
     """Error curves of one candidate on one data set."""
     n, d = problem.n, problem.d
     start = np.random.default_rng(seed).standard_normal((problem.width, d))
     data = data._replace(start=start, deep_weights=initial_deep_weights(problem))
     # A candidate of another width sees as many signals, in other dimensions of the points.
-    points = (
-        points
-        if points.normals.shape[-2] == problem.width + 1
-        else draw_quadrature(problem, np.random.SeedSequence(seed))
-    )
+    points = points if points.normals.shape[-2] == problem.width + 1 else points_of(problem, seed)
+    labels = labels_of_points([problem], points, (signals @ signals.T / d)[None])
 
     def error(state: dynamics.State) -> float:
         directions = np.concatenate([signals, state.first_weights])
-        return float(quadrature_error(problem, points, directions @ directions.T / d, state.deep_weights)[0][0])
+        deep = tuple(layer[None] for layer in state.deep_weights)
+        return float(quadrature_scores(problem, points, labels, (directions @ directions.T / d)[None], deep)[0][0, 0])
 
     whole = [
         (error(state), dynamics.scores(problem, data, state)["estimated_test_error"])

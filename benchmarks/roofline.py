@@ -23,7 +23,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import numpy as np
 
 from sedyn import Problem
-from sedyn.descent.readout import draw_quadrature, quadrature_error
+from sedyn.descent.readout import draw_quadrature, labels_of_points, quadrature_scores, readout_words
 from sedyn.designs.deferred import BLOCKS, LAUNCHES, READINGS, DeferredDesign
 from sedyn.designs.dense import DenseDesign, dense_design
 from sedyn.kernels.cuda import launch
@@ -229,11 +229,13 @@ def deferred(n: int, known: int, q: int) -> Line:
 def quadrature(n: int) -> Line:
     """Test error of one iteration by quadrature."""
     problem = Problem(n=n, d=n, width=3, depth=3)
-    arguments = draw_quadrature(problem, np.random.SeedSequence(0)), np.eye(4), initial_deep_weights(problem)
-    run = partial(quadrature_error, problem)
+    points = draw_quadrature([problem], readout_words([problem], [np.random.SeedSequence(0)]))
+    deep_weights = tuple(layer[None] for layer in initial_deep_weights(problem))
+    arguments = points, labels_of_points([problem], points, np.eye(1)[None]), np.eye(4)[None], deep_weights
+    run = partial(quadrature_scores, problem)
     work = counted(run, *arguments)
     work = work._replace(launches=work.launches + 6)  # choices between arrays and eigenvectors, which are not counted
-    shifts, count = arguments[0].noise.shape
+    _, shifts, count = points.weights.shape
     return Line(f"quadrature of a test error, {shifts} x {count} points, q = 3", work, work, partial(run, *arguments))
 
 

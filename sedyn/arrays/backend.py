@@ -41,6 +41,7 @@ __all__ = [
     "ndtri",
     "on_cuda",
     "resolve_device",
+    "stdtr",
     "stdtrit",
     "to_host",
     "to_numpy",
@@ -357,6 +358,24 @@ def ndtri(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     from scipy import special
 
     return _on_host(special.ndtri, x)
+
+
+def stdtr(df: float, x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """Distribution function of Student's law, computed on the host: no other library has it.
+
+    Parameters
+    ----------
+    df : float
+        Degrees of freedom.
+    x : array, any shape
+
+    Returns
+    -------
+    array, of the same shape
+    """
+    from scipy import special
+
+    return _on_host(lambda values: special.stdtr(df, values), x)
 
 
 def stdtrit(df: float, p: Float[Array, "*shape"]) -> Float[Array, "*shape"]:

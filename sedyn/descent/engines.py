@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from sedyn.arrays import backend, machine
 from sedyn.checks import FLAG, checked, one_of
-from sedyn.descent.readout import FEATURES_PER_BLOCK, readout_points
+from sedyn.descent.readout import FEATURES_PER_BLOCK, fresh_samples
 from sedyn.designs import deferred
 from sedyn.designs.entries import ENTRIES_PER_DEVICE_DRAW
 from sedyn.errors import InvalidInput, require_one_of
@@ -170,7 +170,7 @@ def predicted_seconds(problem: Problem, engine: str, *, device: str = "cpu", dty
     if engine == "dense":
         if problem.features != "gaussian":  # fresh samples, which meet the weights of all steps at once, forward only
             unit_tiles = -(-problem.units * (steps + 1) // TILE)
-            overhead += 1e-9 * readout_points(problem) * d * (DRAWN + passed / 2 * unit_tiles)
+            overhead += 1e-9 * fresh_samples(problem) * d * (DRAWN + passed / 2 * unit_tiles)
         return overhead + 1e-9 * n * d * (DRAWN + passed * tiles * (steps + 1))
     directions = problem.units * steps * (steps + 1) / 2
     return overhead + 1e-9 * (n + d) * (FRESH * (steps + 1) * tiles + KNOWN * directions * tiles)
@@ -311,7 +311,7 @@ def _fresh_samples(problem: Problem) -> int:
     """Samples that a test error is measured on, as many as are held at a time; none with Gaussian features."""
     if problem.features == "gaussian":
         return 0
-    return min(readout_points(problem), max(1, FEATURES_PER_BLOCK // problem.d))
+    return min(fresh_samples(problem), max(1, FEATURES_PER_BLOCK // problem.d))
 
 
 def _more_bytes_on_gpu(problem: Problem, engine: str, dtype: str, estimate: bool) -> int:

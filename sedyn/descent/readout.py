@@ -16,35 +16,42 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from sedyn.arrays import backend
-from sedyn.arrays.backend import Array, array_namespace
-from sedyn.arrays.shapes import Float
+from sedyn.arrays.backend import Array, array_namespace, asarray_like
+from sedyn.arrays.shapes import Float, Integer
 from sedyn.designs.dense import dense_design
-from sedyn.model.evaluation import mean_scores, sample_scores, score_names
-from sedyn.model.labels import label_noise, labels_of
+from sedyn.model.evaluation import sample_scores, score_names
+from sedyn.model.label_laws import LabelLaw, label_law, noise_variables
 from sedyn.model.network import DeepWeights
 from sedyn.model.problem import Problem
 from sedyn.model.seeds import Stream
-from sedyn.theory.sampling import matched_normals, psd_root, shifted_points
+from sedyn.theory.sampling import causal_root, psd_root, shifted_points, stretched_normals
 
 __all__ = [
     "Control",
     "Quadrature",
     "Readout",
     "Weights",
-    "draw_points",
     "draw_quadrature",
     "fit_control",
-    "fresh_sample_errors",
-    "quadrature_error",
+    "fresh_sample_scores",
+    "fresh_samples",
+    "labels_of_points",
+    "quadrature_scores",
+    "readout_dimensions",
     "readout_of",
     "readout_points",
+    "readout_words",
 ]
 
-# Points, or fresh samples: as many as training samples within these bounds, so that the error of the average stays
-# near or below the fluctuation of the training run itself.
-LEAST_POINTS, MOST_POINTS = 2**12, 2**16
 # Independent shifts of the quadrature; their spread is its standard error.
-SHIFTS = 4
+SHIFTS = 2
+# Points of one shift at n = 128 for each dimension, so that the error of the average is about a tenth of the scatter of
+# runs (measured); it falls faster with their number than the scatter with n, whose root they follow.
+POINTS_PER_DIMENSION, MOST_POINTS = 40, 2**14
+# How much further than its law reaches the points of a single index do; those of several share it.
+STRETCH = 0.5
+# Fresh samples: as many as training samples within these bounds.
+LEAST_SAMPLES, MOST_SAMPLES = 2**12, 2**16
 # Features of fresh samples held in memory at a time.
 FEATURES_PER_BLOCK = 2**22
 
@@ -75,8 +82,8 @@ class Readout(Protocol):
         """Meet the weights of the next iteration."""
         ...
 
-    def errors(self) -> dict[str, Float[Array, "iterations R"]]:
-        """Test errors and their standard errors at the iterations met, by the names that datasets have for them."""
+    def scores(self) -> dict[str, Float[Array, "iterations R"]]:
+        """Test scores and their standard errors at the iterations met, by the names that datasets have for them."""
         ...
 
 
@@ -121,12 +128,9 @@ class GaussianReadout:
         device: str,
     ) -> None:
         xp = array_namespace(signals)
-        points = [
-            draw_quadrature(problem, stream.some(slice(r, r + 1)).seed(), device) for r, problem in enumerate(problems)
-        ]
-        self.points = Quadrature(*(xp.stack(parts) for parts in zip(*points, strict=True)))
-        self.problem = problems[0]
+        self.problem, self.points = problems[0], draw_quadrature(problems, readout_words(problems[0], stream, device))
         self.of_signals = xp.matmul(signals, xp.matrix_transpose(signals)) / self.problem.d
+        self.labels = labels_of_points(problems, self.points, self.of_signals)
         self.found: list[tuple[Array, Array]] = []
 
     def meet(self, weights: Weights) -> None:
@@ -135,10 +139,10 @@ class GaussianReadout:
         above = xp.concat([self.of_signals, xp.matrix_transpose(weights.signal_overlap)], axis=-1)
         below = xp.concat([weights.signal_overlap, weights.weight_gram], axis=-1)
         overlaps = xp.concat([above, below], axis=-2)
-        self.found.append(quadrature_error(self.problem, self.points, overlaps, weights.deep_weights))
+        self.found.append(quadrature_scores(self.problem, self.points, self.labels, overlaps, weights.deep_weights))
 
-    def errors(self) -> dict[str, Float[Array, "iterations R"]]:
-        """Test errors and their standard errors; see `Readout.errors`."""
+    def scores(self) -> dict[str, Float[Array, "iterations R"]]:
+        """Test scores and their standard errors; see `Readout.scores`."""
         return _named(self.problem, self.found, axis=1)
 
 
@@ -160,114 +164,160 @@ class SampledReadout:
         """Keep the weights until the samples are drawn; see `Readout.meet`."""
         self.met.append((weights.first_weights * self.scales, weights.deep_weights))
 
-    def errors(self) -> dict[str, Float[Array, "iterations R"]]:
-        """Test errors and their standard errors; see `Readout.errors`."""
+    def scores(self) -> dict[str, Float[Array, "iterations R"]]:
+        """Test scores and their standard errors; see `Readout.scores`."""
         found = []
         for replicate, problem in enumerate(self.problems):
-            stream = self.stream.some(slice(replicate, replicate + 1))
+            own = self.stream.some(slice(replicate, replicate + 1))
             first_weights = [first[replicate, ...] for first, _ in self.met]
             deep_weights = [tuple(layer[replicate, ...] for layer in deep) for _, deep in self.met]
             signals = self.signals[replicate, ...]
-            found.append(fresh_sample_errors(problem, first_weights, deep_weights, signals, stream, self.device))
+            found.append(fresh_sample_scores(problem, first_weights, deep_weights, signals, own, self.device))
         return _named(self.problems[0], found, axis=-1)
 
 
 def _named(problem: Problem, found: Sequence[tuple[Array, Array]], axis: int) -> dict[str, Array]:
     """Put scores and standard errors, (scores, ...) each, side by side along an axis and under their names."""
     xp = array_namespace(found[0][0])
-    errors, standard_errors = (xp.stack(parts, axis=axis) for parts in zip(*found, strict=True))
+    scores, standard_errors = (xp.stack(parts, axis=axis) for parts in zip(*found, strict=True))
     return {
         f"test_{name}{suffix}": values[i, ...]
         for i, name in enumerate(score_names(problem))
-        for suffix, values in (("", errors), ("_stderr", standard_errors))
+        for suffix, values in (("", scores), ("_stderr", standard_errors))
     }
 
 
 class Quadrature(NamedTuple):
-    """Points that stand for fresh Gaussian samples, in independent shifts.
+    """Points that stand for fresh Gaussian samples of R replicates, those of one shift after those of another.
 
     Attributes
     ----------
-    normals : array, shape (..., shifts, q + k, N)
+    normals : array, shape (R, k + q, N)
         Standardized projections of fresh samples.
-    noise : array, shape (..., shifts, C, N)
-        Label noise.
+    noise : array, shape (R, `noise_variables`, N)
+        Standard normals that label noise is made of, where it has to be drawn.
+    weights : array, shape (R, shifts, N / shifts)
+        Of sum 1 in each shift.
     """
 
-    normals: Float[Array, "... shifts q+k N"]
-    noise: Float[Array, "... shifts C N"]
+    normals: Float[Array, "R k+q N"]
+    noise: Float[Array, "R _ N"]
+    weights: Float[Array, "R shifts M"]
+
+
+def readout_dimensions(problem: Problem) -> int:
+    """Normal variables of a fresh sample, as far as the quadrature has to see them."""
+    return problem.signals + problem.units + noise_variables(problem)
 
 
 def readout_points(problem: Problem) -> int:
-    """Points or fresh samples that a test error is averaged over, a power of two."""
-    return min(max(LEAST_POINTS, 1 << (problem.n - 1).bit_length()), MOST_POINTS)
+    """Points of one shift, a power of two; the same for all problems with one `Problem.stack_key`."""
+    growth = math.sqrt(problem.outputs * max(problem.n, 128) / 128)
+    wanted = math.ceil(POINTS_PER_DIMENSION * readout_dimensions(problem) * growth)
+    return min(1 << (wanted - 1).bit_length(), MOST_POINTS)
 
 
-def draw_points(problem: Problem, seed: np.random.SeedSequence, device: str = "cpu") -> Float[Array, "shifts _ N"]:
-    """Draw shifted Sobol points with matched moments, first for the normals of the label noise and then for features.
+def fresh_samples(problem: Problem) -> int:
+    """Fresh samples that a test error is averaged over where features are not Gaussian, a power of two."""
+    return min(max(LEAST_SAMPLES, 1 << (problem.n - 1).bit_length()), MOST_SAMPLES)
+
+
+def readout_words(problem: Problem, stream: Stream, device: str = "cpu") -> Integer[Array, "R shifts dimensions"]:
+    """Random words that the quadratures of replicates are shifted by.
 
     Parameters
     ----------
     problem : Problem
-        Its units, signals, outputs and n decide on dimension and number of points.
-    seed : SeedSequence
+        For all in which replicates agree.
+    stream : Stream
+        Of all replicates.
     device : {'cpu', 'gpu'}, optional
 
     Returns
     -------
-    array, shape (shifts, C + q + k, N)
+    array of uint64, shape (R, shifts, dimensions)
     """
-    dimensions, points = problem.units + problem.signals + problem.outputs, readout_points(problem) // SHIFTS
-    return backend.asarray(matched_normals(shifted_points(seed, dimensions, points, SHIFTS)), device)
+    dimensions = readout_dimensions(problem)
+    words = stream.words(SHIFTS * dimensions)
+    return backend.asarray(words.reshape(-1, SHIFTS, dimensions), device)
 
 
-def draw_quadrature(problem: Problem, seed: np.random.SeedSequence, device: str = "cpu") -> Quadrature:
-    """Draw the quadrature of a problem's test error.
+def draw_quadrature(problems: Sequence[Problem], words: Integer[Array, "R shifts dimensions"]) -> Quadrature:
+    """Draw the quadratures of the test errors of replicates, of one set of points (docs/theory.md#stretched-points).
 
     Parameters
     ----------
-    problem, seed, device
-        As for `draw_points`.
+    problems : sequence of Problem
+        One for each replicate, see `Problem.stack_key`.
+    words : array of uint64, shape (R, shifts, dimensions)
+        Random, see `readout_words`.
 
     Returns
     -------
     Quadrature
     """
-    points, outputs = draw_points(problem, seed, device), problem.outputs
-    return Quadrature(points[:, outputs:, :], label_noise(problem, points[:, :outputs, :]))
+    problem, xp = problems[0], array_namespace(words)
+    k, noise = problem.signals, noise_variables(problem)
+    uniforms = shifted_points(words, readout_points(problem))
+    normals, weights = stretched_normals(uniforms, k, 1 + STRETCH / k)
+    normals = xp.reshape(xp.moveaxis(normals, 1, 2), (words.shape[0], words.shape[2], -1))
+    # The noise comes second, so that its coordinates are among the evenest.
+    parts = [normals[:, :k, :], normals[:, k + noise :, :]]
+    return Quadrature(xp.concat(parts, axis=1), normals[:, k : k + noise, :], weights)
 
 
-def quadrature_error(
-    problem: Problem, points: Quadrature, overlaps: Float[Array, "*replicates kq kq"], deep_weights: DeepWeights
-) -> tuple[Float[Array, "scores ..."], Float[Array, "scores ..."]]:
-    """Test scores and their standard errors with Gaussian features.
+def labels_of_points(problems: Sequence[Problem], points: Quadrature, of_signals: Float[Array, "R k k"]) -> LabelLaw:
+    """Labels of the samples that points stand for, or their law, which weights do not change.
+
+    Parameters
+    ----------
+    problems : sequence of Problem
+        One for each replicate, see `Problem.stack_key`.
+    points : Quadrature
+    of_signals : array, shape (R, k, k)
+        Gram matrix of the signals over d, in the features' covariance.
+
+    Returns
+    -------
+    LabelLaw
+    """
+    xp, k = array_namespace(of_signals), problems[0].signals
+    indices = xp.matmul(causal_root(of_signals), points.normals[:, :k, :])
+    deviations = asarray_like(np.array([[[problem.noise]] for problem in problems]), of_signals)
+    return label_law(problems[0], indices, points.noise, deviations)
+
+
+def quadrature_scores(
+    problem: Problem, points: Quadrature, labels: LabelLaw, overlaps: Float[Array, "R kq kq"], deep_weights: DeepWeights
+) -> tuple[Float[Array, "scores R"], Float[Array, "scores R"]]:
+    """Test scores and their standard errors with Gaussian features (docs/theory.md#test-error-quadrature).
 
     Parameters
     ----------
     problem : Problem
+        For all in which replicates agree.
     points : Quadrature
-    overlaps : array, shape (..., k + q, k + q)
+    labels : LabelLaw
+        See `labels_of_points`.
+    overlaps : array, shape (R, k + q, k + q)
         Gram matrix of [mu, W] over d, in the features' covariance.
     deep_weights : tuple of array
 
     Returns
     -------
-    scores, standard_errors : array, shape (scores, ...)
+    scores, standard_errors : array, shape (scores, R)
         NaN where an overlap is not finite.
     """
-    xp, k = array_namespace(points.normals), problem.signals
+    xp, k = array_namespace(overlaps), problem.signals
     finite = xp.all(xp.isfinite(overlaps), axis=(-2, -1))
-    root = psd_root(xp.where(finite[..., None, None], overlaps, 0.0))[0]
-    of_shifts = []
-    for shift in range(SHIFTS):  # one after another, so that less is at work at a time
-        projections = xp.matmul(root, points.normals[..., shift, :, :])
-        y = labels_of(problem, projections[..., :k, :], points.noise[..., shift, :, :])
-        of_shifts.append(mean_scores(problem, projections[..., k:, :], y, deep_weights))
-    errors = xp.where(finite[..., None], xp.stack(of_shifts, axis=-1), xp.nan)
-    return xp.mean(errors, axis=-1), xp.std(errors, axis=-1, correction=1) / math.sqrt(SHIFTS)
+    root = causal_root(xp.where(finite[:, None, None], overlaps, 0.0))
+    scores = sample_scores(problem, xp.matmul(root[:, k:, :], points.normals), labels, deep_weights)
+    of_shifts = xp.sum(xp.reshape(scores, (-1, *points.weights.shape)) * points.weights, axis=-1)
+    of_shifts = xp.where(finite[:, None], of_shifts, xp.nan)
+    return xp.mean(of_shifts, axis=-1), xp.std(of_shifts, axis=-1, correction=1) / math.sqrt(SHIFTS)
 
 
-def fresh_sample_errors(
+def fresh_sample_scores(
     problem: Problem,
     first_weights: Sequence[Float[Array, "q d"]],
     deep_weights: Sequence[DeepWeights],
@@ -296,11 +346,12 @@ def fresh_sample_errors(
     """
     xp, names = array_namespace(signals), score_names(problem)
     k, d = signals.shape
-    samples, q, outputs = readout_points(problem), problem.units, problem.outputs
+    samples, q, drawn = fresh_samples(problem), problem.units, noise_variables(problem)
     directions = xp.concat([signals, *first_weights], axis=0)
-    points = draw_points(problem, stream.seed(), device)
+    points = draw_quadrature([problem], readout_words(problem, stream, device))
+    labels = labels_of_points([problem], points, xp.matmul(signals, signals.T)[None, ...] / d)
     controls = [
-        fit_control(problem, points, xp.concat([signals, first], axis=0), deep)
+        fit_control(problem, points, labels, xp.concat([signals, first], axis=0), deep)
         for first, deep in zip(first_weights, deep_weights, strict=True)
     ]
     totals = xp.zeros((2, len(names), len(first_weights)), dtype=signals.dtype, device=signals.device)
@@ -309,12 +360,12 @@ def fresh_sample_errors(
         count = min(per_block, samples - start)
         of_features, of_noise = stream.below(1 + 2 * block), 2 + 2 * block
         projections = dense_design(count, d, problem.feature_law, of_features, device).matmul(directions)
-        normals = stream.normals(outputs, count, part=of_noise, device=device)[0, ...]
-        y = labels_of(problem, projections[:k, :], label_noise(problem, normals))
+        normals = stream.normals(drawn, count, part=of_noise, device=device)[0, ...]
+        known = label_law(problem, projections[:k, :], normals)
         for t, deep in enumerate(deep_weights):
             h = projections[k + t * q : k + (t + 1) * q, :]
-            errors = sample_scores(problem, h, y, deep) - controls[t](projections[:k, :], h, normals)
-            totals[:, :, t] += xp.stack([xp.sum(errors, axis=-1), xp.sum(errors * errors, axis=-1)])
+            scores = sample_scores(problem, h, known, deep) - controls[t](projections[:k, :], h, normals)
+            totals[:, :, t] += xp.stack([xp.sum(scores, axis=-1), xp.sum(scores * scores, axis=-1)])
     mean, square = totals[0, ...] / samples, totals[1, ...] / samples
     return mean, xp.sqrt(xp.maximum(square - mean**2, 0.0) / (samples - 1))
 
@@ -328,20 +379,20 @@ class Control(NamedTuple):
     ----------
     whitening : array, shape (k + q, k + q)
         Makes projections on signals and weights uncorrelated.
-    linear : array, shape (scores, k + q + C)
-    quadratic : array, shape (scores, k + q + C, k + q + C)
-        Of the whitened projections and the normals.
+    linear : array, shape (scores, m)
+    quadratic : array, shape (scores, m, m)
+        Of the m whitened projections and normals.
     mean : array, shape (scores,)
         What linear and quadratic part average to.
     """
 
     whitening: Float[Array, "k+q k+q"]
-    linear: Float[Array, "scores k+q+C"]
-    quadratic: Float[Array, "scores k+q+C k+q+C"]
+    linear: Float[Array, "scores m"]
+    quadratic: Float[Array, "scores m m"]
     mean: Float[Array, " scores"]
 
     def __call__(
-        self, indices: Float[Array, "k N"], h: Float[Array, "q N"], normals: Float[Array, "C N"]
+        self, indices: Float[Array, "k N"], h: Float[Array, "q N"], normals: Float[Array, "_ N"]
     ) -> Float[Array, "scores N"]:
         """Values on samples: projections on the signals and weights, and the standard normals of their noise."""
         xp = array_namespace(h)
@@ -352,17 +403,23 @@ class Control(NamedTuple):
 
 
 def fit_control(
-    problem: Problem, points: Float[Array, "shifts _ N"], directions: Float[Array, "kq d"], deep_weights: DeepWeights
+    problem: Problem,
+    points: Quadrature,
+    labels: LabelLaw,
+    directions: Float[Array, "kq d"],
+    deep_weights: DeepWeights,
 ) -> Control:
-    """Least-squares fit of a control to the errors with Gaussian features.
+    """Least-squares fit of a control to the scores with Gaussian features.
 
-    Whitened, a quadratic fit is a projection on Hermite polynomials: averages of the error times the first two.
+    Whitened, a quadratic fit is a projection on Hermite polynomials: averages of the score times the first two.
 
     Parameters
     ----------
     problem : Problem
-    points : array, shape (shifts, C + q + k, N)
-        See `draw_points`; matched moments make the polynomials orthogonal on the points too, to second order.
+    points : Quadrature
+        Of this one replicate; matched moments make the polynomials orthogonal on the points too, to second order.
+    labels : LabelLaw
+        See `labels_of_points`.
     directions : array, shape (k + q, d)
         Signals and first-layer weights.
     deep_weights : tuple of array
@@ -373,22 +430,18 @@ def fit_control(
     """
     xp, k = array_namespace(directions), problem.signals
     gram = xp.matmul(directions, directions.T) / directions.shape[1]
-    gram = xp.where(xp.all(xp.isfinite(gram)), gram, 0.0)  # of a diverged run, which has no errors either
-    root, inverse = psd_root(gram)
-    linear, quadratic = 0.0, 0.0
-    (shifts, _, samples), outputs = points.shape, problem.outputs
-    for shift in range(shifts):
-        normals, noise = points[shift, outputs:, :], points[shift, :outputs, :]
-        projections = xp.matmul(root, normals)
-        y = labels_of(problem, projections[:k, :], label_noise(problem, noise))
-        errors = sample_scores(problem, projections[k:, :], y, deep_weights)
-        white = xp.concat([normals, noise], axis=0)
-        weighted = white * (errors - xp.mean(errors, axis=-1, keepdims=True))[:, None, :]
-        linear = linear + xp.sum(weighted, axis=-1)
-        quadratic = quadratic + xp.matmul(weighted, white.T) / 2
-    linear, quadratic = linear / (shifts * samples), quadratic / (shifts * samples)
+    gram = xp.where(xp.all(xp.isfinite(gram)), gram, 0.0)  # of a diverged run, which has no scores either
+    root = causal_root(gram)
+    deep = tuple(layer[None, ...] for layer in deep_weights)
+    projections = xp.matmul(root, points.normals[0, ...])
+    scores = sample_scores(problem, projections[None, k:, :], labels, deep)[:, 0, :]
+    weights = xp.reshape(points.weights, (-1,)) / SHIFTS
+    _, inverse = psd_root(gram)
+    white = xp.concat([xp.matmul(inverse, projections), points.noise[0, ...]], axis=0)
+    weighted = white * (weights * (scores - xp.sum(weights * scores, axis=-1, keepdims=True)))[:, None, :]
+    linear, quadratic = xp.sum(weighted, axis=-1), xp.matmul(weighted, white.T) / 2
     # Directions without variance are left out of the whitened ones, whose covariance then is a projection.
-    kept, size = xp.matmul(inverse, root), root.shape[0]
+    kept, size = xp.matmul(xp.matmul(inverse, gram), inverse), gram.shape[0]
     of_noise = xp.sum(xp.linalg.diagonal(quadratic)[:, size:], axis=-1)
     mean = xp.sum(quadratic[:, :size, :size] * kept, axis=(-2, -1)) + of_noise
     return Control(inverse, linear, quadratic, mean)

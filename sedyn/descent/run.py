@@ -54,7 +54,7 @@ def run(
             overlaps = record["signal_overlap"], record["weight_gram"]
             readout.meet(Weights(state.first_weights, state.deep_weights, *overlaps))
             records.append(record | _compared(laws, inputs, state))
-        found = to_host(stack_records(records) | readout.errors())
+        found = to_host(stack_records(records) | readout.scores())
     return {name: np.moveaxis(values, 1, 0) for name, values in until_divergence(found).items()}
 
 

@@ -6,7 +6,8 @@ from sedyn.arrays.backend import Array, array_namespace
 from sedyn.arrays.shapes import Float
 from sedyn.model.architecture import layers_of
 from sedyn.model.functions import loss_named
-from sedyn.model.network import DeepWeights, forward, losses
+from sedyn.model.label_laws import DrawnLabels, LabelLaw
+from sedyn.model.network import DeepWeights, forward
 from sedyn.model.problem import Problem
 
 __all__ = ["mean_scores", "sample_scores", "score_names"]
@@ -18,7 +19,7 @@ def score_names(problem: Problem) -> tuple[str, ...]:
 
 
 def sample_scores(
-    problem: Problem, h: Float[Array, "*replicates q N"], y: Float[Array, "*replicates C N"], deep: DeepWeights
+    problem: Problem, h: Float[Array, "*replicates q N"], labels: LabelLaw, deep: DeepWeights
 ) -> Float[Array, "scores *replicates N"]:
     """Scores of each sample.
 
@@ -28,8 +29,8 @@ def sample_scores(
         Its layers and loss.
     h : array, shape (..., q, N)
         Pre-activations.
-    y : array, shape (..., C, N)
-        Labels.
+    labels : LabelLaw
+        Labels, or their law given a sample's indices: scores are then averages over label noise.
     deep : tuple of array
         Deeper parameters.
 
@@ -37,28 +38,30 @@ def sample_scores(
     -------
     array, shape (scores, ..., N)
         In the order of `score_names`: twice the loss, which for the squared loss is the squared error; and whether the
-        largest output is another class's than the label (1 or 0).
+        largest output is another class's than the label (1 or 0), or how often it is.
     """
-    xp, outputs = array_namespace(h), forward(h, deep, layers_of(problem))
-    scores = [2 * losses(loss_named(problem.loss), outputs, y)]
+    outputs = forward(h, deep, layers_of(problem))
+    scores = [2 * labels.mean_losses(loss_named(problem.loss), outputs)]
     if problem.labels == "classes":
-        scores.append(xp.astype(xp.argmax(outputs, axis=-2) != xp.argmax(y, axis=-2), outputs.dtype))
-    return xp.stack(scores)
+        scores.append(labels.error_rates(outputs))
+    return array_namespace(h).stack(scores)
 
 
 def mean_scores(
     problem: Problem, h: Float[Array, "*replicates q N"], y: Float[Array, "*replicates C N"], deep: DeepWeights
 ) -> Float[Array, "scores ..."]:
-    """Means over samples of `sample_scores`, one for each replicate.
+    """Means of `sample_scores` over samples with given labels, one for each replicate.
 
     Parameters
     ----------
-    problem, h, y, deep
+    problem, h, deep
         As for `sample_scores`.
+    y : array, shape (..., C, N)
+        Labels.
 
     Returns
     -------
     array, shape (scores, ...)
     """
-    scores = sample_scores(problem, h, y, deep)
+    scores = sample_scores(problem, h, DrawnLabels(y), deep)
     return array_namespace(scores).mean(scores, axis=-1)

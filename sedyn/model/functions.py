@@ -32,6 +32,7 @@ __all__ = [
     "Activation",
     "Link",
     "Loss",
+    "Piece",
     "loss_named",
     "register_activation",
     "register_link",
@@ -78,6 +79,23 @@ class Link(NamedTuple):
     joint: bool = False
 
 
+class Piece(NamedTuple):
+    """A loss up to some residual f - y, from where the piece before it ends: quadratic in the residual.
+
+    Attributes
+    ----------
+    end : float
+        The residual where the piece ends, infinite for the last.
+    constant, linear, quadratic : float
+        Coefficients of the powers of the residual.
+    """
+
+    end: float
+    constant: float
+    linear: float
+    quadratic: float
+
+
 @dataclass(frozen=True)
 class Loss(Family):
     """A loss l(f, y) of network outputs and labels; other `numbers` make it another member of its family.
@@ -92,6 +110,8 @@ class Loss(Family):
         Which of the two.
     binary : bool, optional
         True if the labels must be -1 or 1.
+    pieces_of : callable, optional
+        ``pieces_of(*numbers)``: of a loss that is quadratic in pieces of the residual, these.
     compiled, cuda : str, optional
         As for `Activation`.
     """
@@ -99,6 +119,7 @@ class Loss(Family):
     function: Callable[..., tuple[Array, ...]]
     binary: bool = False
     joint: bool = False
+    pieces_of: Callable[..., tuple[Piece, ...]] | None = None
     compiled: str | None = None
     cuda: str | None = None
 
@@ -118,6 +139,11 @@ class Loss(Family):
             ``(l, dl/df, d2l/df2)[: order + 1]``: each of the shape of f, or, if `joint`, as `function` gives them.
         """
         return self.function(f, y, order, *self.numbers)
+
+    @property
+    def pieces(self) -> tuple[Piece, ...]:
+        """What the loss is made of where it is quadratic in pieces of the residual; none elsewhere."""
+        return self.pieces_of(*self.numbers) if self.pieces_of else ()
 
 
 # --- activations ---------------------------------------------------------------------------------------------------
@@ -303,6 +329,15 @@ def _huber(f: Array, y: Array, order: int, threshold: float) -> tuple[Array, ...
     return (clipped * (residual - 0.5 * clipped), clipped, inside)[: order + 1]
 
 
+def _pieces_of_huber(threshold: float) -> tuple[Piece, ...]:
+    far = -0.5 * threshold * threshold, threshold
+    return (
+        Piece(-threshold, far[0], -far[1], 0.0),
+        Piece(threshold, 0.0, 0.0, 0.5),
+        Piece(math.inf, *far, 0.0),
+    )
+
+
 def _softmax(f: Array, y: Array, order: int) -> tuple[Array, ...]:
     # y has a 1 for the sample's class and 0 for the others.
     xp = array_namespace(f)
@@ -329,10 +364,13 @@ def _absolute(f: Array, y: Array, order: int, width: float) -> tuple[Array, ...]
 LOSSES: Registry[Loss] = Registry(
     "loss",
     {
-        "squared": Loss(_squared, compiled="squared", cuda="squared"),
+        "squared": Loss(
+            _squared, pieces_of=lambda: (Piece(math.inf, 0.0, 0.0, 0.5),), compiled="squared", cuda="squared"
+        ),
         "logistic": Loss(_logistic, binary=True, compiled="logistic", cuda="logistic"),
         "huber": Loss(
             _huber,
+            pieces_of=_pieces_of_huber,
             compiled="huber",
             cuda="huber",
             parameters=("threshold",),

@@ -49,7 +49,9 @@ def clean_labels(problem: Problem, indices: Float[Array, "*replicates k N"]) -> 
     return xp.sum(values, axis=-2, keepdims=True) / math.sqrt(problem.signals)
 
 
-def label_noise(problem: Problem, normals: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+def label_noise(
+    problem: Problem, normals: Float[Array, "*shape"], deviation: Float[Array, "..."] | None = None
+) -> Float[Array, "*shape"]:
     """Label noise of a problem (docs/theory.md#noise-law), elementwise.
 
     Parameters
@@ -58,6 +60,8 @@ def label_noise(problem: Problem, normals: Float[Array, "*shape"]) -> Float[Arra
         Its noise and law of the noise.
     normals : array, any shape
         Standard normals.
+    deviation : array, optional
+        In place of `Problem.noise`, of replicates that differ in it: of a shape that broadcasts with the normals.
 
     Returns
     -------
@@ -66,7 +70,9 @@ def label_noise(problem: Problem, normals: Float[Array, "*shape"]) -> Float[Arra
     """
     law = problem.label_noise_law
     values = law.of_normal(normals)
-    return values if law.flips else problem.noise * values
+    if law.flips:
+        return values
+    return (problem.noise if deviation is None else deviation) * values
 
 
 def labels_of(

@@ -11,14 +11,34 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 
-from sedyn.arrays.backend import Array, array_namespace, ndtr, stdtrit
+import numpy as np
+
+from sedyn.arrays.backend import Array, array_namespace, ndtr, stdtr, stdtrit
 from sedyn.arrays.shapes import Float
 from sedyn.checks import checked, elementwise, identifier
 from sedyn.model.families import Family, Law, read_law
 from sedyn.model.registry import Registry
 
-__all__ = ["NOISE_LAWS", "NoiseFamily", "NoiseLaw", "noise_law", "register_noise"]
+__all__ = ["NOISE_LAWS", "Moments", "NoiseFamily", "NoiseLaw", "noise_law", "register_noise"]
+
+# Nodes of averages over normal noise, in standard deviations of it: errors of the rule and tails are below rounding.
+NODES = np.arange(-33, 34) / 4
+
+
+class Moments(NamedTuple):
+    """Moments of a standardized variable where it is below a bound, and zero elsewhere.
+
+    Attributes
+    ----------
+    probability, mean, square : array, or float
+        Of its powers 0, 1 and 2.
+    """
+
+    probability: Float[Array, "..."] | float
+    mean: Float[Array, "..."] | float
+    square: Float[Array, "..."] | float
 
 
 @dataclass(frozen=True)
@@ -32,10 +52,17 @@ class NoiseFamily(Family):
     flips : bool, optional
         Where it is false, values are standardized and the noise is `Problem.noise` times these. Where it is true, the
         noise decides which labels of classes are replaced: 0 leaves a label, and other values are uniform in (0, 1).
+    moments_below : callable, optional
+        ``moments_below(x, *numbers)``: the law's `Moments` below x, elementwise; None if nobody knows them.
+    largest : callable, optional
+        ``largest(means, *numbers)``: how likely each of C means is the largest with independent noise added to all,
+        from shape (..., C, N) to the same; None if nobody knows.
     """
 
     of_normal: Callable[..., Array]
     flips: bool = False
+    moments_below: Callable[..., Moments] | None = None
+    largest: Callable[..., Array] | None = None
 
 
 @dataclass(frozen=True)
@@ -50,6 +77,26 @@ class NoiseLaw(Law[NoiseFamily]):
     def of_normal(self, x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
         """Turn standard normals into variables of this law, elementwise."""
         return self.family.of_normal(x, *self.numbers)
+
+    def moments_below(self, x: Float[Array, "*shape"]) -> Moments:
+        """Moments below x, elementwise; of families that know them (docs/theory.md#noise-moments)."""
+        assert self.family.moments_below is not None
+        return self.family.moments_below(x, *self.numbers)
+
+    def largest(self, means: Float[Array, "... C N"]) -> Float[Array, "... C N"]:
+        """How likely each mean is the largest with noise; of families that know it (docs/theory.md#class-probability).
+
+        Parameters
+        ----------
+        means : array, shape (..., C, N)
+            In standard deviations of the noise.
+
+        Returns
+        -------
+        array, shape (..., C, N)
+        """
+        assert self.family.largest is not None
+        return self.family.largest(means, *self.numbers)
 
 
 def _symmetric(upper: Callable[[Array], Array], x: Array) -> Array:
@@ -71,17 +118,62 @@ def _flip(x: Array, probability: float) -> Array:
     return within / probability if probability else within
 
 
+def _normal_density(x: Array) -> Array:
+    return array_namespace(x).exp(-x * x / 2) / math.sqrt(2 * math.pi)
+
+
+def _gaussian_moments(x: Array) -> Moments:
+    below, density = ndtr(x), _normal_density(x)
+    return Moments(below, -density, below - x * density)
+
+
+def _laplace_moments(x: Array) -> Moments:
+    xp, scale = array_namespace(x), math.sqrt(0.5)
+    size = xp.abs(x)
+    beyond = xp.exp(-size / scale) / 2
+    mean, square = -beyond * (size + scale), beyond * (x * x + 2 * scale * size + 1)
+    below = x <= 0
+    return Moments(xp.where(below, beyond, 1 - beyond), mean, xp.where(below, square, 1 - square))
+
+
+def _student_t_moments(x: Array, df: float) -> Moments:
+    xp, scale = array_namespace(x), math.sqrt(df / (df - 2))
+    below, at = stdtr(df, scale * x), scale * x
+    # Of the density's logarithm, whose constants are large for many degrees of freedom.
+    constant = math.lgamma((df + 1) / 2) - math.lgamma(df / 2) - math.log(df * math.pi) / 2
+    mean = -scale / (df - 1) * (df - 2) * xp.exp(constant - (df - 1) / 2 * xp.log1p(at * (at / df)))
+    return Moments(below, mean, (df - 1) * stdtr(df - 2, x) - (df - 2) * below)
+
+
+def _largest_with_normal_noise(means: Array) -> Array:
+    xp, classes = array_namespace(means), means.shape[-2]
+    top, found = xp.max(means, axis=-2, keepdims=True), xp.zeros_like(means)
+    behind = top - means
+    for node in NODES.tolist():
+        distance = behind + node  # from each mean to where the largest of all is
+        below, density = ndtr(distance), _normal_density(distance)
+        before = [xp.ones_like(top)]
+        for c in range(classes - 1):
+            before.append(before[-1] * below[..., c : c + 1, :])
+        after = xp.ones_like(top)
+        for c in reversed(range(classes)):
+            found[..., c : c + 1, :] += density[..., c : c + 1, :] * before[c] * after
+            after = after * below[..., c : c + 1, :]
+    return found * (NODES[1] - NODES[0])
+
+
 NOISE_LAWS: Registry[NoiseFamily] = Registry(
     "noise_law",
     {
-        "gaussian": NoiseFamily(lambda x: x),
+        "gaussian": NoiseFamily(lambda x: x, moments_below=_gaussian_moments, largest=_largest_with_normal_noise),
         "student_t": NoiseFamily(
             _student_t,
+            moments_below=_student_t_moments,
             parameters=("degrees of freedom",),
             valid=lambda df: df > 2,
             condition="degrees of freedom greater than 2",
         ),
-        "laplace": NoiseFamily(_laplace),
+        "laplace": NoiseFamily(_laplace, moments_below=_laplace_moments),
         "flip": NoiseFamily(
             _flip,
             flips=True,

@@ -12,10 +12,18 @@ from typing import NamedTuple
 import numpy as np
 
 from sedyn.arrays import backend
-from sedyn.arrays.backend import Array, array_namespace
-from sedyn.arrays.shapes import Float
+from sedyn.arrays.backend import Array, array_namespace, asarray_like
+from sedyn.arrays.shapes import Float, Integer
 
-__all__ = ["CausalFactor", "matched_normals", "psd_root", "shifted_points", "sobol_uniforms"]
+__all__ = [
+    "CausalFactor",
+    "causal_root",
+    "matched_normals",
+    "psd_root",
+    "shifted_points",
+    "sobol_uniforms",
+    "stretched_normals",
+]
 
 # Directions whose variance is below this share of the largest are rounding, not randomness.
 NEGLIGIBLE_VARIANCE = 1e-12
@@ -51,43 +59,44 @@ def sobol_uniforms(
 
 
 def shifted_points(
-    seed: np.random.SeedSequence, dimensions: int, samples: int, shifts: int
-) -> Float[np.ndarray, "{shifts} {dimensions} {samples}"]:
-    """Draw random digital shifts of one set of Sobol points, at a small part of the cost of as many scrambles.
+    words: Integer[Array, "*leading dimensions"], samples: int
+) -> Float[Array, "*leading dimensions samples"]:
+    """Shift one set of Sobol points digit by digit, at a small part of the cost of as many scrambles.
 
-    The linear scramble below the shifts is the same every time: each shift makes every point uniform by itself, so
-    averages are unbiased and independent between shifts.
+    Each shift makes every point uniform by itself, so averages are unbiased and independent between shifts. The points
+    are Sobol's as they are: those of each coordinate stay equally spaced, and averages of functions of one coordinate
+    have the error of such a rule.
 
     Parameters
     ----------
-    seed : SeedSequence
-        Of the shifts.
-    dimensions, samples
-        As for `sobol_uniforms`.
-    shifts : int
+    words : array of uint64, shape (..., dimensions)
+        Random, a shift of each coordinate.
+    samples : int
+        A power of two.
 
     Returns
     -------
-    ndarray, shape (shifts, dimensions, samples)
+    array, shape (..., dimensions, samples)
     """
-    shift = np.random.default_rng(seed).integers(0, 2**BITS, (shifts, dimensions, 1), dtype=np.uint64)
-    return (_point_digits(dimensions, samples) ^ shift) * 2.0**-BITS + 2.0 ** -(BITS + 1)
+    xp = array_namespace(words)
+    digits = asarray_like(_point_digits(words.shape[-1], samples), words)
+    shifts = words[..., None] >> (64 - BITS)
+    return xp.astype(digits ^ shifts, xp.float64) * 2.0**-BITS + 2.0 ** -(BITS + 1)
 
 
 @lru_cache(maxsize=16)
 def _point_digits(dimensions: int, samples: int) -> np.ndarray:
-    """Binary digits of scrambled Sobol points as whole numbers, shape (dimensions, samples)."""
-    points = sobol_uniforms(np.random.SeedSequence(0), dimensions, samples)
-    return (points * 2.0**BITS).astype(np.uint64)
+    """Binary digits of Sobol points as whole numbers, shape (dimensions, samples)."""
+    from scipy.stats import qmc
+
+    points = qmc.Sobol(dimensions, scramble=False, bits=BITS).random_base2(samples.bit_length() - 1)
+    return (points.T * 2.0**BITS).astype(np.uint64)
 
 
 def matched_normals(
     uniforms: Float[Array, "*leading dimensions samples"],
 ) -> Float[Array, "*leading dimensions samples"]:
     """Turn uniform points into normal ones with mean exactly 0 and covariance exactly the identity.
-
-    The moments are matched causally, each coordinate using only those before it, so the first coordinates do not
-    depend on how many follow (docs/theory.md#matched-moments).
 
     Parameters
     ----------
@@ -98,12 +107,75 @@ def matched_normals(
     -------
     array, shape (..., dimensions, samples)
     """
-    xp = array_namespace(uniforms)
-    normals = backend.ndtri(uniforms)
-    normals -= xp.mean(normals, axis=-1, keepdims=True)
-    covariance = xp.matmul(normals, xp.matrix_transpose(normals)) / normals.shape[-1]
+    return _matched(backend.ndtri(uniforms), 1 / uniforms.shape[-1])
+
+
+def stretched_normals(
+    uniforms: Float[Array, "*leading dimensions samples"], stretched: int, factor: float
+) -> tuple[Float[Array, "*leading dimensions samples"], Float[Array, "*leading samples"]]:
+    """Turn uniform points into normal ones, some coordinates of which reach further into the tails than their law.
+
+    Each point weighs less by as much as it is drawn more often (docs/theory.md#stretched-points). A function of a
+    stretched coordinate, times its weight, falls off smoothly towards both ends of the uniform variable: the average
+    over equally spaced points is then exact to rounding from few of them on, however fast the function grows.
+
+    Parameters
+    ----------
+    uniforms : array, shape (..., dimensions, samples)
+        Points in the open unit cube, more of them than dimensions.
+    stretched : int
+        The first so many coordinates are.
+    factor : float
+        By which: at least 1.
+
+    Returns
+    -------
+    normals : array, shape (..., dimensions, samples)
+        Of weighted mean 0 and weighted covariance the identity.
+    weights : array, shape (..., samples)
+        Of sum 1.
+    """
+    xp, normals = array_namespace(uniforms), backend.ndtri(uniforms)
+    known = normals[..., :stretched, :]
+    weights = xp.exp((1 - factor * factor) / 2 * xp.sum(known * known, axis=-2))
+    weights = weights / xp.sum(weights, axis=-1, keepdims=True)
+    normals[..., :stretched, :] = factor * known
+    return _matched(normals, weights[..., None, :]), weights
+
+
+def _matched(normals: Float[Array, "... dimensions N"], weights: Float[Array, "... 1 N"] | float) -> Array:
+    """Match weighted moments, in place (docs/theory.md#matched-moments).
+
+    Causally, each coordinate using only those before it, so the first coordinates do not depend on how many follow.
+    """
+    xp = array_namespace(normals)
+    normals -= xp.sum(weights * normals, axis=-1, keepdims=True)
+    covariance = xp.matmul(weights * normals, xp.matrix_transpose(normals))
     # Near the identity, so that nothing is lost by inverting its factor.
     return xp.matmul(xp.linalg.inv(xp.linalg.cholesky(covariance)), normals)
+
+
+def causal_root(covariance: Float[Array, "*leading q q"]) -> Float[Array, "*leading q q"]:
+    """Lower triangular root of a covariance, of which the first rows are those of the first variables' own.
+
+    Parameters
+    ----------
+    covariance : array, shape (..., q, q)
+        Symmetric and finite; it may be singular.
+
+    Returns
+    -------
+    array, shape (..., q, q)
+        Root of the covariance with each variance raised by the share `NEGLIGIBLE_VARIANCE`, so that rounding leaves no
+        variance negative.
+    """
+    xp = array_namespace(covariance)
+    deviations = xp.sqrt(xp.maximum(xp.linalg.diagonal(covariance), 0.0))
+    divisors = xp.where(deviations > 0, deviations, 1.0)
+    correlation = covariance / divisors[..., :, None] / divisors[..., None, :]
+    one = xp.eye(covariance.shape[-1], dtype=covariance.dtype, device=covariance.device)
+    correlation = xp.where(one > 0, 1 + NEGLIGIBLE_VARIANCE, xp.clip(correlation, -1.0, 1.0))
+    return deviations[..., :, None] * xp.linalg.cholesky(correlation)
 
 
 def psd_root(

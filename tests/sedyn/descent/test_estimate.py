@@ -14,6 +14,7 @@ from sedyn.designs.dense import DenseDesign
 from sedyn.model.algorithm import states
 from sedyn.model.architecture import initial_deep_weights
 from sedyn.model.evaluation import sample_scores
+from sedyn.model.label_laws import DrawnLabels
 from sedyn.model.quadrature import gauss_quadrature
 from sedyn.model.update import updates_of
 from tests.helpers import assert_within_se, mean_and_se
@@ -117,7 +118,7 @@ def test_retraining_without_each_sample_gives_the_same(train, share):
         kept = np.arange(problem.n) != i
         for t, state in enumerate(run(fewer, x[kept], y[kept], first)[0]):
             h = state.first_weights @ x[i][:, None]
-            left_out[t, i] = sample_scores(problem, h, y[None, i : i + 1], state.deep_weights)[0, 0]
+            left_out[t, i] = sample_scores(problem, h, DrawnLabels(y[None, i : i + 1]), state.deep_weights)[0, 0]
     for t, state in enumerate(path):
         scores = dynamics.scores(problem, data, state)
         train_error, estimate = scores["train_error"], scores["estimated_test_error"]

@@ -26,6 +26,37 @@ def test_quantiles_are_right_far_into_both_tails(text, expected):
     np.testing.assert_array_equal(noise_law(text).of_normal(-x), -values)
 
 
+@pytest.mark.parametrize("text", ["gaussian", *LAWS])
+def test_moments_below_a_bound(text):
+    law, density = noise_law(text), LAWS.get(text, stats.norm).pdf
+    bounds = np.array([-7.0, -1.3, -0.2, 0.0, 0.4, 2.5])
+    for power, found in enumerate(law.moments_below(bounds)):
+        expected = [integrate.quad(lambda t, p=power: t**p * density(t), -np.inf, b, limit=400)[0] for b in bounds]
+        np.testing.assert_allclose(found, expected, rtol=1e-7, atol=1e-10)
+    for bound, expected in ((1e100, (1, 0, 1)), (-1e100, (0, 0, 0))):
+        np.testing.assert_allclose(law.moments_below(np.array(bound)), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("classes", [2, 3, 10])
+def test_the_largest_of_noisy_means(classes):
+    rng = np.random.default_rng(0)
+    means = 2 * rng.standard_normal((classes, 40))
+    found = noise_law("gaussian").largest(means)
+    np.testing.assert_allclose(found.sum(axis=0), 1, atol=1e-13)
+    if classes == 2:
+        np.testing.assert_allclose(found[0], stats.norm.cdf((means[0] - means[1]) / np.sqrt(2)), atol=1e-13)
+    expected = [
+        integrate.quad(
+            lambda x, m=m, c=c: stats.norm.pdf(x - m[c]) * np.prod(np.delete(stats.norm.cdf(x - m), c)),
+            m.max() - 9, m.max() + 9,
+        )[0]
+        for m in means.T[:5] for c in range(classes)
+    ]  # fmt: skip
+    np.testing.assert_allclose(found.T[:5].ravel(), expected, atol=1e-8)
+    np.testing.assert_allclose(noise_law("gaussian").largest(0 * means), 1 / classes, atol=1e-13)
+    np.testing.assert_allclose(noise_law("gaussian").largest(1e100 * means), means == means.max(axis=0))
+
+
 @pytest.mark.parametrize("text", ["gaussian", "laplace", "student_t(5)", "student_t(30)"])
 def test_laws_are_standardized(text):
     law = noise_law(text)

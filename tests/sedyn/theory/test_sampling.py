@@ -3,7 +3,15 @@ import pytest
 from scipy import special
 
 from sedyn.model.quadrature import gauss_quadrature, interpolation
-from sedyn.theory.sampling import CausalFactor, matched_normals, psd_root, sobol_uniforms
+from sedyn.theory.sampling import (
+    CausalFactor,
+    causal_root,
+    matched_normals,
+    psd_root,
+    shifted_points,
+    sobol_uniforms,
+    stretched_normals,
+)
 
 
 def random_covariance(size, rank, seed=0):
@@ -29,6 +37,51 @@ def test_matched_normals_have_exact_moments_and_are_causal():
     np.testing.assert_allclose(normals.mean(axis=1), 0, atol=1e-14)
     np.testing.assert_allclose(normals @ normals.T / 256, np.eye(12), atol=1e-13)
     np.testing.assert_allclose(matched_normals(uniforms[:5]), normals[:5], atol=1e-13)
+
+
+def random_words(*shape):
+    return np.random.default_rng(0).integers(0, 2**64, shape, dtype=np.uint64)
+
+
+def test_shifts_are_even_and_those_of_each_replicate_its_own():
+    words = random_words(3, 2, 4)
+    points = shifted_points(words, 256)
+    assert points.shape == (3, 2, 4, 256)
+    np.testing.assert_array_equal(points[1], shifted_points(words[1], 256))
+    np.testing.assert_array_equal(
+        np.sort((points * 256).astype(int), axis=-1), np.broadcast_to(np.arange(256), points.shape)
+    )
+    assert len(np.unique(points)) == points.size
+
+
+def test_stretched_points_integrate_functions_of_the_index():
+    """The square of the third Hermite polynomial, and a bounded function: plain points are far off."""
+    normals, weights = stretched_normals(shifted_points(random_words(50, 3), 512), 1, 1.5)
+    np.testing.assert_allclose(weights.sum(axis=-1), 1)
+    np.testing.assert_allclose(np.einsum("rn,ran->ra", weights, normals), 0, atol=1e-14)
+    second = np.einsum("rn,ran,rbn->rab", weights, normals, normals)
+    np.testing.assert_allclose(second, np.broadcast_to(np.eye(3), second.shape), atol=1e-13)
+    plain = matched_normals(shifted_points(random_words(50, 3), 512))
+    for function, mean, most in (
+        (lambda z: (z**3 - 3 * z) ** 2 / 6, 1.0, 2.5e-3),
+        (lambda z: np.cos(2 * z), np.exp(-2), 1e-5),
+    ):
+        error = (weights * function(normals[:, 0])).sum(axis=-1) - mean
+        assert np.sqrt((error**2).mean()) < most
+        assert np.sqrt((error**2).mean()) < 0.1 * np.std(function(plain[:, 0]).mean(axis=-1))
+
+
+@pytest.mark.parametrize("rank", [5, 2])
+def test_a_causal_root_is_a_root_of_singular_covariances_too(rank):
+    covariance = random_covariance(5, rank) * np.outer(*(10.0 ** np.arange(-4, 6, 2),) * 2)
+    root = causal_root(np.stack([covariance, 0 * covariance]))
+    deviations = np.sqrt(np.diagonal(covariance))
+    np.testing.assert_allclose(
+        root[0] @ root[0].T, covariance, rtol=0, atol=3e-12 * np.outer(deviations, deviations).max()
+    )
+    np.testing.assert_array_equal(root[0], np.tril(root[0]))
+    np.testing.assert_array_equal(root[1], 0)
+    np.testing.assert_allclose(root[0, :2, :2], causal_root(covariance[:2, :2]), rtol=1e-9)
 
 
 def test_sobol_points_are_open_even_and_scrambled_independently():

@@ -1,0 +1,206 @@
+"""What the labels of fresh samples are, given their indices, so that label noise need not be averaged over points.
+
+Given a sample's indices its labels have a law, and whatever is asked of them on average over the noise is known where
+that law has few values, or the loss is quadratic in pieces and the noise has known moments below a bound
+(docs/theory.md#noise-average). Elsewhere labels are drawn.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from sedyn.arrays.backend import Array, array_namespace, asarray_like
+from sedyn.arrays.shapes import Float
+from sedyn.model.functions import Loss, loss_named
+from sedyn.model.labels import clean_labels, label_noise, labels_of
+from sedyn.model.network import losses
+from sedyn.model.noise import Moments, NoiseLaw
+from sedyn.model.problem import Problem
+
+__all__ = ["AdditiveLabels", "DrawnLabels", "FewLabels", "LabelLaw", "label_law", "noise_variables"]
+
+# In place of no noise, which what is below is not to be divided by: nothing beside any other number.
+LEAST_NOISE = 1e-100
+
+
+class LabelLaw(Protocol):
+    """Labels of samples, or their law: what losses of given outputs are on average over what is not known."""
+
+    def mean_losses(self, loss: Loss, outputs: Float[Array, "... C N"]) -> Float[Array, "... N"]:
+        """Losses of each sample, of all outputs together.
+
+        Parameters
+        ----------
+        loss : Loss
+        outputs : array, shape (..., C, N)
+
+        Returns
+        -------
+        array, shape (..., N)
+        """
+        ...
+
+    def error_rates(self, outputs: Float[Array, "... C N"]) -> Float[Array, "... N"]:
+        """How often each sample's class is not the one of the largest output.
+
+        Parameters
+        ----------
+        outputs : array, shape (..., C, N)
+
+        Returns
+        -------
+        array, shape (..., N)
+        """
+        ...
+
+
+class DrawnLabels(NamedTuple):
+    """Labels themselves.
+
+    Attributes
+    ----------
+    labels : array, shape (..., C, N)
+    """
+
+    labels: Float[Array, "... C N"]
+
+    def mean_losses(self, loss: Loss, outputs: Float[Array, "... C N"]) -> Float[Array, "... N"]:
+        """Losses with these labels; see `LabelLaw.mean_losses`."""
+        return losses(loss, outputs, self.labels)
+
+    def error_rates(self, outputs: Float[Array, "... C N"]) -> Float[Array, "... N"]:
+        """1 or 0; see `LabelLaw.error_rates`."""
+        xp = array_namespace(outputs)
+        return xp.astype(xp.argmax(outputs, axis=-2) != xp.argmax(self.labels, axis=-2), outputs.dtype)
+
+
+class FewLabels(NamedTuple):
+    """Labels that have few values.
+
+    Attributes
+    ----------
+    values : array, shape (m, C)
+        What they can be; of classes the m = C unit vectors.
+    probabilities : array, shape (..., m, N)
+        Of each, given a sample's indices.
+    """
+
+    values: Float[Array, "m C"]
+    probabilities: Float[Array, "... m N"]
+
+    def mean_losses(self, loss: Loss, outputs: Float[Array, "... C N"]) -> Float[Array, "... N"]:
+        """Losses with every label, by its probability; see `LabelLaw.mean_losses`."""
+        xp, found = array_namespace(outputs), 0.0
+        for m in range(self.values.shape[0]):
+            labels = xp.broadcast_to(self.values[m, :, None], outputs.shape)
+            found = found + self.probabilities[..., m, :] * losses(loss, outputs, labels)
+        return found
+
+    def error_rates(self, outputs: Float[Array, "... C N"]) -> Float[Array, "... N"]:
+        """Probability of the others; see `LabelLaw.error_rates`."""
+        xp = array_namespace(outputs)
+        largest = xp.argmax(outputs, axis=-2)[..., None, :]
+        return 1 - xp.take_along_axis(self.probabilities, largest, axis=-2)[..., 0, :]
+
+
+class AdditiveLabels(NamedTuple):
+    """Labels with additive noise.
+
+    Attributes
+    ----------
+    clean : array, shape (..., C, N)
+        phi(z_*).
+    deviation : array, shape (..., 1, 1)
+        Of the noise.
+    law : NoiseLaw
+    """
+
+    clean: Float[Array, "... C N"]
+    deviation: Float[Array, "... 1 1"]
+    law: NoiseLaw
+
+    def mean_losses(self, loss: Loss, outputs: Float[Array, "... C N"]) -> Float[Array, "... N"]:
+        """Losses piece by piece of the residual (docs/theory.md#noise-average); see `LabelLaw.mean_losses`."""
+        xp, deviation = array_namespace(outputs), self.deviation
+        residual, found, above = outputs - self.clean, 0.0, Moments(1.0, 0.0, 1.0)
+        for piece in loss.pieces:
+            # The residual is at most the piece's end where the noise is at least this.
+            end = piece.end
+            below = Moments(0.0, 0.0, 0.0) if end == math.inf else self.law.moments_below((residual - end) / deviation)
+            probability, mean, square = (a - b for a, b in zip(above, below, strict=True))
+            found = found + piece.constant * probability
+            if piece.linear:
+                found = found + piece.linear * (residual * probability - deviation * mean)
+            if piece.quadratic:
+                squares = (residual * probability - 2 * deviation * mean) * residual + deviation * deviation * square
+                found = found + piece.quadratic * squares
+            above = below
+        return xp.sum(found, axis=-2)
+
+    def error_rates(self, outputs: Float[Array, "... C N"]) -> Float[Array, "... N"]:
+        """Nothing: additive labels are no classes; see `LabelLaw.error_rates`."""
+        raise NotImplementedError
+
+
+def noise_variables(problem: Problem) -> int:
+    """Count the normals of a sample's label noise that have to be drawn: none where it is averaged out exactly.
+
+    The same for all problems with one `Problem.stack_key`.
+    """
+    law, loss = problem.label_noise_law, loss_named(problem.loss)
+    known = {
+        "additive": bool(loss.pieces) and (len(loss.pieces) == 1 or law.family.moments_below is not None),
+        "binary": law.flips or law.family.moments_below is not None,
+        "classes": law.flips or law.family.largest is not None,
+    }
+    return 0 if known[problem.labels] else problem.outputs
+
+
+def label_law(
+    problem: Problem,
+    indices: Float[Array, "*replicates k N"],
+    normals: Float[Array, "*replicates _ N"],
+    deviation: Float[Array, "*replicates 1 1"] | None = None,
+) -> LabelLaw:
+    """Law of the labels of samples with given indices.
+
+    Parameters
+    ----------
+    problem : Problem
+        For all in which replicates agree.
+    indices : array, shape (..., k, N)
+        z_*.
+    normals : array, shape (..., `noise_variables`, N)
+        What noise is made of, where it has to be drawn.
+    deviation : array, shape (..., 1, 1), optional
+        `Problem.noise` of each replicate, where they differ in it.
+
+    Returns
+    -------
+    LabelLaw
+    """
+    law, xp = problem.label_noise_law, array_namespace(indices)
+    if deviation is None:
+        deviation = xp.full((1, 1), float(problem.noise), dtype=indices.dtype, device=indices.device)
+    if noise_variables(problem):
+        return DrawnLabels(labels_of(problem, indices, label_noise(problem, normals, deviation)))
+    clean, deviation = clean_labels(problem, indices), xp.clip(deviation, LEAST_NOISE, None)
+    if problem.labels == "additive":
+        return AdditiveLabels(clean, deviation, law)
+    if problem.labels == "binary":
+        if law.flips:
+            (probability,) = law.numbers
+            positive = xp.where(clean > 0, 1 - probability, probability)
+        else:
+            positive = 1 - law.moments_below(-clean / deviation).probability
+        values = asarray_like(np.array([[1.0], [-1.0]]), clean)
+        return FewLabels(values, xp.concat([positive, 1 - positive], axis=-2))
+    values = asarray_like(np.eye(problem.outputs), clean)
+    if not law.flips:
+        return FewLabels(values, law.largest(clean / deviation))
+    (probability,) = law.numbers
+    largest = xp.argmax(clean, axis=-2)[..., None, :] == xp.arange(problem.outputs, device=clean.device)[:, None]
+    return FewLabels(values, xp.where(largest, 1 - probability, probability / (problem.outputs - 1)))
