@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import array_api_compat
+import array_api_compat.numpy
 import numpy as np
 
 from sedyn.arrays.shapes import Float, Shaped
@@ -51,7 +52,13 @@ __all__ = [
 
 Array = Any  # an array of any library that keeps the array API standard
 
-array_namespace = array_api_compat.array_namespace
+
+def array_namespace(*arrays: Shaped[Array, "..."]) -> Any:
+    """Namespace of the arrays' library, with the names of the array API; at once where all are numpy's."""
+    for array in arrays:
+        if type(array) is not np.ndarray:
+            return array_api_compat.array_namespace(*arrays)
+    return array_api_compat.numpy
 
 
 def gpu_unusable_because() -> str | None:

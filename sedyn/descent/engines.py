@@ -50,7 +50,7 @@ DOUBLE = 8
 # Of a device's free memory: allocation in blocks, and libraries that take workspace of their own.
 MARGIN = 0.1
 # What replicates that run side by side on a CPU take together: it should stay in cache. Measured.
-STACK_BYTES = 2**24
+STACK_BYTES = 2**26
 # Replicates on a CPU whose calls are shared enough: among more each takes about as long. Measured.
 ENOUGH = 16
 

@@ -20,8 +20,8 @@ __all__ = ["StoredSamples", "descend_each"]
 
 # Bytes of the samples that go forward and backward together: they and the next ones fit in the second-level cache.
 CACHED_BYTES = 3 * 2**17
-# Of small matrices: samples that go together, so that what the network makes of them stays in the first-level cache.
-TOGETHER = 32
+# Of small matrices: the most samples that go together, and bytes of what the network makes of them.
+MOST_TOGETHER, NETWORK_BYTES = 128, 2**17
 
 
 class StoredSamples:
@@ -174,7 +174,8 @@ def descend_each(
     trained, losses, gradients = np.empty((replicates, q, n)), np.empty((replicates, n)), np.empty((replicates, q, n))
     deep_gradients, drives = np.empty((replicates, program.parameters)), np.empty((replicates, q, d))
     curvatures = np.empty((replicates, q, q, n) if curvature else (replicates, 0, 0, 0))
-    together = min(TOGETHER, -(-n // passes.ROWS) * passes.ROWS)
+    of_sample = np.dtype(np.float64).itemsize * program.rows * (3 + q * curvature)
+    together = passes.ROWS * max(1, min(MOST_TOGETHER, n, NETWORK_BYTES // of_sample) // passes.ROWS)
 
     def descend(some: slice) -> None:
         found = trained, losses, gradients, deep_gradients, drives, curvatures
