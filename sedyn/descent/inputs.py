@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
@@ -23,7 +22,7 @@ from sedyn.model.gradient_noise import GradientNoise
 from sedyn.model.initialization import initial_weights_and_signals
 from sedyn.model.labels import label_noise, labels_of
 from sedyn.model.network import DeepWeights
-from sedyn.model.problem import Problem
+from sedyn.model.problem import Problem, runs_of
 from sedyn.model.quadrature import SpectralMeasure, gauss_quadrature
 from sedyn.model.seeds import Stream, Streams
 
@@ -97,18 +96,22 @@ def draw(
 
     def of_each(function: Callable[[Problem, Array], Array], drawn: Array) -> Array:
         """A function of a problem and of what was drawn, for the replicates of each problem at once."""
-        parts = [function(own, drawn[some, ...]) for own, some in _runs(problems)]
+        parts = [function(own, drawn[some, ...]) for own, some in runs_of(problems)]
         return parts[0] if len(parts) == 1 else array_namespace(drawn).concat(parts, axis=0)
 
     def batches() -> Iterator[Array]:
-        each = [batch_weights(own, partial(streams.batches.some(some).orders, own.n)) for own, some in _runs(problems)]
+        each = [
+            batch_weights(own, partial(streams.batches.some(some).orders, own.n)) for own, some in runs_of(problems)
+        ]
         return (backend.asarray(np.concatenate(parts), device) for parts in zip(*each, strict=True))
 
     eigenvalues = problem.eigenvalues
     scales = backend.asarray(np.sqrt(eigenvalues), device)
     rows = problem.units + problem.signals
     start = of_each(initial_weights_and_signals, streams.start.normals(rows, problem.d, device=device))
-    deep_weights = [initial_deep_weights(own) for own, some in _runs(problems) for _ in range(some.start, some.stop)]
+    deep_weights = [
+        each for own, some in runs_of(problems) for each in [initial_deep_weights(own)] * (some.stop - some.start)
+    ]
     design = _design(problem, engine, streams.features, device, dtype)
     noise = of_each(label_noise, streams.noise.normals(problem.outputs, problem.n, device=device))
     kicked = any(own.temperature for own in problems)
@@ -122,12 +125,6 @@ def draw(
         spectrum=gauss_quadrature(eigenvalues, problem.steps + 1) if estimate else None,
         gradient_noise=GradientNoise(streams.gradient_noise, 1 + len(deep_weights[0]), device) if kicked else None,
     )
-
-
-def _runs(problems: Sequence[Problem]) -> list[tuple[Problem, slice]]:
-    """Every problem with the replicates in succession that are its own."""
-    starts = [i for i, own in enumerate(problems) if i == 0 or own.key != problems[i - 1].key]
-    return [(problems[start], slice(start, stop)) for start, stop in itertools.pairwise([*starts, len(problems)])]
 
 
 def _design(problem: Problem, engine: str, stream: Stream, device: str, dtype: str) -> Design:

@@ -19,7 +19,9 @@ from sedyn.arrays import backend
 from sedyn.arrays.backend import Array, array_namespace, asarray_like
 from sedyn.arrays.shapes import Float, Integer
 from sedyn.designs.dense import dense_design
-from sedyn.model.evaluation import sample_scores, score_names
+from sedyn.kernels import dispatch
+from sedyn.model.architecture import layers_of
+from sedyn.model.evaluation import sample_scores, score_names, scores_of_outputs
 from sedyn.model.label_laws import LabelLaw, label_law, noise_variables
 from sedyn.model.network import DeepWeights
 from sedyn.model.problem import Problem
@@ -311,7 +313,8 @@ def quadrature_scores(
     xp, k = array_namespace(overlaps), problem.signals
     finite = xp.all(xp.isfinite(overlaps), axis=(-2, -1))
     root = causal_root(xp.where(finite[:, None, None], overlaps, 0.0))
-    scores = sample_scores(problem, xp.matmul(root[:, k:, :], points.normals), labels, deep_weights)
+    outputs = dispatch.forward(xp.matmul(root[:, k:, :], points.normals), deep_weights, layers_of(problem))
+    scores = scores_of_outputs(problem, outputs, labels)
     of_shifts = xp.sum(xp.reshape(scores, (-1, *points.weights.shape)) * points.weights, axis=-1)
     of_shifts = xp.where(finite[:, None], of_shifts, xp.nan)
     return xp.mean(of_shifts, axis=-1), xp.std(of_shifts, axis=-1, correction=1) / math.sqrt(SHIFTS)

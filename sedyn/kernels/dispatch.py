@@ -29,6 +29,7 @@ __all__ = [
     "definitions_only",
     "descend_each",
     "differentiate",
+    "forward",
     "mean_response",
     "require_form",
     "stored_samples",
@@ -153,6 +154,7 @@ def _no_pass(
     return None
 
 
+forward = Operation(network.forward)
 differentiate = Operation(network.differentiate)
 mean_response = Operation(adjoint.mean_response)
 block_products = Operation(blocks.block_products)

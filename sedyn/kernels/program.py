@@ -35,6 +35,7 @@ __all__ = [
     "form_of",
     "no_form_because",
     "program_of",
+    "program_with_form",
 ]
 
 # Units of a layer beyond which the array library's products, made for square matrices, are faster: on a CPU, see
@@ -304,11 +305,28 @@ def form_of(network: Network, inputs: int, device: str) -> Program | None:
     Program or None
         None if a kind of layer, an activation or the loss has no form, or a layer is wide.
     """
-    program = program_of(network.layers, inputs)
+    program = program_with_form(network.layers, inputs, device)
+    return None if program is None or _form(network.loss, device) is None else program
+
+
+def program_with_form(layers: Stack, inputs: int, device: str) -> Program | None:
+    """Give the program of layers that kernels serve, whatever the loss.
+
+    Parameters
+    ----------
+    layers : Stack
+    inputs, device
+        As for `form_of`.
+
+    Returns
+    -------
+    Program or None
+        None if a kind of layer or an activation has no form, or a layer is wide.
+    """
+    program = program_of(layers, inputs)
     if program is None or program.most_units > MOST_UNITS[device]:
         return None
-    forms = [_form(network.loss, device), *(_form(each, device) for each in program.activations)]
-    return None if None in forms else program
+    return None if None in [_form(each, device) for each in program.activations] else program
 
 
 def no_form_because(problem: Problem, device: str) -> str | None:

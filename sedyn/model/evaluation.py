@@ -10,7 +10,7 @@ from sedyn.model.label_laws import DrawnLabels, LabelLaw
 from sedyn.model.network import DeepWeights, forward
 from sedyn.model.problem import Problem
 
-__all__ = ["mean_scores", "sample_scores", "score_names"]
+__all__ = ["mean_scores", "sample_scores", "score_names", "scores_of_outputs"]
 
 
 def score_names(problem: Problem) -> tuple[str, ...]:
@@ -40,11 +40,17 @@ def sample_scores(
         In the order of `score_names`: twice the loss, which for the squared loss is the squared error; and whether the
         largest output is another class's than the label (1 or 0), or how often it is.
     """
-    outputs = forward(h, deep, layers_of(problem))
+    return scores_of_outputs(problem, forward(h, deep, layers_of(problem)), labels)
+
+
+def scores_of_outputs(
+    problem: Problem, outputs: Float[Array, "*replicates C N"], labels: LabelLaw
+) -> Float[Array, "scores *replicates N"]:
+    """Scores of each sample, see `sample_scores`, from the network's outputs, (..., C, N)."""
     scores = [2 * labels.mean_losses(loss_named(problem.loss), outputs)]
     if problem.labels == "classes":
         scores.append(labels.error_rates(outputs))
-    return array_namespace(h).stack(scores)
+    return array_namespace(outputs).stack(scores)
 
 
 def mean_scores(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from fractions import Fraction
 from functools import cached_property
-from itertools import islice
 from numbers import Real
 from typing import Any
 
@@ -38,7 +38,7 @@ from sedyn.model.functions import ACTIVATIONS, LINKS, loss_named
 from sedyn.model.layers import HIDDEN
 from sedyn.model.noise import NoiseLaw, noise_law
 
-__all__ = ["A_PROBLEM", "INDIVIDUAL", "INVISIBLE_TO_THEORY", "TRAINING", "Problem"]
+__all__ = ["A_PROBLEM", "INDIVIDUAL", "INVISIBLE_TO_THEORY", "TRAINING", "Problem", "runs_of"]
 
 
 # Layers and outputs are gone through one by one, so that more of them would look like a standstill.
@@ -446,6 +446,22 @@ TRAINING = names_where(Problem, "training")
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 
 
+def runs_of(problems: Sequence[Problem]) -> list[tuple[Problem, slice]]:
+    """Find every problem with the replicates in succession that are its own.
+
+    Parameters
+    ----------
+    problems : sequence of Problem
+        Of each replicate.
+
+    Returns
+    -------
+    list of (Problem, slice)
+    """
+    starts = [i for i, own in enumerate(problems) if i == 0 or own is not problems[i - 1]]
+    return [(problems[start], slice(start, stop)) for start, stop in itertools.pairwise([*starts, len(problems)])]
+
+
 def _canonical(values: Mapping[str, Any]) -> str:
     return _ENCODER.encode(values)
 
@@ -468,7 +484,7 @@ def _rates(name: str, value: Any, steps: int) -> float | tuple[float, ...]:
     condition = f"a number > 0, or one for each of the {steps} steps"
     if isinstance(value, Real):
         return require_number(name, value, condition, lambda x: x > 0)
-    given = islice(each(name, value, condition, ordered=True), steps + 1)
+    given = itertools.islice(each(name, value, condition, ordered=True), steps + 1)
     in_turn = f"{condition}, of which some may be 0"
     rates = tuple(require_number(name, rate, in_turn, lambda x: x >= 0) for rate in given)
     if len(rates) != steps:

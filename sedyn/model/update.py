@@ -9,7 +9,7 @@ import numpy as np
 
 from sedyn.arrays.backend import Array, array_namespace
 from sedyn.arrays.shapes import Float
-from sedyn.model.problem import Problem
+from sedyn.model.problem import Problem, runs_of
 
 __all__ = ["Update", "update_of", "updates_of", "updates_together"]
 
@@ -138,8 +138,9 @@ def updates_together(problems: Sequence[Problem], like: Float[Array, "..."]) -> 
     list of Update
         With one number for each replicate, shape (R,).
     """
-    each = [updates_of(problem) for problem in problems]
-    numbers = np.transpose([[update[:-1] for update in own] for own in each], (1, 2, 0))  # (step, number, replicate)
+    each, counts = zip(*((updates_of(own), some.stop - some.start) for own, some in runs_of(problems)), strict=True)
+    numbers = np.transpose([[update[:-1] for update in own] for own in each], (1, 2, 0))  # (step, number, problem)
+    numbers = np.repeat(numbers, counts, axis=-1)
     moved = array_namespace(like).asarray(numbers, dtype=like.dtype, device=like.device)
     return [
         Update._make((*(moved[t, k, :] for k in range(numbers.shape[1])), first.nesterov))

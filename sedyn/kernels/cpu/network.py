@@ -19,7 +19,16 @@ from sedyn.arrays.shapes import Float, Integer, Shaped
 from sedyn.kernels.program import Kind, Program
 from sedyn.model.network import Network
 
-__all__ = ["ActivationForm", "CompiledNetwork", "LossForm", "compiled_network", "differentiate_samples"]
+__all__ = [
+    "ActivationForm",
+    "CompiledNetwork",
+    "LossForm",
+    "compiled_network",
+    "differentiate_parts",
+    "differentiate_samples",
+    "forward_parts",
+    "operations_of",
+]
 
 # A compiled form is a member here and a branch of `activate` or `lose`, where `sedyn.kernels.cpu.serving` looks for it.
 ActivationForm = IntEnum("ActivationForm", "identity tanh erf sigmoid softplus gelu silu relu", start=0)
@@ -137,7 +146,7 @@ def compiled_network(program: Program, network: Network) -> CompiledNetwork:
     loss, weights = network.loss.compiled, network.sample_weights
     assert loss is not None  # or there were no program
     return CompiledNetwork(
-        _operations(program),
+        operations_of(program),
         program.rows,
         program.outputs.start,
         np.concatenate([np.empty(0), *map(np.ravel, network.deep)]),
@@ -155,7 +164,8 @@ def _reached(program: Program) -> Shaped[np.ndarray, "rows q"]:
 
 
 @lru_cache(maxsize=256)
-def _operations(program: Program) -> Integer[np.ndarray, "m 6"]:
+def operations_of(program: Program) -> Integer[np.ndarray, "m 6"]:
+    """Bring a program's operations to the form that compiled functions take."""
     forms = [ActivationForm[str(each.compiled)] for each in program.activations]
     found = np.array(program.operations, np.int64).reshape(-1, 6)
     for row in found:
@@ -725,3 +735,85 @@ def differentiate_samples(
         found = gradients[a, start:]
         for i in range(count):
             found[i] = pulls[a, i]
+
+
+@_compiled
+def differentiate_parts(
+    network: CompiledNetwork,
+    parameters: np.ndarray,
+    labels: np.ndarray,
+    sample_weights: np.ndarray,
+    parts: np.ndarray,
+    together: int,
+    pre_activations: np.ndarray,
+    losses: np.ndarray,
+    gradients: np.ndarray,
+    sums: np.ndarray,
+    curvatures: np.ndarray,
+) -> None:
+    """Loss and derivatives of some samples of several replicates, a few at a time.
+
+    Parameters
+    ----------
+    network, parameters, labels, sample_weights
+        As for `sedyn.kernels.cpu.passes.descend_each`.
+    parts : ndarray of int, shape (m, 3)
+        Of each part the replicate, the first sample, and the one after the last.
+    together : int
+        How many samples are worked on at a time.
+    pre_activations : ndarray, shape (R, q, N)
+    losses, gradients, curvatures : ndarray, shapes (R, N), (R, q, N) and (R, q, q, N) or (R, 0, 0, 0)
+        Set for these samples.
+    sums : ndarray, shape (m, P)
+        Set: the derivatives of the summed weighted losses of a part in the parameters.
+    """
+    operations, rows, outputs, _, loss, numbers, _, _, reached = network
+    for number in range(parts.shape[0]):
+        r, first, last = parts[number, 0], parts[number, 1], parts[number, 2]
+        own = CompiledNetwork(
+            operations, rows, outputs, parameters[r], loss, numbers, labels[r], sample_weights[r], reached
+        )
+        for place in range(sums.shape[1]):
+            sums[number, place] = 0
+        for start in range(first, last, together):
+            some = (start, min(start + together, last))
+            differentiate_samples(own, some, pre_activations[r], losses[r], gradients[r], sums[number], curvatures[r])
+
+
+@_compiled
+def forward_parts(
+    operations: np.ndarray,
+    rows: int,
+    first_output: int,
+    parameters: np.ndarray,
+    parts: np.ndarray,
+    together: int,
+    pre_activations: np.ndarray,
+    outputs: np.ndarray,
+) -> None:
+    """Outputs of some samples of several replicates, a few at a time.
+
+    Parameters
+    ----------
+    operations, rows, first_output
+        As of `CompiledNetwork`.
+    parameters : ndarray, shape (R, P)
+    parts, together
+        As for `differentiate_parts`.
+    pre_activations, outputs : ndarray, shapes (R, q, N) and (R, C, N)
+        The latter is set for these samples.
+    """
+    signals, slopes = np.zeros((rows, together)), np.empty((rows, together))
+    for number in range(parts.shape[0]):
+        r, first, last = parts[number, 0], parts[number, 1], parts[number, 2]
+        for start in range(first, last, together):
+            count = min(together, last - start)
+            for a in range(pre_activations.shape[1]):
+                given = pre_activations[r, a, start:]
+                for i in range(count):
+                    signals[a, i] = given[i]
+            forward(operations, parameters[r], signals, slopes)
+            for c in range(outputs.shape[1]):
+                found = outputs[r, c, start:]
+                for i in range(count):
+                    found[i] = signals[first_output + c, i]

@@ -50,7 +50,7 @@ def mean_response(
     starts = range(0, samples, SAMPLES)
     sums = np.zeros((replicates, len(starts), iterations, q, q))
     together = CACHED_BYTES // (8 * iterations * q * q)
-    together = max(FEWEST, min(SAMPLES, together - together % FEWEST))
+    together = max(FEWEST, min(SAMPLES, -(-samples // FEWEST) * FEWEST, together - together % FEWEST))
 
     def add(item: tuple[int, int]) -> None:
         replicate, part = item

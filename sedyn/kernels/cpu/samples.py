@@ -13,6 +13,7 @@ from sedyn.arrays.shapes import Float, Shaped
 from sedyn.arrays.threads import run_each, run_together, thread_count
 from sedyn.kernels.cpu import passes
 from sedyn.kernels.cpu.network import compiled_network
+from sedyn.kernels.cpu.several import networks_of, samples_together
 from sedyn.kernels.program import MOST_UNITS, form_of
 from sedyn.model.network import Derivatives, Network
 
@@ -20,8 +21,6 @@ __all__ = ["StoredSamples", "descend_each"]
 
 # Bytes of the samples that go forward and backward together: they and the next ones fit in the second-level cache.
 CACHED_BYTES = 3 * 2**17
-# Of small matrices: the most samples that go together, and bytes of what the network makes of them.
-MOST_TOGETHER, NETWORK_BYTES = 128, 2**17
 
 
 class StoredSamples:
@@ -162,31 +161,22 @@ def descend_each(
         In place of the three, None if the network is wide or has no compiled form.
     """
     (replicates, q, d), n = weights.shape, matrices.shape[1]
-    program = form_of(network, q, "cpu")
-    if program is None:
+    networks = networks_of(network, (replicates,), q)
+    if networks is None:
         return None
-    compiled = compiled_network(program, network.replicate(0))
-    parameters = np.concatenate([np.empty((replicates, 0)), *(_flat(each) for each in network.deep)], axis=1)
-    labels = np.ascontiguousarray(network.labels, dtype=np.float64)
-    given = network.sample_weights
-    sample_weights = np.empty((replicates, 0)) if given is None else np.ascontiguousarray(given, dtype=np.float64)
+    program, shared, parameters, labels, sample_weights = networks
     padded = passes.padded_each(weights, matrices.dtype, scale)
     trained, losses, gradients = np.empty((replicates, q, n)), np.empty((replicates, n)), np.empty((replicates, q, n))
     deep_gradients, drives = np.empty((replicates, program.parameters)), np.empty((replicates, q, d))
     curvatures = np.empty((replicates, q, q, n) if curvature else (replicates, 0, 0, 0))
-    of_sample = np.dtype(np.float64).itemsize * program.rows * (3 + q * curvature)
-    together = passes.ROWS * max(1, min(MOST_TOGETHER, n, NETWORK_BYTES // of_sample) // passes.ROWS)
+    together = min(samples_together(program, curvature=curvature), -(-n // passes.ROWS) * passes.ROWS)
 
     def descend(some: slice) -> None:
         found = trained, losses, gradients, deep_gradients, drives, curvatures
-        own = matrices[some], together, padded[some], compiled, parameters[some], labels[some], sample_weights[some]
+        own = matrices[some], together, padded[some], shared, parameters[some], labels[some], sample_weights[some]
         passes.descend_each(*own, scale, *(each[some] for each in found))
 
     each = -(-replicates // max(1, thread_count()))
     run_each(descend, [slice(start, start + each) for start in range(0, replicates, each)])
     deep = program.unpacked(deep_gradients)
     return trained, Derivatives(losses, gradients, deep, curvatures if curvature else None), drives
-
-
-def _flat(weights: Float[np.ndarray, "R ..."]) -> Float[np.ndarray, "R _"]:
-    return weights.reshape(weights.shape[0], -1)

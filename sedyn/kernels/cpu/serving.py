@@ -9,8 +9,10 @@ import numpy as np
 
 from sedyn.arrays.backend import Array
 from sedyn.kernels import dispatch
+from sedyn.kernels.program import form_of, program_with_form
 from sedyn.model.functions import ACTIVATIONS, LOSSES
-from sedyn.model.network import Network
+from sedyn.model.layers import Stack
+from sedyn.model.network import DeepWeights, Derivatives, Network
 
 if TYPE_CHECKING:
     from sedyn.kernels.cpu.samples import StoredSamples
@@ -65,6 +67,34 @@ def _descend_each(matrices: Array, weights: Array, network: Network, scale: floa
     return samples.descend_each(matrices, weights, network, scale, curvature=curvature)
 
 
+def _has_form(h: Array, network: Network, *, curvature: bool = True) -> bool:
+    return _in_numbers(h) and form_of(network, h.shape[-2], "cpu") is not None
+
+
+def _differentiate(h: Array, network: Network, *, curvature: bool = True) -> Derivatives:
+    from sedyn.kernels.cpu import several
+
+    return several.differentiate(h, network, curvature=curvature)
+
+
+def _goes_forward(h: Array, deep: DeepWeights, layers: Stack) -> bool:
+    return _in_numbers(h) and program_with_form(layers, h.shape[-2], "cpu") is not None
+
+
+def _forward(h: Array, deep: DeepWeights, layers: Stack) -> Array:
+    from sedyn.kernels.cpu import several
+
+    program = program_with_form(layers, h.shape[-2], "cpu")
+    assert program is not None  # or this is not called
+    return several.forward(program, h, deep)
+
+
+def _in_numbers(h: Array) -> bool:
+    return isinstance(h, np.ndarray) and h.dtype == np.float64
+
+
+dispatch.forward.register(_goes_forward, _forward)
+dispatch.differentiate.register(_has_form, _differentiate)
 dispatch.mean_response.register(_in_double_precision, _mean_response)
 dispatch.block_products.register(lambda vectors, basis, columns: _multiplies(basis), _block_products)
 dispatch.add_block_combination.register(

@@ -1,0 +1,168 @@
+"""Networks of several replicates on a CPU: what compiled code needs of them, and its answers as arrays.
+
+`sedyn.model.network` defines what is computed.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from sedyn.arrays.shapes import Float, Integer
+from sedyn.arrays.threads import run_each, thread_count
+from sedyn.kernels.cpu.network import (
+    CompiledNetwork,
+    compiled_network,
+    differentiate_parts,
+    forward_parts,
+    operations_of,
+)
+from sedyn.kernels.program import Program, form_of
+from sedyn.model.network import DeepWeights, Derivatives, Network
+
+__all__ = ["Networks", "differentiate", "forward", "networks_of", "samples_together"]
+
+# The most samples that go through the network together, and bytes of what it makes of them, which stay in cache.
+MOST_TOGETHER, NETWORK_BYTES = 128, 2**17
+# Samples of a part: sums over samples are those of such parts, whatever the number of threads.
+SAMPLES = 2**12
+
+
+class Networks(NamedTuple):
+    """Networks of R replicates, as compiled functions take them.
+
+    Attributes
+    ----------
+    program : Program
+    shared : CompiledNetwork
+        All in which they agree, and the rest of one of them.
+    parameters, labels, sample_weights : ndarray, shapes (R, P), (R, C, N) and (R, N) or (R, 0)
+        Of each.
+    """
+
+    program: Program
+    shared: CompiledNetwork
+    parameters: Float[np.ndarray, "R P"]
+    labels: Float[np.ndarray, "R C N"]
+    sample_weights: Float[np.ndarray, "R _"]
+
+
+def networks_of(network: Network, leading: tuple[int, ...], inputs: int) -> Networks | None:
+    """Bring networks to the form that compiled functions take.
+
+    Parameters
+    ----------
+    network : Network
+        With axes of replicates in front.
+    leading : tuple of int
+        Sizes of these axes, which those of the network are brought to.
+    inputs : int
+        Units of the first layer.
+
+    Returns
+    -------
+    Networks or None
+        None if the network is wide or has no compiled form.
+    """
+    program, replicates = form_of(network, inputs, "cpu"), math.prod(leading)
+    if program is None:
+        return None
+    samples = network.labels.shape[-1]
+    weights = network.sample_weights
+    own = np.empty((replicates, 0)) if weights is None else _rows(weights, leading, (samples,))
+    labels = _rows(network.labels, leading, network.labels.shape[-2:])
+    parameters = _packed(network.deep, program, leading)
+    one = network._replace(deep=program.unpacked(parameters[0]), labels=labels[0], sample_weights=own[0])
+    return Networks(program, compiled_network(program, one), parameters, labels, own)
+
+
+def samples_together(program: Program, *, curvature: bool) -> int:
+    """How many samples go through a network together."""
+    numbers = program.rows * (3 + program.inputs * curvature)
+    return max(16, min(MOST_TOGETHER, NETWORK_BYTES // (8 * numbers) // 16 * 16))
+
+
+def differentiate(h: Float[np.ndarray, "... q N"], network: Network, *, curvature: bool = True) -> Derivatives:
+    """Losses and derivatives of the network, see `sedyn.model.network.differentiate`.
+
+    Parameters
+    ----------
+    h : ndarray, shape (..., q, N)
+    network : Network
+        It has a compiled form.
+    curvature : bool, optional
+
+    Returns
+    -------
+    Derivatives
+    """
+    *leading, q, samples = h.shape
+    networks, replicates = networks_of(network, tuple(leading), q), math.prod(leading)
+    assert networks is not None  # or this is not called
+    flat = np.ascontiguousarray(h).reshape(replicates, q, samples)
+    losses, gradients = np.empty((replicates, samples)), np.empty(flat.shape)
+    curvatures = np.empty((replicates, q, q, samples) if curvature else (replicates, 0, 0, 0))
+    parts = _parts(replicates, samples)
+    sums = np.empty((len(parts), networks.program.parameters))
+    together = samples_together(networks.program, curvature=curvature)
+
+    found = losses, gradients
+    run_each(
+        lambda own: differentiate_parts(*networks[1:], parts[own], together, flat, *found, sums[own], curvatures),
+        _shares(len(parts)),
+    )
+    deep = networks.program.unpacked(sums.reshape(*leading, -1, sums.shape[1]).sum(axis=-2) / samples)
+    second = curvatures.reshape(*leading, q, q, samples) if curvature else None
+    return Derivatives(losses.reshape(*leading, samples), gradients.reshape(h.shape), deep, second)
+
+
+def forward(program: Program, h: Float[np.ndarray, "... q N"], deep: DeepWeights) -> Float[np.ndarray, "... C N"]:
+    """Outputs of the network, see `sedyn.model.network.forward`.
+
+    Parameters
+    ----------
+    program : Program
+    h : ndarray, shape (..., q, N)
+    deep : tuple of ndarray
+
+    Returns
+    -------
+    ndarray, shape (..., C, N)
+    """
+    *leading, q, samples = h.shape
+    replicates = math.prod(leading)
+    flat = np.ascontiguousarray(h).reshape(replicates, q, samples)
+    outputs = np.empty((replicates, len(program.outputs), samples))
+    parameters, operations = _packed(deep, program, tuple(leading)), operations_of(program)
+    given = operations, program.rows, program.outputs.start, parameters
+    together = samples_together(program, curvature=False)
+    parts = _parts(replicates, samples)
+    run_each(lambda own: forward_parts(*given, parts[own], together, flat, outputs), _shares(len(parts)))
+    return outputs.reshape(*leading, -1, samples)
+
+
+def _parts(replicates: int, samples: int) -> Integer[np.ndarray, "parts 3"]:
+    """Replicate, first sample, and the one after the last of each part."""
+    starts = np.arange(0, samples, SAMPLES)
+    each = np.stack([starts, np.minimum(starts + SAMPLES, samples)], axis=1)
+    return np.column_stack([np.repeat(np.arange(replicates), starts.size), np.tile(each, (replicates, 1))])
+
+
+def _shares(parts: int) -> list[slice]:
+    """What threads do of the parts."""
+    size = -(-parts // thread_count())
+    return [slice(start, start + size) for start in range(0, parts, size)]
+
+
+def _packed(deep: DeepWeights, program: Program, leading: tuple[int, ...]) -> Float[np.ndarray, "R P"]:
+    rows = [_rows(each, leading, shape) for each, shape in zip(deep, program.shapes, strict=True)]
+    replicates = math.prod(leading)
+    return np.concatenate([np.empty((replicates, 0)), *(each.reshape(replicates, -1) for each in rows)], axis=1)
+
+
+def _rows(array: np.ndarray, leading: tuple[int, ...], shape: tuple[int, ...]) -> Float[np.ndarray, "R ..."]:
+    """One array for each replicate, without gaps."""
+    whole = np.broadcast_to(array, (*leading, *shape)).reshape(math.prod(leading), *shape)
+    return np.ascontiguousarray(whole, dtype=np.float64)
