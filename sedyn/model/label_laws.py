@@ -193,7 +193,7 @@ def label_law(
     if problem.labels == "binary":
         if law.flips:
             (probability,) = law.numbers
-            positive = xp.where(clean > 0, 1 - probability, probability)
+            positive = probability + (1 - 2 * probability) * xp.astype(clean > 0, clean.dtype)
         else:
             positive = 1 - law.moments_below(-clean / deviation).probability
         values = asarray_like(np.array([[1.0], [-1.0]]), clean)
@@ -202,5 +202,6 @@ def label_law(
     if not law.flips:
         return FewLabels(values, law.largest(clean / deviation))
     (probability,) = law.numbers
+    of_others = probability / (problem.outputs - 1)
     largest = xp.argmax(clean, axis=-2)[..., None, :] == xp.arange(problem.outputs, device=clean.device)[:, None]
-    return FewLabels(values, xp.where(largest, 1 - probability, probability / (problem.outputs - 1)))
+    return FewLabels(values, of_others + (1 - probability - of_others) * xp.astype(largest, clean.dtype))

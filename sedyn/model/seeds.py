@@ -68,7 +68,7 @@ class Stream(NamedTuple):
         from sedyn.arrays.normals import standard_normals
 
         found = standard_normals(self.keys, self.places(part), math.prod(shape), dtype, device)
-        return array_namespace(found).reshape(found, (-1, *shape))
+        return array_namespace(found).reshape(found, (self.keys.size, *shape))
 
     def orders(self, count: int, part: int = 0) -> Integer[np.ndarray, "R {count}"]:
         """Draw random orders of so many things."""

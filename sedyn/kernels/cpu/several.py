@@ -113,7 +113,8 @@ def differentiate(h: Float[np.ndarray, "... q N"], network: Network, *, curvatur
         lambda own: differentiate_parts(*networks[1:], parts[own], together, flat, *found, sums[own], curvatures),
         _shares(len(parts)),
     )
-    deep = networks.program.unpacked(sums.reshape(*leading, -1, sums.shape[1]).sum(axis=-2) / samples)
+    sums = sums.reshape(*leading, len(parts) // replicates, sums.shape[1])
+    deep = networks.program.unpacked(sums.sum(axis=-2) / samples)
     second = curvatures.reshape(*leading, q, q, samples) if curvature else None
     return Derivatives(losses.reshape(*leading, samples), gradients.reshape(h.shape), deep, second)
 

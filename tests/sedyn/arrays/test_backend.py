@@ -137,9 +137,7 @@ def test_what_control_flow_needs_leaves_the_device_too(steps, monkeypatch):
 
 
 @pytest.mark.usefixtures("pretend_gpu")
-@pytest.mark.parametrize(
-    ("engine", "law"), [("dense", "gaussian"), ("dense", "student_t(5)"), ("deferred", "gaussian")]
-)
+@pytest.mark.parametrize(("engine", "law"), [("dense", "rademacher"), ("dense", "student_t(5)")])
 def test_a_device_draws_its_own_numbers_by_replicate(engine, law, monkeypatch):
     draw_on_device(monkeypatch)
     monkeypatch.setattr(entries, "ENTRIES_PER_DEVICE_DRAW", 17 * 40)
@@ -151,7 +149,8 @@ def test_a_device_draws_its_own_numbers_by_replicate(engine, law, monkeypatch):
     assert (on_host.train_error != runs[1].train_error).all()
 
 
-LAWS = ["gaussian", "rademacher", "uniform", "laplace", "student_t(5)", "sparse(0.02)", "sparse(0.3)", "exponential"]
+# Normals are counted, and the same on every device.
+LAWS = ["rademacher", "uniform", "laplace", "student_t(5)", "sparse(0.02)", "sparse(0.3)", "exponential"]
 
 
 @pytest.mark.parametrize("law", LAWS)

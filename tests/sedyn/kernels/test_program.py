@@ -10,12 +10,15 @@ import sedyn
 from sedyn import Problem
 from sedyn.designs.dense import DenseDesign
 from sedyn.designs.protocol import Design
+from sedyn.designs.stacked import StackedDesign
+from sedyn.kernels import dispatch
+from sedyn.kernels.cpu.several import SAMPLES as SAMPLES_OF_A_PART
 from sedyn.kernels.dispatch import definitions_only
 from sedyn.kernels.program import MOST_UNITS, Kind, form_of, no_form_because, program_of
 from sedyn.model.architecture import layers_of
 from sedyn.model.functions import ACTIVATIONS, loss_named
 from sedyn.model.layers import Backward, Bias, Dense, Elementwise, Forward, Layer, Residual, Stack
-from sedyn.model.network import Network
+from sedyn.model.network import Derivatives, Network, differentiate, forward
 from tests.networks import assert_same_derivatives, drawn_network, zeros
 from tests.sedyn.model.test_losses import MEMBERS
 
@@ -34,13 +37,33 @@ PAIRS = list(zip(ACTIVATIONS.built_in, [*ACTIVATIONS.built_in[3:], *ACTIVATIONS.
 
 
 def passed(h, network, dtype="float64"):
-    """What the compiled pass over a design finds, and what the definition does."""
+    """What the compiled passes over a design find, alone and as one of two replicates, and what the definition does."""
     rng = np.random.default_rng(0)
     matrix, weights = rng.standard_normal((SAMPLES, 11)).astype(dtype), rng.standard_normal((h.shape[0], 11))
     design = DenseDesign(matrix, 0.5)
-    found = design.samples.descend(weights, network, design.scale)
+    found = design.samples.descend(weights, network, design.scale, curvature=True)
+    other = network._replace(labels=network.labels[:, ::-1])
+    both = [(matrix[::-1].copy(), weights[::-1], other), (matrix, weights, network)]
+    side_by_side = StackedDesign(np.stack([each[0] for each in both]), design.scale)
+    together = side_by_side.descend(np.stack([each[1] for each in both]), stacked(both), curvature=True)
+    assert_same_pass(of_replicate(together, 1), found, 1e-12 if dtype == "float64" else 1e-4)
     with definitions_only():
-        return found, Design.descend(DenseDesign(matrix.astype(float), 0.5), weights, network, curvature=False)
+        return found, Design.descend(DenseDesign(matrix.astype(float), 0.5), weights, network, curvature=True)
+
+
+def stacked(both):
+    """Networks side by side."""
+    one, two = (each[2] for each in both)
+    deep = tuple(map(np.stack, zip(one.deep, two.deep, strict=True)))
+    weights = None if one.sample_weights is None else np.stack([one.sample_weights, two.sample_weights])
+    return one._replace(deep=deep, labels=np.stack([one.labels, two.labels]), sample_weights=weights)
+
+
+def of_replicate(found, r):
+    """What was found for one of several replicates."""
+    trained, (losses, gradient, deep, curvature), products = found
+    own = Derivatives(losses[r], gradient[r], tuple(layer[r] for layer in deep), curvature[r])
+    return trained[r], own, products[r]
 
 
 def assert_same_pass(found, expected, tolerance=1e-12):
@@ -59,6 +82,26 @@ def test_compiled_networks_are_their_definitions(loss, dtype):
         network = drawn_network(np.random.default_rng(number), SAMPLES, structure, loss, weighted)
         found, expected = passed(*network, dtype)
         assert_same_pass(found, expected, 1e-12 if dtype == "float64" else 1e-3)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_samples_without_a_design_are_taken_in_parts_and_replicates_each_by_itself(loss):
+    structure = {"bias": True, "skip": True, "outputs": 3, "depth": 3, "activations": PAIRS[0]}
+    count = SAMPLES_OF_A_PART + 77
+    h, network = drawn_network(np.random.default_rng(0), count, structure, loss, True)
+    leading = (2, 3)
+    several = np.random.default_rng(1).standard_normal((*leading, *h.shape))
+    shared = dispatch.differentiate(several, network, curvature=True)
+    assert_same_derivatives(shared, differentiate(several, network), rtol=1e-12, atol=1e-12)
+    own = network._replace(deep=tuple(np.stack([layer * r for r in (1, 0.5, 0.1)]) for layer in network.deep))
+    assert_same_derivatives(
+        dispatch.differentiate(several, own, curvature=True), differentiate(several, own), rtol=1e-12, atol=1e-12
+    )
+    found = dispatch.forward(several, own.deep, own.layers)
+    np.testing.assert_allclose(found, forward(several, own.deep, own.layers), rtol=1e-12, atol=1e-12)
+    alone = dispatch.forward(several[1, 2], tuple(layer[2] for layer in own.deep), own.layers)
+    np.testing.assert_array_equal(alone, found[1, 2])
+    assert dispatch.forward.chosen(several, own.deep, own.layers) is not dispatch.forward.definition
 
 
 @pytest.mark.parametrize("activations", PAIRS)
