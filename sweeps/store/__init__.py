@@ -18,7 +18,7 @@ from sweeps.store.lifecycle import Store
 from sweeps.store.location import local_path
 from sweeps.store.lock import Lease, is_driven, only_driver
 from sweeps.store.metadata import SETTINGS
-from sweeps.store.objects import orphans
+from sweeps.store.objects import orphans, reach
 from sweeps.store.settings import is_of_code, settings_of
 from sweeps.store.survey import facts, failures, is_done, missing, read_simulation, read_theory, states
 from sweeps.store.writing import write_results, write_status
@@ -46,6 +46,7 @@ __all__ = [
     "missing",
     "only_driver",
     "orphans",
+    "reach",
     "read_simulation",
     "read_theory",
     "restore",

@@ -58,7 +58,7 @@ def reach(location: str) -> ZarrStore:
     path = local_path(location)
     if path is not None:
         return LocalStore(path)
-    return RemoteStore(location)
+    return RemoteStore.at(location)
 
 
 def folder_of(store: ZarrStore) -> str | None:

@@ -17,24 +17,26 @@ PATIENCE_SECONDS = 60.0  # as long as another driver keeps away, see `sweeps.sto
 
 
 class RemoteStore(FsspecStore):
-    """A store behind a URL; every exchange is repeated while the storage does not answer.
+    """A store behind a URL; every exchange is repeated while the storage does not answer."""
 
-    Parameters
-    ----------
-    location : str
-        URL.
+    @classmethod
+    def at(cls, location: str) -> RemoteStore:
+        """Reach a store; nothing is asked yet.
 
-    Raises
-    ------
-    ImportError, ValueError
-        If nothing serves such a URL.
-    """
+        Parameters
+        ----------
+        location : str
+            URL.
 
-    def __init__(self, location: str) -> None:
+        Raises
+        ------
+        ImportError, ValueError
+            If nothing serves such a URL.
+        """
         found = FsspecStore.from_url(location, storage_options=options_of(location))
         ask_once(found.fs)
         patient: Any = _PatientFiles(found.fs)
-        super().__init__(patient, path=found.path)
+        return cls(patient, path=found.path)
 
     async def list_dir(self, prefix: str) -> AsyncIterator[str]:
         """List the names directly below a prefix."""

@@ -25,7 +25,7 @@ EXCHANGES = {
 def test_an_exchange_that_fails_twice_is_tried_a_third_time(storage, monkeypatch, name):  # noqa: F811
     monkeypatch.setattr(patience, "FIRST_PAUSE", 0.001)
     storage(skip_instance_cache=True).pipe_file("a.zarr/a/c.0", b"1")
-    store, failures = RemoteStore("unsteady://a.zarr"), [1, 2]
+    store, failures = RemoteStore.at("unsteady://a.zarr"), [1, 2]
 
     def answer(self):
         if failures:
