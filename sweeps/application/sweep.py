@@ -116,7 +116,7 @@ def _compute(request: Request) -> int:
     from sweeps.progress import make_progress
     from sweeps.provenance import git_commit
     from sweeps.schedule import missing_tasks
-    from sweeps.store import Store, is_of_code, local_path, mend, only_driver
+    from sweeps.store import Store, find_damage, is_of_code, local_path, mend, only_driver
     from sweeps.worker import WorkerSetup
 
     spec, compute, device = request.spec, request.compute, request.spec.device
@@ -136,8 +136,10 @@ def _compute(request: Request) -> int:
             store = Store.prepare(request.location, spec, None if whole else request.code, lease.owner)
             if store.restored:
                 say(f"{', '.join(store.restored)}: damaged, and written anew", error=True)
-            if lost := mend(store, content=local_path(request.location) is not None):  # else it has far to travel
-                say(f"{lost} results were cut short or damaged, and are computed again", error=True)
+            damage = find_damage(store, content=local_path(request.location) is not None)  # else it has far to travel
+            mend(store, damage)
+            if damage.faults:
+                say(f"{len(damage.faults)} results were cut short or damaged, and are computed again", error=True)
             precise = None if request.target is None else PreciseTasks(store, spec, request.target)
             tasks = missing_tasks(store, spec, compute.task_device) if precise is None else precise.tasks
             if tasks:

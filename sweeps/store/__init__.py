@@ -12,7 +12,7 @@ Its modules from the lowest to the highest: `patience`; `remote` and `claims`; `
 
 from sweeps.store.claims import StoreTaken
 from sweeps.store.description import find_broken, restore
-from sweeps.store.integrity import Fault, done_chunks, find_damage, forget, mend
+from sweeps.store.integrity import Fault, done_chunks, find_damage, mend
 from sweeps.store.layout import DONE, FAILED, PENDING, stored_bytes
 from sweeps.store.lifecycle import Store
 from sweeps.store.location import local_path
@@ -37,7 +37,6 @@ __all__ = [
     "failures",
     "find_broken",
     "find_damage",
-    "forget",
     "is_done",
     "is_driven",
     "is_of_code",
