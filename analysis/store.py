@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import xarray as xr
-import zarr
 
 from sedyn.checks import checked, path
 from sedyn.errors import InvalidInput
-from sweeps.store import SETTINGS, reach
+from sweeps.store import SETTINGS, open_root
 
 __all__ = ["along_n", "load", "open_store"]
 
@@ -62,13 +61,19 @@ def load(path: str | Path) -> tuple[xr.Dataset, xr.Dataset, dict[str, Any]]:
         If there is no store, or none with these groups.
     """
     try:
-        objects: Any = reach(str(path))
-        shown = zarr.open_group(objects, mode="r").metadata.consolidated_metadata is not None
+        root = open_root(str(path), consolidated=True)
+        if root is None:
+            raise InvalidInput("path", str(path), "no store there")
+        objects: Any = root.store
+        shown = root.metadata.consolidated_metadata is not None
         with xr.open_datatree(objects, engine="zarr", consolidated=shown) as tree:
             groups = [along_n(tree[name].to_dataset()).load() for name in ("simulation", "theory")]
             settings = dict(tree.attrs.get(SETTINGS, {}))
-    except (OSError, KeyError, ValueError, ImportError) as error:
-        raise InvalidInput("path", str(path), f"no store of a sweep can be read there ({error})") from error
+    except InvalidInput as error:
+        raise InvalidInput("path", str(path), error.remedy) from None
+    except (OSError, KeyError, ValueError) as error:
+        reason = f"no store with the groups simulation and theory can be read there ({error})"
+        raise InvalidInput("path", str(path), reason) from error
     simulation, theory = groups
     return simulation, theory.assign_attrs(settings.get("theory", {})), settings
 

@@ -25,6 +25,7 @@ from sweeps.terminal import OutputClosed, say, shell_word
 __all__ = ["main", "run"]
 
 DONE, FAILED, WRONG_REQUEST = 0, 1, 2
+NAMES_SHOWN = 5
 
 
 @stoppable("what is finished is kept, and the same command goes on from there")
@@ -135,7 +136,7 @@ def _compute(request: Request) -> int:
             whole = whole and not missing_tasks(found, spec, compute.task_device)
             store = Store.prepare(request.location, spec, None if whole else request.code, lease.owner)
             if store.restored:
-                say(f"{', '.join(store.restored)}: damaged, and written anew", error=True)
+                say(f"{_some(store.restored)}: damaged, and written anew", error=True)
             damage = find_damage(store, content=local_path(request.location) is not None)  # else it has far to travel
             mend(store, damage)
             if damage.faults:
@@ -168,6 +169,11 @@ def _compute(request: Request) -> int:
     say(f"{done}, {len(failures)} failed, {summary.seconds:.1f} s: {request.location}")
     say(f"open it with: {store.opening_line}")
     return DONE if reported and not failures else FAILED
+
+
+def _some(names: Sequence[str]) -> str:
+    more = len(names) - NAMES_SHOWN
+    return ", ".join(names[:NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def _is_of_storage(error: Exception, *, behind_url: bool) -> bool:

@@ -14,11 +14,11 @@ from sweeps.store.claims import StoreTaken
 from sweeps.store.description import find_broken, restore
 from sweeps.store.integrity import Fault, done_chunks, find_damage, mend
 from sweeps.store.layout import DONE, FAILED, PENDING, stored_bytes
-from sweeps.store.lifecycle import Store
+from sweeps.store.lifecycle import Store, open_root
 from sweeps.store.location import local_path
 from sweeps.store.lock import Lease, is_driven, only_driver
 from sweeps.store.metadata import SETTINGS
-from sweeps.store.objects import orphans, reach
+from sweeps.store.objects import orphans
 from sweeps.store.settings import is_of_code, settings_of
 from sweeps.store.survey import facts, failures, is_done, missing, read_simulation, read_theory, states
 from sweeps.store.writing import write_results, write_status
@@ -44,8 +44,8 @@ __all__ = [
     "mend",
     "missing",
     "only_driver",
+    "open_root",
     "orphans",
-    "reach",
     "read_simulation",
     "read_theory",
     "restore",
