@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import xarray as xr
 
 from sedyn.checks import checked, path
 from sedyn.errors import InvalidInput
-from sweeps.store import SETTINGS
+from sweeps.store import SETTINGS, open_root
 
-__all__ = ["along_n", "groups_of", "open_store"]
+__all__ = ["along_n", "load", "open_store"]
 
 
 @checked(path=path)
@@ -26,6 +27,33 @@ def open_store(path: str | Path) -> tuple[xr.Dataset, xr.Dataset]:
     -------
     simulation, theory : Dataset
         As every measure takes them: with ``n`` among the dimensions, sorted, and no other axis of a single value.
+        Theory has the attributes ``samples`` and ``randomizations``, as `sedyn.state_evolution` gives them, if the
+        store keeps its settings.
+
+    Raises
+    ------
+    InvalidInput
+        If there is no store, or none with these groups.
+    """
+    simulation, theory, _ = load(path)
+    return simulation, theory
+
+
+def load(path: str | Path) -> tuple[xr.Dataset, xr.Dataset, dict[str, Any]]:
+    """Load a store as `open_store` does, and what it was made with.
+
+    It goes by the metadata that the store shows its readers, where it shows any: so it finds the shape before a growth
+    or the one after, and never one on its way.
+
+    Parameters
+    ----------
+    path : path or URL
+
+    Returns
+    -------
+    simulation, theory : Dataset
+    settings : dict
+        Empty if the store keeps none.
 
     Raises
     ------
@@ -33,21 +61,21 @@ def open_store(path: str | Path) -> tuple[xr.Dataset, xr.Dataset]:
         If there is no store, or none with these groups.
     """
     try:
-        with xr.open_datatree(str(path), engine="zarr", consolidated=False) as tree:
-            simulation, theory = groups_of(tree)
-            return simulation.load(), theory.load()
-    except (OSError, KeyError, ValueError, ImportError) as error:
-        raise InvalidInput("path", str(path), f"no store of a sweep can be read there ({error})") from error
-
-
-def groups_of(tree: xr.DataTree) -> tuple[xr.Dataset, xr.Dataset]:
-    """Take the two groups out of an open store, as `open_store` returns them but not loaded.
-
-    Theory has the attributes ``samples`` and ``randomizations``, as `sedyn.state_evolution` gives them, if the store
-    keeps its settings.
-    """
-    simulation, theory = (along_n(tree[name].to_dataset()) for name in ("simulation", "theory"))
-    return simulation, theory.assign_attrs(tree.attrs.get(SETTINGS, {}).get("theory", {}))
+        root = open_root(str(path), consolidated=True)
+        if root is None:
+            raise InvalidInput("path", str(path), "no store there")
+        objects: Any = root.store
+        shown = root.metadata.consolidated_metadata is not None
+        with xr.open_datatree(objects, engine="zarr", consolidated=shown) as tree:
+            groups = [along_n(tree[name].to_dataset()).load() for name in ("simulation", "theory")]
+            settings = dict(tree.attrs.get(SETTINGS, {}))
+    except InvalidInput as error:
+        raise InvalidInput("path", str(path), error.remedy) from None
+    except (OSError, KeyError, ValueError) as error:
+        reason = f"no store with the groups simulation and theory can be read there ({error})"
+        raise InvalidInput("path", str(path), reason) from error
+    simulation, theory = groups
+    return simulation, theory.assign_attrs(settings.get("theory", {})), settings
 
 
 def along_n(group: xr.Dataset) -> xr.Dataset:

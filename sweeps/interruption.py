@@ -22,7 +22,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 UNREAD = 128 + signal.SIGPIPE  # the exit status of a program whose reader has gone
 HURRY_SECONDS = 5.0
 
-_ABANDONED = threading.Event()
+_ABANDONED: list[Callable[[], None]] = []  # each with what is left to do when this process ends
 
 P = ParamSpec("P")
 
@@ -122,9 +122,15 @@ def answer_again() -> None:
                 signal.signal(number, answer)
 
 
-def abandon() -> None:
-    """Take note of something that goes on and that the end of this process must not wait for."""
-    _ABANDONED.set()
+def abandon(tidy: Callable[[], None]) -> None:
+    """Take note of something that goes on and that the end of this process must not wait for.
+
+    Parameters
+    ----------
+    tidy : callable
+        Called at that end, after whatever goes on may have left more.
+    """
+    _ABANDONED.append(tidy)
 
 
 def leave(status: int) -> NoReturn:
@@ -134,7 +140,9 @@ def leave(status: int) -> NoReturn:
     ----------
     status : int
     """
-    if _ABANDONED.is_set():
+    if _ABANDONED:
+        for tidy in _ABANDONED:
+            tidy()
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError, ValueError):
                 stream.flush()

@@ -32,6 +32,7 @@ CLOSE_SECONDS = 10.0
 POLL_SECONDS = 0.05
 CHECK_SECONDS = 0.5, 5.0  # between looks at this machine's own processes, or calls on a cluster's head
 KILL_ROUNDS = 3
+REMOVALS = 20
 SILENT_CALLS = 4  # that a head leaves without answer; then it is lost. Ray itself ends this process after a minute
 
 # A path of a socket may have no more characters; Ray's are its folder's and these, and a process's number.
@@ -209,9 +210,15 @@ class Session:
             if self._ready.is_set() and self.answers():
                 self._owner.join(CLOSE_SECONDS)
             if self._owner.is_alive():  # it waits for what does not come, and so would the end of this process
-                abandon()
+                abandon(self._remove_scratch)
                 self._kill()
-        if self._scratch is not None:
+        self._remove_scratch()
+
+    def _remove_scratch(self) -> None:
+        """Remove the folder of a session, to which an owner that was abandoned may still add."""
+        for _ in range(REMOVALS):
+            if self._scratch is None or not self._scratch.exists():
+                return
             shutil.rmtree(self._scratch, ignore_errors=True)
 
     def _kill(self) -> None:

@@ -18,7 +18,6 @@ from sweeps.store import (
     done_chunks,
     find_broken,
     find_damage,
-    forget,
     mend,
     only_driver,
     orphans,
@@ -70,13 +69,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         store = Store.open(options.path)
         with only_driver(options.path):
-            broken, damage = find_broken(store.objects, store.settings), find_damage(store)
-            found, litter = list(faults(store, damage.faults)), orphans(store.objects)
+            broken = (restore if options.repair else find_broken)(store.objects, store.settings)
+            damage, litter = find_damage(store), orphans(store.objects)
+            found = list(faults(store, damage.faults))
             if options.repair:
-                restore(store.objects, store.settings)
-                for fault in found:
-                    forget(store, fault)
-                mend(store)
+                mend(store, damage._replace(faults=found))
                 for orphan in litter:
                     orphan.unlink()
     except InvalidInput as error:

@@ -14,9 +14,8 @@ from analysis.answers.section import Captioned, Section, Tabulated
 from analysis.report.command import path_word, sweep_command
 from analysis.report.figures import CAPTION, learning_curves
 from analysis.statistics.datasets import grid_axes
-from analysis.store import groups_of
+from analysis.store import load
 from sedyn.errors import InvalidInput
-from sweeps.store import SETTINGS
 
 __all__ = ["Answer", "Chapter", "NothingToReport", "is_url", "read_chapter"]
 
@@ -116,21 +115,17 @@ def _asked(sections: Sequence[Section], name: str, simulation: xr.Dataset) -> li
 
 
 def _read(path: str | Path) -> tuple[xr.Dataset, xr.Dataset, dict[str, Any]]:
-    if not is_url(path) and not Path(path).is_dir():
-        raise NothingToReport("path", str(path), "no store there")
     try:
-        tree = xr.open_datatree(str(path), engine="zarr", consolidated=False)
-        simulation, theory = groups_of(tree)
-    except (KeyError, OSError, ValueError) as error:
-        raise NothingToReport("path", str(path), f"no store with the groups simulation and theory ({error})") from error
-    simulation, theory = simulation.load(), theory.load()
+        simulation, theory, settings = load(path)
+    except InvalidInput as error:
+        raise NothingToReport(error.field, error.value, error.remedy) from error
     if not any(
         name in theory and bool(simulation[name].notnull().any()) and bool(theory[name].notnull().any())
         for name in simulation.data_vars
     ):
         remedy = "nothing finished yet; run the sweep again, it continues where it stopped"
         raise NothingToReport("path", str(path), remedy)
-    return simulation, theory, dict(tree.attrs.get(SETTINGS, {}))
+    return simulation, theory, settings
 
 
 def is_url(path: str | Path) -> bool:

@@ -6,7 +6,8 @@ Run as ``sedyn report PATH [PATH ...]``, or ``python -m analysis.report``.
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,7 @@ def report(*paths: str | Path, output: str | Path | None = None, console: Consol
     NothingToReport
         If a store is missing, is not a sweep's, or has nothing that both simulation and theory know.
     InvalidInput
-        If an argument is no path.
+        If an argument is no path, or a file cannot be written.
     """
     console = console or Console()
     chapters = [read_chapter(store, SECTIONS) for store in paths]
@@ -77,7 +78,9 @@ def report(*paths: str | Path, output: str | Path | None = None, console: Consol
     first = _beside(paths[0])
     beside = first.with_name("report.html" if len(paths) > 1 else f"{chapters[0].name}.report.html")
     at = beside if output is None else Path(output)
-    at.write_text(page(chapters, images), encoding="utf-8")
+    text = page(chapters, images)
+    with _writing(at):
+        at.write_text(text, encoding="utf-8")
     _say(console, f"report: {at}")
     return [*written, at]
 
@@ -89,13 +92,23 @@ def _write(store: Path, chapter: Chapter, images: dict[tuple[str, str], bytes]) 
     for captioned in figures:
         images[chapter.name, captioned.name] = png(captioned.figure)
         file = store.with_name(f"{chapter.name}.{captioned.name}.png")
-        file.write_bytes(images[chapter.name, captioned.name])
+        with _writing(file):
+            file.write_bytes(images[chapter.name, captioned.name])
         files.append((f"figure of {captioned.name.replace('_', ' ')}", file))
     for answer in chapter.answers:
         file = store.with_name(f"{chapter.name}.{answer.section.name}.zarr")
-        answer.measured.to_zarr(file, mode="w", consolidated=False)
+        with _writing(file):
+            answer.measured.to_zarr(file, mode="w", consolidated=False)
         files.append((f"measure of {answer.section.name.replace('_', ' ')}", file))
     return files
+
+
+@contextmanager
+def _writing(file: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InvalidInput("output", str(file), f"cannot be written ({error.strerror or error})") from None
 
 
 def _print(console: Console, answer: Answer) -> None:

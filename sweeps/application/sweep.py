@@ -25,6 +25,7 @@ from sweeps.terminal import OutputClosed, say, shell_word
 __all__ = ["main", "run"]
 
 DONE, FAILED, WRONG_REQUEST = 0, 1, 2
+NAMES_SHOWN = 5
 
 
 @stoppable("what is finished is kept, and the same command goes on from there")
@@ -116,7 +117,7 @@ def _compute(request: Request) -> int:
     from sweeps.progress import make_progress
     from sweeps.provenance import git_commit
     from sweeps.schedule import missing_tasks
-    from sweeps.store import Store, is_of_code, local_path, mend, only_driver
+    from sweeps.store import Store, find_damage, is_of_code, local_path, mend, only_driver
     from sweeps.worker import WorkerSetup
 
     spec, compute, device = request.spec, request.compute, request.spec.device
@@ -135,9 +136,11 @@ def _compute(request: Request) -> int:
             whole = whole and not missing_tasks(found, spec, compute.task_device)
             store = Store.prepare(request.location, spec, None if whole else request.code, lease.owner)
             if store.restored:
-                say(f"{', '.join(store.restored)}: damaged, and written anew", error=True)
-            if lost := mend(store, content=local_path(request.location) is not None):  # else it has far to travel
-                say(f"{lost} results were cut short or damaged, and are computed again", error=True)
+                say(f"{_some(store.restored)}: damaged, and written anew", error=True)
+            damage = find_damage(store, content=local_path(request.location) is not None)  # else it has far to travel
+            mend(store, damage)
+            if damage.faults:
+                say(f"{len(damage.faults)} results were cut short or damaged, and are computed again", error=True)
             precise = None if request.target is None else PreciseTasks(store, spec, request.target)
             tasks = missing_tasks(store, spec, compute.task_device) if precise is None else precise.tasks
             if tasks:
@@ -166,6 +169,11 @@ def _compute(request: Request) -> int:
     say(f"{done}, {len(failures)} failed, {summary.seconds:.1f} s: {request.location}")
     say(f"open it with: {store.opening_line}")
     return DONE if reported and not failures else FAILED
+
+
+def _some(names: Sequence[str]) -> str:
+    more = len(names) - NAMES_SHOWN
+    return ", ".join(names[:NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def _is_of_storage(error: Exception, *, behind_url: bool) -> bool:

@@ -12,9 +12,9 @@ Its modules from the lowest to the highest: `patience`; `remote` and `claims`; `
 
 from sweeps.store.claims import StoreTaken
 from sweeps.store.description import find_broken, restore
-from sweeps.store.integrity import Fault, done_chunks, find_damage, forget, mend
+from sweeps.store.integrity import Fault, done_chunks, find_damage, mend
 from sweeps.store.layout import DONE, FAILED, PENDING, stored_bytes
-from sweeps.store.lifecycle import Store
+from sweeps.store.lifecycle import Store, open_root
 from sweeps.store.location import local_path
 from sweeps.store.lock import Lease, is_driven, only_driver
 from sweeps.store.metadata import SETTINGS
@@ -37,7 +37,6 @@ __all__ = [
     "failures",
     "find_broken",
     "find_damage",
-    "forget",
     "is_done",
     "is_driven",
     "is_of_code",
@@ -45,6 +44,7 @@ __all__ = [
     "mend",
     "missing",
     "only_driver",
+    "open_root",
     "orphans",
     "read_simulation",
     "read_theory",

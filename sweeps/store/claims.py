@@ -21,12 +21,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sedyn.errors import InvalidInput
-from sweeps.store.patience import FIRST_SECONDS, ask, options_of
+from sweeps.store.patience import Patience, ask_once, options_of
 
 __all__ = ["Claim", "StoreTaken"]
 
 BEAT_SECONDS = 5.0  # between renewals
 RETRY_SECONDS = 1.0  # after one that failed
+PATIENCE_SECONDS = 5.0  # with one exchange
 LEASE_SECONDS = 50.0  # without a renewal, a driver gives up
 STALE_SECONDS = 60.0  # and others may take the store; the difference is for what is on its way
 TRIES = 5  # to be first, among drivers that start in the same moment
@@ -62,6 +63,7 @@ class Claim:
             import fsspec
 
             self._files, path = fsspec.core.url_to_fs(location, **options_of(location))
+            ask_once(self._files)
         except (ImportError, ValueError) as error:
             raise InvalidInput("store", location, f"cannot be reached ({error}); name another path or URL") from None
         self.owner = uuid.uuid4().hex
@@ -69,6 +71,7 @@ class Claim:
         self._own = f"{self._folder}/{self.owner}"
         self._renewed = -float("inf")  # the claim is no older than this, by this machine's clock; once lapsed it stays
         self._gone = False
+        self._patience = Patience(PATIENCE_SECONDS)
         self._ended = threading.Event()
         self._heart = threading.Thread(target=self._beat, daemon=True)
 
@@ -120,8 +123,9 @@ class Claim:
         self._ended.set()
         if self._heart.ident is not None:
             self._heart.join(RETRY_SECONDS)
-        with contextlib.suppress(OSError):
-            self._remove()
+        if self._patience.answered:
+            with contextlib.suppress(OSError):
+                self._remove()
 
     def is_contested(self) -> bool:
         """Whether some driver holds the store, as far as this machine's clock tells."""
@@ -143,7 +147,7 @@ class Claim:
     def _write(self, *, held: bool) -> None:
         start = _seconds()
         content = json.dumps({"held": held}).encode()
-        ask(lambda: self._files.pipe_file(self._own, content), FIRST_SECONDS)
+        self._patience.ask(lambda: self._files.pipe_file(self._own, content))
         if not self._has_lapsed():  # else another driver may have been let in before this arrived
             self._renewed = start
 
@@ -187,7 +191,7 @@ class Claim:
     def _ask(self, call: Callable[..., Any], *arguments: Any) -> Any:
         """Call what asks the storage; None if the object is not there."""
         try:
-            return ask(lambda: call(*arguments), FIRST_SECONDS)
+            return self._patience.ask(lambda: call(*arguments))
         except FileNotFoundError:
             return None
 

@@ -6,7 +6,7 @@ settings. So all of it but the root's document can be written anew.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -37,11 +37,8 @@ def find_broken(store: ZarrStore, settings: Mapping[str, Any]) -> list[str]:
     list of str
         Paths of documents and coordinates. Empty while a migration is unfinished, which the next sweep ends.
     """
-    if is_unfinished(settings):
-        return []
-    shown = metadata.shown_documents(store)
-    documents = [f"{path}/zarr.json" for path in _broken_documents(store, shown)]
-    return documents + list(_broken_coordinates(store, settings))
+    documents, coordinates = _find(store, settings)
+    return _names(documents, coordinates)
 
 
 def restore(store: ZarrStore, settings: Mapping[str, Any]) -> list[str]:
@@ -58,26 +55,34 @@ def restore(store: ZarrStore, settings: Mapping[str, Any]) -> list[str]:
     list of str
         As `find_broken` does.
     """
-    broken = find_broken(store, settings)
-    if not broken:
-        return []
-    shown = metadata.shown_documents(store)
-    wrong = _broken_documents(store, shown)
-    metadata.write_documents(store, {path: _without(shown[path], "consolidated_metadata") for path in wrong})
-    for path, values in _broken_coordinates(store, settings).items():
+    documents, coordinates = _find(store, settings)
+    metadata.write_documents(store, documents)
+    for path, values in coordinates.items():
         array = _arrays(store)[path]
         assert isinstance(array, zarr.Array)
         for name in objects.list_names(store, path):
             if chunk_numbers(name, array.ndim) is not None:
                 objects.delete(store, f"{path}/{name}")
         write_coordinate(array, values)
-    return broken
+    return _names(documents, coordinates)
 
 
-def _broken_documents(store: ZarrStore, shown: Mapping[str, dict[str, Any]]) -> list[str]:
-    paths = list(shown)
-    found = zip(paths, metadata.read_documents(store, paths), strict=True)
-    return [path for path, document in found if document is None or not _describes(document, shown[path])]
+def _find(store: ZarrStore, settings: Mapping[str, Any]) -> tuple[dict[str, dict[str, Any]], dict[str, np.ndarray]]:
+    """Find documents and coordinates that are not as they should be, and how they should be, by path."""
+    if is_unfinished(settings):
+        return {}, {}
+    return _broken_documents(store), _broken_coordinates(store, settings)
+
+
+def _names(documents: Iterable[str], coordinates: Iterable[str]) -> list[str]:
+    return [*(f"{path}/zarr.json" for path in documents), *coordinates]
+
+
+def _broken_documents(store: ZarrStore) -> dict[str, dict[str, Any]]:
+    shown = metadata.shown_documents(store)
+    found = zip(shown, metadata.read_documents(store, list(shown)), strict=True)
+    broken = [path for path, document in found if document is None or not _describes(document, shown[path])]
+    return {path: _without(shown[path], "consolidated_metadata") for path in broken}
 
 
 def _without(document: Mapping[str, Any], name: str) -> dict[str, Any]:

@@ -31,7 +31,7 @@ from sweeps.store.layout import DONE, facts_of, layouts, needed
 from sweeps.store.lifecycle import Store
 from sweeps.store.survey import intact, states
 
-__all__ = ["Damage", "Fault", "done_chunks", "find_damage", "forget", "mend"]
+__all__ = ["Damage", "Fault", "done_chunks", "find_damage", "mend"]
 
 _READ_TOGETHER = 256  # chunks
 Numbers = tuple[int, ...]
@@ -100,33 +100,19 @@ def find_damage(store: Store, *, content: bool = True) -> Damage:
     return damage
 
 
-def mend(store: Store, *, content: bool = True) -> int:
-    """Mark what is damaged for computing, delete chunks that cannot be read, and say how many results were damaged.
+def mend(store: Store, damage: Damage) -> None:
+    """Mark what is damaged as pending, so that the next run computes it again, and delete chunks that cannot be read.
 
     Parameters
     ----------
     store : Store
-    content : bool, optional
-        As for `find_damage`.
+    damage : Damage
+        As `find_damage` lists it.
     """
-    damage = find_damage(store, content=content)
     for fault in damage.faults:
-        forget(store, fault)
+        _discard(store, "status", fault.group, fault.lead)
     for cut in damage.cut:
         _discard(store, *cut)
-    return len(damage.faults)
-
-
-def forget(store: Store, fault: Fault) -> None:
-    """Mark a cell, or a block of its replicates, as pending, so that the next run computes it again.
-
-    Parameters
-    ----------
-    store : Store
-    fault : Fault
-        Says which.
-    """
-    _discard(store, "status", fault.group, fault.lead)
 
 
 def done_chunks(store: Store, group: str) -> np.ndarray:

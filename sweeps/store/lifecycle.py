@@ -32,7 +32,7 @@ from sweeps.store.settings import (
     with_code,
 )
 
-__all__ = ["Store"]
+__all__ = ["Store", "open_root"]
 
 
 class Store:
@@ -99,7 +99,7 @@ class Store:
 
     @classmethod
     def _open_ready(cls, location: str) -> Store | None:
-        root = _open_root(location, consolidated=True)
+        root = open_root(location, consolidated=True)
         if root is None or not metadata.stored_settings(root).get("ready"):  # what is being made says so last
             return None
         return cls(location, root)
@@ -154,7 +154,7 @@ class Store:
         InvalidInput
             If the store was made with other settings, or by other code; the message names the difference.
         """
-        root = _open_root(location, consolidated=False)  # arrays as they are, also after an interrupted growth
+        root = open_root(location, consolidated=False)  # arrays as they are, also after an interrupted growth
         known = {} if root is None else metadata.stored_settings(root)
         if root is not None and not known and any(root.members()):
             raise InvalidInput("store", location, "is a Zarr group that holds something else; name another path")
@@ -186,7 +186,7 @@ class Store:
         """Make room for so many replicates in every cell."""
         self.require_ours()
         settings = self.settings | {"replicates": max(self.replicates, replicates)}
-        root = _open_root(self.location, consolidated=False)
+        root = open_root(self.location, consolidated=False)
         assert root is not None, "a store that is open is there"
         metadata.publish(root.store, lay_out(root, settings), settings)
         self._read(root, settings)
@@ -266,8 +266,26 @@ def _make_root(location: str, settings: Mapping[str, Any]) -> zarr.Group:
     return zarr.open_group(store, mode="r+", zarr_format=3, use_consolidated=False)
 
 
-def _open_root(location: str, *, consolidated: bool) -> zarr.Group | None:
-    """Open the root of a store with what it says checked; None where there is nothing."""
+def open_root(location: str, *, consolidated: bool) -> zarr.Group | None:
+    """Open the root of a store with what it says checked.
+
+    Parameters
+    ----------
+    location : str
+        Path or URL.
+    consolidated : bool
+        Whether to go by the metadata that is shown to readers, if there is any, rather than by that of each array.
+
+    Returns
+    -------
+    zarr.Group or None
+        None where there is nothing.
+
+    Raises
+    ------
+    InvalidInput
+        If it cannot be reached, is no Zarr store or damaged, or is a sweep's of a later format.
+    """
     path = local_path(location)
     if path and path.exists() and not (path.is_dir() and _is_empty_or_zarr(path)):
         raise InvalidInput("store", location, "exists and is no Zarr store; name another path")

@@ -18,10 +18,9 @@ from typing import Any
 from zarr.abc.store import Store as ZarrStore
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
-from zarr.storage import FsspecStore, LocalStore
+from zarr.storage import LocalStore
 
 from sweeps.store.location import local_path
-from sweeps.store.patience import options_of
 from sweeps.store.remote import RemoteStore
 
 __all__ = [
@@ -59,7 +58,7 @@ def reach(location: str) -> ZarrStore:
     path = local_path(location)
     if path is not None:
         return LocalStore(path)
-    return RemoteStore(FsspecStore.from_url(location, storage_options=options_of(location)))
+    return RemoteStore.at(location)
 
 
 def folder_of(store: ZarrStore) -> str | None:

@@ -5,19 +5,20 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, TypeVar
 
-__all__ = ["FIRST_SECONDS", "ask", "ask_async", "options_of"]
+__all__ = ["Patience", "ask_once", "options_of"]
 
-FIRST_SECONDS = 5.0  # of patience with a storage that never answered; its address may be wrong
+FIRST_SECONDS = 1.5  # of patience with a storage that never answered; its address may be wrong
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 3.0
 # What another try does not change: an answer about the object, or a mistake of the program.
 _ANSWERS = (FileNotFoundError, FileExistsError, PermissionError, IsADirectoryError, NotADirectoryError)
 _MISTAKES = (AssertionError, AttributeError, ImportError, LookupError, NotImplementedError, TypeError, ValueError)
 
 # A client that asks again by itself, five times five, would take minutes before it says that nobody answers.
-_OPTIONS = {"s3": {"config_kwargs": {"retries": {"max_attempts": 0}, "connect_timeout": 5, "read_timeout": 10}}}
+_TIMEOUTS = {"connect_timeout": 2, "read_timeout": 10}
+_OPTIONS = {"s3": {"config_kwargs": {"retries": {"max_attempts": 0}, **_TIMEOUTS}}}
 
 T = TypeVar("T")
 
@@ -41,59 +42,90 @@ def options_of(location: str) -> dict[str, Any]:
     return {name: value for name, value in _OPTIONS.get(scheme, {}).items() if name not in conf.get(scheme, {})}
 
 
-def ask(call: Callable[[], T], seconds: float) -> T:
-    """Call what asks a storage, again and again while it does not answer.
+def ask_once(files: Any) -> None:
+    """Keep a client from asking again by itself where no option does; that of S3 would, five times.
 
     Parameters
     ----------
-    call : callable
-        May be repeated.
-    seconds : float
-        Patience, from the first failure.
-
-    Raises
-    ------
-    OSError
-        If the storage never answers. What it answers is raised as it is, such as that an object is not there.
+    files : fsspec.AbstractFileSystem
+        The client, made with `options_of`, and so nobody else's.
     """
-    pauses = _Pauses(seconds)
-    while True:
-        try:
-            return call()
-        except Exception as error:
-            time.sleep(pauses.after(error))
+    if hasattr(files, "retries"):
+        files.retries = 1
 
 
-async def ask_async(call: Callable[[], Awaitable[T]], seconds: float) -> T:
-    """Do as `ask` does, with a call to await.
+class Patience:
+    """How long a storage is waited for: briefly before it has ever answered, then as long as is said.
 
     Parameters
     ----------
-    call : callable
     seconds : float
+        From the first time that a call is made to the last.
+
+    Attributes
+    ----------
+    answered : bool
+        Whether the storage ever did.
     """
-    pauses = _Pauses(seconds)
-    while True:
-        try:
-            return await call()
-        except Exception as error:
-            await asyncio.sleep(pauses.after(error))
-
-
-class _Pauses:
-    """Pauses that double, and vary, so that many workers do not ask again in the same moment."""
 
     def __init__(self, seconds: float) -> None:
-        self._seconds, self._next = seconds, FIRST_PAUSE
-        self._end: float | None = None
+        self._seconds = seconds
+        self.answered = False
 
-    def after(self, error: Exception) -> float:
+    def ask(self, call: Callable[[], T]) -> T:
+        """Call what asks the storage, again and again while it does not answer.
+
+        Parameters
+        ----------
+        call : callable
+            May be repeated.
+
+        Raises
+        ------
+        OSError
+            If the storage never answers. What it answers is raised as it is, such as that an object is not there.
+        """
+        pauses = _pauses(self._end())
+        while True:
+            try:
+                answer = call()
+            except Exception as error:
+                time.sleep(self._after(error, pauses))
+            else:
+                self.answered = True
+                return answer
+
+    async def ask_async(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Do as `ask` does, with a call to await."""
+        pauses = _pauses(self._end())
+        while True:
+            try:
+                answer = await call()
+            except Exception as error:
+                await asyncio.sleep(self._after(error, pauses))
+            else:
+                self.answered = True
+                return answer
+
+    def _end(self) -> float:
+        return time.monotonic() + (self._seconds if self.answered else min(FIRST_SECONDS, self._seconds))
+
+    def _after(self, error: Exception, pauses: Iterator[float]) -> float:
+        """Seconds to the next try after one that failed; raises what no other try would change."""
         if isinstance(error, _ANSWERS + _MISTAKES):
+            self.answered = self.answered or isinstance(error, _ANSWERS)
             raise error
-        if self._end is None:
-            self._end = time.monotonic() + self._seconds
-        if time.monotonic() >= self._end:
-            reason = " ".join(str(error).split()) or type(error).__name__
+        reason = " ".join(str(error).split()) or type(error).__name__
+        if "Credential" in type(error).__name__:  # each storage's client has an exception of its own
+            raise PermissionError(f"no credentials for this storage are set: {reason}") from error
+        if (pause := next(pauses, None)) is None:
             raise OSError(f"the storage does not answer ({reason})") from error
-        pause, self._next = self._next, min(2 * self._next, LONGEST_PAUSE)
-        return pause * random.uniform(0.5, 1)
+        return pause
+
+
+def _pauses(end: float) -> Iterator[float]:
+    """Pauses until a moment that double, and vary, so that many workers do not ask again in the same one."""
+    pause = FIRST_PAUSE
+    while (left := end - time.monotonic()) > 0:
+        yield min(pause * random.uniform(0.5, 1), left)
+        pause = min(2 * pause, LONGEST_PAUSE)

@@ -2,61 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from typing import Any, TypeVar
+import functools
+import inspect
+from collections.abc import AsyncIterator
+from typing import Any
 
-from zarr.abc.store import ByteRequest
-from zarr.core.buffer import Buffer, BufferPrototype
-from zarr.storage import FsspecStore, WrapperStore
+from zarr.storage import FsspecStore
 
-from sweeps.store.patience import FIRST_SECONDS, ask_async
+from sweeps.store.patience import Patience, ask_once, options_of
 
 __all__ = ["RemoteStore"]
 
 PATIENCE_SECONDS = 60.0  # as long as another driver keeps away, see `sweeps.store.claims`
 
-T = TypeVar("T")
 
+class RemoteStore(FsspecStore):
+    """A store behind a URL; every exchange is repeated while the storage does not answer."""
 
-class RemoteStore(WrapperStore[FsspecStore]):
-    """A store behind a URL; every exchange is repeated while the storage does not answer.
+    @classmethod
+    def at(cls, location: str) -> RemoteStore:
+        """Reach a store; nothing is asked yet.
 
-    Parameters
-    ----------
-    store : FsspecStore
-    """
+        Parameters
+        ----------
+        location : str
+            URL.
 
-    def __init__(self, store: FsspecStore) -> None:
-        super().__init__(store)
-        self._answered = False
-
-    async def _ask(self, call: Callable[[], Awaitable[T]]) -> T:
-        answer = await ask_async(call, PATIENCE_SECONDS if self._answered else FIRST_SECONDS)
-        self._answered = True
-        return answer
-
-    async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
-        """Read an object, or a part of it."""
-        return await self._ask(lambda: self._store.get(key, prototype, byte_range))
-
-    async def get_partial_values(
-        self, prototype: BufferPrototype, key_ranges: Iterable[tuple[str, ByteRequest | None]]
-    ) -> list[Buffer | None]:
-        """Read parts of objects."""
-        ranges = list(key_ranges)
-        return await self._ask(lambda: self._store.get_partial_values(prototype, ranges))
-
-    async def exists(self, key: str) -> bool:
-        """Tell whether an object is there."""
-        return await self._ask(lambda: self._store.exists(key))
-
-    async def set(self, key: str, value: Buffer) -> None:
-        """Write an object."""
-        await self._ask(lambda: self._store.set(key, value))
-
-    async def delete(self, key: str) -> None:
-        """Delete an object, if it is there."""
-        await self._ask(lambda: self._store.delete(key))
+        Raises
+        ------
+        ImportError, ValueError
+            If nothing serves such a URL.
+        """
+        found = FsspecStore.from_url(location, storage_options=options_of(location))
+        ask_once(found.fs)
+        patient: Any = _PatientFiles(found.fs)
+        return cls(patient, path=found.path)
 
     async def list_dir(self, prefix: str) -> AsyncIterator[str]:
         """List the names directly below a prefix."""
@@ -74,15 +54,29 @@ class RemoteStore(WrapperStore[FsspecStore]):
         -------
         list of (str, int)
         """
-        files, folder = self._store.fs, f"{self._store.path}/{prefix}".rstrip("/")
-
-        async def entries() -> list[dict[str, Any]]:
-            files.invalidate_cache()  # others write too
-            try:
-                return await files._ls(folder, detail=True)
-            except FileNotFoundError:
-                return []
-
-        found = await self._ask(entries)
+        folder = f"{self.path}/{prefix}".rstrip("/")
+        self.fs.invalidate_cache()  # others write too
+        try:
+            found = await self.fs._ls(folder, detail=True)
+        except FileNotFoundError:
+            return []
         named = ((entry["name"].strip("/"), entry["size"] or 0) for entry in found)
         return [(name.rpartition("/")[-1], size) for name, size in named if name != folder.strip("/")]
+
+
+class _PatientFiles:
+    """A client of a storage whose every coroutine is tried again while the storage does not answer."""
+
+    def __init__(self, files: Any) -> None:
+        self._files, self._patience = files, Patience(PATIENCE_SECONDS)
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._files, name)
+        if not inspect.iscoroutinefunction(found):
+            return found
+
+        @functools.wraps(found)
+        async def ask(*arguments: Any, **options: Any) -> Any:
+            return await self._patience.ask_async(lambda: found(*arguments, **options))
+
+        return ask

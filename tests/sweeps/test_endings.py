@@ -37,7 +37,14 @@ def scratch(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def start(store: str, *words: str, **environment: str) -> subprocess.Popen:
     command = [sys.executable, "-m", "sweeps", *LONG, f"store={store}", *words]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(command, cwd=ROOT, env=os.environ | environment, start_new_session=True, **pipes)
+    pipes |= {"start_new_session": True, "preexec_fn": heed_signals}
+    return subprocess.Popen(command, cwd=ROOT, env=os.environ | environment, **pipes)
+
+
+def heed_signals() -> None:
+    """Undo what the tests were started with: in the background of a shell Ctrl-C is ignored, under nohup SIGHUP."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def wait_for(condition: Callable[[], object], driver: subprocess.Popen) -> None:

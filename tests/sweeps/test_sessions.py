@@ -221,3 +221,24 @@ def test_a_worker_that_does_not_start_beside_others_that_do_is_named(tmp_path, r
         executor.collect(0.1)
     assert executor.hindrance().startswith("1 of 1 workers cannot start: store=")
     assert ray.is_initialized()
+
+
+def test_what_is_added_to_a_session_while_its_folder_goes_goes_too(tmp_path, monkeypatch):
+    """By its start, which goes on where Ctrl-C did not wait for it."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(sessions, "SOCKET_PATH", 1000)
+    session = sessions.Session.__new__(sessions.Session)
+    session._owner, session._scratch = None, sessions._make_scratch()
+    (session._scratch / "r").mkdir()
+    removing, added = os.rmdir, []
+
+    def rmdir(path, **options):
+        if not added:
+            added.append(path)
+            (session._scratch / "r" / "late.log").touch()
+        removing(path, **options)
+
+    monkeypatch.setattr(os, "rmdir", rmdir)
+    session.close()
+    assert added
+    assert not session._scratch.exists()

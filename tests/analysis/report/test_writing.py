@@ -136,3 +136,12 @@ def test_nothing_to_report_is_one_line_and_status_2(kind, tree, tmp_path, capsys
     assert "store.zarr" in error
     with pytest.raises(NothingToReport):
         report(at)
+
+
+@pytest.mark.parametrize("name", ["small.report.html", "small.learning_curves.png"])
+def test_a_file_that_cannot_be_written_is_one_line(path, capsys, measured_once, name):
+    path.with_name(name).mkdir()  # in its way
+    assert main([str(path)]) == 2
+    shown = capsys.readouterr().err
+    assert f"{name}': cannot be written (Is a directory)" in shown
+    assert shown.count("\n") == 1

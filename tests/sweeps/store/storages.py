@@ -46,6 +46,21 @@ class UnsteadyFileSystem(MemoryFileSystem):
         self._answer()
         return super().ls(path, *arguments, **options)
 
+    def exists(self, path: str, **options: Any) -> bool:
+        """Tell whether an object is there."""
+        self._answer()
+        return super().exists(path, **options)
+
+    def info(self, path: str, **options: Any) -> dict[str, Any]:
+        """Describe an object."""
+        self._answer()
+        return super().info(path, **options)
+
+    def rm(self, path: str, *arguments: Any, **options: Any) -> None:
+        """Delete what lies below."""
+        self._answer()
+        super().rm(path, *arguments, **options)
+
     def modified(self, path: str) -> datetime:
         """Tell the time of an object."""
         self._answer()

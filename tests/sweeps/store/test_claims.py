@@ -18,7 +18,7 @@ def quick(monkeypatch, storage):  # noqa: F811
     """A quarter of a second stands for ten."""
     for name in ("BEAT_SECONDS", "RETRY_SECONDS", "LEASE_SECONDS", "STALE_SECONDS"):
         monkeypatch.setattr(claims, name, getattr(claims, name) / 40)
-    monkeypatch.setattr(claims, "FIRST_SECONDS", 0.02)
+    monkeypatch.setattr(claims, "PATIENCE_SECONDS", 0.02)
     monkeypatch.setattr(patience, "FIRST_PAUSE", 0.01)
     return storage
 

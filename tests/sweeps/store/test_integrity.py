@@ -19,7 +19,7 @@ def test_what_lacks_a_chunk_or_has_a_torn_one_is_missing_once_mended(tmp_path, l
     damage = find_damage(store)
     assert {(fault.group, fault.lead) for fault in damage.faults} == {("theory", (1,)), ("simulation", (0, 1))}
     assert damage.cut == [("simulation", "train_error", (0, 1, 0))]
-    assert mend(store) == 2
+    mend(store, damage)
     assert find_damage(store) == ([], [])
     found = missing(store, spec)
     assert [lacks for *_, lacks in found.replicates] == [[2, 3], []]
@@ -34,7 +34,8 @@ def test_a_part_that_only_some_problems_have_is_missing_in_none_of_the_others(lo
     assert find_damage(store) == ([], [])
     assert find_damage(store, content=False) == ([], [])
     objects.delete(store.objects, "simulation/biases/c.1.1.0.0.0")
-    assert [(fault.group, fault.lead) for fault in find_damage(store).faults] == [("simulation", (1, 1))]
-    assert mend(store) == 1
+    damage = find_damage(store)
+    assert [(fault.group, fault.lead) for fault in damage.faults] == [("simulation", (1, 1))]
+    mend(store, damage)
     assert len(finish(location, spec)) == 1
     assert find_damage(store) == ([], [])

@@ -2,9 +2,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import xarray as xr
 
+from analysis.report import main as report
 from sweeps import status, validate
+from sweeps.application.sweep import main
 from sweeps.store import local_path
 
 
@@ -25,3 +28,13 @@ def test_a_url_holds_the_same_store(sweep, tmp_path, capsys):
 def test_a_url_of_files_is_a_path():
     assert local_path("file:///stores/a.zarr") == local_path("/stores/a.zarr") == Path("/stores/a.zarr")
     assert local_path("s3://bucket/a.zarr") is None
+
+
+@pytest.mark.parametrize("command", [main, status.main, validate.main, report])
+def test_a_scheme_that_nobody_serves_is_one_line(command, capsys):
+    where = "nope://bucket/a.zarr"
+    assert command([f"store={where}" if command is main else where]) == 2
+    shown = capsys.readouterr().err
+    assert where in shown
+    assert "Protocol not known: nope" in shown
+    assert shown.count("\n") == 1
