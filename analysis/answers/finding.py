@@ -8,13 +8,45 @@ import numpy as np
 
 from analysis.answers.words import interval_text, number_text, power_text
 from analysis.statistics.intervals import Interval
+from analysis.statistics.power_law import Exponents
 
-__all__ = ["MARGIN", "Finding", "Verdict", "judge"]
+__all__ = ["CERTAIN", "EXTENSION", "MARGIN", "PAPER", "Claim", "Finding", "Verdict", "judge"]
 
 Verdict = Literal["holds", "fails", "undecided"]
 
-MARGIN = 0.25
-"""Half-way from n^-1/2, or from 1/n, to the next power that would mean something else."""
+MARGIN = 0.1
+"""Of an exponent of a distance: what a claim that holds is told from. A power that is off by so much or more holds as
+seldom as intervals fail to cover."""
+CERTAIN = 2.0
+"""A claim is refuted by an interval so many times as wide as the one stated: a page has hundreds of findings, and of
+claims that are true hardly one may fail."""
+
+
+class Claim(NamedTuple):
+    """What a finding is a verdict on.
+
+    Attributes
+    ----------
+    number : str
+        As a reader writes it: ``-1/2``.
+    source : str
+        Who claims it: `PAPER` or `EXTENSION`.
+    label : str
+        Of the equation in docs/theory.md that says it.
+    """
+
+    number: str
+    source: str
+    label: str
+
+    def __str__(self) -> str:
+        return f"{self.number} ({self.source}, theory.md#{self.label})"
+
+
+PAPER = "paper"
+"""Source of what the theorems of docs/theory.md's first reference say of the limit, and of the rate of its approach."""
+EXTENSION = "our extension"
+"""Source of what this project adds, derived in its own documentation and nowhere proven."""
 
 
 class Finding(NamedTuple):
@@ -32,6 +64,8 @@ class Finding(NamedTuple):
         What the number is: ``exponent``, ``ratio to the null level``; empty if there is none.
     value, low, high : float
         The number and its interval; NaN where there is none.
+    claim : Claim, optional
+        What the verdict is on, if it is a number.
     """
 
     subject: str
@@ -41,6 +75,7 @@ class Finding(NamedTuple):
     value: float = np.nan
     low: float = np.nan
     high: float = np.nan
+    claim: Claim | None = None
 
     @property
     def number(self) -> str:
@@ -48,38 +83,61 @@ class Finding(NamedTuple):
         if not self.quantity or not np.isfinite(self.value):
             return ""
         interval = interval_text(Interval(self.value, self.low, self.high))
-        return f" ({self.quantity} {number_text(self.value)}{'' if interval == '-' else f' {interval}'})"
+        claim = f"; claim: {self.claim}" if self.claim else ""
+        return f" ({self.quantity} {number_text(self.value)}{'' if interval == '-' else f' {interval}'}{claim})"
 
     def __str__(self) -> str:
         return f"{self.subject}: {self.verdict}: {self.sentence}{self.number}"
 
 
-def judge(exponent: Interval, claim: float, margin: float = MARGIN) -> tuple[Verdict, str]:
+def judge(exponents: Exponents, claim: float, larger_from: float, margin: float = MARGIN) -> tuple[Verdict, str]:
     """Compare an exponent of n with the exponent claimed (docs/theory.md#exponent).
+
+    It fails if two fits put it on the same side of the claim, however near: that of the larger half of the sizes, and,
+    by an interval `CERTAIN` times as wide, that of all sizes with a correction of order 1/n. What small sizes add to a
+    power that is reached at large ones is in neither. It holds if no fit speaks against the claim and one that has it
+    inside its interval is so precise that it would have told a power off by `margin`.
 
     Parameters
     ----------
-    exponent : Interval of float
+    exponents : Exponents
         As measured.
     claim : float
         The exponent claimed, below zero.
+    larger_from : float
+        The smallest n of the larger half of the sizes.
     margin : float
-        Half-way to the next exponent that would mean something else. An interval inside claim -+ margin decides.
+        Distance to an exponent that must not pass for the one claimed.
 
     Returns
     -------
     verdict : {'holds', 'fails', 'undecided'}
     sentence : str
     """
-    _, low, high = exponent
+    whole, larger, corrected = exponents
     power = power_text(claim)
-    if not np.isfinite([low, high]).all():
+    if not np.isfinite(whole).all():
         return "undecided", "no exponent: too little data"
-    if low <= claim <= high:
-        if claim - margin < low and high < claim + margin:
-            return "holds", f"consistent with {power}"
-        return "undecided", f"consistent with {power}, but the interval is wide"
-    words = f"{'slower' if low > claim else 'faster'} than {power}"
-    if low > claim + margin or high < claim - margin or (low > claim and high >= 0):
-        return "fails", words
-    return "undecided", f"{words} over these n; larger n decide"
+    side, late = whole.side(claim), larger.side(claim)
+    words = {1: f"slower than {power}", -1: f"faster than {power}", 0: f"consistent with {power}"}
+    if late and late == corrected.wider(CERTAIN).side(claim):
+        return "fails", f"{words[late]}, from n = {larger_from:,.0f} on as well" if side == late else (
+            f"{words[late]} from n = {larger_from:,.0f} on"
+        )
+    if larger.wider(CERTAIN).side(claim):
+        return "undecided", f"{words[late]} from n = {larger_from:,.0f} on, unless by what small n add; larger n decide"
+    if side == 0:
+        if _precise(whole, claim, margin):
+            return "holds", words[0]
+        return "undecided", f"{words[0]}, but the interval is wide"
+    over = f"{words[side]} over these n"
+    if _precise(larger, claim, margin):
+        return "holds", f"{over}, consistent with it from n = {larger_from:,.0f} on"
+    if _precise(corrected, claim, margin):
+        return "holds", f"{over}, consistent with it beside a correction of order 1/n"
+    return "undecided", f"{over}; larger n decide"
+
+
+def _precise(exponent: Interval, claim: float, margin: float) -> bool:
+    """Whether an interval has the claim inside and excludes what must not pass for it."""
+    return claim - margin < exponent.low <= claim <= exponent.high < claim + margin
