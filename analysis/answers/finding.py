@@ -10,7 +10,7 @@ from analysis.answers.words import interval_text, number_text, power_text
 from analysis.statistics.intervals import Interval
 from analysis.statistics.power_law import Exponents
 
-__all__ = ["CERTAIN", "EXTENSION", "MARGIN", "PAPER", "Claim", "Finding", "Verdict", "judge"]
+__all__ = ["CERTAIN", "EXTENSION", "MARGIN", "PAPER", "TOGETHER", "Claim", "Finding", "Verdict", "judge"]
 
 Verdict = Literal["holds", "fails", "undecided"]
 
@@ -20,6 +20,8 @@ seldom as intervals fail to cover."""
 CERTAIN = 2.0
 """A claim is refuted by an interval so many times as wide as the one stated: a page has hundreds of findings, and of
 claims that are true hardly one may fail."""
+TOGETHER = 1.3
+"""The same of intervals that are wide enough to hold together, five or more of them."""
 
 
 class Claim(NamedTuple):
@@ -90,11 +92,13 @@ class Finding(NamedTuple):
         return f"{self.subject}: {self.verdict}: {self.sentence}{self.number}"
 
 
-def judge(exponents: Exponents, claim: float, larger_from: float, margin: float = MARGIN) -> tuple[Verdict, str]:
+def judge(
+    exponents: Exponents, claim: float, larger_from: float, margin: float = MARGIN, certain: float = CERTAIN
+) -> tuple[Verdict, str]:
     """Compare an exponent of n with the exponent claimed (docs/theory.md#exponent).
 
     It fails if two fits put it on the same side of the claim, however near: that of the larger half of the sizes, and,
-    by an interval `CERTAIN` times as wide, that of all sizes with a correction of order 1/n. What small sizes add to a
+    by an interval `certain` times as wide, that of all sizes with a correction of order 1/n. What small sizes add to a
     power that is reached at large ones is in neither. It holds if no fit speaks against the claim and one that has it
     inside its interval is so precise that it would have told a power off by `margin`.
 
@@ -108,6 +112,8 @@ def judge(exponents: Exponents, claim: float, larger_from: float, margin: float 
         The smallest n of the larger half of the sizes.
     margin : float
         Distance to an exponent that must not pass for the one claimed.
+    certain : float
+        `CERTAIN`, or `TOGETHER` of one of many exponents whose intervals hold together.
 
     Returns
     -------
@@ -120,11 +126,11 @@ def judge(exponents: Exponents, claim: float, larger_from: float, margin: float 
         return "undecided", "no exponent: too little data"
     side, late = whole.side(claim), larger.side(claim)
     words = {1: f"slower than {power}", -1: f"faster than {power}", 0: f"consistent with {power}"}
-    if late and late == corrected.wider(CERTAIN).side(claim):
+    if late and late == corrected.wider(certain).side(claim):
         return "fails", f"{words[late]}, from n = {larger_from:,.0f} on as well" if side == late else (
             f"{words[late]} from n = {larger_from:,.0f} on"
         )
-    if larger.wider(CERTAIN).side(claim):
+    if larger.wider(certain).side(claim):
         return "undecided", f"{words[late]} from n = {larger_from:,.0f} on, unless by what small n add; larger n decide"
     if side == 0:
         if _precise(whole, claim, margin):

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter
 
 from analysis.answers import style
-from analysis.answers.finding import EXTENSION, Claim, Finding, Verdict
+from analysis.answers.finding import CERTAIN, EXTENSION, Claim, Finding, Verdict
 from analysis.answers.needs import at_least, no_axis_but
 from analysis.answers.section import Captioned, Section, Tabulated
 from analysis.answers.words import short_text, title_of
@@ -68,7 +68,7 @@ def _findings(measured: xr.Dataset) -> list[Finding]:
 def _verdict(power: Interval) -> tuple[Verdict, str]:
     if power.high <= 0:
         return "holds", "over these sizes wider networks are closer to theory at the same n"
-    if power.low > LINEAR:
+    if power.wider(CERTAIN).low > LINEAR:
         return "fails", "over these sizes n must grow faster than the width for a run to stay as close to theory"
     if power.high < LINEAR:
         return "holds", "over these sizes n may grow more slowly than the width, and a run stays as close to theory"
@@ -82,7 +82,7 @@ def _part_finding(one: xr.Dataset, name: str, part: str) -> Finding:
     exponent = Interval.of(one, f"{part}_width_exponent")
     known = part == "fluctuation" or _seen(one)
     kind: Verdict = "undecided"
-    if known and exponent.low > ALLOWED[part]:
+    if known and exponent.wider(CERTAIN).low > ALLOWED[part]:
         kind = "fails"
     elif known and exponent.high < WIDE * ALLOWED[part]:
         kind = "holds"

@@ -6,7 +6,7 @@ import xarray as xr
 
 from analysis.answers import style
 from analysis.answers.costs import cost_table
-from analysis.answers.finding import EXTENSION, Claim, Finding, Verdict
+from analysis.answers.finding import CERTAIN, EXTENSION, Claim, Finding, Verdict
 from analysis.answers.needs import at_least, estimate
 from analysis.answers.section import Captioned, Section, Tabulated
 from analysis.answers.words import cell_words, cells
@@ -49,7 +49,7 @@ def _findings(measured: xr.Dataset) -> list[Finding]:
 def _verdict(here: xr.Dataset, least: float) -> tuple[Verdict, str]:
     if here.saved_low > 0:
         return "holds", "stopping by the estimate pays"
-    if here.saved_high < 0:
+    if Interval.of(here, "saved").wider(CERTAIN).high < 0:
         if float(here.mean_otherwise) < NEGLIGIBLE * least:
             return "undecided", "nothing to stop for, these runs do not overfit"
         return "fails", "stopping by the estimate costs more than going on"

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from analysis.answers import style
-from analysis.answers.finding import PAPER, Claim, Finding, Verdict, judge
+from analysis.answers.finding import PAPER, TOGETHER, Claim, Finding, Verdict, judge
 from analysis.answers.needs import at_least, laws
 from analysis.answers.section import Captioned, Section, Tabulated
 from analysis.answers.words import cell_values, cell_words, cells, exponent_texts
@@ -68,7 +68,7 @@ def _finding(subject: str, one: xr.Dataset, cell: Mapping[Hashable, Any] | None)
     prefix, one = ("overall_", one) if cell is None else ("", one.sel(cell))
     exponents = Exponents.of(one, f"{prefix}exponent")
     exponent = exponents.whole
-    answer, words = judge(exponents, EXPECTED, float(one["larger_from"]))
+    answer, words = judge(exponents, EXPECTED, float(one["larger_from"]), certain=TOGETHER)
     if exponent.side(EXPECTED) < 0 and exponents.larger.side(EXPECTED) <= 0:
         # The null level falls like n^-1/2, so this cannot go on.
         answer, words = "holds", "faster than n^-1/2 over these n, an excess over the null level that dies out"
