@@ -10,7 +10,7 @@ from analysis.answers.words import interval_text, number_text, power_text
 from analysis.statistics.intervals import Interval
 from analysis.statistics.power_law import Exponents
 
-__all__ = ["CERTAIN", "EXTENSION", "MARGIN", "PAPER", "TOGETHER", "Claim", "Finding", "Verdict", "judge"]
+__all__ = ["CERTAIN", "EXTENSION", "MARGIN", "PAPER", "TOGETHER", "Claim", "Finding", "Verdict", "judge", "needed"]
 
 Verdict = Literal["holds", "fails", "undecided"]
 
@@ -68,6 +68,9 @@ class Finding(NamedTuple):
         The number and its interval; NaN where there is none.
     claim : Claim, optional
         What the verdict is on, if it is a number.
+    needed : float
+        Times as many replicates as there are that would decide what is undecided, if its numbers stay as they are; NaN
+        where that is not known, or replicates alone do not decide.
     """
 
     subject: str
@@ -78,6 +81,7 @@ class Finding(NamedTuple):
     low: float = np.nan
     high: float = np.nan
     claim: Claim | None = None
+    needed: float = np.nan
 
     @property
     def number(self) -> str:
@@ -142,6 +146,30 @@ def judge(
     if _precise(corrected, claim, margin):
         return "holds", f"{over}, consistent with it beside a correction of order 1/n"
     return "undecided", f"{over}; larger n decide"
+
+
+def needed(exponents: Exponents, claim: float, margin: float = MARGIN, certain: float = CERTAIN) -> float:
+    """Estimate how many times as many replicates would let `judge` decide, if the exponents stay as they are.
+
+    Parameters
+    ----------
+    exponents, claim, margin, certain
+        As for `judge`.
+
+    Returns
+    -------
+    float
+        Above 1; NaN where more of the same does not decide, or there is no interval.
+    """
+    half = [(each.high - each.low) / 2 for each in exponents]
+    off = [abs(each.value - claim) for each in exponents]
+    factors = []
+    if off[0] < margin / 2:  # it would hold
+        factors.append(half[0] / (margin - off[0]))
+    if off[1] > margin / 2 and (exponents.larger.value > claim) == (exponents.corrected.value > claim):
+        factors.append(max(half[1] / off[1], certain * half[2] / max(off[2], 1e-9)))
+    factor = max(min(factors, default=np.nan) ** 2, 1.0) if factors else np.nan
+    return float(factor) if np.isfinite(factor) else np.nan
 
 
 def _precise(exponent: Interval, claim: float, margin: float) -> bool:

@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from analysis.answers import style
-from analysis.answers.finding import MARGIN, PAPER, Claim, Finding, judge
+from analysis.answers.finding import MARGIN, PAPER, Claim, Finding, judge, needed
 from analysis.answers.needs import at_least
 from analysis.answers.section import Captioned, Section, Tabulated
 from analysis.answers.words import cell_values, cell_words, cells, exponent_texts
@@ -49,8 +49,9 @@ def _findings(measured: xr.Dataset) -> list[Finding]:
 
 
 def _finding(subject: str, exponents: Exponents, start: float) -> Finding:
-    answer = judge(exponents, EXPECTED, start, 2 * MARGIN)
-    return Finding(subject, *answer, "exponent of the variance", *exponents.whole, claim=CLAIM)
+    kind, words = judge(exponents, EXPECTED, start, 2 * MARGIN)
+    more = needed(exponents, EXPECTED, 2 * MARGIN) if kind == "undecided" else np.nan
+    return Finding(subject, kind, words, "exponent of the variance", *exponents.whole, claim=CLAIM, needed=more)
 
 
 def _tables(measured: xr.Dataset) -> list[Tabulated]:

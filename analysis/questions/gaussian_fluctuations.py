@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from analysis.answers import style
-from analysis.answers.finding import PAPER, TOGETHER, Claim, Finding, Verdict, judge
+from analysis.answers.finding import PAPER, TOGETHER, Claim, Finding, Verdict, judge, needed
 from analysis.answers.needs import at_least, laws
 from analysis.answers.section import Captioned, Section, Tabulated
 from analysis.answers.words import cell_values, cell_words, cells, exponent_texts
@@ -82,7 +82,8 @@ def _finding(subject: str, one: xr.Dataset, cell: Mapping[Hashable, Any] | None)
         numbers = f"{ratio.value:.2f} [{ratio.low:.2f}, {ratio.high:.2f}]"
         words += f"; at n = {int(last['n']):,} {numbers} times its null level"
     claim = CLAIMS[str(one["law"].values)]
-    return Finding(subject, answer, words, f"exponent, {_names(one)[1]} distance", *exponent, claim=claim)
+    more = needed(exponents, EXPECTED, certain=TOGETHER) if answer == "undecided" else np.nan
+    return Finding(subject, answer, words, f"exponent, {_names(one)[1]} distance", *exponent, claim=claim, needed=more)
 
 
 def _tables(measured: xr.Dataset) -> list[Tabulated]:

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.answers import style
-from analysis.answers.finding import EXTENSION, PAPER, Claim, Finding, Verdict, judge
+from analysis.answers.finding import EXTENSION, PAPER, Claim, Finding, Verdict, judge, needed
 from analysis.answers.needs import at_least
 from analysis.answers.section import Captioned, Section, Tabulated
 from analysis.answers.words import cell_values, cell_words, cells, exponent_texts, interval_text, number_text, title_of
@@ -114,8 +114,20 @@ def rate_finding(
     """
     kind, sentence = verdict(measured, observable)
     exponent = Interval.of(measured.sel(observable=observable, part="distance"), "overall_exponent")
-    claim = Claim("-1/2", *(source or SOURCES.get(observable, SOURCES["train_error"])))
-    return Finding(subject or title_of(observable), kind, sentence + more, "exponent", *exponent, claim=claim)
+    claim = Claim("-1/2", *(source or SOURCES[observable]))
+    finding = Finding(subject or title_of(observable), kind, sentence + more, "exponent", *exponent, claim=claim)
+    return finding._replace(needed=_needed(measured, observable)) if kind == "undecided" else finding
+
+
+def _needed(measured: xr.Dataset, observable: str) -> float:
+    """Times as many replicates that would decide, where these are what is lacking."""
+    row = measured.sel(observable=observable)
+    if int(row.overall_reason) != 0 or not bool(row.overall_solver_negligible):
+        return np.nan
+    distance, fluctuation = (
+        Exponents.of(row.sel(part=part), "overall_exponent") for part in ("distance", "fluctuation")
+    )
+    return needed(fluctuation if distance.whole.side(EXPECTED) < 0 else distance, EXPECTED)
 
 
 def _findings(measured: xr.Dataset) -> list[Finding]:

@@ -21,6 +21,10 @@ from sweeps.store import SETTINGS
 __all__ = ["Answer", "Chapter", "NothingToReport", "is_url", "read_chapter"]
 
 
+FACTS = "simulation_facts"
+"""Variable of the group ``status`` with the facts of every replicate."""
+
+
 class NothingToReport(InvalidInput):
     """A store that is missing, is no store of this project, or has nothing finished; the message is one line."""
 
@@ -53,6 +57,8 @@ class Chapter(NamedTuple):
         Problem, seed, versions: the provenance.
     commands : sequence of str
         The sweep that makes the same store, if the store keeps its settings, and the report of it.
+    seconds : float
+        Computing time of all replicates in the store; NaN if it does not keep that.
     """
 
     name: str
@@ -62,6 +68,7 @@ class Chapter(NamedTuple):
     learning_curves: Captioned
     attributes: dict[str, Any]
     commands: Sequence[str]
+    seconds: float = math.nan
 
 
 def read_chapter(path: str | Path, sections: Sequence[Section]) -> Chapter:
@@ -83,7 +90,7 @@ def read_chapter(path: str | Path, sections: Sequence[Section]) -> Chapter:
     NothingToReport
         If the store is missing, is not a sweep's, or has no observable in both groups.
     """
-    simulation, theory, settings = _read(path)
+    simulation, theory, settings, seconds = _read(path)
     name = str(path).rstrip("/").rpartition("/")[2].removesuffix(".zarr")
     answers, unanswered = [], []
     for section, reason in _asked(sections, name, simulation):
@@ -98,7 +105,7 @@ def read_chapter(path: str | Path, sections: Sequence[Section]) -> Chapter:
     curves = Captioned("learning_curves", learning_curves(simulation, theory), CAPTION)
     here = str(path) if is_url(path) or not Path(path).is_absolute() else f"stores/{name}.zarr"
     commands = [*([sweep_command(settings, name)] if settings else []), f"python -m analysis.report {path_word(here)}"]
-    return Chapter(name, _lead(simulation), answers, unanswered, curves, attributes, commands)
+    return Chapter(name, _lead(simulation), answers, unanswered, curves, attributes, commands, seconds)
 
 
 def _asked(sections: Sequence[Section], name: str, simulation: xr.Dataset) -> list[tuple[Section, str | None]]:
@@ -115,7 +122,7 @@ def _asked(sections: Sequence[Section], name: str, simulation: xr.Dataset) -> li
     return asked
 
 
-def _read(path: str | Path) -> tuple[xr.Dataset, xr.Dataset, dict[str, Any]]:
+def _read(path: str | Path) -> tuple[xr.Dataset, xr.Dataset, dict[str, Any], float]:
     if not is_url(path) and not Path(path).is_dir():
         raise NothingToReport("path", str(path), "no store there")
     try:
@@ -130,7 +137,16 @@ def _read(path: str | Path) -> tuple[xr.Dataset, xr.Dataset, dict[str, Any]]:
     ):
         remedy = "nothing finished yet; run the sweep again, it continues where it stopped"
         raise NothingToReport("path", str(path), remedy)
-    return simulation, theory, dict(tree.attrs.get(SETTINGS, {}))
+    return simulation, theory, dict(tree.attrs.get(SETTINGS, {})), _seconds(tree)
+
+
+def _seconds(tree: xr.DataTree) -> float:
+    """Computing time of the replicates, as the status of a store has it."""
+    status = tree["status"].to_dataset() if "status" in tree else xr.Dataset()
+    if FACTS not in status:
+        return math.nan
+    facts = status[FACTS]
+    return float(facts.isel(fact=facts.fact.values.tolist().index("seconds")).sum())
 
 
 def is_url(path: str | Path) -> bool:

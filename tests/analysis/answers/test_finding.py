@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from analysis.answers.finding import PAPER, Claim, Finding, judge
+from analysis.answers.finding import PAPER, Claim, Finding, judge, needed
 from analysis.statistics.intervals import Interval
 from analysis.statistics.power_law import Exponents
 
@@ -70,3 +70,13 @@ def test_what_is_off_by_the_margin_does_not_hold_unless_its_interval_misses():
 def test_powers_have_names():
     assert judge(alike(-1.09, -0.91), -1.0, 64) == ("holds", "consistent with 1/n")
     assert judge(alike(-2.09, -1.91), -2.0, 64) == ("holds", "consistent with n^-2")
+
+
+@pytest.mark.parametrize(
+    ("exponent", "half", "expected"),
+    [(-0.5, 0.2, 4.0), (-0.47, 0.14, 4.0), (-0.3, 0.3, 9.0), (-0.5, 0.05, 1.0), (np.nan, np.nan, np.nan)],
+)
+def test_replicates_that_would_decide(exponent, half, expected):
+    """Intervals shrink like one over their root: until inside the margin, or clear of the claim at twice the width."""
+    one = Interval(exponent, exponent - half, exponent + half)
+    np.testing.assert_allclose(needed(Exponents(one, one, one), -0.5), expected)
