@@ -11,6 +11,7 @@ import xarray as xr
 
 from analysis.answers.finding import Finding
 from analysis.answers.section import Captioned, Section, Tabulated
+from analysis.report.cautions import cautions
 from analysis.report.command import path_word, sweep_command
 from analysis.report.figures import CAPTION, learning_curves
 from analysis.statistics.datasets import grid_axes
@@ -59,6 +60,8 @@ class Chapter(NamedTuple):
         The sweep that makes the same store, if the store keeps its settings, and the report of it.
     seconds : float
         Computing time of all replicates in the store; NaN if it does not keep that.
+    cautions : sequence of str
+        What theory's standard errors do not say.
     """
 
     name: str
@@ -69,6 +72,7 @@ class Chapter(NamedTuple):
     attributes: dict[str, Any]
     commands: Sequence[str]
     seconds: float = math.nan
+    cautions: Sequence[str] = ()
 
 
 def read_chapter(path: str | Path, sections: Sequence[Section]) -> Chapter:
@@ -105,7 +109,9 @@ def read_chapter(path: str | Path, sections: Sequence[Section]) -> Chapter:
     curves = Captioned("learning_curves", learning_curves(simulation, theory), CAPTION)
     here = str(path) if is_url(path) or not Path(path).is_absolute() else f"stores/{name}.zarr"
     commands = [*([sweep_command(settings, name)] if settings else []), f"python -m analysis.report {path_word(here)}"]
-    return Chapter(name, _lead(simulation), answers, unanswered, curves, attributes, commands, seconds)
+    return Chapter(
+        name, _lead(simulation), answers, unanswered, curves, attributes, commands, seconds, cautions(simulation)
+    )
 
 
 def _asked(sections: Sequence[Section], name: str, simulation: xr.Dataset) -> list[tuple[Section, str | None]]:
