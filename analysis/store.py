@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,9 @@ from sedyn.errors import InvalidInput
 from sweeps.store import SETTINGS, open_root
 
 __all__ = ["along_n", "load", "open_store"]
+
+# How status names what is known of the replicates of each cell.
+FACTS = "simulation_facts"
 
 
 @checked(path=path)
@@ -35,11 +39,11 @@ def open_store(path: str | Path) -> tuple[xr.Dataset, xr.Dataset]:
     InvalidInput
         If there is no store, or none with these groups.
     """
-    simulation, theory, _ = load(path)
+    simulation, theory, *_ = load(path)
     return simulation, theory
 
 
-def load(path: str | Path) -> tuple[xr.Dataset, xr.Dataset, dict[str, Any]]:
+def load(path: str | Path) -> tuple[xr.Dataset, xr.Dataset, dict[str, Any], float]:
     """Load a store as `open_store` does, and what it was made with.
 
     It goes by the metadata that the store shows its readers, where it shows any: so it finds the shape before a growth
@@ -54,6 +58,8 @@ def load(path: str | Path) -> tuple[xr.Dataset, xr.Dataset, dict[str, Any]]:
     simulation, theory : Dataset
     settings : dict
         Empty if the store keeps none.
+    seconds : float
+        Computing time of the replicates; NaN if the store keeps none.
 
     Raises
     ------
@@ -68,14 +74,23 @@ def load(path: str | Path) -> tuple[xr.Dataset, xr.Dataset, dict[str, Any]]:
         shown = root.metadata.consolidated_metadata is not None
         with xr.open_datatree(objects, engine="zarr", consolidated=shown) as tree:
             groups = [along_n(tree[name].to_dataset()).load() for name in ("simulation", "theory")]
-            settings = dict(tree.attrs.get(SETTINGS, {}))
+            settings, seconds = dict(tree.attrs.get(SETTINGS, {})), _seconds(tree)
     except InvalidInput as error:
         raise InvalidInput("path", str(path), error.remedy) from None
     except (OSError, KeyError, ValueError) as error:
         reason = f"no store with the groups simulation and theory can be read there ({error})"
         raise InvalidInput("path", str(path), reason) from error
     simulation, theory = groups
-    return simulation, theory.assign_attrs(settings.get("theory", {})), settings
+    return simulation, theory.assign_attrs(settings.get("theory", {})), settings, seconds
+
+
+def _seconds(tree: xr.DataTree) -> float:
+    """Computing time of the replicates, as the status of a store has it."""
+    status = tree["status"].to_dataset() if "status" in tree else xr.Dataset()
+    if FACTS not in status:
+        return math.nan
+    facts = status[FACTS]
+    return float(facts.isel(fact=facts.fact.values.tolist().index("seconds")).sum())
 
 
 def along_n(group: xr.Dataset) -> xr.Dataset:

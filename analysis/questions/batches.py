@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from analysis.answers import style
-from analysis.answers.finding import MARGIN, Finding, Verdict
+from analysis.answers.finding import EXTENSION, MARGIN, Claim, Finding, Verdict, judge
 from analysis.answers.needs import at_least, no_axis_but
 from analysis.answers.section import Captioned, Section, Tabulated
 from analysis.answers.words import cell_words, exponent_texts, title_of
@@ -17,25 +17,31 @@ from analysis.questions.rates import rate_finding
 from analysis.statistics.batches import LEAST_RESOLVED, batches, epochs_of
 from analysis.statistics.datasets import LEAST_SIZES
 from analysis.statistics.intervals import Interval
+from analysis.statistics.power_law import Exponents
 
 __all__ = ["SECTION", "limit_verdict"]
 
 DECIDING = "test_error"
-CLAIM = -1.0
+EXPECTED = -1.0
+SOURCE = (EXTENSION, "epoch-time")
+CLAIMS = {"one_pass": Claim("-1", EXTENSION, "online")}
+"""By batching; of others `SOURCE` has the label."""
 
 
 def _reference(batching: str) -> str:
     return "the online limit" if batching == "one_pass" else "the theory of half the batch"
 
 
-def limit_verdict(exponent: Interval, batching: str) -> tuple[Verdict, str]:
+def limit_verdict(exponents: Exponents, batching: str, larger_from: float) -> tuple[Verdict, str]:
     """Judge whether theory nears its limit like the share of a batch, that is one over the steps.
 
     Parameters
     ----------
-    exponent : Interval of float
+    exponents : Exponents
         Of the steps, in the distance from the reference.
     batching : str
+    larger_from : float
+        The smallest of the larger half of the numbers of steps.
 
     Returns
     -------
@@ -43,16 +49,10 @@ def limit_verdict(exponent: Interval, batching: str) -> tuple[Verdict, str]:
     sentence : str
     """
     subject = f"the distance of theory from {_reference(batching)}"
-    if not np.isfinite(exponent).all():
+    if not np.isfinite(exponents.whole).all():
         return "undecided", f"{subject} is beyond the solver's error at fewer than {LEAST_RESOLVED} numbers of steps"
-    if exponent.low > CLAIM - MARGIN and exponent.high < CLAIM + MARGIN:
-        return "holds", f"{subject} falls like the share of a batch"
-    if exponent.low > CLAIM + MARGIN or exponent.high < CLAIM - MARGIN:
-        return (
-            "fails",
-            f"{subject} falls {'more slowly' if exponent.low > CLAIM else 'faster'} than the share of a batch",
-        )
-    return "undecided", f"{subject} falls at a rate that is not certain"
+    kind, words = judge(exponents, EXPECTED, larger_from, 2 * MARGIN)
+    return kind, f"{subject}, n being the number of steps: {words}"
 
 
 def _cells(measured: xr.Dataset) -> list[dict[Hashable, Any]]:
@@ -66,11 +66,15 @@ def _cells(measured: xr.Dataset) -> list[dict[Hashable, Any]]:
 def _findings(measured: xr.Dataset) -> list[Finding]:
     found = []
     for batching in measured.batching.values.tolist():
-        exponent = Interval.of(measured.sel(batching=batching), "gap_exponent")
-        verdict, sentence = limit_verdict(exponent, batching)
-        found.append(Finding(f"limit of {title_of(batching)}", verdict, sentence, "exponent of steps", *exponent))
+        here = measured.sel(batching=batching)
+        exponents = Exponents.of(here, "gap_exponent")
+        answer = limit_verdict(exponents, batching, float(here.gap_larger_from))
+        claim = CLAIMS.get(batching, Claim("-1", *SOURCE))
+        subject = f"limit of {title_of(batching)}"
+        found.append(Finding(subject, *answer, "exponent of steps", *exponents.whole, claim=claim))
     for cell in _cells(measured):
-        found.append(rate_finding(measured.sel(cell), DECIDING, f"{title_of(DECIDING)} at {cell_words(cell)}"))
+        subject = f"{title_of(DECIDING)} at {cell_words(cell)}"
+        found.append(rate_finding(measured.sel(cell), DECIDING, subject, source=SOURCE))
     return found
 
 

@@ -7,7 +7,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 
 from analysis.answers import style
-from analysis.answers.finding import Finding, Verdict
+from analysis.answers.finding import CERTAIN, EXTENSION, Claim, Finding, Verdict
 from analysis.answers.section import Captioned
 from analysis.answers.words import short_text, title_of
 from analysis.statistics.bias import root_and_limit
@@ -17,6 +17,7 @@ from analysis.statistics.loglog import power_line
 __all__ = ["SEEN", "bias_figure", "bias_finding", "bias_text", "bias_verdict"]
 
 EXPECTED = -1.0
+CLAIM = Claim("-1", EXTENSION, "finite-size-bias")
 SEEN = 0.01
 """A bias is called seen where so much of a power law has at most this probability without one."""
 BIAS, FLUCTUATION = style.COLOURS[1], style.COLOURS[0]
@@ -46,7 +47,8 @@ def bias_verdict(measured: xr.Dataset, observable: str) -> tuple[Verdict, str]:
     sentence : str
     """
     one = measured.sel(observable=observable)
-    _, low, high = Interval.of(one, "bias_exponent")
+    exponent = Interval.of(one, "bias_exponent")
+    _, low, high = exponent
     _, fastest, slowest = Interval.of(one.sel(part="fluctuation"), "overall_exponent")
     if np.isnan([low, high, slowest, fastest]).any():
         return "undecided", "too few replicates or values of n for an exponent of the bias"
@@ -57,7 +59,7 @@ def bias_verdict(measured: xr.Dataset, observable: str) -> tuple[Verdict, str]:
         side = "faster" if high < EXPECTED else "more slowly"
         claim = "as claimed, like 1/n" if low <= EXPECTED <= high else f"{side} than 1/n over these n"
         return "holds", f"falls faster than the fluctuation; {claim}"
-    if low > slowest:
+    if exponent.wider(CERTAIN).low > slowest:
         return "fails", "falls more slowly than the fluctuation"
     return "undecided", "a bias is seen, but not whether it falls faster than the fluctuation"
 
@@ -75,9 +77,10 @@ def bias_finding(measured: xr.Dataset, observable: str) -> Finding:
     Finding
     """
     one = measured.sel(observable=observable)
-    exponent = Interval.of(one, "bias_exponent") if _seen(one) else ()
-    subject = f"bias of {title_of(observable)}"
-    return Finding(subject, *bias_verdict(measured, observable), "exponent of the bias", *exponent)
+    nothing = Interval(np.nan, np.nan, np.nan)
+    exponent = Interval.of(one, "bias_exponent") if _seen(one) else nothing
+    kind, sentence = bias_verdict(measured, observable)
+    return Finding(f"bias of {title_of(observable)}", kind, sentence, "exponent of the bias", *exponent, claim=CLAIM)
 
 
 def bias_text(one: xr.Dataset, by: str = "") -> str:

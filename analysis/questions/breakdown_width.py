@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter
 
 from analysis.answers import style
-from analysis.answers.finding import Finding, Verdict
+from analysis.answers.finding import CERTAIN, EXTENSION, Claim, Finding, Verdict
 from analysis.answers.needs import at_least, no_axis_but
 from analysis.answers.section import Captioned, Section, Tabulated
 from analysis.answers.words import short_text, title_of
@@ -28,6 +28,11 @@ LINEAR, WIDE = 1.0, 1.5
 """Power of the width at which width/n decides; and half-way to width^2/n."""
 ALLOWED = {"fluctuation": 0.5, "bias": 1.0}
 """Powers of the width at which width/n decides, if the parts fall like n^-1/2 and 1/n as theory has it."""
+
+CLAIMS = {
+    part: Claim(f"{power:g} or below", EXTENSION, "decomposition")
+    for part, power in {"distance": LINEAR, **ALLOWED}.items()
+}
 
 
 def _starts_alike(simulation: xr.Dataset) -> str | None:
@@ -55,7 +60,7 @@ def _findings(measured: xr.Dataset) -> list[Finding]:
             sentence += ", but the bias takes over from the fluctuation, so this power changes with the sizes"
         widest, samples = int(one.width[-1]), float(one.samples_needed[-1])
         sentence += f"; at width {widest} a run is within {CLOSE:.0%} of theory from about n = {samples:.2g} on"
-        findings.append(Finding(title_of(name), kind, sentence, "power of the width", *power))
+        findings.append(Finding(title_of(name), kind, sentence, "power of the width", *power, claim=CLAIMS["distance"]))
         findings += [_part_finding(one, name, part) for part in ALLOWED]
     return findings
 
@@ -63,7 +68,7 @@ def _findings(measured: xr.Dataset) -> list[Finding]:
 def _verdict(power: Interval) -> tuple[Verdict, str]:
     if power.high <= 0:
         return "holds", "over these sizes wider networks are closer to theory at the same n"
-    if power.low > LINEAR:
+    if power.wider(CERTAIN).low > LINEAR:
         return "fails", "over these sizes n must grow faster than the width for a run to stay as close to theory"
     if power.high < LINEAR:
         return "holds", "over these sizes n may grow more slowly than the width, and a run stays as close to theory"
@@ -77,13 +82,13 @@ def _part_finding(one: xr.Dataset, name: str, part: str) -> Finding:
     exponent = Interval.of(one, f"{part}_width_exponent")
     known = part == "fluctuation" or _seen(one)
     kind: Verdict = "undecided"
-    if known and exponent.low > ALLOWED[part]:
+    if known and exponent.wider(CERTAIN).low > ALLOWED[part]:
         kind = "fails"
     elif known and exponent.high < WIDE * ALLOWED[part]:
         kind = "holds"
     words = _fluctuation_words(exponent) if part == "fluctuation" else _bias_words(one, kind)
-    numbers = exponent if known else ()
-    return Finding(f"{part} of {title_of(name)}", kind, words, "exponent of the width", *numbers)
+    numbers = exponent if known else Interval(np.nan, np.nan, np.nan)
+    return Finding(f"{part} of {title_of(name)}", kind, words, "exponent of the width", *numbers, claim=CLAIMS[part])
 
 
 def _fluctuation_words(exponent: Interval) -> str:

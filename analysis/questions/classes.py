@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from analysis.answers import style
-from analysis.answers.finding import Finding, Verdict
+from analysis.answers.finding import EXTENSION, Claim, Finding, Verdict
 from analysis.answers.needs import at_least, estimate, no_axis_but
 from analysis.answers.section import Captioned, Section, Tabulated
 from analysis.answers.words import exponent_texts, title_of
@@ -18,12 +18,15 @@ from analysis.questions.rates import rate_finding, verdict
 from analysis.statistics.classes import AXIS, SCORES, by_classes, classes
 from analysis.statistics.datasets import LEAST_SIZES, standard_error
 from analysis.statistics.intervals import Interval
+from analysis.statistics.power_law import Exponents
 
 __all__ = ["SECTION"]
 
 RATES = ("test_error", "train_error_rate", "test_error_rate", "deep_weights", "biases")
 COMPARED = "test_error_rate"
 CURVES = ("train_error", "test_error", "train_error_rate", "test_error_rate")
+SOURCE = (EXTENSION, "softmax")
+ESTIMATE = Claim("-1/2 or below", EXTENSION, "estimated-test-error")
 LOSS = {"train_error": "twice the training loss", "test_error": "twice the test loss"}
 """What the errors of classes are, as every error of a loss that is not squared."""
 
@@ -56,7 +59,7 @@ def _findings(measured: xr.Dataset) -> list[Finding]:
     findings = []
     for cell in _grid(measured):
         here = measured.sel(cell)
-        findings += [rate_finding(here, name, _subject(_words(name), cell)) for name in _rates(measured)]
+        findings += [rate_finding(here, name, _subject(_words(name), cell), source=SOURCE) for name in _rates(measured)]
         findings.append(_agreement(here, _subject(f"mean {_words(COMPARED)}", cell)))
         findings += [_estimate(here.sel(score=name), _subject(f"estimated {_words(name)}", cell)) for name in SCORES]
     return findings
@@ -75,15 +78,15 @@ def _agreement(here: xr.Dataset, subject: str) -> Finding:
         kind = "undecided"
         sentence += f" still differs from theory, by at most {float(last.bias_bound):.0%} of one run's fluctuation"
     excess = "largest excess in standard errors", float(last.worst), 0.0, float(last.limit)
-    return Finding(subject, kind, sentence, *excess)
+    return Finding(subject, kind, sentence, *excess, claim=Claim("within its limit", *SOURCE))
 
 
 def _estimate(here: xr.Dataset, subject: str) -> Finding:
-    exponent = Interval.of(here, "estimate_exponent")
-    kind, words = estimate_verdict(exponent)
+    exponents = Exponents.of(here, "estimate_exponent")
+    kind, words = estimate_verdict(exponents, float(here.larger_from.max()))
     size = float(here.estimate_relative_rms.isel(n=-1))
     sentence = f"distance to the true one: {words}; at n = {int(here.n[-1]):,} it is {size:.1%} off on average"
-    return Finding(subject, kind, sentence, "exponent", *exponent)
+    return Finding(subject, kind, sentence, "exponent", *exponents.whole, claim=ESTIMATE)
 
 
 def _figures(simulation: xr.Dataset, theory: xr.Dataset, measured: xr.Dataset) -> list[Captioned]:

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.answers import style
-from analysis.answers.finding import Finding, Verdict
+from analysis.answers.finding import EXTENSION, PAPER, Claim, Finding, Verdict
 from analysis.answers.needs import at_least, laws
 from analysis.answers.section import Captioned, Section, Tabulated
 from analysis.answers.words import cell_words, cells
@@ -28,6 +28,12 @@ PARTS = {
 }
 MARGINS = {"row_residual": 0.02, "pre_activation": 0.02, "train_error": 0.1, "test_error": 0.1}
 """Deviation from the nominal level that is let pass: of an error, a run has but one to count."""
+CLAIMS = {
+    "row_residual": Claim("0", PAPER, "law-of-rows"),
+    "pre_activation": Claim("0", PAPER, "law-of-pre-activations"),
+    "train_error": Claim("0", EXTENSION, "decomposition"),
+    "test_error": Claim("0", EXTENSION, "decomposition"),
+}
 SHOWN = 0.8
 """Nominal level of the band that is shown against n, cell by cell."""
 FADING = 0.25
@@ -56,7 +62,8 @@ def _finding(one: xr.Dataset, name: str) -> Finding:
     else:
         answer, words = "fails", f"{where} a band is not {within}"
     words += f"; furthest off is the {_percent(worst['nominal'])} band"
-    return Finding(subject, answer, words, "coverage minus nominal, points", *numbers)
+    value, least, most = numbers
+    return Finding(subject, answer, words, "coverage minus nominal, points", value, least, most, CLAIMS[name])
 
 
 def _fades(one: xr.Dataset, nominal: float) -> bool:

@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from analysis.answers import style
-from analysis.answers.finding import Finding, judge
+from analysis.answers.finding import MARGIN, PAPER, Claim, Finding, judge, needed
 from analysis.answers.needs import at_least
 from analysis.answers.section import Captioned, Section, Tabulated
 from analysis.answers.words import cell_values, cell_words, cells, exponent_texts
@@ -14,10 +14,12 @@ from analysis.statistics.datasets import LEAST_SIZES
 from analysis.statistics.deep_concentration import ENTRIES, LEAST_REPLICATES, deep_concentration
 from analysis.statistics.intervals import Interval
 from analysis.statistics.loglog import power_line
+from analysis.statistics.power_law import Exponents
 
 __all__ = ["SECTION"]
 
 EXPECTED = -1.0
+CLAIM = Claim("-1", PAPER, "deep-weights")
 
 
 def _trained(simulation: xr.Dataset) -> str | None:
@@ -37,16 +39,19 @@ def _finished(simulation: xr.Dataset) -> str | None:
 
 
 def _findings(measured: xr.Dataset) -> list[Finding]:
-    found = [_finding("deeper weights together", Interval.of(measured, "overall_exponent"))]
+    start = float(measured.larger_from)
+    found = [_finding("deeper weights together", Exponents.of(measured, "overall_exponent"), start)]
     varied = {dim for dim, size in measured.exponent.sizes.items() if size > 1}
     if varied <= {"layer", "depth"}:  # the cells of a larger grid are in the table
-        each = [(cell, Interval.of(measured.sel(cell), "exponent")) for cell in cells(measured.exponent)]
-        found += [_finding(cell_words(cell), exponent) for cell, exponent in each if np.isfinite(exponent.value)]
+        each = [(cell, Exponents.of(measured.sel(cell), "exponent")) for cell in cells(measured.exponent)]
+        found += [_finding(cell_words(cell), found, start) for cell, found in each if np.isfinite(found.whole.value)]
     return found
 
 
-def _finding(subject: str, exponent: Interval) -> Finding:
-    return Finding(subject, *judge(exponent, EXPECTED), "exponent of the variance", *exponent)
+def _finding(subject: str, exponents: Exponents, start: float) -> Finding:
+    kind, words = judge(exponents, EXPECTED, start, 2 * MARGIN)
+    more = needed(exponents, EXPECTED, 2 * MARGIN) if kind == "undecided" else np.nan
+    return Finding(subject, kind, words, "exponent of the variance", *exponents.whole, claim=CLAIM, needed=more)
 
 
 def _tables(measured: xr.Dataset) -> list[Tabulated]:

@@ -6,7 +6,7 @@ import xarray as xr
 
 from analysis.answers import style
 from analysis.answers.costs import cost_table
-from analysis.answers.finding import Finding, Verdict
+from analysis.answers.finding import CERTAIN, EXTENSION, Claim, Finding, Verdict
 from analysis.answers.needs import at_least, estimate
 from analysis.answers.section import Captioned, Section, Tabulated
 from analysis.answers.words import cell_words, cells
@@ -15,6 +15,7 @@ from analysis.statistics.selection import AXES, early_stopping
 
 __all__ = ["SECTION"]
 
+CLAIM = Claim("above 0", EXTENSION, "estimated-test-error")
 NEGLIGIBLE = 0.01
 """Regret of going on, over the least error, below which there is nothing to stop for."""
 
@@ -41,14 +42,14 @@ def _findings(measured: xr.Dataset) -> list[Finding]:
         regret, going_on = (float(here[name]) / least for name in ("mean_regret", "mean_otherwise"))
         costs = f"stopping costs {regret:.1%} of the least test error, going on {going_on:.1%}"
         subject, sentence = cell_words(cell) or "all runs", f"{sentence}: at n = {int(here.n):,} {costs}"
-        findings.append(Finding(subject, kind, sentence, "test error saved", *Interval.of(here, "saved")))
+        findings.append(Finding(subject, kind, sentence, "test error saved", *Interval.of(here, "saved"), claim=CLAIM))
     return findings
 
 
 def _verdict(here: xr.Dataset, least: float) -> tuple[Verdict, str]:
     if here.saved_low > 0:
         return "holds", "stopping by the estimate pays"
-    if here.saved_high < 0:
+    if Interval.of(here, "saved").wider(CERTAIN).high < 0:
         if float(here.mean_otherwise) < NEGLIGIBLE * least:
             return "undecided", "nothing to stop for, these runs do not overfit"
         return "fails", "stopping by the estimate costs more than going on"

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from analysis.answers import style
-from analysis.answers.finding import Finding, Verdict, judge
+from analysis.answers.finding import PAPER, TOGETHER, Claim, Finding, Verdict, judge, needed
 from analysis.answers.needs import at_least, laws
 from analysis.answers.section import Captioned, Section, Tabulated
 from analysis.answers.words import cell_values, cell_words, cells, exponent_texts
@@ -17,6 +17,7 @@ from analysis.statistics.datasets import LEAST_SIZES
 from analysis.statistics.gaussian_fluctuations import LEAST_REPLICATES, NEEDED, gaussian_fluctuations
 from analysis.statistics.intervals import Interval
 from analysis.statistics.loglog import power_line
+from analysis.statistics.power_law import Exponents
 
 __all__ = ["LAWS", "SECTION"]
 
@@ -31,6 +32,8 @@ LAWS = {
     "pre_activation": "pre-activations",
     "joint": "pre-activations times response",
 }
+_ROWS, _SAMPLES = Claim("-1/2", PAPER, "law-of-rows"), Claim("-1/2", PAPER, "law-of-pre-activations")
+CLAIMS = {"rows": _ROWS, "covariance": _ROWS, "shape": _ROWS, "pre_activation": _SAMPLES, "joint": _SAMPLES}
 METRICS = {"kolmogorov": "Kolmogorov", "wasserstein": "Wasserstein", "frobenius": "relative Frobenius"}
 QUANTILES = {"rows": "row residuals, whitened", "pre_activation": "pre-activations"}
 GRAVEST: tuple[Verdict, ...] = ("fails", "undecided", "holds")
@@ -63,9 +66,11 @@ def _findings(measured: xr.Dataset) -> list[Finding]:
 def _finding(subject: str, one: xr.Dataset, cell: Mapping[Hashable, Any] | None) -> Finding:
     """Judge one distance of a law in one cell, or in all together."""
     prefix, one = ("overall_", one) if cell is None else ("", one.sel(cell))
-    exponent = Interval.of(one, f"{prefix}exponent")
-    answer, words = judge(exponent, EXPECTED)
-    if exponent.high < EXPECTED:  # the null level falls like n^-1/2, so this cannot go on
+    exponents = Exponents.of(one, f"{prefix}exponent")
+    exponent = exponents.whole
+    answer, words = judge(exponents, EXPECTED, float(one["larger_from"]), certain=TOGETHER)
+    if exponent.side(EXPECTED) < 0 and exponents.larger.side(EXPECTED) <= 0:
+        # The null level falls like n^-1/2, so this cannot go on.
         answer, words = "holds", "faster than n^-1/2 over these n, an excess over the null level that dies out"
     last = one.isel(n=-1)
     if answer != "holds" and np.isfinite(exponent.low) and float(last["doubt"].max()) > 1:
@@ -76,7 +81,9 @@ def _finding(subject: str, one: xr.Dataset, cell: Mapping[Hashable, Any] | None)
     if np.isfinite(ratio.value):
         numbers = f"{ratio.value:.2f} [{ratio.low:.2f}, {ratio.high:.2f}]"
         words += f"; at n = {int(last['n']):,} {numbers} times its null level"
-    return Finding(subject, answer, words, f"exponent, {_names(one)[1]} distance", *exponent)
+    claim = CLAIMS[str(one["law"].values)]
+    more = needed(exponents, EXPECTED, certain=TOGETHER) if answer == "undecided" else np.nan
+    return Finding(subject, answer, words, f"exponent, {_names(one)[1]} distance", *exponent, claim=claim, needed=more)
 
 
 def _tables(measured: xr.Dataset) -> list[Tabulated]:

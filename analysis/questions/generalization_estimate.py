@@ -6,17 +6,19 @@ import numpy as np
 import xarray as xr
 
 from analysis.answers import style
-from analysis.answers.finding import Finding, Verdict, judge
+from analysis.answers.finding import PAPER, Claim, Finding, Verdict, judge, needed
 from analysis.answers.needs import at_least, estimate
 from analysis.answers.section import Captioned, Section, Tabulated
 from analysis.answers.words import cell_values, cell_words, cells, exponent_texts, interval_text
 from analysis.statistics.datasets import LEAST_SIZES
 from analysis.statistics.generalization_estimate import generalization_estimate
 from analysis.statistics.intervals import Interval
+from analysis.statistics.power_law import Exponents
 
 __all__ = ["SECTION", "estimate_verdict"]
 
 EXPECTED = -0.5
+CLAIM = Claim("-1/2 or below", PAPER, "estimated-test-error")
 
 
 def _axes(measured: xr.Dataset) -> list[str]:
@@ -41,25 +43,31 @@ def _by_value(measured: xr.Dataset) -> list[Finding]:
 
 
 def _finding(subject: str, measured: xr.Dataset, name: str, more: str = "") -> Finding:
-    exponent = Interval.of(measured, name)
-    kind, words = estimate_verdict(exponent)
-    return Finding(subject, kind, f"distance to the true one: {words}{more}", "exponent", *exponent)
+    exponents = Exponents.of(measured, name)
+    kind, words = estimate_verdict(exponents, float(measured.larger_from))
+    sentence = f"distance to the true one: {words}{more}"
+    factor = needed(exponents, EXPECTED) if kind == "undecided" else np.nan
+    return Finding(subject, kind, sentence, "exponent", *exponents.whole, claim=CLAIM, needed=factor)
 
 
-def estimate_verdict(exponent: Interval) -> tuple[Verdict, str]:
+def estimate_verdict(exponents: Exponents, larger_from: float) -> tuple[Verdict, str]:
     """Say whether an estimate approaches the truth like n^-1/2, or as much faster as it likes.
 
     Parameters
     ----------
-    exponent : Interval of float
+    exponents : Exponents
         Of the distance between them.
+    larger_from : float
+        The smallest n of the larger half of the sizes.
 
     Returns
     -------
     verdict : {'holds', 'fails', 'undecided'}
     sentence : str
     """
-    return ("holds", "faster than n^-1/2 over these n") if exponent.high < EXPECTED else judge(exponent, EXPECTED)
+    if exponents.whole.side(EXPECTED) < 0 and exponents.larger.side(EXPECTED) <= 0:
+        return "holds", "faster than n^-1/2 over these n"
+    return judge(exponents, EXPECTED, larger_from)
 
 
 def _figures(simulation: xr.Dataset, theory: xr.Dataset, measured: xr.Dataset) -> list[Captioned]:
@@ -99,7 +107,8 @@ def _tables(measured: xr.Dataset) -> list[Tabulated]:
     tables = [Tabulated(title, (*axes, "exponent", f"{measured.attrs['level']:.0%} interval", "size"), lines)]
     if axes:
         by_value = [
-            (found.subject, *exponent_texts(Interval(*found[-3:])), found.sentence) for found in _by_value(measured)
+            (found.subject, *exponent_texts(Interval(found.value, found.low, found.high)), found.sentence)
+            for found in _by_value(measured)
         ]
         tables.append(Tabulated("Exponent by value of each axis", ("cells with", "exponent", "interval", ""), by_value))
     return tables

@@ -12,15 +12,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.answers import style
-from analysis.answers.finding import MARGIN, Finding, Verdict, judge
+from analysis.answers.finding import EXTENSION, PAPER, Claim, Finding, Verdict, judge, needed
 from analysis.answers.needs import at_least
 from analysis.answers.section import Captioned, Section, Tabulated
 from analysis.answers.words import cell_values, cell_words, cells, exponent_texts, interval_text, number_text, title_of
-from analysis.questions.bias import bias_figure, bias_finding, bias_text
+from analysis.questions.bias import bias_figure, bias_finding, bias_text, bias_verdict
 from analysis.statistics.arguments import measure
 from analysis.statistics.datasets import LEAST_SIZES
 from analysis.statistics.intervals import Interval
 from analysis.statistics.loglog import power_line
+from analysis.statistics.power_law import Exponents
 from analysis.statistics.rates import REASONS
 from analysis.statistics.rates_along import BY, rates_with_slices
 
@@ -28,8 +29,19 @@ __all__ = ["SECTION", "rate_finding", "rates_figure", "rates_table", "verdict"]
 
 HIDDEN = REASONS.index("hidden by the error of the average over fresh data")
 EXPECTED = -0.5
-DOMINANT = 0.5
-"""Share of the squared distance at the largest n above which a bias is called dominant."""
+SOURCES = {
+    "train_error": (PAPER, "predicted-errors"),
+    "test_error": (PAPER, "predicted-errors"),
+    "train_error_rate": (EXTENSION, "softmax"),
+    "test_error_rate": (EXTENSION, "softmax"),
+    "signal_overlap": (PAPER, "predicted-overlaps"),
+    "row_average": (EXTENSION, "row-averages"),
+    "deep_weights": (PAPER, "deep-weights"),
+    "biases": (EXTENSION, "layers"),
+    "init_coefficient": (PAPER, "init-coefficient"),
+    "signal_coefficient": (PAPER, "signal-coefficient"),
+}
+"""Who predicts what runs are compared with, and by which equation of docs/theory.md."""
 BELOW = 0.25
 """How far below the smallest distance the axis goes."""
 
@@ -56,44 +68,31 @@ def verdict(measured: xr.Dataset, observable: str) -> tuple[Verdict, str]:
     sentence : str
     """
     row = measured.sel(observable=observable)
-    exponent = Interval.of(row.sel(part="distance"), "overall_exponent")
+    distance, fluctuation = (
+        Exponents.of(row.sel(part=part), "overall_exponent") for part in ("distance", "fluctuation")
+    )
     if int(row.overall_reason) != 0:
         return "undecided", f"no exponent: {REASONS[int(row.overall_reason)]}"
-    if not np.isfinite(exponent).all():
+    if not np.isfinite(distance.whole).all():
         return "undecided", "no interval: too few replicates"
     if np.isnan(row.overall_solver_ratio):
         return "undecided", "the solver's own error is not known"
     if not bool(row.overall_solver_negligible):
         return "undecided", "the solver's own error is not negligible; raise its samples"
-    kind, words = judge(exponent, EXPECTED)
-    if exponent.low > EXPECTED and (exponent.high >= 0 or float(row.bias_share[-1]) > DOMINANT):
+    if bias_verdict(measured, observable)[0] == "fails":
         return "fails", "the bias stays as n grows, so theory and simulation do not converge"
-    if exponent.high < EXPECTED:
-        return _faster(row)
-    if exponent.low > EXPECTED and kind == "undecided":
-        return _at_larger_n(row, "slower than n^-1/2 over these n") or (kind, words)
+    start = float(row.larger_from)
+    kind, words = judge(distance, EXPECTED, start)
+    if distance.whole.side(EXPECTED) < 0 and kind != "holds":
+        # A bias that falls faster makes the distance do so until the fluctuation is left alone; that one is the claim.
+        kind, alone = judge(fluctuation, EXPECTED, start)
+        words = f"faster than n^-1/2 over these n; the fluctuation alone is {alone}"
     return kind, words
 
 
-def _faster(row: xr.Dataset) -> tuple[Verdict, str]:
-    """A distance that falls faster than claimed holds if that is a bias dying out below the fluctuation claimed."""
-    _, low, high = Interval.of(row.sel(part="fluctuation"), "overall_exponent")
-    words = "faster than n^-1/2 over these n"
-    if low <= EXPECTED <= high:
-        return "holds", f"{words}; the fluctuation alone is consistent with it, the bias falls faster"
-    words_alone = f"{words}; so is the fluctuation alone" if high < EXPECTED else words
-    return _at_larger_n(row, words) or ("undecided", words_alone)
-
-
-def _at_larger_n(row: xr.Dataset, words: str) -> tuple[Verdict, str] | None:
-    """A precise exponent shows that small n are not yet in the limit; the larger half of the sizes may be."""
-    _, low, high = Interval.of(row.sel(part="distance"), "larger_exponent")
-    if EXPECTED - MARGIN < low <= EXPECTED <= high < EXPECTED + MARGIN:
-        return "holds", f"{words}, consistent with it from n = {int(row.larger_from):,} on"
-    return None
-
-
-def rate_finding(measured: xr.Dataset, observable: str, subject: str = "", more: str = "") -> Finding:
+def rate_finding(
+    measured: xr.Dataset, observable: str, subject: str = "", more: str = "", source: tuple[str, str] | None = None
+) -> Finding:
     """Give the verdict on one observable with its exponent.
 
     Parameters
@@ -106,6 +105,8 @@ def rate_finding(measured: xr.Dataset, observable: str, subject: str = "", more:
         What the finding is about; the observable unless given.
     more : str
         What follows the sentence.
+    source : tuple of (source, label), optional
+        Of the claim (`analysis.answers.finding.Claim`); that of the observable unless given.
 
     Returns
     -------
@@ -113,7 +114,20 @@ def rate_finding(measured: xr.Dataset, observable: str, subject: str = "", more:
     """
     kind, sentence = verdict(measured, observable)
     exponent = Interval.of(measured.sel(observable=observable, part="distance"), "overall_exponent")
-    return Finding(subject or title_of(observable), kind, sentence + more, "exponent", *exponent)
+    claim = Claim("-1/2", *(source or SOURCES[observable]))
+    finding = Finding(subject or title_of(observable), kind, sentence + more, "exponent", *exponent, claim=claim)
+    return finding._replace(needed=_needed(measured, observable)) if kind == "undecided" else finding
+
+
+def _needed(measured: xr.Dataset, observable: str) -> float:
+    """Times as many replicates that would decide, where these are what is lacking."""
+    row = measured.sel(observable=observable)
+    if int(row.overall_reason) != 0 or not bool(row.overall_solver_negligible):
+        return np.nan
+    distance, fluctuation = (
+        Exponents.of(row.sel(part=part), "overall_exponent") for part in ("distance", "fluctuation")
+    )
+    return needed(fluctuation if distance.whole.side(EXPECTED) < 0 else distance, EXPECTED)
 
 
 def _findings(measured: xr.Dataset) -> list[Finding]:
@@ -167,7 +181,7 @@ def _share_table(measured: xr.Dataset) -> Tabulated:
         lines.append(
             (
                 title_of(name),
-                _plus_minus(one, "larger_exponent"),
+                _plus_minus(one, "overall_larger_exponent"),
                 *(f"{share:.1%}" if np.isfinite(share) else "-" for share in one.bias_share.values[[0, -1]]),
                 f"{float(one.bias_bound):.0%}" if np.isfinite(one.bias_bound) else "-",
                 f"{solver:.2%}{flag}" if np.isfinite(solver) else "-",

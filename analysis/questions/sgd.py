@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from analysis.answers import style
-from analysis.answers.finding import Finding
+from analysis.answers.finding import EXTENSION, Finding
 from analysis.answers.needs import at_least
 from analysis.answers.section import Captioned, Section, Tabulated
 from analysis.answers.words import cell_values, cell_words, cells, exponent_texts, title_of
@@ -21,6 +21,7 @@ from analysis.statistics.sgd import AXES, sgd
 __all__ = ["SECTION"]
 
 DECIDING = "test_error"
+SOURCE = (EXTENSION, "mini-batches")
 ERRORS = ("train_error", "test_error")
 
 
@@ -37,7 +38,7 @@ def _findings(measured: xr.Dataset) -> list[Finding]:
         if np.isfinite(effect) and cell["batch_fraction"] != 1:
             more = f"; batches move the theory {effect:.1f} times as far as a run at the largest n is from it"
             more += "" if effect > 1 else ", too little to test what they do"
-        findings.append(rate_finding(here, DECIDING, f"{title_of(DECIDING)} at {cell_words(cell)}", more))
+        findings.append(rate_finding(here, DECIDING, f"{title_of(DECIDING)} at {cell_words(cell)}", more, SOURCE))
     return findings
 
 

@@ -7,7 +7,7 @@ import xarray as xr
 
 from analysis.answers import style
 from analysis.answers.costs import cost_table
-from analysis.answers.finding import Finding, Verdict
+from analysis.answers.finding import CERTAIN, EXTENSION, Claim, Finding, Verdict
 from analysis.answers.needs import at_least, estimate
 from analysis.answers.section import Captioned, Section, Tabulated
 from analysis.answers.words import cell_words, cells
@@ -17,6 +17,7 @@ from analysis.statistics.selection import AXES, tuning
 
 __all__ = ["SECTION"]
 
+CLAIM = Claim("above 0", EXTENSION, "estimated-test-error")
 LEAST_CANDIDATES = 4
 
 
@@ -36,14 +37,14 @@ def _findings(measured: xr.Dataset) -> list[Finding]:
         regret, blind = (float(here[name]) / least for name in ("mean_regret", "mean_otherwise"))
         costs = f"it costs {regret:.1%} of the least test error, a blind choice {blind:.1%}"
         subject, sentence = cell_words(cell) or "choice by the estimate", f"{sentence}: at n = {int(here.n):,} {costs}"
-        findings.append(Finding(subject, kind, sentence, "test error saved", *Interval.of(here, "saved")))
+        findings.append(Finding(subject, kind, sentence, "test error saved", *Interval.of(here, "saved"), claim=CLAIM))
     return findings
 
 
 def _verdict(here: xr.Dataset) -> tuple[Verdict, str]:
     if here.saved_low > 0:
         return "holds", "choosing by the estimate pays"
-    if here.saved_high < 0:
+    if Interval.of(here, "saved").wider(CERTAIN).high < 0:
         return "fails", "choosing by the estimate costs more than choosing blindly"
     return "undecided", "choosing by the estimate and blindly cost alike at this precision"
 

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from analysis.answers import style
-from analysis.answers.finding import Finding, Verdict
+from analysis.answers.finding import PAPER, Claim, Finding, Verdict
 from analysis.answers.needs import at_least, no_axis_but
 from analysis.answers.section import Captioned, Section, Tabulated
 from analysis.answers.words import exponent_texts, title_of
@@ -19,6 +19,7 @@ __all__ = ["SECTION"]
 
 BLUNT = 0.5
 """Resolution above which an observable may object to a law, but can neither confirm it nor leave it undecided."""
+CLAIM = Claim("below 1", PAPER, "universality")
 FLUCTUATION = -0.5
 """Exponent of a single run's distance; a shift that falls more slowly grows in comparison."""
 
@@ -36,7 +37,9 @@ def _finding(law: xr.Dataset, name: str) -> Finding:
     kind, sentence = _verdict(law, sharp, worst)
     where = title_of(str(law.observable.values[worst]))
     share = Interval.of(law.isel(observable=worst, n=-1), "share")
-    return Finding(f"{name} features", kind, f"{sentence} ({where})", "shift over Gaussian distance", *share)
+    return Finding(
+        f"{name} features", kind, f"{sentence} ({where})", "shift over Gaussian distance", *share, claim=CLAIM
+    )
 
 
 def _verdict(law: xr.Dataset, sharp: xr.DataArray, worst: int) -> tuple[Verdict, str]:

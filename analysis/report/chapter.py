@@ -11,6 +11,7 @@ import xarray as xr
 
 from analysis.answers.finding import Finding
 from analysis.answers.section import Captioned, Section, Tabulated
+from analysis.report.cautions import cautions
 from analysis.report.command import path_word, sweep_command
 from analysis.report.figures import CAPTION, learning_curves
 from analysis.statistics.datasets import grid_axes
@@ -18,6 +19,9 @@ from analysis.store import load
 from sedyn.errors import InvalidInput
 
 __all__ = ["Answer", "Chapter", "NothingToReport", "is_url", "read_chapter"]
+
+
+"""Variable of the group ``status`` with the facts of every replicate."""
 
 
 class NothingToReport(InvalidInput):
@@ -52,6 +56,10 @@ class Chapter(NamedTuple):
         Problem, seed, versions: the provenance.
     commands : sequence of str
         The sweep that makes the same store, if the store keeps its settings, and the report of it.
+    seconds : float
+        Computing time of all replicates in the store; NaN if it does not keep that.
+    cautions : sequence of str
+        What theory's standard errors do not say.
     """
 
     name: str
@@ -61,6 +69,8 @@ class Chapter(NamedTuple):
     learning_curves: Captioned
     attributes: dict[str, Any]
     commands: Sequence[str]
+    seconds: float = math.nan
+    cautions: Sequence[str] = ()
 
 
 def read_chapter(path: str | Path, sections: Sequence[Section]) -> Chapter:
@@ -82,7 +92,7 @@ def read_chapter(path: str | Path, sections: Sequence[Section]) -> Chapter:
     NothingToReport
         If the store is missing, is not a sweep's, or has no observable in both groups.
     """
-    simulation, theory, settings = _read(path)
+    simulation, theory, settings, seconds = _read(path)
     name = str(path).rstrip("/").rpartition("/")[2].removesuffix(".zarr")
     answers, unanswered = [], []
     for section, reason in _asked(sections, name, simulation):
@@ -97,7 +107,9 @@ def read_chapter(path: str | Path, sections: Sequence[Section]) -> Chapter:
     curves = Captioned("learning_curves", learning_curves(simulation, theory), CAPTION)
     here = str(path) if is_url(path) or not Path(path).is_absolute() else f"stores/{name}.zarr"
     commands = [*([sweep_command(settings, name)] if settings else []), f"python -m analysis.report {path_word(here)}"]
-    return Chapter(name, _lead(simulation), answers, unanswered, curves, attributes, commands)
+    return Chapter(
+        name, _lead(simulation), answers, unanswered, curves, attributes, commands, seconds, cautions(simulation)
+    )
 
 
 def _asked(sections: Sequence[Section], name: str, simulation: xr.Dataset) -> list[tuple[Section, str | None]]:
@@ -114,9 +126,9 @@ def _asked(sections: Sequence[Section], name: str, simulation: xr.Dataset) -> li
     return asked
 
 
-def _read(path: str | Path) -> tuple[xr.Dataset, xr.Dataset, dict[str, Any]]:
+def _read(path: str | Path) -> tuple[xr.Dataset, xr.Dataset, dict[str, Any], float]:
     try:
-        simulation, theory, settings = load(path)
+        simulation, theory, settings, seconds = load(path)
     except InvalidInput as error:
         raise NothingToReport(error.field, error.value, error.remedy) from error
     if not any(
@@ -125,7 +137,7 @@ def _read(path: str | Path) -> tuple[xr.Dataset, xr.Dataset, dict[str, Any]]:
     ):
         remedy = "nothing finished yet; run the sweep again, it continues where it stopped"
         raise NothingToReport("path", str(path), remedy)
-    return simulation, theory, settings
+    return simulation, theory, settings, seconds
 
 
 def is_url(path: str | Path) -> bool:

@@ -1,4 +1,4 @@
-"""The report as one self-contained page: findings of every section first, then figures, tables and provenance."""
+"""The report as one self-contained page: claims first, then findings of every section, figures, tables, provenance."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from analysis.report.chapter import Chapter
+from analysis.report.claims import claim_lines
 
 __all__ = ["page"]
 
@@ -36,7 +37,8 @@ def page(chapters: Sequence[Chapter], images: Mapping[tuple[str, str], bytes]) -
     several = len(chapters) > 1
     title = "Theory and experiment" if several else f"{chapters[0].name}: theory against gradient descent"
     template = _environment().get_template("page.html.j2")
-    return template.render(chapters=chapters, images=images, several=several, title=title)
+    lines = claim_lines(chapters)
+    return template.render(chapters=chapters, claims=lines, images=images, several=several, title=title)
 
 
 def _environment() -> Environment:

@@ -70,6 +70,8 @@ def report(*paths: str | Path, output: str | Path | None = None, console: Consol
     written: list[Path] = []
     images: dict[tuple[str, str], bytes] = {}
     for store, chapter in zip(paths, chapters, strict=True):
+        for caution in chapter.cautions:
+            _say(console, f"caution: {caution}")
         for answer in chapter.answers:
             _print(console, answer)
         for words, file in _write(_beside(store), chapter, images):

@@ -13,8 +13,9 @@ import xarray as xr
 from scipy import stats
 
 from analysis.statistics.arguments import measure
-from analysis.statistics.datasets import features_of, worded
+from analysis.statistics.datasets import features_of, larger_half, worded
 from analysis.statistics.intervals import Interval
+from analysis.statistics.power_law import Exponents
 from analysis.statistics.rates_along import rates_along
 from sedyn import Problem, online_limit
 from sedyn.model.problem import DEFAULTS
@@ -70,8 +71,9 @@ def batches(simulation: xr.Dataset, theory: xr.Dataset, *, draws: int = 1000, se
         steps): ``gap``, the root-mean-square difference over an epoch of theory's test error from its reference:
         from the online limit for one pass, from the theory of twice as many steps for others; its ``_stderr``; and
         whether it is ``resolved``. On (batching,) the exponent of the steps in the gaps that are, ``gap_exponent``
-        with its interval, NaN for fewer than 3. On (observable, batching, steps) the ``run_distance``, and the
-        ``final`` errors of theory and runs with their standard errors; and ``online``, NaN without one pass.
+        with its interval, NaN for fewer than 3, in the three ways of `analysis.statistics.power_law.Exponents`; the
+        larger half of the steps begins at ``gap_larger_from``. On (observable, batching, steps) the ``run_distance``,
+        and the ``final`` errors of theory and runs with their standard errors; and ``online``, NaN without one pass.
     """
     simulation, theory = (_with_batching(group) for group in (simulation, theory))
     last = theory[DECIDING].isel(n=-1)
@@ -138,20 +140,31 @@ def _law(steps: list[int], gaps: dict[int, tuple[float, float]]) -> xr.Dataset:
     """Gaps and the exponent of the steps in them, by weighted least squares of logarithms."""
     gap, error = (np.array([gaps.get(number, (np.nan, np.nan))[part] for number in steps]) for part in (0, 1))
     resolved = gap > RESOLVED * error
-    exponent = Interval(np.nan, np.nan, np.nan)
-    if resolved.sum() >= LEAST_RESOLVED:
-        x, y, weight = np.log(np.array(steps, float)[resolved]), np.log(gap[resolved]), (gap / error)[resolved] ** 2
-        x = x - np.average(x, weights=weight)
-        information = np.sum(weight * x**2)
-        slope = np.sum(weight * x * y) / information
-        misfit = np.sum(weight * (y - np.average(y, weights=weight) - slope * x) ** 2) / (resolved.sum() - 2)
-        # The line is one of small batches only: what it misses elsewhere is an error too.
-        reach = stats.norm.ppf(0.975) * np.sqrt(max(misfit, 1.0) / information)
-        exponent = Interval(slope, slope - reach, slope + reach)
+    number, spread = np.array(steps, float)[resolved], error[resolved] / gap[resolved]
+    late = np.arange(len(number)) >= larger_half(len(number))
+    line, bend = np.stack([np.log(number), np.ones(len(number))], 1), 1 / number[:, None]
+    exponents = Exponents(
+        _slope(line, gap[resolved], spread),
+        _slope(line[late], gap[resolved][late], spread[late]),
+        _slope(np.concatenate([line, bend], 1), gap[resolved], spread),
+    )
     return xr.Dataset(
         {"gap": ("steps", gap), "gap_stderr": ("steps", error), "resolved": ("steps", resolved)},
         coords={"steps": steps},
-    ).assign(exponent.variables("gap_exponent"))
+    ).assign(exponents.variables("gap_exponent") | {"gap_larger_from": number[late].min(initial=np.inf)})
+
+
+def _slope(columns: np.ndarray, gap: np.ndarray, spread: np.ndarray) -> Interval:
+    """First coefficient of a weighted fit to the logarithm; NaN with fewer points than have an exponent."""
+    if len(gap) < LEAST_RESOLVED:
+        return Interval(np.nan, np.nan, np.nan)
+    weighted, y = columns / spread[:, None], np.log(gap) / spread
+    covariance = np.linalg.inv(weighted.T @ weighted)
+    found = covariance @ weighted.T @ y
+    misfit = np.sum((y - weighted @ found) ** 2) / max(len(gap) - columns.shape[1], 1)
+    # The line is one of small batches only: what it misses elsewhere is an error too.
+    reach = stats.norm.ppf(0.975) * np.sqrt(max(misfit, 1.0) * covariance[0, 0])
+    return Interval(found[0], found[0] - reach, found[0] + reach)
 
 
 def _runs(simulation: xr.Dataset, theory: xr.Dataset, steps: int, draws: int, seed: int) -> xr.Dataset:

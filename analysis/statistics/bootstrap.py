@@ -17,6 +17,8 @@ __all__ = ["Bootstrap", "means", "medians"]
 
 AT_ONCE = 2**24
 """Numbers that `medians` sorts at once."""
+MOST_KEPT = 2**18
+"""Numbers of the draws of one place up to which these are kept for the next observable."""
 
 
 class Bootstrap(NamedTuple):
@@ -48,8 +50,8 @@ class Bootstrap(NamedTuple):
         drawn = np.zeros((1 + self.draws, len(present)))
         drawn[0, present] = 1
         if count:
-            rng = _generator(self.seed, 0, *place)
-            drawn[1:, present] = rng.multinomial(count, np.full(count, 1 / count), self.draws)
+            kept = self.draws * count <= MOST_KEPT
+            drawn[1:, present] = (_kept_counts if kept else _counts)(self.draws, self.seed, count, place)
         return drawn
 
     def shifts(self, entries: int, freedom: float, solution: int = 0) -> np.ndarray:
@@ -70,6 +72,15 @@ class Bootstrap(NamedTuple):
             In units of the stated standard error.
         """
         return _shifts(self.draws, self.seed, entries, freedom, solution)
+
+
+def _counts(draws: int, seed: int, count: int, place: tuple[int, ...]) -> np.ndarray:
+    drawn = _generator(seed, 0, *place).multinomial(count, np.full(count, 1 / count), draws).astype(np.int32)
+    drawn.flags.writeable = False
+    return drawn
+
+
+_kept_counts = lru_cache(maxsize=128)(_counts)  # observables share draws, and they take most of the time to make
 
 
 @lru_cache(maxsize=64)  # sizes and cells share solutions

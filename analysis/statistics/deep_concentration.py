@@ -10,7 +10,7 @@ import xarray as xr
 
 from analysis.statistics.arguments import measure
 from analysis.statistics.bootstrap import Bootstrap, means
-from analysis.statistics.datasets import grid_axes, worded
+from analysis.statistics.datasets import grid_axes, larger_half, worded
 from analysis.statistics.divergence import without_diverged
 from analysis.statistics.power_law import power_law
 
@@ -68,6 +68,7 @@ def deep_concentration(simulation: xr.Dataset, *, draws: int = 400, level: float
             "variance_stderr": (dims, drawn[1:].std(0).reshape(*shape, sizes, steps)),
             **fit.grouped.variables("exponent", *axes, "layer", shape=shape),
             **fit.common.variables("overall_exponent"),
+            "larger_from": ((), ordered["n"].values[larger_half(sizes)]),
         },
         coords={dim: ordered[dim] for dim in dims},
     )

@@ -19,7 +19,7 @@ from scipy import special
 from analysis.statistics import null_levels
 from analysis.statistics.arguments import measure
 from analysis.statistics.bootstrap import Bootstrap, means
-from analysis.statistics.datasets import diagonal, features_of, grid_axes, standard_error, worded
+from analysis.statistics.datasets import diagonal, features_of, grid_axes, larger_half, standard_error, worded
 from analysis.statistics.divergence import without_diverged
 from analysis.statistics.intervals import student
 from analysis.statistics.power_law import power_law
@@ -189,6 +189,7 @@ def _measure(one: _Comparison, axes: list[Hashable], bootstrap: Bootstrap, level
         variables |= student(part.values, fewest, level).variables(name, *part.dims[1:])
     variables |= fit.grouped.variables("exponent", *axes, shape=tuple(shape))
     variables |= fit.common.variables("overall_exponent")
+    variables["larger_from"] = runs["n"].values[larger_half(runs.sizes["n"])]
     return xr.Dataset(variables, coords={dim: runs[dim] for dim in ("n", *axes)}).reset_coords(drop=True)
 
 

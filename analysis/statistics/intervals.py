@@ -41,6 +41,17 @@ class Interval(NamedTuple):
         """
         return cls(*(measured[f"{name}{end}{by}"].values[()] for end in ENDS))
 
+    def wider(self, factor: float) -> Interval:
+        """Move both ends away from the number, so many times as far as they are."""
+        return Interval(*(self.value + factor * (end - self.value) for end in (self.value, self.low, self.high)))
+
+    def side(self, claim: float) -> int:
+        """On which side of a claim a number is for certain: 1 above it, -1 below, 0 if the interval contains it.
+
+        Zero as well where there is no interval.
+        """
+        return int(self.low > claim) - int(self.high < claim)
+
     def variables(self, name: str, *dims: Any, shape: tuple[int, ...] | None = None) -> dict[str, Any]:
         """Name the three arrays as variables of a dataset.
 

@@ -16,8 +16,10 @@ from analysis.statistics.moments import moments
 from analysis.statistics.solver_error import combined_freedom
 from analysis.statistics.stack import stack
 
-__all__ = ["OBSERVABLES", "large"]
+__all__ = ["OBSERVABLES", "REFUTING", "large"]
 
+REFUTING = 0.999
+"""Probability with which a comparison stays below what refutes an exact theory: a page has many."""
 OBSERVABLES = ("train_error", "test_error", "signal_overlap", "deep_weights")
 
 
@@ -44,7 +46,8 @@ def large(
         root mean square of theory; ``solver_error`` likewise; ``solver_ratio``, the largest solver error over the
         standard error of the mean over runs; ``worst``, the largest distance of that mean from theory in standard
         errors of their difference, measured by what each may be; ``limit``, what this one may be: Student's quantile
-        for the largest of so many comparisons, with the degrees of freedom of runs and solver together.
+        for the largest of so many comparisons, with the degrees of freedom of runs and solver together; and
+        ``refuting``, the same with `REFUTING` in the place of the level.
     """
     runs, predicted = without_diverged(simulation), without_diverged(theory)
     result = by_observable(in_both(observables, runs, predicted), lambda name: _measure(name, runs, predicted, level))
@@ -65,7 +68,10 @@ def _measure(name: str, simulation: xr.Dataset, theory: xr.Dataset, level: float
         ratio = solver / spread
         degrees = combined_freedom(spread, count, known, data.freedom)
     tail = (1 - level) / 2 / np.maximum(used.sum((2, 3), keepdims=True), 1)
-    limits = np.where(used, stats.t.isf(tail, np.where(used, degrees, 1.0)), np.nan)
+    limits, refuting = (
+        np.where(used, stats.t.isf(share * tail, np.where(used, degrees, 1.0)), np.nan)
+        for share in (1.0, (1 - REFUTING) / (1 - level))
+    )
     beyond = np.where(np.isfinite(excess / limits), excess / limits, -np.inf).reshape(*count.shape[:2], -1)
     place = beyond.argmax(-1)[..., None]
 
@@ -83,6 +89,7 @@ def _measure(name: str, simulation: xr.Dataset, theory: xr.Dataset, level: float
         "solver_ratio": np.where(np.isfinite(ratio), ratio, -np.inf).max((2, 3)),
         "worst": there(excess),
         "limit": there(limits),
+        "refuting": there(refuting),
     }
     variables = {key: data.on_grid(array, "cell", "n") for key, array in values.items()}
     return xr.Dataset(variables, coords={**data.axes, "n": data.n})
@@ -96,4 +103,5 @@ _WORDS = {
     "solver_ratio": "largest solver error over the standard error of the mean over runs",
     "worst": "largest distance of the mean over runs from theory, in standard errors",
     "limit": "quantile of the largest of so many comparisons",
+    "refuting": "quantile of the largest that refutes a theory",
 }

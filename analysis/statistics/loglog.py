@@ -19,9 +19,9 @@ class LineFit(NamedTuple):
     Attributes
     ----------
     covariance : ndarray, shape (..., groups)
-        sum_n w (x - xbar) y.
+        sum_n w (x - xbar) y; x - xbar less what a correction explains of it, if the line has one.
     variance : ndarray, shape (groups,)
-        sum_n w (x - xbar)^2.
+        sum_n w (x - xbar)^2, likewise.
     x_mean : ndarray, shape (groups,)
         Weighted mean of x.
     y_mean : ndarray, shape (..., groups)
@@ -78,8 +78,8 @@ def weights(variance: np.ndarray, valid: np.ndarray) -> np.ndarray:
     return np.where(valid, 1.0 / floored, 0.0)
 
 
-def line_fit(x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> LineFit:
-    """Fit weighted lines y = a + b x.
+def line_fit(x: np.ndarray, y: np.ndarray, weight: np.ndarray, correction: np.ndarray | None = None) -> LineFit:
+    """Fit weighted lines y = a + b x, or y = a + b x + c z with a correction z of unknown amplitude.
 
     Parameters
     ----------
@@ -89,19 +89,27 @@ def line_fit(x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> LineFit:
         Ordinates; finite wherever the weight is positive.
     weight : ndarray, shape (n, groups)
         Weights, zero for points left out.
+    correction : ndarray, shape (n,), optional
+        The correction z, whose amplitude c every group has for itself.
 
     Returns
     -------
     LineFit
+        Its slope is b; means and intercept are those of the line without the correction.
     """
     total = weight.sum(0)
     share = np.divide(weight, total, out=np.zeros_like(weight), where=total > 0)
     x_mean = x @ share
     y = np.where(weight > 0, y, 0.0)
-    centred = weight * (x[:, None] - x_mean)
+    centred = x[:, None] - x_mean
+    if correction is not None:
+        z = correction[:, None] - correction @ share
+        centred = centred - z * np.nan_to_num(_ratio((weight * z * centred).sum(0), (weight * z * z).sum(0)))
+        # Two points leave nothing of x that is neither a constant nor the correction.
+        centred = np.where((weight > 0).sum(0) > 2, centred, 0.0)
     return LineFit(
-        covariance=np.einsum("ng,...ng->...g", centred, y),
-        variance=(centred * (x[:, None] - x_mean)).sum(0),
+        covariance=np.einsum("ng,...ng->...g", weight * centred, y),
+        variance=(weight * centred**2).sum(0),
         x_mean=x_mean,
         y_mean=np.einsum("ng,...ng->...g", share, y),
     )

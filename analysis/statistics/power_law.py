@@ -2,22 +2,102 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import xarray as xr
 
-from analysis.statistics.datasets import LEAST_SIZES
+from analysis.statistics.datasets import LEAST_SIZES, larger_half
 from analysis.statistics.intervals import Interval, student
-from analysis.statistics.loglog import line_fit, weights
+from analysis.statistics.loglog import LineFit, line_fit, weights
 
-__all__ = ["PowerLaw", "power_law"]
+__all__ = ["Exponents", "PowerLaw", "power_law", "three_fits"]
+
+FITS = ("", "larger_", "corrected_")
+"""What stands before ``exponent`` in the names of the three fits of `Exponents`."""
+
+
+class Exponents(NamedTuple):
+    """An exponent of n in three ways, which tell a power that is another from one that is not reached yet.
+
+    Attributes
+    ----------
+    whole : Interval
+        Over all sizes.
+    larger : Interval
+        Over the larger half of the sizes.
+    corrected : Interval
+        Over all sizes, with a correction of relative order 1/n whose amplitude is fitted too.
+    """
+
+    whole: Interval
+    larger: Interval
+    corrected: Interval
+
+    @classmethod
+    def of(cls, measured: xr.Dataset, name: str) -> Exponents:
+        """Read what `variables` wrote.
+
+        Parameters
+        ----------
+        measured : Dataset
+            Of any dimensions.
+        name : str
+            That of the exponent over all sizes.
+
+        Returns
+        -------
+        Exponents
+        """
+        return cls(*(Interval.of(measured, name.replace("exponent", f"{fit}exponent")) for fit in FITS))
+
+    def variables(self, name: str, *dims: Any, shape: tuple[int, ...] | None = None) -> dict[str, Any]:
+        """Name all arrays as variables of a dataset, as `Interval.variables` does.
+
+        Parameters
+        ----------
+        name, *dims, shape
+            As there; `name` has the word exponent in it, before which ``larger_`` and ``corrected_`` come.
+
+        Returns
+        -------
+        dict
+        """
+        found: dict[str, Any] = {}
+        for fit, interval in zip(FITS, self, strict=True):
+            found |= interval.variables(name.replace("exponent", f"{fit}exponent"), *dims, shape=shape)
+        return found
 
 
 class PowerLaw(NamedTuple):
     """Exponents of each group of lines with a slope in common, and of all lines, with their intervals."""
 
-    grouped: Interval
-    common: Interval
+    grouped: Exponents
+    common: Exponents
+
+
+def three_fits(n: np.ndarray, y: np.ndarray, weight: np.ndarray) -> tuple[LineFit, LineFit, LineFit]:
+    """Fit a logarithm against log n in the three ways of `Exponents`.
+
+    Parameters
+    ----------
+    n : ndarray, shape (sizes,)
+        Sizes.
+    y : ndarray, shape (..., sizes, lines)
+        The logarithm.
+    weight : ndarray, shape (sizes, lines)
+        Weights, zero for points left out.
+
+    Returns
+    -------
+    tuple of LineFit
+    """
+    x, late = np.log(n.astype(float)), np.arange(len(n)) >= larger_half(len(n))
+    return (
+        line_fit(x, y, weight),
+        line_fit(x, y, weight * late[:, None]),
+        line_fit(x, y, weight, correction=n[0] / n),
+    )
 
 
 def power_law(n: np.ndarray, drawn: np.ndarray, replicates: int, *, level: float = 0.95) -> PowerLaw:
@@ -53,6 +133,7 @@ def power_law(n: np.ndarray, drawn: np.ndarray, replicates: int, *, level: float
     y = np.log(np.where(valid, drawn, 1.0))
     variance = np.broadcast_to(y[1:].var(0).sum(0) / np.maximum(valid.sum(0), 1), valid.shape)
     weight = weights(variance, valid).reshape(sizes, -1)
-    fit = line_fit(np.log(n.astype(float)), y.reshape(len(y), sizes, -1), weight)
-    slopes = fit.reshape((groups, lines)).common_slope, fit.common_slope
-    return PowerLaw(*(student(slope, replicates, level) for slope in slopes))
+    fits = three_fits(n, y.reshape(len(y), sizes, -1), weight)
+    grouped = (fit.reshape((groups, lines)).common_slope for fit in fits)
+    common = (fit.common_slope for fit in fits)
+    return PowerLaw(*(Exponents(*(student(slope, replicates, level) for slope in each)) for each in (grouped, common)))

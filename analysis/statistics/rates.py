@@ -19,8 +19,9 @@ from analysis.statistics.bootstrap import Bootstrap
 from analysis.statistics.datasets import LEAST_SIZES, by_observable, in_both, larger_half, worded
 from analysis.statistics.divergence import without_diverged
 from analysis.statistics.intervals import spread, student
-from analysis.statistics.loglog import half_log, line_fit, weights
+from analysis.statistics.loglog import half_log, weights
 from analysis.statistics.moments import ROUNDING, Moments, moments
+from analysis.statistics.power_law import three_fits
 from analysis.statistics.stack import Stack, stack
 from sedyn.errors import InvalidInput
 
@@ -104,8 +105,9 @@ def rates(
         ``exponent_high``, ``prefactor`` (the line at n = 1), ``reason`` (see `REASONS`); and without part
         ``solver_ratio`` (largest solver error over distance), ``solver_negligible``.
         On (observable, part, grid axes): ``cell_exponent`` with error and interval.
-        On (observable, part): ``overall_exponent`` likewise, and ``larger_exponent`` over the larger half of the
-        sizes, those from ``larger_from`` on; ``overall_reason``; on (observable,)
+        On (observable, part): ``overall_exponent`` likewise, ``overall_larger_exponent`` over the larger half of the
+        sizes, those from ``larger_from`` on, and ``overall_corrected_exponent`` with a correction of relative order 1/n
+        (`analysis.statistics.power_law.Exponents`); ``overall_reason``; on (observable,)
         ``overall_solver_ratio`` (root mean square over the fits pooled), ``overall_solver_negligible``; on
         (observable, n) ``bias_share``, squared bias over squared distance, averaged over the fits pooled.
         Of the bias by itself (`analysis.statistics.bias`), on (observable,): ``bias_exponent`` with interval,
@@ -201,7 +203,7 @@ def _measure(data: Stack, squares: Moments, bootstrap: Bootstrap, level: float, 
         "overall_reason": ((), np.int64(0 if pooled.any() else np.bincount(reason.ravel()).argmax())),
         "bias_share": ("n", np.divide(mean_share, count, out=np.full(len(data.n), np.nan), where=count > 0)),
         "larger_from": ((), data.n[late]),
-        **_exponents(data, squares, pooled, late, level),
+        **_exponents(data, squares, pooled, level),
         **_bias(data, pooled, bootstrap, level),
     }
     coords = {**data.axes, "n": data.n, "iteration": data.iteration, "part": np.array(PARTS, dtype=object)}
@@ -247,12 +249,10 @@ def _usable(squares: Moments) -> tuple[np.ndarray, np.ndarray]:
     return valid, reason
 
 
-def _exponents(data: Stack, squares: Moments, pooled: np.ndarray, late: int, level: float) -> dict[str, Any]:
+def _exponents(data: Stack, squares: Moments, pooled: np.ndarray, level: float) -> dict[str, Any]:
     """Exponents of each fit, each cell, overall, and at larger n: of both `PARTS`, with errors and intervals."""
     cells, sizes, steps = pooled.shape
     fewest = int(squares.replicates[pooled].min()) if pooled.any() else 0
-    x = np.log(data.n.astype(float))
-    larger = (np.arange(sizes) >= late)[:, None]
     found: dict[str, list[np.ndarray]] = {}
     for drawn, stderr in (
         (squares.distance_draws, squares.distance_stderr),
@@ -262,13 +262,14 @@ def _exponents(data: Stack, squares: Moments, pooled: np.ndarray, late: int, lev
         variance = _smoothed_variance(drawn[0], stderr, squares, usable)
         weight = weights(variance, usable).transpose(1, 0, 2).reshape(sizes, -1)
         y = half_log(drawn).transpose(0, 2, 1, 3).reshape(len(drawn), sizes, -1)
-        fit = line_fit(x, y, weight)
+        fit, larger, corrected = three_fits(data.n, y, weight)
         by_cell = fit.reshape((cells, steps))
         for name, slopes in (
             ("exponent", by_cell.slope),
             ("cell_exponent", by_cell.common_slope),
             ("overall_exponent", fit.common_slope),
-            ("larger_exponent", line_fit(x, y, weight * larger).common_slope),
+            ("overall_larger_exponent", larger.common_slope),
+            ("overall_corrected_exponent", corrected.common_slope),
         ):
             interval = student(slopes, fewest, level)
             for end, array in zip(("", "_low", "_high", "_stderr"), (*interval, spread(slopes, fewest)), strict=True):
@@ -311,7 +312,8 @@ _WORDS = {
     "exponent": "exponent of n",
     "cell_exponent": "exponent of n, all iterations together",
     "overall_exponent": "exponent of n, all cells and iterations together",
-    "larger_exponent": "exponent of n over the larger half of the sizes, all cells and iterations together",
+    "overall_larger_exponent": "exponent of n over the larger half of the sizes, all cells and iterations together",
+    "overall_corrected_exponent": "exponent of n beside a correction of order 1/n, all cells and iterations together",
     "larger_from": "smallest n of the larger half",
     "prefactor": "fitted line at n = 1",
     "reason": "why there is an exponent or none",

@@ -16,6 +16,7 @@ from sedyn.model.observables import INCLUDED, parts_of, predicted, to_dataset
 from sedyn.model.problem import A_PROBLEM, Problem
 from sedyn.model.seeds import randomization_seeds
 from sedyn.model.update import updates_of
+from sedyn.theory.drift import spectrum_drift
 from sedyn.theory.inputs import RANDOMIZATIONS, draw, require_samples
 from sedyn.theory.memory import require_theory_memory, samples_that_fit
 from sedyn.theory.run import run
@@ -78,7 +79,9 @@ def state_evolution(
         changes with d), `deep_weights`, the law of first-layer rows (`init_coefficient`, `signal_coefficient`,
         `noise_covariance`, means over the spectrum) and `pre_activation_quantiles`; with classes also
         `train_error_rate` and `test_error_rate`, with biases `biases`. From a divergence on, values are
-        NaN, and attribute ``diverged_at`` is the first iteration without a value (-1 if there is none).
+        NaN, and attribute ``diverged_at`` is the first iteration without a value (-1 if there is none). Where the
+        spectrum changes with d, ``spectrum_drift`` is the `sedyn.theory.drift.spectrum_drift`, and a warning says so
+        where that is noticed: no standard error does.
 
     Raises
     ------
@@ -113,6 +116,9 @@ def state_evolution(
             f"{max_samples}; about {samples * (reached / target_stderr) ** 2:.0f} samples would reach it",
             stacklevel=3,  # past the check of the arguments
         )
+    drift = spectrum_drift(problem, seed)
+    if drift.noticed:
+        warnings.warn(f"covariance={problem.covariance!r}: {drift}", stacklevel=3)
     finite = np.isfinite(arrays["test_error"])
     attributes = {
         "samples": samples,
@@ -121,6 +127,7 @@ def state_evolution(
         "device": backend.device_description(device),
         "diverged_at": -1 if finite.all() else int(np.argmin(finite)),
         "response": "stein" if has_kink(problem) else "adjoint",
+        **({"spectrum_drift": drift.change} if problem.spectrum_law.changes_with_d else {}),
         **versions(),
     }
     observables = {**predicted(parts_of(problem)), **{k: v for name in include for k, v in INCLUDED[name].items()}}

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from analysis.answers.finding import Finding, judge
+from analysis.answers.finding import PAPER, Claim, Finding, judge, needed
 from analysis.statistics.intervals import Interval
+from analysis.statistics.power_law import Exponents
 
 
 def test_a_finding_is_one_line():
@@ -12,23 +13,70 @@ def test_a_finding_is_one_line():
     assert Finding("test error", "holds", "as claimed", "exponent", -0.5).number == " (exponent -0.500)"
 
 
+def test_a_finding_names_its_claim():
+    number = Finding("test error", "holds", "", "exponent", -0.5, -0.6, -0.4, Claim("-1/2", PAPER, "exponent"))
+    assert number.number == " (exponent -0.500 [-0.600, -0.400]; claim: -1/2 (paper, theory.md#exponent))"
+
+
+def alike(low, high):
+    """Three fits that agree."""
+    one = Interval(low / 2 + high / 2, low, high)
+    return Exponents(one, one, one)
+
+
 @pytest.mark.parametrize(
     ("low", "high", "verdict", "words"),
     [
-        (-0.6, -0.4, "holds", "consistent with n^-1/2"),
-        (-0.8, -0.4, "undecided", "consistent with n^-1/2, but the interval is wide"),
-        (-0.45, -0.3, "undecided", "slower than n^-1/2 over these n; larger n decide"),
+        (-0.59, -0.41, "holds", "consistent with n^-1/2"),
+        (-0.6, -0.3, "undecided", "consistent with n^-1/2, but the interval is wide"),
+        (-0.49, -0.3, "undecided", "slower than n^-1/2 over these n; larger n decide"),
         (-0.7, -0.55, "undecided", "faster than n^-1/2 over these n; larger n decide"),
-        (-0.2, -0.1, "fails", "slower than n^-1/2"),
-        (-0.45, 0.1, "fails", "slower than n^-1/2"),  # it may not fall at all
-        (-1.1, -0.9, "fails", "faster than n^-1/2"),
+        (-0.7, -0.6, "fails", "faster than n^-1/2, from n = 1,024 on as well"),
+        (-0.46, -0.44, "fails", "slower than n^-1/2, from n = 1,024 on as well"),
+        (-0.45, -0.1, "undecided", "slower than n^-1/2 over these n; larger n decide"),
+        (-0.2, -0.1, "fails", "slower than n^-1/2, from n = 1,024 on as well"),
         (np.nan, np.nan, "undecided", "no exponent: too little data"),
     ],
 )
 def test_an_exponent_is_judged_by_its_interval(low, high, verdict, words):
-    assert judge(Interval(low / 2 + high / 2, low, high), -0.5) == (verdict, words)
+    assert judge(alike(low, high), -0.5, 1024) == (verdict, words)
+
+
+@pytest.mark.parametrize(
+    ("whole", "larger", "corrected", "verdict", "words"),
+    [
+        # What small sizes add is neither in the larger half nor beside a correction.
+        (-0.45, -0.49, -0.47, "holds", "slower than n^-1/2 over these n, consistent with it from n = 64 on"),
+        (-0.45, -0.45, -0.49, "holds", "slower than n^-1/2 over these n, consistent with it beside a correction of"),
+        (-0.45, -0.45, -0.43, "fails", "slower than n^-1/2, from n = 64 on as well"),
+        (-0.5, -0.4, -0.4, "fails", "slower than n^-1/2 from n = 64 on"),
+        (-0.5, -0.4, -0.5, "undecided", "slower than n^-1/2 from n = 64 on, unless by what small n add"),
+        (-0.45, -0.45, -0.55, "undecided", "slower than n^-1/2 over these n; larger n decide"),
+    ],
+)
+def test_the_larger_half_and_a_correction_decide_together(whole, larger, corrected, verdict, words):
+    each = Exponents(*(Interval(value, value - 0.03, value + 0.03) for value in (whole, larger, corrected)))
+    kind, sentence = judge(each, -0.5, 64)
+    assert kind == verdict
+    assert sentence.startswith(words)
+
+
+def test_what_is_off_by_the_margin_does_not_hold_unless_its_interval_misses():
+    assert judge(alike(-0.59, -0.41), -0.5, 64)[0] == "holds"
+    assert judge(alike(-0.59, -0.39), -0.5, 64)[0] == "undecided"
+    assert judge(alike(-0.59, -0.39), -0.5, 64, margin=0.2)[0] == "holds"
 
 
 def test_powers_have_names():
-    assert judge(Interval(-1.0, -1.1, -0.9), -1.0) == ("holds", "consistent with 1/n")
-    assert judge(Interval(-2.0, -2.1, -1.9), -2.0) == ("holds", "consistent with n^-2")
+    assert judge(alike(-1.09, -0.91), -1.0, 64) == ("holds", "consistent with 1/n")
+    assert judge(alike(-2.09, -1.91), -2.0, 64) == ("holds", "consistent with n^-2")
+
+
+@pytest.mark.parametrize(
+    ("exponent", "half", "expected"),
+    [(-0.5, 0.2, 4.0), (-0.47, 0.14, 4.0), (-0.3, 0.3, 9.0), (-0.5, 0.05, 1.0), (np.nan, np.nan, np.nan)],
+)
+def test_replicates_that_would_decide(exponent, half, expected):
+    """Intervals shrink like one over their root: until inside the margin, or clear of the claim at twice the width."""
+    one = Interval(exponent, exponent - half, exponent + half)
+    np.testing.assert_allclose(needed(Exponents(one, one, one), -0.5), expected)

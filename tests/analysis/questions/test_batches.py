@@ -4,6 +4,7 @@ import pytest
 from analysis.questions.batches import SECTION, limit_verdict
 from analysis.statistics.batches import batches
 from analysis.statistics.intervals import Interval
+from analysis.statistics.power_law import Exponents
 from sedyn import Problem, online_limit
 from tests.analysis.grid import groups
 
@@ -20,7 +21,7 @@ def online():
 def store(online, law, solver=1e-6):
     """Theory that is off its limit by a law of the steps, and runs around it."""
     axes = {"steps": STEPS, "batching": ["one_pass", "without_replacement"]}
-    simulation, theory = groups(axes, replicates=96, steps=16, solver=solver)
+    simulation, theory = groups(axes, replicates=400, steps=16, solver=solver)
     for steps in STEPS:
         curve = np.full(17, np.nan)
         curve[: steps + 1] = online[:: 16 // steps] + law(steps)
@@ -74,7 +75,7 @@ def test_what_the_solver_cannot_see_is_undecided(online):
 
 
 def test_a_wide_interval_is_undecided():
-    verdict, sentence = limit_verdict(Interval(-0.9, -1.3, -0.5), "shuffle")
+    verdict, sentence = limit_verdict(Exponents(*3 * [Interval(-0.9, -1.3, -0.5)]), "shuffle", 4)
     assert (verdict, "half the batch" in sentence) == ("undecided", True)
 
 

@@ -4,7 +4,7 @@ from tests.analysis.grid import groups
 
 
 def test_horizon_finds_the_window_where_the_rate_is_lost():
-    simulation, theory = groups({}, steps=36, replicates=32)
+    simulation, theory = groups({}, steps=36, replicates=128)
     late = simulation.iteration > 24
     simulation["train_error"] = simulation.train_error + 0.1 * late
     measured = breakdown_horizon(simulation, theory, draws=100)

@@ -9,17 +9,17 @@ from tests.analysis.grid import groups
 @pytest.fixture(scope="module")
 def unstable():
     """Learning rate 2 is described, 3 has a share of runs that overflow, theory of 4 diverges."""
-    simulation, theory = groups({"learning_rate": [1.0, 2.0, 3.0, 4.0]}, replicates=64)
+    simulation, theory = groups({"learning_rate": [1.0, 2.0, 3.0, 4.0]}, replicates=192)
     simulation, theory = simulation.copy(deep=True), theory.copy(deep=True)
     for name in ("train_error", "test_error", "signal_overlap"):
-        simulation[name].loc[{"learning_rate": 3.0, "replicate": slice(0, 7), "iteration": slice(3, None)}] = np.nan
+        simulation[name].loc[{"learning_rate": 3.0, "replicate": slice(0, 23), "iteration": slice(3, None)}] = np.nan
         simulation[name].loc[{"learning_rate": 4.0, "iteration": slice(3, None)}] *= 1e6
         theory[name].loc[{"learning_rate": 4.0, "iteration": slice(3, None)}] *= 1e9
     return breakdown_rate(simulation, theory, draws=100)
 
 
 def test_diverged_runs_are_counted_and_left_out(unstable):
-    np.testing.assert_allclose(unstable.diverged.sel(learning_rate=3.0), 8 / 64)
+    np.testing.assert_allclose(unstable.diverged.sel(learning_rate=3.0), 24 / 192)
     np.testing.assert_array_equal(unstable.diverged.sel(learning_rate=[1.0, 2.0]), 0)
     np.testing.assert_array_equal(unstable.diverged.sel(learning_rate=4.0), 1)
     assert unstable.theory_diverged.values.tolist() == [False, False, False, True]

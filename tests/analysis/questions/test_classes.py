@@ -18,7 +18,7 @@ def store(*, shifts=None, readout=0.015, off=lambda n: n**-0.5, seed=0, **settin
     runs, predictions = {}, {}
     for position, name in enumerate(OBSERVABLES):
         shift = (shifts or {}).get(name, lambda n, outputs: 0.0)
-        found = groups({"outputs": CLASSES}, shift=shift, replicates=48, seed=seed + position, **settings)
+        found = groups({"outputs": CLASSES}, shift=shift, replicates=256, seed=seed + position, **settings)
         simulated, predicted = (group.rename(ENTRIES.get(name, {})) for group in found)
         like = "signal_overlap" if name in ENTRIES else "test_error"
         runs[name], predictions[name] = simulated[like], predicted[like]

@@ -23,7 +23,7 @@ def heavy(rng, q, size):
     return rng.laplace(size=(q, size)) / np.sqrt(2)
 
 
-def groups(rows=normal, samples=normal, joint=normal, sizes=SIZES, replicates=32, seed=0):
+def groups(rows=normal, samples=normal, joint=normal, sizes=SIZES, replicates=96, seed=0):
     """A store whose rows and samples are drawn: whitened rows, pre-activations in their unit, times response."""
     rng = np.random.default_rng(seed)
     coords = {

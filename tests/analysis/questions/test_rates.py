@@ -85,7 +85,7 @@ def test_small_sizes_that_are_not_yet_in_the_limit():
     assert measured.larger_from.values.tolist() == [1024] * 4
     whole = measured.sel(observable="train_error", part="distance")
     assert whole.overall_exponent_low > -0.5
-    assert whole.larger_exponent_low < -0.5 < whole.larger_exponent_high
+    assert whole.overall_larger_exponent_low < -0.5 < whole.overall_larger_exponent_high
     words = "slower than n^-1/2 over these n, consistent with it from n = 1,024 on"
     assert verdict(measured, "train_error") == ("holds", words)
 

@@ -22,7 +22,7 @@ def test_slices_are_measured_as_if_alone():
 
 @pytest.fixture(scope="module")
 def measured():
-    simulation, theory = groups(AXES, replicates=32, fluctuation=lambda n, batch_fraction, batching: n**-0.5)
+    simulation, theory = groups(AXES, replicates=400, fluctuation=lambda n, batch_fraction, batching: n**-0.5)
     lost = {"batch_fraction": 0.5, "batching": "shuffle"}
     simulation["test_error"].loc[lost] += 0.3
     theory["test_error"].loc[{"batch_fraction": 0.5}] += 0.1

@@ -51,10 +51,11 @@ def assert_same(found, expected):
 @pytest.mark.parametrize("fields", PROBLEMS.values(), ids=PROBLEMS)
 def test_state_evolution_on_another_device(fields):
     problem = Problem(n=400, d=200, steps=4, **fields)
-    expected, found = (
-        sedyn.state_evolution(problem, 128, 2, include=("responses", "samples"), device=device)
-        for device in ("cpu", "gpu")
-    )
+    with definitions_only():  # other libraries' arrays are met by no kernel, and at a kink rounding is magnified
+        expected, found = (
+            sedyn.state_evolution(problem, 128, 2, include=("responses", "samples"), device=device)
+            for device in ("cpu", "gpu")
+        )
     assert_same(found, expected)
 
 

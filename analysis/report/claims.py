@@ -1,0 +1,134 @@
+"""Claim by claim, over all stores of a page: what became of it, by which number, and what would decide the rest."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from analysis.answers.finding import Claim, Finding, Verdict
+from analysis.answers.words import number_text, short_text
+from analysis.report.chapter import Answer, Chapter
+from analysis.statistics.intervals import Interval
+
+__all__ = ["ClaimLine", "claim_lines"]
+
+
+class ClaimLine(NamedTuple):
+    """One claim, and the findings on it.
+
+    Attributes
+    ----------
+    claim : Claim
+    what : str
+        What it is about, and the number claimed, in words.
+    verdict : {'holds', 'fails', 'undecided'}
+        It fails if any finding does, and is otherwise what the most precise finding says.
+    counts : str
+        Of findings that hold, are undecided and fail.
+    number : str
+        That of the deciding finding, with its interval.
+    reached : str
+        The largest n of its store.
+    decides : str
+        What would decide those that are undecided, and in what time.
+    chapter, section : str
+        Where the deciding finding stands.
+    """
+
+    claim: Claim
+    what: str
+    verdict: Verdict
+    counts: str
+    number: str
+    reached: str
+    decides: str
+    chapter: str
+    section: str
+
+
+class _Placed(NamedTuple):
+    """A finding and where it stands."""
+
+    finding: Finding
+    chapter: Chapter
+    answer: Answer
+
+
+def claim_lines(chapters: Sequence[Chapter]) -> list[ClaimLine]:
+    """Gather findings by their claim, those of sections that take theory to its end apart.
+
+    Parameters
+    ----------
+    chapters : sequence of Chapter
+
+    Returns
+    -------
+    list of ClaimLine
+        The paper's claims first, in the order in which the stores have them.
+    """
+    by_claim: dict[tuple[Claim, str, str], list[_Placed]] = {}
+    for chapter in chapters:
+        for answer in chapter.answers:
+            for finding in answer.findings:
+                if finding.claim is not None:
+                    key = finding.claim, finding.quantity, answer.section.examines or ""
+                    by_claim.setdefault(key, []).append(_Placed(finding, chapter, answer))
+    lines = [_line(*key, placed) for key, placed in by_claim.items()]
+    return sorted(lines, key=lambda line: line.claim.source != "paper")
+
+
+def _line(claim: Claim, quantity: str, examines: str, placed: Sequence[_Placed]) -> ClaimLine:
+    failing = [one for one in placed if one.finding.verdict == "fails"]
+    deciding = min(failing or placed, key=_width)
+    counts = Counter(one.finding.verdict for one in placed)
+    finding, n = deciding.finding, deciding.answer.measured.coords.get("n")
+    where = f", along {examines.replace('_', ' ')}" if examines else ""
+    interval = Interval(finding.value, finding.low, finding.high)
+    known = np.isfinite([finding.low, finding.high]).all()
+    return ClaimLine(
+        claim,
+        f"{claim.label.replace('-', ' ')}: {quantity} {claim.number}{where}",
+        finding.verdict,
+        " / ".join(str(counts[verdict]) for verdict in ("holds", "undecided", "fails")),
+        short_text(interval) if known else number_text(finding.value),
+        f"{int(n.max()):,}" if n is not None and n.size else "-",
+        _decides([one for one in placed if one.finding.verdict == "undecided"]),
+        deciding.chapter.name,
+        deciding.answer.section.name,
+    )
+
+
+def _width(one: _Placed) -> float:
+    """How wide the interval of a finding is; infinite without one."""
+    width = one.finding.high - one.finding.low
+    return float(width) if np.isfinite(width) else np.inf
+
+
+def _decides(undecided: Sequence[_Placed]) -> str:
+    """Say what would decide, the most costly last: replicates where these are known to, or what the sentence says."""
+    if not undecided:
+        return ""
+    known = [one for one in undecided if np.isfinite(one.finding.needed)]
+    parts = []
+    if known:
+        factors = [one.finding.needed for one in known]
+        # A store's findings are decided together, by the most that one of them needs.
+        each = {one.chapter.name: one.chapter.seconds for one in known}
+        most = {name: max(one.finding.needed for one in known if one.chapter.name == name) for name in each}
+        seconds = sum((most[name] - 1) * each[name] for name in each)
+        time = f", {_duration(seconds)} on one core" if np.isfinite(seconds) else ""
+        span = f"{min(factors):.1f} to {max(factors):.1f}" if len(known) > 1 else f"{factors[0]:.1f}"
+        parts.append(f"{len(known)}: {span} times the runs{time}")
+    if others := len(undecided) - len(known):
+        parts.append(f"{others}: {'see its sentence' if others == 1 else 'see their sentences'}")
+    return "; ".join(parts)
+
+
+def _duration(seconds: float) -> str:
+    for unit, size in (("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.0f} s"

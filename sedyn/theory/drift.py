@@ -1,0 +1,85 @@
+"""How much theory changes where the spectrum of the features does: whether a spectrum without a limit matters."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from sedyn.arrays import backend
+from sedyn.model.problem import Problem
+from sedyn.model.seeds import randomization_seeds
+from sedyn.model.update import updates_of
+from sedyn.theory.inputs import draw
+from sedyn.theory.run import run
+
+__all__ = ["NOTICED", "SpectrumDrift", "spectrum_drift"]
+
+SAMPLES, RANDOMIZATIONS = 2**10, 4
+NOTICED = 0.02
+"""Relative change of an error above which theory is called uncertain."""
+ERRORS = ("train_error", "test_error")
+
+
+class SpectrumDrift(NamedTuple):
+    """Largest relative change of an error over iterations as d doubles, and its standard error."""
+
+    change: float
+    stderr: float
+
+    @property
+    def noticed(self) -> bool:
+        """Whether the change is above `NOTICED` by more than two of its standard errors."""
+        return self.change - 2 * self.stderr > NOTICED
+
+    def __str__(self) -> str:
+        size = "diverge" if np.isinf(self.change) else f"change by {self.change:.0%}"
+        return (
+            f"as d doubles, errors that theory predicts {size}, for the largest eigenvalues grow with d; runs may be "
+            "as far from it, and its standard errors do not say so"
+        )
+
+
+def spectrum_drift(problem: Problem, seed: int = 0) -> SpectrumDrift:
+    """Solve theory with the spectrum of d features and with that of twice as many, on the same draws.
+
+    Theory takes averages over the spectrum for a limit. A spectrum that is another one for every d, such as a
+    ``power_law``, has none; where its few largest eigenvalues decide, a larger d has another theory, and runs follow
+    neither. Where they do not, both theories are the same.
+
+    Parameters
+    ----------
+    problem : Problem
+    seed : int, optional
+        As for `sedyn.state_evolution`.
+
+    Returns
+    -------
+    SpectrumDrift
+        Of the train and the test error, by the iteration that changes most; infinite if one of the two diverges. Zero
+        for a spectrum that is the same for every d.
+    """
+    if not problem.spectrum_law.changes_with_d:
+        return SpectrumDrift(0.0, 0.0)
+    larger = replace(problem, n=2 * problem.n, d=2 * problem.d)
+    with backend.use_device("cpu"):
+        found = [
+            [
+                run(one, draw(one, SAMPLES, stream, "cpu"), updates_of(one))
+                for stream in randomization_seeds(problem, seed, RANDOMIZATIONS)
+            ]
+            for one in (problem, larger)
+        ]
+    worst = SpectrumDrift(0.0, 0.0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for name in ERRORS:
+            here, there = (np.stack([solution[name] for solution in each]) for each in found)
+            change = (there - here) / here.mean(0)
+            if not np.isfinite(change).all():
+                return SpectrumDrift(np.inf, 0.0)
+            mean, error = change.mean(0), change.std(0, ddof=1) / np.sqrt(RANDOMIZATIONS)
+            at = int(np.argmax(abs(mean) - 2 * error))
+            here_worst = SpectrumDrift(float(abs(mean[at])), float(error[at]))
+            worst = max(worst, here_worst, key=lambda drift: drift.change - 2 * drift.stderr)
+    return worst
