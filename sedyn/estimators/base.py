@@ -13,8 +13,11 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from sedyn.arrays.shapes import Float
-from sedyn.descent.estimate import no_estimate_because
 from sedyn.errors import InvalidInput
+from sedyn.estimate.by_modes import ByModes
+from sedyn.estimate.by_spectrum import BySpectrum
+from sedyn.estimate.protocol import Estimate, no_estimate_because
+from sedyn.estimate.rows import row_modes, row_scales
 from sedyn.estimators.features import Standardization, eigenvalues_of, read_table, require_finite, standardization_of
 from sedyn.estimators.options import Options
 from sedyn.estimators.training import Fit, fit_network
@@ -57,18 +60,24 @@ class NetworkEstimator(Options, BaseEstimator):
             raise InvalidInput("early_stopping", True, f"{reason}, or early_stopping=False")
         self.kept_features_, self.feature_mean_, self.feature_scale_ = standardization
         features = standardization.apply(X)
-        self.spectrum_, measure = None, None
-        if not reason:
-            self.spectrum_ = eigenvalues_of(features, self.spectrum, X.shape[1] - problem.d)
-            measure = gauss_quadrature(self.spectrum_, problem.steps + 1)
+        estimate = None if reason else self._begin_estimate(problem, features, X.shape[1] - problem.d)
 
-        fit = fit_network(problem, features, labels, measure, early_stopping=bool(self.early_stopping))
+        fit = fit_network(problem, features, labels, estimate, early_stopping=bool(self.early_stopping))
         if len(fit.train_error) <= problem.steps:
             self._tell_divergence(len(fit.train_error), fit.iteration)
         self.first_weights_ = fit.first_weights / np.sqrt(problem.d)
         self.deep_weights_, self.problem_ = fit.deep_weights, problem
         self.best_iteration_ = fit.iteration
         self.history_ = self._history(problem, fit, scale**2, reason)
+
+    def _begin_estimate(self, problem: Problem, features: Float[np.ndarray, "n d"], dropped: int) -> Estimate:
+        """What is estimated from, before the first step: modes of the features, or a spectrum, which is kept."""
+        scales, like, self.spectrum_ = row_scales(features), features[: problem.units], None
+        if isinstance(self.spectrum, str) and self.spectrum == "modes":
+            return ByModes.begin(row_modes(features, centred=bool(self.standardize)), scales, like)
+        self.spectrum_ = eigenvalues_of(features, self.spectrum, dropped)
+        measure = gauss_quadrature(self.spectrum_, problem.steps + 1)
+        return BySpectrum.begin(problem, measure, like, scales)
 
     def _names(self) -> list[str]:
         """Names of the columns, or their numbers."""

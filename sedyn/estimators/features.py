@@ -26,7 +26,7 @@ __all__ = [
     "standardization_of",
 ]
 
-SPECTRA = ("ledoit_wolf", "identity")
+SPECTRA = ("modes", "ledoit_wolf", "identity")
 # A column whose spread is rounding next to its size carries nothing that could be standardized.
 CONSTANT = 16 * np.finfo(float).eps
 MOST_FEATURES = 2**31

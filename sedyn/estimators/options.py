@@ -56,7 +56,8 @@ class Options(Training):
     spectrum: str | Sequence[float] | np.ndarray = field(
         "ledoit_wolf",
         spectrum,
-        "Of the feature covariance: ``ledoit_wolf`` (shrunk), ``identity``, or an eigenvalue for each feature.",
+        "Of the feature covariance: ``ledoit_wolf`` (shrunk), ``identity``, or an eigenvalue for each feature; or "
+        "``modes``, which asks for none and takes the features at hand.",
     )
     standardize: bool = field(
         True, FLAG, "Subtract the mean and divide by the standard deviation, of features and targets."

@@ -11,13 +11,13 @@ from sedyn.arrays.shapes import Float
 from sedyn.descent import dynamics
 from sedyn.descent.inputs import Data
 from sedyn.designs.dense import DenseDesign
+from sedyn.estimate.protocol import Estimate
 from sedyn.model.algorithm import states
 from sedyn.model.architecture import initial_deep_weights
 from sedyn.model.batching import Batches, batch_weights
 from sedyn.model.gradient_noise import GradientNoise
 from sedyn.model.network import DeepWeights
 from sedyn.model.problem import Problem
-from sedyn.model.quadrature import SpectralMeasure
 from sedyn.model.update import updates_of
 
 __all__ = ["Fit", "fit_network"]
@@ -49,7 +49,7 @@ def fit_network(
     problem: Problem,
     features: Float[np.ndarray, "n d"],
     labels: Float[np.ndarray, " n"],
-    measure: SpectralMeasure | None,
+    estimate: Estimate | None,
     *,
     early_stopping: bool,
 ) -> Fit:
@@ -61,8 +61,8 @@ def fit_network(
         Its `init_seed` is the only source of randomness.
     features : ndarray, shape (n, d)
     labels : ndarray, shape (n,)
-    measure : SpectralMeasure or None
-        Of the feature covariance; None for no estimate.
+    estimate : Estimate or None
+        Before the first step; None for no estimate.
     early_stopping : bool
         Whether the weights kept are those of the least estimate.
 
@@ -75,7 +75,7 @@ def fit_network(
     batches = Batches(lambda: batch_weights(problem, copy.deepcopy(rng)))
     design = DenseDesign(features, 1 / np.sqrt(problem.d))
     noise = GradientNoise([np.random.SeedSequence([problem.init_seed, 2])]) if problem.temperature else None
-    data = Data(design, np.ones(problem.d), labels[None, :], start, deep_weights, batches, measure, noise)
+    data = Data(design, np.ones(problem.d), labels[None, :], start, deep_weights, batches, estimate, noise)
     train: list[float] = []
     estimates: list[float] = []
     with np.errstate(over="ignore", invalid="ignore"):
@@ -83,11 +83,11 @@ def fit_network(
             if state.iteration == 0:
                 chosen = state  # what is kept if not even the start is finite
             scores = dynamics.scores(problem, data, state)
-            error, estimate = scores["train_error"], scores["estimated_test_error"]
+            error, estimated = scores["train_error"], scores["estimated_test_error"]
             if not np.isfinite(error):
                 break
-            if not early_stopping or (estimates and estimate < np.nanmin(estimates)):
+            if not early_stopping or (estimates and estimated < np.nanmin(estimates)):
                 chosen = state
             train.append(float(error))
-            estimates.append(float(estimate))
+            estimates.append(float(estimated))
     return Fit(train, estimates, chosen.iteration, chosen.first_weights, chosen.deep_weights)

@@ -30,6 +30,10 @@ class GradientNoise:
     def __init__(self, seeds: Sequence[np.random.SeedSequence]) -> None:
         self._seeds = seeds
 
+    def repeated(self, times: int) -> GradientNoise:
+        """The same kicks for so many replicates of one."""
+        return GradientNoise(list(self._seeds) * times)
+
     def of_first_weights(self, step: int, weights: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
         """Kicks of the first layer.
 
