@@ -12,7 +12,7 @@ import numpy as np
 from sedyn.arrays.shapes import Float, Integer
 from sedyn.descent import dynamics
 from sedyn.descent.inputs import Data
-from sedyn.designs.protocol import Design
+from sedyn.designs.shared import SharedDesign
 from sedyn.model.algorithm import states
 from sedyn.model.architecture import layers_of
 from sedyn.model.batching import Batches
@@ -93,7 +93,7 @@ def _descents(
 
     shift = left_out @ features / (problem.n - left_out.sum(axis=1, keepdims=True)) if centred else None
     data = inputs._replace(
-        design=_Shared(inputs.design, shift),
+        design=SharedDesign(inputs.design, shift),
         labels=beside(inputs.labels),
         start=beside(inputs.start),
         deep_weights=tuple(map(beside, inputs.deep_weights)),
@@ -102,20 +102,3 @@ def _descents(
         estimate=None,
     )
     return states(dynamics, problem, data, updates_of(problem))
-
-
-class _Shared(Design):
-    """One design for all replicates side by side, to every row of which each adds a row of its own."""
-
-    def __init__(self, design: Design, shift: Float[np.ndarray, "R d"] | None) -> None:
-        self.design, self.shift = design, shift
-
-    def matmul(self, weights: Float[np.ndarray, "R q d"]) -> Float[np.ndarray, "R q n"]:
-        """(X + 1 shift^T) w."""
-        products = self.design.matmul(weights.reshape(-1, weights.shape[-1])).reshape(*weights.shape[:-1], -1)
-        return products if self.shift is None else products + weights @ self.shift[:, :, None]
-
-    def rmatmul(self, gradients: Float[np.ndarray, "R q n"]) -> Float[np.ndarray, "R q d"]:
-        """(X + 1 shift^T)^T g."""
-        products = self.design.rmatmul(gradients.reshape(-1, gradients.shape[-1])).reshape(*gradients.shape[:-1], -1)
-        return products if self.shift is None else products + gradients.sum(-1)[..., None] * self.shift[:, None, :]
