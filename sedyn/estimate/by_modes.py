@@ -31,12 +31,15 @@ class ByModes(NamedTuple):
         What sample i would keep of its own gradients, were mode b all that it has.
     previous : array, shape (..., q, B, n)
         What the momentum of `carried` is the difference from; see `sedyn.model.update.Update`.
+    kept : array, shape (..., q, n)
+        What each sample keeps of its own gradients: its shares of `carried`.
     """
 
     modes: RowModes
     row_scales: Float[Array, " n"]
     carried: Float[Array, "... q B n"]
     previous: Float[Array, "... q B n"]
+    kept: Float[Array, "... q n"]
 
     @classmethod
     def begin(cls, modes: RowModes, row_scales: Float[Array, " n"], like: Float[Array, "... q d"]) -> ByModes:
@@ -56,7 +59,7 @@ class ByModes(NamedTuple):
         xp, kind = array_namespace(like), {"dtype": like.dtype, "device": like.device}
         modes = RowModes(*(xp.asarray(part, **kind) for part in modes))
         nothing = xp.zeros((*like.shape[:-1], *modes.nodes.shape), **kind)
-        return cls(modes, xp.asarray(row_scales, **kind), nothing, nothing)
+        return cls(modes, xp.asarray(row_scales, **kind), nothing, nothing, nothing[..., 0, :])
 
     def step(self, derivatives: Derivatives, update: Update) -> ByModes:
         """Take in the derivatives at iteration t; see `Estimate.step`.
@@ -65,18 +68,16 @@ class ByModes(NamedTuple):
         sample itself has of that: the others', without the sample.
         """
         xp = array_namespace(self.carried)
-        curvature = xp.mean(derivatives.curvature * self.row_scales, axis=-1)
+        curvature = xp.matmul(derivatives.curvature, self.row_scales) / self.row_scales.shape[0]
         *leading, q, nodes, n = self.carried.shape
-        others = self.carried - self._kept()[..., None, :]
-        answer = xp.reshape(xp.matmul(curvature, xp.reshape(others, (*leading, q, nodes * n))), others.shape)
-        drive = self.modes.nodes * (answer + derivatives.gradient[..., None, :])
+        drive = xp.matmul(curvature, xp.reshape(self.carried, (*leading, q, nodes * n)))
+        drive = xp.reshape(drive, self.carried.shape)
+        drive += (derivatives.gradient - xp.matmul(curvature, self.kept))[..., None, :]
+        drive *= self.modes.nodes
         carried, previous = update(self.carried, self.previous, drive)
-        return self._replace(carried=carried, previous=previous)
+        kept = xp.sum(self.modes.weights * carried, axis=-2)
+        return self._replace(carried=carried, previous=previous, kept=kept)
 
     def fresh_like(self, trained: Float[Array, "*replicates q n"]) -> Float[Array, "*replicates q n"]:
         """h^t less each sample's shares of what its modes carry; see `Estimate.fresh_like`."""
-        return trained - self._kept()
-
-    def _kept(self) -> Float[Array, "... q n"]:
-        """What each sample keeps of its own gradients."""
-        return array_namespace(self.carried).sum(self.modes.weights * self.carried, axis=-2)
+        return trained - self.kept
