@@ -1,8 +1,9 @@
-"""What samples keep of themselves in the deeper layers, of order 1/n, by a linearized run (docs/theory.md#deeper-term).
+"""What samples keep of themselves, on average, by descents that are linearized about the run.
 
-A sample also teaches the deeper layers, by 1/n of all that they learn. The estimates of pre-activations leave that out;
-here a descent linearized about the run, in which all samples push at once with random signs, tells its mean over
-samples, at the price of a few descents for all of them.
+All samples push at once with random signs, so that a sample's sign times the answer is, on average, the answer to
+itself. That tells what estimates leave out, what the deeper layers keep of each sample (docs/theory.md#deeper-term),
+and whether what they take out of the first layer is what is there (docs/theory.md#first-layer-check): at the price of
+some two descents for each linearized run, whatever the features are like.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from sedyn.model.network import DeepWeights, Derivatives, Network
 from sedyn.model.problem import Problem
 from sedyn.model.update import Update
 
-__all__ = ["DeeperTerm", "Pass"]
+__all__ = ["LinearizedRuns", "Pass"]
 
 # Half the distance of central differences, relative to what they go along: rounding and curvature lose 1e-10 each.
 HALF_DISTANCE = 1e-5
@@ -49,8 +50,8 @@ class Pass(NamedTuple):
     fresh: Float[Array, "q n"]
 
 
-class DeeperTerm(NamedTuple):
-    """Linearized runs up to t, pushed by each sample's own derivatives times its sign.
+class LinearizedRuns(NamedTuple):
+    """P linearized runs up to t, pushed by each sample's own derivatives times its sign.
 
     Attributes
     ----------
@@ -62,6 +63,8 @@ class DeeperTerm(NamedTuple):
         How the first layer has answered, and what its momentum is the difference from.
     deep_weights, previous_deep_weights : tuple of array
         Likewise of the deeper layers, with an axis P in front.
+    answers : array, shape (P, q, n)
+        How pre-activations have answered.
     """
 
     iteration: int
@@ -70,11 +73,12 @@ class DeeperTerm(NamedTuple):
     previous_first_weights: Float[Array, "P q d"]
     deep_weights: DeepWeights
     previous_deep_weights: DeepWeights
+    answers: Float[Array, "P q n"]
 
     @classmethod
     def begin(
         cls, signs: Float[Array, "P n"], first_weights: Float[Array, "q d"], deep_weights: DeepWeights
-    ) -> DeeperTerm:
+    ) -> LinearizedRuns:
         """Nothing has answered yet.
 
         Parameters
@@ -86,16 +90,17 @@ class DeeperTerm(NamedTuple):
 
         Returns
         -------
-        DeeperTerm
+        LinearizedRuns
         """
         xp, runs = array_namespace(signs), signs.shape[0]
         first, *deep = (
             xp.zeros((runs, *each.shape), dtype=signs.dtype, device=signs.device)
             for each in (first_weights, *deep_weights)
         )
-        return cls(0, signs, first, first, tuple(deep), tuple(deep))
+        answers = xp.zeros((runs, first.shape[1], signs.shape[1]), dtype=signs.dtype, device=signs.device)
+        return cls(0, signs, first, first, tuple(deep), tuple(deep), answers)
 
-    def step(self, problem: Problem, given: Pass, update: Update) -> DeeperTerm:
+    def step(self, problem: Problem, given: Pass, update: Update) -> LinearizedRuns:
         """Take in the derivatives at iteration t.
 
         A sample pushes with its derivatives less what follows from what it keeps of itself, G - D (h - zhat), so that
@@ -110,12 +115,12 @@ class DeeperTerm(NamedTuple):
 
         Returns
         -------
-        DeeperTerm
+        LinearizedRuns
             Up to t + 1.
         """
         design, network, trained, derivatives, fresh = given
         shared, signed = SharedDesign(design), self.signs[:, None, :]
-        along = shared.matmul(self.first_weights) - signed * (trained - fresh)
+        along = self.answers - signed * (trained - fresh)
         own = self._weighted(network)
         gradient, deep_gradient = self._change(network, trained, along)
         pushed = differentiate(self._beside(trained), own, curvature=False).deep_gradient
@@ -123,10 +128,14 @@ class DeeperTerm(NamedTuple):
         deep_drive = tuple(one + other for one, other in zip(deep_gradient, pushed, strict=True))
         first, previous = update(self.first_weights, self.previous_first_weights, drive)
         deep, previous_deep = step_deep_weights(problem, self, deep_drive, update)
-        return DeeperTerm(self.iteration + 1, self.signs, first, previous, deep, previous_deep)
+        return LinearizedRuns(
+            self.iteration + 1, self.signs, first, previous, deep, previous_deep, shared.matmul(first)
+        )
 
-    def corrections(self, network: Network, fresh: Float[Array, "q n"]) -> Float[Array, " P"]:
-        """What each run would add to the estimated mean of twice the loss.
+    def deeper_term(
+        self, network: Network, fresh: Float[Array, "q n"], weights: Float[Array, " n"] | None = None
+    ) -> Float[Array, " P"]:
+        """What the estimated mean of twice the loss is too low by, for what deeper layers keep of each sample.
 
         Parameters
         ----------
@@ -134,16 +143,51 @@ class DeeperTerm(NamedTuple):
             At V^t.
         fresh : array, shape (q, n)
             zhat^t.
+        weights : array, shape (n,), optional
+            Of the samples in the mean, with mean 1.
 
         Returns
         -------
         array, shape (P,)
-            Independent and of one mean; their spread is the error that random signs make.
+            Of each run, independent and of one mean; their spread is the error that random signs make.
         """
-        xp, size = array_namespace(fresh), HALF_DISTANCE / _largest(self.deep_weights, ())
+        size = HALF_DISTANCE / _largest(self.deep_weights, ())
         there = [self._moved(network, sign * size).losses(self._beside(fresh)) for sign in (1, -1)]
-        slopes = (there[0] - there[1]) / (2 * size)
-        return -2 * xp.mean(self.signs * slopes, axis=-1)
+        return self._mean((there[0] - there[1]) / size, weights)
+
+    def first_layer_term(
+        self,
+        network: Network,
+        trained: Float[Array, "q n"],
+        fresh: Float[Array, "q n"],
+        weights: Float[Array, " n"] | None = None,
+    ) -> Float[Array, " P"]:
+        """What the estimated mean would be too low by, were what pre-activations keep what the linearized runs tell.
+
+        Small beside the estimate where what was taken out is right. It is a check, no correction: where it is not
+        small, neither is what is left out in linearizing.
+
+        Parameters
+        ----------
+        network : Network
+            At V^t, without the weights of a mini-batch.
+        trained, fresh : array, shape (q, n)
+            h^t and zhat^t.
+        weights : array, shape (n,), optional
+            As for `deeper_term`.
+
+        Returns
+        -------
+        array, shape (P,)
+        """
+        gradient = differentiate(fresh, network, curvature=False).gradient
+        left = self.answers - self.signs[:, None, :] * (trained - fresh)
+        return self._mean(2 * array_namespace(fresh).sum(gradient * left, axis=-2), weights)
+
+    def _mean(self, slopes: Float[Array, "P n"], weights: Float[Array, " n"] | None) -> Float[Array, " P"]:
+        """Minus the mean over samples of their signs times what has their signs in it."""
+        signs = self.signs if weights is None else self.signs * weights
+        return -array_namespace(slopes).mean(signs * slopes, axis=-1)
 
     def _change(
         self, network: Network, trained: Array, along: Float[Array, "P q n"]
