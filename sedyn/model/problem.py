@@ -193,8 +193,9 @@ class Problem:
     )
     deep_init: str = field(
         "gaussian",
-        one_of("gaussian", "signs"),
-        "Deeper weights start as ``gaussian``: N(0, 1/width); or ``signs``: signs/sqrt(width) last, identity between.",
+        one_of("gaussian", "signs", "zero"),
+        "Deeper weights start as ``gaussian``: N(0, 1/width); ``signs``: signs/sqrt(width) last, identity between; or "
+        "``zero``: last at 0, gaussian between.",
         individual=True,
         training=True,
     )
