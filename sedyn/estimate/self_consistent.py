@@ -84,7 +84,7 @@ class SelfConsistent(NamedTuple):
         return cls(estimate, weights, eigenvalues, nothing, nothing, nothing[0], 0)
 
     def step(self, derivatives: Derivatives, update: Update) -> SelfConsistent:
-        """Take in the derivatives at iteration t; see `sedyn.estimate.protocol.Estimate.step`."""
+        """Take in the derivatives at iteration t; see `Estimate.step`."""
         assert derivatives.curvature is not None  # wherever there is an estimate
         curvatures, shares = derivatives.curvature / self.weights, self.estimate.row_scales
         mean, lowered, t = (curvatures * shares).mean(axis=-1), self.lowered, self.iteration

@@ -59,7 +59,15 @@ class Patience(NamedTuple):
     steps: int | None
 
     def ends(self, iteration: int, best: int) -> bool:
-        """Whether nothing lower is to be waited for, `best` being the last iteration with a lower estimate."""
+        """Tell whether nothing lower is to be waited for.
+
+        Parameters
+        ----------
+        iteration : int
+            The present one.
+        best : int
+            The last one with a lower estimate than before.
+        """
         return self.steps is not None and iteration - best >= max(self.steps, best // 2)
 
 

@@ -194,8 +194,7 @@ class Problem:
     deep_init: str = field(
         "gaussian",
         one_of("gaussian", "signs", "zero"),
-        "Deeper weights start as ``gaussian``: N(0, 1/width); ``signs``: signs/sqrt(width) last, identity between; or "
-        "``zero``: last at 0, gaussian between.",
+        "Deeper weights: ``gaussian``, N(0, 1/width); ``signs``/sqrt(width) last, identity below; ``zero`` last.",
         individual=True,
         training=True,
     )
