@@ -8,6 +8,7 @@ from typing import Any
 from sedyn.descent.engines import memory_needed
 from sedyn.descent.simulation import simulate, simulate_together
 from sedyn.errors import InvalidInput
+from sedyn.estimate.tracking import track
 from sedyn.model.features import register_features
 from sedyn.model.functions import register_activation, register_link, register_loss
 from sedyn.model.layers import register_hidden
@@ -32,6 +33,7 @@ __all__ = [
     "simulate",
     "simulate_together",
     "state_evolution",
+    "track",
 ]
 
 

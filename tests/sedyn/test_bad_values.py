@@ -73,6 +73,16 @@ NO_DATASET = [*NO_VALUE, 3, "theory.zarr", xr.Dataset(), xr.DataArray([1.0])]
 NO_DEVICE = [*NO_NAME, "cuda", None]
 NO_SEED = [*NO_NUMBER, 2.5, -1, 2**128, None]
 
+X = np.random.default_rng(0).standard_normal((30, 5))
+NO_TABLE = [None, 3, "table", X[0], X[:0], X[:, :0], np.full((30, 5), "a"), X * 1j, np.full((30, 5), np.nan), {"a": 1}]
+NO_TABLE += [
+    [[1, 2], [3]],
+    object(),
+    np.where(X > 1, np.inf, X),
+    X[None],
+    scipy.sparse.csr_array(np.where(X > 1, np.inf, X)),
+]
+
 OF_FUNCTIONS = {
     "simulate": (
         {"problem": PROBLEM, "replicates": 1},
@@ -166,6 +176,17 @@ OF_FUNCTIONS = {
         {"name": "bad", "build": lambda parts: None},
         {"name": [*NO_VALUE, None, "", "dense"], "build": [*NO_FUNCTION, None]},
     ),
+    "track": (
+        {"X": X, "learning_rate": 0.1},
+        {
+            "X": [*NO_TABLE, X[:1], 0 * X, scipy.sparse.csr_array(X)],
+            "learning_rate": [*NO_NUMBER, 0, -1, None],
+            "momentum": [*NO_NUMBER, 1, -0.1, None],
+            "weight_decay": [*NO_NUMBER, -1e-9, None],
+            "nesterov": [*NO_FLAG, None],
+            "centred": NO_FLAG,
+        },
+    ),
 }
 
 
@@ -177,15 +198,6 @@ def of_functions():
                 yield f"{function}.{name}", lambda function=function, given=given: getattr(sedyn, function)(**given)
 
 
-X = np.random.default_rng(0).standard_normal((30, 5))
-NO_TABLE = [None, 3, "table", X[0], X[:0], X[:, :0], np.full((30, 5), "a"), X * 1j, np.full((30, 5), np.nan), {"a": 1}]
-NO_TABLE += [
-    [[1, 2], [3]],
-    object(),
-    np.where(X > 1, np.inf, X),
-    X[None],
-    scipy.sparse.csr_array(np.where(X > 1, np.inf, X)),
-]
 OF_AN_ESTIMATOR = {
     "early_stopping": [*NO_FLAG, None],
     "fit_intercept": [*NO_FLAG, None],
