@@ -5,7 +5,7 @@ The price is n descents: it is for small n, and the yardstick of the estimates e
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -18,29 +18,42 @@ from sedyn.model.architecture import layers_of
 from sedyn.model.batching import Batches
 from sedyn.model.network import forward
 from sedyn.model.problem import Problem
-from sedyn.model.update import updates_of
+from sedyn.model.update import Update
 
-__all__ = ["fresh_outputs", "leave_one_out_work"]
+__all__ = ["fresh_outputs", "seconds_for"]
 
-# Numbers that the descents side by side work with at a time, 8 bytes each.
+# Numbers that a block of the descents side by side works with at a time, 8 bytes each.
 NUMBERS_AT_A_TIME = 2**23
+# Multiplications and additions in a second, of one core as it was measured.
+WORK_IN_A_SECOND = 5e9
 
 
-def leave_one_out_work(problem: Problem) -> float:
-    """Multiplications and additions that exact leave-one-out takes in products with the features and of the network."""
+def seconds_for(problem: Problem) -> float:
+    """Seconds that exact leave-one-out takes on one core, about, for all steps of a problem.
+
+    Parameters
+    ----------
+    problem : Problem
+
+    Returns
+    -------
+    float
+    """
     n, d, q = problem.n, problem.d, problem.units
-    return 4.0 * n * n * q * (d + problem.depth * q) * (problem.steps + 1)
+    work = 4.0 * n * n * q * (d + problem.depth * q) * (problem.steps + 1)  # with features and in the network
+    return work / WORK_IN_A_SECOND
 
 
 def fresh_outputs(
     problem: Problem,
     inputs: Data,
+    updates: Iterable[Update],
     features: Float[np.ndarray, "n d"],
     groups: Integer[np.ndarray, " n"],
     *,
     centred: bool,
-) -> Float[np.ndarray, "iterations C n"]:
-    """Outputs for each sample of the network that was trained without it, at every iteration.
+) -> Iterator[Float[np.ndarray, "C n"]]:
+    """Outputs for each sample of the network that was trained without it, iteration by iteration.
 
     A sample that is left out has weight 0, so that the mean loss is still over n; all else is as it was: start,
     batches, gradient noise.
@@ -50,6 +63,8 @@ def fresh_outputs(
     problem : Problem
     inputs : Data
         Of one replicate, on a CPU.
+    updates : iterable of Update
+        One for each step.
     features : ndarray, shape (n, d)
         X, the rows of the design.
     groups : ndarray of int, shape (n,)
@@ -58,27 +73,32 @@ def fresh_outputs(
         Whether the mean of all rows was subtracted from them. Those that train are then centred anew without the rows
         left out, or else these would be known as minus the sum of the others.
 
-    Returns
-    -------
-    ndarray, shape (T + 1, C, n)
-        NaN where such a run has diverged.
+    Yields
+    ------
+    ndarray, shape (C, n)
+        At iterations 0, 1, ...; not finite where such a run has diverged.
     """
-    outputs = np.empty((problem.steps + 1, problem.outputs, problem.n))
     together = max(1, NUMBERS_AT_A_TIME // (20 * problem.units * (problem.n + problem.d)))
-    count = int(groups.max()) + 1
-    with np.errstate(over="ignore", invalid="ignore"):
-        for start in range(0, count, together):
-            left_out = np.arange(start, min(start + together, count))[:, None] == groups  # (R, n)
+    count, steps = int(groups.max()) + 1, list(updates)
+    blocks = [np.arange(start, min(start + together, count))[:, None] == groups for start in range(0, count, together)]
+    runs = [_descents(problem, inputs, steps, features, left_out, centred) for left_out in blocks]
+    for each in zip(*runs, strict=True):
+        outputs = np.empty((problem.outputs, problem.n))
+        for state, left_out in zip(each, blocks, strict=True):
             run, sample = np.nonzero(left_out)
-            for state in _descents(problem, inputs, features, left_out, centred):
-                h = state.trained[run, :, sample][:, :, None]
-                deep = tuple(weights[run] for weights in state.deep_weights)
-                outputs[state.iteration][:, sample] = forward(h, deep, layers_of(problem))[:, :, 0].T
-    return outputs
+            h = state.trained[run, :, sample][:, :, None]
+            deep = tuple(weights[run] for weights in state.deep_weights)
+            outputs[:, sample] = forward(h, deep, layers_of(problem))[:, :, 0].T
+        yield outputs
 
 
 def _descents(
-    problem: Problem, inputs: Data, features: np.ndarray, left_out: np.ndarray, centred: bool
+    problem: Problem,
+    inputs: Data,
+    updates: Iterable[Update],
+    features: np.ndarray,
+    left_out: np.ndarray,
+    centred: bool,
 ) -> Iterator[dynamics.State]:
     """Descents side by side, each without the samples that one row of `left_out` marks."""
     replicates = left_out.shape[0]
@@ -101,4 +121,4 @@ def _descents(
         gradient_noise=None if inputs.gradient_noise is None else inputs.gradient_noise.repeated(replicates),
         estimate=None,
     )
-    return states(dynamics, problem, data, updates_of(problem))
+    return states(dynamics, problem, data, updates)

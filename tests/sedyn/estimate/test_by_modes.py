@@ -28,6 +28,12 @@ VARIANTS = {
 }
 
 
+def left_out(problem, data, x, groups=None, *, centred=False):
+    """Outputs by exact leave-one-out, (T + 1, C, n)."""
+    groups = np.arange(problem.n) if groups is None else groups
+    return np.array(list(fresh_outputs(problem, data, updates_of(problem), x, groups, centred=centred)))
+
+
 def data_of(problem, seed=0, batches=None):
     """A table of rows of unequal lengths, and what trains on it."""
     rng = np.random.default_rng(seed)
@@ -104,7 +110,7 @@ def test_leave_one_out_side_by_side_is_retraining_one_after_another(fields, toge
     x, data = data_of(problem, batches=None if problem.full_batch else batches)
     if problem.temperature:
         data = data._replace(gradient_noise=GradientNoise([np.random.SeedSequence(1)]))
-    found = fresh_outputs(problem, data, x / np.sqrt(problem.d), np.arange(problem.n), centred=False)
+    found = left_out(problem, data, x / np.sqrt(problem.d))
     np.testing.assert_allclose(found, retrained(problem, x, data), atol=1e-12)
 
 
@@ -113,7 +119,7 @@ def test_leave_one_out_of_centred_rows_centres_the_others_anew():
     x, data = data_of(problem)
     centred = x - x.mean(axis=0)
     data = data._replace(design=DenseDesign(centred, 1 / np.sqrt(problem.d)))
-    found = fresh_outputs(problem, data, centred / np.sqrt(problem.d), np.arange(problem.n), centred=True)
+    found = left_out(problem, data, centred / np.sqrt(problem.d), centred=True)
     for i in range(problem.n):
         anew = x - np.delete(x, i, axis=0).mean(axis=0)
         own = data._replace(design=DenseDesign(anew, 1 / np.sqrt(problem.d)))
@@ -126,7 +132,7 @@ def test_equal_rows_are_left_out_together():
     x[8:] = x[:8]
     data = data._replace(design=DenseDesign(x, 1 / np.sqrt(problem.d)))
     groups = np.tile(np.arange(8), 2)
-    found = fresh_outputs(problem, data, x / np.sqrt(problem.d), groups, centred=False)
+    found = left_out(problem, data, x / np.sqrt(problem.d), groups)
     for group in range(8):
         weights = (groups != group) * 1.0
         own = data._replace(batches=Batches(lambda weights=weights: [weights] * problem.steps))

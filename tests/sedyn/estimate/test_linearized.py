@@ -30,6 +30,12 @@ VARIANTS = {
 }
 
 
+def left_out(problem, data, x, groups=None, *, centred=False):
+    """Outputs by exact leave-one-out, (T + 1, C, n)."""
+    groups = np.arange(problem.n) if groups is None else groups
+    return np.array(list(fresh_outputs(problem, data, updates_of(problem), x, groups, centred=centred)))
+
+
 def data_of(problem, seed=0):
     rng = np.random.default_rng(seed)
     x = rng.standard_normal((problem.n, problem.d)) / np.sqrt(problem.d)
@@ -104,7 +110,7 @@ def test_with_few_samples_it_brings_the_estimate_to_leave_one_out():
         x, data = data_of(problem, seed)
         scales, measure = row_scales(x), SpectralMeasure(np.array([(x * x).sum(1).mean()]), np.ones(1))
         data = data._replace(estimate=BySpectrum.begin(problem, measure, data.start, scales))
-        exact = fresh_outputs(problem, data, x, np.arange(problem.n), centred=False)
+        exact = left_out(problem, data, x)
         leave_one_out = ((exact - data.labels) ** 2).mean(axis=(1, 2))[1:]
         path = states(dynamics, problem, data, updates_of(problem))
         scores = [dynamics.scores(problem, data, state)["estimated_test_error"] for state in path]
@@ -125,7 +131,7 @@ def test_where_the_features_are_not_what_the_estimate_takes_them_for_the_first_l
     x *= np.sqrt(rng.exponential(size=(problem.n, 1)))
     data = data._replace(design=DenseDesign(x))
     measure = SpectralMeasure(np.array([(x * x).sum(1).mean()]), np.ones(1))
-    exact = ((fresh_outputs(problem, data, x, np.arange(problem.n), centred=False) - data.labels) ** 2)[-1].mean()
+    exact = ((left_out(problem, data, x) - data.labels) ** 2)[-1].mean()
     signs = rng.choice([-1.0, 1.0], (64, problem.n))
     found = {}
     for name, scales in (("scaled", row_scales(x)), ("equal", None)):
