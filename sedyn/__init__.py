@@ -21,6 +21,7 @@ __all__ = [
     "InvalidInput",
     "NetworkClassifier",
     "NetworkRegressor",
+    "NetworkSearch",
     "Problem",
     "memory_needed",
     "online_limit",
@@ -43,7 +44,7 @@ def __getattr__(name: str) -> Any:
 
         return versions()["sedyn_version"]
     # Simulation and theory do not need scikit-learn; who asks for an estimator waits for its import, and nobody else.
-    if name in ("NetworkClassifier", "NetworkRegressor"):
+    if name in ("NetworkClassifier", "NetworkRegressor", "NetworkSearch"):
         from sedyn import estimators
 
         return getattr(estimators, name)
