@@ -31,6 +31,7 @@ from sedyn.descent import dynamics
 from sedyn.descent.inputs import Data
 from sedyn.descent.readout import Quadrature, draw_quadrature, labels_of_points, quadrature_scores, readout_words
 from sedyn.designs.dense import DenseDesign
+from sedyn.estimate.by_spectrum import BySpectrum
 from sedyn.model.algorithm import states
 from sedyn.model.architecture import initial_deep_weights
 from sedyn.model.evaluation import mean_scores
@@ -50,7 +51,7 @@ def cost(repeats: int = 3) -> None:
     for n, d, steps, width in ((2000, 2000, 30, 4), (4000, 2000, 30, 4), (2000, 2000, 60, 4), (2000, 2000, 30, 8)):
         problem = sedyn.Problem(n=n, d=d, width=width, depth=2, steps=steps, noise=0.5)
         data, _ = draw(problem, np.random.default_rng(0))
-        without = partial(_run, problem, data._replace(spectrum=None), estimate=False)
+        without = partial(_run, problem, data._replace(estimate=None), estimate=False)
         estimating = partial(_run, problem, data, estimate=True)
         alone, both = (min(_seconds(run) for _ in range(repeats)) for run in (without, estimating))
         memory = _peak(estimating) - _peak(without)
@@ -98,8 +99,9 @@ def draw(problem: sedyn.Problem, rng: np.random.Generator) -> tuple[Data, np.nda
     signals *= np.sqrt(d) / np.linalg.norm(signals, axis=1, keepdims=True)
     design = DenseDesign(rng.standard_normal((n, d)) / np.sqrt(d))
     y = labels_of(problem, design.matmul(signals), problem.noise * rng.standard_normal((1, n)))
-    start, measure = rng.standard_normal((problem.width, d)), gauss_quadrature(np.ones(d), 1)
-    return Data(design, np.ones(d), y, start, initial_deep_weights(problem), spectrum=measure), signals
+    start = rng.standard_normal((problem.width, d))
+    estimate = BySpectrum.begin(problem, gauss_quadrature(np.ones(d), 1), start)
+    return Data(design, np.ones(d), y, start, initial_deep_weights(problem), estimate=estimate), signals
 
 
 def descend(problem: sedyn.Problem, data: Data) -> Iterator[dynamics.State]:
@@ -235,7 +237,7 @@ def _candidate(problem, data, signals, points, seed) -> dict[str, np.ndarray]:
     for held in np.array_split(np.arange(n), FOLDS):
         kept = np.setdiff1d(np.arange(n), held)
         matrix, y = data.design.matrix, data.labels
-        part = data._replace(design=DenseDesign(matrix[kept]), labels=y[:, kept], spectrum=None)
+        part = data._replace(design=DenseDesign(matrix[kept]), labels=y[:, kept], estimate=None)
         path = list(descend(replace(problem, n=kept.size), part))
         there = DenseDesign(matrix[held])
         held_errors.append(

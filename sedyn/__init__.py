@@ -8,6 +8,7 @@ from typing import Any
 from sedyn.descent.engines import memory_needed
 from sedyn.descent.simulation import simulate, simulate_together
 from sedyn.errors import InvalidInput
+from sedyn.estimate.tracking import track
 from sedyn.model.features import register_features
 from sedyn.model.functions import register_activation, register_link, register_loss
 from sedyn.model.layers import register_hidden
@@ -20,6 +21,7 @@ __all__ = [
     "InvalidInput",
     "NetworkClassifier",
     "NetworkRegressor",
+    "NetworkSearch",
     "Problem",
     "memory_needed",
     "online_limit",
@@ -32,6 +34,7 @@ __all__ = [
     "simulate",
     "simulate_together",
     "state_evolution",
+    "track",
 ]
 
 
@@ -41,7 +44,7 @@ def __getattr__(name: str) -> Any:
 
         return versions()["sedyn_version"]
     # Simulation and theory do not need scikit-learn; who asks for an estimator waits for its import, and nobody else.
-    if name in ("NetworkClassifier", "NetworkRegressor"):
+    if name in ("NetworkClassifier", "NetworkRegressor", "NetworkSearch"):
         from sedyn import estimators
 
         return getattr(estimators, name)

@@ -24,6 +24,7 @@ from sedyn.descent.inputs import Data
 from sedyn.designs.deferred import DeferredDesign
 from sedyn.designs.dense import DenseDesign, dense_design
 from sedyn.designs.protocol import Design
+from sedyn.estimate.by_spectrum import BySpectrum
 from sedyn.kernels.dispatch import mean_response
 from sedyn.model.algorithm import states
 from sedyn.model.architecture import initial_deep_weights
@@ -245,8 +246,9 @@ def _descend(problem: Problem, design: Design, device: str, estimate: bool) -> R
     y = labels_of(
         problem, design.matmul(start[problem.units :, :]), backend.asarray(label_noise(problem, noise), device)
     )
-    measure = gauss_quadrature(scales, problem.steps + 1) if estimate else None
-    data = Data(design, backend.asarray(scales, device), y, start, deep, Batches(lambda: batches), measure)
+    measure = gauss_quadrature(scales, problem.steps + 1)
+    begun = BySpectrum.begin(problem, measure, start) if estimate else None
+    data = Data(design, backend.asarray(scales, device), y, start, deep, Batches(lambda: batches), begun)
     *_, last = states(dynamics, problem, data, updates_of(problem))
     return to_host(dynamics.observe(problem, data, last))
 

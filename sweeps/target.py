@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sedyn.checks import POSITIVE, one_of, optional, whole
-from sedyn.descent.estimate import no_estimate_because
 from sedyn.descent.simulation import MOST_REPLICATES
 from sedyn.errors import InvalidInput
+from sedyn.estimate.protocol import no_estimate_because
 from sedyn.model.fields import check_fields, documented, field
 from sedyn.model.observables import PARTS, parts_of, simulated
 from sweeps.plan import ESTIMATE, SweepSpec

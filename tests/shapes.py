@@ -19,6 +19,7 @@ CHECKED = (
     "sedyn.designs",
     "sedyn.theory",
     "sedyn.descent",
+    "sedyn.estimate",
     "sedyn.estimators",
     "sedyn.selfcheck",
 )

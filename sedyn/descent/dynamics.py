@@ -11,8 +11,8 @@ from typing import NamedTuple
 from sedyn.arrays.backend import Array, array_namespace
 from sedyn.arrays.blocks import summed
 from sedyn.arrays.shapes import Float
-from sedyn.descent.estimate import Estimate, fresh_like, init_estimate, step_estimate
 from sedyn.descent.inputs import Data
+from sedyn.estimate.protocol import Estimate
 from sedyn.model.algorithm import require_step, step_deep_weights
 from sedyn.model.evaluation import mean_scores, score_names
 from sedyn.model.network import DeepWeights, Derivatives, Network
@@ -76,8 +76,7 @@ def init(problem: Problem, inputs: Data) -> State:
     State
     """
     first_weights, deep_weights = inputs.start[..., : problem.units, :], inputs.deep_weights
-    estimate = None if inputs.spectrum is None else init_estimate(problem, inputs.spectrum, first_weights)
-    return _look(problem, inputs, 0, (first_weights, first_weights), (deep_weights, deep_weights), estimate)
+    return _look(problem, inputs, 0, (first_weights, first_weights), (deep_weights, deep_weights), inputs.estimate)
 
 
 def step(problem: Problem, inputs: Data, state: State, update: Update) -> State:
@@ -106,7 +105,7 @@ def step(problem: Problem, inputs: Data, state: State, update: Update) -> State:
     derivatives, estimate = state.derivatives, state.estimate
     assert derivatives is not None  # missing at the last iteration only
     if estimate is not None:
-        estimate = step_estimate(problem, estimate, derivatives, update)
+        estimate = estimate.step(derivatives, update)
     kicks, deep_kicks = None, None
     if inputs.gradient_noise is not None:
         kicks = inputs.gradient_noise.of_first_weights(state.iteration, state.first_weights)
@@ -171,7 +170,7 @@ def scores(problem: Problem, inputs: Data, state: State) -> dict[str, Float[Arra
     """
     xp, names, fresh = array_namespace(state.losses), score_names(problem), None
     if state.estimate is not None:
-        fresh = mean_scores(problem, fresh_like(state.estimate, state.trained), inputs.labels, state.deep_weights)
+        fresh = mean_scores(problem, state.estimate.fresh_like(state.trained), inputs.labels, state.deep_weights)
     if names == ("error",):  # known already
         training = 2 * xp.mean(state.losses, axis=-1)[None, ...]
     else:

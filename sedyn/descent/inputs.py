@@ -16,6 +16,8 @@ from sedyn.designs.deferred import DeferredDesign
 from sedyn.designs.dense import dense_design
 from sedyn.designs.protocol import Design
 from sedyn.designs.stacked import SingleDesign, stacked_design
+from sedyn.estimate.by_spectrum import BySpectrum
+from sedyn.estimate.protocol import Estimate
 from sedyn.model.architecture import initial_deep_weights
 from sedyn.model.batching import Batches, batch_weights
 from sedyn.model.gradient_noise import GradientNoise
@@ -23,7 +25,7 @@ from sedyn.model.initialization import initial_weights_and_signals
 from sedyn.model.labels import label_noise, labels_of
 from sedyn.model.network import DeepWeights
 from sedyn.model.problem import Problem, runs_of
-from sedyn.model.quadrature import SpectralMeasure, gauss_quadrature
+from sedyn.model.quadrature import gauss_quadrature
 from sedyn.model.seeds import Stream, Streams
 
 __all__ = ["Data", "draw"]
@@ -47,8 +49,8 @@ class Data(NamedTuple):
         V^0.
     batches : Batches or None
         Weights of the samples, (..., n), at each step; None for full batches.
-    spectrum : SpectralMeasure or None
-        Of the feature covariance, for the estimate of the test error; None for no estimate.
+    estimate : Estimate or None
+        Of the test error, before the first step; None for no estimate.
     gradient_noise : GradientNoise or None
         Kicks of the weights at each step; None at temperature 0.
     """
@@ -59,7 +61,7 @@ class Data(NamedTuple):
     start: Float[Array, "... q+k d"]
     deep_weights: DeepWeights
     batches: Batches | None = None
-    spectrum: SpectralMeasure | None = None
+    estimate: Estimate | None = None
     gradient_noise: GradientNoise | None = None
 
 
@@ -122,7 +124,9 @@ def draw(
         start,
         deep_weights=tuple(backend.asarray(np.stack(layer), device) for layer in zip(*deep_weights, strict=True)),
         batches=None if problem.full_batch else Batches(batches),
-        spectrum=gauss_quadrature(eigenvalues, problem.steps + 1) if estimate else None,
+        estimate=BySpectrum.begin(problem, gauss_quadrature(eigenvalues, problem.steps + 1), start)
+        if estimate
+        else None,
         gradient_noise=GradientNoise(streams.gradient_noise, 1 + len(deep_weights[0]), device) if kicked else None,
     )
 

@@ -10,11 +10,11 @@ import numpy as np
 from sedyn.arrays import backend
 from sedyn.checks import DEVICE, FLAG, SEED, checked, dataset, listed, one_of, optional, whole
 from sedyn.descent.engines import DTYPES, ENGINES, Choice, choose_engine, replicates_together, require_results_memory
-from sedyn.descent.estimate import no_estimate_because
 from sedyn.descent.inputs import draw
 from sedyn.descent.readout import readout_of
 from sedyn.descent.run import run
 from sedyn.errors import InvalidInput, require_whole
+from sedyn.estimate.protocol import no_estimate_because
 from sedyn.model.observables import COMPARED, parts_of, simulated, to_dataset
 from sedyn.model.problem import A_PROBLEM, Problem
 from sedyn.model.seeds import streams_of

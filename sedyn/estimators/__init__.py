@@ -6,5 +6,6 @@ training data alone is least (docs/theory.md#estimated-test-error).
 
 from sedyn.estimators.classifier import NetworkClassifier
 from sedyn.estimators.regressor import NetworkRegressor
+from sedyn.estimators.search import NetworkSearch
 
-__all__ = ["NetworkClassifier", "NetworkRegressor"]
+__all__ = ["NetworkClassifier", "NetworkRegressor", "NetworkSearch"]

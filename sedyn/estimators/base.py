@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -13,62 +14,142 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from sedyn.arrays.shapes import Float
-from sedyn.descent.estimate import no_estimate_because
 from sedyn.errors import InvalidInput
+from sedyn.estimate.by_spectrum import BySpectrum
+from sedyn.estimate.protocol import Estimate, no_estimate_because
+from sedyn.estimate.rows import row_scales
+from sedyn.estimate.self_consistent import SelfConsistent
+from sedyn.estimators.doubts import Doubt, doubts_about
 from sedyn.estimators.features import Standardization, eigenvalues_of, read_table, require_finite, standardization_of
-from sedyn.estimators.options import Options
-from sedyn.estimators.training import Fit, fit_network
+from sedyn.estimators.options import AUTO, Options
+from sedyn.estimators.price import require_memory
+from sedyn.estimators.rates import AUTO_SHARE, DEEP_SHARE, curvature_bound, largest_eigenvalue, updates_of_fit
+from sedyn.estimators.samples import Samples
+from sedyn.estimators.scores import FreshLike, stderr_of_mean
+from sedyn.estimators.training import Fit, Patience, Table, fit_network
 from sedyn.model.architecture import layers_of
-from sedyn.model.network import forward
+from sedyn.model.functions import loss_named
+from sedyn.model.network import forward, losses
 from sedyn.model.observables import SIMULATED, stack_iterations, to_dataset
 from sedyn.model.problem import TRAINING, Problem
 from sedyn.model.quadrature import gauss_quadrature
 from sedyn.versions import versions
 
-__all__ = ["NetworkEstimator"]
+__all__ = ["Labels", "NetworkEstimator"]
 
 
-class NetworkEstimator(Options, BaseEstimator):
+class Labels(NamedTuple):
+    """What the kernels are told of the targets.
+
+    Attributes
+    ----------
+    values : ndarray, shape (C, n)
+        Standardized targets, classes as -1 and 1, or a row for each class.
+    kind : str
+        `Problem.labels`.
+    intercept : ndarray, shape (C,)
+        Outputs that fit best where nothing is known of a sample.
+    scale : float
+        Of the targets in units of the labels; errors are reported in the squared targets' units.
+    """
+
+    values: Float[np.ndarray, "C n"]
+    kind: str
+    intercept: Float[np.ndarray, " C"]
+    scale: float
+
+
+class NetworkEstimator(FreshLike, Options, BaseEstimator):
     """A network that is fitted to features and labels, and keeps the history of its training."""
 
-    # Field `labels` of the problem that training is described by.
-    _labels: str
+    def _loss(self, labels: Labels) -> str:
+        """Name the loss of the network's outputs."""
+        return self.loss
 
-    def _learn(self, X: Float[np.ndarray, "n columns"], labels: Float[np.ndarray, " n"], scale: float) -> None:
+    def _learn(self, samples: Samples, labels: Labels) -> None:
         """Train and set the fitted attributes.
 
         Parameters
         ----------
-        X : ndarray, shape (n, columns)
-            As given.
-        labels : ndarray, shape (n,)
-            Standardized targets, or classes as -1 and 1.
-        scale : float
-            Of the targets in units of the labels; errors are reported in the squared targets' units.
+        samples : Samples
+            As given, with y for scores.
+        labels : Labels
         """
-        names = self._names()
-        require_finite(X, names)
-        standardization = standardization_of(X, names, standardize=self.standardize)
+        names, weights = self._names(), samples.weights
+        standardization = standardization_of(samples.X, names, weights, standardize=self.standardize)
         seed = int(check_random_state(self.random_state).randint(2**31))
-        data = {"n": X.shape[0], "d": standardization.kept.size, "labels": self._labels}
+        n, outputs = len(samples.X), len(labels.values)
+        data = {"n": n, "d": standardization.kept.size, "labels": labels.kind, "outputs": outputs}
+        data |= {"signals": outputs if labels.kind == "classes" else 1, "loss": self._loss(labels)}
         problem = self._problem(**data, init_seed=seed, initialization="random")
         reason = no_estimate_because(problem)
         if reason and self.early_stopping:
             raise InvalidInput("early_stopping", True, f"{reason}, or early_stopping=False")
+        require_memory(problem, estimate=not reason)
+        warm = self._warm(problem, standardization)
         self.kept_features_, self.feature_mean_, self.feature_scale_ = standardization
-        features = standardization.apply(X)
-        self.spectrum_, measure = None, None
-        if not reason:
-            self.spectrum_ = eigenvalues_of(features, self.spectrum, X.shape[1] - problem.d)
-            measure = gauss_quadrature(self.spectrum_, problem.steps + 1)
+        features = standardization.apply(samples.X)
+        largest = largest_eigenvalue(features, weights) * curvature_bound(loss_named(problem.loss), outputs)
+        problem = self._with_rates(problem, largest)
+        estimate = None if reason else self._begin_estimate(problem, features, weights, samples.X.shape[1] - problem.d)
 
-        fit = fit_network(problem, features, labels, measure, early_stopping=bool(self.early_stopping))
-        if len(fit.train_error) <= problem.steps:
+        open_ended = self.steps is None and bool(self.early_stopping)
+        fit = fit_network(
+            problem,
+            updates_of_fit(problem, accelerated=self._accelerated),
+            Table(features, labels.values, weights),
+            estimate,
+            intercept=labels.intercept if self.fit_intercept and problem.bias_init == 0 else None,
+            warm=warm,
+            early_stopping=bool(self.early_stopping),
+            patience=Patience(self.patience if open_ended else None),
+            tell=print if self.verbose else None,
+        )
+        if fit.diverged:
             self._tell_divergence(len(fit.train_error), fit.iteration)
+        if open_ended:
+            problem = _until(problem, len(fit.train_error) - 1)
         self.first_weights_ = fit.first_weights / np.sqrt(problem.d)
         self.deep_weights_, self.problem_ = fit.deep_weights, problem
-        self.best_iteration_ = fit.iteration
-        self.history_ = self._history(problem, fit, scale**2, reason)
+        self.best_iteration_, self.learning_rate_ = fit.iteration, problem.learning_rate
+        self._keep_fresh(samples.y, weights, fit.fresh_outputs)
+        found = doubts_about(problem, fit, samples, largest, warm=warm is not None) if estimate is not None else []
+        self._keep_estimate(problem, fit, labels, weights)
+        self.history_ = self._history(problem, fit, labels.scale**2, reason, found)
+        for doubt in found:
+            doubt.tell(stacklevel=4)
+
+    def _with_rates(self, problem: Problem, largest: float) -> Problem:
+        """Choose the learning rates that are open, from the largest curvature of a linear model's mean loss."""
+        if not (isinstance(self.learning_rate, str) and self.learning_rate == AUTO):
+            return problem
+        bound = curvature_bound(loss_named(problem.loss), problem.outputs)
+        rate, deep = AUTO_SHARE / largest, problem.deep_learning_rate
+        return replace(
+            problem, learning_rate=rate, deep_learning_rate=min(rate, DEEP_SHARE / bound) if deep is None else deep
+        )
+
+    def _begin_estimate(
+        self, problem: Problem, features: Float[np.ndarray, "n d"], weights: Float[np.ndarray, " n"], dropped: int
+    ) -> Estimate:
+        """What is estimated from, before the first step: modes of the features, or a spectrum, which is kept."""
+        self.spectrum_ = None
+        if isinstance(self.spectrum, str) and self.spectrum == "modes":
+            return SelfConsistent.begin(features, weights, problem.units, centred=bool(self.standardize))
+        self.spectrum_ = eigenvalues_of(features, self.spectrum, dropped)
+        measure = gauss_quadrature(self.spectrum_, problem.steps + 1)
+        return BySpectrum.begin(problem, measure, np.empty((problem.units, problem.d)), row_scales(features))
+
+    def _warm(self, problem: Problem, standardization: Standardization) -> tuple | None:
+        """Weights to begin with, of the fit before."""
+        if not (self.warm_start and hasattr(self, "problem_")):
+            return None
+        same = ("width", "depth", "bias", "outputs", "skip", "residual", "hidden")
+        if any(getattr(self.problem_, name) != getattr(problem, name) for name in same) or not np.array_equal(
+            self.kept_features_, standardization.kept
+        ):
+            raise InvalidInput("warm_start", True, "the fit before has other layers or features; set warm_start=False")
+        return self.first_weights_ * np.sqrt(problem.d), self.deep_weights_
 
     def _names(self) -> list[str]:
         """Names of the columns, or their numbers."""
@@ -83,7 +164,17 @@ class NetworkEstimator(Options, BaseEstimator):
         message = f"learning_rate={self.learning_rate!r}: {remedy} (stopped at iteration {best})"
         warnings.warn(message, ConvergenceWarning, stacklevel=4)
 
-    def _history(self, problem: Problem, fit: Fit, squared_scale: float, reason: str | None) -> xr.Dataset:
+    def _keep_estimate(self, problem: Problem, fit: Fit, labels: Labels, weights: np.ndarray) -> None:
+        """Set the estimate of the weights that are kept, with the standard error that its spread over samples makes."""
+        self.estimated_test_error_ = self.estimated_test_error_stderr_ = np.nan
+        if fit.fresh_outputs is not None:
+            each = 2 * labels.scale**2 * losses(loss_named(problem.loss), fit.fresh_outputs, labels.values)
+            self.estimated_test_error_ = float(np.average(each, weights=weights))
+            self.estimated_test_error_stderr_ = stderr_of_mean(each, weights)
+
+    def _history(
+        self, problem: Problem, fit: Fit, squared_scale: float, reason: str | None, found: list[Doubt]
+    ) -> xr.Dataset:
         names = ("train_error", "estimated_test_error")
         arrays = {name: squared_scale * stack_iterations(problem, getattr(fit, name)) for name in names}
         attributes = {
@@ -92,19 +183,33 @@ class NetworkEstimator(Options, BaseEstimator):
             "early_stopping": bool(self.early_stopping),
             "best_iteration": fit.iteration,
             "no_estimate_because": reason or "",
+            "warnings": [doubt.message for doubt in found],
             **versions(),
         }
+        if self._accelerated:
+            attributes["momentum"] = AUTO
         history = to_dataset(problem, arrays, {name: SIMULATED[name] for name in names}, attributes=attributes)
         # The kernels' description of the data is for simulated ones; what is true of a user's is how many there are.
         training = {name: history.attrs[name] for name in TRAINING if name in history.attrs}
         history.attrs = {"n": problem.n, "d": problem.d, **training, **attributes}
         return history
 
-    def _output(self, X: Any) -> np.ndarray:
-        """Network output on new samples, shape (samples,)."""
+    def _output(self, X: Any) -> Float[np.ndarray, "C samples"]:
+        """Network outputs on new samples."""
         check_is_fitted(self)
         X = read_table(self, X, reset=False)
         require_finite(X, self._names())
         standardization = Standardization(self.kept_features_, self.feature_mean_, self.feature_scale_)
         h = self.first_weights_ @ standardization.apply(X).T
-        return forward(h, self.deep_weights_, layers_of(self.problem_))[0, :]
+        return forward(h, self.deep_weights_, layers_of(self.problem_))
+
+
+def _until(problem: Problem, steps: int) -> Problem:
+    """The problem with so many steps, one at least."""
+    steps = max(1, steps)
+    rates: dict[str, Any] = {
+        name: rate[:steps]
+        for name in ("learning_rate", "deep_learning_rate")
+        if isinstance(rate := getattr(problem, name), tuple)
+    }
+    return replace(problem, steps=steps, **rates)

@@ -8,10 +8,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.sparse import issparse
 from sklearn.base import BaseEstimator
 from sklearn.covariance import ledoit_wolf_shrinkage
 from sklearn.utils.validation import validate_data
 
+from sedyn.arrays import machine
 from sedyn.arrays.shapes import Float, Integer
 from sedyn.checks import listed, number
 from sedyn.errors import InvalidInput, require_one_of, require_whole
@@ -26,7 +28,7 @@ __all__ = [
     "standardization_of",
 ]
 
-SPECTRA = ("ledoit_wolf", "identity")
+SPECTRA = ("modes", "ledoit_wolf", "identity")
 # A column whose spread is rounding next to its size carries nothing that could be standardized.
 CONSTANT = 16 * np.finfo(float).eps
 MOST_FEATURES = 2**31
@@ -62,12 +64,26 @@ def read_table(estimator: BaseEstimator, X: Any, **how: Any) -> Any:
         scikit-learn's own, on several lines, if columns have other names than in fitting.
     """
     try:
-        return validate_data(estimator, X, dtype=np.float64, ensure_all_finite=False, **how)
+        read = validate_data(estimator, X, dtype=np.float64, ensure_all_finite=False, accept_sparse=True, **how)
+        return (_dense(read[0]), *read[1:]) if isinstance(read, tuple) else _dense(read)
     except (ValueError, TypeError) as error:
         if "feature names" in str(error).lower():
             raise
         kind = _NoNumbers if isinstance(error, TypeError) else InvalidInput
         raise kind("X, y" if "y" in how else "X", X, str(error)) from None
+
+
+def _dense(X: Any) -> np.ndarray:
+    """A table with its zeros, which standardized features have none of, if there is room for it."""
+    if not issparse(X):
+        return X
+    needed, there = 8.0 * X.shape[0] * X.shape[1], machine.room("cpu")
+    if needed > there:
+        what = f"sparse array of shape {X.shape}"
+        raise InvalidInput(
+            "X", what, f"standardized features are dense and take {needed / 1e9:.3g} GB of {there / 1e9:.3g} GB"
+        )
+    return X.toarray()
 
 
 def spectrum(field: str, value: Any) -> Any:
@@ -125,7 +141,7 @@ class Standardization(NamedTuple):
 
 
 def standardization_of(
-    X: Float[np.ndarray, "n columns"], names: Sequence[str], *, standardize: bool
+    X: Float[np.ndarray, "n columns"], names: Sequence[str], weights: Float[np.ndarray, " n"], *, standardize: bool
 ) -> Standardization:
     """Find the columns that vary, and their means and standard deviations; a warning names the others.
 
@@ -134,6 +150,8 @@ def standardization_of(
     X : ndarray, shape (n, columns)
     names : sequence of str
         Of the columns.
+    weights : ndarray, shape (n,)
+        Of the samples.
     standardize : bool
         Without, the columns that vary are taken as they are.
 
@@ -146,7 +164,8 @@ def standardization_of(
     InvalidInput
         If no column varies.
     """
-    spread = X.std(axis=0)
+    mean = np.average(X, axis=0, weights=weights)
+    spread = np.sqrt(np.average((X - mean) ** 2, axis=0, weights=weights))
     constant = spread <= CONSTANT * np.abs(X).max(axis=0)
     if constant.all():
         raise InvalidInput("X", f"{X.shape[1]} feature(s)", "every column is constant; nothing can be learned")
@@ -158,7 +177,7 @@ def standardization_of(
     kept = np.flatnonzero(~constant)
     if not standardize:
         return Standardization(kept, np.zeros(kept.size), np.ones(kept.size))
-    return Standardization(kept, X[:, kept].mean(axis=0), spread[kept])
+    return Standardization(kept, mean[kept], spread[kept])
 
 
 def eigenvalues_of(

@@ -9,16 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from sedyn.checks import FLAG
+from sedyn.checks import COUNT, FLAG, Check, optional
 from sedyn.estimators.features import random_state, spectrum
 from sedyn.model.fields import field, kept_fields
 from sedyn.model.problem import TRAINING, Problem
 
-__all__ = ["Options", "training_field"]
+__all__ = ["AUTO", "Options", "training_field"]
 
+AUTO = "auto"
 _FIELDS = {known.name: known for known in dataclasses.fields(Problem)}
-# Where a user's data ask for another default than simulated data.
-_DEFAULTS = {"width": 4, "depth": 2, "learning_rate": 0.1, "steps": 50}
 _POSITIONAL = ("width", "depth")
 
 
@@ -38,8 +37,52 @@ def training_field(name: str, default: Any) -> Any:
     return dataclasses.field(default=default, metadata=_FIELDS[name].metadata, kw_only=name not in _POSITIONAL)
 
 
+def _or_auto(check: Check | None) -> Check | None:
+    """Let a value be left to the fit; others pass their own check."""
+    return None if check is None else lambda field, value: value if _is_auto(value) else check(field, value)
+
+
+def _is_auto(value: Any) -> bool:
+    return isinstance(value, str) and value == AUTO
+
+
+def _own(name: str, default: Any, type_: str, words: str, check: Check | None = None) -> tuple[str, Any, Any]:
+    """Declare a training field that an estimator may also leave open."""
+    known = _FIELDS[name]
+    metadata = {**known.metadata, "check": check or _or_auto(known.metadata["check"]), "description": words}
+    return name, type_, dataclasses.field(default=default, metadata=metadata, kw_only=True)
+
+
+# Where a user's data ask for more, or for another default, than simulated data.
+_OPEN = {
+    "learning_rate": _own(
+        "learning_rate",
+        AUTO,
+        "float | Sequence[float] | str",
+        "Of the mean loss; ``auto``: `sedyn.estimators.rates.AUTO_SHARE` over the largest curvature of the start.",
+    ),
+    "momentum": _own(
+        "momentum",
+        AUTO,
+        "float | str",
+        "In [0, 1); ``auto``: t/(t + 3) at iteration t in Nesterov's form, with ``learning_rate='auto'``, else 0.",
+    ),
+    "steps": _own(
+        "steps",
+        None,
+        "int | None",
+        "Gradient-descent steps; None: until the estimate has turned, see `patience` and `max_steps`.",
+        optional(COUNT),
+    ),
+}
+_DEFAULTS = {"width": 4, "depth": 2, "skip": True, "deep_init": "zero"}
+
+
 def _declared(name: str) -> tuple[str, Any, Any]:
-    return name, _FIELDS[name].type, training_field(name, _DEFAULTS.get(name, _FIELDS[name].default))
+    if name in _OPEN:
+        return _OPEN[name]
+    known = _FIELDS[name]
+    return name, known.type, training_field(name, _DEFAULTS.get(name, known.default))
 
 
 # A field that `Problem` marks as one of training is an option of every estimator from then on.
@@ -50,17 +93,29 @@ Training: Any = make_dataclass("Training", map(_declared, TRAINING), eq=False, r
 class Options(Training):
     """Options of every estimator; the constructor keeps them as they are, as scikit-learn asks, and `fit` checks."""
 
+    max_steps: int = field(1000, COUNT, "Steps at most, where `steps` leaves their number open.")
+    patience: int = field(
+        40,
+        COUNT,
+        "Steps without a lower estimate after which training ends; or half of those up to the lowest, if that is more.",
+    )
     early_stopping: bool = field(
         True, FLAG, "Keep the weights of the iteration with the least estimated test error, not the last."
     )
+    fit_intercept: bool = field(
+        True, FLAG, "Whether outputs have a bias, from the mean of the targets or the prior log-odds on."
+    )
     spectrum: str | Sequence[float] | np.ndarray = field(
-        "ledoit_wolf",
+        "modes",
         spectrum,
-        "Of the feature covariance: ``ledoit_wolf`` (shrunk), ``identity``, or an eigenvalue for each feature.",
+        "What the estimate knows of the features: ``modes``, those at hand; or the spectrum of their covariance, "
+        "``ledoit_wolf`` (shrunk), ``identity``, or an eigenvalue for each feature.",
     )
     standardize: bool = field(
         True, FLAG, "Subtract the mean and divide by the standard deviation, of features and targets."
     )
+    warm_start: bool = field(False, FLAG, "Begin with the weights of the fit before, where there is one.")
+    verbose: bool = field(False, FLAG, "Whether long fits say how far they are, on standard output.")
     random_state: int | np.random.RandomState | None = field(
         None, random_state, "Of starting weights and mini-batches."
     )
@@ -75,13 +130,18 @@ class Options(Training):
         """
         kept_fields(self)
 
+    @property
+    def _accelerated(self) -> bool:
+        """Whether momentum is that of `sedyn.estimators.rates.updates_of_fit`."""
+        return _is_auto(self.momentum) and _is_auto(self.learning_rate)
+
     def _problem(self, **data: Any) -> Problem:
-        """Describe the training to the kernels.
+        """Describe the training to the kernels, with learning rate 1 where it is open.
 
         Parameters
         ----------
         **data : object
-            The fields of `Problem` that describe the data.
+            The fields of `Problem` that describe the data; and of those of training what the data decide.
 
         Returns
         -------
@@ -92,4 +152,15 @@ class Options(Training):
         InvalidInput
             If an option is out of range, or contradicts another one or the data.
         """
-        return Problem(**{name: getattr(self, name) for name in TRAINING}, **data)
+        given = {name: getattr(self, name) for name in TRAINING}
+        if _is_auto(self.learning_rate):
+            given["learning_rate"] = 1.0
+        if _is_auto(self.momentum):
+            given["momentum"] = 0.0
+        if self.steps is None:
+            given["steps"] = self.max_steps
+        if self.depth == 1:  # a linear model already, with a unit for each output
+            given |= {"width": data["outputs"], "skip": False}
+        if self.fit_intercept and self.bias == "none":
+            given["bias"] = "output"
+        return Problem(**(given | data))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -10,17 +12,63 @@ from sedyn.arrays.shapes import Float
 from sedyn.descent import dynamics
 from sedyn.descent.inputs import Data
 from sedyn.designs.dense import DenseDesign
+from sedyn.estimate.protocol import Estimate
 from sedyn.model.algorithm import states
-from sedyn.model.architecture import initial_deep_weights
+from sedyn.model.architecture import initial_deep_weights, layers_of
 from sedyn.model.batching import Batches, batch_weights
+from sedyn.model.functions import loss_named
 from sedyn.model.gradient_noise import GradientNoise
-from sedyn.model.network import DeepWeights
+from sedyn.model.network import DeepWeights, forward, losses
 from sedyn.model.problem import Problem
-from sedyn.model.quadrature import SpectralMeasure
-from sedyn.model.seeds import single_streams
-from sedyn.model.update import updates_of
+from sedyn.model.seeds import Stream, single_streams
+from sedyn.model.update import Update
 
-__all__ = ["Fit", "fit_network"]
+__all__ = ["Fit", "Patience", "Table", "fit_network"]
+
+# A lower estimate counts for patience if it is lower by this share.
+LOWER = 0.005
+SECONDS_BETWEEN_LINES = 1.0
+
+
+class Table(NamedTuple):
+    """What is trained on.
+
+    Attributes
+    ----------
+    features : ndarray, shape (n, d)
+        Standardized.
+    labels : ndarray, shape (C, n)
+    weights : ndarray, shape (n,)
+        Of the samples, with mean 1.
+    """
+
+    features: Float[np.ndarray, "n d"]
+    labels: Float[np.ndarray, "C n"]
+    weights: Float[np.ndarray, " n"]
+
+
+class Patience(NamedTuple):
+    """When training ends before its last step.
+
+    Attributes
+    ----------
+    steps : int or None
+        Without a lower estimate, and half of those up to the lowest if that is more; None: never.
+    """
+
+    steps: int | None
+
+    def ends(self, iteration: int, best: int) -> bool:
+        """Tell whether nothing lower is to be waited for.
+
+        Parameters
+        ----------
+        iteration : int
+            The present one.
+        best : int
+            The last one with a lower estimate than before.
+        """
+        return self.steps is not None and iteration - best >= max(self.steps, best // 2)
 
 
 class Fit(NamedTuple):
@@ -36,6 +84,10 @@ class Fit(NamedTuple):
         W^t.
     deep_weights : tuple of ndarray
         V^t.
+    fresh_outputs : ndarray, shape (C, n), or None
+        Outputs there for each training sample as if it were a fresh one; None without an estimate.
+    diverged : bool
+        Whether errors stopped being finite.
     """
 
     train_error: list[float]
@@ -43,15 +95,21 @@ class Fit(NamedTuple):
     iteration: int
     first_weights: Float[np.ndarray, "q d"]
     deep_weights: DeepWeights
+    fresh_outputs: Float[np.ndarray, "C n"] | None
+    diverged: bool
 
 
 def fit_network(
     problem: Problem,
-    features: Float[np.ndarray, "n d"],
-    labels: Float[np.ndarray, " n"],
-    measure: SpectralMeasure | None,
+    updates: Iterable[Update],
+    table: Table,
+    estimate: Estimate | None,
     *,
+    intercept: Float[np.ndarray, " C"] | None,
+    warm: tuple[Float[np.ndarray, "q d"], DeepWeights] | None,
     early_stopping: bool,
+    patience: Patience,
+    tell: Callable[[str], None] | None = None,
 ) -> Fit:
     """Run gradient descent as `sedyn.simulate` does, without signals to compare with.
 
@@ -59,36 +117,82 @@ def fit_network(
     ----------
     problem : Problem
         Its `init_seed` is the only source of randomness.
-    features : ndarray, shape (n, d)
-    labels : ndarray, shape (n,)
-    measure : SpectralMeasure or None
-        Of the feature covariance; None for no estimate.
+    updates : iterable of Update
+        One for each step.
+    table : Table
+    estimate : Estimate or None
+        Before the first step; None for no estimate.
+    intercept : ndarray, shape (C,), or None
+        Where the biases of the outputs start; None for where the problem says.
+    warm : tuple or None
+        First-layer weights, shape (q, d), and deeper ones to begin with; None: drawn anew.
     early_stopping : bool
         Whether the weights kept are those of the least estimate.
+    patience : Patience
+    tell : callable, optional
+        Is given a line now and then.
 
     Returns
     -------
     Fit
     """
     rng = np.random.default_rng([problem.init_seed, 1])  # `init_seed` alone is the deeper weights'
-    start, deep_weights = rng.standard_normal((problem.units, problem.d)), initial_deep_weights(problem)
     streams = single_streams("an estimator", problem.init_seed)
-    batches = Batches(lambda: batch_weights(problem, lambda step: streams.batches.orders(problem.n, step)[0, :]))
-    design = DenseDesign(features, 1 / np.sqrt(problem.d))
-    noise = GradientNoise(streams.gradient_noise, 1 + len(deep_weights)) if problem.temperature else None
-    data = Data(design, np.ones(problem.d), labels[None, :], start, deep_weights, batches, measure, noise)
+    first, deep = _start(problem, rng, intercept)
+    first, deep = warm or (first, deep)
+    plain = bool((table.weights == 1).all())
+    batches = None
+    if not (plain and problem.full_batch):
+        batches = Batches(lambda: _weights(problem, table.weights, streams.batches))
+    noise = GradientNoise(streams.gradient_noise, 1 + len(deep)) if problem.temperature else None
+    design = DenseDesign(table.features, 1 / np.sqrt(problem.d))
+    data = Data(design, np.ones(problem.d), table.labels, first, deep, batches, estimate, noise)
+    loss, layers = loss_named(problem.loss), layers_of(problem)
+
+    def error(outputs: Float[np.ndarray, "C n"]) -> float:
+        return float(2 * np.average(losses(loss, outputs, table.labels), weights=table.weights))
+
     train: list[float] = []
     estimates: list[float] = []
+    chosen = dynamics.init(problem, data)  # what is kept if not even the start is finite
+    fresh = kept = forward(chosen.trained, deep, layers)
+    best, lowest, diverged, told = 0, np.inf, False, time.monotonic()
     with np.errstate(over="ignore", invalid="ignore"):
-        for state in states(dynamics, problem, data, updates_of(problem)):
-            if state.iteration == 0:
-                chosen = state  # what is kept if not even the start is finite
-            scores = dynamics.scores(problem, data, state)
-            error, estimate = scores["train_error"], scores["estimated_test_error"]
-            if not np.isfinite(error):
+        for state in states(dynamics, problem, data, updates):
+            trained = float(2 * np.average(state.losses, weights=table.weights))
+            if not np.isfinite(trained):
+                diverged = True
                 break
-            if not early_stopping or (estimates and estimate < np.nanmin(estimates)):
-                chosen = state
-            train.append(float(error))
-            estimates.append(float(estimate))
-    return Fit(train, estimates, chosen.iteration, chosen.first_weights, chosen.deep_weights)
+            estimated = np.nan
+            if state.estimate is not None:
+                fresh = forward(state.estimate.fresh_like(state.trained), state.deep_weights, layers)
+                estimated = error(fresh)
+            if not early_stopping or (estimates and estimated < np.nanmin(estimates)):
+                chosen, kept = state, fresh
+            train.append(trained)
+            estimates.append(estimated)
+            if estimated < lowest * (1 - LOWER):
+                best, lowest = state.iteration, estimated
+            if tell and time.monotonic() - told > SECONDS_BETWEEN_LINES:
+                told = time.monotonic()
+                tell(f"iteration {state.iteration}: training error {trained:.4g}, estimated {estimated:.4g}")
+            if patience.ends(state.iteration, best):
+                break
+    fresh_outputs = None if estimate is None else kept
+    return Fit(train, estimates, chosen.iteration, chosen.first_weights, chosen.deep_weights, fresh_outputs, diverged)
+
+
+def _start(
+    problem: Problem, rng: np.random.Generator, intercept: Float[np.ndarray, " C"] | None
+) -> tuple[Float[np.ndarray, "q d"], DeepWeights]:
+    """Where training starts: with deeper weights that start at zero, linear units do too."""
+    first, deep = rng.standard_normal((problem.units, problem.d)), initial_deep_weights(problem)
+    if problem.deep_init == "zero":
+        first[problem.width if problem.depth > 1 else 0 :] = 0
+    return first, deep if intercept is None else (*deep[:-1], intercept)
+
+
+def _weights(problem: Problem, weights: Float[np.ndarray, " n"], stream: Stream) -> Iterator[Float[np.ndarray, " n"]]:
+    """Weights of the samples at each step, their own times those of the batch."""
+    batches = batch_weights(problem, lambda step: stream.orders(problem.n, step)[0, :])
+    return (weights if batch is None else batch * weights for batch in batches)

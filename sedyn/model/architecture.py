@@ -35,8 +35,17 @@ def _sign_matrix(fan_in: int, fan_out: int, rng: np.random.Generator) -> Float[n
     return (-1.0) ** runs / math.sqrt(fan_in)
 
 
+def _zero_matrix(fan_in: int, fan_out: int, rng: np.random.Generator) -> Float[np.ndarray, "{fan_in} {fan_out}"]:
+    """Draw nothing: the network begins as the function 0."""
+    return np.zeros((fan_in, fan_out))
+
+
 # How matrices of hidden layers and of the last one are drawn, by `Problem.deep_init`.
-_DRAWS = {"gaussian": (_normal_matrix, _normal_matrix), "signs": (_identity_matrix, _sign_matrix)}
+_DRAWS = {
+    "gaussian": (_normal_matrix, _normal_matrix),
+    "signs": (_identity_matrix, _sign_matrix),
+    "zero": (_normal_matrix, _zero_matrix),
+}
 
 
 def _biases(problem: Problem, *where: str) -> tuple[Layer, ...]:

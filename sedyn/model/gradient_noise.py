@@ -30,6 +30,10 @@ class GradientNoise:
     def __init__(self, stream: Stream, arrays: int, device: str = "cpu") -> None:
         self._stream, self._arrays, self._device = stream, arrays, device
 
+    def repeated(self, times: int) -> GradientNoise:
+        """The same kicks for so many replicates of one."""
+        return GradientNoise(list(self._seeds) * times)
+
     def of_first_weights(self, step: int, weights: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
         """Kicks of the first layer.
 

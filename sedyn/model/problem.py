@@ -193,8 +193,8 @@ class Problem:
     )
     deep_init: str = field(
         "gaussian",
-        one_of("gaussian", "signs"),
-        "Deeper weights start as ``gaussian``: N(0, 1/width); or ``signs``: signs/sqrt(width) last, identity between.",
+        one_of("gaussian", "signs", "zero"),
+        "Deeper weights: ``gaussian``, N(0, 1/width); ``signs``/sqrt(width) last, identity below; ``zero`` last.",
         individual=True,
         training=True,
     )

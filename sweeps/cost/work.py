@@ -6,7 +6,7 @@ import math
 from typing import NamedTuple
 
 from sedyn.descent.engines import predicted_seconds, replicates_together
-from sedyn.descent.estimate import no_estimate_because
+from sedyn.estimate.protocol import no_estimate_because
 from sedyn.model.network import has_kink
 from sedyn.model.problem import Problem
 from sweeps.plan import SweepSpec, Task, TheoryTask

@@ -51,5 +51,5 @@ def test_types_are_as_written(package):
     }
     assert types["engine"] == "{'auto', 'dense', 'deferred'}"
     fit = package["estimators.regressor.NetworkRegressor.fit"].docstring.parsed
-    [X, _] = next(section.value for section in fit if section.kind is griffe.DocstringSectionKind.parameters)
-    assert X.annotation == "array-like, shape (samples, features)"
+    [X, *_] = next(section.value for section in fit if section.kind is griffe.DocstringSectionKind.parameters)
+    assert X.annotation == "array-like or sparse, shape (samples, features)"

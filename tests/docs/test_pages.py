@@ -32,7 +32,7 @@ def test_first_study(folder):
 
 
 def test_your_own_data():
-    assert run_page(blocks("own-data"), {}, tolerance=TOLERANCE) == 3
+    assert run_page(blocks("own-data"), {}, tolerance=TOLERANCE) == 4
 
 
 def test_extending(folder, monkeypatch):

@@ -73,6 +73,16 @@ NO_DATASET = [*NO_VALUE, 3, "theory.zarr", xr.Dataset(), xr.DataArray([1.0])]
 NO_DEVICE = [*NO_NAME, "cuda", None]
 NO_SEED = [*NO_NUMBER, 2.5, -1, 2**128, None]
 
+X = np.random.default_rng(0).standard_normal((30, 5))
+NO_TABLE = [None, 3, "table", X[0], X[:0], X[:, :0], np.full((30, 5), "a"), X * 1j, np.full((30, 5), np.nan), {"a": 1}]
+NO_TABLE += [
+    [[1, 2], [3]],
+    object(),
+    np.where(X > 1, np.inf, X),
+    X[None],
+    scipy.sparse.csr_array(np.where(X > 1, np.inf, X)),
+]
+
 OF_FUNCTIONS = {
     "simulate": (
         {"problem": PROBLEM, "replicates": 1},
@@ -166,6 +176,17 @@ OF_FUNCTIONS = {
         {"name": "bad", "build": lambda parts: None},
         {"name": [*NO_VALUE, None, "", "dense"], "build": [*NO_FUNCTION, None]},
     ),
+    "track": (
+        {"X": X, "learning_rate": 0.1},
+        {
+            "X": [*NO_TABLE, X[:1], 0 * X, scipy.sparse.csr_array(X)],
+            "learning_rate": [*NO_NUMBER, 0, -1, None],
+            "momentum": [*NO_NUMBER, 1, -0.1, None],
+            "weight_decay": [*NO_NUMBER, -1e-9, None],
+            "nesterov": [*NO_FLAG, None],
+            "centred": NO_FLAG,
+        },
+    ),
 }
 
 
@@ -177,11 +198,15 @@ def of_functions():
                 yield f"{function}.{name}", lambda function=function, given=given: getattr(sedyn, function)(**given)
 
 
-X = np.random.default_rng(0).standard_normal((30, 5))
-NO_TABLE = [None, 3, "table", X[0], X[:0], X[:, :0], np.full((30, 5), "a"), X * 1j, np.full((30, 5), np.nan), {"a": 1}]
-NO_TABLE += [[[1, 2], [3]], object(), np.where(X > 1, np.inf, X), X[None], scipy.sparse.csr_array(X)]
 OF_AN_ESTIMATOR = {
     "early_stopping": [*NO_FLAG, None],
+    "fit_intercept": [*NO_FLAG, None],
+    "warm_start": [*NO_FLAG, None],
+    "verbose": [*NO_FLAG, None],
+    "steps": [value for value in OF_A_PROBLEM["steps"] if value is not None],
+    "max_steps": OF_A_PROBLEM["steps"],
+    "patience": OF_A_PROBLEM["steps"],
+    "class_weight": ["even", 1, 2.5, [1, 2], {2: 1.0}],
     "standardize": [*NO_FLAG, None],
     "random_state": [*NO_WHOLE, "seed", 2**32, np.random.default_rng(0)],
     "spectrum": [*NO_VALUE, "nope", "", None, 1.0, HUGE, [], [-1] * 5, ["1"] * 5, [0.0] * 5, [1.0] * 4, [math.nan] * 5],
@@ -202,7 +227,7 @@ def of_estimators():
                 yield f"{name}.{option}", lambda make=estimator, given=given, y=y: make(**given).fit(X, y)
         for value in [*NO_TABLE, X[:1], np.ones((30, 5))]:
             yield f"{name}.fit.X", lambda make=estimator, value=value, y=y: make(steps=4).fit(value, y)
-        for value in [None, 3, y[:5], np.full(30, np.nan), y * 1j, np.zeros((30, 2)), np.zeros(0), {"a": 1}]:
+        for value in [None, 3, y[:5], np.full(30, np.nan), y * 1j, np.zeros((30, 2, 2)), np.zeros(0), {"a": 1}]:
             yield f"{name}.fit.y", lambda make=estimator, value=value: make(steps=4).fit(X, value)
         for value in [*NO_TABLE, X[:, :2]]:
             yield f"{name}.predict.X", lambda make=estimator, value=value: fitted(make).predict(value)

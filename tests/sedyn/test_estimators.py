@@ -28,13 +28,16 @@ def test_scikit_learns_own_checks(estimator, check):
 @pytest.mark.parametrize(
     ("estimator", "defaults"),
     [
-        (NetworkRegressor, {"width": 4, "depth": 2, "learning_rate": 0.1, "steps": 50}),
-        (NetworkClassifier, {"width": 4, "depth": 2, "learning_rate": 0.4, "steps": 50, "loss": "logistic"}),
+        (NetworkRegressor, {}),
+        (NetworkClassifier, {"loss": "logistic", "class_weight": None}),
     ],
 )
 def test_options_are_the_training_fields_of_a_problem_and_some_of_their_own(estimator, defaults):
-    own = {"early_stopping": True, "spectrum": "ledoit_wolf", "standardize": True, "random_state": None}
+    own = {"early_stopping": True, "spectrum": "modes", "standardize": True, "random_state": None}
+    own |= {"max_steps": 1000, "patience": 40, "fit_intercept": True, "warm_start": False, "verbose": False}
     training = {name: getattr(Problem(), name) for name in TRAINING}
+    training |= {"width": 4, "depth": 2, "skip": True, "deep_init": "zero"}
+    training |= {"learning_rate": "auto", "momentum": "auto", "steps": None}
     assert estimator().get_params() == {**training, **defaults, **own}
     width, depth, *others = inspect.signature(estimator).parameters.values()
     assert (width.name, depth.name) == ("width", "depth")
@@ -59,6 +62,9 @@ def regression():
 def fitted(regression):
     return NetworkRegressor(learning_rate=0.8, steps=25, random_state=0).fit(*regression)
 
+
+# A network without a linear model inside it, from a random function.
+PLAIN = {"skip": False, "fit_intercept": False, "deep_init": "gaussian"}
 
 # Twice each loss, and its slope, as functions of the residual.
 LOSSES = {
@@ -85,6 +91,7 @@ def test_training_is_textbook_gradient_descent_on_standardized_data(d, loss):
     X = 5 + 3 * X
     y = 7 + 2 * y
     options = {"width": 4, "learning_rate": 0.7, "early_stopping": False, "random_state": 3, "loss": loss}
+    options |= PLAIN
     begun = NetworkRegressor(steps=1, **options).fit(X, y)
     model = NetworkRegressor(steps=9, **options).fit(X, y)
     Z, target = (X - X.mean(0)) / X.std(0), (y - y.mean()) / y.std()
@@ -171,7 +178,7 @@ def test_estimate_is_the_error_on_fresh_data(model, n, d):
 def test_spectrum_is_of_the_shrunk_covariance_and_reaches_the_estimate():
     for n, d in ((120, 50), (60, 90)):
         X = data_set(n, d)[0] * np.linspace(0.5, 3, d) + 3 * np.random.default_rng(5).standard_normal((n, 1))
-        model = NetworkRegressor(steps=3).fit(X, X[:, 0])
+        model = NetworkRegressor(steps=3, spectrum="ledoit_wolf").fit(X, X[:, 0])
         Z = (X - X.mean(0)) / X.std(0)
         expected = np.linalg.eigvalsh(LedoitWolf(assume_centered=True).fit(Z).covariance_)[::-1]
         np.testing.assert_allclose(model.spectrum_, expected, atol=1e-10)
@@ -187,8 +194,8 @@ def test_given_spectrum_of_correlated_features_makes_the_estimate_right():
     y = np.tanh(X @ rng.standard_normal(d) / np.sqrt(d)) + 0.3 * rng.standard_normal(len(X))
     deviation = {}
     for name, spectrum in (("given", 7 * eigenvalues), ("shrunk", "ledoit_wolf"), ("flat", "identity")):
-        model = NetworkRegressor(learning_rate=0.8, steps=12, early_stopping=False, spectrum=spectrum, random_state=0)
-        model.fit(X[:n], y[:n])
+        model = NetworkRegressor(learning_rate=0.8, steps=12, early_stopping=False, random_state=0)
+        model.set_params(spectrum=spectrum, **PLAIN).fit(X[:n], y[:n])
         errors = (y[n:] - model.predict(X[n:])) ** 2
         se = errors.std() * np.sqrt(1 / n + 1 / 10000)
         deviation[name] = abs(model.history_.estimated_test_error[-1].item() - errors.mean()) / se
@@ -245,7 +252,15 @@ def test_bad_input_is_one_clear_line(regression):
     refused(fit(NetworkRegressor(), X=changed(X, (4, 7), np.inf)), "X=", "inf", "row 4", "column 7")
     refused(fit(NetworkRegressor(), y=changed(y, 3, np.nan)), "y", "NaN")
     refused(fit(NetworkRegressor(), y=y[:-1]), "inconsistent numbers of samples", "300", "299")
-    refused(fit(NetworkClassifier(), y=classes), "Only binary classification is supported", "3 classes")
+    refused(fit(NetworkRegressor(loss="softmax")), "loss='softmax'", "NetworkClassifier")
+    refused(fit(NetworkRegressor(learning_rate="fast")), "learning_rate='fast'")
+    refused(fit(NetworkRegressor(max_steps=0)), "max_steps=0")
+    refused(fit(NetworkRegressor(patience=0)), "patience=0")
+    refused(lambda: NetworkRegressor().fit(X, y, sample_weight=-np.ones(len(y))), "sample_weight", "Negative")
+    refused(lambda: NetworkRegressor().fit(X, y, sample_weight=np.zeros(len(y))), "sample_weight", "every weight is 0")
+    refused(fit(NetworkClassifier(class_weight="even"), y=classes), "class_weight='even'", "balanced")
+    refused(fit(NetworkClassifier(class_weight={7: 2.0}), y=classes), "class_weight")
+    refused(fit(NetworkRegressor(width=10**6)), "width=1000000", "GB")
     refused(fit(NetworkClassifier(), y=np.zeros(len(y))), "one class")
     refused(fit(NetworkRegressor(spectrum=np.ones(99))), "spectrum", "(99,)", "100 features")
     refused(fit(NetworkRegressor(spectrum=-np.ones(100))), "spectrum", ">= 0")
@@ -307,7 +322,7 @@ def test_same_random_state_same_model_and_fewer_features_than_units():
     X, y = data_set(60, 1)
     models = [NetworkRegressor(width=6, random_state=1, batch_fraction=0.5).fit(X, y) for _ in range(2)]
     np.testing.assert_array_equal(models[0].predict(X), models[1].predict(X))
-    assert models[0].first_weights_.shape == (6, 1)
+    assert models[0].first_weights_.shape == (7, 1)  # with the linear unit
 
 
 def test_simulating_does_not_import_scikit_learn():

@@ -9,8 +9,8 @@ import zarr
 
 from analysis.report.sections import SECTIONS
 from analysis.store import open_store
-from sedyn.descent.estimate import no_estimate_because
 from sedyn.errors import InvalidInput
+from sedyn.estimate.protocol import no_estimate_because
 from sedyn.model.problem import Problem
 from sweeps.store import Store, metadata
 from tests.sweeps.stores import finish, spec_of, tree_of

@@ -74,7 +74,7 @@ def test_a_long_run_has_the_gibbs_law():
     problem = Problem(
         n=n, d=d, width=1, depth=1, learning_rate=rate, temperature=temperature, weight_decay=decay, steps=steps
     )
-    data = data_of(problem, 1)._replace(spectrum=None)
+    data = data_of(problem, 1)._replace(estimate=None)
     x = np.swapaxes(data.design.matmul(np.eye(d)[None, ...]), 1, 2)[0]
     hessians, directions = np.linalg.eigh(x.T @ x / (n / d) + decay * np.eye(d))
     assert rate * hessians.max() < 1

@@ -4,17 +4,23 @@ import dataclasses
 
 import numpy as np
 import pytest
+import xarray as xr
 
 import sedyn
 from sedyn import Problem
 from sedyn.descent import dynamics
-from sedyn.descent.estimate import fresh_like
 from sedyn.descent.inputs import Data
 from sedyn.designs.dense import DenseDesign
+from sedyn.estimate.by_spectrum import BySpectrum
+from sedyn.estimate.rows import row_scales
 from sedyn.model.algorithm import states
 from sedyn.model.architecture import initial_deep_weights
+<<<<<<< HEAD:tests/sedyn/descent/test_estimate.py
 from sedyn.model.evaluation import sample_scores
 from sedyn.model.label_laws import DrawnLabels
+=======
+from sedyn.model.evaluation import mean_scores, sample_scores
+>>>>>>> estimator:tests/sedyn/estimate/test_by_spectrum.py
 from sedyn.model.quadrature import gauss_quadrature
 from sedyn.model.update import updates_of
 from tests.helpers import assert_within_se, mean_and_se
@@ -88,9 +94,9 @@ def data_set(problem, seed=0):
     return x, y, rng.standard_normal((problem.width, problem.d))
 
 
-def run(problem, x, y, first):
+def run(problem, x, y, first, scales=None):
     """All states, and what they were found on."""
-    measure = gauss_quadrature(np.ones(x.shape[1]), 1)
+    estimate = BySpectrum.begin(problem, gauss_quadrature(np.ones(x.shape[1]), 1), first, scales)
     data = Data(
         DenseDesign(x),
         np.ones(x.shape[1]),
@@ -98,7 +104,7 @@ def run(problem, x, y, first):
         first,
         initial_deep_weights(problem),
         batches=None,
-        spectrum=measure,
+        estimate=estimate,
     )
     return list(states(dynamics, problem, data, updates_of(problem))), data
 
@@ -131,7 +137,7 @@ def test_one_step_takes_out_each_samples_own_gradient():
     x, y, first = data_set(problem)
     start, end = run(problem, x, y, first)[0]
     expected = end.trained + 0.7 * 20 / 50 * start.derivatives.gradient
-    np.testing.assert_allclose(fresh_like(end.estimate, end.trained), expected, rtol=1e-12)
+    np.testing.assert_allclose(end.estimate.fresh_like(end.trained), expected, rtol=1e-12)
 
 
 def test_before_the_first_step_training_samples_are_fresh():
@@ -171,8 +177,6 @@ def test_kink_is_refused_with_the_reason_and_a_smooth_activation():
     ids=str,
 )
 def test_exponent_in_n_is_minus_a_half(fields):
-    import xarray as xr
-
     from analysis.statistics.generalization_estimate import generalization_estimate
 
     sizes, base = (128, 256, 512, 1024, 2048), dataclasses.replace(BASE, **fields)
@@ -180,3 +184,31 @@ def test_exponent_in_n_is_minus_a_half(fields):
     measured = generalization_estimate(xr.concat(runs, xr.Variable("n", list(sizes))))
     assert_within_se(measured.exponent, -0.5, measured.exponent_stderr, multiple=4)
     assert measured.exponent_stderr < 0.08
+
+
+def test_rows_of_unequal_length_need_their_scales():
+    """Elliptical rows, scaled by tau_i of which the lengths tell: right with row scales, and far off without."""
+    problem = Problem(n=600, d=500, width=2, depth=2, steps=16, noise=0.5, learning_rate=0.6)
+    differences = {True: [], False: []}
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        scales = rng.gamma(0.5, 2.0, 4 * problem.n)  # as unequal as squares of normals
+        rows = rng.standard_normal((scales.size, problem.d)) * np.sqrt(scales[:, None] / problem.d)
+        rows /= np.sqrt((rows[: problem.n] ** 2).sum(axis=1).mean())  # the spectrum of `run` is that of mean 1
+        y = np.tanh(rows @ rng.standard_normal(problem.d)) + problem.noise * rng.standard_normal(scales.size)
+        training, first = slice(0, problem.n), rng.standard_normal((problem.width, problem.d))
+        for scaled in differences:
+            known = row_scales(rows[training]) if scaled else None
+            path, data = run(problem, rows[training], y[training], first, known)
+            fresh = [
+                mean_scores(problem, s.first_weights @ rows[problem.n :].T, y[None, problem.n :], s.deep_weights)[0]
+                for s in path
+            ]
+            estimates = [dynamics.scores(problem, data, state)["estimated_test_error"] for state in path]
+            differences[scaled].append(np.array(estimates) - fresh)
+    of = {scaled: xr.DataArray(np.array(each), dims=("replicate", "t")) for scaled, each in differences.items()}
+    mean, se = mean_and_se(of[True])
+    assert_within_se(mean, np.zeros(mean.size), se)
+    off, se = mean_and_se(of[False] - of[True])  # on the same rows
+    assert (off[12:] > 6 * se[12:]).all()
+    assert off[-1] > 0.1

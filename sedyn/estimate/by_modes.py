@@ -1,0 +1,83 @@
+"""What samples keep of their own gradients, from the features at hand, without a spectrum (docs/theory.md#row-modes).
+
+The modes of the features, each with the share that a sample has in it, carry a sample's own gradients from step to step
+under the mean curvature of all samples. Nothing of earlier steps is kept: time and memory are linear in n, and time is
+linear in the number of steps.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from sedyn.arrays.backend import Array, array_namespace
+from sedyn.arrays.shapes import Float
+from sedyn.estimate.rows import RowModes
+from sedyn.model.network import Derivatives
+from sedyn.model.update import Update
+
+__all__ = ["ByModes"]
+
+
+class ByModes(NamedTuple):
+    """What each sample's gradients have left in each mode, up to t.
+
+    Attributes
+    ----------
+    modes : RowModes
+        B modes of each sample.
+    row_scales : array, shape (n,)
+        tau_i, see `sedyn.estimate.rows.row_scales`.
+    carried : array, shape (..., q, B, n)
+        What sample i would keep of its own gradients, were mode b all that it has.
+    previous : array, shape (..., q, B, n)
+        What the momentum of `carried` is the difference from; see `sedyn.model.update.Update`.
+    kept : array, shape (..., q, n)
+        What each sample keeps of its own gradients: its shares of `carried`.
+    """
+
+    modes: RowModes
+    row_scales: Float[Array, " n"]
+    carried: Float[Array, "... q B n"]
+    previous: Float[Array, "... q B n"]
+    kept: Float[Array, "... q n"]
+
+    @classmethod
+    def begin(cls, modes: RowModes, row_scales: Float[Array, " n"], like: Float[Array, "... q d"]) -> ByModes:
+        """Estimate before the first step.
+
+        Parameters
+        ----------
+        modes : RowModes
+        row_scales : array, shape (n,)
+        like : array, shape (..., q, d)
+            Gives library, dtype, device, the number of units and the axes in front.
+
+        Returns
+        -------
+        ByModes
+        """
+        xp, kind = array_namespace(like), {"dtype": like.dtype, "device": like.device}
+        modes = RowModes(*(xp.asarray(part, **kind) for part in modes))
+        nothing = xp.zeros((*like.shape[:-1], *modes.nodes.shape), **kind)
+        return cls(modes, xp.asarray(row_scales, **kind), nothing, nothing, nothing[..., 0, :])
+
+    def step(self, derivatives: Derivatives, update: Update) -> ByModes:
+        """Take in the derivatives at iteration t; see `Estimate.step`.
+
+        A mode is pushed by the sample's gradient, and answers with the mean curvature to what it carries, less what the
+        sample itself has of that: the others', without the sample.
+        """
+        xp = array_namespace(self.carried)
+        curvature = xp.matmul(derivatives.curvature, self.row_scales) / self.row_scales.shape[0]
+        *leading, q, nodes, n = self.carried.shape
+        drive = xp.matmul(curvature, xp.reshape(self.carried, (*leading, q, nodes * n)))
+        drive = xp.reshape(drive, self.carried.shape)
+        drive += (derivatives.gradient - xp.matmul(curvature, self.kept))[..., None, :]
+        drive *= self.modes.nodes
+        carried, previous = update(self.carried, self.previous, drive)
+        kept = xp.sum(self.modes.weights * carried, axis=-2)
+        return self._replace(carried=carried, previous=previous, kept=kept)
+
+    def fresh_like(self, trained: Float[Array, "*replicates q n"]) -> Float[Array, "*replicates q n"]:
+        """h^t less each sample's shares of what its modes carry; see `Estimate.fresh_like`."""
+        return trained - self.kept

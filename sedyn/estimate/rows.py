@@ -1,0 +1,125 @@
+"""What the estimate has to know of the rows of a table of features: lengths, modes, and which are equal."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from sedyn.arrays.backend import Array
+from sedyn.arrays.shapes import Float, Integer
+
+__all__ = ["MODES", "RowModes", "equal_rows", "row_modes", "row_scales"]
+
+# Modes of a sample that are kept apart: they give the first 2 * MODES - 1 powers of the features' Gram matrix exactly.
+# Over 200 steps estimates differ by at most 1e-3 of themselves from those with all modes.
+MODES = 8
+# Numbers that the Lanczos process works with at a time.
+NUMBERS_AT_A_TIME = 2**24
+
+
+class RowModes(NamedTuple):
+    """For each sample a measure over eigenvalues of the features' Gram matrix, X X^T / n with unscaled features.
+
+    Attributes
+    ----------
+    nodes : array, shape (B, n)
+        Eigenvalues.
+    weights : array, shape (B, n)
+        The sample's shares, not negative; what is missing from 1 is its share of the null space.
+    """
+
+    nodes: Float[Array, "B n"]
+    weights: Float[Array, "B n"]
+
+
+def row_scales(features: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " n"]:
+    """Squared lengths of rows over their mean (docs/theory.md#row-scales).
+
+    Parameters
+    ----------
+    features : ndarray, shape (n, d)
+
+    Returns
+    -------
+    ndarray, shape (n,)
+    """
+    squares = np.einsum("ij,ij->i", features, features)
+    return squares / squares.mean()
+
+
+def equal_rows(features: Float[np.ndarray, "n d"]) -> Integer[np.ndarray, " n"]:
+    """Number the groups of rows that are equal.
+
+    Parameters
+    ----------
+    features : ndarray, shape (n, d)
+
+    Returns
+    -------
+    ndarray of int, shape (n,)
+        For each row its group's number; as many groups as there are different rows.
+    """
+    _, groups = np.unique(features, axis=0, return_inverse=True)
+    return groups.reshape(-1)
+
+
+def row_modes(features: Float[np.ndarray, "n d"], *, centred: bool, count: int = MODES) -> RowModes:
+    """Modes of each sample (docs/theory.md#row-modes).
+
+    Parameters
+    ----------
+    features : ndarray, shape (n, d)
+    centred : bool
+        Whether the rows' mean was subtracted from them. It took out one mode, in which a sample has a share of 1/n;
+        it is given back with the mean eigenvalue of the others (docs/theory.md#centred-modes).
+    count : int, optional
+        Nodes of each sample's Gauss quadrature, where there are more modes than that.
+
+    Returns
+    -------
+    RowModes
+    """
+    n, d = features.shape
+    gram = features.T @ features if d < n else features @ features.T
+    eigenvalues, vectors = np.linalg.eigh(gram / n)
+    there = eigenvalues > max(n, d) * np.finfo(float).eps * eigenvalues[-1]
+    eigenvalues, vectors = eigenvalues[there], vectors[:, there]
+    if d < n:
+        vectors = features @ (vectors / np.sqrt(n * eigenvalues))
+    weights = vectors * vectors
+    if centred:
+        eigenvalues = np.append(eigenvalues, eigenvalues.sum() / (n - 1))
+        weights = np.concatenate([weights, np.full((n, 1), 1 / n)], axis=1)
+    if eigenvalues.size <= count:
+        return RowModes(np.repeat(eigenvalues[:, None], n, axis=1), np.ascontiguousarray(weights.T))
+    size = max(1, NUMBERS_AT_A_TIME // (count * eigenvalues.size))
+    parts = [_gauss(eigenvalues, weights[start : start + size], count) for start in range(0, n, size)]
+    return RowModes(*(np.ascontiguousarray(np.concatenate(part).T) for part in zip(*parts, strict=True)))
+
+
+def _gauss(eigenvalues: np.ndarray, weights: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Gauss quadratures of measures with common nodes, (rows, count) each, by the Lanczos process for all at once.
+
+    Where a measure has fewer nodes the process ends, and the others get weight 0.
+    """
+    rows, scale = weights.shape[0], float(eigenvalues.max())
+    total = weights.sum(axis=1)
+    vector = np.sqrt(weights / total[:, None])
+    basis = np.empty((rows, count, eigenvalues.size))
+    matrix = np.zeros((rows, count, count))
+    for k in range(count):
+        basis[:, k] = vector
+        vector = eigenvalues * vector
+        matrix[:, k, k] = np.einsum("rm,rm->r", vector, basis[:, k])
+        if k + 1 == count:
+            break
+        for _ in range(2):  # twice is enough to keep the basis orthogonal to rounding
+            known = np.matmul(basis[:, : k + 1], vector[:, :, None])
+            vector = vector - np.matmul(np.swapaxes(known, 1, 2), basis[:, : k + 1])[:, 0]
+        norm = np.linalg.norm(vector, axis=1)
+        norm[norm < 1e-12 * scale] = 0
+        matrix[:, k + 1, k] = matrix[:, k, k + 1] = norm
+        vector = vector / np.where(norm, norm, np.inf)[:, None]
+    nodes, vectors = np.linalg.eigh(matrix)
+    return nodes.clip(0), total[:, None] * vectors[:, 0] ** 2

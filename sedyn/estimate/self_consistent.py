@@ -1,0 +1,163 @@
+"""The estimate by modes where curvatures differ from sample to sample (docs/theory.md#effective-curvature).
+
+The modes of the features answer with one curvature for all samples. Where curvatures differ, as those of classes do
+once most samples are far on the right side, their mean is too large: a sample of large curvature has more of it in its
+own memory, and less in that of the others. The curvature that is taken makes both agree on average. Samples have
+weights.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import NamedTuple
+
+import numpy as np
+
+from sedyn.arrays.shapes import Float
+from sedyn.estimate.by_modes import ByModes
+from sedyn.estimate.rows import row_modes, row_scales
+from sedyn.model.network import Derivatives
+from sedyn.model.update import Update
+
+__all__ = ["SelfConsistent", "effective_curvature"]
+
+# The effective curvature is found anew each time the iteration has grown by this share.
+REFRESHED = 0.05
+FIXED_POINT_STEPS = 2  # from the point before, which is near
+# Samples that it is found from, at least, where there are so many.
+ENOUGH_SAMPLES = 256
+# Eigenvalues of matrices to be inverted are held above these.
+LEAST_LEFT, LEAST_OF_A_SAMPLE = 0.01, 0.5
+
+
+class SelfConsistent(NamedTuple):
+    """An estimate by modes, what a push of every sample does to the others, and the curvature that both agree on.
+
+    Attributes
+    ----------
+    estimate : ByModes
+        Of features times the roots of the weights.
+    weights : ndarray, shape (n,)
+        Of the samples, with mean 1.
+    eigenvalues : ndarray, shape (m,)
+        Of the same features' Gram matrix over n.
+    answers, previous : ndarray, shape (m, q, q)
+        What a constant push of a mode has left in it, and what its momentum is the difference from.
+    lowered : ndarray, shape (q, q)
+        The mean curvature less the effective one.
+    iteration : int
+        t.
+    """
+
+    estimate: ByModes
+    weights: Float[np.ndarray, " n"]
+    eigenvalues: Float[np.ndarray, " m"]
+    answers: Float[np.ndarray, "m q q"]
+    previous: Float[np.ndarray, "m q q"]
+    lowered: Float[np.ndarray, "q q"]
+    iteration: int
+
+    @classmethod
+    def begin(
+        cls, features: Float[np.ndarray, "n d"], weights: Float[np.ndarray, " n"], units: int, *, centred: bool
+    ) -> SelfConsistent:
+        """Estimate before the first step.
+
+        Parameters
+        ----------
+        features : ndarray, shape (n, d)
+        weights : ndarray, shape (n,)
+            With mean 1.
+        units : int
+            q.
+        centred : bool
+            As for `row_modes`.
+
+        Returns
+        -------
+        SelfConsistent
+        """
+        weighted = features * np.sqrt(weights)[:, None]
+        n, d = weighted.shape
+        modes = row_modes(weighted, centred=centred)
+        eigenvalues = np.linalg.eigvalsh((weighted.T @ weighted if d < n else weighted @ weighted.T) / n).clip(0)
+        nothing = np.zeros((eigenvalues.size, units, units))
+        estimate = ByModes.begin(modes, row_scales(weighted), np.empty((units, d)))
+        return cls(estimate, weights, eigenvalues, nothing, nothing, nothing[0], 0)
+
+    def step(self, derivatives: Derivatives, update: Update) -> SelfConsistent:
+        """Take in the derivatives at iteration t; see `Estimate.step`."""
+        assert derivatives.curvature is not None  # wherever there is an estimate
+        curvatures, shares = derivatives.curvature / self.weights, self.estimate.row_scales
+        mean, lowered, t = (curvatures * shares).mean(axis=-1), self.lowered, self.iteration
+        if t > 0 and t % max(1, int(REFRESHED * t)) == 0:
+            kept = -self.answers.sum(axis=0) / self.weights.size
+            with suppress(np.linalg.LinAlgError):  # of a run that diverges
+                some = slice(None, None, max(1, shares.size // ENOUGH_SAMPLES))
+                own, their = curvatures[..., some], shares[some] / shares[some].mean()
+                lowered = (own * their).mean(axis=-1) - effective_curvature(own, their, kept, mean - lowered)
+        effective = mean - lowered
+        push = np.eye(effective.shape[0]) + effective @ self.answers
+        answers, previous = update(self.answers, self.previous, self.eigenvalues[:, None, None] * push)
+        plain = derivatives._replace(
+            gradient=derivatives.gradient / self.weights,
+            curvature=np.broadcast_to(effective[:, :, None], curvatures.shape),
+        )
+        estimate = self.estimate.step(plain, update)
+        return self._replace(estimate=estimate, answers=answers, previous=previous, lowered=lowered, iteration=t + 1)
+
+    def fresh_like(self, trained: Float[np.ndarray, "q n"]) -> Float[np.ndarray, "q n"]:
+        """Pre-activations without what they keep of their own gradients; see `Estimate.fresh_like`."""
+        return self.estimate.fresh_like(trained)
+
+
+def effective_curvature(
+    curvatures: Float[np.ndarray, "q q n"],
+    shares: Float[np.ndarray, " n"],
+    kept: Float[np.ndarray, "q q"],
+    start: Float[np.ndarray, "q q"],
+) -> Float[np.ndarray, "q q"]:
+    """One curvature for all samples that does on average what theirs do (docs/theory.md#effective-curvature).
+
+    Parameters
+    ----------
+    curvatures : ndarray, shape (q, q, n)
+        D_i.
+    shares : ndarray, shape (n,)
+        What each sample counts for, with mean 1: the row scales, times the weights.
+    kept : ndarray, shape (q, q)
+        What a sample keeps of a constant push, on average.
+    start : ndarray, shape (q, q)
+        Where the fixed point is sought from.
+
+    Returns
+    -------
+    ndarray, shape (q, q)
+        Of equal curvatures, these.
+    """
+    own, root, effective = np.moveaxis(curvatures, -1, 0), _root(kept), _symmetric(start)
+    for _ in range(FIXED_POINT_STEPS):
+        memory = _root(root @ _inverse(np.eye(len(kept)) - root @ effective @ root, LEAST_LEFT) @ root)
+        pulled = own @ memory
+        inner = _inverse(np.eye(len(kept)) + memory @ pulled, 1 - LEAST_OF_A_SAMPLE)
+        response = _symmetric(np.tensordot(shares / shares.size, own - pulled @ inner @ np.swapaxes(pulled, 1, 2), 1))
+        outer = response @ memory
+        left = _inverse(np.eye(len(kept)) - memory @ outer, LEAST_LEFT / 2)
+        effective = response + outer @ left @ outer.T
+    return effective
+
+
+def _symmetric(matrix: np.ndarray) -> np.ndarray:
+    return (matrix + np.swapaxes(matrix, -1, -2)) / 2
+
+
+def _root(matrix: Float[np.ndarray, "q q"]) -> Float[np.ndarray, "q q"]:
+    """Square root of the positive part of a symmetric matrix."""
+    values, vectors = np.linalg.eigh(_symmetric(matrix))
+    return (vectors * np.sqrt(values.clip(0))) @ vectors.T
+
+
+def _inverse(matrix: Float[np.ndarray, "... q q"], least: float) -> Float[np.ndarray, "... q q"]:
+    """Inverse of symmetric matrices, eigenvalues held above a number."""
+    values, vectors = np.linalg.eigh(_symmetric(matrix))
+    return (vectors / np.maximum(values, least)[..., None, :]) @ np.swapaxes(vectors, -1, -2)

@@ -1,0 +1,76 @@
+"""When not to believe the estimate: one line for each reason, with what would help."""
+
+from __future__ import annotations
+
+import warnings
+from typing import NamedTuple
+
+from sedyn.estimators.samples import Samples
+from sedyn.estimators.training import Fit
+from sedyn.model.problem import Problem
+
+__all__ = ["Doubt", "EstimateWarning", "doubts_about"]
+
+REPEATED = 0.1
+"""Share of samples that repeat others from which on they are spoken of."""
+EDGE = 0.8
+"""Share of the largest stable learning rate beyond which it is spoken of."""
+
+
+class EstimateWarning(UserWarning):
+    """The estimated test error, or the iteration that was chosen by it, may be off."""
+
+
+class Doubt(NamedTuple):
+    """A reason not to believe the estimate.
+
+    Attributes
+    ----------
+    message : str
+        One line, with what would help.
+    """
+
+    message: str
+
+    def tell(self, stacklevel: int) -> None:
+        """Warn of it."""
+        warnings.warn(self.message, EstimateWarning, stacklevel=stacklevel + 1)
+
+
+def doubts_about(problem: Problem, fit: Fit, samples: Samples, largest: float, *, warm: bool) -> list[Doubt]:
+    """List the reasons not to believe the estimate of a fit.
+
+    Parameters
+    ----------
+    problem : Problem
+    fit : Fit
+    samples : Samples
+    largest : float
+        Curvature of a linear model's mean loss in its steepest direction.
+    warm : bool
+        Whether training began with weights of a fit before.
+
+    Returns
+    -------
+    list of Doubt
+    """
+    last, best = len(fit.train_error) - 1, fit.iteration
+    rates = problem.learning_rates[: max(1, last)]
+    stable = 2 * (1 + problem.momentum) / largest
+    reasons = {
+        "the estimate is lowest before the first step: nothing in the features helps, or the learning rate is too "
+        "large; use a smaller learning_rate": best == 0,
+        f"the estimate was still falling at the last step, {last}; use more steps, or a larger learning_rate": best
+        == last
+        and best > 0
+        and last == problem.steps,
+        f"learning_rate={max(rates):.3g} is near or beyond the largest stable one, {stable:.3g}, where estimates are "
+        "too high; use a smaller one, or learning_rate='auto'": max(rates) > EDGE * stable,
+        f"{samples.repeated:.0%} of the samples repeat others; copies count as one sample, whose error is estimated "
+        "for samples that are not among them; drop them, or give sample_weight": samples.repeated > REPEATED,
+        f"n={problem.n} samples are fewer than half of d={problem.d} features, where estimates are rough; use fewer "
+        "features": problem.n < problem.d / 2,
+        "warm_start: what samples taught in the fit before stays in the estimate, which is too low if they are the "
+        "same; set warm_start=False for an estimate": warm,
+    }
+    return [Doubt(message) for message, holds in reasons.items() if holds]

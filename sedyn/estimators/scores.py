@@ -1,0 +1,138 @@
+"""Any score of a fitted model on fresh samples, without fresh samples (docs/theory.md#any-score).
+
+Outputs at the fresh-like pre-activations are to the targets what outputs on fresh samples would be; so every score, and
+every interval, is taken of them.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+from sklearn.metrics import get_scorer
+from sklearn.utils.validation import check_is_fitted
+
+from sedyn.arrays.shapes import Float, Shaped
+from sedyn.checks import FLAG, number
+from sedyn.errors import InvalidInput
+
+__all__ = ["COVERAGE", "FreshLike", "stderr_of_mean", "weighted_quantiles"]
+
+COVERAGE = number("in (0, 1)", lambda x: 0 < x < 1)
+GROUPS = 20
+"""Parts of the samples that are left out in turn for the standard error of a score."""
+
+
+def stderr_of_mean(values: Float[np.ndarray, " n"], weights: Float[np.ndarray, " n"]) -> float:
+    """Standard error of a weighted mean, from the spread of the values.
+
+    Parameters
+    ----------
+    values, weights : ndarray, shape (n,)
+
+    Returns
+    -------
+    float
+    """
+    shares = weights / weights.sum()
+    away = values - shares @ values
+    return float(np.sqrt(shares**2 @ away**2 * values.size / max(1, values.size - 1)))
+
+
+def weighted_quantiles(
+    values: Float[np.ndarray, " n"], weights: Float[np.ndarray, " n"], probabilities: Float[np.ndarray, " p"]
+) -> Float[np.ndarray, " p"]:
+    """Quantiles that a further value lies below with at least these probabilities; infinite where none is known to.
+
+    Parameters
+    ----------
+    values, weights : ndarray, shape (n,)
+        Weights have mean 1.
+    probabilities : ndarray, shape (p,)
+
+    Returns
+    -------
+    ndarray, shape (p,)
+    """
+    order = np.argsort(values)
+    below = np.cumsum(weights[order]) / (weights.sum() + 1)  # the further value itself weighs 1
+    places = np.searchsorted(below, probabilities - 1e-12)
+    return np.append(values[order], np.inf)[places]
+
+
+class FreshLike:
+    """What a fit knows of its training samples as if they were fresh ones."""
+
+    n_features_in_: int
+    _fresh_outputs: Float[np.ndarray, "C n"] | None
+
+    def _keep_fresh(
+        self, y: Shaped[np.ndarray, "n ..."], weights: Float[np.ndarray, " n"], outputs: Float[np.ndarray, "C n"] | None
+    ) -> None:
+        """Keep the targets and what the network would make of them, were they fresh."""
+        self._fresh_y, self._fresh_weights, self._fresh_outputs = y, weights, outputs
+
+    def _known_outputs(self) -> Float[np.ndarray, "C n"]:
+        """Outputs at the fresh-like pre-activations; refused where there are none."""
+        check_is_fitted(self)
+        if self._fresh_outputs is None:
+            raise InvalidInput("early_stopping", False, "this fit has no estimate, as history_ says; there is no score")
+        return self._fresh_outputs
+
+    def estimated_score(self, scoring: Any = None, *, return_stderr: bool = False) -> float | tuple[float, float]:
+        """Estimate any score on fresh samples, from the training samples.
+
+        Parameters
+        ----------
+        scoring : str or callable, optional
+            As in scikit-learn, for example ``neg_mean_absolute_error``; or None: the estimator's own `score`.
+        return_stderr : bool, optional
+            Whether its standard error is wanted too: a jackknife over parts of the samples.
+
+        Returns
+        -------
+        float, or tuple of float
+            The score; and its standard error.
+
+        Raises
+        ------
+        InvalidInput
+            If the fit has no estimate, or there is no such score.
+        """
+        FLAG("return_stderr", return_stderr)
+        self._known_outputs()
+        try:
+            scorer = get_scorer(scoring) if isinstance(scoring, str) else scoring
+        except (ValueError, KeyError):
+            raise InvalidInput("scoring", scoring, "a scorer's name in scikit-learn, or a scorer") from None
+        if not (scorer is None or callable(scorer)):
+            raise InvalidInput("scoring", scoring, "a scorer's name in scikit-learn, or a scorer")
+        n = len(self._fresh_y)
+        score = self._score_of(scorer, np.arange(n))
+        if not return_stderr:
+            return score
+        parts = np.array_split(np.random.default_rng(0).permutation(n), min(GROUPS, n))
+        left_out = np.array([self._score_of(scorer, np.setdiff1d(np.arange(n), part)) for part in parts])
+        spread = np.sum((left_out - left_out.mean()) ** 2)
+        return score, float(np.sqrt(spread * (len(parts) - 1) / len(parts)))
+
+    @property
+    def estimated_score_(self) -> float:
+        """The estimate of what `score` would give on fresh samples: R2, or accuracy."""
+        return self._score_of(None, np.arange(self._known_outputs().shape[1]))
+
+    def _score_of(self, scorer: Any, rows: np.ndarray) -> float:
+        """Score of some training samples, as if they were fresh."""
+        likeness: Any = copy.copy(self)
+        likeness._output = lambda X: self._known_outputs()[:, rows]
+        y, weights = self._fresh_targets()[rows], self._fresh_weights[rows]
+        X = np.zeros((rows.size, self.n_features_in_))
+        plain = {} if np.ptp(weights) == 0 else {"sample_weight": weights}
+        if scorer is None:
+            return float(likeness.score(X, y, **plain))
+        return float(scorer(likeness, X, y, **plain))
+
+    def _fresh_targets(self) -> Shaped[np.ndarray, "n ..."]:
+        """Targets as the user gave them."""
+        return self._fresh_y

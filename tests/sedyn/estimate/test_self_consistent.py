@@ -1,0 +1,58 @@
+"""The curvature that stands for all samples, against what it has to be where that is known."""
+
+import numpy as np
+import pytest
+
+from sedyn import NetworkClassifier
+from sedyn.estimate.self_consistent import effective_curvature
+
+
+def test_equal_curvatures_are_effective():
+    rng = np.random.default_rng(0)
+    root, other = rng.standard_normal((2, 3, 3))
+    curvature, kept = root @ root.T, 0.05 * other @ other.T
+    found = effective_curvature(np.repeat(curvature[:, :, None], 7, axis=2), np.arange(7) / 3, kept, curvature)
+    np.testing.assert_allclose(found, curvature, rtol=1e-9)
+
+
+@pytest.mark.parametrize("aspect_ratio", [2, 5])
+def test_curvatures_that_differ_answer_as_a_random_matrix_does(aspect_ratio):
+    """A converged linear model with a ridge: X^T D X is as a multiple of X^T X, for the trace that makes memories."""
+    rng = np.random.default_rng(0)
+    d, decay = 300, 0.05
+    n = aspect_ratio * d
+    x = rng.standard_normal((n, d))
+    curvatures = rng.exponential(size=n) ** 2
+    gram, weighted = x.T @ x / n, (x * curvatures[:, None]).T @ x / n
+    multiple = curvatures.mean()
+    for _ in range(30):
+        kept = np.trace(np.linalg.inv(multiple * gram + decay * np.eye(d)) @ gram) / n
+        multiple = effective_curvature(
+            curvatures[None, None], np.ones(n), np.array([[kept]]), np.array([[multiple]])
+        ).item()
+    # The memory of others, which is what is subtracted, from the matrix itself: x^T (.)^-1 x / n for fresh x.
+    memory = np.trace(np.linalg.inv(weighted + decay * np.eye(d))) / n
+    found = kept / (1 - multiple * kept)
+    assert found == pytest.approx(memory, rel=0.03)
+    assert abs(np.log(found / memory)) < 0.1 * abs(np.log(kept_with_mean(curvatures, gram, decay, n, d) / memory))
+
+
+def kept_with_mean(curvatures, gram, decay, n, d):
+    """The memory of others with the mean curvature in place of the effective one."""
+    mean = curvatures.mean()
+    kept = np.trace(np.linalg.inv(mean * gram + decay * np.eye(d)) @ gram) / n
+    return kept / (1 - mean * kept)
+
+
+def test_estimate_of_classes_is_nearer_to_leave_one_out():
+    """Past the best iteration, where few samples have any curvature, the error on fresh data is not underestimated."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((4200, 40))
+    y = X @ rng.standard_normal(40) / np.sqrt(40) + 0.5 * rng.standard_normal(4200) > 0
+    train, new = slice(0, 200), slice(200, None)
+    model = NetworkClassifier(depth=1, steps=150, early_stopping=False).fit(X[train], y[train])
+    decision = model.decision_function(X[new])
+    fresh = 2 * np.logaddexp(0, np.where(y[new], -decision, decision))
+    assert fresh.mean() > 1.2 * model.history_.estimated_test_error.min()
+    stderr = np.hypot(model.estimated_test_error_stderr_, fresh.std() / np.sqrt(fresh.size))
+    assert abs(model.estimated_test_error_ - fresh.mean()) < 3 * stderr

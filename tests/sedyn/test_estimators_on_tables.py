@@ -1,0 +1,297 @@
+"""What the estimators do with other people's tables: weights, copies, classes, several targets, scores, intervals."""
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_array
+from sklearn.datasets import load_diabetes, load_iris, load_wine
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.metrics import log_loss, mean_absolute_error
+from sklearn.model_selection import train_test_split
+
+from sedyn import InvalidInput, NetworkClassifier, NetworkRegressor
+from sedyn.estimators.doubts import EstimateWarning
+from sedyn.estimators.rates import curvature_bound, largest_eigenvalue
+from sedyn.estimators.scores import stderr_of_mean, weighted_quantiles
+from sedyn.estimators.training import Patience
+from sedyn.model.functions import loss_named
+
+
+@pytest.fixture(scope="module")
+def diabetes():
+    X, y = load_diabetes(return_X_y=True)
+    return train_test_split(X, y, test_size=0.4, random_state=0)
+
+
+@pytest.fixture(scope="module")
+def fitted(diabetes):
+    X, _, y, _ = diabetes
+    return NetworkRegressor(random_state=0).fit(X, y)
+
+
+def test_outputs_start_at_the_mean_and_at_the_prior_log_odds(diabetes):
+    X, _, y, _ = diabetes
+    history = NetworkRegressor(steps=1, random_state=0).fit(X, y).history_
+    assert history.train_error[0] == pytest.approx(y.var())
+    classes = y > np.quantile(y, 0.9)
+    share = classes.mean()
+    model = NetworkClassifier(steps=1, random_state=0).fit(X, classes)
+    entropy = -share * np.log(share) - (1 - share) * np.log(1 - share)
+    assert model.history_.train_error[0] == pytest.approx(2 * entropy)
+    labels = np.digitize(y, np.quantile(y, [0.2, 0.9]))
+    shares = np.bincount(labels) / labels.size
+    model = NetworkClassifier(steps=1, random_state=0).fit(X, labels)
+    assert model.history_.train_error[0] == pytest.approx(-2 * shares @ np.log(shares))
+
+
+def test_it_ends_once_the_estimate_has_turned_and_says_where(fitted):
+    estimate = fitted.history_.estimated_test_error
+    assert 0 < fitted.best_iteration_ < estimate.size - 1 < 1000
+    assert fitted.best_iteration_ == estimate.argmin()
+    assert fitted.estimated_test_error_ == pytest.approx(estimate.min().item())
+    assert fitted.history_.sizes["iteration"] == fitted.problem_.steps + 1
+
+
+@pytest.mark.parametrize(
+    ("iteration", "best", "ends"), [(39, 0, False), (40, 0, True), (300, 200, True), (299, 200, False)]
+)
+def test_patience_is_so_many_steps_or_half_of_those_before(iteration, best, ends):
+    assert Patience(40).ends(iteration, best) is ends
+    assert not Patience(None).ends(iteration, best)
+
+
+@pytest.mark.parametrize("load", [load_iris, load_wine])
+@pytest.mark.parametrize("loss", ["logistic", "softmax", "squared"])
+def test_three_classes_work_out_of_the_box(load, loss):
+    X, y = load(return_X_y=True)
+    names = np.array(["a", "b", "c"])[y]
+    X, X_new, y, y_new = train_test_split(X, names, random_state=0)
+    model = NetworkClassifier(loss=loss, random_state=0, max_steps=200).fit(X, y)
+    assert model.score(X_new, y_new) > (
+        0.7 if loss == "squared" else 0.9
+    )  # lines through 0 and 1 mask the middle class
+    assert model.decision_function(X_new).shape == (len(X_new), 3)
+    if loss != "squared":
+        np.testing.assert_allclose(model.predict_proba(X_new).sum(axis=1), 1)
+    assert abs(model.estimated_score_ - model.score(X_new, y_new)) < 0.15
+
+
+def test_softmax_of_two_classes_is_logistic_on_the_difference_of_outputs():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((200, 10))
+    y = X[:, 0] + 0.5 * rng.standard_normal(200) > 0.3
+    options = {"depth": 1, "steps": 20, "early_stopping": False, "momentum": 0.0}
+    one = NetworkClassifier(learning_rate=0.2, **options).fit(X, y)
+    # Each of two outputs learns half of what their difference does.
+    two = NetworkClassifier(loss="softmax", learning_rate=0.1, **options).fit(X, y)
+    np.testing.assert_allclose(two.predict_proba(X), one.predict_proba(X), rtol=1e-10)
+    np.testing.assert_allclose(two.estimated_test_error_, one.estimated_test_error_, rtol=1e-10)
+
+
+def test_few_positives_are_as_well_told_apart_as_by_logistic_regression():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((6000, 20))
+    y = X @ rng.standard_normal(20) / np.sqrt(20) + 0.5 * rng.standard_normal(6000) > 1.5
+    assert 0.03 < y.mean() < 0.07
+    train, new = slice(0, 600), slice(600, None)
+    model = NetworkClassifier(random_state=0).fit(X[train], y[train])
+    other = LogisticRegression().fit(X[train], y[train])
+    assert log_loss(y[new], model.predict_proba(X[new])) < 1.02 * log_loss(y[new], other.predict_proba(X[new]))
+    assert model.score(X[new], y[new]) > other.score(X[new], y[new]) - 0.003
+    assert model.predict_proba(X[new])[:, 1].mean() == pytest.approx(y[new].mean(), abs=0.015)
+
+
+def test_several_targets_are_what_each_alone_is_for_a_linear_model():
+    rng = np.random.default_rng(1)
+    X = rng.standard_normal((80, 12))
+    Y = X @ rng.standard_normal((12, 2)) * [1, 30] + rng.standard_normal((80, 2)) + [5, -3]
+    options = {"depth": 1, "steps": 15, "early_stopping": False}
+    both = NetworkRegressor(**options).fit(X, Y)
+    assert both.predict(X).shape == (80, 2)
+    alone = [NetworkRegressor(**options).fit(X, y) for y in Y.T]
+    for column, one in enumerate(alone):
+        np.testing.assert_allclose(both.predict(X)[:, column], one.predict(X), rtol=1e-9)
+    in_variances = sum(one.estimated_test_error_ / one.response_scale_**2 for one in alone)
+    assert both.estimated_test_error_ == pytest.approx(in_variances)
+    assert both.predict_interval(X, 0.8).shape == (80, 2, 2)
+    np.testing.assert_allclose(both.predict_interval(X, 0.8)[:, 1], alone[1].predict_interval(X, 0.8), rtol=1e-9)
+
+
+def test_weights_are_numbers_of_copies_and_the_estimate_is_no_lower_for_them(diabetes):
+    X, X_new, y, _ = diabetes
+    X, y = X[:60], y[:60]
+    plain = NetworkRegressor(random_state=0).fit(X, y)
+    with pytest.warns(EstimateWarning, match="80% of the samples repeat others"):
+        copied = NetworkRegressor(random_state=0).fit(np.repeat(X, 5, axis=0), np.repeat(y, 5))
+    weighted = NetworkRegressor(random_state=0).fit(X, y, sample_weight=np.full(60, 5.0))
+    for model in (copied, weighted):
+        np.testing.assert_allclose(model.predict(X_new), plain.predict(X_new))
+        assert model.estimated_test_error_ == pytest.approx(plain.estimated_test_error_)
+    counts = np.arange(60) % 3
+    some = NetworkRegressor(random_state=0).fit(X, y, sample_weight=counts)
+    repeated = NetworkRegressor(random_state=0).fit(np.repeat(X, counts, axis=0), np.repeat(y, counts))
+    np.testing.assert_allclose(some.predict(X_new), repeated.predict(X_new))
+
+
+def test_estimate_of_a_weighted_linear_model_is_weighted_leave_one_out():
+    """Of a converged linear model the fresh-like residual is the plain one over one minus the leverage."""
+    rng = np.random.default_rng(0)
+    X, y, weights = rng.standard_normal((40, 6)), rng.standard_normal(40), rng.uniform(0.2, 3, 40)
+    X, y = X - np.average(X, axis=0, weights=weights), y - np.average(y, weights=weights)
+    options = {"standardize": False, "fit_intercept": False, "early_stopping": False, "steps": 600}
+    model = NetworkRegressor(depth=1, **options).fit(X, y, sample_weight=weights)
+    root = np.sqrt(weights)[:, None] * X
+    leverage = np.einsum("ij,jk,ik->i", root, np.linalg.inv(root.T @ root), root)
+    residual = y - X @ np.linalg.lstsq(root, np.sqrt(weights) * y)[0]
+    expected = np.average((residual / (1 - leverage)) ** 2, weights=weights)
+    assert model.estimated_test_error_ == pytest.approx(expected, rel=1e-6)
+
+
+def test_class_weights_are_sample_weights(diabetes):
+    X, X_new, y, _ = diabetes
+    classes = y > np.quantile(y, 0.8)
+    balanced = NetworkClassifier(class_weight="balanced", random_state=0).fit(X, classes)
+    by_hand = np.where(classes, 0.5 / classes.mean(), 0.5 / (1 - classes.mean()))
+    weighted = NetworkClassifier(random_state=0).fit(X, classes, sample_weight=by_hand)
+    np.testing.assert_allclose(balanced.predict_proba(X_new), weighted.predict_proba(X_new))
+    assert (
+        balanced.predict(X_new).mean() > 1.5 * NetworkClassifier(random_state=0).fit(X, classes).predict(X_new).mean()
+    )
+
+
+def test_sparse_tables_are_what_dense_ones_are():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((100, 20)) * (rng.uniform(size=(100, 20)) < 0.2)
+    y = X[:, 0] + rng.standard_normal(100)
+    dense, sparse = (NetworkRegressor(random_state=0).fit(table, y) for table in (X, csr_array(X)))
+    np.testing.assert_array_equal(dense.predict(X), sparse.predict(csr_array(X)))
+
+
+def test_warm_start_goes_on_from_the_weights_and_doubts_the_estimate(diabetes):
+    X, _, y, _ = diabetes
+    options = {"learning_rate": 0.1, "early_stopping": False, "random_state": 0}
+    model = NetworkRegressor(steps=10, warm_start=True, **options).fit(X, y)
+    with pytest.warns(EstimateWarning, match="warm_start"):
+        model.fit(X, y)
+    whole = NetworkRegressor(steps=20, **options).fit(X, y)
+    # The intercept goes on too: it is one of the deeper weights.
+    np.testing.assert_allclose(model.predict(X), whole.predict(X))
+    with pytest.raises(InvalidInput, match="warm_start"):
+        model.set_params(width=3).fit(X, y)
+
+
+def test_verbose_tells_how_far_it_is(diabetes, capsys, monkeypatch):
+    from sedyn.estimators import training
+
+    X, _, y, _ = diabetes
+    NetworkRegressor(steps=5, random_state=0).fit(X, y)
+    assert capsys.readouterr().out == ""
+    monkeypatch.setattr(training, "SECONDS_BETWEEN_LINES", 0.0)
+    NetworkRegressor(steps=5, verbose=True, random_state=0).fit(X, y)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in lines] == [f"iteration {t}" for t in range(6)]
+
+
+def test_scores_are_of_fresh_like_samples(diabetes, fitted):
+    X, X_new, y, y_new = diabetes
+    score, stderr = fitted.estimated_score("neg_mean_absolute_error", return_stderr=True)
+    fresh = fitted.response_mean_ + fitted.response_scale_ * fitted._fresh_outputs[0]
+    assert score == pytest.approx(-mean_absolute_error(fitted._fresh_y, fresh))
+    assert 0.5 < stderr / (np.abs(fresh - fitted._fresh_y).std() / np.sqrt(len(y))) < 2
+    measured = -mean_absolute_error(y_new, fitted.predict(X_new))
+    assert abs(score - measured) < 4 * stderr
+    assert (
+        fitted.estimated_score_ == fitted.estimated_score() == pytest.approx(1 - fitted.estimated_test_error_ / y.var())
+    )
+    with pytest.raises(InvalidInput, match="scoring='accurate'"):
+        fitted.estimated_score("accurate")
+    without = NetworkRegressor(activation="relu", early_stopping=False, steps=2).fit(X, y)
+    with pytest.raises(InvalidInput, match="no estimate"):
+        without.estimated_score()
+
+
+def test_standard_error_of_the_estimate_is_that_of_its_mean(fitted):
+    each = (fitted._fresh_y - fitted.response_mean_ - fitted.response_scale_ * fitted._fresh_outputs[0]) ** 2
+    assert fitted.estimated_test_error_ == pytest.approx(each.mean())
+    assert fitted.estimated_test_error_stderr_ == pytest.approx(each.std(ddof=1) / np.sqrt(each.size))
+    rng = np.random.default_rng(0)
+    values, weights = rng.standard_normal((2000, 30)), rng.uniform(0, 2, 30)
+    means = np.average(values, axis=1, weights=weights)
+    assert np.mean([stderr_of_mean(row, weights) for row in values]) == pytest.approx(means.std(), rel=0.06)
+
+
+@pytest.mark.parametrize("coverage", [0.5, 0.9])
+def test_intervals_cover_as_often_as_they_say(coverage):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((5300, 100))
+    y = np.tanh(X[:, 0]) + rng.laplace(size=5300)
+    model = NetworkRegressor(random_state=0).fit(X[:300], y[:300])
+    low, high = model.predict_interval(X[300:], coverage).T
+    covered = np.mean((low < y[300:]) & (y[300:] < high))
+    # Of 300 errors an end is at a quantile with this standard error.
+    assert abs(covered - coverage) < 4 * np.sqrt(coverage * (1 - coverage) / 300)
+    with pytest.raises(InvalidInput, match=r"coverage=1"):
+        model.predict_interval(X, 1.0)
+
+
+def test_quantiles_leave_room_for_one_value_more():
+    values, ones = np.arange(9.0), np.ones(9)
+    np.testing.assert_array_equal(weighted_quantiles(values, ones, np.array([0.1, 0.5, 0.9, 0.95])), [0, 4, 8, np.inf])
+
+
+def test_rates_come_from_the_features_and_the_loss():
+    rng = np.random.default_rng(0)
+    features, weights = rng.standard_normal((50, 7)) * np.arange(1, 8), rng.uniform(0, 2, 50)
+    weights /= weights.mean()
+    largest = np.linalg.eigvalsh((features * weights[:, None]).T @ features / 50)[-1]
+    assert largest_eigenvalue(features, weights) == pytest.approx(largest, rel=0.01)
+    bounds = {"squared": 1, "logistic": 0.25, "huber": 1, "absolute(0.5)": 2}
+    for name, bound in bounds.items():
+        assert curvature_bound(loss_named(name), 1) == pytest.approx(bound, rel=1e-3)
+    assert curvature_bound(loss_named("softmax"), 5) == pytest.approx(0.5, rel=1e-3)
+
+
+def test_momentum_grows_with_an_automatic_rate(diabetes):
+    """Against the steps written out, on a linear model."""
+    X, _, y, _ = diabetes
+    model = NetworkRegressor(depth=1, fit_intercept=False, steps=12, early_stopping=False).fit(X, y)
+    Z, target = (X - X.mean(0)) / X.std(0), (y - y.mean()) / y.std()
+    rate = 0.1 / np.linalg.eigvalsh(Z.T @ Z / len(y))[-1]
+    assert model.learning_rate_ == pytest.approx(rate, rel=0.01)
+    weights = ahead = np.zeros(X.shape[1])
+    for t in range(12):
+        following = ahead - model.learning_rate_ * Z.T @ (Z @ ahead - target) / len(y)
+        weights, ahead = following, following + t / (t + 3) * (following - weights)
+    np.testing.assert_allclose(model.predict(X), y.mean() + y.std() * Z @ ahead, rtol=1e-9)
+
+
+def test_the_default_is_a_linear_model_where_there_is_nothing_else():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((4150, 50))
+    y = X @ rng.standard_normal(50) + 3 * rng.standard_normal(4150)
+    model = NetworkRegressor(random_state=0).fit(X[:150], y[:150])
+    ridge = Ridge(alpha=9).fit(X[:150], y[:150])  # the noise's variance over that of a coefficient
+    errors = [np.mean((one.predict(X[150:]) - y[150:]) ** 2) for one in (model, ridge)]
+    assert errors[0] < 1.08 * errors[1]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"steps": 3}, "still falling at the last step, 3"),
+        ({"learning_rate": 0.6, "steps": 30}, "near or beyond the largest stable"),
+    ],
+)
+def test_what_speaks_against_the_estimate_is_warned_of_and_kept(diabetes, options, words):
+    X, _, y, _ = diabetes
+    with pytest.warns(EstimateWarning, match=words):
+        model = NetworkRegressor(random_state=0, **options).fit(X, y)
+    assert any(words in line for line in model.history_.attrs["warnings"])
+
+
+def test_too_few_samples_and_useless_features_are_warned_of(fitted):
+    rng = np.random.default_rng(0)
+    with pytest.warns(EstimateWarning, match="fewer than half of d=90"):
+        NetworkRegressor(random_state=0).fit(rng.standard_normal((40, 90)), rng.standard_normal(40))
+    with pytest.warns(EstimateWarning, match="lowest before the first step"):
+        NetworkRegressor(learning_rate=0.5, steps=5).fit(rng.standard_normal((60, 90)), rng.standard_normal(60))
+    assert fitted.history_.attrs["warnings"] == []
