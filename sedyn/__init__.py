@@ -7,6 +7,7 @@ from typing import Any
 
 from sedyn.descent.engines import memory_needed
 from sedyn.descent.simulation import simulate, simulate_together
+from sedyn.deviations.fluctuations import fluctuations
 from sedyn.errors import InvalidInput
 from sedyn.model.features import register_features
 from sedyn.model.functions import register_activation, register_link, register_loss
@@ -21,6 +22,7 @@ __all__ = [
     "NetworkClassifier",
     "NetworkRegressor",
     "Problem",
+    "fluctuations",
     "memory_needed",
     "online_limit",
     "register_activation",

@@ -12,14 +12,23 @@ import numpy as np
 from sedyn.arrays.shapes import Float
 from sedyn.model.problem import Problem
 
-__all__ = ["initial_overlaps", "initial_weights_and_signals"]
+__all__ = ["initial_overlaps", "initial_weights_and_signals", "mixing_of"]
 
 # Features with neighbouring eigenvalues whose rows are made orthogonal together, in units of the number of columns.
 ROWS_PER_COLUMN = 8
 
 
-def _mixing(problem: Problem) -> np.ndarray:
-    """The matrix T with [W0, mu] = [Z, M] T for standardized columns Z and M, shape (q + k, q + k)."""
+def mixing_of(problem: Problem) -> Float[np.ndarray, "qk qk"]:
+    """Make the matrix T with [W0, mu] = [Z, M] T for standardized columns Z and M (docs/theory.md#exact-start).
+
+    Parameters
+    ----------
+    problem : Problem
+
+    Returns
+    -------
+    ndarray, shape (q + k, q + k)
+    """
     q, k = problem.units, problem.signals
     mixing = np.diag(np.r_[np.ones(q), np.full(k, problem.signal_norm)])
     mixing[q + np.arange(q) % k, np.arange(q)] = problem.init_overlap
@@ -35,7 +44,7 @@ def initial_overlaps(problem: Problem) -> Float[np.ndarray, "qk qk"]:
     -------
     ndarray, shape (q + k, q + k)
     """
-    mixing = _mixing(problem)
+    mixing = mixing_of(problem)
     return mixing.T @ mixing
 
 
@@ -65,7 +74,7 @@ def initial_weights_and_signals(problem: Problem, rng: np.random.Generator) -> F
         if min(map(len, groups)) < columns:
             groups = np.array_split(normals, max(1, problem.d // (ROWS_PER_COLUMN * columns)))
         normals = np.concatenate([_orthogonal_columns(group) for group in groups])
-    return _mixing(problem).T @ normals.T
+    return mixing_of(problem).T @ normals.T
 
 
 def _orthogonal_columns(normals: np.ndarray) -> np.ndarray:

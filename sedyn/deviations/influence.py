@@ -1,0 +1,121 @@
+"""What every representative sample and feature adds to an observable, and the covariance that follows."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sedyn.arrays.shapes import Float
+from sedyn.deviations import dynamics
+from sedyn.deviations.inputs import Innovations
+from sedyn.deviations.tape import Tape
+from sedyn.model.batching import limit_weights
+from sedyn.model.problem import Problem
+from sedyn.model.update import updates_of
+
+__all__ = ["Covariance", "Influence", "covariance", "influences"]
+
+# Fourth powers of larger derivatives, which variances of variances are made of, overflow.
+LARGEST = 1e75
+
+
+class Influence(NamedTuple):
+    """Derivatives of one observable towards single samples and single features (docs/theory.md#influence).
+
+    Attributes
+    ----------
+    samples : ndarray, shape (iterations, entries, N)
+    features : ndarray, shape (iterations, entries, M)
+    shape : tuple of int
+        Of the observable at an iteration.
+    """
+
+    samples: Float[np.ndarray, "iterations entries N"]
+    features: Float[np.ndarray, "iterations entries M"]
+    shape: tuple[int, ...]
+
+
+class Covariance(NamedTuple):
+    """Covariance of sqrt(n) (run - theory) across iterations, entry by entry.
+
+    Attributes
+    ----------
+    total : ndarray, shape (iterations, iterations, entries)
+    of_samples : ndarray, shape (iterations, iterations, entries)
+        The part that the samples make; the features make the rest.
+    """
+
+    total: Float[np.ndarray, "iterations iterations entries"]
+    of_samples: Float[np.ndarray, "iterations iterations entries"]
+
+
+def influences(problem: Problem, inputs: Innovations) -> dict[str, Influence]:
+    """Derivatives of every observable at every iteration.
+
+    The run goes forward once; from every iteration one pass goes back for all that is observed there.
+
+    Parameters
+    ----------
+    problem : Problem
+    inputs : Innovations
+
+    Returns
+    -------
+    dict of str to Influence
+        For each name of `sedyn.deviations.dynamics.observe`; up to the last iteration before a divergence.
+    """
+    tape, found = Tape(inputs.weights), []
+    with np.errstate(over="ignore", invalid="ignore"):
+        state = dynamics.init(problem, inputs, tape)
+        for update in [*updates_of(problem), None]:
+            if not np.isfinite(state.trained.error.value).all():
+                break
+            seen = dynamics.observe(problem, inputs, tape, state)
+            back = tape.pull_back(list(seen.values()))
+            if not all(np.abs(own).max() < LARGEST for own in back.values()):
+                break
+            found.append((seen, _centred(problem, inputs, back)))
+            if update is not None:
+                state = dynamics.step(problem, inputs, tape, state, update)
+    each, start = {}, 0
+    for name, node in found[0][0].items():
+        stop = start + node.value.size
+        samples, features = (np.stack([back[side][start:stop] for _, back in found]) for side in inputs.weights)
+        each[name], start = Influence(samples, features, node.shape), stop
+    return each
+
+
+def covariance(problem: Problem, inputs: Innovations, influence: Influence) -> Covariance:
+    """Variance of the derivatives over samples and over features (docs/theory.md#fluctuation-covariance).
+
+    Parameters
+    ----------
+    problem : Problem
+    inputs : Innovations
+    influence : Influence
+
+    Returns
+    -------
+    Covariance
+    """
+    of_samples, of_features = (
+        np.einsum("sei,tei->ste", own * inputs.weights[side], own, optimize=True)
+        for side, own in zip(inputs.weights, influence[:2], strict=True)
+    )
+    return Covariance(of_samples + float(problem.aspect_ratio) * of_features, of_samples)
+
+
+def _centred(
+    problem: Problem, inputs: Innovations, derivatives: dict[str, Float[np.ndarray, "B _"]]
+) -> dict[str, Float[np.ndarray, "B _"]]:
+    """Take out what cannot vary: the number of samples, in each batch too, and of features with each eigenvalue."""
+    samples, features = derivatives["samples"], derivatives["features"]
+    fixed: list[Any] = [np.ones(samples.shape[1])]
+    if not problem.full_batch:
+        fixed.extend(limit_weights(problem, t, inputs.samples.batches) for t in range(problem.steps))
+    basis, sizes, _ = np.linalg.svd(np.stack(fixed).T, full_matrices=False)
+    basis = basis[:, sizes > 1e-9 * sizes[0]]
+    counts = np.bincount(inputs.levels)
+    means = np.stack([np.bincount(inputs.levels, row) for row in features]) / counts
+    return {"samples": samples - (samples @ basis) @ basis.T, "features": features - means[:, inputs.levels]}
