@@ -14,12 +14,14 @@ from typing import NamedTuple
 import numpy as np
 
 from sedyn.arrays.shapes import Float
+from sedyn.deviations.estimate import Estimate, curvature, estimated_error, init_estimate, step_estimate
 from sedyn.deviations.inputs import Innovations
 from sedyn.deviations.network import Trained, test_error, train
 from sedyn.deviations.tape import Adjoints, Node, Tape
 from sedyn.model.algorithm import require_step, step_deep_weights
 from sedyn.model.architecture import initial_deep_weights
 from sedyn.model.batching import limit_weights
+from sedyn.model.functions import loss_named
 from sedyn.model.initialization import mixing_of
 from sedyn.model.problem import Problem
 from sedyn.model.row_averages import ROW_FUNCTIONS
@@ -63,6 +65,8 @@ class State(NamedTuple):
         Of W~^t in the basis of the weights.
     trained : Trained
         What training samples show at t.
+    estimate : Estimate or None
+        Of the test error, up to t; None where its derivatives cannot be had.
     """
 
     iteration: int
@@ -75,6 +79,7 @@ class State(NamedTuple):
     gradients: Revealed
     coefficients: Node
     trained: Trained
+    estimate: Estimate | None
 
 
 def init(problem: Problem, inputs: Innovations, tape: Tape) -> State:
@@ -96,7 +101,8 @@ def init(problem: Problem, inputs: Innovations, tape: Tape) -> State:
     known = Revealed(start, Node(inputs.samples.innovations[: k + q]))
     none = Revealed(Node(np.empty((0, known.images.shape[1]))), Node(np.empty((0, known.basis.shape[1]))))
     first = Node(_of_start(problem)[:q]) @ start
-    return _look(problem, inputs, tape, 0, start, (first, first), (deep, deep), known, none)
+    estimate = None if loss_named(problem.loss).bends_abruptly else init_estimate(problem)
+    return _look(problem, inputs, tape, 0, start, (first, first), (deep, deep), known, none, estimate)
 
 
 def step(problem: Problem, inputs: Innovations, tape: Tape, state: State, update: Update) -> State:
@@ -129,7 +135,12 @@ def step(problem: Problem, inputs: Innovations, tape: Tape, state: State, update
     drive = (inputs.eigenvalues / delta) * products
     first = update(state.first_weights, state.previous_first_weights, drive)
     deep = step_deep_weights(problem, state, state.trained.deep_gradient, update)
-    return _look(problem, inputs, tape, t + 1, state.start, first, deep, known, gradients)
+    estimate = state.estimate
+    if estimate is not None:
+        batch = limit_weights(problem, t, inputs.samples.batches)
+        bent = curvature(problem, tape, state.trained.h, state.deep_weights, inputs.samples.labels, batch)
+        estimate = step_estimate(problem, tape, estimate, state.trained.gradient, bent, update)
+    return _look(problem, inputs, tape, t + 1, state.start, first, deep, known, gradients, estimate)
 
 
 def observe(problem: Problem, inputs: Innovations, tape: Tape, state: State) -> dict[str, Node]:
@@ -151,9 +162,17 @@ def observe(problem: Problem, inputs: Innovations, tape: Tape, state: State) -> 
     start = Node(_of_start(problem).T)
     with_start = state.coefficients[:, : k + q] @ start
     deep = {f"deep_weights {place}": node for place, node in enumerate(state.deep_weights)}
+    test = test_error(problem, tape, state.coefficients, state.deep_weights, inputs.samples)
+    estimated = {}
+    if state.estimate is not None:
+        found = estimated_error(
+            problem, tape, state.estimate, state.trained.h, state.deep_weights, inputs.samples.labels
+        )
+        estimated = {"estimated_test_error": found, "estimate_minus_test_error": found - test}
     return {
         "train_error": state.trained.error,
-        "test_error": test_error(problem, tape, state.coefficients, state.deep_weights, inputs.samples),
+        "test_error": test,
+        **estimated,
         "initial_overlap": with_start[:, :q],
         "signal_overlap": with_start[:, q:],
         "weight_gram": state.coefficients @ state.coefficients.T,
@@ -219,6 +238,7 @@ def _look(
     deep: tuple[tuple[Node, ...], tuple[Node, ...]],
     known: Revealed,
     gradients: Revealed,
+    estimate: Estimate | None,
 ) -> State:
     """State at t from the weights there and before, with what the samples show of them."""
     delta, q, k, draws = float(problem.aspect_ratio), problem.units, problem.signals, inputs.samples
@@ -232,7 +252,7 @@ def _look(
     h = split.coefficients @ known.images
     batch = None if t == problem.steps else limit_weights(problem, t, draws.batches)
     trained = train(problem, tape, h, deep[0], draws.labels, batch)
-    return State(t, start, *first, *deep, known, gradients, split.coefficients, trained)
+    return State(t, start, *first, *deep, known, gradients, split.coefficients, trained, estimate)
 
 
 def _whitened(inputs: Innovations, tape: Tape) -> Node:

@@ -52,7 +52,8 @@ def fluctuations(problem: Problem, samples: int = 2**12, randomizations: int = 4
     Returns
     -------
     xarray.Dataset
-        For `train_error`, `test_error`, `initial_overlap`, `signal_overlap`, `weight_gram`, `row_average`,
+        For `train_error`, `test_error`, `estimated_test_error` and `estimate_minus_test_error` (unless the loss has a
+        second derivative that jumps, as Huber's), `initial_overlap`, `signal_overlap`, `weight_gram`, `row_average`,
         `deep_weights` and, with biases, `biases`: the covariance of sqrt(n) (run - theory), entry by entry, of the
         observable's own dimensions and ``iteration_``; its ``_stderr``; and ``<name>_sample_share``, the part of the
         variance that samples make (features make the rest), NaN where nothing varies. A run's deviation from theory at
@@ -80,8 +81,9 @@ def fluctuations(problem: Problem, samples: int = 2**12, randomizations: int = 4
     solutions = [_solution(problem, samples, stream) for stream in randomization_seeds(problem, seed, randomizations)]
     arrays: dict[str, np.ndarray] = {}
     observables: dict[str, Observable] = {}
+    described = simulated(parts_of(problem)) | ESTIMATE_DEVIATION
     for name in solutions[0]:
-        known = simulated(parts_of(problem))[name]
+        known = described[name]
         total = np.stack([solution[name].total for solution in solutions])
         of_samples = np.stack([solution[name].of_samples for solution in solutions])
         mean = total.mean(axis=0)
@@ -100,6 +102,9 @@ def fluctuations(problem: Problem, samples: int = 2**12, randomizations: int = 4
     )
 
 
+ESTIMATE_DEVIATION = {
+    "estimate_minus_test_error": Observable(("iteration",), "estimated minus true test error", "response^2")
+}
 # A variance below this is rounding.
 NEGLIGIBLE_VARIANCE = 1e-12
 
@@ -139,7 +144,7 @@ def _solution(problem: Problem, samples: int, stream: np.random.SeedSequence) ->
         shaped = Covariance(*(part.reshape(*part.shape[:2], *influence.shape) for part in entries))
         if name.startswith("deep_weights"):
             deep.append(shaped)
-        elif name in ("train_error", "test_error"):
+        elif name.endswith("_error"):
             found[name] = Covariance(*(part[..., 0, 0] for part in shaped))
         else:
             found[name] = shaped

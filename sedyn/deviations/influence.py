@@ -9,7 +9,7 @@ import numpy as np
 from sedyn.arrays.shapes import Float
 from sedyn.deviations import dynamics
 from sedyn.deviations.inputs import Innovations
-from sedyn.deviations.tape import Tape
+from sedyn.deviations.tape import Node, Tape
 from sedyn.model.batching import limit_weights
 from sedyn.model.problem import Problem
 from sedyn.model.update import updates_of
@@ -72,14 +72,15 @@ def influences(problem: Problem, inputs: Innovations) -> dict[str, Influence]:
             if not np.isfinite(state.trained.error.value).all():
                 break
             seen = dynamics.observe(problem, inputs, tape, state)
-            back = tape.pull_back(list(seen.values()))
+            back = _pulled(tape, seen)
             if not all(np.abs(own).max() < LARGEST for own in back.values()):
                 break
             found.append((seen, _centred(problem, inputs, back)))
             if update is not None:
                 state = dynamics.step(problem, inputs, tape, state, update)
     each, start = {}, 0
-    for name, node in found[0][0].items():
+    seen = found[0][0]  # the estimate first, as passes go back
+    for name, node in sorted(seen.items(), key=lambda item: not item[0].startswith("estimate")):
         stop = start + node.value.size
         samples, features = (np.stack([back[side][start:stop] for _, back in found]) for side in inputs.weights)
         each[name], start = Influence(samples, features, node.shape), stop
@@ -104,6 +105,13 @@ def covariance(problem: Problem, inputs: Innovations, influence: Influence) -> C
         for side, own in zip(inputs.weights, influence[:2], strict=True)
     )
     return Covariance(of_samples + float(problem.aspect_ratio) * of_features, of_samples)
+
+
+def _pulled(tape: Tape, seen: dict[str, Node]) -> dict[str, Float[np.ndarray, "B _"]]:
+    """Go back from all that is observed at an iteration; for the estimate apart, since its way is its own."""
+    apart = [[node for name, node in seen.items() if name.startswith("estimate") is own] for own in (True, False)]
+    passes = [tape.pull_back(nodes) for nodes in apart if nodes]
+    return {side: np.concatenate([found[side] for found in passes]) for side in tape.weights}
 
 
 def _centred(

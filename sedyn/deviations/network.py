@@ -18,7 +18,7 @@ from sedyn.model.network import DeepWeights, Derivatives, Network, differentiate
 from sedyn.model.problem import Problem
 from sedyn.theory.inputs import Draws
 
-__all__ = ["Trained", "test_error", "train"]
+__all__ = ["STEP", "Trained", "add_deep", "flat_of", "parameters_of", "shaped", "test_error", "train"]
 
 # Central differences of this step have an error of about its square, and rounding over it.
 STEP = 1e-5
@@ -29,6 +29,8 @@ class Trained(NamedTuple):
 
     Attributes
     ----------
+    h : Node, shape (q, N)
+        Pre-activations.
     error : Node, shape (1, 1)
         Training error.
     gradient : Node, shape (q, N)
@@ -37,6 +39,7 @@ class Trained(NamedTuple):
         Average of the derivative of the loss in each deeper parameter, each shaped as its node.
     """
 
+    h: Node
     error: Node
     gradient: Node
     deep_gradient: tuple[Node, ...]
@@ -68,7 +71,7 @@ def train(
     -------
     Trained
     """
-    values = _parameters(problem, deep)
+    values = parameters_of(problem, deep)
     samples = labels.shape[-1]
     weights = tape.weights["samples"]
     chosen = np.ones(samples) if batch is None else batch
@@ -89,7 +92,7 @@ def train(
 
     def pull_error(adjoints: Adjoints, adjoint: np.ndarray) -> None:
         adjoints.add(h, adjoint * (2 * weights * found.gradient))
-        _add_deep(adjoints, deep, 2 * adjoint[:, 0] * counted[0])
+        add_deep(adjoints, deep, 2 * adjoint[:, 0] * counted[0])
         adjoints.of_weights["samples"] += 2 * adjoint[:, 0] * found.loss
 
     def pull_gradient(adjoints: Adjoints, adjoint: np.ndarray) -> None:
@@ -98,20 +101,20 @@ def train(
         if deep:
             cross, _ = through_deep()
             flat = adjoint.reshape(len(adjoint), -1)
-            _add_deep(adjoints, deep, flat @ cross.reshape(len(cross), -1).T)
+            add_deep(adjoints, deep, flat @ cross.reshape(len(cross), -1).T)
 
     def pull_deep(adjoints: Adjoints, adjoint: np.ndarray) -> None:
         cross, bent = through_deep()
         onto = adjoint[:, 0] @ (cross * weights).reshape(len(cross), -1)
         adjoints.add(h, onto.reshape(-1, *h.shape))
-        _add_deep(adjoints, deep, adjoint[:, 0] @ bent)
+        add_deep(adjoints, deep, adjoint[:, 0] @ bent)
         adjoints.of_weights["samples"] += adjoint[:, 0] @ (each * chosen)
 
     error = tape.node(np.array([[2 * found.loss @ weights]]), pull_error)
     gradient = tape.node(found.gradient * chosen, pull_gradient)
     if not deep:
-        return Trained(error, gradient, ())
-    return Trained(error, gradient, _split(tape, tape.node(counted[1][None, :], pull_deep), deep))
+        return Trained(h, error, gradient, ())
+    return Trained(h, error, gradient, _split(tape, tape.node(counted[1][None, :], pull_deep), deep))
 
 
 def test_error(problem: Problem, tape: Tape, coefficients: Node, deep: tuple[Node, ...], draws: Draws) -> Node:
@@ -136,7 +139,7 @@ def test_error(problem: Problem, tape: Tape, coefficients: Node, deep: tuple[Nod
     indices, own = draws.innovations[:k], draws.innovations[k : k + q]
     root, vectors, deviations = _root(others @ others.T)
     found = differentiate(
-        index @ indices + root @ own, Network.of(problem, _parameters(problem, deep), draws.labels), curvature=False
+        index @ indices + root @ own, Network.of(problem, parameters_of(problem, deep), draws.labels), curvature=False
     )
     samples = indices.shape[1]
     of_index, of_root = (2 * found.gradient @ points.T / samples for points in (indices, own))
@@ -145,11 +148,11 @@ def test_error(problem: Problem, tape: Tape, coefficients: Node, deep: tuple[Nod
     turned = np.divide(vectors.T @ of_root @ vectors, sums, out=np.zeros_like(sums), where=sums > 0)
     of_covariance = vectors @ (turned + turned.T) @ vectors.T
     through = np.concatenate([of_index, of_covariance @ others], axis=1)
-    of_deep = 2 * _flat(found.deep_gradient)
+    of_deep = 2 * flat_of(found.deep_gradient)
 
     def pull(adjoints: Adjoints, adjoint: np.ndarray) -> None:
         adjoints.add(coefficients, adjoint * through)
-        _add_deep(adjoints, deep, adjoint[:, 0] * of_deep)
+        add_deep(adjoints, deep, adjoint[:, 0] * of_deep)
 
     return tape.node(np.array([[2 * found.loss.mean()]]), pull)
 
@@ -166,19 +169,65 @@ def _root(
 test_error.__test__ = False  # type: ignore[attr-defined]  # no test of pytest's
 
 
-def _parameters(problem: Problem, deep: tuple[Node, ...]) -> DeepWeights:
-    """Values of the deeper parameters in the shapes that layers want."""
-    shapes = [start.shape for start in initial_deep_weights(problem)]
-    return tuple(node.value.reshape(shape) for node, shape in zip(deep, shapes, strict=True))
+def parameters_of(problem: Problem, deep: tuple[Node, ...]) -> DeepWeights:
+    """Take the values of deeper parameters, in the shapes that layers want.
+
+    Parameters
+    ----------
+    problem : Problem
+    deep : tuple of Node
+        Vectors are rows.
+
+    Returns
+    -------
+    tuple of ndarray
+    """
+    return shaped(problem, flat_of(tuple(node.value for node in deep)))
 
 
-def _flat(parameters: DeepWeights) -> Float[np.ndarray, "... P"]:
-    """All deeper parameters of one network, one after another."""
+def shaped(problem: Problem, flat: Float[np.ndarray, " P"]) -> DeepWeights:
+    """Take a row of numbers apart into deeper parameters.
+
+    Parameters
+    ----------
+    problem : Problem
+    flat : ndarray, shape (P,)
+
+    Returns
+    -------
+    tuple of ndarray
+    """
+    found, start = [], 0
+    for like in initial_deep_weights(problem):
+        found.append(flat[start : start + like.size].reshape(like.shape))
+        start += like.size
+    return tuple(found)
+
+
+def flat_of(parameters: DeepWeights) -> Float[np.ndarray, " P"]:
+    """Put all deeper parameters of one network one after another.
+
+    Parameters
+    ----------
+    parameters : tuple of ndarray
+
+    Returns
+    -------
+    ndarray, shape (P,)
+    """
     return np.concatenate([np.zeros(0), *(np.ravel(each) for each in parameters)])
 
 
-def _add_deep(adjoints: Adjoints, deep: tuple[Node, ...], flat: Float[np.ndarray, "B P"]) -> None:
-    """Add derivatives in all deeper parameters, given one after another."""
+def add_deep(adjoints: Adjoints, deep: tuple[Node, ...], flat: Float[np.ndarray, "B P"]) -> None:
+    """Add derivatives in all deeper parameters.
+
+    Parameters
+    ----------
+    adjoints : Adjoints
+    deep : tuple of Node
+    flat : ndarray, shape (B, P)
+        Of all parameters, one after another.
+    """
     ends = np.cumsum([0, *(node.value.size for node in deep)])
     for node, start, stop in zip(deep, ends, ends[1:], strict=False):
         adjoints.add(node, flat[:, start:stop].reshape(-1, *node.shape))
@@ -218,7 +267,7 @@ def _in_deep(
     weights: Float[np.ndarray, " N"],
 ) -> list[np.ndarray]:
     """Derivatives in each deeper parameter of every sample's G, (P, q, N), and of the average deep gradient, (P, P)."""
-    flat = _flat(deep)
+    flat = flat_of(deep)
     gradients, averages = [], []
     for number in range(flat.size):
         step = STEP * max(1.0, math.fabs(flat[number]))
@@ -226,14 +275,10 @@ def _in_deep(
         for sign in (1, -1):
             moved = flat.copy()
             moved[number] += sign * step
-            own, start = [], 0
-            for each in deep:
-                own.append(moved[start : start + each.size].reshape(each.shape))
-                start += each.size
-            plain = Network.of(problem, tuple(own), labels)
+            plain = Network.of(problem, shaped(problem, moved), labels)
             counted = plain._replace(sample_weights=weights)
             ends.append((differentiate(h, plain, curvature=False), differentiate(h, counted, curvature=False)))
         (above, counted_above), (below, counted_below) = ends
         gradients.append((above.gradient - below.gradient) / (2 * step))
-        averages.append((_flat(counted_above.deep_gradient) - _flat(counted_below.deep_gradient)) / (2 * step))
+        averages.append((flat_of(counted_above.deep_gradient) - flat_of(counted_below.deep_gradient)) / (2 * step))
     return [np.stack(gradients), np.stack(averages)]

@@ -92,6 +92,8 @@ class Loss(Family):
         Which of the two.
     binary : bool, optional
         True if the labels must be -1 or 1.
+    bends_abruptly : bool, optional
+        True if the second derivative jumps, so that there is no third one to average.
     compiled, cuda : str, optional
         As for `Activation`.
     """
@@ -99,6 +101,7 @@ class Loss(Family):
     function: Callable[..., tuple[Array, ...]]
     binary: bool = False
     joint: bool = False
+    bends_abruptly: bool = False
     compiled: str | None = None
     cuda: str | None = None
 
@@ -333,6 +336,7 @@ LOSSES: Registry[Loss] = Registry(
         "logistic": Loss(_logistic, binary=True, compiled="logistic", cuda="logistic"),
         "huber": Loss(
             _huber,
+            bends_abruptly=True,
             compiled="huber",
             cuda="huber",
             parameters=("threshold",),

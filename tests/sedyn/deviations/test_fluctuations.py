@@ -19,7 +19,7 @@ def marchenko_pastur(delta, points=4000):
 def closed_form(problem):
     """Covariances of sqrt(n) (run - theory) for gradient descent on least squares from a start of norm 1.
 
-    Errors are quadratic forms of matrices that have the spectrum of X^T X in independent vectors: the start's difference
+    Errors are quadratic forms of matrices with the spectrum of X^T X in independent vectors: the start's difference
     from the signal, uniform on a sphere, and Gaussian noise.
     """
     delta, sigma = float(problem.aspect_ratio), problem.noise
@@ -66,10 +66,12 @@ BASE = {"n": 600, "d": 300, "width": 2, "depth": 2, "steps": 4, "learning_rate":
 @pytest.mark.parametrize("changes", [{}, {"batch_fraction": 0.25, "batching": "shuffle"}], ids=["full", "batches"])
 def test_runs_have_the_predicted_covariance(changes):
     problem, replicates = sedyn.Problem(**{**BASE, **changes}), 400
-    runs = sedyn.simulate(problem, replicates, estimate=False)
+    runs = sedyn.simulate(problem, replicates)
+    runs["estimate_minus_test_error"] = runs.estimated_test_error - runs.test_error
     predicted = sedyn.fluctuations(problem, samples=2**11)
     later = slice(1, None)
-    for name in ("train_error", "test_error", "signal_overlap", "deep_weights"):
+    names = ("train_error", "test_error", "estimated_test_error", "estimate_minus_test_error")
+    for name in (*names, "signal_overlap", "deep_weights"):
         measured = problem.n * runs[name].var("replicate", ddof=1).isel(iteration=later)
         wide = predicted[name].rename(iteration_="other")
         variance = wide.isel(other=xr.DataArray(np.arange(1, problem.steps + 1), dims="iteration"), iteration=later)
