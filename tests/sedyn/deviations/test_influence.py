@@ -65,8 +65,8 @@ def test_derivatives_are_finite_differences(regime):
 
 
 def test_a_grouped_jackknife_of_a_long_run_gives_the_same():
-    problem = sedyn.Problem(**{**BASE, "n": 600, "d": 400, "depth": 2, "noise": 0.5})
-    inputs, groups = plain_innovations(problem, 5), 150
+    problem = sedyn.Problem(**{**BASE, "n": 400, "d": 200, "depth": 2, "steps": 3, "noise": 0.5})
+    inputs, groups = plain_innovations(problem, 5), 100
     whole = inputs.weights
     jackknife = np.zeros((problem.steps + 1, problem.steps + 1, 2))
     for side, weights in whole.items():
