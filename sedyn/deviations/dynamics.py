@@ -27,8 +27,10 @@ from sedyn.model.problem import Problem
 from sedyn.model.row_averages import ROW_FUNCTIONS
 from sedyn.model.update import Update
 
-__all__ = ["Revealed", "State", "init", "observe", "step"]
+__all__ = ["KICKS", "Revealed", "State", "init", "observe", "step"]
 
+# The gradient noise of deeper parameters, beside the two sides of a tape.
+KICKS = "kicks"
 # A vector of which less than this share is new is in the span of the others.
 NEGLIGIBLE_SHARE = 1e-6
 
@@ -133,8 +135,9 @@ def step(problem: Problem, inputs: Innovations, tape: Tape, state: State, update
         gradients = _longer(tape, gradients, split.directions, Node(fresh) + fixed @ known.basis)
     products = split.coefficients @ gradients.images
     drive = (inputs.eigenvalues / delta) * products
-    first = update(state.first_weights, state.previous_first_weights, drive)
-    deep = step_deep_weights(problem, state, state.trained.deep_gradient, update)
+    kicks = Node(np.sqrt(inputs.eigenvalues) * inputs.of_kicks[t]) if problem.temperature else None
+    first = update(state.first_weights, state.previous_first_weights, drive, kicks)
+    deep = step_deep_weights(problem, state, state.trained.deep_gradient, update, _deep_kicks(tape, state))
     estimate = state.estimate
     if estimate is not None:
         batch = limit_weights(problem, t, inputs.samples.batches)
@@ -300,6 +303,23 @@ def _average(tape: Tape, values: Node, apply: Callable[..., np.ndarray], weights
         adjoints.of_weights["features"] += adjoint[:, 0] @ at
 
     return tape.node((at @ weights)[None, :], pull)
+
+
+def _deep_kicks(tape: Tape, state: State) -> tuple[Node, ...] | None:
+    """Gradient noise of the deeper parameters, which is gone from the limit: zeros whose derivatives are kept."""
+    if KICKS not in tape.weights:
+        return None
+    ends = np.cumsum([0, *(node.value.size for node in state.deep_weights)])
+    first = state.iteration * ends[-1]
+
+    def kick(start: int, like: Node) -> Node:
+        def pull(adjoints: Adjoints, adjoint: np.ndarray) -> None:
+            own = slice(first + start, first + start + like.value.size)
+            adjoints.of_weights[KICKS][:, own] += adjoint.reshape(len(adjoint), -1)
+
+        return tape.node(np.zeros(like.shape), pull)
+
+    return tuple(kick(start, node) for start, node in zip(ends.tolist(), state.deep_weights, strict=False))
 
 
 def _nothing(adjoints: Adjoints, adjoint: np.ndarray) -> None:

@@ -56,13 +56,13 @@ def fluctuations(problem: Problem, samples: int = 2**12, randomizations: int = 4
         second derivative that jumps, as Huber's), `initial_overlap`, `signal_overlap`, `weight_gram`, `row_average`,
         `deep_weights` and, with biases, `biases`: the covariance of sqrt(n) (run - theory), entry by entry, of the
         observable's own dimensions and ``iteration_``; its ``_stderr``; and ``<name>_sample_share``, the part of the
-        variance that samples make (features make the rest), NaN where nothing varies. A run's deviation from theory at
-        n samples has these covariances over n. NaN from a divergence of the theory on.
+        variance that samples make (features and gradient noise make the rest), NaN where nothing varies. Over n these
+        are covariances of a run's deviation from theory at n samples. NaN from a divergence of the theory on.
 
     Raises
     ------
     InvalidInput
-        If an argument is out of range; if the activation has a kink, the start is random, or there is gradient noise.
+        If an argument is out of range; if the activation has a kink or the start is random.
 
     Notes
     -----
@@ -117,9 +117,6 @@ def _require_smooth(problem: Problem) -> None:
     if problem.initialization != "exact":
         remedy = "overlaps that are random add to fluctuations; fluctuations are known for initialization=exact"
         raise InvalidInput("initialization", problem.initialization, remedy)
-    if problem.temperature:
-        remedy = "fluctuations are known without gradient noise; set temperature=0"
-        raise InvalidInput("temperature", problem.temperature, remedy)
 
 
 def _require_memory(problem: Problem, samples: int) -> None:

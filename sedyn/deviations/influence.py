@@ -10,6 +10,7 @@ from sedyn.arrays.shapes import Float
 from sedyn.deviations import dynamics
 from sedyn.deviations.inputs import Innovations
 from sedyn.deviations.tape import Node, Tape
+from sedyn.model.architecture import initial_deep_weights
 from sedyn.model.batching import limit_weights
 from sedyn.model.problem import Problem
 from sedyn.model.update import updates_of
@@ -27,12 +28,15 @@ class Influence(NamedTuple):
     ----------
     samples : ndarray, shape (iterations, entries, N)
     features : ndarray, shape (iterations, entries, M)
+    kicks : ndarray, shape (iterations, entries, T P)
+        Derivatives in the gradient noise of each of the P deeper parameters at each step; without any, (..., 0).
     shape : tuple of int
         Of the observable at an iteration.
     """
 
     samples: Float[np.ndarray, "iterations entries N"]
     features: Float[np.ndarray, "iterations entries M"]
+    kicks: Float[np.ndarray, "iterations entries K"]
     shape: tuple[int, ...]
 
 
@@ -65,7 +69,9 @@ def influences(problem: Problem, inputs: Innovations) -> dict[str, Influence]:
     dict of str to Influence
         For each name of `sedyn.deviations.dynamics.observe`; up to the last iteration before a divergence.
     """
-    tape, found = Tape(inputs.weights), []
+    parameters = sum(start.size for start in initial_deep_weights(problem))
+    kicks = {dynamics.KICKS: np.ones(problem.steps * parameters)} if problem.temperature else {}
+    tape, found = Tape(inputs.weights | kicks), []
     with np.errstate(over="ignore", invalid="ignore"):
         state = dynamics.init(problem, inputs, tape)
         for update in [*updates_of(problem), None]:
@@ -73,7 +79,7 @@ def influences(problem: Problem, inputs: Innovations) -> dict[str, Influence]:
                 break
             seen = dynamics.observe(problem, inputs, tape, state)
             back = _pulled(tape, seen)
-            if not all(np.abs(own).max() < LARGEST for own in back.values()):
+            if not all(np.abs(own).max(initial=0.0) < LARGEST for own in back.values()):
                 break
             found.append((seen, _centred(problem, inputs, back)))
             if update is not None:
@@ -82,8 +88,10 @@ def influences(problem: Problem, inputs: Innovations) -> dict[str, Influence]:
     seen = found[0][0]  # the estimate first, as passes go back
     for name, node in sorted(seen.items(), key=lambda item: not item[0].startswith("estimate")):
         stop = start + node.value.size
-        samples, features = (np.stack([back[side][start:stop] for _, back in found]) for side in inputs.weights)
-        each[name], start = Influence(samples, features, node.shape), stop
+        samples, features, kicked = (
+            np.stack([back[side][start:stop] for _, back in found]) for side in (*inputs.weights, dynamics.KICKS)
+        )
+        each[name], start = Influence(samples, features, kicked, node.shape), stop
     return each
 
 
@@ -104,7 +112,8 @@ def covariance(problem: Problem, inputs: Innovations, influence: Influence) -> C
         np.einsum("sei,tei->ste", own * inputs.weights[side], own, optimize=True)
         for side, own in zip(inputs.weights, influence[:2], strict=True)
     )
-    return Covariance(of_samples + float(problem.aspect_ratio) * of_features, of_samples)
+    of_kicks = np.einsum("sek,tek->ste", influence.kicks, influence.kicks)
+    return Covariance(of_samples + float(problem.aspect_ratio) * (of_features + of_kicks), of_samples)
 
 
 def _pulled(tape: Tape, seen: dict[str, Node]) -> dict[str, Float[np.ndarray, "B _"]]:
@@ -126,4 +135,8 @@ def _centred(
     basis = basis[:, sizes > 1e-9 * sizes[0]]
     counts = np.bincount(inputs.levels)
     means = np.stack([np.bincount(inputs.levels, row) for row in features]) / counts
-    return {"samples": samples - (samples @ basis) @ basis.T, "features": features - means[:, inputs.levels]}
+    return {
+        "samples": samples - (samples @ basis) @ basis.T,
+        "features": features - means[:, inputs.levels],
+        dynamics.KICKS: derivatives.get(dynamics.KICKS, np.zeros((len(samples), 0))),
+    }

@@ -28,6 +28,8 @@ class Innovations(NamedTuple):
         Standard normals that signals and first layer are made of, of each feature.
     of_gradients : ndarray, shape (T, q, M)
         Standard normals: what products with new directions of gradients reveal.
+    of_kicks : ndarray, shape (T, q, M)
+        Standard normals of the gradient noise; without any, (0, q, M).
     eigenvalues : ndarray, shape (M,)
         Of the feature covariance.
     levels : ndarray, shape (M,)
@@ -39,6 +41,7 @@ class Innovations(NamedTuple):
     samples: Draws
     of_start: Float[np.ndarray, "k+q M"]
     of_gradients: Float[np.ndarray, "T q M"]
+    of_kicks: Float[np.ndarray, "kicks q M"]
     eigenvalues: Float[np.ndarray, " M"]
     levels: Shaped[np.ndarray, " M"]
     shares: Float[np.ndarray, " levels"]
@@ -93,10 +96,12 @@ def draw_innovations(problem: Problem, samples: int, seed: np.random.SeedSequenc
         axis=1,
     )
     q, columns = problem.units, problem.signals + problem.units
+    later = normals[columns:].reshape(-1, q, normals.shape[1])
     return Innovations(
         draw(problem, samples, seed),
         normals[:columns],
-        normals[columns:].reshape(problem.steps, q, -1),
+        later[: problem.steps],
+        later[problem.steps :],
         np.repeat(measure.nodes, features),
         np.repeat(np.arange(levels), features),
         measure.weights,
@@ -105,4 +110,5 @@ def draw_innovations(problem: Problem, samples: int, seed: np.random.SeedSequenc
 
 def _dimensions(problem: Problem) -> int:
     """Count the normal variables of a feature."""
-    return problem.signals + problem.units * (problem.steps + 1)
+    each_step = 2 if problem.temperature else 1
+    return problem.signals + problem.units * (each_step * problem.steps + 1)

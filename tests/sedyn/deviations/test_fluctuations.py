@@ -63,9 +63,16 @@ def test_depth_one_is_the_closed_form():
 BASE = {"n": 600, "d": 300, "width": 2, "depth": 2, "steps": 4, "learning_rate": 1.0, "noise": 0.5, "init_overlap": 0.4}
 
 
-@pytest.mark.parametrize("changes", [{}, {"batch_fraction": 0.25, "batching": "shuffle"}], ids=["full", "batches"])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        pytest.param({"batch_fraction": 0.25, "batching": "shuffle"}, marks=pytest.mark.slow),
+        pytest.param({"temperature": 0.1}, marks=pytest.mark.slow),
+    ],
+)
 def test_runs_have_the_predicted_covariance(changes):
-    problem, replicates = sedyn.Problem(**{**BASE, **changes}), 400
+    problem, replicates = sedyn.Problem(**{**BASE, **changes}), 300
     runs = sedyn.simulate(problem, replicates)
     runs["estimate_minus_test_error"] = runs.estimated_test_error - runs.test_error
     predicted = sedyn.fluctuations(problem, samples=2**11)
@@ -84,9 +91,7 @@ def test_runs_have_the_predicted_covariance(changes):
     assert abs(between - test / np.outer(scale, scale)).max() < 4 / replicates**0.5
 
 
-@pytest.mark.parametrize(
-    ("field", "value"), [("activation", "relu"), ("initialization", "random"), ("temperature", 0.1)]
-)
+@pytest.mark.parametrize(("field", "value"), [("activation", "relu"), ("initialization", "random")])
 def test_what_cannot_be_predicted_is_refused(field, value):
     with pytest.raises(sedyn.InvalidInput, match=field):
         sedyn.fluctuations(sedyn.Problem(**{**BASE, field: value}))
