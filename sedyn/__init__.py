@@ -7,6 +7,7 @@ from typing import Any
 
 from sedyn.descent.engines import memory_needed
 from sedyn.descent.simulation import simulate, simulate_together
+from sedyn.deviations.fluctuations import fluctuations
 from sedyn.errors import InvalidInput
 from sedyn.estimate.tracking import track
 from sedyn.model.features import register_features
@@ -23,6 +24,7 @@ __all__ = [
     "NetworkRegressor",
     "NetworkSearch",
     "Problem",
+    "fluctuations",
     "memory_needed",
     "online_limit",
     "register_activation",

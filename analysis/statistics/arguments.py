@@ -32,6 +32,8 @@ ARGUMENTS: dict[str, Check] = {
     "simulation": dataset(_A_GROUP, "replicate", "iteration"),
     "theory": dataset(_A_GROUP, "iteration"),
     "measured": dataset("what the measure of this question returns", "observable"),
+    "predicted": dataset("what sedyn.fluctuations returns", "iteration", "iteration_"),
+    "observable": one_of("train_error", "test_error", "estimated_test_error"),
     "observables": optional(listed(text, "a list of names of variables")),
     "axes": listed(text, "a list of names of dimensions"),
     "over": optional(listed(text, "a list of names of dimensions")),

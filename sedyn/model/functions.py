@@ -112,6 +112,8 @@ class Loss(Family):
         True if the labels must be -1 or 1.
     pieces_of : callable, optional
         ``pieces_of(*numbers)``: of a loss that is quadratic in pieces of the residual, these.
+    bends_abruptly : bool, optional
+        True if the second derivative jumps, so that there is no third one to average.
     compiled, cuda : str, optional
         As for `Activation`.
     """
@@ -120,6 +122,7 @@ class Loss(Family):
     binary: bool = False
     joint: bool = False
     pieces_of: Callable[..., tuple[Piece, ...]] | None = None
+    bends_abruptly: bool = False
     compiled: str | None = None
     cuda: str | None = None
 
@@ -371,6 +374,7 @@ LOSSES: Registry[Loss] = Registry(
         "huber": Loss(
             _huber,
             pieces_of=_pieces_of_huber,
+            bends_abruptly=True,
             compiled="huber",
             cuda="huber",
             parameters=("threshold",),

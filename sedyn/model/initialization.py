@@ -14,14 +14,23 @@ from sedyn.arrays.backend import Array, array_namespace, asarray_like
 from sedyn.arrays.shapes import Float
 from sedyn.model.problem import Problem
 
-__all__ = ["initial_overlaps", "initial_weights_and_signals"]
+__all__ = ["initial_overlaps", "initial_weights_and_signals", "mixing_of"]
 
 # Features with neighbouring eigenvalues among which rows are made orthogonal, in units of the number of rows.
 FEATURES_PER_ROW = 8
 
 
-def _mixing(problem: Problem) -> np.ndarray:
-    """The matrix T with [W0, mu] = [Z, M] T for standardized columns Z and M, shape (q + k, q + k)."""
+def mixing_of(problem: Problem) -> Float[np.ndarray, "qk qk"]:
+    """Make the matrix T with [W0, mu] = [Z, M] T for standardized columns Z and M (docs/theory.md#exact-start).
+
+    Parameters
+    ----------
+    problem : Problem
+
+    Returns
+    -------
+    ndarray, shape (q + k, q + k)
+    """
     q, k = problem.units, problem.signals
     mixing = np.diag(np.r_[np.ones(q), np.full(k, problem.signal_norm)])
     mixing[q + np.arange(q) % k, np.arange(q)] = problem.init_overlap
@@ -37,7 +46,7 @@ def initial_overlaps(problem: Problem) -> Float[np.ndarray, "qk qk"]:
     -------
     ndarray, shape (q + k, q + k)
     """
-    mixing = _mixing(problem)
+    mixing = mixing_of(problem)
     return mixing.T @ mixing
 
 
@@ -68,7 +77,7 @@ def initial_weights_and_signals(problem: Problem, normals: Float[Array, "... qk 
             ends = np.cumsum([len(each) for each in np.array_split(np.arange(problem.d), pieces)]).tolist()
         groups = [normals[..., start:stop] for start, stop in itertools.pairwise([0, *ends])]
         normals = xp.concat([_orthogonal_rows(group) for group in groups], axis=-1)
-    return xp.matmul(asarray_like(_mixing(problem).T, normals), normals)
+    return xp.matmul(asarray_like(mixing_of(problem).T, normals), normals)
 
 
 def _orthogonal_rows(normals: Array) -> Array:

@@ -23,11 +23,12 @@ from analysis.statistics import (
     rates_along,
     selection,
     sgd,
+    single_runs,
     universality,
 )
 from analysis.store import open_store
 from tests.analysis.synthetic import store
-from tests.bad_values import NO_FLAG, NO_NUMBER, NO_VALUE, NO_WHOLE
+from tests.bad_values import NO_FLAG, NO_NAME, NO_NUMBER, NO_VALUE, NO_WHOLE
 from tests.sedyn.test_bad_values import fault_of
 
 MEASURES = (
@@ -45,6 +46,7 @@ MEASURES = (
     selection.early_stopping,
     selection.tuning,
     sgd.sgd,
+    single_runs.single_runs,
     universality.universality,
     analysis.learning_curves,
 )
@@ -53,6 +55,8 @@ NO_NAMES = [*NO_VALUE, 3, "test_error", [3], [None], [""]]
 BAD = {
     "simulation": NO_DATASET,
     "theory": NO_DATASET,
+    "predicted": NO_DATASET,
+    "observable": [*NO_NAME, None],
     "observables": NO_NAMES,
     "axes": [*NO_NAMES, None],
     "over": NO_NAMES,
@@ -76,6 +80,7 @@ def cases():
     """Every bad value of every argument, as the name of the argument and a call."""
     tree = store(steps=2, depths=(2,), noises=(0.1,))
     valid = {name: tree[name].to_dataset() for name in ("simulation", "theory")} | {"axes": ["depth"]}
+    valid["predicted"] = valid["theory"].expand_dims(iteration_=valid["theory"].sizes["iteration"])
     error = valid["simulation"].test_error
     valid["simulation"] = valid["simulation"].assign(dict.fromkeys(NEEDED, error)).expand_dims(AXES)
     for measure in MEASURES:

@@ -70,6 +70,7 @@ NO_PROBLEM = [*NO_VALUE, None, 3, "tanh", {"n": 30}, Problem]
 NO_REPLICATES = [*NO_VALUE, None, "1", "", True, math.nan, HUGE, -1, 0, 2.5, 10**12, range(10**12)]
 NO_REPLICATES += [[], [0, 0], [-1], [0.5], ["0"], [True], Endless(), itertools.repeat(1)]
 NO_DATASET = [*NO_VALUE, 3, "theory.zarr", xr.Dataset(), xr.DataArray([1.0])]
+NOT_SMOOTH = [{"activation": "relu"}, {"initialization": "random"}]
 NO_DEVICE = [*NO_NAME, "cuda", None]
 NO_SEED = [*NO_NUMBER, 2.5, -1, 2**128, None]
 
@@ -120,6 +121,15 @@ OF_FUNCTIONS = {
             "max_samples": [*NO_WHOLE, None, 0],
             "include": [*NO_VALUE, None, 3, "samples", ["sample"], [3], ["samples", None]],
             "device": NO_DEVICE,
+        },
+    ),
+    "fluctuations": (
+        {"problem": PROBLEM, "samples": 64, "randomizations": 2},
+        {
+            "problem": [*NO_PROBLEM, *(dataclasses.replace(PROBLEM, **new) for new in NOT_SMOOTH)],
+            "samples": [*NO_WHOLE, None, 0, 1, 63, 2**50],
+            "randomizations": [*NO_WHOLE, None, 0, 1],
+            "seed": NO_SEED,
         },
     ),
     "online_limit": (

@@ -12,6 +12,7 @@ from sedyn.arrays.backend import resolve_device
 from sedyn.designs import entries
 from sedyn.designs.deferred import DeferredDesign
 from sedyn.errors import InvalidInput
+from sedyn.kernels.dispatch import definitions_only
 from sedyn.model.features import FEATURES, feature_law
 from tests.helpers import stream
 from tests.sedyn import cupy_interface

@@ -15,12 +15,8 @@ from sedyn.estimate.by_spectrum import BySpectrum
 from sedyn.estimate.rows import row_scales
 from sedyn.model.algorithm import states
 from sedyn.model.architecture import initial_deep_weights
-<<<<<<< HEAD:tests/sedyn/descent/test_estimate.py
-from sedyn.model.evaluation import sample_scores
-from sedyn.model.label_laws import DrawnLabels
-=======
 from sedyn.model.evaluation import mean_scores, sample_scores
->>>>>>> estimator:tests/sedyn/estimate/test_by_spectrum.py
+from sedyn.model.label_laws import DrawnLabels
 from sedyn.model.quadrature import gauss_quadrature
 from sedyn.model.update import updates_of
 from tests.helpers import assert_within_se, mean_and_se
