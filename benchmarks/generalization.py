@@ -35,6 +35,7 @@ from sedyn.estimate.by_spectrum import BySpectrum
 from sedyn.model.algorithm import states
 from sedyn.model.architecture import initial_deep_weights
 from sedyn.model.evaluation import mean_scores
+from sedyn.model.label_laws import DrawnLabels
 from sedyn.model.labels import labels_of
 from sedyn.model.quadrature import gauss_quadrature
 from sedyn.model.update import updates_of
@@ -241,7 +242,10 @@ def _candidate(problem, data, signals, points, seed) -> dict[str, np.ndarray]:
         path = list(descend(replace(problem, n=kept.size), part))
         there = DenseDesign(matrix[held])
         held_errors.append(
-            [mean_scores(problem, there.matmul(at.first_weights), y[:, held], at.deep_weights)[0] for at in path]
+            [
+                mean_scores(problem, there.matmul(at.first_weights), DrawnLabels(y[:, held]), at.deep_weights)[0]
+                for at in path
+            ]
         )
     return {
         "test_error": test_error,

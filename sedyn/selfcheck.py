@@ -36,7 +36,7 @@ from sedyn.model.problem import Problem
 from sedyn.model.quadrature import gauss_quadrature
 from sedyn.model.seeds import single_streams
 from sedyn.model.update import updates_of
-from sedyn.theory.inputs import Draws, draw
+from sedyn.theory.inputs import draw
 from sedyn.theory.run import run as run_theory
 from sedyn.theory.sampling import matched_normals, sobol_uniforms
 
@@ -134,10 +134,8 @@ def kernels(n: int, samples: int = SAMPLES) -> dict[str, Kernel]:
         return {"mean_response": to_numpy(mean_response(*moved))}
 
     def theory(problem: Problem) -> Kernel:
-        draws, updates = draw(problem, samples, seed), updates_of(problem)
-
         def run(device: str) -> Results:
-            return run_theory(problem, Draws(*(backend.asarray(part, device) for part in draws)), updates)
+            return run_theory(problem, draw(problem, samples, seed, device=device), updates_of(problem))
 
         return Kernel(run)
 

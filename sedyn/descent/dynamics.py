@@ -15,6 +15,7 @@ from sedyn.descent.inputs import Data
 from sedyn.estimate.protocol import Estimate
 from sedyn.model.algorithm import require_step, step_deep_weights
 from sedyn.model.evaluation import mean_scores, score_names
+from sedyn.model.label_laws import DrawnLabels
 from sedyn.model.network import DeepWeights, Derivatives, Network
 from sedyn.model.observables import pad_deep_weights
 from sedyn.model.problem import Problem
@@ -169,12 +170,13 @@ def scores(problem: Problem, inputs: Data, state: State) -> dict[str, Float[Arra
         there is none.
     """
     xp, names, fresh = array_namespace(state.losses), score_names(problem), None
+    labels = DrawnLabels(inputs.labels)
     if state.estimate is not None:
-        fresh = mean_scores(problem, state.estimate.fresh_like(state.trained), inputs.labels, state.deep_weights)
+        fresh = mean_scores(problem, state.estimate.fresh_like(state.trained), labels, state.deep_weights)
     if names == ("error",):  # known already
         training = 2 * xp.mean(state.losses, axis=-1)[None, ...]
     else:
-        training = mean_scores(problem, state.trained, inputs.labels, state.deep_weights)
+        training = mean_scores(problem, state.trained, labels, state.deep_weights)
     fresh = xp.full_like(training, xp.nan) if fresh is None else fresh
     return {f"train_{name}": training[i, ...] for i, name in enumerate(names)} | {
         f"estimated_test_{name}": fresh[i, ...] for i, name in enumerate(names)

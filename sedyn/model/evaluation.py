@@ -6,11 +6,14 @@ from sedyn.arrays.backend import Array, array_namespace
 from sedyn.arrays.shapes import Float
 from sedyn.model.architecture import layers_of
 from sedyn.model.functions import loss_named
-from sedyn.model.label_laws import DrawnLabels, LabelLaw
+from sedyn.model.label_laws import LabelLaw
 from sedyn.model.network import DeepWeights, forward
 from sedyn.model.problem import Problem
 
-__all__ = ["mean_scores", "sample_scores", "score_names", "scores_of_outputs"]
+__all__ = ["mean_scores", "sample_scores", "score_names", "scores_of_outputs", "silent_scores"]
+
+# Scores whose variance is below this share of their mean square differ by rounding alone.
+NEGLIGIBLE_VARIANCE = 1e-12
 
 
 def score_names(problem: Problem) -> tuple[str, ...]:
@@ -54,20 +57,55 @@ def scores_of_outputs(
 
 
 def mean_scores(
-    problem: Problem, h: Float[Array, "*replicates q N"], y: Float[Array, "*replicates C N"], deep: DeepWeights
+    problem: Problem,
+    h: Float[Array, "*replicates q N"],
+    labels: LabelLaw,
+    deep: DeepWeights,
+    silent: float | None = None,
 ) -> Float[Array, "scores ..."]:
-    """Means of `sample_scores` over samples with given labels, one for each replicate.
+    """Means over samples of `sample_scores`, one for each replicate.
 
     Parameters
     ----------
-    problem, h, deep
+    problem, h, labels, deep
         As for `sample_scores`.
-    y : array, shape (..., C, N)
-        Labels.
+    silent : float, optional
+        What the first score is on average for a network that says 0, where it is known (`silent_score`). As far as the
+        scores go along with those of that network, what these samples get wrong about it is then taken out
+        (docs/theory.md#silent-control).
 
     Returns
     -------
     array, shape (scores, ...)
     """
-    scores = sample_scores(problem, h, DrawnLabels(y), deep)
-    return array_namespace(scores).mean(scores, axis=-1)
+    xp, scores = array_namespace(h), sample_scores(problem, h, labels, deep)
+    means = xp.mean(scores, axis=-1)
+    if silent is None:
+        return means
+    control = silent_scores(problem, labels, scores[0, ...])
+    off = control - xp.mean(control, axis=-1, keepdims=True)
+    alike, own = xp.mean(off * scores[0, ...], axis=-1), xp.mean(off * off, axis=-1)
+    varies = own > NEGLIGIBLE_VARIANCE * xp.mean(control * control, axis=-1)
+    share = xp.where(varies, alike / xp.where(varies, own, 1.0), 0.0)
+    corrected = means[0, ...] - share * (xp.mean(control, axis=-1) - silent)
+    return xp.concat([corrected[None, ...], means[1:, ...]], axis=0)
+
+
+def silent_scores(problem: Problem, labels: LabelLaw, like: Float[Array, "*replicates N"]) -> Float[Array, "... N"]:
+    """First of the scores of a network that says 0 of every sample.
+
+    Parameters
+    ----------
+    problem : Problem
+    labels : LabelLaw
+    like : array, shape (..., N)
+        Gives the samples, library and device.
+
+    Returns
+    -------
+    array, shape (..., N)
+    """
+    xp = array_namespace(like)
+    shape = (*like.shape[:-1], problem.outputs, like.shape[-1])
+    nothing = xp.zeros(shape, dtype=like.dtype, device=like.device)
+    return 2 * labels.mean_losses(loss_named(problem.loss), nothing)

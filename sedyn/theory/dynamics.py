@@ -20,6 +20,7 @@ from sedyn.model.architecture import initial_deep_weights
 from sedyn.model.batching import limit_weights
 from sedyn.model.evaluation import mean_scores, score_names
 from sedyn.model.initialization import initial_overlaps
+from sedyn.model.label_laws import DrawnLabels
 from sedyn.model.network import DeepWeights, Network, has_kink
 from sedyn.model.observables import pad_deep_weights, quantiles
 from sedyn.model.problem import Problem
@@ -29,6 +30,7 @@ from sedyn.model.update import Update
 from sedyn.theory.inputs import Draws, index_factor
 from sedyn.theory.response import gradient_moments
 from sedyn.theory.sampling import CausalFactor
+from sedyn.theory.silence import silent_score
 from sedyn.theory.weight_side import (
     EffectiveSignal,
     Pushes,
@@ -259,8 +261,9 @@ def scores(problem: Problem, inputs: Draws, state: State) -> dict[str, Float[Arr
         ``train_`` and ``test_`` before each of `sedyn.model.evaluation.score_names`.
     """
     found: dict[str, Array] = {}
-    for kind, h in (("train", state.trained), ("test", state.fresh)):
-        means = mean_scores(problem, h, inputs.labels, state.deep_weights)
+    kinds = ("train", state.trained, DrawnLabels(inputs.labels)), ("test", state.fresh, inputs.fresh_labels)
+    for kind, h, labels in kinds:
+        means = mean_scores(problem, h, labels, state.deep_weights, silent_score(problem))
         found |= {f"{kind}_{name}": means[i, ...] for i, name in enumerate(score_names(problem))}
     return found
 

@@ -13,6 +13,7 @@ from sedyn.checks import whole
 from sedyn.errors import InvalidInput, require_whole
 from sedyn.model.batching import limit_dimensions
 from sedyn.model.initialization import initial_overlaps
+from sedyn.model.label_laws import LabelLaw, label_law
 from sedyn.model.labels import label_noise, labels_of
 from sedyn.model.problem import Problem
 from sedyn.theory.sampling import MOST_DIMENSIONS, CausalFactor, matched_normals, sobol_uniforms
@@ -25,10 +26,13 @@ __all__ = [
     "index_factor",
     "least_samples",
     "normal_dimensions",
+    "randomizations_together",
     "require_samples",
 ]
 
 
+# Samples that are put together, if they are of more than two randomizations.
+MOST_TOGETHER = 2**17
 RANDOMIZATIONS = whole(2, 2**20, condition="at least 2, since the standard error is their spread")
 
 
@@ -43,22 +47,26 @@ class Draws(NamedTuple):
         y.
     batches : array, shape (draws of batches, N)
         Uniforms that decide on mini-batches, see `sedyn.model.batching.limit_weights`.
+    fresh_labels : LabelLaw
+        Of fresh samples with the same indices, which no training has seen.
     """
 
     innovations: Float[Array, "k+q*(T+1) N"]
     labels: Float[Array, "C N"]
     batches: Float[Array, "draws N"]
+    fresh_labels: LabelLaw
 
 
-def draw(problem: Problem, samples: int, seed: np.random.SeedSequence, device: str = "cpu") -> Draws:
-    """Draw N representative samples: scrambled Sobol points with matched moments (docs/theory.md#matched-moments).
+def draw(problem: Problem, samples: int, *seeds: np.random.SeedSequence, device: str = "cpu") -> Draws:
+    """Draw representative samples: scrambled Sobol points with matched moments (docs/theory.md#matched-moments).
 
     Parameters
     ----------
     problem : Problem
     samples : int
-        N, a power of two, more than the k + q (T + 1) + C normal variables of a sample.
-    seed : SeedSequence
+        Of each scramble, a power of two, more than the k + q (T + 1) + C normal variables of a sample.
+    *seeds : SeedSequence
+        One for each scramble. The samples of several are put together, and their moments matched.
     device : {'cpu', 'gpu'}, optional
         Where the draws go.
 
@@ -67,7 +75,8 @@ def draw(problem: Problem, samples: int, seed: np.random.SeedSequence, device: s
     Draws
     """
     dimensions = normal_dimensions(problem)
-    uniforms = backend.asarray(sobol_uniforms(seed, dimensions + limit_dimensions(problem), samples), device)
+    scrambles = [sobol_uniforms(seed, dimensions + limit_dimensions(problem), samples) for seed in seeds]
+    uniforms = backend.asarray(np.concatenate(scrambles, axis=1), device)
     return draws_of(problem, matched_normals(uniforms[:dimensions, :]), uniforms[dimensions:, :])
 
 
@@ -89,8 +98,25 @@ def draws_of(problem: Problem, normals: Float[Array, "normals N"], batches: Floa
     xp, k, outputs = array_namespace(normals), problem.signals, problem.outputs
     indices = xp.matmul(backend.asarray_like(index_factor(problem).rows[0], normals), normals[:k, :])
     innovations = xp.concat([normals[:k, :], normals[k + outputs :, :]], axis=0)
-    noise = label_noise(problem, normals[k : k + outputs, :])
-    return Draws(innovations, labels_of(problem, indices, noise), batches)
+    of_noise = normals[k : k + outputs, :]
+    labels = labels_of(problem, indices, label_noise(problem, of_noise))
+    return Draws(innovations, labels, batches, label_law(problem, indices, of_noise))
+
+
+def randomizations_together(samples: int, randomizations: int) -> int:
+    """Randomizations whose samples are put together, to be solved as one: 2 at least, and as memory is for.
+
+    Parameters
+    ----------
+    samples : int
+        Of each.
+    randomizations : int
+
+    Returns
+    -------
+    int
+    """
+    return min(randomizations, max(2, MOST_TOGETHER // samples))
 
 
 def index_factor(problem: Problem) -> CausalFactor:

@@ -9,7 +9,7 @@ from sedyn.model.batching import limit_dimensions
 from sedyn.model.network import has_kink, numbers_of_further_outputs
 from sedyn.model.observables import INCLUDED, numbers_in, parts_of, predicted
 from sedyn.model.problem import Problem
-from sedyn.theory.inputs import normal_dimensions
+from sedyn.theory.inputs import normal_dimensions, randomizations_together
 
 __all__ = ["require_theory_memory", "samples_that_fit", "theory_memory"]
 
@@ -17,13 +17,18 @@ DOUBLE = 8
 COPIES = 3  # of each result: what a randomization gives, all of them together, and what their spread is computed from
 
 
-def theory_memory(problem: Problem, samples: int, device: str = "cpu", *, keep_samples: bool = False) -> int:
-    """Bytes that one randomization takes at its peak, on a GPU of its memory.
+def theory_memory(
+    problem: Problem, samples: int, randomizations: int = 2, device: str = "cpu", *, keep_samples: bool = False
+) -> int:
+    """Bytes that a solution takes at its peak, on a GPU of its memory.
 
     Parameters
     ----------
     problem : Problem
     samples : int
+        Of each randomization.
+    randomizations : int, optional
+        They are put together as far as `sedyn.theory.inputs.randomizations_together` says.
     device : {'cpu', 'gpu'}, optional
     keep_samples : bool, optional
         Whether the draws themselves are wanted, as for comparing laws.
@@ -36,26 +41,31 @@ def theory_memory(problem: Problem, samples: int, device: str = "cpu", *, keep_s
     drawn = normal_dimensions(problem) + limit_dimensions(problem)
     kept = 2 * drawn + q * steps * (1 if has_kink(problem) else 1 + q)  # uniforms, normals; gradients and curvatures
     kept += 4 * (q * q + k) + 6 * q * problem.depth + numbers_of_further_outputs(problem)  # what a step works with
-    if keep_samples:
-        kept += 4 * q * (steps + 1)
-    more = adjoint_memory(problem, samples) if device == "gpu" else 0
-    return DOUBLE * samples * max(kept, 3 * drawn) + more
+    apart = 4 * q * (steps + 1) if keep_samples else 0  # of the first randomization alone
+    together = samples * randomizations_together(samples, randomizations)
+    more = adjoint_memory(problem, together) if device == "gpu" else 0
+    return DOUBLE * (together * max(kept, 3 * drawn) + samples * apart) + more
 
 
-def samples_that_fit(problem: Problem, device: str = "cpu", *, keep_samples: bool = False) -> int:
-    """Largest power of two of samples that a randomization has memory for; 0 if there is none.
+def samples_that_fit(
+    problem: Problem, randomizations: int = 2, device: str = "cpu", *, keep_samples: bool = False
+) -> int:
+    """Largest power of two of samples of a randomization that there is memory for; 0 if there is none.
 
     Parameters
     ----------
     problem : Problem
+    randomizations : int, optional
     device : {'cpu', 'gpu'}, optional
     keep_samples : bool, optional
         As for `theory_memory`.
     """
-    each = theory_memory(problem, 1, keep_samples=keep_samples)
-    left = machine.room(device) - (adjoint_memory(problem, 2**60) if device == "gpu" else 0)
-    fitting = max(0, int(left)) // each
-    return 2 ** (fitting.bit_length() - 1) if fitting else 0
+    room, samples = machine.room(device), 1
+    if theory_memory(problem, samples, randomizations, device, keep_samples=keep_samples) > room:
+        return 0
+    while theory_memory(problem, 2 * samples, randomizations, device, keep_samples=keep_samples) <= room:
+        samples *= 2
+    return samples
 
 
 def require_theory_memory(
@@ -83,9 +93,9 @@ def require_theory_memory(
     InvalidInput
         Naming what there is room for.
     """
-    needed, there = theory_memory(problem, samples, device, keep_samples=keep_samples), machine.room(device)
-    if needed > there:
-        fitting = samples_that_fit(problem, device, keep_samples=keep_samples)
+    needed = theory_memory(problem, samples, randomizations, device, keep_samples=keep_samples)
+    if needed > (there := machine.room(device)):
+        fitting = samples_that_fit(problem, randomizations, device, keep_samples=keep_samples)
         remedy = f"take {fitting} or fewer" if fitting else "shrink width or steps"
         words = f"with width={problem.width} and steps={problem.steps} this needs"
         raise InvalidInput(f"{prefix}samples", samples, f"{words} {in_gigabytes(needed, there)}; {remedy}")

@@ -20,6 +20,7 @@ from sedyn.kernels.dispatch import differentiate
 from sedyn.model.architecture import initial_deep_weights
 from sedyn.model.evaluation import mean_scores, score_names
 from sedyn.model.initialization import initial_overlaps
+from sedyn.model.label_laws import label_law
 from sedyn.model.labels import label_noise, labels_of
 from sedyn.model.network import DeepWeights, Network
 from sedyn.model.observables import pad_deep_weights, parts_of, predicted, stack_records, to_dataset
@@ -29,6 +30,7 @@ from sedyn.model.seeds import randomization_seeds
 from sedyn.model.update import Update, updates_of
 from sedyn.theory.inputs import RANDOMIZATIONS
 from sedyn.theory.sampling import matched_normals, psd_root, sobol_uniforms
+from sedyn.theory.silence import silent_score
 from sedyn.theory.weight_side import averaged
 from sedyn.versions import versions
 
@@ -126,16 +128,16 @@ class _Point(NamedTuple):
 
 
 class _Draws(NamedTuple):
-    """Standard normals of representative samples: of [z, z_*], shape (q + k, N); and label noise, (C, N)."""
+    """Standard normals of representative samples: of [z, z_*], shape (q + k, N); and of label noise, (C, N)."""
 
     projections: Float[np.ndarray, "qk N"]
-    noise: Float[np.ndarray, "C N"]
+    normals: Float[np.ndarray, "C N"]
 
 
 def _draw(problem: Problem, samples: int, seed: np.random.SeedSequence) -> _Draws:
     normals = matched_normals(sobol_uniforms(seed, _dimensions(problem), samples))
     noise, projections = normals[: problem.outputs, :], normals[problem.outputs :, :]
-    return _Draws(projections, label_noise(problem, noise))
+    return _Draws(projections, noise)
 
 
 def _dimensions(problem: Problem) -> int:
@@ -168,7 +170,11 @@ def _fresh(
     """[z, z_*] and labels of fresh samples, and what turns moments with [z, z_*] into coefficients of [w~, mu~]."""
     root, inverse = psd_root(averaged(spectrum, point.overlaps))
     projections = root @ draws.projections
-    return projections, labels_of(problem, projections[problem.units :, :], draws.noise), inverse @ inverse
+    return (
+        projections,
+        labels_of(problem, projections[problem.units :, :], label_noise(problem, draws.normals)),
+        inverse @ inverse,
+    )
 
 
 def _slope(problem: Problem, draws: _Draws, spectrum: SpectralMeasure, point: _Point, update: Update) -> _Point:
@@ -199,9 +205,10 @@ def _observe(
     problem: Problem, draws: _Draws, spectrum: SpectralMeasure, point: _Point
 ) -> dict[str, Float[Array, "..."]]:
     q, overlaps = problem.units, averaged(spectrum, point.overlaps)
-    projections, labels, _ = _fresh(problem, draws, spectrum, point)
-    h = projections[:q, :]
-    scores = zip(score_names(problem), mean_scores(problem, h, labels, point.deep_weights), strict=True)
+    projections, _, _ = _fresh(problem, draws, spectrum, point)
+    h, labels = projections[:q, :], label_law(problem, projections[q:, :], draws.normals)
+    means = mean_scores(problem, h, labels, point.deep_weights, silent_score(problem))
+    scores = zip(score_names(problem), means, strict=True)
     return {
         **{f"test_{name}": score for name, score in scores},
         "signal_overlap": overlaps[:q, q:],

@@ -53,7 +53,9 @@ def sobol_uniforms(
     """
     from scipy.stats import qmc  # as slow to load as all of sedyn
 
-    engine = qmc.Sobol(dimensions, scramble=True, rng=np.random.default_rng(seed), bits=BITS)
+    # The engine spawns from what it is given, which is to give the same points another time.
+    own = np.random.SeedSequence(seed.entropy, spawn_key=seed.spawn_key)
+    engine = qmc.Sobol(dimensions, scramble=True, rng=np.random.default_rng(own), bits=BITS)
     points = engine.random_base2(samples.bit_length() - 1)
     return np.ascontiguousarray(points.T).clip(2.0**-53, 1 - 2.0**-53)
 

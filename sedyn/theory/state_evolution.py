@@ -1,4 +1,4 @@
-"""The theory's prediction as one dataset: state evolution on independent randomizations, and their spread."""
+"""The theory's prediction as one dataset: state evolution on independent randomizations, together and apart."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sedyn.model.problem import A_PROBLEM, Problem
 from sedyn.model.seeds import randomization_seeds
 from sedyn.model.update import updates_of
 from sedyn.theory.drift import spectrum_drift
-from sedyn.theory.inputs import RANDOMIZATIONS, draw, require_samples
+from sedyn.theory.inputs import RANDOMIZATIONS, draw, randomizations_together, require_samples
 from sedyn.theory.memory import require_theory_memory, samples_that_fit
 from sedyn.theory.run import run
 from sedyn.versions import versions
@@ -58,7 +58,8 @@ def state_evolution(
     samples : int, optional
         Quadrature points of each randomization, a power of two.
     randomizations : int, optional
-        Independent randomizations, at least 2; results are their mean, standard errors come from their spread.
+        Independent randomizations, at least 2; results are those of their samples together, and standard errors come
+        from what each by itself gives: from the spread of these results, and from how far off they are together.
     seed : int, optional
         Base seed. The numbers depend on `Problem.theory_key`, `samples`, `randomizations` and this.
     target_stderr : float, optional
@@ -103,7 +104,7 @@ def state_evolution(
     device = backend.resolve_device(device)
     samples, keep = require_samples(problem, samples), "samples" in include
     require_theory_memory(problem, samples, randomizations, device, keep_samples=keep)
-    max_samples = min(max_samples, samples_that_fit(problem, device, keep_samples=keep))
+    max_samples = min(max_samples, samples_that_fit(problem, randomizations, device, keep_samples=keep))
     while True:
         arrays = _randomized(problem, samples, randomizations, seed, device, keep_samples=keep)
         reached = float(np.nanmax(arrays["test_error_stderr"]))
@@ -137,17 +138,31 @@ def state_evolution(
 def _randomized(
     problem: Problem, samples: int, randomizations: int, seed: int, device: str, *, keep_samples: bool
 ) -> dict[str, np.ndarray]:
-    """Means and standard errors over randomizations; samples, if wanted, of the first."""
+    """Solutions of randomizations put together, and their whole standard error (docs/theory.md#standard-error).
+
+    Samples, if wanted, are of the first randomization.
+    """
     seeds, updates = randomization_seeds(problem, seed, randomizations), updates_of(problem)
+    groups = math.ceil(randomizations / randomizations_together(samples, randomizations))
+    parts = [part.tolist() for part in np.array_split(np.arange(randomizations), groups)]
     with backend.use_device(device):
-        solutions = [
-            run(problem, draw(problem, samples, stream, device), updates, keep_samples=keep_samples and i == 0)
-            for i, stream in enumerate(seeds)
+        apart = [
+            run(problem, draw(problem, samples, own, device=device), updates, keep_samples=keep_samples and i == 0)
+            for i, own in enumerate(seeds)
         ]
+        together = [
+            run(problem, draw(problem, samples, *(seeds[r] for r in part), device=device), updates)
+            if len(part) > 1
+            else apart[part[0]]
+            for part in parts
+        ]
+    shares = np.array([len(part) for part in parts]) / randomizations
     arrays: dict[str, np.ndarray] = {}
     with np.errstate(over="ignore", invalid="ignore"):  # the last finite values before a divergence are huge
-        for name in solutions[-1]:
-            values = np.stack([solution[name] for solution in solutions])
-            arrays[name] = values.mean(axis=0)
-            arrays[name + "_stderr"] = values.std(axis=0, ddof=1) / math.sqrt(randomizations)
-    return {**solutions[0], **arrays}
+        for name in apart[-1]:
+            each = np.stack([solution[name] for solution in apart])
+            arrays[name] = np.tensordot(shares, np.stack([solution[name] for solution in together]), axes=1)
+            spread = each.std(axis=0, ddof=1) / math.sqrt(randomizations)
+            bias = (each.mean(axis=0) - arrays[name]) * groups / (randomizations - groups)
+            arrays[name + "_stderr"] = np.hypot(spread, bias)
+    return {**apart[0], **arrays}

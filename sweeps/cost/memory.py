@@ -20,15 +20,15 @@ def memory_of(task: Task, device: str = "cpu") -> int:
     device : {'cpu', 'gpu'}, optional
     """
     if isinstance(task, TheoryTask):
-        return theory_memory(task.problem, task.settings.samples, device)
+        return theory_memory(task.problem, task.settings.samples, task.settings.randomizations, device)
     part = task.parts[0]
     descent = memory_needed(part.problem, part.engine, dtype=part.dtype, estimate=part.estimate, device=device)
     if part.laws is None:
         return descent
-    samples = part.laws.samples
+    samples, randomizations = part.laws.samples, part.laws.randomizations
     # What a theory keeps for comparing laws, and sorted copies of it.
     kept = DOUBLE * samples * 4 * part.problem.width * (part.problem.steps + 1)
-    return kept + max(descent, theory_memory(part.problem, samples, device, keep_samples=True))
+    return kept + max(descent, theory_memory(part.problem, samples, randomizations, device, keep_samples=True))
 
 
 def largest_memory(spec: SweepSpec) -> int:

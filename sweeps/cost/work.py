@@ -9,6 +9,7 @@ from sedyn.descent.engines import predicted_seconds, replicates_together
 from sedyn.estimate.protocol import no_estimate_because
 from sedyn.model.network import has_kink
 from sedyn.model.problem import Problem
+from sedyn.theory.inputs import randomizations_together
 from sweeps.plan import SweepSpec, Task, TheoryTask
 
 __all__ = ["TASK_SECONDS", "Work", "block_of", "laws_work", "seconds_of", "simulation_work", "theory_work", "work_of"]
@@ -80,7 +81,9 @@ def theory_work(problem: Problem, samples: int, randomizations: int) -> Work:
     of_a_sample = 1.8e-7 * width * steps
     if not has_kink(problem):
         of_a_sample += (4.7e-9 * width**2 + 0.95e-9 * width**3) * steps**2
-    return Work(3e-3 * steps * randomizations, samples * randomizations * of_a_sample)
+    groups = math.ceil(randomizations / randomizations_together(samples, randomizations))
+    # Every sample twice: with its randomization alone, and with those that are put together.
+    return Work(3e-3 * steps * (randomizations + groups), 2 * samples * randomizations * of_a_sample)
 
 
 def work_of(task: Task) -> Work:

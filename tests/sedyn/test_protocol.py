@@ -20,6 +20,7 @@ from sedyn.model.algorithm import states
 from sedyn.model.architecture import initial_deep_weights
 from sedyn.model.batching import Batches
 from sedyn.model.evaluation import score_names
+from sedyn.model.families import Law
 from sedyn.model.observables import INCLUDED, dimension_sizes, parts_of, predicted, simulated
 from sedyn.model.seeds import streams_of
 from sedyn.model.update import Update, updates_of, updates_together
@@ -142,7 +143,7 @@ def content(value):
         return {name: content(part) for name, part in value.items()}
     if isinstance(value, np.ndarray | np.generic):
         return (value.shape, value.dtype.str, value.tobytes())
-    assert value is None or isinstance(value, int), type(value)  # nothing that could be changed in place
+    assert value is None or isinstance(value, int | Law), type(value)  # nothing that could be changed in place
     return value
 
 
@@ -169,6 +170,7 @@ def test_folders_have_the_same_files():
             "weight_side.py",
             "response.py",
             "sampling.py",
+            "silence.py",
             "laws.py",
             "distances.py",
             "memory.py",

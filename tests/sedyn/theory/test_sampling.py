@@ -92,6 +92,11 @@ def test_sobol_points_are_open_even_and_scrambled_independently():
     assert not np.array_equal(one, two)
 
 
+def test_a_seed_gives_the_same_points_again():
+    seed = np.random.SeedSequence(1)
+    np.testing.assert_array_equal(sobol_uniforms(seed, 3, 64), sobol_uniforms(seed, 3, 64))
+
+
 def test_scrambles_beat_independent_points():
     def errors(points):
         return [np.cos(special.ndtri(p)).mean() - np.exp(-0.5) for p in points]

@@ -9,6 +9,7 @@ from sedyn import InvalidInput, Problem, state_evolution
 from sedyn.model.architecture import initial_deep_weights
 from sedyn.model.functions import ACTIVATIONS
 from sedyn.model.initialization import initial_overlaps
+from sedyn.model.seeds import randomization_seeds
 from sedyn.model.update import updates_of
 from sedyn.theory.inputs import draw
 from sedyn.theory.run import run
@@ -205,6 +206,32 @@ def test_standard_errors_cover_the_error():
     # Student t with 7 degrees of freedom has standard deviation 1.18; iterations of one solve are correlated.
     spread = np.sqrt(np.mean(np.square(deviations)))
     assert 0.7 < spread < 1.7
+
+
+@pytest.mark.parametrize(("most", "groups"), [(2**17, [[0, 1, 2, 3, 4]]), (256, [[0, 1], [2, 3], [4]])])
+def test_what_few_samples_get_wrong_is_in_the_standard_error(most, groups, monkeypatch):
+    """Randomizations solved together, and how far from that they are apart, besides their spread."""
+    monkeypatch.setattr("sedyn.theory.inputs.MOST_TOGETHER", most)
+    problem = Problem(n=600, d=300, width=2, depth=2, learning_rate=3.0, steps=4)
+    seeds, updates = randomization_seeds(problem, 7, 5), updates_of(problem)
+    apart = [run(problem, draw(problem, 128, own), updates)["test_error"] for own in seeds]
+    together = [run(problem, draw(problem, 128, *(seeds[r] for r in part)), updates)["test_error"] for part in groups]
+    theory = state_evolution(problem, 128, 5, seed=7)
+    expected = sum(len(part) / 5 * found for part, found in zip(groups, together, strict=True))
+    np.testing.assert_allclose(theory.test_error, expected, rtol=1e-12)
+    # Of a bias b the mean has all and the groups a share, their number over that of randomizations.
+    left = (np.mean(apart, axis=0) - expected) * len(groups) / (5 - len(groups))
+    spread = np.std(apart, axis=0, ddof=1) / np.sqrt(5)
+    np.testing.assert_allclose(theory.test_error_stderr, np.hypot(spread, left), rtol=1e-9)
+    assert np.all(theory.test_error_stderr[1:] > spread[1:])
+
+
+def test_samples_put_together_have_matched_moments_together():
+    problem = Problem(n=600, d=400, width=2, depth=2, steps=3)
+    draws = draw(problem, 128, *np.random.SeedSequence(0).spawn(3))
+    innovations = draws.innovations
+    assert innovations.shape[1] == 3 * 128
+    np.testing.assert_allclose(innovations @ innovations.T / 384, np.eye(innovations.shape[0]), atol=1e-12)
 
 
 def test_target_standard_error_is_met_or_missed_aloud():
