@@ -211,7 +211,7 @@ def deferred(n: int, known: int, q: int) -> Line:
     """A product X w when `known` directions have been asked for on each side."""
     design = DeferredDesign(n, n, single_streams("benchmark", 0).features, capacity=known + 20 * q)
     rng = np.random.default_rng(0)
-    while design.weights.count < known:
+    while design.weights.size < known:
         design.matmul(rng.standard_normal((q, n)))
         design.rmatmul(rng.standard_normal((q, n)))
     bytes_ = DOUBLE * n * (READINGS * known + BLOCKS * q)

@@ -192,7 +192,7 @@ def stacks(problem: Problem, device: str = "cpu", dtype: str = "float64") -> boo
     -------
     bool
     """
-    return device != "cpu" or 2 * _stacked_bytes(problem, dtype) <= STACK_BYTES
+    return device != "cpu" or 2 * _stacked_bytes(problem, "dense", dtype) <= STACK_BYTES
 
 
 def replicates_together(problem: Problem, engine: str, device: str = "cpu", dtype: str = "float64") -> int:
@@ -209,11 +209,11 @@ def replicates_together(problem: Problem, engine: str, device: str = "cpu", dtyp
     -------
     int
     """
-    if engine == "deferred" or not stacks(problem, device, dtype):
-        return 1
     if device == "gpu":
-        return replicates_that_fit(backend.gpu_memory()[0], memory_needed(problem, "dense", dtype=dtype, device=device))
-    return STACK_BYTES // _stacked_bytes(problem, dtype)
+        return replicates_that_fit(backend.gpu_memory()[0], memory_needed(problem, engine, dtype=dtype, device=device))
+    if engine == "dense" and not stacks(problem, device, dtype):
+        return 1
+    return max(1, STACK_BYTES // _stacked_bytes(problem, engine, dtype))
 
 
 def _candidates(problem: Problem, engine: str) -> tuple[str, ...]:
@@ -281,8 +281,8 @@ def _bytes(problem: Problem, engine: str, dtype: str, estimate: bool, device: st
     doubles, design = _working_doubles(problem, estimate), 0.0
     if engine == "dense":
         design = n * d * problem.feature_law.bytes_per_entry(dtype)
-    else:  # a basis and its images on each side
-        doubles += (n + d) * (2 * q * (steps + 1) + problem.signals)
+    else:
+        doubles += _revealed_doubles(problem)
     fresh = _fresh_samples(problem)
     if fresh:  # weights of every step wait for them, and what a block of them gives
         doubles += 2 * q * (steps + 1) * (d + fresh)
@@ -301,10 +301,17 @@ def _working_doubles(problem: Problem, estimate: bool) -> float:
     return doubles
 
 
-def _stacked_bytes(problem: Problem, dtype: str) -> int:
+def _revealed_doubles(problem: Problem) -> int:
+    """Numbers that a deferred design knows at its end: a basis and its images on each side."""
+    return (problem.n + problem.d) * (2 * problem.units * (problem.steps + 1) + problem.signals)
+
+
+def _stacked_bytes(problem: Problem, engine: str, dtype: str) -> int:
     """What each replicate adds to those it runs beside, features as floats whatever their law."""
-    design = problem.n * problem.d * feature_law("gaussian").bytes_per_entry(dtype)
-    return round(design + DOUBLE * _working_doubles(problem, estimate=True))
+    doubles = _working_doubles(problem, estimate=True)
+    if engine == "deferred":
+        return round(DOUBLE * (doubles + _revealed_doubles(problem)))
+    return round(problem.n * problem.d * feature_law("gaussian").bytes_per_entry(dtype) + DOUBLE * doubles)
 
 
 def _fresh_samples(problem: Problem) -> int:
