@@ -74,37 +74,44 @@ def revealing_product(vectors: Float[Array, "R q m"], own: Side, other: Side) ->
     """
     xp, count, new = array_namespace(vectors), own.size, own.size + vectors.shape[1]
     (known, images), (known_there, images_there) = own.known(), other.known()
-    squares = xp.sum(vectors * vectors, axis=-1)
-    finite = xp.isfinite(xp.sum(squares, axis=-1))[:, None, None]
-    vectors = xp.where(finite, vectors, xp.zeros_like(vectors))
+    squares = xp.linalg.vecdot(vectors, vectors)[..., None]
+    finite = xp.isfinite(xp.sum(squares, axis=1, keepdims=True))
+    vectors = xp.where(finite, vectors, xp.zeros((1, 1, 1), dtype=vectors.dtype, device=vectors.device))
     coefficients = _products(vectors, known)
-    directions = _orthonormal(vectors - xp.matmul(coefficients, known), squares)
+    directions = vectors - xp.matmul(coefficients, known)
+    found = _make_orthonormal(directions, squares)
     # Short remainders are left with more of what is known than long ones: once more, now that all are of length one.
-    directions = directions - xp.matmul(_products(directions, known), known)
-    directions = 1.5 * directions - xp.matmul(0.5 * _products(directions, directions), directions)
-    free = own.images[:, count:new, :]
-    free = xp.where(xp.any(directions != 0, axis=-1, keepdims=True), free, xp.zeros_like(free))
-    fixed = _products(directions, images_there) - _products(free, known_there)
-    revealed = free + xp.matmul(fixed, known_there)
-    own.basis[:, count:new, :], own.images[:, count:new, :] = directions, revealed
-    products = xp.matmul(coefficients, images) + xp.matmul(_products(vectors, directions), revealed)
-    return xp.where(finite, products, xp.full_like(products, xp.nan))
+    directions -= xp.matmul(_products(directions, known), known)
+    halves = -0.5 * _products(directions, directions)
+    directions = own.basis[:, count:new, :] = 1.5 * directions + xp.matmul(halves, directions)
+    revealed = own.images[:, count:new, :] * found
+    revealed += xp.matmul(_products(directions, images_there) - _products(revealed, known_there), known_there)
+    own.images[:, count:new, :] = revealed
+    products = xp.matmul(coefficients, images)
+    products += xp.matmul(_products(vectors, directions), revealed)
+    products += xp.where(finite, xp.zeros_like(squares), xp.full_like(squares, xp.nan))
+    return products
 
 
 def _products(vectors: Array, others: Array) -> Array:
     return array_namespace(vectors).matmul(vectors, array_namespace(vectors).matrix_transpose(others))
 
 
-def _orthonormal(vectors: Array, squares: Array) -> Array:
-    """Gram-Schmidt, twice, vector by vector; of one that adds a negligible share of a given square length, zeros."""
-    xp = array_namespace(vectors)
-    found = vectors[:, :0, :]
+def _make_orthonormal(vectors: Array, squares: Array) -> Array:
+    """Gram-Schmidt, twice, vector by vector, in place; of one that adds a negligible share of its length, zeros.
+
+    Returns
+    -------
+    array, shape (R, q, 1)
+        One for each vector that there is, and zero for the others.
+    """
+    xp, found = array_namespace(vectors), []
     for a in range(vectors.shape[1]):
-        vector = vectors[:, a : a + 1, :]
-        for _ in range(2):
-            vector = vector - xp.matmul(_products(vector, found), found)
-        square = xp.sum(vector * vector, axis=-1, keepdims=True)
-        new = square > NEGLIGIBLE_SHARE**2 * squares[:, a, None, None]
-        length = xp.sqrt(xp.where(new, square, xp.ones_like(square)))
-        found = xp.concat([found, xp.where(new, vector / length, xp.zeros_like(vector))], axis=1)
-    return found
+        vector, before = vectors[:, a : a + 1, :], vectors[:, :a, :]
+        for _ in range(2 if a else 0):
+            vector = vector - xp.matmul(_products(vector, before), before)
+        square = _products(vector, vector)
+        new = square > NEGLIGIBLE_SHARE**2 * squares[:, a : a + 1, :]
+        found.append(xp.astype(new, vectors.dtype))
+        vectors[:, a : a + 1, :] = vector * (found[-1] / xp.sqrt(xp.where(new, square, xp.ones_like(square))))
+    return xp.concat(found, axis=1)

@@ -39,12 +39,12 @@ DTYPES = ("float64", "float32")  # that a dense design is stored in
 # an entry of a dense design; for one pass over it forward and backward, for each tile of four units (in single
 # precision half of that); and with the deferred design, for each of n + d rows and each tile, for each direction known
 # and for each step.
-DRAWN, PASSED, KNOWN, FRESH = 5.5, 0.7, 4.5, 150.0
-# Seconds of a step that do not depend on its size.
-STEP = {"dense": 0.08e-3, "deferred": 1.1e-3}
+DRAWN, PASSED, KNOWN, FRESH = 5.5, 0.4, 3.0, 15.0
+# Seconds of a step that do not depend on its size, a replicate's among others.
+STEP = {"dense": 0.012e-3, "deferred": 0.026e-3}
 # A GPU's bytes and launches a second, and what a product launches, as in benchmarks/ROOFLINE.md: not measured.
 GPU_BYTES, GPU_LAUNCHES = 3e12, 2e5
-LAUNCHES = {"dense": 4, "deferred": deferred.LAUNCHES}
+DENSE_LAUNCHES = 4
 TILE = 4
 DOUBLE = 8
 # Of a device's free memory: allocation in blocks, and libraries that take workspace of their own.
@@ -158,12 +158,14 @@ def predicted_seconds(problem: Problem, engine: str, *, device: str = "cpu", dty
     """
     n, d, steps = problem.n, problem.d, problem.steps
     if device == "gpu":
+        launches = DENSE_LAUNCHES
         if engine == "dense":  # written once, read twice a step
             moved = n * d * problem.feature_law.bytes_per_entry(dtype, device) * (1 + 2 * (steps + 1))
         else:
             known = problem.units * steps * (steps + 1) / 2
             moved = DOUBLE * (n + d) * (deferred.READINGS * known + deferred.BLOCKS * problem.units * (steps + 1))
-        return max(moved / GPU_BYTES, 2 * (steps + 1) * LAUNCHES[engine] / GPU_LAUNCHES)
+            launches = deferred.LAUNCHES + deferred.LAUNCHES_EACH * problem.units
+        return max(moved / GPU_BYTES, 2 * (steps + 1) * launches / GPU_LAUNCHES)
     tiles = -(-problem.units // TILE)
     overhead = (steps + 1) * STEP[engine]
     passed = PASSED * feature_law("gaussian").bytes_per_entry(dtype) / DOUBLE

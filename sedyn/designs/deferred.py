@@ -15,11 +15,11 @@ from sedyn.designs.stacked import StackedDesign
 from sedyn.kernels.dispatch import revealing_product
 from sedyn.model.seeds import Stream
 
-__all__ = ["BLOCKS", "LAUNCHES", "READINGS", "DeferredDesign"]
+__all__ = ["BLOCKS", "LAUNCHES", "LAUNCHES_EACH", "READINGS", "DeferredDesign"]
 
-# What a product costs: readings of the directions and images that are known; readings and writings of a block of
-# vectors; and launches on a GPU.
-READINGS, BLOCKS, LAUNCHES = 8, 12, 30
+# What a product by array operations costs, as on a GPU: readings of the directions and images that are known; readings
+# and writings of a block of vectors; and launches, beside those for each vector.
+READINGS, BLOCKS, LAUNCHES, LAUNCHES_EACH = 8, 40, 40, 16
 
 
 class DeferredDesign(Design):

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 from scipy import stats
+from threadpoolctl import threadpool_limits
 
 import sedyn
 from sedyn import Problem
@@ -12,11 +13,13 @@ from sedyn.descent import dynamics
 from sedyn.descent.inputs import Data
 from sedyn.designs.deferred import DeferredDesign
 from sedyn.designs.dense import DenseDesign
+from sedyn.kernels.dispatch import definitions_only
 from sedyn.model.algorithm import states
 from sedyn.model.architecture import initial_deep_weights
 from sedyn.model.batching import Batches, batch_weights
 from sedyn.model.gradient_noise import GradientNoise
 from sedyn.model.labels import labels_of
+from sedyn.model.seeds import streams_of
 from sedyn.model.update import updates_of
 from tests.helpers import orders_of, start_of, stream
 
@@ -109,6 +112,54 @@ def test_deferred_products_of_a_diverged_run_are_nan():
     design = DeferredDesign(5, 4, stream(0))
     assert np.isnan(design.matmul(np.full((2, 4), np.inf))).all()
     assert directions(design.weights) == 0
+
+
+def products_of(design, weights, steps=4):
+    """What some steps ask of a design that nothing but the products themselves moves."""
+    found = []
+    for _ in range(steps):
+        trained = design.matmul(weights)
+        drive = design.rmatmul(np.tanh(trained) / trained.shape[-1] ** 0.5)
+        found += [trained, drive]
+        weights = weights - 0.3 * drive
+    return found
+
+
+def side_by_side(replicates):
+    """Random numbers of some replicates of a problem."""
+    return streams_of([BASE] * len(replicates), 0, replicates).features
+
+
+def test_a_diverging_replicate_leaves_its_neighbours():
+    weights = np.random.default_rng(0).standard_normal((3, 2, 45))
+    weights[1, 1, 7] = np.inf
+    design = DeferredDesign(60, 45, side_by_side([0, 1, 2]))
+    found = products_of(design, weights)
+    for part in found:
+        assert np.isnan(part[1]).all()
+    np.testing.assert_array_equal(directions(design.weights), [8, 0, 8])
+    for place, replicate in enumerate([0, 2]):
+        alone = products_of(DeferredDesign(60, 45, side_by_side([replicate])), weights[[replicate]])
+        for part, expected in zip(found, alone, strict=True):
+            np.testing.assert_array_equal(part[[0, 2][place]], expected[0])
+
+
+@pytest.mark.parametrize(("replicates", "n", "d"), [(5, 60, 45), (1, 9000, 5000)])
+def test_compiled_products_are_those_of_the_definition_on_any_number_of_threads(replicates, n, d):
+    weights = np.random.default_rng(0).standard_normal((replicates, 3, d))
+    weights[:, 1] = weights[:, 0]
+
+    def products():
+        return products_of(DeferredDesign(n, d, side_by_side(range(replicates)), capacity=2), weights)
+
+    with threadpool_limits(1):
+        found = products()
+    with threadpool_limits(2):
+        for part, expected in zip(products(), found, strict=True):
+            np.testing.assert_array_equal(part, expected)
+    with definitions_only():
+        for part, expected in zip(products(), found, strict=True):
+            np.testing.assert_allclose(part, expected, atol=1e-11)
 
 
 @pytest.mark.parametrize("replicates", [120, pytest.param(500, marks=pytest.mark.slow)])
