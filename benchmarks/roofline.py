@@ -24,7 +24,7 @@ import numpy as np
 
 from sedyn import Problem
 from sedyn.descent.readout import draw_quadrature, labels_of_points, quadrature_scores, readout_words
-from sedyn.designs.deferred import BLOCKS, LAUNCHES, READINGS, DeferredDesign
+from sedyn.designs.deferred import BLOCKS, LAUNCHES, LAUNCHES_EACH, READINGS, DeferredDesign
 from sedyn.designs.dense import DenseDesign, dense_design
 from sedyn.kernels.cuda import launch
 from sedyn.kernels.dispatch import mean_response
@@ -211,12 +211,12 @@ def deferred(n: int, known: int, q: int) -> Line:
     """A product X w when `known` directions have been asked for on each side."""
     design = DeferredDesign(n, n, single_streams("benchmark", 0).features, capacity=known + 20 * q)
     rng = np.random.default_rng(0)
-    while design.weights.count < known:
+    while design.weights.size < known:
         design.matmul(rng.standard_normal((q, n)))
         design.rmatmul(rng.standard_normal((q, n)))
     bytes_ = DOUBLE * n * (READINGS * known + BLOCKS * q)
     operations = 2.0 * n * q * (READINGS * known + BLOCKS * q) + n * q * 2 * FUNCTION
-    work = Work(bytes_, operations, LAUNCHES)
+    work = Work(bytes_, operations, LAUNCHES + LAUNCHES_EACH * q)
     # Each product adds directions; few enough to leave the size as it is.
     return Line(
         f"deferred product, n = d = {n}, {known} directions known, q = {q}",

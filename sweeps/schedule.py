@@ -76,8 +76,7 @@ def joined(spec: SweepSpec, tasks: Iterable[SimulationTask], device: str) -> Ite
     waiting: dict[str, list[SimulationTask]] = {}
     for task in tasks:
         together = replicates_together(task.problem, task.engine, dtype=spec.dtype)
-        alone = spec.block is not None or spec.laws or task.engine == "deferred"
-        if alone or (device == "cpu" and together == 1):
+        if spec.block is not None or spec.laws or (device == "cpu" and together == 1):
             yield task
             continue
         key = task.problem.stack_key

@@ -16,6 +16,7 @@ import array_api_compat
 import array_api_compat.numpy
 import numpy as np
 
+from sedyn.arrays.memory import aligned_empty
 from sedyn.arrays.shapes import Float, Shaped
 from sedyn.errors import InvalidInput, require_one_of
 
@@ -148,7 +149,7 @@ def empty(shape: tuple[int, ...], device: str, dtype: str | np.dtype = "float64"
     array, of that shape
     """
     if device == "cpu":
-        return np.empty(shape, dtype)
+        return aligned_empty(shape, dtype)
     import cupy
 
     return cupy.empty(shape, dtype)

@@ -14,7 +14,7 @@ from sedyn.arrays.backend import Array
 from sedyn.arrays.shapes import Float
 from sedyn.arrays.threads import run_each
 
-__all__ = ["add_block_combination", "block_products", "column_blocks", "for_each_block", "row_blocks", "summed"]
+__all__ = ["column_blocks", "for_each_block", "row_blocks", "summed"]
 
 # Columns in a block: some forty vectors of it stay in the second-level cache.
 COLUMNS = 2**12
@@ -75,36 +75,3 @@ def summed(part: Callable[[slice], Float[Array, "..."]], like: Float[Array, "...
     parts: dict[int, Array] = {}
     for_each_block(lambda columns: parts.__setitem__(columns.start, part(columns)), like)
     return sum(parts[start] for start in sorted(parts))
-
-
-def block_products(vectors: Float[Array, "q d"], basis: Float[Array, "k d"], columns: slice) -> Float[Array, "q k"]:
-    """Scalar products over one block of columns: ``vectors @ basis.T``.
-
-    Parameters
-    ----------
-    vectors : array, shape (q, d)
-    basis : array, shape (k, d)
-    columns : slice
-        Of both.
-
-    Returns
-    -------
-    array, shape (q, k)
-    """
-    return vectors[:, columns] @ basis[:, columns].T
-
-
-def add_block_combination(
-    vectors: Float[Array, "q d"], coefficients: Float[Array, "q k"], basis: Float[Array, "k d"], columns: slice
-) -> None:
-    """Add ``coefficients @ basis`` to vectors over one block of columns, in place.
-
-    Parameters
-    ----------
-    vectors : array, shape (q, d)
-    coefficients : array, shape (q, k)
-    basis : array, shape (k, d)
-    columns : slice
-        Of `vectors` and `basis`.
-    """
-    vectors[:, columns] += coefficients @ basis[:, columns]

@@ -20,7 +20,8 @@ PACKAGE = Path(__file__).parents[1]
 # The modules with compiled code, in the package. A test holds them against those that import numba.
 SOURCES = (
     *("arrays/compiling.py", "arrays/normals.py"),
-    *("kernels/cpu/network.py", "kernels/cpu/passes.py", "kernels/cpu/response.py", "kernels/cpu/tiles.py"),
+    *("kernels/cpu/network.py", "kernels/cpu/passes.py", "kernels/cpu/response.py", "kernels/cpu/revealing.py"),
+    "kernels/cpu/tiles.py",
 )
 
 

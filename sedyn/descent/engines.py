@@ -39,12 +39,12 @@ DTYPES = ("float64", "float32")  # that a dense design is stored in
 # an entry of a dense design; for one pass over it forward and backward, for each tile of four units (in single
 # precision half of that); and with the deferred design, for each of n + d rows and each tile, for each direction known
 # and for each step.
-DRAWN, PASSED, KNOWN, FRESH = 5.5, 0.7, 4.5, 150.0
-# Seconds of a step that do not depend on its size.
-STEP = {"dense": 0.08e-3, "deferred": 1.1e-3}
+DRAWN, PASSED, KNOWN, FRESH = 5.5, 0.4, 3.0, 15.0
+# Seconds of a step that do not depend on its size, a replicate's among others.
+STEP = {"dense": 0.012e-3, "deferred": 0.026e-3}
 # A GPU's bytes and launches a second, and what a product launches, as in benchmarks/ROOFLINE.md: not measured.
 GPU_BYTES, GPU_LAUNCHES = 3e12, 2e5
-LAUNCHES = {"dense": 4, "deferred": deferred.LAUNCHES}
+DENSE_LAUNCHES = 4
 TILE = 4
 DOUBLE = 8
 # Of a device's free memory: allocation in blocks, and libraries that take workspace of their own.
@@ -158,12 +158,14 @@ def predicted_seconds(problem: Problem, engine: str, *, device: str = "cpu", dty
     """
     n, d, steps = problem.n, problem.d, problem.steps
     if device == "gpu":
+        launches = DENSE_LAUNCHES
         if engine == "dense":  # written once, read twice a step
             moved = n * d * problem.feature_law.bytes_per_entry(dtype, device) * (1 + 2 * (steps + 1))
         else:
             known = problem.units * steps * (steps + 1) / 2
             moved = DOUBLE * (n + d) * (deferred.READINGS * known + deferred.BLOCKS * problem.units * (steps + 1))
-        return max(moved / GPU_BYTES, 2 * (steps + 1) * LAUNCHES[engine] / GPU_LAUNCHES)
+            launches = deferred.LAUNCHES + deferred.LAUNCHES_EACH * problem.units
+        return max(moved / GPU_BYTES, 2 * (steps + 1) * launches / GPU_LAUNCHES)
     tiles = -(-problem.units // TILE)
     overhead = (steps + 1) * STEP[engine]
     passed = PASSED * feature_law("gaussian").bytes_per_entry(dtype) / DOUBLE
@@ -192,7 +194,7 @@ def stacks(problem: Problem, device: str = "cpu", dtype: str = "float64") -> boo
     -------
     bool
     """
-    return device != "cpu" or 2 * _stacked_bytes(problem, dtype) <= STACK_BYTES
+    return device != "cpu" or 2 * _stacked_bytes(problem, "dense", dtype) <= STACK_BYTES
 
 
 def replicates_together(problem: Problem, engine: str, device: str = "cpu", dtype: str = "float64") -> int:
@@ -209,11 +211,11 @@ def replicates_together(problem: Problem, engine: str, device: str = "cpu", dtyp
     -------
     int
     """
-    if engine == "deferred" or not stacks(problem, device, dtype):
-        return 1
     if device == "gpu":
-        return replicates_that_fit(backend.gpu_memory()[0], memory_needed(problem, "dense", dtype=dtype, device=device))
-    return STACK_BYTES // _stacked_bytes(problem, dtype)
+        return replicates_that_fit(backend.gpu_memory()[0], memory_needed(problem, engine, dtype=dtype, device=device))
+    if engine == "dense" and not stacks(problem, device, dtype):
+        return 1
+    return max(1, STACK_BYTES // _stacked_bytes(problem, engine, dtype))
 
 
 def _candidates(problem: Problem, engine: str) -> tuple[str, ...]:
@@ -281,8 +283,8 @@ def _bytes(problem: Problem, engine: str, dtype: str, estimate: bool, device: st
     doubles, design = _working_doubles(problem, estimate), 0.0
     if engine == "dense":
         design = n * d * problem.feature_law.bytes_per_entry(dtype)
-    else:  # a basis and its images on each side
-        doubles += (n + d) * (2 * q * (steps + 1) + problem.signals)
+    else:
+        doubles += _revealed_doubles(problem)
     fresh = _fresh_samples(problem)
     if fresh:  # weights of every step wait for them, and what a block of them gives
         doubles += 2 * q * (steps + 1) * (d + fresh)
@@ -301,10 +303,17 @@ def _working_doubles(problem: Problem, estimate: bool) -> float:
     return doubles
 
 
-def _stacked_bytes(problem: Problem, dtype: str) -> int:
+def _revealed_doubles(problem: Problem) -> int:
+    """Numbers that a deferred design knows at its end: a basis and its images on each side."""
+    return (problem.n + problem.d) * (2 * problem.units * (problem.steps + 1) + problem.signals)
+
+
+def _stacked_bytes(problem: Problem, engine: str, dtype: str) -> int:
     """What each replicate adds to those it runs beside, features as floats whatever their law."""
-    design = problem.n * problem.d * feature_law("gaussian").bytes_per_entry(dtype)
-    return round(design + DOUBLE * _working_doubles(problem, estimate=True))
+    doubles = _working_doubles(problem, estimate=True)
+    if engine == "deferred":
+        return round(DOUBLE * (doubles + _revealed_doubles(problem)))
+    return round(problem.n * problem.d * feature_law("gaussian").bytes_per_entry(dtype) + DOUBLE * doubles)
 
 
 def _fresh_samples(problem: Problem) -> int:

@@ -136,7 +136,7 @@ def _design(problem: Problem, engine: str, stream: Stream, device: str, dtype: s
     n, d, law = problem.n, problem.d, problem.feature_law
     if engine == "deferred":
         directions = problem.signals + problem.units * (problem.steps + 1)
-        return SingleDesign(DeferredDesign(n, d, stream, device, directions))
+        return DeferredDesign(n, d, stream, device, directions)
     if stacks(problem, device, dtype):
         return stacked_design(n, d, law, stream, device, dtype)
     return SingleDesign(dense_design(n, d, law, stream, device, dtype))

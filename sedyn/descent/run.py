@@ -25,8 +25,7 @@ def run(
 ) -> dict[str, Float[np.ndarray, "..."]]:
     """Run gradient descent for all iterations.
 
-    Nothing waits for the device before the end, where all that was observed comes to the host at once; but for what
-    the deferred engine has to know of each product.
+    Nothing waits for the device before the end, where all that was observed comes to the host at once.
 
     Parameters
     ----------

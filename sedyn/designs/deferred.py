@@ -8,33 +8,34 @@ import numpy as np
 
 from sedyn.arrays import backend
 from sedyn.arrays.backend import Array, array_namespace
+from sedyn.arrays.revealing import Side
 from sedyn.arrays.shapes import Float
-from sedyn.designs.bases import add_combination, coefficients_of, combination, split
-from sedyn.designs.dense import DenseDesign
 from sedyn.designs.protocol import Design
+from sedyn.designs.stacked import StackedDesign
+from sedyn.kernels.dispatch import revealing_product
 from sedyn.model.seeds import Stream
 
-__all__ = ["BLOCKS", "LAUNCHES", "READINGS", "DeferredDesign"]
+__all__ = ["BLOCKS", "LAUNCHES", "LAUNCHES_EACH", "READINGS", "DeferredDesign"]
 
-# What a product costs: readings of the directions and images that are known, in `split`, `_reveal` and `combination`;
-# readings and writings of a block of vectors; and launches on a GPU.
-READINGS, BLOCKS, LAUNCHES = 8, 12, 30
+# What a product by array operations costs, as on a GPU: readings of the directions and images that are known; readings
+# and writings of a block of vectors; and launches, beside those for each vector.
+READINGS, BLOCKS, LAUNCHES, LAUNCHES_EACH = 8, 40, 40, 16
 
 
 class DeferredDesign(Design):
-    """A Gaussian design that draws only what its products reveal, exactly in law.
+    """Gaussian designs of replicates side by side that draw only what their products reveal, exactly in law.
 
-    After k weight directions and l gradient directions have been asked for, all that is known of X is its action on
+    After k weight directions and l gradient directions have been asked for, all that is known of an X is its action on
     them (docs/theory.md#revealed): orthonormal Q_w with images B = X Q_w, orthonormal Q_g with images C = X^T Q_g. A
     product with a new direction draws fresh normals orthogonal to what is known. Time is O((n + d) k q) a product and
     memory O((n + d)(k + l)), instead of O(n d q) and O(n d). Everything is in double precision. Results do not depend
-    on the number of threads.
+    on the number of threads, nor a replicate's on those beside it.
 
     Parameters
     ----------
     n, d : int
     stream : Stream
-        Of a single replicate.
+        Of all replicates.
     device : {'cpu', 'gpu'}, optional
     capacity : int, optional
         Directions that room is kept for on each side; more make it grow.
@@ -44,50 +45,39 @@ class DeferredDesign(Design):
     Lu (arXiv 2101.07464), Householder dice.
     """
 
-    def __init__(
-        self,
-        n: int,
-        d: int,
-        stream: Stream,
-        device: str = "cpu",
-        capacity: int = 64,
-    ) -> None:
+    def __init__(self, n: int, d: int, stream: Stream, device: str = "cpu", capacity: int = 64) -> None:
         self.scale = 1 / math.sqrt(d)
-        self.stream = stream
-        self.device = device
-        self.weights = Revealed(d, n, capacity, device)
-        self.gradients = Revealed(n, d, capacity, device)
+        self.stream, self.device = stream, device
+        self.replicates = len(stream.keys)
+        room = [backend.empty((self.replicates, capacity, length), device) for length in (d, n, n, d)]
+        # On a CPU, memory that is not written to is not taken from the system.
+        self.weights, self.gradients = Side(0, *room[:2]), Side(0, *room[2:])
 
-    def matmul(self, weights: Float[Array, "q d"]) -> Float[Array, "q n"]:
-        """X w, one product for each of the weights."""
-        return self._product(weights, self.weights, self.gradients)
+    def matmul(self, weights: Float[Array, "... q d"]) -> Float[Array, "... q n"]:
+        """X w, one product for each of the weights; a single replicate may go without its axis."""
+        products, self.weights = self._product(weights, self.weights, self.gradients, of_weights=True)
+        return products
 
-    def rmatmul(self, gradients: Float[Array, "q n"]) -> Float[Array, "q d"]:
-        """X^T g, one product for each of the gradients."""
-        return self._product(gradients, self.gradients, self.weights)
+    def rmatmul(self, gradients: Float[Array, "... q n"]) -> Float[Array, "... q d"]:
+        """X^T g, one product for each of the gradients; a single replicate may go without its axis."""
+        products, self.gradients = self._product(gradients, self.gradients, self.weights, of_weights=False)
+        return products
 
-    def _product(self, block: Array, own: Revealed, other: Revealed) -> Array:
-        xp, found = array_namespace(block), split(block, own.basis)
-        if found is None:  # a diverged run: its products are of no use, and must not end it
-            return xp.full((block.shape[0], own.images.shape[1]), xp.nan, dtype=block.dtype, device=block.device)
-        coefficients, directions = found
-        if directions.shape[0]:
-            own.append(directions, self._reveal(directions, own, other))
-        return combination(coefficients, own.images)
+    def _product(self, vectors: Array, own: Side, other: Side, *, of_weights: bool) -> tuple[Array, Side]:
+        """Products with vectors of one side, and what is known of it then."""
+        xp, (*_, q, length) = array_namespace(vectors), vectors.shape
+        own = own.with_room(q)
+        normals = self._fresh_normals(2 * own.size + of_weights, q, own.images.shape[2])
+        own.images[:, own.size : own.size + q, :] = normals
+        products = revealing_product(xp.reshape(vectors, (self.replicates, q, length)), own, other)
+        return xp.reshape(products, (*vectors.shape[:-1], own.images.shape[2])), own._replace(size=own.size + q)
 
-    def _reveal(self, directions: Array, own: Revealed, other: Revealed) -> Array:
-        """Images of new directions: what the other side's products fix, and fresh normals orthogonal to it."""
-        images = self._normals((directions.shape[0], other.basis.shape[1]), own is self.weights, own.count)
-        fixed = coefficients_of(directions, other.images) - coefficients_of(images, other.basis)
-        add_combination(images, fixed, other.basis)
-        return images
+    def _fresh_normals(self, number: int, *shape: int) -> Float[Array, "R ..."]:
+        """Independent normals of variance 1/d, a function of each replicate's stream and of a number alone."""
+        return self.stream.normals(*shape, part=number, device=self.device) * self.scale
 
-    def _normals(self, shape: tuple[int, int], on_weights: bool, count: int) -> Array:
-        """Independent normals of variance 1/d for the directions of a side from one on."""
-        return self.stream.normals(*shape, part=2 * count + on_weights, device=self.device)[0, ...] * self.scale
-
-    def complete(self, rng: np.random.Generator) -> DenseDesign:
-        """Draw what is still unknown of X: the dense design that would have given the same products.
+    def complete(self, rng: np.random.Generator) -> StackedDesign:
+        """Draw what is still unknown of X: the dense designs that would have given the same products.
 
         See docs/theory.md#completion.
 
@@ -97,58 +87,12 @@ class DeferredDesign(Design):
 
         Returns
         -------
-        DenseDesign
+        StackedDesign
         """
-        q_w, b, q_g, c = self.weights.basis, self.weights.images, self.gradients.basis, self.gradients.images
-        rest = backend.asarray(rng.standard_normal((q_g.shape[1], q_w.shape[1])) * self.scale, self.device)
-        rest = rest - q_g.T @ (q_g @ rest)
-        rest = rest - (rest @ q_w.T) @ q_w
-        return DenseDesign(b.T @ q_w + q_g.T @ (c - (c @ q_w.T) @ q_w) + rest)
-
-
-class Revealed:
-    """Orthonormal directions on one side of a design and their images on the other, in room that is made ahead.
-
-    Parameters
-    ----------
-    size, image_size : int
-        Length of directions and of images.
-    capacity : int
-    device : {'cpu', 'gpu'}
-    """
-
-    def __init__(self, size: int, image_size: int, capacity: int, device: str) -> None:
-        self.count, self.device = 0, device
-        # On a CPU, memory that is not written to is not taken from the system.
-        self._rooms = [backend.empty((capacity, length), device) for length in (size, image_size)]
-
-    @property
-    def basis(self) -> Float[Array, "count size"]:
-        """Directions, shape (count, size)."""
-        return self._rooms[0][: self.count, :]
-
-    @property
-    def images(self) -> Float[Array, "count image_size"]:
-        """Images of the directions, shape (count, image_size)."""
-        return self._rooms[1][: self.count, :]
-
-    def append(self, directions: Float[Array, "r size"], images: Float[Array, "r image_size"]) -> None:
-        """Add directions and their images.
-
-        Parameters
-        ----------
-        directions : array, shape (r, size)
-            Orthonormal, and orthogonal to the basis.
-        images : array, shape (r, image_size)
-        """
-        xp = array_namespace(directions)
-        count = self.count + directions.shape[0]
-        capacity = self._rooms[0].shape[0]
-        if count > capacity:
-            more = max(count - capacity, capacity)
-            self._rooms = [
-                xp.concat([room, backend.empty((more, room.shape[1]), self.device)], axis=0) for room in self._rooms
-            ]
-        for room, vectors in zip(self._rooms, (directions, images), strict=True):
-            room[self.count : count, :] = vectors
-        self.count = count
+        (q_w, b), (q_g, c) = self.weights.known(), self.gradients.known()
+        shape = self.replicates, q_g.shape[2], q_w.shape[2]
+        rest = backend.asarray(rng.standard_normal(shape) * self.scale, self.device)
+        t = array_namespace(rest).matrix_transpose
+        rest = rest - t(q_g) @ (q_g @ rest)
+        rest = rest - (rest @ t(q_w)) @ q_w
+        return StackedDesign(t(b) @ q_w + t(q_g) @ (c - (c @ t(q_w)) @ q_w) + rest)

@@ -16,7 +16,7 @@ from typing import Any, Generic, ParamSpec, TypeVar
 
 import numpy as np
 
-from sedyn.arrays import blocks
+from sedyn.arrays import revealing
 from sedyn.arrays.backend import Array
 from sedyn.errors import InvalidInput
 from sedyn.model import adjoint, network
@@ -24,14 +24,13 @@ from sedyn.model.registry import Registry
 
 __all__ = [
     "Operation",
-    "add_block_combination",
-    "block_products",
     "definitions_only",
     "descend_each",
     "differentiate",
     "forward",
     "mean_response",
     "require_form",
+    "revealing_product",
     "stored_samples",
 ]
 
@@ -157,9 +156,8 @@ def _no_pass(
 forward = Operation(network.forward)
 differentiate = Operation(network.differentiate)
 mean_response = Operation(adjoint.mean_response)
-block_products = Operation(blocks.block_products)
-add_block_combination = Operation(blocks.add_block_combination)
 descend_each = Operation(_no_pass)
+revealing_product = Operation(revealing.revealing_product)
 stored_samples = Operation(_no_stored_samples)
 
 

@@ -32,7 +32,7 @@ class GradientNoise:
 
     def repeated(self, times: int) -> GradientNoise:
         """The same kicks for so many replicates of one."""
-        return GradientNoise(list(self._seeds) * times)
+        return GradientNoise(self._stream.repeated(times), self._arrays, self._device)
 
     def of_first_weights(self, step: int, weights: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
         """Kicks of the first layer.

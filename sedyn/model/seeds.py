@@ -21,7 +21,7 @@ from sedyn.arrays.shapes import Float, Integer
 from sedyn.checks import SEED
 from sedyn.model.problem import Problem
 
-__all__ = ["Stream", "Streams", "randomization_seeds", "seed_sequence", "single_streams", "streams_of"]
+__all__ = ["Stream", "Streams", "randomization_seeds", "seed_sequence", "single_streams", "streams_of", "substream"]
 
 
 class Stream(NamedTuple):
@@ -42,6 +42,10 @@ class Stream(NamedTuple):
     def some(self, chosen: slice) -> Stream:
         """Take those of some of the replicates."""
         return self._replace(keys=self.keys[chosen], replicates=self.replicates[chosen])
+
+    def repeated(self, times: int) -> Stream:
+        """The streams of a single replicate, so many times."""
+        return self._replace(keys=np.repeat(self.keys, times), replicates=np.repeat(self.replicates, times))
 
     def places(self, part: int = 0) -> Integer[np.ndarray, " R"]:
         """Upper halves of counters.
@@ -185,3 +189,18 @@ def seed_sequence(key: str, seed: int) -> np.random.SeedSequence:
     digest = hashlib.sha256(key.encode()).digest()
     words = np.frombuffer(digest, dtype="<u4").tolist()
     return np.random.SeedSequence([SEED("seed", seed), *words])
+
+
+def substream(seed: np.random.SeedSequence, index: int) -> np.random.SeedSequence:
+    """Derive a seed below a seed, which stays as it is: the same one every time.
+
+    Parameters
+    ----------
+    seed : SeedSequence
+    index : int
+
+    Returns
+    -------
+    SeedSequence
+    """
+    return np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, index))

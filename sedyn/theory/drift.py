@@ -66,7 +66,7 @@ def spectrum_drift(problem: Problem, seed: int = 0) -> SpectrumDrift:
     with backend.use_device("cpu"):
         found = [
             [
-                run(one, draw(one, SAMPLES, stream, "cpu"), updates_of(one))
+                run(one, draw(one, SAMPLES, stream), updates_of(one))
                 for stream in randomization_seeds(problem, seed, RANDOMIZATIONS)
             ]
             for one in (problem, larger)

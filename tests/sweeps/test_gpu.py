@@ -128,11 +128,13 @@ def test_a_problem_that_the_gpu_cannot_hold_is_refused_before_any_work(sweep, tm
 
 
 @pytest.mark.usefixtures("pretend_gpu")
-def test_engines_are_chosen_for_the_memory_of_the_gpu():
+def test_engines_are_chosen_for_the_memory_of_the_gpu(monkeypatch):
     large = {"n": 800, "d": 800, "steps": 5}
-    on_cpu, on_gpu = (spec_of(base=large, device=device) for device in ("cpu", "gpu"))
-    assert [spec.cells[0].engine for spec in (on_cpu, on_gpu)] == ["dense", "deferred"]
-    assert settings_of(on_cpu) == settings_of(on_gpu)
+    on_cpu, on_gpu, on_larger = (spec_of(base=large, device=device) for device in ("cpu", "gpu", "gpu"))
+    assert on_gpu.cells[0].engine == "deferred"
+    monkeypatch.setattr(backend, "gpu_memory", lambda: (2**30, 2**30))
+    assert on_larger.cells[0].engine == "dense"
+    assert settings_of(on_cpu) == settings_of(on_gpu) == settings_of(on_larger)
 
 
 def test_peak_memory_of_the_gpu_is_recorded(tmp_path, monkeypatch):

@@ -49,7 +49,7 @@ def test_what_is_joined():
     for spec in (joining(block=3), joining(laws=True)):
         assert not joined_of(tasks(spec))
     assert not joined_of(tasks(joining(), replicates=range(ENOUGH)))
-    large = joining(base={"n": 2000, "d": 1000, "steps": 3, "depth": 2})
+    large = joining(base={"n": 100_000, "d": 50_000, "steps": 3, "depth": 2})
     assert not joined_of(tasks(large))
     everything = [part for task in tasks(joining()) for part in task.parts]
     assert sorted(part.name for part in everything) == sorted(

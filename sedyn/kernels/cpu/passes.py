@@ -21,7 +21,19 @@ from sedyn.arrays.shapes import Float
 from sedyn.kernels.cpu.network import CompiledNetwork, differentiate_samples
 from sedyn.kernels.cpu.tiles import ROWS, UNITS, VECTOR, add_backward, add_forward
 
-__all__ = ["ROWS", "UNITS", "add_products", "clear", "descend", "descend_each", "padded", "padded_each", "products"]
+__all__ = [
+    "ROWS",
+    "UNITS",
+    "add_products",
+    "clear",
+    "count_up",
+    "counted",
+    "descend",
+    "descend_each",
+    "padded",
+    "padded_each",
+    "products",
+]
 
 # So many rows, and so many bytes of each, are multiplied at a time: what they meet stays in the first-level cache.
 GROUP, CHUNK = 4 * ROWS, 2**11
@@ -143,14 +155,28 @@ def _set_scaled(matrix: np.ndarray, scale: float, out: np.ndarray) -> None:
             out[a, j] = scale * matrix[a, j]
 
 
-@intrinsic
-def _count(_typing: Any, counters: Any, index: Any) -> Any:
+_written: Any = intrinsic  # as code, and called without the first argument
+
+
+@_written
+def count_up(_typing: Any, counters: Any, index: Any) -> Any:
     """Add one to a number that threads share, and return what it was; what a thread wrote before, the next one sees."""
 
     def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         array = make_array(counters)(context, builder, arguments[0])
         place = builder.gep(array.data, [arguments[1]])
         return builder.atomic_rmw("add", place, context.get_constant(types.int64, 1), "acq_rel")
+
+    return types.int64(types.Array(types.int64, 1, "C"), types.intp), generate
+
+
+@_written
+def counted(_typing: Any, counters: Any, index: Any) -> Any:
+    """Read a number that threads share; what they wrote before they counted it up is seen."""
+
+    def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        array = make_array(counters)(context, builder, arguments[0])
+        return builder.load_atomic(builder.gep(array.data, [arguments[1]]), "acquire", 8)
 
     return types.int64(types.Array(types.int64, 1, "C"), types.intp), generate
 
@@ -213,20 +239,20 @@ def descend(
     forward = np.empty((weights.shape[0], samples_together), weights.dtype)
     backward = np.zeros((weights.shape[0], samples_together), weights.dtype)
     free, spare = np.empty(parts.shape[0], np.int64), 0
-    block = _count(counters, 0)
+    block = count_up(counters, 0)
     while block < parts.shape[0]:
         if spare:
             spare -= 1
             place = free[spare]  # used just now, so that it is in cache
         else:
-            place = _count(counters, parts.shape[0])
+            place = count_up(counters, parts.shape[0])
         clear(parts[place])
         clear(deep_parts[place : place + 1])
         start, end, following = starts[block], starts[block + 1], block
         while start < end:
             stop = min(start + samples_together, end)
             if stop == end:
-                following = _count(counters, 0)
+                following = count_up(counters, 0)
             # While some samples are worked on, the next ones are on their way.
             upcoming = stop if stop < end else starts[min(following, parts.shape[0])]
             ahead = (upcoming - start) * matrix.strides[0]
@@ -247,7 +273,7 @@ def descend(
             first = block - block % (2 * distance)
             second = first + distance
             if second < parts.shape[0]:
-                alone = _count(counters, second) == 0
+                alone = count_up(counters, second) == 0
                 if not alone:
                     other = places[first + second - block]
                     _add(parts[other], parts[place])

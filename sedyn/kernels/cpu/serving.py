@@ -15,6 +15,7 @@ from sedyn.model.layers import Stack
 from sedyn.model.network import DeepWeights, Derivatives, Network
 
 if TYPE_CHECKING:
+    from sedyn.arrays.revealing import Side
     from sedyn.kernels.cpu.samples import StoredSamples
 
 NETWORK = Path(__file__).with_name("network.py")
@@ -34,25 +35,10 @@ def _mean_response(curvatures: Array, weight_response: Array) -> Array:
     return response.mean_response(curvatures, weight_response)
 
 
-def _multiplies(basis: Array) -> bool:
-    return isinstance(basis, np.ndarray) and basis.flags.c_contiguous and basis.shape[0] > 0
+def _revealing_product(vectors: Array, own: Side, other: Side) -> Array:
+    from sedyn.kernels.cpu import revealing
 
-
-def _block_products(vectors: Array, basis: Array, columns: slice) -> Array:
-    from sedyn.kernels.cpu import passes
-
-    part = passes.padded(vectors[:, columns], basis.dtype)
-    out = np.empty((part.shape[0], basis.shape[0]), basis.dtype)
-    passes.products(basis, columns.start, part, out)
-    return out[: vectors.shape[0], :]
-
-
-def _add_block_combination(vectors: Array, coefficients: Array, basis: Array, columns: slice) -> None:
-    from sedyn.kernels.cpu import passes
-
-    part = passes.padded(vectors[:, columns], basis.dtype)
-    passes.add_products(basis, columns.start, passes.padded(coefficients, basis.dtype), part)
-    vectors[:, columns] = part[: vectors.shape[0], :]
+    return revealing.revealing_product(vectors, own, other)
 
 
 def _stored_samples(matrix: Array, dtype: np.dtype) -> StoredSamples:
@@ -96,9 +82,6 @@ def _in_numbers(h: Array) -> bool:
 dispatch.forward.register(_goes_forward, _forward)
 dispatch.differentiate.register(_has_form, _differentiate)
 dispatch.mean_response.register(_in_double_precision, _mean_response)
-dispatch.block_products.register(lambda vectors, basis, columns: _multiplies(basis), _block_products)
-dispatch.add_block_combination.register(
-    lambda vectors, coefficients, basis, columns: _multiplies(basis), _add_block_combination
-)
 dispatch.descend_each.register(lambda matrices, *_, curvature: isinstance(matrices, np.ndarray), _descend_each)
+dispatch.revealing_product.register(lambda vectors, own, other: isinstance(vectors, np.ndarray), _revealing_product)
 dispatch.stored_samples.register(lambda matrix, dtype: isinstance(matrix, np.ndarray), _stored_samples)
