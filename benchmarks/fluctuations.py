@@ -1,6 +1,6 @@
 """Predicted fluctuations beside measured ones, and what each costs.
 
-``python benchmarks/fluctuations.py FOLDER [n] [replicates]`` runs varied problems, keeps what runs showed in FOLDER and
+``python benchmarks/fluctuations.py [FOLDER] [n] [replicates]`` runs varied problems, keeps what runs showed in a folder
 prints the table of what is there. Whatever is stopped goes on where it was; 2000 replicates at n = 2000 are minutes.
 """
 
@@ -106,7 +106,7 @@ def table(folder: Path, n: int) -> None:
 
 
 if __name__ == "__main__":
-    where, *numbers = sys.argv[1:]
+    where, *numbers = sys.argv[1:] or ["build/fluctuations", "1000", "100"]
     size, wanted = map(int, (*numbers, *("2000", "400")[len(numbers) :]))
     Path(where).mkdir(parents=True, exist_ok=True)
     run(Path(where), size, wanted)
