@@ -59,7 +59,7 @@ def bias_verdict(measured: xr.Dataset, observable: str) -> tuple[Verdict, str]:
         side = "faster" if high < EXPECTED else "more slowly"
         claim = "as claimed, like 1/n" if low <= EXPECTED <= high else f"{side} than 1/n over these n"
         return "holds", f"falls faster than the fluctuation; {claim}"
-    if exponent.wider(CERTAIN).low > slowest:
+    if exponent.wider(CERTAIN).low > slowest and float(one.bias_p_value) <= SEEN / CERTAIN:
         return "fails", "falls more slowly than the fluctuation"
     return "undecided", "a bias is seen, but not whether it falls faster than the fluctuation"
 
