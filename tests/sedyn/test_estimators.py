@@ -34,7 +34,14 @@ def test_scikit_learns_own_checks(estimator, check):
 )
 def test_options_are_the_training_fields_of_a_problem_and_some_of_their_own(estimator, defaults):
     own = {"early_stopping": True, "spectrum": "modes", "standardize": True, "random_state": None}
-    own |= {"max_steps": 1000, "patience": 40, "fit_intercept": True, "warm_start": False, "verbose": False}
+    own |= {
+        "max_steps": 1000,
+        "patience": 40,
+        "fit_intercept": True,
+        "warm_start": False,
+        "verbose": False,
+        "estimate": True,
+    }
     training = {name: getattr(Problem(), name) for name in TRAINING}
     training |= {"width": 4, "depth": 2, "skip": True, "deep_init": "zero"}
     training |= {"learning_rate": "auto", "momentum": "auto", "steps": None}
