@@ -142,8 +142,8 @@ class NetworkEstimator(FreshLike, Options, BaseEstimator):
                 raise InvalidInput("estimate", "exact", "needs samples of equal weights, and standardize=True")
             return True
         modes = isinstance(self.spectrum, str) and self.spectrum == "modes"
-        likely = replace(problem, **_shorter(problem, min(problem.steps, LIKELY_STEPS)))
-        return self.estimate is True and able and modes and seconds_for(likely) < AFFORDABLE_SECONDS
+        seconds = seconds_for(problem) * LIKELY_STEPS / problem.steps  # so that more steps change no estimate of fewer
+        return self.estimate is True and able and modes and seconds < AFFORDABLE_SECONDS
 
     def _with_rates(self, problem: Problem, largest: float) -> Problem:
         """Choose the learning rates that are open, from the largest curvature of a linear model's mean loss."""

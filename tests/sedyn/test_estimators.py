@@ -264,7 +264,7 @@ def test_bad_input_is_one_clear_line(regression):
     refused(fit(NetworkRegressor(max_steps=0)), "max_steps=0")
     refused(fit(NetworkRegressor(patience=0)), "patience=0")
     refused(lambda: NetworkRegressor().fit(X, y, sample_weight=-np.ones(len(y))), "sample_weight", "Negative")
-    refused(lambda: NetworkRegressor().fit(X, y, sample_weight=np.zeros(len(y))), "sample_weight", "every weight is 0")
+    refused(lambda: NetworkRegressor().fit(X, y, sample_weight=np.zeros(len(y))), "sample_weight", "non-zero")
     refused(fit(NetworkClassifier(class_weight="even"), y=classes), "class_weight='even'", "balanced")
     refused(fit(NetworkClassifier(class_weight={7: 2.0}), y=classes), "class_weight")
     refused(fit(NetworkRegressor(width=10**6)), "width=1000000", "GB")

@@ -326,7 +326,7 @@ def test_an_estimate_of_the_last_iteration_alone_and_none(diabetes):
     assert np.isnan(none.estimated_test_error_)
     for model in (last, none):
         np.testing.assert_array_equal(model.predict(X), always.predict(X))
-    with pytest.raises(InvalidInput, match="early_stopping=True: needs every iteration; estimate='last'"):
+    with pytest.raises(InvalidInput, match="needs an estimate at every iteration; estimate='last'"):
         NetworkRegressor(estimate="last").fit(X, y)
     with pytest.raises(InvalidInput, match="estimate='exact'"):
         NetworkRegressor(estimate="exact").fit(X, y, sample_weight=np.arange(len(y)))
