@@ -1,7 +1,7 @@
-"""The estimators on real tables: the model against linear ones, and its estimate against the ways of knowing a test error.
+"""The estimators on real tables: the model against linear ones, its estimate against other ways to know a test error.
 
-``python benchmarks/estimate.py [--splits 3] [--out results.json]`` runs what is missing in the file of results, table by
-table, and prints the tables of the README. The panel is `benchmarks/tables.py`.
+``python -m benchmarks.estimate [--splits 3] [--out results.json]`` runs what is missing in the file of results, table
+by table, and prints the tables of `benchmarks/README.md`. The panel is `benchmarks/tables.py`.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from sedyn.arrays.shapes import Float
+from sedyn.descent.leave_one_out import seconds_for
 from sedyn.errors import InvalidInput
 from sedyn.estimate.by_spectrum import BySpectrum
 from sedyn.estimate.protocol import Estimate, no_estimate_because
@@ -36,6 +37,10 @@ from sedyn.model.quadrature import gauss_quadrature
 from sedyn.versions import versions
 
 __all__ = ["Labels", "NetworkEstimator"]
+
+AFFORDABLE_SECONDS = 1.0
+"""What exact leave-one-out may take where nobody asks for it, over so many steps as a fit often has."""
+LIKELY_STEPS = 200
 
 
 class Labels(NamedTuple):
@@ -85,13 +90,21 @@ class NetworkEstimator(FreshLike, Options, BaseEstimator):
         reason = no_estimate_because(problem)
         if reason and self.early_stopping:
             raise InvalidInput("early_stopping", True, f"{reason}, or early_stopping=False")
+        if self.early_stopping and (self.estimate is False or self.estimate == "last"):
+            raise InvalidInput(
+                "early_stopping", True, f"needs an estimate at every iteration; estimate={self.estimate!r}"
+            )
         require_memory(problem, estimate=not reason)
         warm = self._warm(problem, standardization)
         self.kept_features_, self.feature_mean_, self.feature_scale_ = standardization
         features = standardization.apply(samples.X)
         largest = largest_eigenvalue(features, weights) * curvature_bound(loss_named(problem.loss), outputs)
         problem = self._with_rates(problem, largest)
-        estimate = None if reason else self._begin_estimate(problem, features, weights, samples.X.shape[1] - problem.d)
+        wanted = not reason and self.estimate is not False
+        exact = wanted and self._exactly(problem, weights)
+        estimate = None
+        if wanted and not exact:
+            estimate = self._begin_estimate(problem, features, weights, samples.X.shape[1] - problem.d)
 
         open_ended = self.steps is None and bool(self.early_stopping)
         fit = fit_network(
@@ -99,6 +112,8 @@ class NetworkEstimator(FreshLike, Options, BaseEstimator):
             updates_of_fit(problem, accelerated=self._accelerated),
             Table(features, labels.values, weights),
             estimate,
+            exact=exact,
+            last_only=self.estimate == "last",
             intercept=labels.intercept if self.fit_intercept and problem.bias_init == 0 else None,
             warm=warm,
             early_stopping=bool(self.early_stopping),
@@ -108,16 +123,27 @@ class NetworkEstimator(FreshLike, Options, BaseEstimator):
         if fit.diverged:
             self._tell_divergence(len(fit.train_error), fit.iteration)
         if open_ended:
-            problem = _until(problem, len(fit.train_error) - 1)
+            problem = replace(problem, **_shorter(problem, len(fit.train_error) - 1))
         self.first_weights_ = fit.first_weights / np.sqrt(problem.d)
         self.deep_weights_, self.problem_ = fit.deep_weights, problem
         self.best_iteration_, self.learning_rate_ = fit.iteration, problem.learning_rate
         self._keep_fresh(samples.y, weights, fit.fresh_outputs)
-        found = doubts_about(problem, fit, samples, largest, warm=warm is not None) if estimate is not None else []
+        found = doubts_about(problem, fit, samples, largest, warm=warm is not None) if wanted else []
         self._keep_estimate(problem, fit, labels, weights)
-        self.history_ = self._history(problem, fit, labels.scale**2, reason, found)
+        self.history_ = self._history(problem, fit, labels.scale**2, reason, found, exact=exact)
         for doubt in found:
             doubt.tell(stacklevel=4)
+
+    def _exactly(self, problem: Problem, weights: Float[np.ndarray, " n"]) -> bool:
+        """Whether leave-one-out is run, which is of samples that weigh alike and of centred features."""
+        able = bool((weights == 1).all()) and bool(self.standardize) and not problem.temperature
+        if self.estimate == "exact":
+            if not able:
+                raise InvalidInput("estimate", "exact", "needs samples of equal weights, and standardize=True")
+            return True
+        modes = isinstance(self.spectrum, str) and self.spectrum == "modes"
+        seconds = seconds_for(problem) * LIKELY_STEPS / problem.steps  # so that more steps change no estimate of fewer
+        return self.estimate is True and able and modes and seconds < AFFORDABLE_SECONDS
 
     def _with_rates(self, problem: Problem, largest: float) -> Problem:
         """Choose the learning rates that are open, from the largest curvature of a linear model's mean loss."""
@@ -173,7 +199,7 @@ class NetworkEstimator(FreshLike, Options, BaseEstimator):
             self.estimated_test_error_stderr_ = stderr_of_mean(each, weights)
 
     def _history(
-        self, problem: Problem, fit: Fit, squared_scale: float, reason: str | None, found: list[Doubt]
+        self, problem: Problem, fit: Fit, squared_scale: float, reason: str | None, found: list[Doubt], *, exact: bool
     ) -> xr.Dataset:
         names = ("train_error", "estimated_test_error")
         arrays = {name: squared_scale * stack_iterations(problem, getattr(fit, name)) for name in names}
@@ -183,6 +209,7 @@ class NetworkEstimator(FreshLike, Options, BaseEstimator):
             "early_stopping": bool(self.early_stopping),
             "best_iteration": fit.iteration,
             "no_estimate_because": reason or "",
+            "estimate": "exact" if exact else self.estimate,
             "warnings": [doubt.message for doubt in found],
             **versions(),
         }
@@ -204,12 +231,12 @@ class NetworkEstimator(FreshLike, Options, BaseEstimator):
         return forward(h, self.deep_weights_, layers_of(self.problem_))
 
 
-def _until(problem: Problem, steps: int) -> Problem:
-    """The problem with so many steps, one at least."""
+def _shorter(problem: Problem, steps: int) -> dict[str, Any]:
+    """Fields of the problem with so many of its steps, one at least."""
     steps = max(1, steps)
     rates: dict[str, Any] = {
         name: rate[:steps]
         for name in ("learning_rate", "deep_learning_rate")
         if isinstance(rate := getattr(problem, name), tuple)
     }
-    return replace(problem, steps=steps, **rates)
+    return {"steps": steps, **rates}

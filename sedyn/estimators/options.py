@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from sedyn.checks import COUNT, FLAG, Check, optional
+from sedyn.errors import require_flag, require_one_of
 from sedyn.estimators.features import random_state, spectrum
 from sedyn.model.fields import field, kept_fields
 from sedyn.model.problem import TRAINING, Problem
@@ -53,6 +54,13 @@ def _own(name: str, default: Any, type_: str, words: str, check: Check | None = 
     return name, type_, dataclasses.field(default=default, metadata=metadata, kw_only=True)
 
 
+def _of_estimate(field: str, value: Any) -> Any:
+    """Check what is to be estimated, and how."""
+    if isinstance(value, str):
+        return require_one_of(field, value, ("exact", "last"))
+    return require_flag(field, value)
+
+
 # Where a user's data ask for more, or for another default, than simulated data.
 _OPEN = {
     "learning_rate": _own(
@@ -93,6 +101,12 @@ Training: Any = make_dataclass("Training", map(_declared, TRAINING), eq=False, r
 class Options(Training):
     """Options of every estimator; the constructor keeps them as they are, as scikit-learn asks, and `fit` checks."""
 
+    estimate: bool | str = field(
+        True,
+        _of_estimate,
+        "Of the test error: True: by exact leave-one-out where that takes less than a second or so, else from one run; "
+        "``exact``: always so; ``last``: at the last iteration alone; False: none.",
+    )
     max_steps: int = field(1000, COUNT, "Steps at most, where `steps` leaves their number open.")
     patience: int = field(
         40,

@@ -51,12 +51,9 @@ def read_weights(sample_weight: Any, X: Float[np.ndarray, "n columns"]) -> Float
         If they are not finite, negative, all zero, or of another number.
     """
     try:
-        weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+        return _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
     except (ValueError, TypeError) as error:
         raise InvalidInput("sample_weight", sample_weight, str(error)) from None
-    if not weights.any():
-        raise InvalidInput("sample_weight", sample_weight, "every weight is 0; one has to be above it")
-    return weights
 
 
 def distinct(

@@ -11,6 +11,7 @@ import numpy as np
 from sedyn.arrays.shapes import Float
 from sedyn.descent import dynamics
 from sedyn.descent.inputs import Data
+from sedyn.descent.leave_one_out import fresh_outputs
 from sedyn.designs.dense import DenseDesign
 from sedyn.estimate.protocol import Estimate
 from sedyn.model.algorithm import states
@@ -105,6 +106,8 @@ def fit_network(
     table: Table,
     estimate: Estimate | None,
     *,
+    exact: bool,
+    last_only: bool,
     intercept: Float[np.ndarray, " C"] | None,
     warm: tuple[Float[np.ndarray, "q d"], DeepWeights] | None,
     early_stopping: bool,
@@ -122,6 +125,10 @@ def fit_network(
     table : Table
     estimate : Estimate or None
         Before the first step; None for no estimate.
+    exact : bool
+        Whether leave-one-out is run side by side, and the test error taken from there.
+    last_only : bool
+        Whether the test error is wanted at the last iteration alone.
     intercept : ndarray, shape (C,), or None
         Where the biases of the outputs start; None for where the problem says.
     warm : tuple or None
@@ -148,6 +155,11 @@ def fit_network(
     design = DenseDesign(table.features, 1 / np.sqrt(problem.d))
     data = Data(design, np.ones(problem.d), table.labels, first, deep, batches, estimate, noise)
     loss, layers = loss_named(problem.loss), layers_of(problem)
+    updates = list(updates)
+    left_out: Iterator[Float[np.ndarray, "C n"]] = iter(())
+    if exact:
+        alone = np.arange(problem.n)
+        left_out = fresh_outputs(problem, data, updates, table.features / np.sqrt(problem.d), alone, centred=True)
 
     def error(outputs: Float[np.ndarray, "C n"]) -> float:
         return float(2 * np.average(losses(loss, outputs, table.labels), weights=table.weights))
@@ -164,7 +176,10 @@ def fit_network(
                 diverged = True
                 break
             estimated = np.nan
-            if state.estimate is not None:
+            if exact:
+                fresh = next(left_out)
+                estimated = error(fresh)
+            elif state.estimate is not None and not (last_only and state.iteration < problem.steps):
                 fresh = forward(state.estimate.fresh_like(state.trained), state.deep_weights, layers)
                 estimated = error(fresh)
             if not early_stopping or (estimates and estimated < np.nanmin(estimates)):
@@ -178,8 +193,8 @@ def fit_network(
                 tell(f"iteration {state.iteration}: training error {trained:.4g}, estimated {estimated:.4g}")
             if patience.ends(state.iteration, best):
                 break
-    fresh_outputs = None if estimate is None else kept
-    return Fit(train, estimates, chosen.iteration, chosen.first_weights, chosen.deep_weights, fresh_outputs, diverged)
+    known = kept if exact or estimate is not None else None
+    return Fit(train, estimates, chosen.iteration, chosen.first_weights, chosen.deep_weights, known, diverged)
 
 
 def _start(

@@ -210,6 +210,7 @@ def of_functions():
 
 OF_AN_ESTIMATOR = {
     "early_stopping": [*NO_FLAG, None],
+    "estimate": [value for value in NO_FLAG if value is not None] + [None, "first"],
     "fit_intercept": [*NO_FLAG, None],
     "warm_start": [*NO_FLAG, None],
     "verbose": [*NO_FLAG, None],

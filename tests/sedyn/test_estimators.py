@@ -34,7 +34,14 @@ def test_scikit_learns_own_checks(estimator, check):
 )
 def test_options_are_the_training_fields_of_a_problem_and_some_of_their_own(estimator, defaults):
     own = {"early_stopping": True, "spectrum": "modes", "standardize": True, "random_state": None}
-    own |= {"max_steps": 1000, "patience": 40, "fit_intercept": True, "warm_start": False, "verbose": False}
+    own |= {
+        "max_steps": 1000,
+        "patience": 40,
+        "fit_intercept": True,
+        "warm_start": False,
+        "verbose": False,
+        "estimate": True,
+    }
     training = {name: getattr(Problem(), name) for name in TRAINING}
     training |= {"width": 4, "depth": 2, "skip": True, "deep_init": "zero"}
     training |= {"learning_rate": "auto", "momentum": "auto", "steps": None}
@@ -257,7 +264,7 @@ def test_bad_input_is_one_clear_line(regression):
     refused(fit(NetworkRegressor(max_steps=0)), "max_steps=0")
     refused(fit(NetworkRegressor(patience=0)), "patience=0")
     refused(lambda: NetworkRegressor().fit(X, y, sample_weight=-np.ones(len(y))), "sample_weight", "Negative")
-    refused(lambda: NetworkRegressor().fit(X, y, sample_weight=np.zeros(len(y))), "sample_weight", "every weight is 0")
+    refused(lambda: NetworkRegressor().fit(X, y, sample_weight=np.zeros(len(y))), "sample_weight", "non-zero")
     refused(fit(NetworkClassifier(class_weight="even"), y=classes), "class_weight='even'", "balanced")
     refused(fit(NetworkClassifier(class_weight={7: 2.0}), y=classes), "class_weight")
     refused(fit(NetworkRegressor(width=10**6)), "width=1000000", "GB")

@@ -295,3 +295,38 @@ def test_too_few_samples_and_useless_features_are_warned_of(fitted):
     with pytest.warns(EstimateWarning, match="lowest before the first step"):
         NetworkRegressor(learning_rate=0.5, steps=5).fit(rng.standard_normal((60, 90)), rng.standard_normal(60))
     assert fitted.history_.attrs["warnings"] == []
+
+
+def test_few_samples_are_left_out_one_by_one(diabetes):
+    """The estimate of a sample is the error of a model that was fitted without it, with the same steps and targets."""
+    X, y = diabetes[0][:12, :4], diabetes[2][:12]
+    y = (y - y.mean()) / y.std()
+    options = {"learning_rate": 0.2, "steps": 6, "early_stopping": False, "depth": 1, "fit_intercept": False}
+    model = NetworkRegressor(**options).fit(X, y)
+    assert model.history_.attrs["estimate"] == "exact"
+    Z = (X - X.mean(0)) / X.std(0)
+    errors = []
+    for i in range(12):
+        others = np.arange(12) != i
+        own, weights = Z - Z[others].mean(0), np.zeros(4)
+        for _ in range(6):
+            weights -= 0.2 * own[others].T @ (own[others] @ weights - y[others]) / 12
+        errors.append((y[i] - own[i] @ weights) ** 2)
+    assert model.estimated_test_error_ == pytest.approx(np.mean(errors))
+    by_modes = NetworkRegressor(**options, spectrum=np.ones(4)).fit(X, y)
+    assert by_modes.history_.attrs["estimate"] is True
+
+
+def test_an_estimate_of_the_last_iteration_alone_and_none(diabetes):
+    X, _, y, _ = diabetes
+    options = {"steps": 20, "early_stopping": False, "random_state": 0, "spectrum": "identity"}
+    always, last, none = (NetworkRegressor(estimate=how, **options).fit(X, y) for how in (True, "last", False))
+    assert last.estimated_test_error_ == always.estimated_test_error_
+    assert np.isnan(last.history_.estimated_test_error[:-1]).all()
+    assert np.isnan(none.estimated_test_error_)
+    for model in (last, none):
+        np.testing.assert_array_equal(model.predict(X), always.predict(X))
+    with pytest.raises(InvalidInput, match="needs an estimate at every iteration; estimate='last'"):
+        NetworkRegressor(estimate="last").fit(X, y)
+    with pytest.raises(InvalidInput, match="estimate='exact'"):
+        NetworkRegressor(estimate="exact").fit(X, y, sample_weight=np.arange(len(y)))
