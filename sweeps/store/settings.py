@@ -26,9 +26,10 @@ __all__ = [
     "with_code",
 ]
 
-FORMAT = 5  # of a new store
+FORMAT = 6  # of a new store
+COUNTED_FORMAT = 6  # the first whose replicates draw from counted streams; older ones do not grow
 CHECKED_FORMAT = 5  # the first in which documents, chunks and results have checksums
-_OLDEST_FORMAT = 4  # that opens, validates and grows
+_OLDEST_FORMAT = 4  # that opens and validates
 _FILES_NAMED = 3
 _OF_SPEC = ("aspect", "seed", "engine", "dtype", "laws", "estimate")
 
@@ -152,8 +153,15 @@ def require_same(location: str, known: Mapping[str, Any], asked: Mapping[str, An
     Raises
     ------
     InvalidInput
-        Naming every difference.
+        Naming every difference; or if the store is of a format whose replicates drew other random numbers.
     """
+    if known["format"] < COUNTED_FORMAT:
+        raise InvalidInput(
+            "store",
+            location,
+            f"has format {known['format']}, whose replicates drew from other random streams than those of this version: "
+            "it can be read and validated, and takes no more; name another store",
+        )
     old, new = _must_agree(known), _must_agree(asked)
     differences = [
         f"{name} was {old.get(name)!r} and is now {new.get(name)!r}"

@@ -5,14 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import xarray as xr
-import zarr
 
 from analysis.report.sections import SECTIONS
 from analysis.store import open_store
 from sedyn.errors import InvalidInput
 from sedyn.estimate.protocol import no_estimate_because
 from sedyn.model.problem import Problem
-from sweeps.store import Store, metadata
+from sweeps.store import Store
 from tests.sweeps.stores import finish, spec_of, tree_of
 
 NAME = "estimated_test_error"
@@ -49,18 +48,6 @@ def test_sections_that_need_it_say_so_in_one_line(stores):
 def test_a_store_with_it_is_not_one_without(stores, first):
     with pytest.raises(InvalidInput, match=f"estimate was {first} and is now {not first}; name another store"):
         Store.prepare(stores[first], spec_of({"noise": (0.1, 0.5)}, estimate=not first))
-
-
-def test_a_store_from_before_there_was_a_choice_goes_on(tmp_path, monkeypatch):
-    monkeypatch.setattr("sweeps.store.settings.FORMAT", 4)
-    location = str(tmp_path / "stores" / "a.zarr")
-    finish(location, spec_of(replicates=2))
-    store = zarr.open_group(location, mode="r+").store
-    document = metadata.read_document(store)
-    del document["attributes"][metadata.SETTINGS]["estimate"]
-    metadata.write_documents(store, {"": document})
-    assert len(finish(location, spec_of(replicates=4))) == 1
-    assert tree_of(location)["simulation"][NAME].notnull().all()
 
 
 @pytest.mark.parametrize(
