@@ -159,7 +159,7 @@ def require_same(location: str, known: Mapping[str, Any], asked: Mapping[str, An
         raise InvalidInput(
             "store",
             location,
-            f"has format {known['format']}, whose replicates drew from other random streams than those of this version: "
+            f"has format {known['format']}, whose replicates drew from other random streams than this version's: "
             "it can be read and validated, and takes no more; name another store",
         )
     old, new = _must_agree(known), _must_agree(asked)

@@ -250,7 +250,7 @@ def test_a_store_of_other_random_streams_opens_and_validates_and_takes_no_more(t
     for replicates in (3, 5):
         with pytest.raises(InvalidInput, match="has format 4, whose replicates drew from other random streams"):
             finish(location, spec_of({"noise": (0.1, 0.5)}, replicates=replicates))
-    os.truncate(f"{location}/simulation/test_error/c.0.0.0.0", 8)
+    os.truncate(f"{location}/simulation/test_error/c.0.0.0", 8)
     assert validate.main([location]) == 1
     assert validate.main([location, "--repair"]) == 0
     xr.testing.assert_equal(tree_of(location)["theory"].to_dataset(), before["theory"].to_dataset())
