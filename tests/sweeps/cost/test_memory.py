@@ -20,4 +20,5 @@ def test_memory_is_predicted_for_the_device(monkeypatch):
     assert memory_of(task, "gpu") == largest_memory(integers("gpu"))
     theory = spec.theory_task(spec.cells[0], ((),))
     added = memory_of(theory, "gpu") - memory_of(theory)
-    assert added == 8 * 64 * 3 * spec.cells[0].problem.width ** 2  # an adjoint beside each curvature
+    together = 64 * spec.randomizations  # an adjoint beside each curvature, of all samples
+    assert added == 8 * together * 3 * spec.cells[0].problem.width ** 2
