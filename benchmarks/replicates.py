@@ -1,0 +1,132 @@
+"""What a replicate costs: `sedyn.simulate` beside the lines of batched numpy, or of JAX, that do the same job.
+
+One thread, processor time, contenders alternating, the least of several rounds. The job of all: data sets of Gaussian
+features, T steps of full-batch gradient descent of all layers, the train error of every iteration, and the test error on
+512 points that see the weights by their overlaps. `simulate` also has overlaps, Gram matrices, averages over rows, and
+the test error's own standard error. JAX takes part where it is installed, compiled before it is timed.
+
+    python benchmarks/replicates.py [--quick]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
+
+import numpy as np  # noqa: E402
+
+from sedyn import Problem, simulate  # noqa: E402
+
+RATE, NOISE, STEPS, POINTS = 0.3, 0.3, 15, 512
+
+
+def by_arrays(xp, normals, width, depth):
+    """The thirty lines, on any library: draws, descent and test errors of replicates side by side."""
+    x, start, noise, points, *deep = normals
+    n, d = x.shape[1:]
+    x, mu, w = x / d**0.5, start[:, :, :1], start[:, :, 1:]
+    y = xp.tanh(x @ mu)[:, :, 0] + NOISE * noise
+    deep = [layer / width**0.5 for layer in deep]
+    train, test = [], []
+
+    def forward(h):
+        signals, slopes = [], []
+        for layer in deep:
+            f = xp.tanh(h)
+            signals.append(f)
+            slopes.append(1 - f * f)
+            h = f @ layer
+        return h[:, :, 0], signals, slopes
+
+    for step in range(STEPS + 1):
+        both = xp.concatenate([mu, w], axis=2)
+        overlaps = xp.swapaxes(both, 1, 2) @ both / d + 1e-9 * xp.eye(1 + width)
+        z = points @ xp.swapaxes(xp.linalg.cholesky(overlaps), 1, 2)
+        outputs, signals, slopes = forward(x @ w)
+        train.append(xp.mean((outputs - y) ** 2, axis=1))
+        test.append(xp.mean((forward(z[:, :, 1:])[0] - xp.tanh(z[:, :, 0])) ** 2, axis=1) + NOISE**2)
+        if step == STEPS:
+            return xp.stack(train), xp.stack(test)
+        pull, gradients = (outputs - y)[:, :, None], []
+        for layer, f, slope in zip(deep[::-1], signals[::-1], slopes[::-1], strict=True):
+            gradients.append(xp.swapaxes(f, 1, 2) @ pull / n)
+            pull = (pull @ xp.swapaxes(layer, 1, 2)) * slope
+        w = w - RATE * d / n * (xp.swapaxes(x, 1, 2) @ pull)
+        deep = [layer - RATE * gradient for layer, gradient in zip(deep, gradients[::-1], strict=True)]
+
+
+def shapes_of(n, d, width, depth, replicates):
+    """Of all that is drawn."""
+    deep = [(replicates, width, width)] * (depth - 2) + [(replicates, width, 1)] * (depth > 1)
+    return [(replicates, n, d), (replicates, d, 1 + width), (replicates, n), (replicates, POINTS, 1 + width), *deep]
+
+
+def numpy_contender(n, d, width, depth, replicates):
+    """Batched numpy, generation included."""
+    shapes, rng = shapes_of(n, d, width, depth, replicates), np.random.Generator(np.random.SFC64(0))
+    return lambda: by_arrays(np, [rng.standard_normal(shape) for shape in shapes], width, depth)
+
+
+def jax_contender(n, d, width, depth, replicates):
+    """The same lines compiled by JAX in double precision, generation included; None without JAX."""
+    try:
+        import jax
+    except ImportError:
+        return None
+    jax.config.update("jax_enable_x64", True)
+    shapes = shapes_of(n, d, width, depth, replicates)
+
+    @jax.jit
+    def run(key):
+        keys = jax.random.split(key, len(shapes))
+        normals = [jax.random.normal(own, shape) for own, shape in zip(keys, shapes, strict=True)]
+        return by_arrays(jax.numpy, normals, width, depth)
+
+    return lambda: jax.block_until_ready(run(jax.random.key(0)))
+
+
+def least(contenders, rounds):
+    """Least processor time of each contender, in rounds; the first one warms up."""
+    seconds = {name: float("inf") for name in contenders}
+    for lap in range(rounds + 1):
+        for name, contender in contenders.items():
+            start = time.process_time()
+            contender()
+            if lap:
+                seconds[name] = min(seconds[name], time.process_time() - start)
+    return seconds
+
+
+def main():
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="n = 32, 128 and 512, width 3")
+    quick = parser.parse_args().quick
+    print(f"milliseconds of one core a replicate, d = n/2, depth 3, {STEPS} steps; 'of numpy' is numpy over ours")
+    print("| n | width | replicates | ours | ours with the estimate | batched numpy | JAX | of numpy | of JAX |")
+    print("|---:|---:|---:|---:|---:|---:|---:|---:|---:|")
+    for n in (32, 128, 512) if quick else (32, 128, 512, 2048, 8192):
+        for width in (3,) if quick else (1, 3, 16):
+            replicates = max(1, min(256, 2**22 // (n * n)))
+            problem = Problem(n=n, d=n // 2, width=width, depth=3, steps=STEPS, learning_rate=RATE, noise=NOISE)
+            contenders = {
+                "ours": lambda: simulate(problem, replicates, estimate=False, device="cpu"),  # noqa: B023
+                "estimate": lambda: simulate(problem, replicates, device="cpu"),  # noqa: B023
+                "numpy": numpy_contender(n, n // 2, width, 3, replicates),
+            }
+            if other := jax_contender(n, n // 2, width, 3, replicates):
+                contenders["jax"] = other
+            found = {name: 1e3 * each / replicates for name, each in least(contenders, 3 if n < 4096 else 1).items()}
+            jax = found.get("jax", float("nan"))
+            ratios = found["numpy"] / found["ours"], jax / found["ours"]
+            times = (*(found[name] for name in ("ours", "estimate", "numpy")), jax)
+            row = [*map(str, (n, width, replicates)), *(f"{each:.3f}" for each in times), *(f"{r:.2f}" for r in ratios)]
+            print("|", " | ".join(row), "|", flush=True)
+
+
+if __name__ == "__main__":
+    main()
