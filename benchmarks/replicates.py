@@ -17,9 +17,9 @@ import time
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
 
-import numpy as np  # noqa: E402
+import numpy as np
 
-from sedyn import Problem, simulate  # noqa: E402
+from sedyn import Problem, simulate
 
 RATE, NOISE, STEPS, POINTS = 0.3, 0.3, 15, 512
 
