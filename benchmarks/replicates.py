@@ -2,8 +2,8 @@
 
 One thread, processor time, contenders alternating, the least of several rounds. The job of all: data sets of Gaussian
 features, T steps of full-batch gradient descent of all layers, the train error of every iteration, and the test error
-on 512 points that see the weights by their overlaps. `simulate` also has overlaps, Gram matrices, averages over rows, and
-the test error's own standard error. JAX takes part where it is installed, compiled before it is timed.
+on 512 points that see the weights by their overlaps. `simulate` also has overlaps, Gram matrices, averages over rows,
+and the test error's own standard error. JAX takes part where it is installed, compiled before it is timed.
 
     python benchmarks/replicates.py [--quick]
 """
