@@ -38,6 +38,7 @@ from sedyn.model.evaluation import mean_scores
 from sedyn.model.label_laws import DrawnLabels
 from sedyn.model.labels import labels_of
 from sedyn.model.quadrature import gauss_quadrature
+from sedyn.model.seeds import single_streams
 from sedyn.model.update import updates_of
 
 FOLDS = 5  # a fifth of the rows is the holdout, and each fold of the cross-validation
@@ -212,7 +213,7 @@ def split_runs(
 
 def points_of(problem: sedyn.Problem, seed: list[int]) -> Quadrature:
     """Points for the test errors of one data set."""
-    return draw_quadrature([problem], readout_words([problem], [np.random.SeedSequence(seed)]))
+    return draw_quadrature([problem], readout_words(problem, single_streams(f"benchmark {seed[1:]}", seed[0]).readout))
 
 
 def _candidate(problem, data, signals, points, seed) -> dict[str, np.ndarray]:

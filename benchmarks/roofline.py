@@ -229,7 +229,7 @@ def deferred(n: int, known: int, q: int) -> Line:
 def quadrature(n: int) -> Line:
     """Test error of one iteration by quadrature."""
     problem = Problem(n=n, d=n, width=3, depth=3)
-    points = draw_quadrature([problem], readout_words([problem], [np.random.SeedSequence(0)]))
+    points = draw_quadrature([problem], readout_words(problem, single_streams("benchmark", 0).readout))
     deep_weights = tuple(layer[None] for layer in initial_deep_weights(problem))
     arguments = points, labels_of_points([problem], points, np.eye(1)[None]), np.eye(4)[None], deep_weights
     run = partial(quadrature_scores, problem)

@@ -51,6 +51,8 @@ DOUBLE = 8
 MARGIN = 0.1
 # What replicates that run side by side on a CPU take together: it should stay in cache. Measured.
 STACK_BYTES = 2**26
+# Replicates on a GPU: kernels count them by CUDA's grid.y, which ends there.
+MOST_ON_A_GPU = 2**16 - 1
 # Replicates on a CPU whose calls are shared enough: among more each takes about as long. Measured.
 ENOUGH = 16
 
@@ -212,7 +214,8 @@ def replicates_together(problem: Problem, engine: str, device: str = "cpu", dtyp
     int
     """
     if device == "gpu":
-        return replicates_that_fit(backend.gpu_memory()[0], memory_needed(problem, engine, dtype=dtype, device=device))
+        needed = memory_needed(problem, engine, dtype=dtype, device=device)
+        return min(MOST_ON_A_GPU, replicates_that_fit(backend.gpu_memory()[0], needed))
     if engine == "dense" and not stacks(problem, device, dtype):
         return 1
     return max(1, STACK_BYTES // _stacked_bytes(problem, engine, dtype))

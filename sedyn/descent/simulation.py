@@ -17,7 +17,7 @@ from sedyn.errors import InvalidInput, require_whole
 from sedyn.estimate.protocol import no_estimate_because
 from sedyn.model.observables import COMPARED, parts_of, simulated, to_dataset
 from sedyn.model.problem import A_PROBLEM, Problem
-from sedyn.model.seeds import streams_of
+from sedyn.model.seeds import MOST_INDEX, streams_of
 from sedyn.model.update import updates_together
 from sedyn.theory.laws import SOLVER, Laws, laws_of
 from sedyn.versions import versions
@@ -30,8 +30,8 @@ __all__ = ["MOST_REPLICATES", "simulate", "simulate_together"]
 MOST_REPLICATES = 2**20  # of one call, or of a cell of a sweep
 
 
-_REPLICATES_IN_WORDS = "a whole number >= 1, or different indices of replicates from 0 up"
-_INDICES = listed(whole(0, condition=_REPLICATES_IN_WORDS), _REPLICATES_IN_WORDS, most=MOST_REPLICATES)
+_REPLICATES_IN_WORDS = "a whole number >= 1, or different indices of replicates from 0 to 2**32 - 1"
+_INDICES = listed(whole(0, MOST_INDEX, condition=_REPLICATES_IN_WORDS), _REPLICATES_IN_WORDS, most=MOST_REPLICATES)
 _CELLS_IN_WORDS = "pairs (problem, replicates) of a sedyn.Problem and what `simulate` takes as replicates"
 _SOLUTION = optional(dataset('what sedyn.state_evolution(problem, include=("samples",)) returns, or None'))
 

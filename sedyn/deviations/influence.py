@@ -67,29 +67,37 @@ def influences(problem: Problem, inputs: Innovations) -> dict[str, Influence]:
     Returns
     -------
     dict of str to Influence
-        For each name of `sedyn.deviations.dynamics.observe`; up to the last iteration before a divergence.
+        For each name of `sedyn.deviations.dynamics.observe`; up to the last iteration before a divergence, which may
+        leave none.
     """
     parameters = sum(start.size for start in initial_deep_weights(problem))
     kicks = {dynamics.KICKS: np.ones(problem.steps * parameters)} if problem.temperature else {}
     tape, found = Tape(inputs.weights | kicks), []
+    sizes = {side: weights.size for side, weights in inputs.weights.items()}
+    sizes[dynamics.KICKS] = problem.steps * parameters if problem.temperature else 0
+    first: dict[str, Node] = {}
     with np.errstate(over="ignore", invalid="ignore"):
         state = dynamics.init(problem, inputs, tape)
         for update in [*updates_of(problem), None]:
-            if not np.isfinite(state.trained.error.value).all():
+            finite = np.isfinite(state.trained.error.value).all()
+            if first and not finite:
                 break
             seen = dynamics.observe(problem, inputs, tape, state)
+            first = first or seen
+            if not finite:
+                break
             back = _pulled(tape, seen)
             if not all(np.abs(own).max(initial=0.0) < LARGEST for own in back.values()):
                 break
-            found.append((seen, _centred(problem, inputs, back)))
+            found.append(_centred(problem, inputs, back))
             if update is not None:
                 state = dynamics.step(problem, inputs, tape, state, update)
     each, start = {}, 0
-    seen = found[0][0]  # the estimate first, as passes go back
-    for name, node in sorted(seen.items(), key=lambda item: not item[0].startswith("estimate")):
+    for name, node in sorted(first.items(), key=lambda item: not item[0].startswith("estimate")):  # as passes go back
         stop = start + node.value.size
         samples, features, kicked = (
-            np.stack([back[side][start:stop] for _, back in found]) for side in (*inputs.weights, dynamics.KICKS)
+            np.reshape([back[side][start:stop] for back in found], (len(found), node.value.size, size))
+            for side, size in sizes.items()
         )
         each[name], start = Influence(samples, features, kicked, node.shape), stop
     return each

@@ -64,7 +64,13 @@ def equal_rows(features: Float[np.ndarray, "n d"]) -> Integer[np.ndarray, " n"]:
     return groups.reshape(-1)
 
 
-def row_modes(features: Float[np.ndarray, "n d"], *, centred: bool, count: int = MODES) -> RowModes:
+def row_modes(
+    features: Float[np.ndarray, "n d"],
+    *,
+    centred: bool,
+    weights: Float[np.ndarray, " n"] | None = None,
+    count: int = MODES,
+) -> RowModes:
     """Modes of each sample (docs/theory.md#row-modes).
 
     Parameters
@@ -73,6 +79,8 @@ def row_modes(features: Float[np.ndarray, "n d"], *, centred: bool, count: int =
     centred : bool
         Whether the rows' mean was subtracted from them. It took out one mode, in which a sample has a share of 1/n;
         it is given back with the mean eigenvalue of the others (docs/theory.md#centred-modes).
+    weights : ndarray, shape (n,), optional
+        With mean 1, where rows are times the roots of them, and the mean was weighted: shares of that mode are w_i/n.
     count : int, optional
         Nodes of each sample's Gauss quadrature, where there are more modes than that.
 
@@ -87,14 +95,15 @@ def row_modes(features: Float[np.ndarray, "n d"], *, centred: bool, count: int =
     eigenvalues, vectors = eigenvalues[there], vectors[:, there]
     if d < n:
         vectors = features @ (vectors / np.sqrt(n * eigenvalues))
-    weights = vectors * vectors
+    shares = vectors * vectors
     if centred:
         eigenvalues = np.append(eigenvalues, eigenvalues.sum() / (n - 1))
-        weights = np.concatenate([weights, np.full((n, 1), 1 / n)], axis=1)
+        own = np.ones(n) if weights is None else weights
+        shares = np.concatenate([shares, own[:, None] / n], axis=1)
     if eigenvalues.size <= count:
-        return RowModes(np.repeat(eigenvalues[:, None], n, axis=1), np.ascontiguousarray(weights.T))
+        return RowModes(np.repeat(eigenvalues[:, None], n, axis=1), np.ascontiguousarray(shares.T))
     size = max(1, NUMBERS_AT_A_TIME // (count * eigenvalues.size))
-    parts = [_gauss(eigenvalues, weights[start : start + size], count) for start in range(0, n, size)]
+    parts = [_gauss(eigenvalues, shares[start : start + size], count) for start in range(0, n, size)]
     return RowModes(*(np.ascontiguousarray(np.concatenate(part).T) for part in zip(*parts, strict=True)))
 
 

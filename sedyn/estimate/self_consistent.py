@@ -79,7 +79,7 @@ class SelfConsistent(NamedTuple):
         """
         weighted = features * np.sqrt(weights)[:, None]
         n, d = weighted.shape
-        modes = row_modes(weighted, centred=centred)
+        modes = row_modes(weighted, centred=centred, weights=weights)
         eigenvalues = np.linalg.eigvalsh((weighted.T @ weighted if d < n else weighted @ weighted.T) / n).clip(0)
         nothing = np.zeros((eigenvalues.size, units, units))
         estimate = ByModes.begin(modes, row_scales(weighted), np.empty((units, d)))

@@ -85,7 +85,7 @@ def track(
     X : array, shape (n, d)
         As the first layer is given it.
     learning_rate : float
-        Of the first layer; `Tracker.step` takes another one for a step.
+        Of the first layer; `Tracker.step` takes another one from its step on.
     momentum, weight_decay, nesterov : optional
         As of `torch.optim.SGD`.
     centred : bool, optional
@@ -200,7 +200,7 @@ class Tracker:
         batch : array of int, shape (b,), optional
             Rows of X in the mini-batch; all of them if not given.
         learning_rate : float, optional
-            Of this step, if it is another one.
+            From this step on, if it is another one.
         """
         rows = self._rows(batch)
         gradient = self._units_of("gradients", gradients, rows.size)
@@ -212,15 +212,14 @@ class Tracker:
         all_gradients, all_curvatures = np.zeros((q, self._samples)), np.zeros((q, q, self._samples))
         all_gradients[:, rows] = share * gradient.T
         all_curvatures[:, :, rows] = share * np.moveaxis(curvature, 0, -1)
-        if self._estimate is None:
-            self._estimate = self._begin(q)
-        update = self._update
-        if learning_rate is not None:  # momentum is of the steps' lengths, which the rates are a factor of
-            rate = POSITIVE("learning_rate", learning_rate)
-            update = update._replace(learning_rate=rate, momentum=update.momentum * rate / update.learning_rate)
+        rate = self._update.learning_rate if learning_rate is None else POSITIVE("learning_rate", learning_rate)
+        estimate = self._begin(q) if self._estimate is None else self._estimate
+        if rate != self._update.learning_rate:  # the velocity stays, and steps are longer by the rates' ratio
+            gone = (rate / self._update.learning_rate) * (estimate.carried - estimate.previous)
+            estimate = estimate._replace(previous=estimate.carried - gone)
             self._update = self._update._replace(learning_rate=rate)
         derivatives = Derivatives(all_gradients[0], all_gradients, (), all_curvatures)
-        self._estimate = self._estimate.step(derivatives, update)
+        self._estimate = estimate.step(derivatives, self._update)
 
     def step_through(
         self,
@@ -259,8 +258,9 @@ class Tracker:
         if batch is None:
             return np.arange(self._samples)
         words = f"different rows of X, from 0 to {self._samples - 1}"
-        rows = _array("batch", batch, words).astype(int)
-        if rows.ndim != 1 or not rows.size or len({*rows.tolist()}) < rows.size:
+        given = _array("batch", batch, words)
+        rows = given.astype(int)
+        if rows.ndim != 1 or not rows.size or len({*rows.tolist()}) < rows.size or (rows != given).any():
             raise InvalidInput("batch", batch, words)
         if rows.min() < 0 or rows.max() >= self._samples:
             raise InvalidInput("batch", batch, words)

@@ -94,19 +94,22 @@ class NetworkEstimator(FreshLike, Options, BaseEstimator):
             raise InvalidInput(
                 "early_stopping", True, f"needs an estimate at every iteration; estimate={self.estimate!r}"
             )
-        require_memory(problem, estimate=not reason)
+        if self.estimate == "exact" and (reason or not self._by_modes):
+            raise InvalidInput("estimate", "exact", reason or "takes no spectrum; set spectrum='modes'")
+        wanted = not reason and self.estimate is not False
+        require_memory(problem, estimate=wanted, history=wanted and not self._by_modes)
         warm = self._warm(problem, standardization)
         self.kept_features_, self.feature_mean_, self.feature_scale_ = standardization
         features = standardization.apply(samples.X)
         largest = largest_eigenvalue(features, weights) * curvature_bound(loss_named(problem.loss), outputs)
         problem = self._with_rates(problem, largest)
-        wanted = not reason and self.estimate is not False
         exact = wanted and self._exactly(problem, weights)
         estimate = None
+        self.spectrum_: Float[np.ndarray, " d"] | None = None
         if wanted and not exact:
             estimate = self._begin_estimate(problem, features, weights, samples.X.shape[1] - problem.d)
 
-        open_ended = self.steps is None and bool(self.early_stopping)
+        most_steps, open_ended = problem.steps, self.steps is None and bool(self.early_stopping)
         fit = fit_network(
             problem,
             updates_of_fit(problem, accelerated=self._accelerated),
@@ -128,11 +131,17 @@ class NetworkEstimator(FreshLike, Options, BaseEstimator):
         self.deep_weights_, self.problem_ = fit.deep_weights, problem
         self.best_iteration_, self.learning_rate_ = fit.iteration, problem.learning_rate
         self._keep_fresh(samples.y, weights, fit.fresh_outputs)
-        found = doubts_about(problem, fit, samples, largest, warm=warm is not None) if wanted else []
+        found = []
+        if wanted:
+            found = doubts_about(problem, fit, samples, largest, most_steps=most_steps, warm=warm is not None)
         self._keep_estimate(problem, fit, labels, weights)
         self.history_ = self._history(problem, fit, labels.scale**2, reason, found, exact=exact)
         for doubt in found:
             doubt.tell(stacklevel=4)
+
+    @property
+    def _by_modes(self) -> bool:
+        return isinstance(self.spectrum, str) and self.spectrum == "modes"
 
     def _exactly(self, problem: Problem, weights: Float[np.ndarray, " n"]) -> bool:
         """Whether leave-one-out is run, which is of samples that weigh alike and of centred features."""
@@ -141,9 +150,8 @@ class NetworkEstimator(FreshLike, Options, BaseEstimator):
             if not able:
                 raise InvalidInput("estimate", "exact", "needs samples of equal weights, and standardize=True")
             return True
-        modes = isinstance(self.spectrum, str) and self.spectrum == "modes"
         seconds = seconds_for(problem) * LIKELY_STEPS / problem.steps  # so that more steps change no estimate of fewer
-        return self.estimate is True and able and modes and seconds < AFFORDABLE_SECONDS
+        return self.estimate is True and able and self._by_modes and seconds < AFFORDABLE_SECONDS
 
     def _with_rates(self, problem: Problem, largest: float) -> Problem:
         """Choose the learning rates that are open, from the largest curvature of a linear model's mean loss."""
@@ -159,11 +167,10 @@ class NetworkEstimator(FreshLike, Options, BaseEstimator):
         self, problem: Problem, features: Float[np.ndarray, "n d"], weights: Float[np.ndarray, " n"], dropped: int
     ) -> Estimate:
         """What is estimated from, before the first step: modes of the features, or a spectrum, which is kept."""
-        self.spectrum_ = None
-        if isinstance(self.spectrum, str) and self.spectrum == "modes":
+        if self._by_modes:
             return SelfConsistent.begin(features, weights, problem.units, centred=bool(self.standardize))
-        self.spectrum_ = eigenvalues_of(features, self.spectrum, dropped)
-        measure = gauss_quadrature(self.spectrum_, problem.steps + 1)
+        self.spectrum_ = spectrum = eigenvalues_of(features, self.spectrum, dropped)
+        measure = gauss_quadrature(spectrum, problem.steps + 1)
         return BySpectrum.begin(problem, measure, np.empty((problem.units, problem.d)), row_scales(features))
 
     def _warm(self, problem: Problem, standardization: Standardization) -> tuple | None:

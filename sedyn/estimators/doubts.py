@@ -5,6 +5,8 @@ from __future__ import annotations
 import warnings
 from typing import NamedTuple
 
+import numpy as np
+
 from sedyn.estimators.samples import Samples
 from sedyn.estimators.training import Fit
 from sedyn.model.problem import Problem
@@ -37,7 +39,9 @@ class Doubt(NamedTuple):
         warnings.warn(self.message, EstimateWarning, stacklevel=stacklevel + 1)
 
 
-def doubts_about(problem: Problem, fit: Fit, samples: Samples, largest: float, *, warm: bool) -> list[Doubt]:
+def doubts_about(
+    problem: Problem, fit: Fit, samples: Samples, largest: float, *, most_steps: int, warm: bool
+) -> list[Doubt]:
     """List the reasons not to believe the estimate of a fit.
 
     Parameters
@@ -47,6 +51,8 @@ def doubts_about(problem: Problem, fit: Fit, samples: Samples, largest: float, *
     samples : Samples
     largest : float
         Curvature of a linear model's mean loss in its steepest direction.
+    most_steps : int
+        How many steps there may have been.
     warm : bool
         Whether training began with weights of a fit before.
 
@@ -54,7 +60,8 @@ def doubts_about(problem: Problem, fit: Fit, samples: Samples, largest: float, *
     -------
     list of Doubt
     """
-    last, best = len(fit.train_error) - 1, fit.iteration
+    last, estimates = len(fit.train_error) - 1, np.array(fit.estimated_test_error)
+    best = int(np.nanargmin(estimates)) if np.isfinite(estimates).sum() > 1 else None
     rates = problem.learning_rates[: max(1, last)]
     stable = 2 * (1 + problem.momentum) / largest
     reasons = {
@@ -62,8 +69,7 @@ def doubts_about(problem: Problem, fit: Fit, samples: Samples, largest: float, *
         "large; use a smaller learning_rate": best == 0,
         f"the estimate was still falling at the last step, {last}; use more steps, or a larger learning_rate": best
         == last
-        and best > 0
-        and last == problem.steps,
+        == most_steps,
         f"learning_rate={max(rates):.3g} is near or beyond the largest stable one, {stable:.3g}, where estimates are "
         "too high; use a smaller one, or learning_rate='auto'": max(rates) > EDGE * stable,
         f"{samples.repeated:.0%} of the samples repeat others; copies count as one sample, whose error is estimated "

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from sedyn.checks import COUNT, FLAG, Check, optional
-from sedyn.errors import require_flag, require_one_of
+from sedyn.errors import InvalidInput, require_flag, require_one_of
 from sedyn.estimators.features import random_state, spectrum
 from sedyn.model.fields import field, kept_fields
 from sedyn.model.problem import TRAINING, Problem
@@ -172,6 +172,8 @@ class Options(Training):
         if _is_auto(self.momentum):
             given["momentum"] = 0.0
         if self.steps is None:
+            if self.epochs is not None:
+                raise InvalidInput("epochs", self.epochs, "needs a number of steps, which share the epochs; set steps")
             given["steps"] = self.max_steps
         if self.depth == 1:  # a linear model already, with a unit for each output
             given |= {"width": data["outputs"], "skip": False}

@@ -14,7 +14,7 @@ DOUBLE = 8
 COPIES_OF_CURVATURE = 3  # what is added up, what is added to it, and their sum
 
 
-def fit_memory(problem: Problem, *, estimate: bool) -> int:
+def fit_memory(problem: Problem, *, estimate: bool, history: bool = False) -> int:
     """Bytes that a fit takes at its peak, features and their modes included.
 
     Parameters
@@ -22,6 +22,8 @@ def fit_memory(problem: Problem, *, estimate: bool) -> int:
     problem : Problem
     estimate : bool
         Whether the test error is estimated.
+    history : bool, optional
+        Whether from the derivatives of all steps, as by a spectrum other than the modes.
 
     Returns
     -------
@@ -33,10 +35,12 @@ def fit_memory(problem: Problem, *, estimate: bool) -> int:
         smaller = min(n, d)
         numbers += 3 * smaller**2 + 2 * n * smaller  # the Gram matrix and its modes
         numbers += COPIES_OF_CURVATURE * n * q * q + 4 * n * q * min(MODES, smaller)
+    if history:
+        numbers += problem.steps * n * (q * q + q)
     return DOUBLE * numbers
 
 
-def require_memory(problem: Problem, *, estimate: bool) -> None:
+def require_memory(problem: Problem, *, estimate: bool, history: bool = False) -> None:
     """Refuse a fit that has no room in this machine's memory.
 
     Parameters
@@ -44,13 +48,16 @@ def require_memory(problem: Problem, *, estimate: bool) -> None:
     problem : Problem
     estimate : bool
         Whether the test error is estimated.
+    history : bool, optional
+        As for `fit_memory`.
 
     Raises
     ------
     InvalidInput
         Naming what it takes, and what would work.
     """
-    needed, there = fit_memory(problem, estimate=estimate), machine.room("cpu")
+    needed, there = fit_memory(problem, estimate=estimate, history=history), machine.room("cpu")
     if needed > there:
+        less = "fewer steps, or spectrum='modes'" if history else "fewer samples or features"
         words = f"with n={problem.n} and d={problem.d} a fit takes {needed / 1e9:.3g} GB of {there / 1e9:.3g} GB"
-        raise InvalidInput("width", problem.width, f"{words}; use a smaller width, or fewer samples or features")
+        raise InvalidInput("width", problem.width, f"{words}; use a smaller width, or {less}")

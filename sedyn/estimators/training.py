@@ -182,7 +182,7 @@ def fit_network(
             elif state.estimate is not None and not (last_only and state.iteration < problem.steps):
                 fresh = forward(state.estimate.fresh_like(state.trained), state.deep_weights, layers)
                 estimated = error(fresh)
-            if not early_stopping or (estimates and estimated < np.nanmin(estimates)):
+            if not early_stopping or not estimates or estimated < np.nanmin(estimates):
                 chosen, kept = state, fresh
             train.append(trained)
             estimates.append(estimated)

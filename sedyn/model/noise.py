@@ -159,7 +159,7 @@ def _largest_with_normal_noise(means: Array) -> Array:
         for c in reversed(range(classes)):
             found[..., c : c + 1, :] += density[..., c : c + 1, :] * before[c] * after
             after = after * below[..., c : c + 1, :]
-    return found * (NODES[1] - NODES[0])
+    return found * float(NODES[1] - NODES[0])
 
 
 NOISE_LAWS: Registry[NoiseFamily] = Registry(

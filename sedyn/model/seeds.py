@@ -21,7 +21,16 @@ from sedyn.arrays.shapes import Float, Integer
 from sedyn.checks import SEED
 from sedyn.model.problem import Problem
 
-__all__ = ["Stream", "Streams", "randomization_seeds", "seed_sequence", "single_streams", "streams_of", "substream"]
+__all__ = [
+    "MOST_INDEX",
+    "Stream",
+    "Streams",
+    "randomization_seeds",
+    "seed_sequence",
+    "single_streams",
+    "streams_of",
+    "substream",
+]
 
 
 class Stream(NamedTuple):
@@ -105,6 +114,8 @@ class Streams(NamedTuple):
     gradient_noise: Stream
 
 
+MOST_INDEX = 2**32 - 1
+"""The largest index of a replicate."""
 # Parts of a stream: a place has 32 bits for the replicate, and as many for purpose and part.
 PARTS = 2**32 // len(Streams._fields)
 
@@ -119,12 +130,20 @@ def streams_of(problems: Sequence[Problem], seed: int, replicates: Sequence[int]
     seed : int
         Base seed.
     replicates : sequence of int
-        The index of each, from 0.
+        The index of each, from 0 to `MOST_INDEX`.
 
     Returns
     -------
     Streams
+
+    Raises
+    ------
+    ValueError
+        If an index is out of range: its numbers would be those of another purpose.
     """
+    for index in replicates:
+        if not 0 <= index <= MOST_INDEX:
+            raise ValueError(f"replicate {index}; indices are from 0 to {MOST_INDEX}")
     keys = {problem: _key(problem.key, SEED("seed", seed)) for problem in set(problems)}
     each = np.array([keys[problem] for problem in problems], np.uint64), np.array(replicates, np.uint64)
     return Streams(*(Stream(*each, purpose) for purpose in range(len(Streams._fields))))

@@ -11,7 +11,7 @@ from sedyn.arrays import backend
 from sedyn.model.problem import Problem
 from sedyn.model.seeds import randomization_seeds
 from sedyn.model.update import updates_of
-from sedyn.theory.inputs import draw
+from sedyn.theory.inputs import draw, least_samples
 from sedyn.theory.run import run
 
 __all__ = ["NOTICED", "SpectrumDrift", "spectrum_drift"]
@@ -62,11 +62,13 @@ def spectrum_drift(problem: Problem, seed: int = 0) -> SpectrumDrift:
     """
     if not problem.spectrum_law.changes_with_d:
         return SpectrumDrift(0.0, 0.0)
-    larger = replace(problem, n=2 * problem.n, d=2 * problem.d)
+    batch_size = None if problem.batch_size is None else 2 * problem.batch_size  # the same share
+    larger = replace(problem, n=2 * problem.n, d=2 * problem.d, batch_size=batch_size)
+    samples = max(SAMPLES, least_samples(problem))
     with backend.use_device("cpu"):
         found = [
             [
-                run(one, draw(one, SAMPLES, stream), updates_of(one))
+                run(one, draw(one, samples, stream), updates_of(one))
                 for stream in randomization_seeds(problem, seed, RANDOMIZATIONS)
             ]
             for one in (problem, larger)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sedyn.arrays import machine
 from sedyn.errors import InvalidInput
 from sedyn.kernels.cuda.launch import adjoint_memory
+from sedyn.kernels.program import no_form_because
 from sedyn.model.batching import limit_dimensions
 from sedyn.model.network import has_kink, numbers_of_further_outputs
 from sedyn.model.observables import INCLUDED, numbers_in, parts_of, predicted
@@ -40,7 +41,9 @@ def theory_memory(
     q, steps, k = problem.units, problem.steps, problem.signals
     drawn = normal_dimensions(problem) + limit_dimensions(problem)
     kept = 2 * drawn + q * steps * (1 if has_kink(problem) else 1 + q)  # uniforms, normals; gradients and curvatures
-    kept += 4 * (q * q + k) + 6 * q * problem.depth + numbers_of_further_outputs(problem)  # what a step works with
+    kept += 4 * (q * q + k) + 6 * q * problem.depth  # what a step works with
+    if no_form_because(problem, device):  # which kernels do a sample at a time
+        kept += numbers_of_further_outputs(problem)
     apart = 4 * q * (steps + 1) if keep_samples else 0  # of the first randomization alone
     together = samples * randomizations_together(samples, randomizations)
     more = adjoint_memory(problem, together) if device == "gpu" else 0

@@ -71,6 +71,8 @@ class _PatientFiles:
         self._files, self._patience = files, Patience(PATIENCE_SECONDS)
 
     def __getattr__(self, name: str) -> Any:
+        if name == "_files" or name.startswith("__"):  # asked for by copies and pickles, before there are any files
+            raise AttributeError(name)
         found = getattr(self._files, name)
         if not inspect.iscoroutinefunction(found):
             return found

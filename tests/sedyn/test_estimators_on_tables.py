@@ -288,6 +288,19 @@ def test_what_speaks_against_the_estimate_is_warned_of_and_kept(diabetes, option
     assert any(words in line for line in model.history_.attrs["warnings"])
 
 
+@pytest.mark.parametrize(("steps", "options"), [(300, {}), (3, {"estimate": "last"})])
+def test_an_estimate_that_has_turned_or_is_of_one_iteration_is_not_said_to_fall(steps, options, diabetes):
+    X, _, y, _ = diabetes
+    model = NetworkRegressor(steps=steps, early_stopping=False, random_state=0, **options).fit(X[:60], y[:60])
+    assert not any("still falling" in line for line in model.history_.attrs["warnings"])
+
+
+def test_steps_left_open_may_be_too_few(diabetes):
+    X, _, y, _ = diabetes
+    with pytest.warns(EstimateWarning, match="still falling at the last step, 3"):
+        NetworkRegressor(max_steps=3, random_state=0).fit(X, y)
+
+
 def test_too_few_samples_and_useless_features_are_warned_of(fitted):
     rng = np.random.default_rng(0)
     with pytest.warns(EstimateWarning, match="fewer than half of d=90"):

@@ -173,6 +173,7 @@ def test_folders_have_the_same_files():
             "silence.py",
             "laws.py",
             "distances.py",
+            "drift.py",
             "memory.py",
             "online.py",
         },

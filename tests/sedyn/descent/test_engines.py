@@ -6,7 +6,13 @@ import sedyn
 from sedyn import InvalidInput, Problem
 from sedyn.arrays import backend, machine
 from sedyn.descent import engines
-from sedyn.descent.engines import choose_engine, memory_needed, predicted_seconds, replicates_that_fit
+from sedyn.descent.engines import (
+    choose_engine,
+    memory_needed,
+    predicted_seconds,
+    replicates_that_fit,
+    replicates_together,
+)
 from sedyn.kernels.cpu.tiles import UNITS
 
 SMALL = Problem(n=60, d=40, width=2, steps=60)
@@ -136,3 +142,8 @@ def test_memory_is_told_only_of_what_there_is(arguments, message):
     problem = Problem(n=60, d=40, features=arguments.pop("features", "gaussian"))
     with pytest.raises(InvalidInput, match=message):
         engines.memory_needed(problem, **arguments)
+
+
+def test_replicates_on_a_gpu_are_as_many_as_its_grid_has(monkeypatch):
+    monkeypatch.setattr(backend, "gpu_memory", lambda: (2**40, 2**40))
+    assert replicates_together(Problem(n=20, d=10, steps=1), "dense", "gpu") == 65_535

@@ -8,6 +8,7 @@ from sedyn import Problem
 from sedyn.descent import readout
 from sedyn.descent.readout import draw_quadrature, fit_control, labels_of_points, readout_words
 from sedyn.model.architecture import initial_deep_weights
+from tests.helpers import stream
 
 D = 6
 
@@ -23,7 +24,7 @@ def test_the_mean_of_a_control_is_zero_whatever_the_law(fields, dependent):
     directions = rng.standard_normal((problem.signals + 3, D))
     if dependent:
         directions[-1] = directions[0] - directions[1]
-    points = draw_quadrature([problem], readout_words([problem], [np.random.SeedSequence(0)]))
+    points = draw_quadrature([problem], readout_words(problem, stream(0)))
     signals = directions[: problem.signals]
     labels = labels_of_points([problem], points, (signals @ signals.T / D)[None])
     control = fit_control(problem, points, labels, directions, initial_deep_weights(problem))
@@ -93,7 +94,7 @@ def test_stated_errors_are_those_of_the_shifts(monkeypatch):
         monkeypatch.setattr(
             readout,
             "readout_words",
-            lambda problems, seeds, device, s=seed: words(problems, [np.random.SeedSequence(s)]),
+            lambda problem, own, device, s=seed: words(problem, stream(s), device),
         )
         found.append(sedyn.simulate(problem, [0], estimate=False))
     errors = np.concatenate([one.test_error for one in found])

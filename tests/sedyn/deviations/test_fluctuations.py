@@ -103,3 +103,11 @@ def test_a_theory_that_diverges_ends_there():
     finite = np.isfinite(np.diagonal(predicted.test_error))
     assert 10 < finite.sum() < problem.steps
     assert finite[: finite.sum()].all()
+
+
+@pytest.mark.parametrize("fields", [{"signal_norm": 1e160, "link": "identity"}, {"bias": "all", "bias_init": 1e160}])
+@pytest.mark.filterwarnings("ignore:overflow")
+def test_a_theory_without_a_finite_start_has_no_values(fields):
+    predicted = sedyn.fluctuations(sedyn.Problem(n=60, d=40, width=1, depth=2, steps=2, **fields), 256, 2)
+    assert predicted.test_error.shape == (3, 3)
+    assert all(np.isnan(values).all() for values in predicted.values())

@@ -71,8 +71,11 @@ def test_a_run_with_two_kinds_of_weights_is_the_run_of_repeated_rows():
     times = {"samples": rng.integers(1, 4, PROBLEM.n), "features": rng.integers(1, 4, PROBLEM.d)}
     weights = {side: count / count.sum() for side, count in times.items()}
     rows, columns = (np.repeat(np.arange(count.size), count) for count in times.values())
+    samples = inputs.samples._replace(
+        **{name: getattr(inputs.samples, name)[:, rows] for name in ("innovations", "labels", "batches")}
+    )  # and labels of points, which have no weights
     repeated = Innovations(
-        type(inputs.samples)(*(part[:, rows] for part in inputs.samples)),
+        samples,
         inputs.of_start[:, columns],
         inputs.of_gradients[:, :, columns],
         inputs.of_kicks[:, :, columns],

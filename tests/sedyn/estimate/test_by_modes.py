@@ -17,6 +17,7 @@ from sedyn.model.architecture import initial_deep_weights, layers_of
 from sedyn.model.batching import Batches, batch_weights
 from sedyn.model.network import forward
 from sedyn.model.update import updates_of
+from tests.helpers import orders_of, stream
 
 LINEAR = Problem(n=24, d=16, width=1, depth=1, steps=12, learning_rate=0.5)
 VARIANTS = {
@@ -106,10 +107,10 @@ def test_leave_one_out_side_by_side_is_retraining_one_after_another(fields, toge
 
     monkeypatch.setattr(leave_one_out, "NUMBERS_AT_A_TIME", together)
     problem = Problem(n=14, d=10, width=2, steps=5, learning_rate=0.5, **fields)
-    batches = Batches(lambda: batch_weights(problem, np.random.default_rng(3)))
+    batches = Batches(lambda: batch_weights(problem, orders_of(problem.n, 3)))
     x, data = data_of(problem, batches=None if problem.full_batch else batches)
     if problem.temperature:
-        data = data._replace(gradient_noise=GradientNoise([np.random.SeedSequence(1)]))
+        data = data._replace(gradient_noise=GradientNoise(stream(1), 1 + len(data.deep_weights)))
     found = left_out(problem, data, x / np.sqrt(problem.d))
     np.testing.assert_allclose(found, retrained(problem, x, data), atol=1e-12)
 

@@ -19,7 +19,7 @@ from sedyn.model.evaluation import mean_scores, sample_scores
 from sedyn.model.label_laws import DrawnLabels
 from sedyn.model.quadrature import gauss_quadrature
 from sedyn.model.update import updates_of
-from tests.helpers import assert_within_se, mean_and_se
+from tests.helpers import ROUNDING, assert_within_se, mean_and_se
 
 BASE = Problem(n=1000, d=500, width=2, depth=3, steps=8, noise=0.3)
 
@@ -138,7 +138,7 @@ def test_one_step_takes_out_each_samples_own_gradient():
 
 def test_before_the_first_step_training_samples_are_fresh():
     runs = sedyn.simulate(Problem(n=60, d=40, steps=2), 3, device="cpu").isel(iteration=0)
-    np.testing.assert_array_equal(runs.estimated_test_error, runs.train_error)
+    np.testing.assert_allclose(runs.estimated_test_error, runs.train_error, rtol=ROUNDING)
 
 
 def test_estimating_does_not_change_training():
@@ -184,7 +184,8 @@ def test_exponent_in_n_is_minus_a_half(fields):
 
 def test_rows_of_unequal_length_need_their_scales():
     """Elliptical rows, scaled by tau_i of which the lengths tell: right with row scales, and far off without."""
-    problem = Problem(n=600, d=500, width=2, depth=2, steps=16, noise=0.5, learning_rate=0.6)
+    # The deeper weights of init_seed=0 happen to be small, and then so is what there is to see.
+    problem = Problem(n=600, d=500, width=2, depth=2, steps=16, noise=0.5, learning_rate=0.6, init_seed=1)
     differences = {True: [], False: []}
     for seed in range(12):
         rng = np.random.default_rng(seed)
@@ -196,9 +197,9 @@ def test_rows_of_unequal_length_need_their_scales():
         for scaled in differences:
             known = row_scales(rows[training]) if scaled else None
             path, data = run(problem, rows[training], y[training], first, known)
+            labels = DrawnLabels(y[None, problem.n :])
             fresh = [
-                mean_scores(problem, s.first_weights @ rows[problem.n :].T, y[None, problem.n :], s.deep_weights)[0]
-                for s in path
+                mean_scores(problem, s.first_weights @ rows[problem.n :].T, labels, s.deep_weights)[0] for s in path
             ]
             estimates = [dynamics.scores(problem, data, state)["estimated_test_error"] for state in path]
             differences[scaled].append(np.array(estimates) - fresh)

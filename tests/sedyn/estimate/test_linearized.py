@@ -20,6 +20,7 @@ from sedyn.model.batching import Batches, batch_weights
 from sedyn.model.network import Network, differentiate
 from sedyn.model.quadrature import SpectralMeasure
 from sedyn.model.update import updates_of
+from tests.helpers import orders_of
 
 BASE = Problem(n=8, d=6, width=2, depth=2, steps=5, learning_rate=0.4)
 VARIANTS = {
@@ -41,7 +42,7 @@ def data_of(problem, seed=0):
     x = rng.standard_normal((problem.n, problem.d)) / np.sqrt(problem.d)
     y = np.tanh(x @ rng.standard_normal(problem.d)) + 0.5 * rng.standard_normal(problem.n)
     y = np.sign(y) if problem.labels == "binary" else y
-    batches = None if problem.full_batch else Batches(lambda: batch_weights(problem, np.random.default_rng(3)))
+    batches = None if problem.full_batch else Batches(lambda: batch_weights(problem, orders_of(problem.n, 3)))
     start = rng.standard_normal((problem.units, problem.d))
     data = Data(DenseDesign(x), np.ones(problem.d), y[None], start, initial_deep_weights(problem), batches)
     return x, data

@@ -55,6 +55,15 @@ def test_centring_is_given_back_one_mode_of_mean_eigenvalue():
     np.testing.assert_allclose((modes.weights * modes.nodes).sum(axis=0), expected)
 
 
+def test_of_weighted_rows_centring_took_out_the_mode_of_the_roots_of_the_weights():
+    features, weights = table(20, 40), np.linspace(0.1, 1.9, 20)
+    features -= np.average(features, axis=0, weights=weights)
+    rows = np.sqrt(weights)[:, None] * features
+    modes = row_modes(rows, centred=True, weights=weights, count=30)
+    np.testing.assert_allclose(modes.weights.sum(axis=0), 1)
+    np.testing.assert_allclose(modes.weights[-1], weights / 20)
+
+
 def test_row_scales_are_squared_lengths_of_mean_one():
     scales = row_scales(np.array([[3.0, 4.0], [0.0, 1.0]]))
     np.testing.assert_allclose(scales, [50 / 26, 2 / 26])

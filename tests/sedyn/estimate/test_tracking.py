@@ -14,7 +14,9 @@ from sedyn.model.algorithm import states
 from sedyn.model.architecture import initial_deep_weights
 from sedyn.model.batching import Batches, batch_weights
 from sedyn.model.evaluation import sample_scores
+from sedyn.model.label_laws import DrawnLabels
 from sedyn.model.update import updates_of
+from tests.helpers import orders_of
 
 RNG = np.random.default_rng(0)
 
@@ -40,6 +42,7 @@ def linear_loop(X, y, rates, momentum, decay, nesterov, batches, tracker=None, w
         (0.6, 0.1, False, [0.1] * 9),
         (0.6, 0.1, True, [0.1] * 9),
         (0.5, 0.1, False, np.linspace(0.05, 0.2, 9)),
+        (0.5, 0.1, True, np.linspace(0.05, 0.2, 9)),
     ],
 )
 def test_a_linear_loop_is_left_one_out(momentum, decay, nesterov, rates):
@@ -61,7 +64,7 @@ def test_another_loop_gets_what_sedyns_own_gets(fields):
     X = RNG.standard_normal((problem.n, problem.d))
     X -= X.mean(axis=0)
     y = np.tanh(X[:, 0]) + 0.3 * RNG.standard_normal(problem.n)
-    batches = None if problem.full_batch else Batches(lambda: batch_weights(problem, np.random.default_rng(1)))
+    batches = None if problem.full_batch else Batches(lambda: batch_weights(problem, orders_of(problem.n, 1)))
     start = RNG.standard_normal((problem.width, problem.d))
     estimate = ByModes.begin(row_modes(X, centred=True), row_scales(X), start)
     data = Data(DenseDesign(X, problem.d**-0.5), np.ones(problem.d), y[None], start, initial_deep_weights(problem))
@@ -70,7 +73,7 @@ def test_another_loop_gets_what_sedyns_own_gets(fields):
         expected = dynamics.scores(problem, data, state)["estimated_test_error"]
 
         def losses(h, deep=state.deep_weights):
-            return sample_scores(problem, h.T, data.labels, deep)[0]
+            return sample_scores(problem, h.T, DrawnLabels(data.labels), deep)[0]
 
         assert tracker.estimate(state.trained.T, losses).mean == pytest.approx(expected, rel=1e-12)
         if state.derivatives is None:
@@ -100,6 +103,12 @@ def test_wrong_arguments_are_one_line():
             call()
         assert refusal.value.field == field
         assert len(str(refusal.value).splitlines()) == 1
+
+
+def test_rows_of_a_batch_are_whole_numbers():
+    tracker = sedyn.track(RNG.standard_normal((6, 3)), 0.1)
+    with pytest.raises(InvalidInput, match="batch"):
+        tracker.step(np.zeros((2, 2)), np.zeros((2, 2, 2)), batch=[1, 2.5])
 
 
 def test_pytorch_differentiates_what_sedyn_does():

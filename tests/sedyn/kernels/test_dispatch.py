@@ -61,7 +61,9 @@ def test_without_kernels_the_theory_is_the_same_to_rounding():
     with dispatch.definitions_only():
         found = sedyn.state_evolution(problem, 128, 2, include=("responses",))
     for name in expected:
-        np.testing.assert_allclose(found[name], expected[name], rtol=1e-9, atol=1e-11, err_msg=name)
+        # All samples pass through kernels: sums keep digits of their largest entries, spreads of what they are of.
+        size = max(1.0, float(np.nanmax(np.abs(expected[name.removesuffix("_stderr")]))))
+        np.testing.assert_allclose(found[name], expected[name], rtol=0, atol=1e-9 * size, err_msg=name)
 
 
 @pytest.mark.usefixtures("failing_kernels")
@@ -84,7 +86,7 @@ def test_no_kernel_is_called_where_definitions_alone_are_wanted(compute):
 
 
 def test_every_operation_has_a_kernel():
-    assert len(OPERATIONS) == 5
+    assert len(OPERATIONS) == 6
     assert all(operation._kernels for operation in OPERATIONS)
 
 

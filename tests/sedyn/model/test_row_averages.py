@@ -26,7 +26,7 @@ def test_averages_are_those_of_the_rows(monkeypatch):
 
     monkeypatch.setattr("sedyn.descent.run.states", recording)
     monkeypatch.setattr(
-        "sedyn.descent.inputs.initial_weights_and_signals", lambda *a: seen.append(drawn(*a)) or seen[0]
+        "sedyn.descent.inputs.initial_weights_and_signals", lambda *a: seen.append(drawn(*a)[0]) or seen[0][None]
     )
     runs = sedyn.simulate(problem, 1)
     (initial, signals), (last,) = (seen[0][:2], seen[0][2:]), seen[-1]  # of the one replicate

@@ -54,6 +54,14 @@ def test_streams_depend_on_problem_replicate_and_base_seed_only():
         streams_of([problem], -1, [0])
 
 
+@pytest.mark.parametrize("index", [-1, 2**32])
+def test_an_index_of_another_purpose_is_refused(index):
+    problem = Problem()
+    streams_of([problem], 0, [2**32 - 1])
+    with pytest.raises(ValueError, match="replicate"):
+        streams_of([problem], 0, [index])
+
+
 def test_replicates_draw_side_by_side_what_they_draw_alone():
     problems = [Problem(n=30, d=20), Problem(n=30, d=20, noise=0.5), Problem(n=30, d=20)]
     together = streams_of(problems, 2, [0, 4, 9]).noise

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 import sedyn
+from sedyn.theory import drift
 from sedyn.theory.drift import spectrum_drift
+from sedyn.theory.inputs import least_samples
 
 HARD = {"width": 3, "depth": 2, "link": "hermite2", "signal_norm": 2.0, "init_overlap": 0.5}
 HARD |= {"activation": "gelu", "momentum": 0.4, "steps": 10}
@@ -19,18 +21,18 @@ def problem_of(covariance, rate, **settings):
     ("rate", "least", "most"), [(0.35, 0.3, np.inf), (0.2, 0.05, 2.0), (0.1, 0.0, 0.02)], ids=["lost", "off", "right"]
 )
 def test_three_rates_are_told_apart(rate, least, most):
-    drift = spectrum_drift(problem_of("power_law(0.4)", rate, **HARD))
-    assert least <= drift.change <= most
-    assert drift.noticed == (rate > 0.1)
+    found = spectrum_drift(problem_of("power_law(0.4)", rate, **HARD))
+    assert least <= found.change <= most
+    assert found.noticed == (rate > 0.1)
 
 
 @pytest.mark.parametrize(
     ("covariance", "rate"), [("power_law(0.1)", 0.8), ("power_law(0.25)", 0.8), ("power_law(0.4)", 0.35)]
 )
 def test_a_spectrum_that_grows_but_does_not_matter_is_not_noticed(covariance, rate):
-    drift = spectrum_drift(problem_of(covariance, rate, **EASY))
-    assert 0 < drift.change < 0.02
-    assert not drift.noticed
+    found = spectrum_drift(problem_of(covariance, rate, **EASY))
+    assert 0 < found.change < 0.02
+    assert not found.noticed
 
 
 def test_a_spectrum_that_stays_has_no_drift():
@@ -52,3 +54,21 @@ def test_theory_warns_where_runs_are_off_and_only_there():
         runs = sedyn.simulate(problem, 4, estimate=False).train_error.median("replicate")
         fine = sedyn.state_evolution(problem, samples=2**12, randomizations=4) if not off else theory
         assert bool(abs(runs / fine.train_error - 1).max() > 0.25) == off
+
+
+def test_twice_as_many_features_have_as_many_batches(monkeypatch):
+    solved = []
+    run = drift.run
+    monkeypatch.setattr(drift, "run", lambda problem, *args: solved.append(problem) or run(problem, *args))
+    settings = {"n": 64, "d": 32, "steps": 2, "covariance": "power_law(0.4)"}
+    by_size = spectrum_drift(sedyn.Problem(**settings, batch_size=16))
+    assert {(problem.n, problem.batch_size) for problem in solved} == {(64, 16), (128, 32)}
+    assert by_size == spectrum_drift(sedyn.Problem(**settings, batch_fraction=0.25))
+
+
+def test_a_sample_of_many_variables_has_enough_samples(monkeypatch):
+    settings = {"width": 8, "depth": 2, "steps": 4, "learning_rate": 0.1, "activation": "relu"}
+    problem = sedyn.Problem(n=64, d=32, covariance="power_law(0.1)", **settings)
+    monkeypatch.setattr(drift, "SAMPLES", 32)
+    assert least_samples(problem) > drift.SAMPLES
+    assert np.isfinite(spectrum_drift(problem).change)

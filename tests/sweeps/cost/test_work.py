@@ -22,7 +22,8 @@ def test_automatic_blocks_are_alike_and_shorter_for_longer_problems():
 def test_a_theory_takes_its_calls_for_each_randomization():
     problem = Problem(**LONG)
     calls, work = theory_work(problem, 1024, 2)
-    assert theory_work(problem, 512, 4) == (2 * calls, pytest.approx(work))
+    # And once more for those that are put together: two and one calls become four and one.
+    assert theory_work(problem, 512, 4) == (pytest.approx(5 / 3 * calls), pytest.approx(work))
     kinked = theory_work(Problem(**LONG, activation="relu"), 1024, 2)
     assert kinked[0] == calls
     assert kinked[1] < work

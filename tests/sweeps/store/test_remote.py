@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import pytest
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
@@ -35,3 +38,10 @@ def test_an_exchange_that_fails_twice_is_tried_a_third_time(storage, monkeypatch
     monkeypatch.setattr(UnsteadyFileSystem, "_answer", answer)
     sync(EXCHANGES[name](store))
     assert not failures
+
+
+def test_a_store_is_copied_and_pickled(storage):  # noqa: F811
+    store = RemoteStore.at("unsteady://a.zarr")
+    for twin in (copy.copy(store.fs), pickle.loads(pickle.dumps(store.fs))):
+        assert type(twin) is type(store.fs)
+        assert twin.protocol == store.fs.protocol
