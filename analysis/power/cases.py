@@ -16,13 +16,11 @@ from analysis.questions import (
     breakdown_width,
     coverage,
     deep_concentration,
-    early_stopping,
     gaussian_fluctuations,
     generalization_estimate,
     large,
     rates,
     sgd,
-    tuning,
     universality,
 )
 from analysis.statistics import breakdown_horizon as horizons
@@ -34,7 +32,6 @@ from analysis.statistics import gaussian_fluctuations as laws
 from analysis.statistics import generalization_estimate as estimates
 from analysis.statistics import large as sizes
 from analysis.statistics import rates as distances
-from analysis.statistics import selection
 from analysis.statistics import sgd as batches
 from analysis.statistics import universality as feature_laws
 
@@ -138,14 +135,6 @@ def _universality(groups: Groups, law: str) -> list[Finding]:
 
 def _large(groups: Groups) -> Sequence[Finding]:
     return large.SECTION.findings(sizes.large(*groups))
-
-
-def _stopping(groups: Groups) -> Sequence[Finding]:
-    return early_stopping.SECTION.findings(selection.early_stopping(groups[0]))
-
-
-def _tuning(groups: Groups) -> Sequence[Finding]:
-    return tuning.SECTION.findings(selection.tuning(groups[0]))
 
 
 _GRID = {"depth": [2, 3], "noise": [0.1, 0.5]}

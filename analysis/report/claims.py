@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from analysis.answers.finding import Claim, Finding, Verdict
+from analysis.answers.finding import PAPER, Claim, Finding, Verdict
 from analysis.answers.words import number_text, short_text
 from analysis.report.chapter import Answer, Chapter
 from analysis.statistics.intervals import Interval
@@ -77,7 +77,7 @@ def claim_lines(chapters: Sequence[Chapter]) -> list[ClaimLine]:
                     key = finding.claim, finding.quantity, answer.section.examines or ""
                     by_claim.setdefault(key, []).append(_Placed(finding, chapter, answer))
     lines = [_line(*key, placed) for key, placed in by_claim.items()]
-    return sorted(lines, key=lambda line: line.claim.source != "paper")
+    return sorted(lines, key=lambda line: line.claim.source != PAPER)
 
 
 def _line(claim: Claim, quantity: str, examines: str, placed: Sequence[_Placed]) -> ClaimLine:

@@ -89,7 +89,7 @@ def simulate(
     estimate : bool, optional
         Whether the test error is also estimated from training data alone; memory O(n T q^2).
     device : {'auto', 'cpu', 'gpu'}, optional
-        A GPU draws features with a generator of its own: the same law as on a CPU, other numbers.
+        On a GPU Gaussian features are the same but for rounding; other laws are drawn by its own generator.
     dtype : {'float64', 'float32'}, optional
         How a dense design stores its entries and multiplies with them: in single precision the same data rounded, in
         half the memory and about half the time. Everything else, and the deferred engine, is in double precision.

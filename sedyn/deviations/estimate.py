@@ -1,6 +1,6 @@
 """The estimate of the test error from training data, on a tape (docs/theory.md#estimated-test-error).
 
-`Estimate`, `init_estimate`, `step_estimate` and `estimated_error` mirror `sedyn.descent.estimate`. The way back
+`Estimate`, `init_estimate`, `step_estimate` and `estimated_error` mirror `sedyn.estimate.by_spectrum`. The way back
 needs how curvatures move, third derivatives of the loss, which are differences of curvatures a little apart.
 """
 

@@ -14,9 +14,7 @@ import numpy as np
 
 from sedyn.arrays.shapes import Float
 
-__all__ = ["SIDES", "Adjoints", "Node", "Tape"]
-
-SIDES = ("samples", "features")
+__all__ = ["Adjoints", "Node", "Tape"]
 
 
 class Node:
@@ -168,7 +166,7 @@ class Tape:
         ----------
         value : ndarray, shape (a, b)
         pull : callable
-            ``pull(adjoints, adjoint)`` adds to the derivatives in what the result was made of, given those in it.
+            ``pull(adjoints, adjoint)``, the latter of the shape of the value, adds to the derivatives in what the result was made of, given those in it.
 
         Returns
         -------

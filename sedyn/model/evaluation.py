@@ -49,7 +49,18 @@ def sample_scores(
 def scores_of_outputs(
     problem: Problem, outputs: Float[Array, "*replicates C N"], labels: LabelLaw
 ) -> Float[Array, "scores *replicates N"]:
-    """Scores of each sample, see `sample_scores`, from the network's outputs, (..., C, N)."""
+    """Scores of each sample from the network's outputs.
+
+    Parameters
+    ----------
+    problem, labels
+        As for `sample_scores`.
+    outputs : array, shape (..., C, N)
+
+    Returns
+    -------
+    array, shape (scores, ..., N)
+    """
     scores = [2 * labels.mean_losses(loss_named(problem.loss), outputs)]
     if problem.labels == "classes":
         scores.append(labels.error_rates(outputs))

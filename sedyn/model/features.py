@@ -207,9 +207,7 @@ FEATURES: Registry[FeatureFamily] = Registry(
         "uniform": FeatureFamily(_uniform, device_draw=_uniform),
         "laplace": FeatureFamily(
             lambda rng, shape: rng.laplace(scale=math.sqrt(0.5), size=shape),
-            device_draw=lambda rng, shape: (
-                (rng.standard_exponential(shape) - rng.standard_exponential(shape)) * math.sqrt(0.5)
-            ),
+            device_draw=_laplace_on_device,
         ),
         "student_t": FeatureFamily(
             _student_t,
@@ -220,9 +218,7 @@ FEATURES: Registry[FeatureFamily] = Registry(
         ),
         "sparse": FeatureFamily(
             _sparse,
-            device_draw=lambda rng, shape, density: (
-                _chosen(rng, shape, density) * rng.standard_normal(shape) / math.sqrt(density)
-            ),
+            device_draw=_sparse_on_device,
             host_bytes=_sparse_bytes,
             expected=lambda shape, density: density * shape[0] * shape[1],
             parameters=("density",),

@@ -49,11 +49,21 @@ class Stream(NamedTuple):
     purpose: int
 
     def some(self, chosen: slice) -> Stream:
-        """Take those of some of the replicates."""
+        """Take those of some of the replicates.
+
+        Parameters
+        ----------
+        chosen : slice
+        """
         return self._replace(keys=self.keys[chosen], replicates=self.replicates[chosen])
 
     def repeated(self, times: int) -> Stream:
-        """The streams of a single replicate, so many times."""
+        """Take the streams of a single replicate several times.
+
+        Parameters
+        ----------
+        times : int
+        """
         return self._replace(keys=np.repeat(self.keys, times), replicates=np.repeat(self.replicates, times))
 
     def places(self, part: int = 0) -> Integer[np.ndarray, " R"]:
@@ -69,7 +79,14 @@ class Stream(NamedTuple):
         return self.replicates | np.uint64((part * len(Streams._fields) + self.purpose) << 32)
 
     def words(self, count: int, part: int = 0) -> Integer[np.ndarray, "R {count}"]:
-        """Draw words of 64 random bits, uint64."""
+        """Draw words of 64 random bits, uint64.
+
+        Parameters
+        ----------
+        count : int
+        part : int, optional
+            As for `places`.
+        """
         from sedyn.arrays.normals import random_words  # loads a compiler, which only simulations need
 
         return random_words(self.keys, self.places(part), count)
@@ -77,22 +94,50 @@ class Stream(NamedTuple):
     def normals(
         self, *shape: int, part: int = 0, dtype: str | np.dtype = "float64", device: str = "cpu"
     ) -> Float[Array, "R ..."]:
-        """Draw independent standard normals of a shape for each replicate, see `sedyn.arrays.normals`."""
+        """Draw independent standard normals of a shape for each replicate, see `sedyn.arrays.normals`.
+
+        Parameters
+        ----------
+        *shape : int
+        part : int, optional
+            As for `places`.
+        dtype : dtype, optional
+        device : {'cpu', 'gpu'}, optional
+        """
         from sedyn.arrays.normals import standard_normals
 
         found = standard_normals(self.keys, self.places(part), math.prod(shape), dtype, device)
         return array_namespace(found).reshape(found, (self.keys.size, *shape))
 
     def orders(self, count: int, part: int = 0) -> Integer[np.ndarray, "R {count}"]:
-        """Draw random orders of so many things."""
+        """Draw random orders of so many things.
+
+        Parameters
+        ----------
+        count : int
+        part : int, optional
+            As for `places`.
+        """
         return np.argsort(self.words(count, part), axis=-1)
 
     def below(self, part: int) -> Stream:
-        """Derive streams for what draws as a replicate does, from keys that are words of this one."""
+        """Derive streams for what draws as a replicate does, from keys that are words of this one.
+
+        Parameters
+        ----------
+        part : int
+            As for `places`.
+        """
         return self._replace(keys=self.words(1, part)[:, 0])
 
     def seed(self, part: int = 0) -> np.random.SeedSequence:
-        """Seed what has a generator of its own, for a single replicate."""
+        """Seed what has a generator of its own, for a single replicate.
+
+        Parameters
+        ----------
+        part : int, optional
+            As for `places`.
+        """
         return np.random.SeedSequence([int(self.keys[0]), int(self.places(part)[0])])
 
 

@@ -445,10 +445,18 @@ def bend_loss(
 
     Parameters
     ----------
-    loss, numbers, signals, outputs, y, start
-        As for `lose`.
-    pulls : ndarray, shape (rows, m)
+    loss : int
+        A `LossForm`.
+    numbers : ndarray, shape (_,)
+        Of its family.
+    signals, pulls : ndarray, shape (rows, m)
         As `lose` leaves them.
+    outputs : int
+        The first row of the outputs.
+    y : ndarray, shape (C, n)
+        Labels.
+    start : int
+        The sample that comes first.
     one, other : int
         Two outputs.
     bends : ndarray, shape (m,)
@@ -497,8 +505,10 @@ def add_outer(
 
     Parameters
     ----------
-    tangents, reached
-        As of `curve`.
+    tangents : ndarray, shape (rows, q, m)
+        Derivatives of the signals in the pre-activations.
+    reached : ndarray of bool, shape (rows, q)
+        See `CompiledNetwork`.
     one, other : int
         Rows.
     bends : ndarray, shape (m,)
@@ -755,8 +765,10 @@ def differentiate_parts(
 
     Parameters
     ----------
-    network, parameters, labels, sample_weights
-        As for `sedyn.kernels.cpu.passes.descend_each`.
+    network : CompiledNetwork
+        In which the replicates agree: all but parameters, labels and weights of samples.
+    parameters, labels, sample_weights : ndarray, shapes (R, P), (R, C, N) and (R, N) or (R, 0)
+        Of each replicate.
     parts : ndarray of int, shape (m, 3)
         Of each part the replicate, the first sample, and the one after the last.
     together : int
@@ -795,11 +807,15 @@ def forward_parts(
 
     Parameters
     ----------
-    operations, rows, first_output
+    operations : ndarray of int64, shape (m, 6)
         As of `CompiledNetwork`.
+    rows, first_output : int
+        How many rows there are, and the first of the outputs.
     parameters : ndarray, shape (R, P)
-    parts, together
+    parts : ndarray of int, shape (m, 3)
         As for `differentiate_parts`.
+    together : int
+        How many samples are worked on at a time.
     pre_activations, outputs : ndarray, shapes (R, q, N) and (R, C, N)
         The latter is set for these samples.
     """

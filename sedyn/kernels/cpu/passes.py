@@ -62,7 +62,18 @@ def padded(block: Float[np.ndarray, "q m"], dtype: np.dtype, scale: float = 1.0)
 
 
 def padded_each(vectors: Float[np.ndarray, "R q m"], dtype: np.dtype, scale: float) -> Float[np.ndarray, "R units m"]:
-    """Copy blocks of vectors, each as `padded` does."""
+    """Copy blocks of vectors, each as `padded` does.
+
+    Parameters
+    ----------
+    vectors : ndarray, shape (R, q, m)
+    dtype, scale
+        As for `padded`.
+
+    Returns
+    -------
+    ndarray, shape (R, q', m)
+    """
     replicates, q, m = vectors.shape
     out = aligned_empty((replicates, -(-q // UNITS) * UNITS, m), dtype)
     np.multiply(vectors, scale, out=out[:, :q], casting="same_kind")
@@ -159,8 +170,17 @@ _written: Any = intrinsic  # as code, and called without the first argument
 
 
 @_written
-def count_up(_typing: Any, counters: Any, index: Any) -> Any:
-    """Add one to a number that threads share, and return what it was; what a thread wrote before, the next one sees."""
+def count_up(_: Any, counters: Any, index: Any) -> Any:
+    """Add one to a number that threads share, and return what it was; what a thread wrote before, the next one sees.
+
+    Parameters
+    ----------
+    _ : object
+        The compiler's own, which callers leave out.
+    counters : ndarray of int64, shape (_,)
+    index : int
+        Which of them.
+    """
 
     def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         array = make_array(counters)(context, builder, arguments[0])
@@ -171,8 +191,17 @@ def count_up(_typing: Any, counters: Any, index: Any) -> Any:
 
 
 @_written
-def counted(_typing: Any, counters: Any, index: Any) -> Any:
-    """Read a number that threads share; what they wrote before they counted it up is seen."""
+def counted(_: Any, counters: Any, index: Any) -> Any:
+    """Read a number that threads share; what they wrote before they counted it up is seen.
+
+    Parameters
+    ----------
+    _ : object
+        The compiler's own, which callers leave out.
+    counters : ndarray of int64, shape (_,)
+    index : int
+        Which of them.
+    """
 
     def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         array = make_array(counters)(context, builder, arguments[0])
@@ -319,8 +348,12 @@ def descend_each(
         Of each replicate.
     scale : float
         By which the products of gradients and samples are multiplied.
-    trained, losses, gradients, deep_gradients, drives, curvatures : ndarray, shapes (R, q, n), (R, n), ...
-        Set, as by `descend`, with the replicates in front; curvatures of shape (R, 0, 0, 0) are not.
+    trained, losses, gradients : ndarray, shapes (R, q, n), (R, n) and (R, q, n)
+        Set, as by `descend`.
+    deep_gradients, drives : ndarray, shapes (R, P) and (R, q, d)
+        Set, as by `descend`.
+    curvatures : ndarray, shape (R, q, q, n) or (R, 0, 0, 0)
+        Set, as by `descend`.
     """
     widest_vectors()
     operations, rows, outputs, _, loss, numbers, _, _, reached = network

@@ -79,7 +79,14 @@ def networks_of(network: Network, leading: tuple[int, ...], inputs: int) -> Netw
 
 
 def samples_together(program: Program, *, curvature: bool) -> int:
-    """How many samples go through a network together."""
+    """Say how many samples go through a network together.
+
+    Parameters
+    ----------
+    program : Program
+    curvature : bool
+        Whether D is wanted.
+    """
     numbers = program.rows * (3 + program.inputs * curvature)
     return max(16, min(MOST_TOGETHER, NETWORK_BYTES // (8 * numbers) // 16 * 16))
 

@@ -133,7 +133,7 @@ def test_a_diverging_replicate_leaves_the_others_alone():
         ({"replicates": True}, "replicates=True: a whole number"),
         ({"replicates": 0}, "replicates=0: a whole number"),
         ({"replicates": [1, 1]}, "different indices"),
-        ({"replicates": [2**32]}, "different indices"),
+        ({"replicates": [2**32]}, "from 0 to 4294967295"),
     ],
 )
 def test_wrong_arguments_are_refused_before_any_work(arguments, message):
