@@ -166,7 +166,8 @@ class Tape:
         ----------
         value : ndarray, shape (a, b)
         pull : callable
-            ``pull(adjoints, adjoint)``, the latter of the shape of the value, adds to the derivatives in what the result was made of, given those in it.
+            ``pull(adjoints, adjoint)``, the latter of the shape of the value, adds to the derivatives in what the
+            result was made of, given those in it.
 
         Returns
         -------
