@@ -94,26 +94,22 @@ def draw(
     -------
     Data
     """
-    problem = problems[0]  # for all in which they agree
+    problem, runs = problems[0], runs_of(problems)  # the first for all in which they agree
 
     def of_each(function: Callable[[Problem, Array], Array], drawn: Array) -> Array:
         """A function of a problem and of what was drawn, for the replicates of each problem at once."""
-        parts = [function(own, drawn[some, ...]) for own, some in runs_of(problems)]
+        parts = [function(own, drawn[some, ...]) for own, some in runs]
         return parts[0] if len(parts) == 1 else array_namespace(drawn).concat(parts, axis=0)
 
     def batches() -> Iterator[Array]:
-        each = [
-            batch_weights(own, partial(streams.batches.some(some).orders, own.n)) for own, some in runs_of(problems)
-        ]
+        each = [batch_weights(own, partial(streams.batches.some(some).orders, own.n)) for own, some in runs]
         return (backend.asarray(np.concatenate(parts), device) for parts in zip(*each, strict=True))
 
     eigenvalues = problem.eigenvalues
     scales = backend.asarray(np.sqrt(eigenvalues), device)
     rows = problem.units + problem.signals
     start = of_each(initial_weights_and_signals, streams.start.normals(rows, problem.d, device=device))
-    deep_weights = [
-        each for own, some in runs_of(problems) for each in [initial_deep_weights(own)] * (some.stop - some.start)
-    ]
+    deep_weights = [each for own, some in runs for each in [initial_deep_weights(own)] * (some.stop - some.start)]
     design = _design(problem, engine, streams.features, device, dtype)
     noise = of_each(label_noise, streams.noise.normals(problem.outputs, problem.n, device=device))
     kicked = any(own.temperature for own in problems)

@@ -17,17 +17,16 @@ import numpy as np
 from sedyn.arrays.compiling import compiled
 from sedyn.arrays.shapes import Float, Integer, Shaped
 from sedyn.kernels.program import Kind, Program
-from sedyn.model.network import Network
 
 __all__ = [
     "ActivationForm",
     "CompiledNetwork",
     "LossForm",
-    "compiled_network",
     "differentiate_parts",
     "differentiate_samples",
     "forward_parts",
     "operations_of",
+    "reached_by",
 ]
 
 # A compiled form is a member here and a branch of `activate` or `lose`, where `sedyn.kernels.cpu.serving` looks for it.
@@ -129,37 +128,9 @@ class CompiledNetwork(NamedTuple):
     reached: Shaped[np.ndarray, "rows q"]
 
 
-def compiled_network(program: Program, network: Network) -> CompiledNetwork:
-    """Bring a network to the form that compiled functions take.
-
-    Parameters
-    ----------
-    program : Program
-        See `sedyn.kernels.program.form_of`.
-    network : Network
-        Of n samples.
-
-    Returns
-    -------
-    CompiledNetwork
-    """
-    loss, weights = network.loss.compiled, network.sample_weights
-    assert loss is not None  # or there were no program
-    return CompiledNetwork(
-        operations_of(program),
-        program.rows,
-        program.outputs.start,
-        np.concatenate([np.empty(0), *map(np.ravel, network.deep)]),
-        int(LossForm[loss]),
-        np.array(network.loss.numbers, dtype=np.float64),
-        np.ascontiguousarray(network.labels, dtype=np.float64),
-        np.ascontiguousarray(np.empty(0) if weights is None else weights, dtype=np.float64),
-        _reached(program),
-    )
-
-
 @lru_cache(maxsize=256)
-def _reached(program: Program) -> Shaped[np.ndarray, "rows q"]:
+def reached_by(program: Program) -> Shaped[np.ndarray, "rows q"]:
+    """Bring what a program's rows depend on to the form that compiled functions take."""
     return np.array(program.reached)
 
 
@@ -246,6 +217,14 @@ def _log(x: float) -> float:
     power = np.float64(count)
     value = power * LOG_2_HIGH + (2 * z + (z * square * _polynomial(ARTANH_REST, square) + power * LOG_2_LOW))
     return value if x < math.inf else x  # NaN stays NaN
+
+
+@_exact
+def _hypotenuse(x: float, width: float) -> float:
+    """Root of the sum of squares; the width is positive."""
+    longer = max(width, abs(x))  # whose square may be too large for a number, as a ratio's is not
+    part, rest = x / longer, width / longer
+    return longer * math.sqrt(part * part + rest * rest)
 
 
 # From here on functions take whole arrays, and rows by their numbers. A part of an array would be counted as one more
@@ -352,9 +331,7 @@ def lose(
         for c in range(y.shape[0]):
             for i in range(count):
                 residual = signals[outputs + c, i] - labels[c, i]
-                longer = max(width, abs(residual))  # whose square may be too large for a number, as a ratio's is not
-                part, rest = residual / longer, width / longer
-                radius = longer * math.sqrt(part * part + rest * rest)
+                radius = _hypotenuse(residual, width)
                 values[i] += residual * (residual / (radius + width))
                 pulls[outputs + c, i] = residual / radius
     elif loss == LossForm.logistic:
@@ -480,9 +457,7 @@ def bend_loss(
         width = numbers[0]
         for i in range(count):
             residual = signals[outputs + one, i] - labels[one, i]
-            longer = max(width, abs(residual))
-            part, rest = residual / longer, width / longer
-            radius = longer * math.sqrt(part * part + rest * rest)
+            radius = _hypotenuse(residual, width)
             bends[i] = width / radius * (width / radius) / radius
     elif loss == LossForm.logistic:
         for i in range(count):

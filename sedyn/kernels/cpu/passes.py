@@ -167,6 +167,12 @@ def _set_scaled(matrix: np.ndarray, scale: float, out: np.ndarray) -> None:
 
 
 _written: Any = intrinsic  # as code, and called without the first argument
+OF_A_NUMBER = types.int64(types.Array(types.int64, 1, "C"), types.intp)
+
+
+def _place(context: Any, builder: Any, counters: Any, arguments: Any) -> Any:
+    """Where one of the numbers that threads share is: of an array's type, and its value with an index."""
+    return builder.gep(make_array(counters)(context, builder, arguments[0]).data, [arguments[1]])
 
 
 @_written
@@ -183,11 +189,10 @@ def count_up(_: Any, counters: Any, index: Any) -> Any:
     """
 
     def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        array = make_array(counters)(context, builder, arguments[0])
-        place = builder.gep(array.data, [arguments[1]])
-        return builder.atomic_rmw("add", place, context.get_constant(types.int64, 1), "acq_rel")
+        one = context.get_constant(types.int64, 1)
+        return builder.atomic_rmw("add", _place(context, builder, counters, arguments), one, "acq_rel")
 
-    return types.int64(types.Array(types.int64, 1, "C"), types.intp), generate
+    return OF_A_NUMBER, generate
 
 
 @_written
@@ -204,10 +209,9 @@ def counted(_: Any, counters: Any, index: Any) -> Any:
     """
 
     def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        array = make_array(counters)(context, builder, arguments[0])
-        return builder.load_atomic(builder.gep(array.data, [arguments[1]]), "acquire", 8)
+        return builder.load_atomic(_place(context, builder, counters, arguments), "acquire", 8)
 
-    return types.int64(types.Array(types.int64, 1, "C"), types.intp), generate
+    return OF_A_NUMBER, generate
 
 
 @_compiled

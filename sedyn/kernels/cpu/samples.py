@@ -12,9 +12,8 @@ from sedyn.arrays.memory import aligned_empty
 from sedyn.arrays.shapes import Float, Shaped
 from sedyn.arrays.threads import run_each, run_together, thread_count
 from sedyn.kernels.cpu import passes
-from sedyn.kernels.cpu.network import compiled_network
-from sedyn.kernels.cpu.several import networks_of, samples_together
-from sedyn.kernels.program import MOST_UNITS, form_of
+from sedyn.kernels.cpu.several import networks_of, samples_together, shares
+from sedyn.kernels.program import MOST_UNITS
 from sedyn.model.network import Derivatives, Network
 
 __all__ = ["StoredSamples", "descend_each"]
@@ -110,18 +109,18 @@ class StoredSamples:
         products : ndarray, shape (q, d)
             In place of the three, None if the network is wide or has no compiled form.
         """
-        program = form_of(network, weights.shape[0], "cpu")
-        if program is None:
+        networks = networks_of(network, (), weights.shape[0])
+        if networks is None:
             return None
-        compiled = compiled_network(program, network)
+        program, compiled, *_ = networks
         (q, d), n, blocks = weights.shape, self.shape[0], len(self.blocks)
         padded = passes.padded(weights, self.dtype, scale)
         # What threads know of each other's blocks, and room for the sums of blocks.
         counters, places = np.zeros(blocks + 1, np.int64), np.empty(blocks, np.int64)
         parts = aligned_empty((blocks, *padded.shape), padded.dtype)
-        deep_parts = np.empty((blocks, compiled.parameters.size))
+        deep_parts = np.empty((blocks, program.parameters))
         trained, losses, gradients = np.empty((q, n)), np.empty(n), np.empty((q, n))
-        deep_gradient, drive = np.empty((1, compiled.parameters.size)), np.empty((q, d))
+        deep_gradient, drive = np.empty((1, program.parameters)), np.empty((q, d))
         curvatures = np.empty((q, q, n) if curvature else (0, 0, 0))
         given = self.matrix, self.starts, counters, places, self.samples_together, padded, compiled, scale
         found = parts, deep_parts, trained, losses, gradients, deep_gradient, drive, curvatures
@@ -176,7 +175,6 @@ def descend_each(
         own = matrices[some], together, padded[some], shared, parameters[some], labels[some], sample_weights[some]
         passes.descend_each(*own, scale, *(each[some] for each in found))
 
-    each = -(-replicates // max(1, thread_count()))
-    run_each(descend, [slice(start, start + each) for start in range(0, replicates, each)])
+    run_each(descend, shares(replicates))
     deep = program.unpacked(deep_gradients)
     return trained, Derivatives(losses, gradients, deep, curvatures if curvature else None), drives

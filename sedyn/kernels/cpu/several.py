@@ -14,15 +14,16 @@ from sedyn.arrays.shapes import Float, Integer
 from sedyn.arrays.threads import run_each, thread_count
 from sedyn.kernels.cpu.network import (
     CompiledNetwork,
-    compiled_network,
+    LossForm,
     differentiate_parts,
     forward_parts,
     operations_of,
+    reached_by,
 )
 from sedyn.kernels.program import Program, form_of
 from sedyn.model.network import DeepWeights, Derivatives, Network
 
-__all__ = ["Networks", "differentiate", "forward", "networks_of", "samples_together"]
+__all__ = ["Networks", "differentiate", "forward", "networks_of", "samples_together", "shares"]
 
 # The most samples that go through the network together, and bytes of what it makes of them, which stay in cache.
 MOST_TOGETHER, NETWORK_BYTES = 128, 2**17
@@ -66,16 +67,25 @@ def networks_of(network: Network, leading: tuple[int, ...], inputs: int) -> Netw
     Networks or None
         None if the network is wide or has no compiled form.
     """
-    program, replicates = form_of(network, inputs, "cpu"), math.prod(leading)
+    program, loss, weights = form_of(network, inputs, "cpu"), network.loss, network.sample_weights
     if program is None:
         return None
-    samples = network.labels.shape[-1]
-    weights = network.sample_weights
-    own = np.empty((replicates, 0)) if weights is None else _rows(weights, leading, (samples,))
-    labels = _rows(network.labels, leading, network.labels.shape[-2:])
+    assert loss.compiled is not None  # or there were no program
     parameters = _packed(network.deep, program, leading)
-    one = network._replace(deep=program.unpacked(parameters[0]), labels=labels[0], sample_weights=own[0])
-    return Networks(program, compiled_network(program, one), parameters, labels, own)
+    labels = _rows(network.labels, leading, network.labels.shape[-2:])
+    own = np.empty((len(labels), 0)) if weights is None else _rows(weights, leading, labels.shape[-1:])
+    shared = CompiledNetwork(
+        operations_of(program),
+        program.rows,
+        program.outputs.start,
+        parameters[0],
+        int(LossForm[loss.compiled]),
+        np.array(loss.numbers, dtype=np.float64),
+        labels[0],
+        own[0],
+        reached_by(program),
+    )
+    return Networks(program, shared, parameters, labels, own)
 
 
 def samples_together(program: Program, *, curvature: bool) -> int:
@@ -114,11 +124,10 @@ def differentiate(h: Float[np.ndarray, "... q N"], network: Network, *, curvatur
     parts = _parts(replicates, samples)
     sums = np.empty((len(parts), networks.program.parameters))
     together = samples_together(networks.program, curvature=curvature)
-
     found = losses, gradients
     run_each(
         lambda own: differentiate_parts(*networks[1:], parts[own], together, flat, *found, sums[own], curvatures),
-        _shares(len(parts)),
+        shares(len(parts)),
     )
     sums = sums.reshape(*leading, len(parts) // replicates, sums.shape[1])
     deep = networks.program.unpacked(sums.sum(axis=-2) / samples)
@@ -147,7 +156,7 @@ def forward(program: Program, h: Float[np.ndarray, "... q N"], deep: DeepWeights
     given = operations, program.rows, program.outputs.start, parameters
     together = samples_together(program, curvature=False)
     parts = _parts(replicates, samples)
-    run_each(lambda own: forward_parts(*given, parts[own], together, flat, outputs), _shares(len(parts)))
+    run_each(lambda own: forward_parts(*given, parts[own], together, flat, outputs), shares(len(parts)))
     return outputs.reshape(*leading, -1, samples)
 
 
@@ -158,10 +167,10 @@ def _parts(replicates: int, samples: int) -> Integer[np.ndarray, "parts 3"]:
     return np.column_stack([np.repeat(np.arange(replicates), starts.size), np.tile(each, (replicates, 1))])
 
 
-def _shares(parts: int) -> list[slice]:
-    """What threads do of the parts."""
-    size = -(-parts // thread_count())
-    return [slice(start, start + size) for start in range(0, parts, size)]
+def shares(count: int) -> list[slice]:
+    """What threads do of so many pieces of work."""
+    size = -(-count // thread_count())
+    return [slice(start, start + size) for start in range(0, count, size)]
 
 
 def _packed(deep: DeepWeights, program: Program, leading: tuple[int, ...]) -> Float[np.ndarray, "R P"]:
