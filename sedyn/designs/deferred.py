@@ -28,8 +28,8 @@ class DeferredDesign(Design):
     After k weight directions and l gradient directions have been asked for, all that is known of an X is its action on
     them (docs/theory.md#revealed): orthonormal Q_w with images B = X Q_w, orthonormal Q_g with images C = X^T Q_g. A
     product with a new direction draws fresh normals orthogonal to what is known. Time is O((n + d) k q) a product and
-    memory O((n + d)(k + l)), instead of O(n d q) and O(n d). Everything is in double precision. Results do not depend
-    on the number of threads, nor a replicate's on those beside it.
+    memory O((n + d)(k + l)), instead of O(n d q) and O(n d). Everything is in double precision. On a CPU
+    results do not depend on the number of threads, nor a replicate's on those beside it.
 
     Parameters
     ----------

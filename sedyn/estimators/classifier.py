@@ -114,8 +114,8 @@ feature_mean_, feature_scale_, spectrum_, first_weights_, deep_weights_
             raise InvalidInput("y", y, str(error)) from None
         weights = read_weights(sample_weight, X)
         classes, members = np.unique(y, return_inverse=True)
-        if np.unique(members[weights > 0]).size < 2:
-            raise InvalidInput("y", y, f"y has one class, {classes[0]!r}; two classes are needed")
+        if (present := np.unique(members[weights > 0])).size < 2:
+            raise InvalidInput("y", y, f"y has one class, {classes[present[0]]!r}; two classes are needed")
         self.classes_ = classes
         samples = distinct(X, members, weights * self._weights_of_classes(y, weights)[members])
         self._learn(samples, self._labels(samples.y, samples.weights))

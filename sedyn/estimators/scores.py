@@ -65,6 +65,7 @@ class FreshLike:
     """What a fit knows of its training samples as if they were fresh ones."""
 
     n_features_in_: int
+    estimate: bool | str
     _fresh_outputs: Float[np.ndarray, "C n"] | None
 
     def _keep_fresh(
@@ -77,7 +78,7 @@ class FreshLike:
         """Outputs at the fresh-like pre-activations; refused where there are none."""
         check_is_fitted(self)
         if self._fresh_outputs is None:
-            raise InvalidInput("early_stopping", False, "this fit has no estimate, as history_ says; there is no score")
+            raise InvalidInput("estimate", self.estimate, "this fit has no estimate, see history_; there is no score")
         return self._fresh_outputs
 
     def estimated_score(self, scoring: Any = None, *, return_stderr: bool = False) -> float | tuple[float, float]:
