@@ -184,6 +184,8 @@ class RayExecutor:
         gpus = self._resources["num_gpus"]
         kind, needed = ("GPU", gpus * self._count) if gpus else ("CPU", self._count)
         free, there = (each().get(kind, 0.0) for each in (self._ray.available_resources, self._ray.cluster_resources))
+        if free >= needed:
+            return f"waiting for {self._count} workers to start"
         what = "GPUs" if gpus else "cores"
         return f"waiting for {needed:g} {what}: {free:g} of the {there:g} that Ray has are free"
 

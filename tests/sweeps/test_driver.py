@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from contextlib import closing
 
 import pytest
@@ -83,6 +84,7 @@ def test_what_keeps_a_cluster_from_working_is_said(tmp_path, ray_session, monkey
     store = Store.prepare(str(tmp_path / "stores" / "a.zarr"), spec)
     busy = ray.remote(num_cpus=2)(type("Busy", (), {})).remote()
     ray.get(busy.__ray_ready__.remote())
+    _wait_until(lambda: not ray.available_resources().get("CPU"))
     with closing(RayExecutor(Compute(workers=2), WorkerSetup(store.location, "cpu"), 1)) as executor:
         assert not executor.has_room()
         assert executor.hindrance() == "waiting for 2 cores: 0 of the 2 that Ray has are free"
@@ -90,6 +92,24 @@ def test_what_keeps_a_cluster_from_working_is_said(tmp_path, ray_session, monkey
         while executor._invited:
             executor.collect(0.1)
         assert executor.hindrance() == ""
+
+
+def test_workers_that_start_are_waited_for_by_name(tmp_path, ray_session, monkeypatch):
+    monkeypatch.setattr("sweeps.executors.NOTICE_SECONDS", 0.0)
+    spec = SweepSpec({"n": 40, "d": 20, "steps": 2}, replicates=1, samples=64, randomizations=2)
+    store = Store.prepare(str(tmp_path / "stores" / "a.zarr"), spec)
+    with closing(RayExecutor(Compute(workers=2), WorkerSetup(store.location, "cpu"), 1)) as executor:
+        monkeypatch.setattr(ray, "available_resources", lambda: {"CPU": 2.0})
+        assert not executor.has_room()
+        assert executor.hindrance() == "waiting for 2 workers to start"
+
+
+def _wait_until(condition, seconds=60.0):
+    """Wait for what Ray reports a moment after it is so; its report of free cores lags behind its actors."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 def test_a_note_is_shown_beside_the_counts(capsys, monkeypatch):
