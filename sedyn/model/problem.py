@@ -277,6 +277,8 @@ class Problem:
             raise InvalidInput("skip", True, "depth=1 is a linear model already; set depth>=2 or skip=False")
         if self.depth < 3 and self.residual:
             raise InvalidInput("residual", True, "adds to hidden layers above the first; set depth>=3")
+        if self.depth < 3 and self.hidden != DEFAULTS["hidden"]:
+            raise InvalidInput("hidden", self.hidden, "is the kind of hidden layers above the first; set depth>=3")
         if self.bias == "none" and self.bias_init != 0:
             raise InvalidInput("bias_init", self.bias_init, "there are no biases; set bias=output or bias=all")
 

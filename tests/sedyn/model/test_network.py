@@ -166,6 +166,12 @@ def test_a_kink_within_a_hidden_layer_is_known():
     assert sedyn.state_evolution(Problem(**fields, hidden="relu_within"), 64, 2).attrs["response"] == "stein"
 
 
+def test_a_kind_of_hidden_layer_without_such_a_layer_is_refused():
+    sedyn.register_hidden("relu_within", relu_within)
+    with pytest.raises(InvalidInput, match="hidden='relu_within': is the kind of hidden layers above the first"):
+        Problem(n=40, d=20, depth=2, hidden="relu_within")
+
+
 @pytest.mark.parametrize(
     ("build", "message"),
     [
