@@ -1,14 +1,18 @@
 """How often theory is as close to the truth as its standard errors say, on problems that make it hard.
 
-For each problem and number of samples many solutions of other seeds, against one of far more samples.
+For each problem and number of samples many solutions of other seeds, against one of far more samples. Shares have
+standard errors over seeds: entries and iterations of one solution err together. What is solved is kept in a folder,
+where the same command goes on.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
+from pathlib import Path
 
 import numpy as np
+import xarray as xr
 from scipy import stats
 
 import sedyn
@@ -28,15 +32,30 @@ PROBLEMS = {
 OBSERVABLES = ("train_error", "test_error", "signal_overlap", "weight_gram")
 
 
-def deviations(problem: Problem, samples: int, seeds: int, reference) -> dict[str, np.ndarray]:
-    """Errors in combined standard errors of solutions with other seeds, for each observable, after the start."""
-    found: dict[str, list[np.ndarray]] = {name: [] for name in OBSERVABLES}
-    for seed in range(seeds):
-        theory = sedyn.state_evolution(problem, samples, RANDOMIZATIONS, seed)
-        for name, values in found.items():
-            stated = np.hypot(theory[f"{name}_stderr"], reference[f"{name}_stderr"])
-            values.append(((theory[name] - reference[name]) / stated).values[1:])
-    return {name: np.array(values) for name, values in found.items()}
+def solution(problem: Problem, samples: int, seed: int, file: Path) -> xr.Dataset:
+    """Theory on a seed, from the file where that has been solved before."""
+    if file.exists():
+        return xr.load_dataset(file)
+    start = time.process_time()
+    theory = sedyn.state_evolution(problem, samples, RANDOMIZATIONS, seed)
+    kept = theory[[name + suffix for name in OBSERVABLES for suffix in ("", "_stderr")]].isel(iteration=slice(1, None))
+    kept = kept.assign_attrs({"seconds": time.process_time() - start})
+    kept.to_netcdf(file.with_suffix(".part"), engine="scipy")
+    file.with_suffix(".part").rename(file)
+    return kept
+
+
+def deviation(theory: xr.Dataset, reference: xr.Dataset, name: str) -> np.ndarray:
+    """Error of an observable in combined standard errors, (iteration, entries)."""
+    stated = np.hypot(theory[f"{name}_stderr"], reference[f"{name}_stderr"])
+    found = ((theory[name] - reference[name]) / stated).values
+    return found.reshape(len(found), -1)
+
+
+def share(inside: np.ndarray) -> str:
+    """Share of errors within their intervals in percent and its standard error, from the share of each seed."""
+    mean, error = 100 * inside.mean(), 100 * inside.std(ddof=1) / np.sqrt(len(inside))
+    return f"{mean:.1f} +- {error:.1f}"
 
 
 def main() -> None:
@@ -45,28 +64,29 @@ def main() -> None:
     parser.add_argument("--reference", type=int, default=2**18, help="samples of the reference, all together")
     parser.add_argument("--problems", nargs="+", choices=list(PROBLEMS), default=list(PROBLEMS))
     parser.add_argument("--samples", nargs="+", type=int, default=[2**9, 2**11, 2**13])
+    parser.add_argument("--folder", type=Path, default=Path("build/solver_coverage"))
     given = parser.parse_args()
-    seeds, total = given.seeds, given.reference
+    given.folder.mkdir(parents=True, exist_ok=True)
     reach = stats.t.ppf(0.975, RANDOMIZATIONS - 1)
-    print(f"share of errors within 95% intervals (t with {RANDOMIZATIONS - 1} degrees of freedom), {seeds} seeds")
-    print(f"{'problem':18} {'samples':>8} {'train':>6} {'test':>6} {'all':>6} {'largest mean':>13} {'seconds':>8}")
+    print(f"% of errors within 95% intervals (t with {RANDOMIZATIONS - 1} degrees of freedom), {given.seeds} seeds")
+    print(f"{'problem':18} {'samples':>8} {'train':>12} {'test':>12} {'all':>12} {'largest mean':>13} {'seconds':>8}")
     for name in given.problems:
-        problem = PROBLEMS[name]
-        reference = sedyn.state_evolution(problem, total // RANDOMIZATIONS, RANDOMIZATIONS, seed=2**20)
+
+        def file(samples: int, seed: int, name: str = name) -> Path:
+            return given.folder / f"{name.replace(' ', '_')}.{samples}.{seed}.nc"
+
+        problem, most = PROBLEMS[name], given.reference // RANDOMIZATIONS
+        reference = solution(problem, most, 2**20, file(most, 2**20))
         for samples in given.samples:
-            start = time.perf_counter()
-            found = deviations(problem, samples, seeds, reference)
-            inside = {each: np.abs(values) < reach for each, values in found.items()}
-            train, test = (100 * inside[each].mean() for each in ("train_error", "test_error"))
-            both = np.concatenate([values.reshape(seeds, -1) for values in found.values()], axis=1)
+            solved = [solution(problem, samples, seed, file(samples, seed)) for seed in range(given.seeds)]
+            found = {each: np.array([deviation(one, reference, each) for one in solved]) for each in OBSERVABLES}
+            inside = {each: (np.abs(values) < reach).mean(axis=(1, 2)) for each, values in found.items()}
             # Overlaps and Gram entries that every unit shares count as often as there are units.
-            whole = 100 * np.mean([values.mean() for values in inside.values()])
-            seconds = (time.perf_counter() - start) / seeds
-            shift = np.abs(both.mean(axis=0)).max()
-            print(
-                f"{name:18} {samples:8d} {train:5.1f}% {test:5.1f}% {whole:5.1f}% {shift:13.2f} {seconds:8.2f}",
-                flush=True,
-            )
+            shares = inside["train_error"], inside["test_error"], np.mean(list(inside.values()), axis=0)
+            shift = max(np.abs(values.mean(axis=0)).max() for values in found.values())
+            seconds = np.mean([one.attrs["seconds"] for one in solved])
+            said = " ".join(f"{share(each):>12}" for each in shares)
+            print(f"{name:18} {samples:8d} {said} {shift:13.2f} {seconds:8.2f}", flush=True)
 
 
 if __name__ == "__main__":

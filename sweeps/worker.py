@@ -174,6 +174,7 @@ def _simulate(
             estimate=first.estimate,
             device=device,
             dtype=first.dtype,
+            halves=first.halves,
             theories=[None if task.laws is None else theories.of(task.problem, task.laws) for task, _ in cells],
         )
     except MemoryError:

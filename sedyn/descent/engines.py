@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from sedyn.arrays import backend, machine
 from sedyn.checks import FLAG, checked, one_of
+from sedyn.descent.halves import half_of
 from sedyn.descent.readout import FEATURES_PER_BLOCK, fresh_samples
 from sedyn.designs import deferred
 from sedyn.designs.entries import ENTRIES_PER_DEVICE_DRAW
@@ -17,7 +18,7 @@ from sedyn.kernels.cuda.launch import adjoint_memory
 from sedyn.kernels.program import no_form_because
 from sedyn.model.features import feature_law
 from sedyn.model.network import numbers_of_further_outputs
-from sedyn.model.observables import COMPARED, numbers_in, parts_of, simulated
+from sedyn.model.observables import COMPARED, numbers_in, of_halves, parts_of, simulated
 from sedyn.model.problem import A_PROBLEM, Problem
 
 __all__ = [
@@ -105,7 +106,9 @@ def memory_needed(
     return _bytes(problem, candidates[0], dtype, estimate, device)
 
 
-def require_results_memory(problem: Problem, replicates: int, field: str = "replicates") -> None:
+def require_results_memory(
+    problem: Problem, replicates: int, field: str = "replicates", *, halves: bool = False
+) -> None:
     """Refuse more replicates at a time than a process has memory for their results.
 
     Parameters
@@ -114,13 +117,17 @@ def require_results_memory(problem: Problem, replicates: int, field: str = "repl
     replicates : int
     field : str, optional
         What the message calls their number.
+    halves : bool, optional
+        As for `sedyn.simulate`.
 
     Raises
     ------
     InvalidInput
         Naming how many there is room for.
     """
-    each, there = 2 * DOUBLE * numbers_in(problem, simulated(parts_of(problem)) | COMPARED), machine.room("cpu")
+    found = simulated(parts_of(problem))
+    found = found | COMPARED | (of_halves(found) if halves else {})
+    each, there = 2 * DOUBLE * numbers_in(problem, found), machine.room("cpu")
     if replicates * each > there:
         needs = f"their results take {replicates * each / 1e9:.3g} GB of {there / 1e9:.3g} GB"
         raise InvalidInput(field, replicates, f"{needs}; take {int(there // each)} or fewer at a time")
@@ -233,7 +240,13 @@ def _candidates(problem: Problem, engine: str) -> tuple[str, ...]:
 
 
 def choose_engine(
-    problem: Problem, engine: str = "auto", *, dtype: str = "float64", estimate: bool = True, device: str = "cpu"
+    problem: Problem,
+    engine: str = "auto",
+    *,
+    dtype: str = "float64",
+    estimate: bool = True,
+    device: str = "cpu",
+    halves: bool = False,
 ) -> Choice:
     """Choose the engine: the one asked for, or the fastest that applies and fits in memory.
 
@@ -247,6 +260,8 @@ def choose_engine(
     dtype, estimate : optional
         As for `sedyn.simulate`.
     device : {'cpu', 'gpu'}, optional
+    halves : bool, optional
+        Whether the problem is also run by halves, which takes the deferred engine.
 
     Returns
     -------
@@ -255,9 +270,16 @@ def choose_engine(
     Raises
     ------
     InvalidInput
-        If the engine is unknown, does not apply to the feature law, or needs more memory than there is.
+        If the engine is unknown, does not apply to the feature law, or needs more memory than there is; or if the
+        problem has no halves.
     """
-    candidates = _candidates(problem, engine)
+    if halves:
+        half_of(problem)
+        if engine == "dense":
+            raise InvalidInput(
+                "engine", engine, "its entries are no innovations that halves share; use deferred, or auto"
+            )
+    candidates = ("deferred",) if halves else _candidates(problem, engine)
     room = machine.room(device)
     needed = {name: _bytes(problem, name, dtype, estimate, device) for name in candidates}
     fitting = [name for name in candidates if needed[name] <= room]
@@ -271,7 +293,7 @@ def choose_engine(
     if engine != "auto":
         reason = "asked for"
     elif len(candidates) == 1:
-        reason = f"the only one for {problem.features} features"
+        reason = "the only one for halves" if halves else f"the only one for {problem.features} features"
     elif len(fitting) == 1:
         reason = "the only one that fits in memory"
     else:

@@ -131,7 +131,7 @@ class GaussianReadout:
     ) -> None:
         xp = array_namespace(signals)
         self.problem, self.points = problems[0], draw_quadrature(problems, readout_words(problems[0], stream, device))
-        self.of_signals = xp.matmul(signals, xp.matrix_transpose(signals)) / self.problem.d
+        self.of_signals = xp.matmul(signals, xp.matrix_transpose(signals)) / signals.shape[-1]
         self.labels = labels_of_points(problems, self.points, self.of_signals)
         self.found: list[tuple[Array, Array]] = []
 

@@ -10,14 +10,15 @@ import numpy as np
 from sedyn.arrays import backend
 from sedyn.checks import DEVICE, FLAG, SEED, checked, dataset, listed, one_of, optional, whole
 from sedyn.descent.engines import DTYPES, ENGINES, Choice, choose_engine, replicates_together, require_results_memory
+from sedyn.descent.halves import half_of
 from sedyn.descent.inputs import draw
 from sedyn.descent.readout import readout_of
 from sedyn.descent.run import run
 from sedyn.errors import InvalidInput, require_whole
 from sedyn.estimate.protocol import no_estimate_because
-from sedyn.model.observables import COMPARED, parts_of, simulated, to_dataset
+from sedyn.model.observables import COMPARED, HALVES, Observable, of_halves, parts_of, simulated, to_dataset
 from sedyn.model.problem import A_PROBLEM, Problem
-from sedyn.model.seeds import MOST_INDEX, streams_of
+from sedyn.model.seeds import MOST_INDEX, Streams, streams_of
 from sedyn.model.update import updates_together
 from sedyn.theory.laws import SOLVER, Laws, laws_of
 from sedyn.versions import versions
@@ -59,6 +60,7 @@ _HOW = {
     "estimate": FLAG,
     "device": DEVICE,
     "dtype": one_of(*DTYPES),
+    "halves": FLAG,
 }
 
 
@@ -73,6 +75,7 @@ def simulate(
     device: str = "auto",
     dtype: str = "float64",
     theory: xr.Dataset | None = None,
+    halves: bool = False,
 ) -> xr.Dataset:
     """Run gradient descent on independent data sets.
 
@@ -96,6 +99,10 @@ def simulate(
     theory : Dataset, optional
         What `sedyn.state_evolution` says about the problem, with ``include=("samples",)``. Each replicate then also
         compares the laws of its first-layer rows and of its training pre-activations with it.
+    halves : bool, optional
+        Whether every replicate also runs as two halves, of half the samples and features, on the same innovations
+        (`sedyn.descent.halves`); takes the deferred engine, and twice the time. The mean of both less the run shows
+        the bias of order 1/n with most of the fluctuation cancelled.
 
     Returns
     -------
@@ -105,6 +112,9 @@ def simulate(
         `deep_weights`; with classes also `train_error_rate`, `test_error_rate` (with its ``_stderr``) and
         `estimated_test_error_rate`, with biases `biases`. From a divergence on, values are NaN. `estimated_test_error`
         is NaN where it cannot be had, and attribute ``no_estimate_because`` says why.
+
+        With `halves` also ``<name>_halves`` of each without a standard error's, along ``half``: what runs of half the
+        size give, of exactly the law of any such runs.
 
         With `theory` also those of `sedyn.model.observables.COMPARED`:
 
@@ -120,13 +130,13 @@ def simulate(
     Raises
     ------
     InvalidInput
-        If an argument is out of range, the engine does not apply or does not fit, the device is not usable, or the
-        theory is another problem's or has no samples.
+        If an argument is out of range, the engine does not apply or does not fit, the device is not usable, the
+        theory is another problem's or has no samples, or the problem has no halves.
 
     Notes
     -----
-    Source: docs/theory.md#descent (gradient descent), docs/theory.md#estimated-test-error (estimate) and
-    docs/theory.md#deferred-product (deferred engine).
+    Source: docs/theory.md#descent (gradient descent), docs/theory.md#estimated-test-error (estimate),
+    docs/theory.md#deferred-product (deferred engine) and docs/theory.md#halves.
 
     Examples
     --------
@@ -142,6 +152,7 @@ def simulate(
         device=device,
         dtype=dtype,
         theories=[theory],
+        halves=halves,
     )[0]
 
 
@@ -157,6 +168,7 @@ def simulate_together(
     device: str = "auto",
     dtype: str = "float64",
     theories: Sequence[xr.Dataset | None] | None = None,
+    halves: bool = False,
 ) -> list[xr.Dataset]:
     """Run gradient descent on independent data sets of several problems, side by side where they have the same shape.
 
@@ -168,7 +180,7 @@ def simulate_together(
     ----------
     cells : iterable of (Problem, replicates)
         Replicates as for `simulate`.
-    seed, engine, estimate, device, dtype : optional
+    seed, engine, estimate, device, dtype, halves : optional
         As for `simulate`.
     theories : sequence of Dataset or None, optional
         For each problem what `simulate` is given as `theory`.
@@ -196,7 +208,7 @@ def simulate_together(
     if len(theories) != len(asked):
         raise InvalidInput("theories", f"{len(theories)} of them", f"one for each of the {len(asked)} problems")
     resolved = [
-        _resolve(problem, replicates, engine, estimate, device, dtype, theory)
+        _resolve(problem, replicates, engine, estimate, device, dtype, theory, halves)
         for (problem, replicates), theory in zip(asked, theories, strict=True)
     ]
     alike: dict[Any, list[int]] = {}
@@ -220,6 +232,13 @@ class _Cell(NamedTuple):
     no_estimate_because: str | None
     laws: Laws | None
     solver: dict[str, Any]
+    halves: bool
+
+    @property
+    def observables(self) -> dict[str, Observable]:
+        """Everything that its replicates report."""
+        found = simulated(parts_of(self.problem))
+        return found | (of_halves(found) if self.halves else {}) | ({} if self.laws is None else COMPARED)
 
     def dataset(self, arrays: dict[str, np.ndarray], attributes: dict[str, Any]) -> xr.Dataset:
         """Put words and coordinates to arrays of every replicate."""
@@ -229,8 +248,8 @@ class _Cell(NamedTuple):
             "no_estimate_because": self.no_estimate_because or "",
             **self.solver,
         }
-        observables = simulated(parts_of(self.problem)) | ({} if self.laws is None else COMPARED)
-        return to_dataset(self.problem, arrays, observables, replicates=self.indices, attributes={**attributes, **own})
+        attributes = {**attributes, **own}
+        return to_dataset(self.problem, arrays, self.observables, replicates=self.indices, attributes=attributes)
 
 
 class _Replicate(NamedTuple):
@@ -249,23 +268,24 @@ def _resolve(
     device: str,
     dtype: str,
     theory: xr.Dataset | None,
+    halves: bool,
 ) -> _Cell:
     """Decide what can be decided before anything runs."""
     reason = no_estimate_because(problem) if estimate else "it was not asked for"
     laws = None if theory is None else laws_of(problem, theory, device)
     solver = {} if theory is None else {f"theory_{name}": theory.attrs[name] for name in SOLVER}
-    choice = choose_engine(problem, engine, dtype=dtype, estimate=reason is None, device=device)
-    require_results_memory(problem, len(replicates))
-    return _Cell(problem, replicates, choice, reason, laws, solver)
+    choice = choose_engine(problem, engine, dtype=dtype, estimate=reason is None, device=device, halves=halves)
+    require_results_memory(problem, len(replicates), halves=halves)
+    return _Cell(problem, replicates, choice, reason, laws, solver, halves)
 
 
 def _run_together(cells: Sequence[_Cell], seed: int, device: str, dtype: str) -> list[dict[str, np.ndarray]]:
     """Run problems with one `Problem.stack_key`, as many replicates side by side as there is room for."""
-    engine, estimate = cells[0].choice.engine, cells[0].no_estimate_because is None
+    engine, estimate, halves = cells[0].choice.engine, cells[0].no_estimate_because is None, cells[0].halves
     replicates = [_Replicate(cell.problem, number, cell.laws) for cell in cells for number in cell.indices]
     together = replicates_together(cells[0].problem, engine, device, dtype)
     parts = [
-        _run(replicates[start : start + together], seed, engine, estimate, device, dtype)
+        _run(replicates[start : start + together], seed, engine, estimate, device, dtype, halves)
         for start in range(0, len(replicates), together)
     ]
     whole = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
@@ -277,13 +297,33 @@ def _run_together(cells: Sequence[_Cell], seed: int, device: str, dtype: str) ->
 
 
 def _run(
-    replicates: Sequence[_Replicate], seed: int, engine: str, estimate: bool, device: str, dtype: str
+    replicates: Sequence[_Replicate], seed: int, engine: str, estimate: bool, device: str, dtype: str, halves: bool
 ) -> dict[str, np.ndarray]:
-    """Draw some replicates and run them side by side."""
+    """Draw some replicates and run them side by side, and their halves after them."""
     problems = [replicate.problem for replicate in replicates]
     streams = streams_of(problems, seed, [replicate.number for replicate in replicates])
-    data = draw(problems, streams, engine, device, dtype, estimate=estimate)
-    signals = data.start[:, problems[0].units :, :] * data.scales
-    readout = readout_of(problems, signals, data.scales, streams.readout, device)
     laws = [replicate.laws for replicate in replicates if replicate.laws is not None]
-    return run(problems[0], data, updates_together(problems, data.start), readout, laws)
+    found = _descend(problems, problems, streams, engine, estimate, device, dtype, laws)
+    if not halves:
+        return found
+    half = {problem: half_of(problem) for problem in set(problems)}
+    halved = [half[problem] for problem in problems]
+    each = [_descend(problems, halved, streams.of_half(one), engine, estimate, device, dtype) for one in (0, 1)]
+    return found | {f"{name}{HALVES}": np.stack([one[name] for one in each], axis=1) for name in each[0]}
+
+
+def _descend(
+    problems: Sequence[Problem],
+    run_as: Sequence[Problem],
+    streams: Streams,
+    engine: str,
+    estimate: bool,
+    device: str,
+    dtype: str,
+    laws: Sequence[Laws] = (),
+) -> dict[str, np.ndarray]:
+    """Draw and run replicates as problems of their size or of half of it, with the readout of theirs."""
+    data = draw(run_as, streams, engine, device, dtype, estimate=estimate)
+    signals = data.start[:, run_as[0].units :, :] * data.scales
+    readout = readout_of(problems, signals, data.scales, streams.readout, device)
+    return run(run_as[0], data, updates_together(run_as, data.start), readout, laws)

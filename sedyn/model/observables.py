@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "COMPARED",
+    "HALVES",
     "INCLUDED",
     "PARTS",
     "PREDICTED",
@@ -35,6 +36,7 @@ __all__ = [
     "coordinates_of",
     "dimension_sizes",
     "numbers_in",
+    "of_halves",
     "pad_deep_weights",
     "parts_of",
     "predicted",
@@ -164,6 +166,30 @@ def predicted(parts: Iterable[str]) -> dict[str, Observable]:
     return PREDICTED | {name: known for part in parts for name, known in PARTS[part].predicted.items()}
 
 
+HALVES = "_halves"
+"""What the names of variables end in that halves of runs report."""
+
+
+def of_halves(observables: Mapping[str, Observable]) -> dict[str, Observable]:
+    """Name what the two halves of each run report (`sedyn.descent.halves`), of what a whole one reports.
+
+    Parameters
+    ----------
+    observables : mapping of str to Observable
+        From `simulated`.
+
+    Returns
+    -------
+    dict of str to Observable
+        ``<name>_halves``, along ``half``; without standard errors.
+    """
+    return {
+        f"{name}{HALVES}": known._replace(dims=("half", *known.dims), long_name=f"{known.long_name}, of half the size")
+        for name, known in observables.items()
+        if not name.endswith("_stderr")
+    }
+
+
 def _distances(name: str, dims: tuple[str, ...], between: str) -> dict[str, Observable]:
     return {
         f"{name}_kolmogorov": Observable(dims, f"Kolmogorov distance {between}"),
@@ -226,6 +252,7 @@ def dimension_sizes(problem: Problem) -> dict[str, int]:
         "bias_layer": problem.depth,
         "fan_in": problem.width,
         "fan_out": max(problem.width, problem.outputs),
+        "half": 2,
     }
 
 

@@ -42,11 +42,15 @@ class Stream(NamedTuple):
         Of problem and base seed.
     replicates : ndarray of uint64, shape (R,)
     purpose : int
+    ways, way : int
+        Of what is drawn along the last axis it has every `ways`-th number, from the one at `way` on.
     """
 
     keys: Integer[np.ndarray, " R"]
     replicates: Integer[np.ndarray, " R"]
     purpose: int
+    ways: int = 1
+    way: int = 0
 
     def some(self, chosen: slice) -> Stream:
         """Take those of some of the replicates.
@@ -89,7 +93,7 @@ class Stream(NamedTuple):
         """
         from sedyn.arrays.normals import random_words  # loads a compiler, which only simulations need
 
-        return random_words(self.keys, self.places(part), count)
+        return self._own(random_words(self.keys, self.places(part), self.ways * count))
 
     def normals(
         self, *shape: int, part: int = 0, dtype: str | np.dtype = "float64", device: str = "cpu"
@@ -99,6 +103,7 @@ class Stream(NamedTuple):
         Parameters
         ----------
         *shape : int
+            At least one number.
         part : int, optional
             As for `places`.
         dtype : dtype, optional
@@ -106,8 +111,13 @@ class Stream(NamedTuple):
         """
         from sedyn.arrays.normals import standard_normals
 
-        found = standard_normals(self.keys, self.places(part), math.prod(shape), dtype, device)
-        return array_namespace(found).reshape(found, (self.keys.size, *shape))
+        found = standard_normals(self.keys, self.places(part), self.ways * math.prod(shape), dtype, device)
+        whole = (self.keys.size, *shape[:-1], self.ways * shape[-1])
+        return self._own(array_namespace(found).reshape(found, whole))
+
+    def _own(self, drawn: Array) -> Array:
+        """Of what is drawn along the last axis take what is this stream's."""
+        return drawn if self.ways == 1 else array_namespace(drawn).asarray(drawn[..., self.way :: self.ways], copy=True)
 
     def orders(self, count: int, part: int = 0) -> Integer[np.ndarray, "R {count}"]:
         """Draw random orders of so many things.
@@ -157,6 +167,18 @@ class Streams(NamedTuple):
     batches: Stream
     readout: Stream
     gradient_noise: Stream
+
+    def of_half(self, half: int) -> Streams:
+        """Take every second sample and feature, for the half of a data set that these streams draw.
+
+        The readout stays whole, so that its error is the same for both halves and for the data set.
+
+        Parameters
+        ----------
+        half : {0, 1}
+        """
+        of_data = self.start, self.features, self.noise, self.batches
+        return Streams(*(each._replace(ways=2, way=half) for each in of_data), self.readout, self.gradient_noise)
 
 
 MOST_INDEX = 2**32 - 1

@@ -6,6 +6,7 @@ import math
 from typing import NamedTuple
 
 from sedyn.descent.engines import predicted_seconds, replicates_together
+from sedyn.descent.halves import half_of
 from sedyn.estimate.protocol import no_estimate_because
 from sedyn.model.network import has_kink
 from sedyn.model.problem import Problem
@@ -93,11 +94,11 @@ def work_of(task: Task) -> Work:
             return Work(COPY_SECONDS * task.size, 0.0)
         return theory_work(task.problem, task.settings.samples, task.settings.randomizations)
     first = task.parts[0]
-    plain = simulation_work(first.problem, first.engine, task.size, first.dtype, first.estimate)
-    if first.laws is None:
-        return plain
-    added = laws_work(first.problem, first.laws.samples, task.size)
-    return Work(plain.calls + added.calls, plain.arithmetic + added.arithmetic)
+    problems = [first.problem, *([half_of(first.problem)] * 2 if first.halves else [])]
+    works = [simulation_work(each, first.engine, task.size, first.dtype, first.estimate) for each in problems]
+    if first.laws is not None:
+        works.append(laws_work(first.problem, first.laws.samples, task.size))
+    return Work(*map(sum, zip(*works, strict=True)))
 
 
 def seconds_of(task: Task) -> float:

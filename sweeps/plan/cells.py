@@ -54,6 +54,7 @@ _CHECKS: dict[str, Check] = {
     "theory.randomizations": RANDOMIZATIONS,
     "laws": partial(FLAG, condition="true or false"),
     "estimate": partial(FLAG, condition="true or false"),
+    "halves": partial(FLAG, condition="true or false"),
 }
 MOST_CELLS = 10**5
 
@@ -87,6 +88,8 @@ class SweepSpec:
         Whether every simulation compares the laws of its rows and pre-activations with this theory.
     estimate : bool
         Whether every simulation estimates its test error from its training data.
+    halves : bool
+        Whether every simulation also runs as two halves, see `sedyn.simulate`.
     device : {'cpu', 'gpu'}
         Of this machine, whose memory and speed decide on each cell's engine; a store does not keep it.
 
@@ -109,6 +112,7 @@ class SweepSpec:
     randomizations: int = 8
     laws: bool = False
     estimate: bool = True
+    halves: bool = False
     device: str = "cpu"
 
     def __post_init__(self) -> None:
@@ -163,7 +167,7 @@ class SweepSpec:
             theory needs more samples or more memory.
         """
         cells = []
-        how: dict[str, Any] = {"dtype": self.dtype, "estimate": self.estimate, "device": self.device}
+        how = {name: getattr(self, name) for name in ("dtype", "estimate", "device", "halves")}
         for values in itertools.product(*self.axes.values()):
             problem = self.problem_at(dict(zip(self.axes, values, strict=True)))
             require_samples(problem, self.samples, "theory.samples")
@@ -171,7 +175,7 @@ class SweepSpec:
                 problem, self.samples, self.randomizations, self.device, prefix="theory.", keep_samples=self.laws
             )
             if self.block is not None:
-                require_results_memory(problem, self.block, "block")
+                require_results_memory(problem, self.block, "block", halves=self.halves)
             cells.append(Cell(values, problem, choose_engine(problem, self.engine, **how).engine))
         return cells
 
@@ -200,7 +204,7 @@ class SweepSpec:
             Which, increasing.
         """
         laws = self.theory_settings if self.laws else None
-        how = cell.engine, self.dtype, laws, tuple(self.axes), self.estimate
+        how = cell.engine, self.dtype, laws, tuple(self.axes), self.estimate, self.halves
         return SimulationTask(cell.problem, position, replicates, self.seed, *how)
 
     def theory_task(

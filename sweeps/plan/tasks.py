@@ -38,7 +38,7 @@ class SimulationTask:
         Of the theory that laws are compared with, where they are.
     axes : tuple of str
         Of the grid, to name the cell by.
-    estimate : bool
+    estimate, halves : bool
         Passed to `sedyn.simulate`.
 
     Attributes
@@ -56,6 +56,7 @@ class SimulationTask:
     laws: TheorySettings | None = None
     axes: tuple[str, ...] = ()
     estimate: bool = True
+    halves: bool = False
 
     group: ClassVar[str] = "simulation"
 
@@ -88,7 +89,7 @@ class JoinedTask:
     Parameters
     ----------
     parts : tuple of SimulationTask
-        With one `Problem.stack_key`, engine, dtype and estimate.
+        With one `Problem.stack_key`, engine, dtype, estimate and halves.
     """
 
     parts: tuple[SimulationTask, ...]

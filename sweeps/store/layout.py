@@ -74,7 +74,8 @@ def simulated(settings: Mapping[str, Any]) -> dict[str, Observable]:
     """Name what simulations of a store report."""
     known = observables.simulated(settings["parts"])
     plain = {name: one for name, one in known.items() if settings["estimate"] or not name.startswith(ESTIMATE)}
-    return {**plain, **COMPARED} if settings["laws"] else plain
+    halves = observables.of_halves(plain) if settings["halves"] else {}
+    return {**plain, **halves, **(COMPARED if settings["laws"] else {})}
 
 
 def needed(settings: Mapping[str, Any], name: str) -> np.ndarray:
@@ -93,8 +94,9 @@ def needed(settings: Mapping[str, Any], name: str) -> np.ndarray:
     """
     axes = settings["axes"]
     found = np.ones([len(values) for values in axes.values()], bool)
+    whole = name.removesuffix(observables.HALVES)
     for part in observables.PARTS.values():
-        if name in part.simulated or name in part.predicted:
+        if whole in part.simulated or whole in part.predicted:
             along = [len(values) if axis == part.field else 1 for axis, values in axes.items()]
             values = axes.get(part.field, [settings["problem"].get(part.field)])
             found &= np.reshape([part.has(value) for value in values], along)

@@ -96,6 +96,7 @@ OF_FUNCTIONS = {
             "device": NO_DEVICE,
             "dtype": [*NO_NAME, "float16", np.float64, np.dtype("float64"), None],
             "theory": NO_DATASET,
+            "halves": [*NO_FLAG, None],
         },
     ),
     "simulate_together": (
@@ -108,6 +109,7 @@ OF_FUNCTIONS = {
             "device": NO_DEVICE,
             "dtype": [*NO_NAME, None],
             "theories": [*NO_DATASET, [None, None], ["theory"], [xr.Dataset()]],
+            "halves": [*NO_FLAG, None],
         },
     ),
     "state_evolution": (

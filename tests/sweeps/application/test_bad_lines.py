@@ -41,6 +41,7 @@ OF_KEYS = {
     "engine": [*NO_NAME, "null"],
     "dtype": [*NO_NAME, "null", "float16"],
     "estimate": [*NO_FLAG, "null"],
+    "halves": [*NO_FLAG, "null"],
     "laws": [*NO_FLAG, "null"],
     "plan": [*NO_FLAG, "null"],
     "theory": ["3", "null", "abc", "[1]", "{sample:3}"],
