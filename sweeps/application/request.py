@@ -24,7 +24,7 @@ __all__ = ["Request", "read_request"]
 
 TOP_LEVEL = (
     *("problem", "grid", "aspect", "replicates", "target", "block", "seed", "engine", "dtype", "theory"),
-    *("laws", "estimate", "imports", "code", "store", "compute", "max_failures", "report", "plan"),
+    *("laws", "estimate", "fluctuations", "imports", "code", "store", "compute", "max_failures", "report", "plan"),
 )
 THEORY = ("samples", "randomizations")
 _MAX_FAILURES = optional(whole(1, condition="a whole number >= 1, or null"))
@@ -166,6 +166,7 @@ def _read_spec(config: DictConfig, overridden: Collection[str]) -> SweepSpec:
         dtype=config.dtype,
         laws=config.laws,
         estimate=config.estimate,
+        fluctuations=config.fluctuations,
         **theory,
     )
 

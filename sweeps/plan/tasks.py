@@ -13,7 +13,7 @@ __all__ = ["JoinedTask", "SimulationTask", "Task", "TheorySettings", "TheoryTask
 
 
 class TheorySettings(NamedTuple):
-    """How a theory is solved: arguments of `sedyn.state_evolution`."""
+    """How a theory is solved: arguments of `sedyn.state_evolution`, or of `sedyn.fluctuations`."""
 
     samples: int
     randomizations: int
@@ -119,6 +119,8 @@ class TheoryTask:
     settings : TheorySettings
     axes : tuple of str
         Of the grid, to name one of the cells by.
+    fluctuations : TheorySettings, optional
+        Arguments of `sedyn.fluctuations`, where runs' fluctuations are predicted as well.
 
     Attributes
     ----------
@@ -131,6 +133,7 @@ class TheoryTask:
     solved_at: tuple[int, ...] | None
     settings: TheorySettings
     axes: tuple[str, ...] = ()
+    fluctuations: TheorySettings | None = None
 
     group: ClassVar[str] = "theory"
 

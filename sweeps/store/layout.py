@@ -9,7 +9,7 @@ import numpy as np
 import zarr
 
 from sedyn.model import observables
-from sedyn.model.observables import COMPARED, Observable, coordinates_of, predicted
+from sedyn.model.observables import COMPARED, Observable, coordinates_of, fluctuations_beside_theory
 from sweeps.plan import ESTIMATE
 from sweeps.store import metadata, objects
 from sweeps.store.chunks import CHECKSUM_BYTES, chunks_of
@@ -27,6 +27,7 @@ __all__ = [
     "lay_out",
     "layouts",
     "needed",
+    "predicted",
     "simulated",
     "stored_bytes",
     "write_coordinate",
@@ -77,6 +78,12 @@ def simulated(settings: Mapping[str, Any]) -> dict[str, Observable]:
     return {**plain, **COMPARED} if settings["laws"] else plain
 
 
+def predicted(settings: Mapping[str, Any]) -> dict[str, Observable]:
+    """Name what solutions of the theory of a store report."""
+    known = observables.predicted(settings["parts"])
+    return known | fluctuations_beside_theory(settings["parts"]) if settings["fluctuations"] else known
+
+
 def needed(settings: Mapping[str, Any], name: str) -> np.ndarray:
     """Say which cells have a variable; their problems may have different parts.
 
@@ -93,8 +100,8 @@ def needed(settings: Mapping[str, Any], name: str) -> np.ndarray:
     """
     axes = settings["axes"]
     found = np.ones([len(values) for values in axes.values()], bool)
-    for part in observables.PARTS.values():
-        if name in part.simulated or name in part.predicted:
+    for key, part in observables.PARTS.items():
+        if name in observables.brought_by(key):
             along = [len(values) if axis == part.field else 1 for axis, values in axes.items()]
             values = axes.get(part.field, [settings["problem"].get(part.field)])
             found &= np.reshape([part.has(value) for value in values], along)
@@ -147,7 +154,7 @@ def layouts(settings: Mapping[str, Any]) -> dict[str, dict[str, Layout]]:
 
     return {
         "simulation": of_observables(simulated(settings), *replicated),
-        "theory": of_observables(predicted(settings["parts"]), *cell),
+        "theory": of_observables(predicted(settings), *cell),
         "status": of_tasks("simulation", *replicated) | of_tasks("theory", *cell),
     }
 
