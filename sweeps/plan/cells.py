@@ -17,7 +17,7 @@ from sedyn.errors import InvalidInput, require_known
 from sedyn.model.problem import Problem
 from sedyn.theory.inputs import RANDOMIZATIONS, least_samples, require_samples
 from sedyn.theory.memory import require_theory_memory
-from sweeps.plan.tasks import SimulationTask, TheorySettings, TheoryTask
+from sweeps.plan.tasks import SimulationTask, TheorySettings, TheoryTask, fluctuation_randomizations
 
 __all__ = ["ESTIMATE", "PROBLEM_FIELDS", "Cell", "SweepSpec"]
 
@@ -200,7 +200,7 @@ class SweepSpec:
         if not self.fluctuations:
             return None
         samples = max(self.samples // 8, least_samples(problem))
-        return TheorySettings(samples, max(self.randomizations // 2, 2), self.seed)
+        return TheorySettings(samples, fluctuation_randomizations(self.randomizations), self.seed)
 
     def simulation_task(self, cell: Cell, position: tuple[int, ...], replicates: tuple[int, ...]) -> SimulationTask:
         """Make the task of some replicates of a cell.

@@ -9,7 +9,15 @@ from typing import ClassVar, NamedTuple
 
 from sedyn.model.problem import Problem
 
-__all__ = ["JoinedTask", "SimulationTask", "Task", "TheorySettings", "TheoryTask", "blocks"]
+__all__ = [
+    "JoinedTask",
+    "SimulationTask",
+    "Task",
+    "TheorySettings",
+    "TheoryTask",
+    "blocks",
+    "fluctuation_randomizations",
+]
 
 
 class TheorySettings(NamedTuple):
@@ -172,6 +180,11 @@ def blocks(replicates: Iterable[int], block: int) -> Iterator[tuple[int, ...]]:
     """
     for _, group in itertools.groupby(replicates, key=lambda replicate: replicate // block):
         yield tuple(group)
+
+
+def fluctuation_randomizations(randomizations: int) -> int:
+    """Count the randomizations that fluctuations are predicted with, where theory is solved with so many."""
+    return max(randomizations // 2, 2)
 
 
 def _describe(problem: Problem, axes: Iterable[str]) -> str:
