@@ -14,6 +14,7 @@ import numpy as np
 import xarray as xr
 
 import sedyn
+from sedyn.descent import readout
 
 SHARED = {"width": 2, "depth": 2, "steps": 8, "learning_rate": 1.0, "noise": 0.5, "init_overlap": 0.4}
 # By name: fields, and samples per feature.
@@ -38,9 +39,14 @@ PROBLEMS: dict[str, tuple[dict, float]] = {
         2,
     ),
     "rademacher entries": ({"features": "rademacher"}, 2),
+    "sparse entries": ({"features": "sparse(0.1)"}, 2),
 }
 OBSERVABLES = ("train_error", "test_error", "estimated_test_error", "signal_overlap", "deep_weights")
 TOGETHER = 100  # replicates kept at a time
+# Four times the points that test errors are read with: their error, subtracted below, is then small beside runs' own.
+readout.POINTS_PER_DIMENSION *= 4
+# Entries that are not Gaussian have to be drawn, all n d of them.
+LARGEST_DENSE = 4000
 
 
 def problem_of(name: str, n: int) -> sedyn.Problem:
@@ -53,6 +59,8 @@ def run(folder: Path, n: int, replicates: int) -> None:
     """Run what the folder lacks, some replicates of each problem in turn."""
     for start in range(0, replicates, TOGETHER):
         for name in PROBLEMS:
+            if n > LARGEST_DENSE and problem_of(name, n).features != "gaussian":
+                continue
             path = folder / f"{name.replace(' ', '_').replace(',', '')}.{n}.{start}.nc"
             if path.exists():
                 continue

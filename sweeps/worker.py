@@ -16,6 +16,7 @@ import xarray as xr
 import sedyn
 from sedyn.arrays import backend
 from sedyn.errors import InvalidInput
+from sedyn.model.observables import beside_theory, parts_of
 from sweeps.plan import SimulationTask, Task, TheoryTask
 from sweeps.provenance import Environment, environment, peak_memory, reset_peak_memory
 from sweeps.sources import code_of, differing
@@ -150,7 +151,11 @@ def _compute(task: Task, store: Store, device: str, theories: Theories) -> list[
         return _simulate([(part, part.replicates) for part in task.parts], device, theories)
     if task.solved_at is not None:
         return [read_theory(store, task.solved_at)]
-    return [sedyn.state_evolution(task.problem, **task.settings._asdict(), device=device)]
+    solution = sedyn.state_evolution(task.problem, **task.settings._asdict(), device=device)
+    if task.fluctuations is None:
+        return [solution]
+    fluctuations = sedyn.fluctuations(task.problem, **task.fluctuations._asdict())
+    return [solution.assign(fluctuations.rename_vars(beside_theory(parts_of(task.problem))).data_vars)]
 
 
 def _simulate(

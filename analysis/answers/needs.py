@@ -8,7 +8,7 @@ import xarray as xr
 
 from analysis.statistics.datasets import grid_axes
 
-__all__ = ["Need", "at_least", "estimate", "laws", "no_axis_but"]
+__all__ = ["Need", "at_least", "estimate", "fluctuations", "laws", "no_axis_but"]
 
 Need = Callable[[xr.Dataset], str | None]
 """From the group ``simulation`` to what it lacks, or None."""
@@ -59,6 +59,12 @@ def laws(*names: str) -> Need:
         return None if finished else "no comparison of laws finished"
 
     return need
+
+
+def fluctuations(simulation: xr.Dataset) -> str | None:
+    """Ask for predicted fluctuations, which theory has beside it."""
+    known = "fluctuation_randomizations" in simulation.attrs
+    return None if known else "no fluctuations predicted; a sweep with fluctuations=true stores them"
 
 
 def estimate(simulation: xr.Dataset) -> str | None:

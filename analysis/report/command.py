@@ -15,7 +15,7 @@ from sweeps.terminal import shell_word
 __all__ = ["path_word", "sweep_command"]
 
 _GROUPS = ("problem", "grid", "theory")
-_SINGLE = ("aspect", "replicates", "seed", "engine", "dtype", "estimate", "halves", "laws")
+_SINGLE = ("aspect", "replicates", "seed", "engine", "dtype", "estimate", "halves", "fluctuations", "laws")
 """Top-level keys that say what a store holds. No other key is taken from a store: it may be a stranger's, and `report`,
 `imports` or `store` say what is run and where it goes."""
 _PLAIN = re.compile(r"[\w.+/-]*")

@@ -13,6 +13,7 @@ from analysis.questions import (
     deep_concentration,
     early_stopping,
     effective_signal,
+    fluctuations,
     gaussian_fluctuations,
     generalization_estimate,
     large,
@@ -25,7 +26,7 @@ from analysis.questions import (
 __all__ = ["SECTIONS"]
 
 _ASKED = (
-    *(rates, gaussian_fluctuations, coverage, deep_concentration, effective_signal, universality),
+    *(rates, fluctuations, gaussian_fluctuations, coverage, deep_concentration, effective_signal, universality),
     *(sgd, batches, classes),
     *(breakdown_width, breakdown_horizon, breakdown_rate, large, generalization_estimate, early_stopping, tuning),
 )

@@ -38,7 +38,8 @@ _SUFFIXES = {"_stderr": "standard error: ", "_low": "lower end of interval: ", "
 
 def grid_axes(runs: xr.DataArray | xr.Dataset) -> list[Hashable]:
     """Dimensions along which the problem varies, other than n."""
-    return [dim for dim in runs.dims if dim not in ("n", "replicate", "half", "iteration", *ENTRY_DIMS)]
+    inner = ("n", "replicate", "half", "iteration", "iteration_", *ENTRY_DIMS)
+    return [dim for dim in runs.dims if dim not in inner]
 
 
 def in_both(names: Iterable[str], simulation: xr.Dataset, theory: xr.Dataset) -> list[str]:

@@ -15,7 +15,15 @@ from sedyn.deviations.inputs import draw_innovations, features_of_each_level
 from sedyn.errors import InvalidInput
 from sedyn.model.architecture import initial_deep_weights
 from sedyn.model.network import has_kink
-from sedyn.model.observables import Observable, pad_deep_weights, parts_of, simulated, to_dataset
+from sedyn.model.observables import (
+    Observable,
+    dimension_sizes,
+    fluctuating,
+    fluctuations_of,
+    pad_deep_weights,
+    parts_of,
+    to_dataset,
+)
 from sedyn.model.problem import A_PROBLEM, Problem
 from sedyn.model.row_averages import ROW_FUNCTIONS
 from sedyn.model.seeds import randomization_seeds
@@ -26,7 +34,7 @@ from sedyn.versions import versions
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["fluctuations"]
+__all__ = ["fluctuations", "fluctuations_memory", "observed_entries", "require_fluctuations"]
 
 
 @checked(
@@ -52,8 +60,8 @@ def fluctuations(problem: Problem, samples: int = 2**12, randomizations: int = 4
     Returns
     -------
     xarray.Dataset
-        For `train_error`, `test_error`, `estimated_test_error` and `estimate_minus_test_error` (unless the loss has a
-        second derivative that jumps, as Huber's), `initial_overlap`, `signal_overlap`, `weight_gram`, `row_average`,
+        For `train_error`, `test_error`, `estimated_test_error` and `estimate_minus_test_error` (NaN for a loss whose
+        second derivative jumps, as Huber's), `initial_overlap`, `signal_overlap`, `weight_gram`, `row_average`,
         `deep_weights` and, with biases, `biases`: the covariance of sqrt(n) (run - theory), entry by entry, of the
         observable's own dimensions and ``iteration_``; its ``_stderr``; and ``<name>_sample_share``, the part of the
         variance that samples make (features and gradient noise make the rest), NaN where nothing varies. Over n these
@@ -75,15 +83,16 @@ def fluctuations(problem: Problem, samples: int = 2**12, randomizations: int = 4
     >>> predicted.test_error.dims
     ('iteration', 'iteration_')
     """
-    _require_smooth(problem)
-    require_samples(problem, samples)
-    _require_memory(problem, samples)
+    require_fluctuations(problem, samples)
     solutions = [_solution(problem, samples, stream) for stream in randomization_seeds(problem, seed, randomizations)]
     arrays: dict[str, np.ndarray] = {}
     observables: dict[str, Observable] = {}
-    described = simulated(parts_of(problem)) | ESTIMATE_DEVIATION
-    for name in solutions[0]:
-        known = described[name]
+    for name, known in fluctuating(parts_of(problem)).items():
+        described = fluctuations_of(name, known)
+        observables |= described
+        if name not in solutions[0]:
+            arrays |= {own: _nothing(problem, one) for own, one in described.items()}
+            continue
         total = np.stack([solution[name].total for solution in solutions])
         of_samples = np.stack([solution[name].of_samples for solution in solutions])
         mean = total.mean(axis=0)
@@ -93,7 +102,6 @@ def fluctuations(problem: Problem, samples: int = 2**12, randomizations: int = 4
         part = np.moveaxis(np.diagonal(of_samples.mean(axis=0)), -1, 0)
         varies = variance > NEGLIGIBLE_VARIANCE
         arrays[name + "_sample_share"] = np.divide(part, variance, out=np.full_like(part, np.nan), where=varies)
-        observables |= _described(name, known)
     return to_dataset(
         problem,
         arrays,
@@ -102,34 +110,60 @@ def fluctuations(problem: Problem, samples: int = 2**12, randomizations: int = 4
     )
 
 
-ESTIMATE_DEVIATION = {
-    "estimate_minus_test_error": Observable(("iteration",), "estimated minus true test error", "response^2")
-}
 # A variance below this is rounding.
 NEGLIGIBLE_VARIANCE = 1e-12
 
 
-def _require_smooth(problem: Problem) -> None:
-    """Refuse what has no derivative in the weights of samples and features."""
+def require_fluctuations(problem: Problem, samples: int, field: str = "samples") -> None:
+    """Refuse what has no predicted fluctuations, or needs other samples or more memory.
+
+    Parameters
+    ----------
+    problem : Problem
+    samples : int
+        As for `fluctuations`.
+    field : str, optional
+        What a user knows the samples by.
+
+    Raises
+    ------
+    InvalidInput
+        If the activation has a kink or the start is random, or the samples are too few or too many.
+    """
     if has_kink(problem):
         remedy = "has a kink, where a sample's gradient jumps; use a smooth one, for example softplus or gelu"
         raise InvalidInput("activation", problem.activation, remedy)
     if problem.initialization != "exact":
         remedy = "overlaps that are random add to fluctuations; fluctuations are known for initialization=exact"
         raise InvalidInput("initialization", problem.initialization, remedy)
+    require_samples(problem, samples, field)
+    needed, there = fluctuations_memory(problem, samples), machine.room("cpu")
+    if needed > there:
+        raise InvalidInput(field, samples, f"this needs {in_gigabytes(needed, there)}; take fewer, or shrink steps")
 
 
-def _require_memory(problem: Problem, samples: int) -> None:
-    """Refuse what has no room: derivatives of all that is observed, and an adjoint for each at work."""
+def fluctuations_memory(problem: Problem, samples: int) -> int:
+    """Predict the bytes that derivatives of all that is observed take, with an adjoint for each at work.
+
+    Parameters
+    ----------
+    problem : Problem
+    samples : int
+        As for `fluctuations`.
+    """
     levels, features = features_of_each_level(problem, samples)
     rows, q, steps = samples + levels * features, problem.units, problem.steps
+    entries = observed_entries(problem)
     parameters = sum(start.size for start in initial_deep_weights(problem))
-    entries = 2 + q * (2 * q + problem.signals + len(ROW_FUNCTIONS)) + parameters
     kept = 2 * entries * (steps + 1) + 4 * entries * (q * steps + problem.signals)
     kept += steps * q * (2 * q + parameters + 8 * levels)
-    needed, there = 8 * rows * kept, machine.room("cpu")
-    if needed > there:
-        raise InvalidInput("samples", samples, f"this needs {in_gigabytes(needed, there)}; take fewer, or shrink steps")
+    return int(8 * rows * kept)
+
+
+def observed_entries(problem: Problem) -> int:
+    """Count the numbers at each iteration whose derivatives are found."""
+    q, parameters = problem.units, sum(start.size for start in initial_deep_weights(problem))
+    return 4 + q * (2 * q + problem.signals + len(ROW_FUNCTIONS)) + parameters
 
 
 def _solution(problem: Problem, samples: int, stream: np.random.SeedSequence) -> dict[str, Covariance]:
@@ -168,13 +202,7 @@ def _own_dims_first(values: Float[np.ndarray, "iteration iteration_ ..."]) -> Fl
     return np.moveaxis(values, 1, -1)
 
 
-def _described(name: str, known: Observable) -> dict[str, Observable]:
-    """Describe the variables that an observable has here."""
-    what, dims = f"covariance of sqrt(n) (run - theory): {known.long_name}", (*known.dims, "iteration_")
-    units = known.units if known.units == "1" else f"({known.units})^2"
-    share = f"share of samples in the variance of a run: {known.long_name}"
-    return {
-        name: Observable(dims, what, units),
-        name + "_stderr": Observable(dims, f"standard error of the {what}", units),
-        name + "_sample_share": Observable(known.dims, share),
-    }
+def _nothing(problem: Problem, known: Observable) -> Float[np.ndarray, "..."]:
+    """NaN in the shape of a variable."""
+    sizes = dimension_sizes(problem)
+    return np.full([sizes[dim] for dim in known.dims], np.nan)

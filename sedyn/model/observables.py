@@ -33,8 +33,13 @@ __all__ = [
     "SCALES",
     "SIMULATED",
     "Observable",
+    "beside_theory",
+    "brought_by",
     "coordinates_of",
     "dimension_sizes",
+    "fluctuating",
+    "fluctuations_beside_theory",
+    "fluctuations_of",
     "numbers_in",
     "of_halves",
     "pad_deep_weights",
@@ -188,6 +193,55 @@ def of_halves(observables: Mapping[str, Observable]) -> dict[str, Observable]:
         for name, known in observables.items()
         if not name.endswith("_stderr")
     }
+
+
+_ESTIMATE_DEVIATION = {
+    "estimate_minus_test_error": Observable(("iteration",), "estimated minus true test error", "response^2")
+}
+
+
+def fluctuating(parts: Iterable[str]) -> dict[str, Observable]:
+    """Name what a problem's fluctuations are predicted of that has some of `PARTS`: all but rates of wrong classes."""
+    rates = {*_ERROR_RATES, *_ERROR_RATES_SIMULATED_ONLY}
+    known = simulated(parts) | _ESTIMATE_DEVIATION
+    return {name: one for name, one in known.items() if name not in rates and not name.endswith("_stderr")}
+
+
+def fluctuations_of(name: str, known: Observable) -> dict[str, Observable]:
+    """Describe what `sedyn.fluctuations` says of an observable."""
+    what, dims = f"covariance of sqrt(n) (run - theory): {known.long_name}", (*known.dims, "iteration_")
+    units = known.units if known.units == "1" else f"({known.units})^2"
+    share = f"share of samples in the variance of a run: {known.long_name}"
+    return {
+        name: Observable(dims, what, units),
+        name + "_stderr": Observable(dims, f"standard error of the {what}", units),
+        name + "_sample_share": Observable(known.dims, share),
+    }
+
+
+def beside_theory(parts: Iterable[str]) -> dict[str, str]:
+    """From the names in `sedyn.fluctuations` to those under which a store has them beside theory's own."""
+    named = {}
+    for name in fluctuating(parts):
+        named |= {name: f"{name}_covariance", f"{name}_stderr": f"{name}_covariance_stderr"}
+        named[f"{name}_sample_share"] = f"{name}_sample_share"
+    return named
+
+
+def fluctuations_beside_theory(parts: Iterable[str]) -> dict[str, Observable]:
+    """Describe what a store has beside theory's own variables where it also has fluctuations."""
+    parts = tuple(parts)
+    named = beside_theory(parts)
+    found: dict[str, Observable] = {}
+    for name, known in fluctuating(parts).items():
+        found |= {named[own]: one for own, one in fluctuations_of(name, known).items()}
+    return found
+
+
+def brought_by(part: str) -> set[str]:
+    """Name all variables that a store has for one of `PARTS`."""
+    fluctuating = fluctuations_beside_theory([part]).keys() - fluctuations_beside_theory([]).keys()
+    return {*PARTS[part].simulated, *PARTS[part].predicted, *fluctuating}
 
 
 def _distances(name: str, dims: tuple[str, ...], between: str) -> dict[str, Observable]:

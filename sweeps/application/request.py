@@ -24,7 +24,8 @@ __all__ = ["Request", "read_request"]
 
 TOP_LEVEL = (
     *("problem", "grid", "aspect", "replicates", "target", "block", "seed", "engine", "dtype", "theory"),
-    *("laws", "estimate", "halves", "imports", "code", "store", "compute", "max_failures", "report", "plan"),
+    *("laws", "estimate", "halves", "fluctuations", "imports", "code", "store", "compute", "max_failures", "report"),
+    "plan",
 )
 THEORY = ("samples", "randomizations")
 _MAX_FAILURES = optional(whole(1, condition="a whole number >= 1, or null"))
@@ -167,6 +168,7 @@ def _read_spec(config: DictConfig, overridden: Collection[str]) -> SweepSpec:
         laws=config.laws,
         estimate=config.estimate,
         halves=config.halves,
+        fluctuations=config.fluctuations,
         **theory,
     )
 

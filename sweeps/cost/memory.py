@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sedyn.descent.engines import DOUBLE, memory_needed
+from sedyn.deviations.fluctuations import fluctuations_memory
 from sedyn.theory.memory import theory_memory
 from sweeps.plan import SweepSpec, Task, TheoryTask
 
@@ -20,7 +21,10 @@ def memory_of(task: Task, device: str = "cpu") -> int:
     device : {'cpu', 'gpu'}, optional
     """
     if isinstance(task, TheoryTask):
-        return theory_memory(task.problem, task.settings.samples, task.settings.randomizations, device)
+        alone = theory_memory(task.problem, task.settings.samples, task.settings.randomizations, device)
+        if task.fluctuations is None or device == "gpu":  # fluctuations take none of a GPU's memory
+            return alone
+        return max(alone, fluctuations_memory(task.problem, task.fluctuations.samples))
     part = task.parts[0]
     descent = memory_needed(part.problem, part.engine, dtype=part.dtype, estimate=part.estimate, device=device)
     if part.laws is None:

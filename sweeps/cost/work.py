@@ -7,13 +7,24 @@ from typing import NamedTuple
 
 from sedyn.descent.engines import predicted_seconds, replicates_together
 from sedyn.descent.halves import half_of
+from sedyn.deviations.fluctuations import observed_entries
 from sedyn.estimate.protocol import no_estimate_because
 from sedyn.model.network import has_kink
 from sedyn.model.problem import Problem
 from sedyn.theory.inputs import randomizations_together
 from sweeps.plan import SweepSpec, Task, TheoryTask
 
-__all__ = ["TASK_SECONDS", "Work", "block_of", "laws_work", "seconds_of", "simulation_work", "theory_work", "work_of"]
+__all__ = [
+    "TASK_SECONDS",
+    "Work",
+    "block_of",
+    "fluctuations_work",
+    "laws_work",
+    "seconds_of",
+    "simulation_work",
+    "theory_work",
+    "work_of",
+]
 
 TASK_SECONDS = 1.0  # of a task that may choose: long against its overhead, short against the wait for the last one
 COPY_SECONDS = 1e-3  # of a theory solution that is in the store, for each cell it is copied to
@@ -87,17 +98,38 @@ def theory_work(problem: Problem, samples: int, randomizations: int) -> Work:
     return Work(3e-3 * steps * (randomizations + groups), 2 * samples * randomizations * of_a_sample)
 
 
+def fluctuations_work(problem: Problem, samples: int, randomizations: int) -> Work:
+    """Predict the work of fluctuations: from every iteration a pass back to the start, for all that is observed.
+
+    Parameters
+    ----------
+    problem : Problem
+    samples, randomizations : int
+        As for `sedyn.fluctuations`.
+    """
+    points, iterations = samples * randomizations, problem.steps + 1
+    arithmetic = 1e-7 * points * observed_entries(problem) * problem.units * iterations**2
+    return Work(1e-3 * randomizations * iterations**2, arithmetic)
+
+
 def work_of(task: Task) -> Work:
     """Predict the work of a task."""
     if isinstance(task, TheoryTask):
         if task.solved_at is not None:
             return Work(COPY_SECONDS * task.size, 0.0)
-        return theory_work(task.problem, task.settings.samples, task.settings.randomizations)
+        plain = theory_work(task.problem, task.settings.samples, task.settings.randomizations)
+        if task.fluctuations is None:
+            return plain
+        return _sum(plain, fluctuations_work(task.problem, task.fluctuations.samples, task.fluctuations.randomizations))
     first = task.parts[0]
     problems = [first.problem, *([half_of(first.problem)] * 2 if first.halves else [])]
     works = [simulation_work(each, first.engine, task.size, first.dtype, first.estimate) for each in problems]
     if first.laws is not None:
         works.append(laws_work(first.problem, first.laws.samples, task.size))
+    return _sum(*works)
+
+
+def _sum(*works: Work) -> Work:
     return Work(*map(sum, zip(*works, strict=True)))
 
 

@@ -1,7 +1,15 @@
 """What a sweep consists of, its cells and its tasks: nothing here predicts, stores or runs anything."""
 
 from sweeps.plan.cells import ESTIMATE, PROBLEM_FIELDS, Cell, SweepSpec
-from sweeps.plan.tasks import JoinedTask, SimulationTask, Task, TheorySettings, TheoryTask, blocks
+from sweeps.plan.tasks import (
+    JoinedTask,
+    SimulationTask,
+    Task,
+    TheorySettings,
+    TheoryTask,
+    blocks,
+    fluctuation_randomizations,
+)
 
 __all__ = [
     "ESTIMATE",
@@ -14,4 +22,5 @@ __all__ = [
     "TheorySettings",
     "TheoryTask",
     "blocks",
+    "fluctuation_randomizations",
 ]

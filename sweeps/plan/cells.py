@@ -12,11 +12,12 @@ from typing import Any, NamedTuple
 from sedyn.checks import COUNT, FLAG, SEED, Check, one_of, optional, whole
 from sedyn.descent.engines import DTYPES, ENGINES, choose_engine, require_results_memory
 from sedyn.descent.simulation import MOST_REPLICATES
+from sedyn.deviations.fluctuations import require_fluctuations
 from sedyn.errors import InvalidInput, require_known
 from sedyn.model.problem import Problem
-from sedyn.theory.inputs import RANDOMIZATIONS, require_samples
+from sedyn.theory.inputs import RANDOMIZATIONS, least_samples, require_samples
 from sedyn.theory.memory import require_theory_memory
-from sweeps.plan.tasks import SimulationTask, TheorySettings, TheoryTask
+from sweeps.plan.tasks import SimulationTask, TheorySettings, TheoryTask, fluctuation_randomizations
 
 __all__ = ["ESTIMATE", "PROBLEM_FIELDS", "Cell", "SweepSpec"]
 
@@ -55,6 +56,7 @@ _CHECKS: dict[str, Check] = {
     "laws": partial(FLAG, condition="true or false"),
     "estimate": partial(FLAG, condition="true or false"),
     "halves": partial(FLAG, condition="true or false"),
+    "fluctuations": partial(FLAG, condition="true or false"),
 }
 MOST_CELLS = 10**5
 
@@ -90,6 +92,8 @@ class SweepSpec:
         Whether every simulation estimates its test error from its training data.
     halves : bool
         Whether every simulation also runs as two halves, see `sedyn.simulate`.
+    fluctuations : bool
+        Whether theory also predicts how far runs are from it.
     device : {'cpu', 'gpu'}
         Of this machine, whose memory and speed decide on each cell's engine; a store does not keep it.
 
@@ -113,6 +117,7 @@ class SweepSpec:
     laws: bool = False
     estimate: bool = True
     halves: bool = False
+    fluctuations: bool = False
     device: str = "cpu"
 
     def __post_init__(self) -> None:
@@ -163,8 +168,8 @@ class SweepSpec:
         Raises
         ------
         InvalidInput
-            If a cell is no valid problem, its engine does not apply, it needs more memory than the device has, or its
-            theory needs more samples or more memory.
+            If a cell is no valid problem, its engine does not apply, it needs more memory than the device has, its
+            theory needs more samples or more memory, or its fluctuations are wanted and cannot be predicted.
         """
         cells = []
         how = {name: getattr(self, name) for name in ("dtype", "estimate", "device", "halves")}
@@ -174,6 +179,8 @@ class SweepSpec:
             require_theory_memory(
                 problem, self.samples, self.randomizations, self.device, prefix="theory.", keep_samples=self.laws
             )
+            if (settings := self._fluctuation_settings(problem)) is not None:
+                require_fluctuations(problem, settings.samples, "theory.samples")
             if self.block is not None:
                 require_results_memory(problem, self.block, "block", halves=self.halves)
             cells.append(Cell(values, problem, choose_engine(problem, self.engine, **how).engine))
@@ -191,6 +198,13 @@ class SweepSpec:
     def theory_settings(self) -> TheorySettings:
         """How the theory is solved."""
         return TheorySettings(self.samples, self.randomizations, self.seed)
+
+    def _fluctuation_settings(self, problem: Problem) -> TheorySettings | None:
+        """How a problem's fluctuations are predicted, if they are: they need not be as precise as theory itself."""
+        if not self.fluctuations:
+            return None
+        samples = max(self.samples // 8, least_samples(problem))
+        return TheorySettings(samples, fluctuation_randomizations(self.randomizations), self.seed)
 
     def simulation_task(self, cell: Cell, position: tuple[int, ...], replicates: tuple[int, ...]) -> SimulationTask:
         """Make the task of some replicates of a cell.
@@ -221,4 +235,5 @@ class SweepSpec:
         solved_at : tuple of int, optional
             Where one is that has it.
         """
-        return TheoryTask(cell.problem, positions, solved_at, self.theory_settings, tuple(self.axes))
+        how = self.theory_settings, tuple(self.axes), self._fluctuation_settings(cell.problem)
+        return TheoryTask(cell.problem, positions, solved_at, *how)

@@ -9,11 +9,19 @@ from typing import ClassVar, NamedTuple
 
 from sedyn.model.problem import Problem
 
-__all__ = ["JoinedTask", "SimulationTask", "Task", "TheorySettings", "TheoryTask", "blocks"]
+__all__ = [
+    "JoinedTask",
+    "SimulationTask",
+    "Task",
+    "TheorySettings",
+    "TheoryTask",
+    "blocks",
+    "fluctuation_randomizations",
+]
 
 
 class TheorySettings(NamedTuple):
-    """How a theory is solved: arguments of `sedyn.state_evolution`."""
+    """How a theory is solved: arguments of `sedyn.state_evolution`, or of `sedyn.fluctuations`."""
 
     samples: int
     randomizations: int
@@ -120,6 +128,8 @@ class TheoryTask:
     settings : TheorySettings
     axes : tuple of str
         Of the grid, to name one of the cells by.
+    fluctuations : TheorySettings, optional
+        Arguments of `sedyn.fluctuations`, where runs' fluctuations are predicted as well.
 
     Attributes
     ----------
@@ -132,6 +142,7 @@ class TheoryTask:
     solved_at: tuple[int, ...] | None
     settings: TheorySettings
     axes: tuple[str, ...] = ()
+    fluctuations: TheorySettings | None = None
 
     group: ClassVar[str] = "theory"
 
@@ -170,6 +181,11 @@ def blocks(replicates: Iterable[int], block: int) -> Iterator[tuple[int, ...]]:
     """
     for _, group in itertools.groupby(replicates, key=lambda replicate: replicate // block):
         yield tuple(group)
+
+
+def fluctuation_randomizations(randomizations: int) -> int:
+    """Count the randomizations that fluctuations are predicted with, where theory is solved with so many."""
+    return max(randomizations // 2, 2)
 
 
 def _describe(problem: Problem, axes: Iterable[str]) -> str:

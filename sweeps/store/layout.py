@@ -9,8 +9,8 @@ import numpy as np
 import zarr
 
 from sedyn.model import observables
-from sedyn.model.observables import COMPARED, Observable, coordinates_of, predicted
-from sweeps.plan import ESTIMATE
+from sedyn.model.observables import COMPARED, Observable, coordinates_of, fluctuations_beside_theory
+from sweeps.plan import ESTIMATE, fluctuation_randomizations
 from sweeps.store import metadata, objects
 from sweeps.store.chunks import CHECKSUM_BYTES, chunks_of
 from sweeps.store.settings import CHECKED_FORMAT
@@ -27,6 +27,7 @@ __all__ = [
     "lay_out",
     "layouts",
     "needed",
+    "predicted",
     "simulated",
     "stored_bytes",
     "write_coordinate",
@@ -78,6 +79,12 @@ def simulated(settings: Mapping[str, Any]) -> dict[str, Observable]:
     return {**plain, **halves, **(COMPARED if settings["laws"] else {})}
 
 
+def predicted(settings: Mapping[str, Any]) -> dict[str, Observable]:
+    """Name what solutions of the theory of a store report."""
+    known = observables.predicted(settings["parts"])
+    return known | fluctuations_beside_theory(settings["parts"]) if settings["fluctuations"] else known
+
+
 def needed(settings: Mapping[str, Any], name: str) -> np.ndarray:
     """Say which cells have a variable; their problems may have different parts.
 
@@ -95,8 +102,8 @@ def needed(settings: Mapping[str, Any], name: str) -> np.ndarray:
     axes = settings["axes"]
     found = np.ones([len(values) for values in axes.values()], bool)
     whole = name.removesuffix(observables.HALVES)
-    for part in observables.PARTS.values():
-        if whole in part.simulated or whole in part.predicted:
+    for key, part in observables.PARTS.items():
+        if whole in observables.brought_by(key):
             along = [len(values) if axis == part.field else 1 for axis, values in axes.items()]
             values = axes.get(part.field, [settings["problem"].get(part.field)])
             found &= np.reshape([part.has(value) for value in values], along)
@@ -149,7 +156,7 @@ def layouts(settings: Mapping[str, Any]) -> dict[str, dict[str, Layout]]:
 
     return {
         "simulation": of_observables(simulated(settings), *replicated),
-        "theory": of_observables(predicted(settings["parts"]), *cell),
+        "theory": of_observables(predicted(settings), *cell),
         "status": of_tasks("simulation", *replicated) | of_tasks("theory", *cell),
     }
 
@@ -172,6 +179,8 @@ def lay_out(root: zarr.Group, settings: Mapping[str, Any]) -> list[str]:
     follows_n = _follows_n(settings)
     compared_with = {f"theory_{name}": value for name, value in settings["theory"].items()} if settings["laws"] else {}
     constants = {**settings["problem"], "seed": settings["seed"], "dtype": settings["dtype"], **compared_with}
+    if settings["fluctuations"]:
+        constants["fluctuation_randomizations"] = fluctuation_randomizations(settings["theory"]["randomizations"])
     sizes = {dim: len(values) for dim, values in _coordinates(settings).items()}
     indexes = indexes_of(settings)
     wanted = {path: (values.shape, layout) for path, (layout, values) in indexes.items()}

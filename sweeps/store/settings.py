@@ -31,7 +31,7 @@ COUNTED_FORMAT = 6  # the first whose replicates draw from counted streams; olde
 CHECKED_FORMAT = 5  # the first in which documents, chunks and results have checksums
 _OLDEST_FORMAT = 4  # that opens and validates
 _FILES_NAMED = 3
-_OF_SPEC = ("aspect", "seed", "engine", "dtype", "laws", "estimate", "halves")
+_OF_SPEC = ("aspect", "seed", "engine", "dtype", "laws", "estimate", "halves", "fluctuations")
 
 
 def settings_of(spec: SweepSpec) -> dict[str, Any]:
@@ -80,6 +80,7 @@ def completed(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "estimate": True,
         "halves": False,
+        "fluctuations": False,
         "parts": [],
         **settings,
         "problem": {**defaults, **settings["problem"]},

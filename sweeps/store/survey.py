@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from sedyn.errors import InvalidInput
-from sedyn.model.observables import predicted
 from sweeps.plan import Cell, SimulationTask, SweepSpec, TheoryTask
 from sweeps.store import objects
 from sweeps.store.chunks import numbers_of, place_of, values_of
-from sweeps.store.layout import DONE, FAILED, PENDING, facts_of
+from sweeps.store.layout import DONE, FAILED, PENDING, facts_of, predicted
 from sweeps.store.lifecycle import Store
 
 if TYPE_CHECKING:
@@ -180,7 +179,7 @@ def read_theory(store: Store, position: tuple[int, ...]) -> xr.Dataset:
     return xr.Dataset(
         {
             name: (observable.dims, _values(store, "theory", name, position))
-            for name, observable in predicted(store.settings["parts"]).items()
+            for name, observable in predicted(store.settings).items()
         }
     )
 

@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sedyn.model.observables import predicted
 from sweeps.plan import SimulationTask, TheoryTask, blocks
 from sweeps.store import objects
 from sweeps.store.chunks import chunks_of, sum_of
-from sweeps.store.layout import FACTS, facts_of, simulated
+from sweeps.store.layout import FACTS, facts_of, predicted, simulated
 from sweeps.store.lifecycle import Store
 
 if TYPE_CHECKING:
@@ -32,7 +31,8 @@ def write_results(store: Store, task: SimulationTask | TheoryTask, results: xr.D
     store : Store
     task : SimulationTask or TheoryTask
     results : Dataset
-        As `sedyn.simulate` returns it for the task's replicates, or `sedyn.state_evolution`.
+        As `sedyn.simulate` returns it for the task's replicates, or `sedyn.state_evolution`, perhaps with what
+        `sedyn.fluctuations` says beside it.
 
     Returns
     -------
@@ -46,8 +46,8 @@ def write_results(store: Store, task: SimulationTask | TheoryTask, results: xr.D
     """
     store.require_ours()
     simulation = isinstance(task, SimulationTask)
-    parts = store.settings["parts"]
-    leading, observables = (("replicate",), simulated(store.settings)) if simulation else ((), predicted(parts))
+    leading: tuple[str, ...] = ("replicate",) if simulation else ()
+    observables = (simulated if simulation else predicted)(store.settings)
     values = {
         name: results.variables[name].transpose(*leading, *observable.dims).values
         for name, observable in observables.items()

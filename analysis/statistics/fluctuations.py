@@ -1,0 +1,329 @@
+"""How far runs scatter around theory, over how far theory predicts that they do, and what single runs say of it.
+
+Theory predicts the constant of n^-1/2 (docs/theory.md#fluctuation-covariance); its ratio to what runs show should be
+one as n grows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import xarray as xr
+from scipy.stats import kstest, norm
+
+from analysis.statistics.arguments import measure
+from analysis.statistics.bootstrap import Bootstrap, means
+from analysis.statistics.datasets import ENTRY_DIMS, LEAST_SIZES, by_observable, grid_axes, worded
+from analysis.statistics.divergence import without_diverged
+from analysis.statistics.intervals import Interval, student
+from analysis.statistics.single_runs import NEGLIGIBLE_VARIANCE, single_runs
+from sedyn.errors import InvalidInput
+
+__all__ = ["DIFFERENCE", "LEAST_REPLICATES", "SCALARS", "fluctuations", "predicted_variance", "with_difference"]
+
+OBSERVABLES = (
+    *("train_error", "test_error", "estimated_test_error", "estimate_minus_test_error"),
+    *("signal_overlap", "weight_gram", "row_average", "deep_weights", "biases"),
+)
+SCALARS = ("train_error", "test_error", "estimated_test_error")
+"""Of which every run is tested by itself."""
+DIFFERENCE = "estimate_minus_test_error"
+LEAST_REPLICATES = 8
+LEVELS = (0.5, 0.8, 0.95)
+"""Nominal levels of the bands of single runs whose coverage is counted."""
+ALPHA = 0.05
+"""Level at which single runs are refused."""
+LEAST_VARIANCE = 1e-4
+"""Of the largest variance of an observable in a run; what varies less says nothing of a ratio."""
+
+
+@measure("n")
+def fluctuations(
+    simulation: xr.Dataset, theory: xr.Dataset, *, draws: int = 400, level: float = 0.95, seed: int = 0
+) -> xr.Dataset:
+    """Compare the scatter of runs with the predicted one, and test every run by itself.
+
+    Parameters
+    ----------
+    simulation, theory : Dataset
+        Of a sweep with ``fluctuations=true``, on (grid axes..., n, ...).
+    draws, seed : int
+        Of the bootstrap (`analysis.statistics.bootstrap`).
+    level : float
+        Coverage of the intervals.
+
+    Returns
+    -------
+    Dataset
+        Along ``observable``: ``ratio`` of measured to predicted standard deviation, root mean square over iterations
+        after the first and entries, on (grid axes, n); ``iteration_ratio`` on (n, iteration); ``overall_ratio`` on
+        (n,), over all cells; and ``constant``, what that comes to as n grows, by a correction of order 1/n of its
+        square, or at the largest n where there are fewer than 3. ``overall_ratio`` and ``constant`` have ``_low`` and
+        ``_high``. ``correlation_difference`` on (n,), root mean square over pairs of iterations and cells, of errors;
+        ``correlation_noise``, what that is of runs that are as predicted.
+
+        Along ``error`` (`SCALARS`): ``z`` and ``p_value`` of every run (`analysis.statistics.single_runs`); on (n,)
+        ``refused``, the share of runs with a p-value below 0.05, with ``_low`` and ``_high``, and ``uniform``, the
+        p-value of Kolmogorov and Smirnov's test that p-values are uniform; ``coverage`` of bands of single runs on
+        (n, nominal).
+
+    Raises
+    ------
+    InvalidInput
+        If theory has no fluctuations.
+    """
+    runs, predicted = without_diverged(with_difference(simulation)), without_diverged(theory)
+    names = [name for name in OBSERVABLES if name in runs and _is_predicted(name, predicted)]
+    if not names:
+        raise InvalidInput("theory", "a dataset without fluctuations", "a sweep with fluctuations=true stores them")
+    bootstrap = Bootstrap(draws, seed)
+    result = by_observable(names, lambda name: _ratios(name, runs, predicted, bootstrap, level))
+    tested = [name for name in SCALARS if name in names]
+    each = xr.concat([_single(name, runs, predicted) for name in tested], "error")
+    result = result.assign(each.assign_coords(error=np.array(tested, dtype=object)))
+    return worded(result, _WORDS, draws=draws, level=level, bootstrap_seed=seed)
+
+
+_WORDS = {
+    "ratio": "measured over predicted standard deviation",
+    "iteration_ratio": "measured over predicted standard deviation, all cells",
+    "overall_ratio": "measured over predicted standard deviation, all cells and iterations",
+    "constant": "measured over predicted standard deviation as n grows",
+    "correlation_difference": "difference of correlations between iterations from the predicted ones",
+    "correlation_noise": "the same of as many runs that are as predicted",
+    "z": "deviation from theory in predicted standard deviations",
+    "p_value": "p-value of the run under theory",
+    "refused": "share of runs with a p-value below 0.05",
+    "uniform": "p-value of uniform p-values",
+    "coverage": "share of runs inside the predicted band of single runs",
+}
+
+
+def with_difference(simulation: xr.Dataset) -> xr.Dataset:
+    """Add the estimate minus the test error, which has the readout's error of the latter.
+
+    Parameters
+    ----------
+    simulation : Dataset
+        On any dimensions.
+
+    Returns
+    -------
+    Dataset
+        The same where there is no estimate.
+    """
+    if "estimated_test_error" not in simulation:
+        return simulation
+    difference = simulation["estimated_test_error"] - simulation["test_error"]
+    more = {DIFFERENCE: difference}
+    if "test_error_stderr" in simulation:
+        more[f"{DIFFERENCE}_stderr"] = simulation["test_error_stderr"]
+    return simulation.assign(more)
+
+
+def predicted_variance(name: str, theory: xr.Dataset) -> xr.DataArray:
+    """Diagonal of a predicted covariance in its two iterations.
+
+    Parameters
+    ----------
+    name : str
+        Of the observable.
+    theory : Dataset
+        With ``<name>_covariance`` on (..., iteration, ..., iteration_).
+
+    Returns
+    -------
+    DataArray
+        Of n (run - theory)^2, without ``iteration_``.
+    """
+    covariance = theory[f"{name}_covariance"].rename(iteration_="_other")
+    return covariance.isel(_other=xr.DataArray(np.arange(covariance.sizes["iteration"]), dims="iteration"))
+
+
+def _is_predicted(name: str, theory: xr.Dataset) -> bool:
+    return f"{name}_covariance" in theory and bool(theory[f"{name}_covariance"].notnull().any())
+
+
+class _Cells(NamedTuple):
+    """One observable as plain arrays, see `analysis.statistics.stack`; entries are one axis.
+
+    Attributes
+    ----------
+    values : ndarray, shape (cell, n, replicate, iteration, entry)
+    readout : ndarray, shape (cell, n, iteration, entry)
+        Mean square of the error with which runs know it.
+    variance : ndarray, shape (cell, n, iteration, entry)
+        Predicted, of sqrt(n) (run - theory).
+    doubt : ndarray, shape (cell, n)
+        Relative standard error of the predicted standard deviation, as if all entries were off alike.
+    """
+
+    values: np.ndarray
+    readout: np.ndarray
+    variance: np.ndarray
+    doubt: np.ndarray
+
+
+def _cells(name: str, runs: xr.Dataset, predicted: xr.Dataset, axes: list[Hashable]) -> _Cells:
+    values, variance = runs[name], predicted_variance(name, predicted)
+    entries = [dim for dim in values.dims if dim in ENTRY_DIMS]
+    later = {"iteration": slice(1, None)}
+    stderr = predicted[f"{name}_covariance_stderr"].rename(iteration_="_other")
+    stderr = stderr.isel(_other=xr.DataArray(np.arange(stderr.sizes["iteration"]), dims="iteration"))
+    template = values.isel(replicate=0, drop=True)
+    readout = runs.get(f"{name}_stderr", xr.zeros_like(values))
+
+    def plain(array: xr.DataArray, *inner: str) -> np.ndarray:
+        dims = (*axes, "n", *inner, "iteration", *entries)
+        whole = array.broadcast_like(template).transpose(*dims).isel(later).values
+        width = int(np.prod([template.sizes[dim] for dim in entries], dtype=int))
+        shape = whole.shape[len(axes) : len(axes) + 2 + len(inner)]
+        return whole.reshape(-1, *shape, width)
+
+    found, errors = plain(variance), plain(stderr)
+    most = np.nanmax(np.where(np.isfinite(found), found, 0.0), axis=(2, 3), keepdims=True)
+    shown = np.isfinite(found) & (found > LEAST_VARIANCE * most) & (found > NEGLIGIBLE_VARIANCE)
+    variance_shown = np.where(shown, found, np.nan)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        relative = np.where(shown, errors / (2 * found), 0.0).sum((2, 3)) / np.maximum(shown.sum((2, 3)), 1)
+    square = plain((readout**2).mean("replicate"))
+    return _Cells(plain(values, "replicate"), square, variance_shown, relative)
+
+
+def _ratios(name: str, runs: xr.Dataset, predicted: xr.Dataset, bootstrap: Bootstrap, level: float) -> xr.Dataset:
+    """Ratios of one observable, and what they come to as n grows."""
+    axes, n = grid_axes(runs[name]), runs["n"].values.astype(float)
+    data = _cells(name, runs, predicted, axes)
+    cells, sizes, replicates, steps, _ = data.values.shape
+    square = np.full((1 + bootstrap.draws, cells, sizes, steps), np.nan)
+    freedom = float(predicted.attrs.get("fluctuation_randomizations", np.inf)) - 1
+    for cell, size in np.ndindex(cells, sizes):
+        values = data.values[cell, size]
+        finite = np.isfinite(values).all(0)
+        count = int(np.isfinite(values).any((1, 2)).sum())
+        if count < 2:
+            continue
+        centred = values - np.nanmean(np.where(finite, values, 0.0), axis=0)
+        counts = bootstrap.counts(np.isfinite(values).any((1, 2)), cell, size)
+        first, second = (means(counts, np.where(finite, centred**power, np.nan)) for power in (1, 2))
+        # A draw has the variance of the runs at hand, which is less than that of all by one of them.
+        scatter = (second - first**2) * count / (count - 1)
+        scatter[1:] *= count / (count - 1)
+        scatter -= data.readout[cell, size]
+        shares = n[size] * scatter / data.variance[cell, size]
+        shown = np.isfinite(shares[0])
+        total = np.where(shown, np.nan_to_num(shares), 0.0).sum(-1)
+        number = shown.sum(-1)
+        off = bootstrap.shifts(1, freedom)[:, 0, None] * data.doubt[cell, size]
+        square[:, cell, size] = np.where(number > 0, total / np.maximum(number, 1) * (1 + 2 * off), np.nan)
+    overall = _mean(square, (1, 3))
+    error = overall[1:].std(0)
+    limit = _limit(n, overall, error)
+    coords: dict[Hashable, Any] = {axis: runs[axis] for axis in axes} | {"n": runs["n"]}
+    coords["iteration"] = runs["iteration"].values[1:]
+    grid = [runs.sizes[axis] for axis in axes]
+    result = xr.Dataset(coords=coords)
+    result["ratio"] = ((*axes, "n"), _root(_mean(square, (3,))[0]).reshape(*grid, sizes))
+    result["iteration_ratio"] = (("n", "iteration"), _root(_mean(square, (1,))[0]))
+    found = {"overall_ratio": (("n",), overall), "constant": ((), limit)}
+    for variable, (dims, drawn) in found.items():
+        interval = Interval(*map(_root, student(drawn, replicates, level)))
+        result = result.assign(interval.variables(variable, *dims))
+    return result.assign(_correlations(name, runs, predicted, axes))
+
+
+def _mean(square: np.ndarray, over: tuple[int, ...]) -> np.ndarray:
+    """Average over cells or iterations that have a ratio."""
+    finite = np.isfinite(square)
+    number = finite.sum(over)
+    return np.where(number > 0, np.where(finite, square, 0.0).sum(over) / np.maximum(number, 1), np.nan)
+
+
+def _root(square: np.ndarray) -> np.ndarray:
+    return np.sqrt(np.maximum(square, 0.0))
+
+
+def _limit(n: np.ndarray, square: np.ndarray, error: np.ndarray) -> np.ndarray:
+    """What a + b/n comes to as n grows, fitted to squared ratios, (draws, n) to (draws,); the last of few sizes."""
+    known = np.isfinite(square[0]) & (error > 0)
+    if known.sum() < LEAST_SIZES:
+        return square[:, np.flatnonzero(known)[-1]] if known.any() else square[:, -1]
+    terms = np.stack([np.ones(known.sum()), n[known].min() / n[known]], axis=1) / error[known, None]
+    return np.linalg.lstsq(terms, (square[:, known] / error[known]).T, rcond=None)[0][0]
+
+
+def _correlations(name: str, runs: xr.Dataset, predicted: xr.Dataset, axes: list[Hashable]) -> Mapping[str, Any]:
+    """Root mean square difference of correlations between iterations, of a scalar observable."""
+    sizes = runs.sizes["n"]
+    difference, noise = np.full(sizes, np.nan), np.full(sizes, np.nan)
+    if set(runs[name].dims) == {*axes, "n", "replicate", "iteration"}:
+        order = [*axes, "n", "replicate", "iteration"]
+        values = runs[name].transpose(*order).values.reshape(-1, *(runs.sizes[dim] for dim in order[-3:]))
+        known = predicted[f"{name}_covariance"].broadcast_like(runs[name].isel(replicate=0, drop=True))
+        known = known.transpose(*axes, "n", "iteration", "iteration_")
+        covariances = known.values.reshape(len(values), *known.shape[-3:])
+        for size in range(sizes):
+            apart, expected = [], []
+            for own, covariance in zip(values[:, size], covariances[:, size], strict=True):
+                variance = np.diagonal(covariance)
+                shown = np.isfinite(own).all(0) & np.isfinite(variance) & (variance > LEAST_VARIANCE * variance.max())
+                if shown.sum() < 2:
+                    continue
+                rho = covariance[np.ix_(shown, shown)] / np.sqrt(np.outer(variance[shown], variance[shown]))
+                pairs = np.triu_indices(int(shown.sum()), 1)
+                apart.append((np.corrcoef(own[:, shown], rowvar=False) - rho)[pairs])
+                expected.append((1 - rho[pairs] ** 2) ** 2 / len(own))
+            if apart:
+                difference[size] = np.sqrt(np.mean(np.concatenate(apart) ** 2))
+                noise[size] = np.sqrt(np.mean(np.concatenate(expected)))
+    return {"correlation_difference": ("n", difference), "correlation_noise": ("n", noise)}
+
+
+def _single(name: str, runs: xr.Dataset, predicted: xr.Dataset) -> xr.Dataset:
+    """Test every run of every cell and size by itself."""
+    axes = grid_axes(runs[name])
+    order = [*axes, "n", "replicate", "iteration"]
+    kept = [variable for variable in (name, "test_error_stderr") if variable in runs]
+    target = name.removeprefix("estimated_")
+    places = runs[name].isel(replicate=0, iteration=0, drop=True)  # theory may lack an axis that it does not depend on
+    beside = predicted[[target, f"{target}_stderr", f"{name}_covariance"]].map(lambda one: one.broadcast_like(places))
+    stacked, beside = (one.stack(cell=[*axes, "n"], create_index=False) for one in (runs[kept], beside))
+    found = []
+    for cell in range(stacked.sizes["cell"]):
+        own, law = stacked.isel(cell=cell), beside.isel(cell=cell)
+        own = own.assign_attrs(n=int(own["n"]))
+        known = law[[f"{name}_covariance"]].rename({f"{name}_covariance": name})
+        found.append(single_runs(own, law, known, observable=name)[["z", "p_value"]].drop_vars("n", errors="ignore"))
+    whole = xr.concat(found, "cell", coords="minimal", compat="override", join="override")
+    shape = [runs.sizes[dim] for dim in (*axes, "n")]
+    result = xr.Dataset(
+        {
+            "z": (order, whole["z"].values.reshape(*shape, *whole["z"].shape[1:])),
+            "p_value": (order[:-1], whole["p_value"].values.reshape(*shape, -1)),
+        },
+        {dim: runs[dim] for dim in order if dim in runs.coords},
+    )
+    result["z"] = result["z"].isel(iteration=slice(1, None))
+    sizes = [result["p_value"].isel(n=size).values.ravel() for size in range(runs.sizes["n"])]
+    finite = [values[np.isfinite(values)] for values in sizes]
+    shares = np.array([(values < ALPHA).mean() if values.size else np.nan for values in finite])
+    count = np.array([values.size for values in finite])
+    low, high = _share_interval(shares, count)
+    result = result.assign(Interval(shares, low, high).variables("refused", "n"))
+    result["uniform"] = ("n", [kstest(values, "uniform").pvalue if values.size > 1 else np.nan for values in finite])
+    away = abs(result["z"])
+    inside = [(away <= norm.ppf((1 + nominal) / 2)).where(away.notnull()) for nominal in LEVELS]
+    others = [dim for dim in away.dims if dim != "n"]
+    result["coverage"] = xr.concat([one.mean(others) for one in inside], "nominal").transpose("n", "nominal")
+    return result.assign_coords(nominal=list(LEVELS))
+
+
+def _share_interval(share: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Wilson's interval of a share, at 95 %."""
+    reach = norm.ppf(0.975)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        middle = (share + reach**2 / (2 * count)) / (1 + reach**2 / count)
+        half = reach * np.sqrt(share * (1 - share) / count + reach**2 / (4 * count**2)) / (1 + reach**2 / count)
+    return middle - half, middle + half
