@@ -1,10 +1,12 @@
 """What a sweep consists of, its cells and its tasks: nothing here predicts, stores or runs anything."""
 
-from sweeps.plan.cells import ESTIMATE, PROBLEM_FIELDS, Cell, SweepSpec
+from sweeps.plan.cells import ESTIMATE, MOST_CELLS, PROBLEM_FIELDS, Cell, SweepSpec
 from sweeps.plan.tasks import JoinedTask, SimulationTask, Task, TheorySettings, TheoryTask, blocks
+from sweeps.plan.values import key_of, plain
 
 __all__ = [
     "ESTIMATE",
+    "MOST_CELLS",
     "PROBLEM_FIELDS",
     "Cell",
     "JoinedTask",
@@ -14,4 +16,6 @@ __all__ = [
     "TheorySettings",
     "TheoryTask",
     "blocks",
+    "key_of",
+    "plain",
 ]
