@@ -167,7 +167,9 @@ class SweepSpec:
                 if isinstance(value, Sequence | Mapping) and not isinstance(value, str):
                     raise InvalidInput(name, value, "the values of a cell are single numbers or names")
         if twice := [name for name in self.rows[0] if name in self.axes]:
-            raise InvalidInput(f"grid.{twice[0]}", list(self.axes[twice[0]]), "each row has a value of it; leave one out")
+            raise InvalidInput(
+                f"grid.{twice[0]}", list(self.axes[twice[0]]), "each row has a value of it; leave one out"
+            )
 
     def _kept_rows(self, first: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
         """Every row once, as `Problem` keeps its values, in the order of the fields."""

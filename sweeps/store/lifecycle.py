@@ -14,7 +14,7 @@ import zarr
 from zarr.abc.store import Store as ZarrStore
 
 from sedyn.errors import InvalidInput
-from sweeps.plan import SweepSpec, key_of
+from sweeps.plan import SimulationTask, SweepSpec, TheoryTask, key_of
 from sweeps.provenance import Environment
 from sweeps.sources import Code
 from sweeps.store import metadata, objects
@@ -197,6 +197,24 @@ class Store:
         metadata.publish(root.store, lay_out(root, settings), settings)
         self._read(root, settings)
 
+    def has_room(self, task: SimulationTask | TheoryTask) -> bool:
+        """Tell whether the arrays, as they were when the store was opened, have the places of a task's results."""
+        sizes = [len(values) for values in self.axes.values()]
+        places = all(k < size for position in task.positions for k, size in zip(position, sizes, strict=True))
+        return places and (isinstance(task, TheoryTask) or task.replicates[-1] < self.replicates)
+
+    def extend(self, spec: SweepSpec) -> None:
+        """Make room for the cells of a sweep that adds no field to those that vary."""
+        self.require_ours()
+        wanted, asked, cells = _compared(self.settings, spec)
+        assert wanted["axes"].keys() == self.axes.keys(), "no field that was constant varies"
+        settings = grown(self.settings, asked, cells)
+        require_room(self.location, settings)
+        root = open_root(self.location, consolidated=False)
+        assert root is not None, "a store that is open is there"
+        metadata.publish(root.store, lay_out(root, settings), settings)
+        self._read(root, settings)
+
     def require_ours(self) -> None:
         """Make sure that no other driver has taken the store over since it was opened.
 
@@ -280,9 +298,7 @@ def _spelled(known: Mapping[str, Any], spec: SweepSpec) -> SweepSpec:
     return spec.spelled(constants | {name: values for name, (_, values) in columns(known).items()})
 
 
-def _compared(
-    known: Mapping[str, Any], spec: SweepSpec
-) -> tuple[dict[str, Any], dict[str, Any], list[dict[str, Any]]]:
+def _compared(known: Mapping[str, Any], spec: SweepSpec) -> tuple[dict[str, Any], dict[str, Any], list[dict[str, Any]]]:
     """Settings of a store and those that a sweep needs, with the same axes where that is possible, and its cells."""
     spec = _spelled(known, spec)
     asked = settings_of(spec, known)

@@ -115,7 +115,9 @@ def is_asked(settings: Mapping[str, Any]) -> np.ndarray:
     return found
 
 
-def asking(settings: Mapping[str, Any], cells: Sequence[Mapping[str, Any]], before: Mapping[str, Any]) -> dict[str, Any]:
+def asking(
+    settings: Mapping[str, Any], cells: Sequence[Mapping[str, Any]], before: Mapping[str, Any]
+) -> dict[str, Any]:
     """Add to what was asked for some cells.
 
     Parameters
