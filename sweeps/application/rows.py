@@ -15,7 +15,7 @@ from sedyn.errors import LARGEST, InvalidInput, require_known
 from sedyn.model.problem import Problem
 from sweeps.plan import MOST_CELLS, PROBLEM_FIELDS, plain
 
-__all__ = ["design", "product_of", "table", "union", "zipped"]
+__all__ = ["design", "product_of", "table", "union", "value_of", "zipped"]
 
 Row = dict[str, Any]
 METHODS = ("sobol", "latin_hypercube")
@@ -132,7 +132,7 @@ def table(name: Any) -> list[Row]:
 def _read_csv(file: Path) -> list[Row]:
     with file.open(newline="", encoding="utf-8-sig") as lines:
         reader = csv.DictReader(lines, restkey="", skipinitialspace=True)
-        rows = [{(name or "").strip(): _value_of(text) for name, text in line.items()} for line in reader]
+        rows = [{(name or "").strip(): value_of(text) for name, text in line.items()} for line in reader]
     if any("" in row for row in rows):
         raise ValueError("a line has more entries than there are columns")
     return rows
@@ -144,8 +144,8 @@ def _read_parquet(file: Path) -> list[Row]:
     return parquet.read_table(file).to_pylist()
 
 
-def _value_of(text: Any) -> Any:
-    """Read an entry: a number or one of true and false where it is written as one, else a text."""
+def value_of(text: Any) -> Any:
+    """Read a value: a number or one of true and false where it is written as one, else a text."""
     if not isinstance(text, str):
         return text
     text = text.strip()
