@@ -201,7 +201,7 @@ def _lists(config: DictConfig, key: str) -> dict[str, Any]:
 
 def _read_rows(config: DictConfig) -> tuple[str, list[dict[str, Any]]]:
     """Read what varies together, under the one key that says so."""
-    given = {"zip": _lists(config, "zip"), "ranges": _lists(config, "ranges")}
+    given: dict[str, Any] = {"zip": _lists(config, "zip"), "ranges": _lists(config, "ranges")}
     for key in ("grids", "cells"):
         value = config[key]
         given[key] = OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value

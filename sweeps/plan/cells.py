@@ -173,7 +173,7 @@ class SweepSpec:
 
     def _kept_rows(self, first: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
         """Every row once, as `Problem` keeps its values, in the order of the fields."""
-        kept = {}
+        kept: dict[Any, Mapping[str, Any]] = {}
         for row in self.rows or ():
             problem = self.problem_at({**first, **row})
             values = {name: getattr(problem, name) for name in PROBLEM_FIELDS if name in row}

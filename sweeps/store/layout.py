@@ -184,7 +184,7 @@ def lay_out(root: zarr.Group, settings: Mapping[str, Any]) -> list[str]:
         for name, layout in arrays.items():
             wanted[f"{group_name}/{name}"] = tuple(sizes[dim] for dim in layout.dims), layout
     # What was asked for gains a dimension with the store; its chunks then have other names.
-    other = {path for path in known & indexes.keys() if len(root[path].shape) != len(wanted[path][0])}
+    other = {path for path in known & indexes.keys() if _dimensions(root, path) != len(wanted[path][0])}
     new = {path: document(*array) for path, array in wanted.items() if path not in known or path in other}
     metadata.write_documents(root.store, new, settled=False)
     for path in known & wanted.keys() - other:
@@ -297,6 +297,12 @@ def document(shape: tuple[int, ...], layout: Layout) -> dict[str, Any]:
         "node_type": "array",
         "storage_transformers": [],
     }
+
+
+def _dimensions(root: zarr.Group, path: str) -> int:
+    array = root[path]
+    assert isinstance(array, zarr.Array)
+    return array.ndim
 
 
 def _update_array(root: zarr.Group, path: str, shape: tuple[int, ...], layout: Layout) -> None:

@@ -136,7 +136,9 @@ def asking(
     """
     places = indexed(settings)
     known = settings.get(ASKED) or [{"asked": True, "where": dict(before)}]
-    added = [{"asked": True, "where": {axis: [value] for axis, value in cell.items()}} for cell in cells]
+    added: list[dict[str, Any]] = [
+        {"asked": True, "where": {axis: [value] for axis, value in cell.items()}} for cell in cells
+    ]
     values = axes_of(cells)
     if len(cells) == int(np.prod([len(each) for each in values.values()], dtype=int)):  # all combinations
         added = [{"asked": True, "where": values}]
