@@ -60,6 +60,7 @@ class FixedTasks:
     """
 
     def __init__(self, tasks: Sequence[Task]) -> None:
+        self.tasks = tasks
         self.announced = len(tasks)
         self._rest = list(reversed(tasks))
 

@@ -46,9 +46,8 @@ def forecast(
     tasks = missing_tasks(store, spec, compute.task_device)
     if tasks:
         Store.look(location, spec, code)
-    axes = " x ".join(f"{axis} ({len(values)})" for axis, values in spec.axes.items()) or "single problem"
     theories = sum(isinstance(task, TheoryTask) for task in tasks)
-    yield f"grid: {axes}"
+    yield f"grid: {spec.description}"
     yield f"cells: {len(spec.cells)}"
     yield f"replicates: {spec.replicates} a cell, in blocks of {settings['block']}"
     if store is not None:

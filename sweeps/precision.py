@@ -84,7 +84,7 @@ class PreciseTasks:
     """
 
     def __init__(self, store: Store, spec: SweepSpec, target: Target) -> None:
-        self._store, self._spec, self._target = store, spec.along(store.axes), target
+        self._store, self._spec, self._target = store, store.spelled(spec), target
         self._states = states(store, "simulation")
         self._heap: list[tuple[tuple[float, ...], int, Task]] = []
         self._order = itertools.count()

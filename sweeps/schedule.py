@@ -25,7 +25,7 @@ def missing_tasks(store: Store | None, spec: SweepSpec, device: str | None = Non
         What they are planned for (`sweeps.compute.Compute.task_device`), which decides on the cells that share a task;
         by default what engines were chosen for.
     """
-    spec = spec if store is None else spec.along(store.axes)
+    spec = spec if store is None else store.spelled(spec)
     block = block_of(spec) if store is None else store.block
     found = missing(store, spec)
     each = (simulation_tasks(spec, cell, position or (), lacks, block) for cell, position, lacks in found.replicates)

@@ -13,7 +13,7 @@ from sedyn.errors import InvalidInput
 from sweeps.application.command import parser_of
 from sweeps.interruption import stoppable
 from sweeps.sources import differing
-from sweeps.store import DONE, FAILED, Store, facts, failures, is_driven, states
+from sweeps.store import DONE, FAILED, Store, facts, failures, is_asked, is_driven, states
 from sweeps.terminal import say
 
 __all__ = ["main", "summary"]
@@ -24,10 +24,13 @@ FILES_SHOWN = 5
 
 def summary(store: Store) -> list[str]:
     """Describe progress, failures and computing time, a line each."""
-    lines = [f"axes: {', '.join(f'{axis} ({len(values)})' for axis, values in store.axes.items()) or 'none'}"]
+    asked = is_asked(store.settings)
+    lines = [f"axes: {store.shape}"]
+    if not asked.all():
+        lines.append(f"cells: {int(asked.sum())} of the {asked.size} places of these axes were asked for")
     errors: list[str] = []
     for kind, unit in (("simulation", "replicates"), ("theory", "cells")):
-        state = states(store, kind)
+        state = states(store, kind)[asked]
         seconds = np.nansum(facts(store, kind, "seconds"))
         done, failed = int((state == DONE).sum()), int((state == FAILED).sum())
         peak = np.nanmax(facts(store, kind, "peak_memory"), initial=0) / 2**20

@@ -235,8 +235,7 @@ class Worker:
         attempt : int
             How often it was tried, this time included.
         """
-        simulations = [part for part in task.parts if isinstance(part, SimulationTask)]
-        if any(part.replicates[-1] >= self._store.replicates for part in simulations):
+        if not all(self._store.has_room(part) for part in task.parts):
             self._store = Store.open(self._store.location, self._owner)  # the driver has made room since
         with self._threads.limit(limits=1):
             return execute(

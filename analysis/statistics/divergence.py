@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import xarray as xr
 
+from sweeps.refinement import BOUND
+
 __all__ = ["BOUND", "bounded", "without_diverged"]
 
-BOUND = 1e3
-"""A run whose error exceeds that at the start so many times has diverged; it is left out from there on."""
 ERRORS = ("train_error", "test_error")
 """The error that the rule looks at: the first of these that there is."""
 MARK = "divergence_bound"

@@ -62,6 +62,16 @@ COMMANDS = {
         "Say what works on this machine, what is missing, and how fast each kernel is.",
         ("sedyn doctor --store /shared/stores",),
     ),
+    "redo": Command(
+        "sweeps.redo",
+        "Mark cells of a store such that the next sweep computes them again.",
+        ("sedyn redo stores/quickstart.zarr noise=0.5 n=128,256",),
+    ),
+    "drop": Command(
+        "sweeps.drop",
+        "Take cells out of a store, with all that was computed of them.",
+        ("sedyn drop stores/quickstart.zarr noise=0.5",),
+    ),
     "report": Command(
         "analysis.report",
         "Measure and draw stores, and write one page about them.",

@@ -16,7 +16,7 @@ import hydra
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Glob
+from hydra.core.override_parser.types import Glob, IntervalSweep, Override, RangeSweep
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -25,11 +25,14 @@ from omegaconf.errors import OmegaConfBaseException
 from sedyn.errors import LARGEST, InvalidInput, require_known
 from sedyn.model.problem import Problem
 from sweeps.compute import Compute
+from sweeps.plan import plain
 
 __all__ = ["CONFIGURATIONS", "Composed", "compose", "experiments", "quoted"]
 
-FIELDS = "fields"  # a choice of the groups problem and grid that is made here, from the class
+FIELDS = "fields"  # a choice of the groups of fields that is made here, from the class
+_OF_FIELDS = ("grid", "zip", "ranges")  # groups with a list for each field of a problem
 _WITHOUT_EFFECT = "leave it out; Hydra composes here, and makes no folder, log or process"
+_ONE_BY_ONE = "--multirun sweeps over problem fields, as in problem.noise=0.1,0.5; run the others one by one"
 # Hydra's own settings of where and how a program runs, as they are where nobody sets them.
 _OF_HYDRA: dict[str, tuple[Any, ...]] = {
     "job.chdir": (None, False),
@@ -97,7 +100,7 @@ def compose(words: Sequence[str] = (), *, multirun: bool = False, folder: Path |
     OmegaConf.register_new_resolver("features_at_aspect", features_at_aspect, replace=True)
     try:
         _require_choices(words, folder)
-        given = [*_with_axes(words)] if multirun else [*words]
+        given = [*_with_axes(words, multirun=multirun)]
         search = [] if folder is None else [f"hydra.searchpath=[{quoted(f'file://{folder.resolve()}')}]"]
         with hydra.initialize_config_dir(str(CONFIGURATIONS), job_name="sweeps", version_base="1.3"):
             config = hydra.compose("config", [*given, *search], return_hydra_config=True)
@@ -127,9 +130,9 @@ def _choices(group: str, *folders: Path) -> list[str]:
 
 
 def register_fields() -> None:
-    """Make the fields of `Problem` known to Hydra: their defaults as ``problem/fields``, no axis as ``grid/fields``."""
+    """Make the fields of `Problem` known to Hydra: their defaults as ``problem/fields``, none as ``grid/fields``."""
     defaults = {field.name: field.default for field in fields(Problem)}
-    for group, node in (("problem", defaults), ("grid", dict.fromkeys(defaults))):
+    for group, node in {"problem": defaults, **dict.fromkeys(_OF_FIELDS, dict.fromkeys(defaults))}.items():
         ConfigStore.instance().store(FIELDS, node, group, provider="sedyn.Problem")
 
 
@@ -155,19 +158,52 @@ def features_at_aspect(n: Any, aspect: Any) -> int | None:
     return None
 
 
-def _with_axes(words: Sequence[str]) -> Iterator[str]:
-    """Turn ``problem.noise=0.1,0.5`` into the axis ``grid.noise=[0.1,0.5]``."""
+def _with_axes(words: Sequence[str], *, multirun: bool) -> Iterator[str]:
+    """Turn ``problem.noise=0.1,0.5`` into the axis ``grid.noise=[0.1,0.5]``, and an interval into a range."""
     for override in OverridesParser.create().parse_overrides([*words]):
         if not override.is_sweep_override():
             yield str(override.input_line)
             continue
         key, _, values = str(override.input_line).lstrip("+").partition("=")
         parent, _, name = key.rpartition(".")
-        if parent != "problem" or not override.is_discrete_sweep() or isinstance(override.value(), Glob):
-            remedy = "--multirun sweeps over problem fields, as in problem.noise=0.1,0.5; run the others one by one"
-            raise InvalidInput(key, values, remedy)
+        asked: Any = override.value()
+        if isinstance(asked, Glob) or parent not in ("problem", *_OF_FIELDS) or (parent == "problem" and not multirun):
+            raise InvalidInput(key, values, _ONE_BY_ONE if isinstance(asked, Glob) else _instead(key, values))
         require_known(parent, [name], [field.name for field in fields(Problem)])
-        yield f"++grid.{name}=[{','.join(dict.fromkeys(override.sweep_string_iterator()))}]"
+        if isinstance(asked, IntervalSweep):
+            if parent not in ("problem", "ranges"):
+                remedy = f"an interval is no list; ranges.{name}=[LOW,HIGH] design.points=64 fills it with cells"
+                raise InvalidInput(key, values, remedy)
+            scale = ",log" if "log" in asked.tags else ""
+            yield f"++ranges.{name}=[{asked.start},{asked.end}{scale}]"
+        else:
+            group = "grid" if parent == "problem" else parent
+            yield f"++{group}.{name}=[{','.join(_values_of(override))}]"
+
+
+def _values_of(override: Override) -> list[str]:
+    """Write the values of a choice, each once, or of a range: sums of steps, without their rounding and the end."""
+    values, asked = [*override.sweep_string_iterator()], override.value()
+    if not isinstance(asked, RangeSweep):
+        return [*dict.fromkeys(values)]
+    if isinstance(asked.start, int) and isinstance(asked.step, int):
+        return values
+    found = [plain(float(value)) for value in values]
+    return [repr(value) for value in found if asked.stop is None or value != plain(float(asked.stop))]
+
+
+def _instead(key: str, values: str) -> str:
+    """Say how to get what several values of a key are meant to give."""
+    parent, _, name = key.rpartition(".")
+    if key == "seed":
+        return "replicates=N gives N independent runs of each cell from one seed; another seed needs another store"
+    if key == "replicates":
+        return "name the largest; its first replicates are those of a smaller number"
+    if key == "aspect":
+        return f"for several d at each n write aspect=[{values}]"
+    if parent == "problem":
+        return f"several values are an axis: add the flag --multirun, or write grid.{name}=[{values}]"
+    return _ONE_BY_ONE
 
 
 def _require_choices(words: Sequence[str], folder: Path | None) -> None:
@@ -232,7 +268,10 @@ def _unknown_key(key: str) -> InvalidInput:
     of_a_problem = [field.name for field in fields(Problem)]
     keys: Any = OmegaConf.to_container(OmegaConf.load(CONFIGURATIONS / "config.yaml"))
     del keys["defaults"]
-    keys |= {"problem": of_a_problem, "grid": of_a_problem, "compute": [field.name for field in fields(Compute)]}
+    keys |= {
+        **dict.fromkeys(("problem", *_OF_FIELDS), of_a_problem),
+        "compute": [field.name for field in fields(Compute)],
+    }
     if isinstance(keys.get(parent), list | dict):
         return InvalidInput.unknown(parent, name, keys[parent])
     return InvalidInput.unknown("key", key, {**keys, **dict.fromkeys(_groups())})

@@ -11,11 +11,13 @@ from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from sedyn.checks import function_of, number, optional, path, whole
+from sedyn.checks import SEED, function_of, number, optional, path, whole
 from sedyn.errors import LARGEST, InvalidInput, require_flag, require_known, require_one_of
 from sweeps.application.composition import Composed
+from sweeps.application.rows import design, product_of, table, union, zipped
 from sweeps.compute import Compute
 from sweeps.plan import PROBLEM_FIELDS, SweepSpec
+from sweeps.refinement import Refinement
 from sweeps.sources import Code, code_of
 from sweeps.target import Target
 from sweeps.user_modules import import_modules
@@ -23,13 +25,14 @@ from sweeps.user_modules import import_modules
 __all__ = ["Request", "read_request"]
 
 TOP_LEVEL = (
-    *("problem", "grid", "aspect", "replicates", "target", "block", "seed", "engine", "dtype", "theory"),
-    *("laws", "estimate", "halves", "fluctuations", "imports", "code", "store", "compute", "max_failures", "report"),
-    "plan",
+    *("problem", "grid", "zip", "grids", "cells", "ranges", "design", "refine", "aspect", "replicates", "target"),
+    *("block", "seed", "engine", "dtype", "theory", "laws", "estimate", "halves", "fluctuations", "imports", "code"),
+    *("store", "compute", "max_failures", "report", "plan"),
 )
 THEORY = ("samples", "randomizations")
 _MAX_FAILURES = optional(whole(1, condition="a whole number >= 1, or null"))
 TARGET = ("observable", "stderr", "max_replicates")
+DESIGN, REFINE = ("points", "method"), ("axis", "within")
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,8 @@ class Request:
         What computes, and whether it may replace other code.
     target : Target, optional
         How precise every cell should be; None gives each its `replicates`.
+    refinement : Refinement, optional
+        Which axis gets more values where the verdict changes.
     max_failures : int, optional
         Failures after which no task is begun any more.
     report : callable, optional
@@ -64,6 +69,7 @@ class Request:
     imports: tuple[str, ...]
     code: Code
     target: Target | None
+    refinement: Refinement | None
     max_failures: int | None
     report: Callable[[str], Any] | None
     plan: bool
@@ -86,8 +92,13 @@ def read_request(composed: Composed) -> Request:
         if key not in config:
             raise InvalidInput(key, None, "this key is needed; do not delete it")
     imports = _read_imports(config)
-    spec = _read_spec(config, overridden)
+    refinement = _read_refinement(config)
+    spec = _read_spec(config, overridden, refinement)
     target = _read_target(config)
+    if target is not None and refinement is not None:
+        raise InvalidInput(
+            "refine.axis", refinement.axis, "a sweep has a target or refines an axis; run one after the other"
+        )
     compute = Compute.from_mapping(_mapping(config, "compute"))
     max_failures = _MAX_FAILURES("max_failures", config.max_failures)
     plan = require_flag("plan", config.plan, condition="true or false")
@@ -98,7 +109,7 @@ def read_request(composed: Composed) -> Request:
         target.require_values(spec)
     spec.cells  # noqa: B018 - builds and so checks every problem of the grid, which need not wait for the next line
     code, report = _read_code(config, imports), _find_report(config.report)
-    return Request(spec, location, compute, imports, code, target, max_failures, report, plan)
+    return Request(spec, location, compute, imports, code, target, refinement, max_failures, report, plan)
 
 
 def _read_imports(config: DictConfig) -> tuple[str, ...]:
@@ -121,45 +132,53 @@ def _read_target(config: DictConfig) -> Target | None:
     return None if target.stderr is None else target
 
 
-def _read_spec(config: DictConfig, overridden: Collection[str]) -> SweepSpec:
-    axes = {axis: values for axis, values in _mapping(config, "grid").items() if values is not None}
-    require_known("grid", axes, PROBLEM_FIELDS)
-    for axis in axes:
-        if f"problem.{axis}" in overridden:
-            value = OmegaConf.select(config, f"problem.{axis}")
-            raise InvalidInput(
-                f"problem.{axis}", value, f"the grid sweeps over {axis}; set grid.{axis}=[{value}] instead"
-            )
-    aspect = config.aspect
-    number("> 0: samples per feature, n/d", lambda ratio: ratio > 0)("aspect", aspect)
+def _read_refinement(config: DictConfig) -> Refinement | None:
+    values = _mapping(config, "refine")
+    require_known("refine", values, REFINE)
+    refinement = Refinement(**values)
+    return None if refinement.axis is None else refinement
+
+
+def _read_spec(config: DictConfig, overridden: Collection[str], refinement: Refinement | None) -> SweepSpec:
+    axes = _lists(config, "grid")
     if not isinstance(config.problem, DictConfig):
         raise InvalidInput("problem", config.problem, "a mapping of fields, as in problem.n=1000")
     require_known("problem", config.problem, PROBLEM_FIELDS)
-    follows = "d" not in axes and OmegaConf.is_interpolation(config.problem, "d")
+    key, rows = _read_rows(config)
+    unused = {**dict.fromkeys(_named_in_all(config) if key == "grids" else (rows[0] if rows else ())), **axes}
+    for field in unused:
+        if f"problem.{field}" in overridden:
+            value = OmegaConf.select(config, f"problem.{field}")
+            remedy = f"{key} has a value of it for every cell; leave it out"
+            if field in axes:
+                remedy = f"the grid sweeps over {field}; set grid.{field}=[{value}] instead"
+            raise InvalidInput(f"problem.{field}", value, remedy)
+    follows = OmegaConf.is_interpolation(config.problem, "d") and not any("d" in varying for varying in (axes, *rows))
+    if not follows and "aspect" in overridden:
+        raise InvalidInput("aspect", config.aspect, "d is given, so nothing follows this ratio; leave out aspect, or d")
+    if isinstance(config.aspect, ListConfig):
+        axes, rows = _at_aspects(config, axes, rows)
+        follows = False
+    else:
+        number("> 0: samples per feature, n/d", lambda ratio: ratio > 0)("aspect", config.aspect)
+    if refinement is not None:  # cells that come later are on no grid
+        grid = {name: values for name, values in axes.items() if isinstance(values, list) and values}
+        rows = [{**row, **cell} for row in rows or [{}] for cell in product_of(grid)] if grid else rows
+        axes = {name: values for name, values in axes.items() if name not in grid}
+    sizes = axes.get("n", [row["n"] for row in rows if "n" in row] or [config.problem.n])
     features_at = {}
-    if follows:
-        sizes = axes.get("n", [config.problem.n])
-        if isinstance(sizes, list):
-            problem = config.copy()
-            for n in (size for size in sizes if isinstance(size, int)):  # `Problem` refuses the others
-                OmegaConf.update(problem, "problem.n", n)
-                features_at[n] = d = problem.problem.d
-                if 1 <= n <= LARGEST and not d:
-                    many = "no" if d == 0 else "too many"
-                    raise InvalidInput("aspect", aspect, f"at n={n} it gives {many} features; name one nearer to 1")
-    elif "aspect" in overridden:
-        raise InvalidInput("aspect", aspect, "d is given, so nothing follows this ratio; leave out aspect, or d")
+    if follows and isinstance(sizes, list):
+        # `Problem` refuses the others.
+        features_at = {n: _features(config, n, config.aspect) for n in sizes if isinstance(n, int)}
     theory = _mapping(config, "theory")
     require_known("theory", theory, THEORY)
-    return SweepSpec(
-        base={
-            name: value
-            for name, value in _mapping(config, "problem").items()
-            if name not in axes and not (follows and name == "d")
-        },
+    varying = {*axes, *(rows[0] if rows else ()), *(("d",) if follows else ())}
+    spec = SweepSpec(
+        base={name: value for name, value in _mapping(config, "problem").items() if name not in varying},
         axes=axes,
+        rows=rows or None,
         features_at=features_at,
-        aspect=aspect if follows else None,
+        aspect=config.aspect if follows else None,
         replicates=config.replicates,
         block=config.block,
         seed=config.seed,
@@ -171,6 +190,82 @@ def _read_spec(config: DictConfig, overridden: Collection[str]) -> SweepSpec:
         fluctuations=config.fluctuations,
         **theory,
     )
+    if refinement is not None:
+        refinement.require_axis(spec)
+    return spec
+
+
+def _lists(config: DictConfig, key: str) -> dict[str, Any]:
+    given = {name: values for name, values in _mapping(config, key).items() if values is not None}
+    require_known(key, given, PROBLEM_FIELDS)
+    return given
+
+
+def _read_rows(config: DictConfig) -> tuple[str, list[dict[str, Any]]]:
+    """Read what varies together, under the one key that says so."""
+    given: dict[str, Any] = {"zip": _lists(config, "zip"), "ranges": _lists(config, "ranges")}
+    for key in ("grids", "cells"):
+        value = config[key]
+        given[key] = OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+    said = [key for key, value in given.items() if value is not None and value != {}]
+    if len(said) > 1:
+        raise InvalidInput(said[1], given[said[1]], f"{said[0]} says already what varies together; give one of the two")
+    how = _mapping(config, "design")
+    require_known("design", how, DESIGN)
+    if "ranges" not in said and how["points"] is not None:
+        raise InvalidInput(
+            "design.points", how["points"], "there is nothing to fill; name ranges, ranges.noise=[0.1,1]"
+        )
+    key = said[0] if said else ""
+    ways = {
+        "zip": lambda: zipped(given["zip"]),
+        "ranges": lambda: design(given["ranges"], **how, seed=SEED("seed", config.seed)),
+        "grids": lambda: union(given["grids"], _constants(config)),
+        "cells": lambda: table(given["cells"]),
+    }
+    return key, ways[key]() if key else []
+
+
+def _named_in_all(config: DictConfig) -> set[str]:
+    """Fields that every one of several grids names."""
+    return set.intersection(*(set(map(str, grid)) for grid in config.grids))
+
+
+def _constants(config: DictConfig) -> dict[str, Any]:
+    """The fields of the problem, without a d that follows n."""
+    follows = OmegaConf.is_interpolation(config.problem, "d")
+    return {name: value for name, value in _mapping(config, "problem").items() if not (follows and name == "d")}
+
+
+def _at_aspects(
+    config: DictConfig, axes: dict[str, Any], rows: list[dict[str, Any]]
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Make rows of several d for each n: d varies with n, and by itself."""
+    aspects = OmegaConf.to_container(config.aspect, resolve=True)
+    if not isinstance(aspects, list) or not aspects:
+        raise InvalidInput("aspect", aspects, "a number > 0, or a list of them")
+    sizes = [{"n": n} for n in axes["n"]] if isinstance(axes.get("n"), list) else [{}]
+    found = []
+    for row in ({**row, **size} for row in rows or [{}] for size in sizes):
+        n = row.get("n", config.problem.n)
+        if isinstance(n, int):  # `Problem` refuses the others
+            found += [{**row, "d": _features(config, n, aspect)} for aspect in aspects]
+        else:
+            found.append({**row, "d": 1})
+    return {axis: values for axis, values in axes.items() if axis != "n"}, found
+
+
+def _features(config: DictConfig, n: int, aspect: Any) -> Any:
+    """Find d at a size and a ratio; None for a size that `Problem` refuses."""
+    number("> 0: samples per feature, n/d", lambda ratio: ratio > 0)("aspect", aspect)
+    there = config.copy()
+    OmegaConf.update(there, "problem.n", n)
+    OmegaConf.update(there, "aspect", aspect)
+    d = there.problem.d
+    if 1 <= n <= LARGEST and not d:
+        many = "no" if d == 0 else "too many"
+        raise InvalidInput("aspect", aspect, f"at n={n} it gives {many} features; name one nearer to 1")
+    return d
 
 
 def _mapping(config: DictConfig, key: str) -> dict[str, Any]:

@@ -116,6 +116,7 @@ def _compute(request: Request) -> int:
     from sweeps.precision import PreciseTasks
     from sweeps.progress import make_progress
     from sweeps.provenance import git_commit
+    from sweeps.refinement import RefinedTasks
     from sweeps.schedule import missing_tasks
     from sweeps.store import Store, find_damage, is_of_code, local_path, mend, only_driver
     from sweeps.worker import WorkerSetup
@@ -132,7 +133,8 @@ def _compute(request: Request) -> int:
         try:
             found = Store.look(request.location, spec)
             # Where nothing is missing other code may look and report.
-            whole = found is not None and not is_of_code(found.settings, request.code) and request.target is None
+            whole = found is not None and not is_of_code(found.settings, request.code)
+            whole = whole and request.target is None and request.refinement is None
             whole = whole and not missing_tasks(found, spec, compute.task_device)
             store = Store.prepare(request.location, spec, None if whole else request.code, lease.owner)
             if store.restored:
@@ -142,14 +144,18 @@ def _compute(request: Request) -> int:
             if damage.faults:
                 say(f"{len(damage.faults)} results were cut short or damaged, and are computed again", error=True)
             precise = None if request.target is None else PreciseTasks(store, spec, request.target)
-            tasks = missing_tasks(store, spec, compute.task_device) if precise is None else precise.tasks
+            source: PreciseTasks | RefinedTasks | FixedTasks = precise or (
+                FixedTasks(missing_tasks(store, spec, compute.task_device))
+                if request.refinement is None
+                else RefinedTasks(store, spec, request.refinement, compute.task_device)
+            )
+            tasks = source.tasks
             if tasks:
                 if whole:  # it seemed so, before the damage was found
                     store = Store.prepare(request.location, spec, request.code, lease.owner)
                 if not compute.joins_cluster:
                     executor = stack.enter_context(closing(make_executor(compute, setup, largest_memory(spec))))
                 with make_progress(tasks) as progress:
-                    source = precise or FixedTasks(tasks)
                     summary = run_tasks(source, store, executor, progress, request.max_failures, lease)
         except Exception as error:
             if not _is_of_storage(error, behind_url=local_path(request.location) is None):

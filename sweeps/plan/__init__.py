@@ -1,6 +1,6 @@
 """What a sweep consists of, its cells and its tasks: nothing here predicts, stores or runs anything."""
 
-from sweeps.plan.cells import ESTIMATE, PROBLEM_FIELDS, Cell, SweepSpec
+from sweeps.plan.cells import ESTIMATE, MOST_CELLS, PROBLEM_FIELDS, Cell, SweepSpec
 from sweeps.plan.tasks import (
     JoinedTask,
     SimulationTask,
@@ -10,9 +10,11 @@ from sweeps.plan.tasks import (
     blocks,
     fluctuation_randomizations,
 )
+from sweeps.plan.values import key_of, plain
 
 __all__ = [
     "ESTIMATE",
+    "MOST_CELLS",
     "PROBLEM_FIELDS",
     "Cell",
     "JoinedTask",
@@ -23,4 +25,6 @@ __all__ = [
     "TheoryTask",
     "blocks",
     "fluctuation_randomizations",
+    "key_of",
+    "plain",
 ]

@@ -18,8 +18,9 @@ from sedyn.model.problem import Problem
 from sedyn.theory.inputs import RANDOMIZATIONS, least_samples, require_samples
 from sedyn.theory.memory import require_theory_memory
 from sweeps.plan.tasks import SimulationTask, TheorySettings, TheoryTask, fluctuation_randomizations
+from sweeps.plan.values import key_of
 
-__all__ = ["ESTIMATE", "PROBLEM_FIELDS", "Cell", "SweepSpec"]
+__all__ = ["ESTIMATE", "MOST_CELLS", "PROBLEM_FIELDS", "Cell", "SweepSpec"]
 
 PROBLEM_FIELDS = tuple(f.name for f in fields(Problem))
 ESTIMATE = "estimated_test_error"  # the observable that a sweep can leave out
@@ -31,7 +32,7 @@ class Cell(NamedTuple):
     Attributes
     ----------
     values : tuple
-        Its value on each axis, in the order of `SweepSpec.axes`.
+        Its value of each field that varies, in the order of `SweepSpec.fields`.
     problem : Problem
         The problem itself.
     engine : str
@@ -96,6 +97,9 @@ class SweepSpec:
         Whether theory also predicts how far runs are from it.
     device : {'cpu', 'gpu'}
         Of this machine, whose memory and speed decide on each cell's engine; a store does not keep it.
+    rows : sequence of mapping, optional
+        What varies together: a list of values of the same `Problem` fields, none of them an axis. The cells are every
+        row at every place of the grid; a row that stands twice is one. None: there is nothing but the grid.
 
     Raises
     ------
@@ -119,35 +123,88 @@ class SweepSpec:
     halves: bool = False
     fluctuations: bool = False
     device: str = "cpu"
+    rows: Sequence[Mapping[str, Any]] | None = None
 
     def __post_init__(self) -> None:
+        for said, check in _CHECKS.items():
+            name = said.rpartition(".")[2]
+            object.__setattr__(self, name, check(said, getattr(self, name)))
+        self._require_axes()
+        self._require_rows()
+        sizes = {axis: len(values) for axis, values in self.axes.items()}
+        if self.rows is not None:
+            sizes = {"rows": len(self.rows), **sizes}
+        if math.prod(sizes.values()) > MOST_CELLS:
+            product = " x ".join(f"{name} ({size})" for name, size in sizes.items())
+            raise InvalidInput("grid", product, f"{MOST_CELLS} cells at most; make several sweeps of it")
+        # The order of a problem's fields, not of the request: a store looks the same however its axes were named.
+        given = {axis: self.axes[axis] for axis in PROBLEM_FIELDS if axis in self.axes}
+        first = {axis: values[0] for axis, values in given.items()}
+        row = {} if self.rows is None else dict(self.rows[0])
+        # Every value once as Problem keeps it: noise=1 and noise=1.0 are one value, and the store sees one type.
+        axes = {
+            axis: tuple(getattr(self.problem_at({**row, **first, axis: value}), axis) for value in values)
+            for axis, values in given.items()
+        }
+        for axis, values in axes.items():
+            if len(set(map(key_of, values))) < len(values):
+                raise InvalidInput(f"grid.{axis}", list(values), "a value stands twice; list each once")
+        plain = self.problem_at({**row, **first}).to_dict()
+        object.__setattr__(self, "rows", None if self.rows is None else self._kept_rows(first))
+        varying = {*axes, *row, *(("d",) if self.features_at else ())}
+        object.__setattr__(self, "axes", axes)
+        object.__setattr__(self, "base", {name: plain[name] for name in PROBLEM_FIELDS if name not in varying})
+
+    def _require_axes(self) -> None:
         require_known("grid", self.axes, PROBLEM_FIELDS)
         for axis, values in self.axes.items():
             if isinstance(values, str | Mapping) or not isinstance(values, Sequence) or not values:
                 raise InvalidInput(f"grid.{axis}", values, f"a list of values, as in grid.{axis}=[VALUE,VALUE]")
             if any(isinstance(value, Sequence) and not isinstance(value, str) for value in values):
                 raise InvalidInput(f"grid.{axis}", values, "the values on an axis are single numbers or names")
-        for said, check in _CHECKS.items():
-            name = said.rpartition(".")[2]
-            object.__setattr__(self, name, check(said, getattr(self, name)))
-        if math.prod(map(len, self.axes.values())) > MOST_CELLS:
-            sizes = " x ".join(f"{axis} ({len(values)})" for axis, values in self.axes.items())
-            raise InvalidInput("grid", sizes, f"{MOST_CELLS} cells at most; make several sweeps of it")
-        # The order of a problem's fields, not of the request: a store looks the same however its axes were named.
-        given = {axis: self.axes[axis] for axis in PROBLEM_FIELDS if axis in self.axes}
-        first = {axis: values[0] for axis, values in given.items()}
-        # Every value once as Problem keeps it: noise=1 and noise=1.0 are one value, and the store sees one type.
-        axes = {
-            axis: tuple(getattr(self.problem_at({**first, axis: value}), axis) for value in values)
-            for axis, values in given.items()
-        }
-        for axis, values in axes.items():
-            if len(set(values)) < len(values):
-                raise InvalidInput(f"grid.{axis}", list(values), "a value stands twice; list each once")
-        plain = self.problem_at(first).to_dict()
-        varying = {*axes, *(("d",) if self.features_at else ())}
-        object.__setattr__(self, "axes", axes)
-        object.__setattr__(self, "base", {name: plain[name] for name in PROBLEM_FIELDS if name not in varying})
+
+    def _require_rows(self) -> None:
+        if self.rows is None:
+            return
+        if not self.rows or not self.rows[0]:
+            raise InvalidInput("rows", self.rows, "at least one row, of at least one field")
+        for row in self.rows:
+            require_known("rows", row, PROBLEM_FIELDS)
+            if row.keys() != self.rows[0].keys():
+                raise InvalidInput("rows", dict(row), f"every row has a value of {', '.join(self.rows[0])}")
+            for name, value in row.items():
+                if isinstance(value, Sequence | Mapping) and not isinstance(value, str):
+                    raise InvalidInput(name, value, "the values of a cell are single numbers or names")
+        if twice := [name for name in self.rows[0] if name in self.axes]:
+            raise InvalidInput(
+                f"grid.{twice[0]}", list(self.axes[twice[0]]), "each row has a value of it; leave one out"
+            )
+
+    def _kept_rows(self, first: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
+        """Every row once, as `Problem` keeps its values, in the order of the fields."""
+        kept: dict[Any, Mapping[str, Any]] = {}
+        for row in self.rows or ():
+            problem = self.problem_at({**first, **row})
+            values = {name: getattr(problem, name) for name in PROBLEM_FIELDS if name in row}
+            kept.setdefault(key_of(tuple(values.values())), values)
+        return tuple(kept.values())
+
+    @cached_property
+    def tied(self) -> tuple[str, ...]:
+        """Fields that vary together, row by row; empty where there are no rows."""
+        return () if self.rows is None else tuple(self.rows[0])
+
+    @cached_property
+    def fields(self) -> tuple[str, ...]:
+        """Fields that vary, in the order of those of `Problem`."""
+        return tuple(name for name in PROBLEM_FIELDS if name in self.axes or name in self.tied)
+
+    @property
+    def description(self) -> str:
+        """The shape of the sweep in a few words."""
+        rows = [] if self.rows is None else [f"{', '.join(self.tied)} ({len(self.rows)} together)"]
+        axes = [f"{axis} ({len(values)})" for axis, values in self.axes.items()]
+        return " x ".join([*rows, *axes]) or "single problem"
 
     def problem_at(self, values: Mapping[str, Any]) -> Problem:
         """Build the problem at these values of the axes."""
@@ -156,14 +213,30 @@ class SweepSpec:
             named["d"] = self.features_at.get(named["n"])
         return Problem.from_mapping(named)
 
-    def along(self, axes: Iterable[str]) -> SweepSpec:
-        """Describe the same cells with these fields as axes, of one value where they are constants."""
-        constants = {axis: (self.base[axis],) for axis in axes if axis in self.base}
-        return replace(self, axes={**self.axes, **constants}) if constants else self
+    def spelled(self, known: Mapping[str, Iterable[Any]]) -> SweepSpec:
+        """Describe the same cells with values as they stand elsewhere, where they differ by rounding alone.
+
+        Parameters
+        ----------
+        known : mapping of str to iterable
+            Fields to the values that are there.
+        """
+        there = {name: {key_of(value): value for value in values} for name, values in known.items()}
+
+        def as_there(name: str, value: Any) -> Any:
+            return there.get(name, {}).get(key_of(value), value)
+
+        base = {name: as_there(name, value) for name, value in self.base.items()}
+        axes = {name: tuple(as_there(name, value) for value in values) for name, values in self.axes.items()}
+        rows = None
+        if self.rows is not None:
+            rows = tuple({name: as_there(name, value) for name, value in row.items()} for row in self.rows)
+        same = (base, axes, rows) == (self.base, self.axes, self.rows)
+        return self if same else replace(self, base=base, axes=axes, rows=rows)
 
     @cached_property
     def cells(self) -> list[Cell]:
-        """Every cell, the last axis fastest.
+        """Every cell: row by row, and of each row the last axis fastest.
 
         Raises
         ------
@@ -173,8 +246,9 @@ class SweepSpec:
         """
         cells = []
         how = {name: getattr(self, name) for name in ("dtype", "estimate", "device", "halves")}
-        for values in itertools.product(*self.axes.values()):
-            problem = self.problem_at(dict(zip(self.axes, values, strict=True)))
+        for row, values in itertools.product(self.rows or ({},), itertools.product(*self.axes.values())):
+            place = {**row, **dict(zip(self.axes, values, strict=True))}
+            problem = self.problem_at(place)
             require_samples(problem, self.samples, "theory.samples")
             require_theory_memory(
                 problem, self.samples, self.randomizations, self.device, prefix="theory.", keep_samples=self.laws
@@ -183,7 +257,8 @@ class SweepSpec:
                 require_fluctuations(problem, settings.samples, "theory.samples")
             if self.block is not None:
                 require_results_memory(problem, self.block, "block", halves=self.halves)
-            cells.append(Cell(values, problem, choose_engine(problem, self.engine, **how).engine))
+            named = tuple(place[name] for name in self.fields)
+            cells.append(Cell(named, problem, choose_engine(problem, self.engine, **how).engine))
         return cells
 
     @cached_property
@@ -218,7 +293,7 @@ class SweepSpec:
             Which, increasing.
         """
         laws = self.theory_settings if self.laws else None
-        how = cell.engine, self.dtype, laws, tuple(self.axes), self.estimate, self.halves
+        how = cell.engine, self.dtype, laws, self.fields, self.estimate, self.halves
         return SimulationTask(cell.problem, position, replicates, self.seed, *how)
 
     def theory_task(
@@ -235,5 +310,5 @@ class SweepSpec:
         solved_at : tuple of int, optional
             Where one is that has it.
         """
-        how = self.theory_settings, tuple(self.axes), self._fluctuation_settings(cell.problem)
+        how = self.theory_settings, self.fields, self._fluctuation_settings(cell.problem)
         return TheoryTask(cell.problem, positions, solved_at, *how)

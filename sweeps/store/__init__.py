@@ -6,8 +6,8 @@ written after its results. Metadata is consolidated in the root after every chan
 from the old shape to the new one in a single step. Only the driver changes metadata; workers write chunks.
 
 Its modules from the lowest to the highest: `patience`; `remote` and `claims`; `objects`, `location` and `lock`;
-`chunks` and `metadata`; `layout` and `settings`; `migration` and `description`; `lifecycle`; `survey` and `writing`;
-`integrity`.
+`places` and `chunks`; `settings`; `metadata`; `layout`; `migration` and `description`; `lifecycle`; `survey`,
+`writing` and `selection`; `integrity`.
 """
 
 from sweeps.store.claims import StoreTaken
@@ -19,6 +19,8 @@ from sweeps.store.location import local_path
 from sweeps.store.lock import Lease, is_driven, only_driver
 from sweeps.store.metadata import SETTINGS
 from sweeps.store.objects import orphans
+from sweeps.store.places import is_asked
+from sweeps.store.selection import drop, redo
 from sweeps.store.settings import is_of_code, settings_of
 from sweeps.store.survey import facts, failures, is_done, missing, read_simulation, read_theory, states
 from sweeps.store.writing import write_results, write_status
@@ -33,10 +35,12 @@ __all__ = [
     "Store",
     "StoreTaken",
     "done_chunks",
+    "drop",
     "facts",
     "failures",
     "find_broken",
     "find_damage",
+    "is_asked",
     "is_done",
     "is_driven",
     "is_of_code",
@@ -48,6 +52,7 @@ __all__ = [
     "orphans",
     "read_simulation",
     "read_theory",
+    "redo",
     "restore",
     "settings_of",
     "states",

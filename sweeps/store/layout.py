@@ -13,6 +13,7 @@ from sedyn.model.observables import COMPARED, Observable, coordinates_of, fluctu
 from sweeps.plan import ESTIMATE, fluctuation_randomizations
 from sweeps.store import metadata, objects
 from sweeps.store.chunks import CHECKSUM_BYTES, chunks_of
+from sweeps.store.places import ASKED, CELL, columns, is_asked
 from sweeps.store.settings import CHECKED_FORMAT
 
 __all__ = [
@@ -37,7 +38,9 @@ __all__ = [
 PENDING, DONE, FAILED = 0, 1, 2
 _COORDINATE_CHUNK = 256  # fixed, so that a coordinate that grows keeps the bytes its readers know
 
-_WORDS = {"replicate": "replicate", "iteration": "gradient-descent step", "layer": "weight layer"}
+_ASKED_PLACES = 4096  # of one chunk of what was asked for, or about so many
+
+_WORDS = {"replicate": "replicate", "iteration": "gradient-descent step", "layer": "weight layer", "cell": "cell"}
 # Numbers about a task. They share one array, since files are most of what a short task costs beside its computing.
 FACTS = {
     "seconds": "share of its task's computing time (s)",
@@ -99,13 +102,13 @@ def needed(settings: Mapping[str, Any], name: str) -> np.ndarray:
     -------
     ndarray of bool, shape (cell axes)
     """
-    axes = settings["axes"]
+    axes, varying = settings["axes"], columns(settings)
     found = np.ones([len(values) for values in axes.values()], bool)
     whole = name.removesuffix(observables.HALVES)
     for key, part in observables.PARTS.items():
         if whole in observables.brought_by(key):
-            along = [len(values) if axis == part.field else 1 for axis, values in axes.items()]
-            values = axes.get(part.field, [settings["problem"].get(part.field)])
+            dim, values = varying.get(part.field, ("", [settings["problem"].get(part.field)]))
+            along = [len(values) if axis == dim else 1 for axis in axes]
             found &= np.reshape([part.has(value) for value in values], along)
     return found
 
@@ -176,24 +179,26 @@ def lay_out(root: zarr.Group, settings: Mapping[str, Any]) -> list[str]:
     list of str
         Path of every array.
     """
-    follows_n = _follows_n(settings)
+    auxiliary = [name for name, (dim, _) in _coordinates(settings).items() if name != dim]
     compared_with = {f"theory_{name}": value for name, value in settings["theory"].items()} if settings["laws"] else {}
     constants = {**settings["problem"], "seed": settings["seed"], "dtype": settings["dtype"], **compared_with}
     if settings["fluctuations"]:
         constants["fluctuation_randomizations"] = fluctuation_randomizations(settings["theory"]["randomizations"])
-    sizes = {dim: len(values) for dim, values in _coordinates(settings).items()}
+    sizes = {dim: len(values) for dim, values in _coordinates(settings).values()}
     indexes = indexes_of(settings)
     wanted = {path: (values.shape, layout) for path, (layout, values) in indexes.items()}
     known: set[str] = set()
     for group_name, arrays in layouts(settings).items():
         group = root.require_group(group_name)
-        group.attrs.put({**constants, **({"coordinates": " ".join(follows_n)} if follows_n else {})})
+        group.attrs.put({**constants, **({"coordinates": " ".join(auxiliary)} if auxiliary else {})})
         known |= {f"{group_name}/{name}" for name in objects.list_names(root.store, group_name) if name in group}
         for name, layout in arrays.items():
             wanted[f"{group_name}/{name}"] = tuple(sizes[dim] for dim in layout.dims), layout
-    new = {path: document(*array) for path, array in wanted.items() if path not in known}
+    # What was asked for gains a dimension with the store; its chunks then have other names.
+    other = {path for path in known & indexes.keys() if _dimensions(root, path) != len(wanted[path][0])}
+    new = {path: document(*array) for path, array in wanted.items() if path not in known or path in other}
     metadata.write_documents(root.store, new, settled=False)
-    for path in known & wanted.keys():
+    for path in known & wanted.keys() - other:
         _update_array(root, path, *wanted[path])
     for path, (_, values) in indexes.items():
         array = root[path]
@@ -210,14 +215,18 @@ def indexes_of(settings: Mapping[str, Any]) -> dict[str, tuple[Layout, np.ndarra
     settings : mapping
         Of the store.
     """
-    coordinates, follows_n = _coordinates(settings), _follows_n(settings)
     checked = settings["format"] >= CHECKED_FORMAT
     found: dict[str, tuple[Layout, np.ndarray]] = {}
     for group, arrays in layouts(settings).items():
-        indexed = {dim: dim for layout in arrays.values() for dim in layout.dims} | dict.fromkeys(follows_n, "n")
-        for name, dim in indexed.items():
-            values = (coordinates | follows_n)[name]
-            found[f"{group}/{name}"] = _coordinate_layout(name, dim, values, checked), values
+        dims = {dim for layout in arrays.values() for dim in layout.dims}
+        for name, (dim, values) in _coordinates(settings).items():
+            if dim in dims:
+                found[f"{group}/{name}"] = _coordinate_layout(name, dim, values, checked), values
+    if ASKED in settings:
+        values, side = is_asked(settings), int(_ASKED_PLACES ** (1 / len(settings["axes"])))
+        words = {"long_name": "whether the cell was asked for; results of others are missing for good"}
+        layout = Layout(tuple(settings["axes"]), (side,) * values.ndim, "bool", False, words, checked)
+        found[f"status/{ASKED}"] = layout, values
     return found
 
 
@@ -232,7 +241,7 @@ def stored_bytes(settings: Mapping[str, Any], replicates: int) -> int:
         In every cell.
     """
     total = 0
-    cells = int(np.prod([len(values) for values in settings["axes"].values()]))
+    cells = int(is_asked(settings).sum())
     for arrays in layouts(settings).values():
         for layout in arrays.values():
             if isinstance(layout.dtype, str) and not any(settings["sizes"].get(dim) == 0 for dim in layout.dims):
@@ -242,19 +251,23 @@ def stored_bytes(settings: Mapping[str, Any], replicates: int) -> int:
     return total
 
 
-def _coordinates(settings: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    return {
-        **{axis: np.asarray(values) for axis, values in settings["axes"].items()},
-        "replicate": np.arange(settings["replicates"]),
-        "fact": np.asarray(list(facts_of(settings))),
-        **coordinates_of(settings["sizes"]),
+def _coordinates(settings: Mapping[str, Any]) -> dict[str, tuple[str, np.ndarray]]:
+    """Every coordinate, with its dimension: the indexes, what varies together, and d where it follows n."""
+    axes = {axis: np.asarray(values) for axis, values in settings["axes"].items() if axis != CELL}
+    if CELL in settings["axes"]:
+        axes[CELL] = np.arange(len(settings["axes"][CELL]))
+    found = {
+        **{axis: (axis, values) for axis, values in axes.items()},
+        "replicate": ("replicate", np.arange(settings["replicates"])),
+        "fact": ("fact", np.asarray(list(facts_of(settings)))),
+        **{dim: (dim, values) for dim, values in coordinates_of(settings["sizes"]).items()},
     }
-
-
-def _follows_n(settings: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """What is a coordinate along n and no axis of its own."""
-    axes = settings["axes"]
-    return {"d": np.asarray([settings["d"][str(n)] for n in axes["n"]])} if settings["d"] and "n" in axes else {}
+    varying = columns(settings)
+    found |= {name: (dim, np.asarray(values)) for name, (dim, values) in varying.items() if dim == CELL}
+    if settings["d"] and "n" in varying:
+        dim, sizes = varying["n"]
+        found["d"] = dim, np.asarray([settings["d"][str(n)] for n in sizes])
+    return found
 
 
 def document(shape: tuple[int, ...], layout: Layout) -> dict[str, Any]:
@@ -295,6 +308,12 @@ def document(shape: tuple[int, ...], layout: Layout) -> dict[str, Any]:
         "node_type": "array",
         "storage_transformers": [],
     }
+
+
+def _dimensions(root: zarr.Group, path: str) -> int:
+    array = root[path]
+    assert isinstance(array, zarr.Array)
+    return array.ndim
 
 
 def _update_array(root: zarr.Group, path: str, shape: tuple[int, ...], layout: Layout) -> None:

@@ -14,7 +14,7 @@ import zarr
 from zarr.abc.store import Store as ZarrStore
 
 from sedyn.errors import InvalidInput
-from sweeps.plan import SweepSpec
+from sweeps.plan import SimulationTask, SweepSpec, TheoryTask, key_of
 from sweeps.provenance import Environment
 from sweeps.sources import Code
 from sweeps.store import metadata, objects
@@ -22,8 +22,10 @@ from sweeps.store.description import restore
 from sweeps.store.layout import lay_out, layouts
 from sweeps.store.location import local_path
 from sweeps.store.migration import add_axes, finish_interrupted
+from sweeps.store.places import CELL, TIED, columns, indexed, place_of_cell, require_room
 from sweeps.store.settings import (
     grown,
+    places_of,
     require_known,
     require_same,
     require_same_code,
@@ -70,7 +72,8 @@ class Store:
         self.block: int = settings["block"]
         self.replicates: int = settings["replicates"]
         self._owned = metadata.Owned(self.objects, settings.get(metadata.OWNER))
-        self._places = {axis: {value: k for k, value in enumerate(values)} for axis, values in self.axes.items()}
+        self._columns = {name: values for name, (_, values) in columns(settings).items()}
+        self._places = indexed(settings)
 
     @classmethod
     def open(cls, location: str, owner: str | None = None) -> Store:
@@ -127,7 +130,9 @@ class Store:
         """
         store = cls._open_ready(location)
         if store is not None:
-            require_same(location, *_compared(store.settings, spec))
+            wanted, asked, cells = _compared(store.settings, spec)
+            require_same(location, wanted, asked)
+            require_room(location, grown(wanted, asked, cells))
             if code is not None:
                 require_same_code(location, store.settings, code)
         return store
@@ -159,17 +164,18 @@ class Store:
         if root is not None and not known and any(root.members()):
             raise InvalidInput("store", location, "is a Zarr group that holds something else; name another path")
         if root is not None and known.get("ready"):
-            require_same(location, *_compared(known, spec))
+            require_same(location, *_compared(known, spec)[:2])
             if code is not None:
                 require_same_code(location, known, code)
             if owner is not None:
                 known = metadata.hand_over(root.store, known, owner)
             restored = restore(root.store, known)
             known = finish_interrupted(root, known)
-            wanted, asked = _compared(known, spec)
+            wanted, asked, cells = _compared(known, spec)
+            require_room(location, grown(wanted, asked, cells))
             if wanted["axes"] != known["axes"]:
                 known = add_axes(root, known, [axis for axis in wanted["axes"] if axis not in known["axes"]])
-            settings = grown(known, asked)
+            settings = grown(known, asked, cells)
         else:
             restored = []
             settings = settings_of(spec) | ({} if owner is None else {metadata.OWNER: owner})
@@ -186,6 +192,24 @@ class Store:
         """Make room for so many replicates in every cell."""
         self.require_ours()
         settings = self.settings | {"replicates": max(self.replicates, replicates)}
+        root = open_root(self.location, consolidated=False)
+        assert root is not None, "a store that is open is there"
+        metadata.publish(root.store, lay_out(root, settings), settings)
+        self._read(root, settings)
+
+    def has_room(self, task: SimulationTask | TheoryTask) -> bool:
+        """Tell whether the arrays, as they were when the store was opened, have the places of a task's results."""
+        sizes = [len(values) for values in self.axes.values()]
+        places = all(k < size for position in task.positions for k, size in zip(position, sizes, strict=True))
+        return places and (isinstance(task, TheoryTask) or task.replicates[-1] < self.replicates)
+
+    def extend(self, spec: SweepSpec) -> None:
+        """Make room for the cells of a sweep that adds no field to those that vary."""
+        self.require_ours()
+        wanted, asked, cells = _compared(self.settings, spec)
+        assert wanted["axes"].keys() == self.axes.keys(), "no field that was constant varies"
+        settings = grown(self.settings, asked, cells)
+        require_room(self.location, settings)
         root = open_root(self.location, consolidated=False)
         assert root is not None, "a store that is open is there"
         metadata.publish(root.store, lay_out(root, settings), settings)
@@ -215,7 +239,8 @@ class Store:
     def opening_line(self) -> str:
         """Python that opens the store with every axis in increasing order; values that came later are stored last."""
         line = f'xarray.open_datatree({json.dumps(self.location, ensure_ascii=False)}, engine="zarr")'
-        numbers = {k: v for k, v in self.axes.items() if all(isinstance(value, int | float) for value in v)}
+        alone = {axis: values for axis, values in self.axes.items() if axis != CELL}
+        numbers = {k: v for k, v in alone.items() if all(isinstance(value, int | float) for value in v)}
         late = [axis for axis, values in numbers.items() if sorted(values) != values]
         return f"{line}.map_over_datasets(lambda group: group.sortby({late}) if group else group)" if late else line
 
@@ -234,25 +259,50 @@ class Store:
             self._arrays[path] = array
         return self._arrays[path]
 
+    @property
+    def shape(self) -> str:
+        """Its axes with the number of their values, in words."""
+        together = ", ".join(self.settings.get(TIED, ()))
+        names = {axis: f"{together} ({len(values)} together)" for axis, values in self.axes.items() if axis == CELL}
+        return ", ".join(names.get(axis, f"{axis} ({len(values)})") for axis, values in self.axes.items()) or "none"
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Fields of the problem that vary in it."""
+        return tuple(self._columns)
+
+    def spelled(self, spec: SweepSpec) -> SweepSpec:
+        """Describe the cells of a sweep with the values that stand here, where they differ by rounding alone."""
+        return _spelled(self.settings, spec)
+
     def position(self, values: Mapping[str, Any]) -> tuple[int, ...] | None:
         """Find where a cell is in the arrays; None if they have no place for it yet.
 
         Parameters
         ----------
         values : mapping of str to value
-            The cell's value of every field of the problem that is an axis of the store, or of a sweep that adds one.
+            The cell's value of every field of the problem that varies here, or in a sweep that varies more.
         """
         constants = self.settings["problem"]
-        if any(constants[name] != value for name, value in values.items() if name not in self.axes):
+        others = (name for name in values if name not in self._columns)
+        if any(key_of(constants[name]) != key_of(values[name]) for name in others):
             return None
-        places = [known.get(values[axis]) for axis, known in self._places.items()]
+        own = {name: values[name] for name in self._columns}
+        place = place_of_cell(own, self.settings.get(TIED, ()))
+        places = [known.get(key_of(place[axis])) for axis, known in self._places.items()]
         return None if None in places else tuple(place for place in places if place is not None)
 
 
-def _compared(known: Mapping[str, Any], spec: SweepSpec) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Settings of a store and those that a sweep needs, with the same axes where that is possible."""
-    asked = settings_of(spec.along(known["axes"]))
-    return with_axes(known, asked["axes"]), asked
+def _spelled(known: Mapping[str, Any], spec: SweepSpec) -> SweepSpec:
+    constants = {name: [value] for name, value in known["problem"].items()}
+    return spec.spelled(constants | {name: values for name, (_, values) in columns(known).items()})
+
+
+def _compared(known: Mapping[str, Any], spec: SweepSpec) -> tuple[dict[str, Any], dict[str, Any], list[dict[str, Any]]]:
+    """Settings of a store and those that a sweep needs, with the same axes where that is possible, and its cells."""
+    spec = _spelled(known, spec)
+    asked = settings_of(spec, known)
+    return with_axes(known, asked["axes"]), asked, places_of(spec, known)
 
 
 def _make_root(location: str, settings: Mapping[str, Any]) -> zarr.Group:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sedyn.errors import InvalidInput
 from sedyn.model.observables import PARTS, dimension_sizes, parts_of
 from sedyn.model.problem import DEFAULTS
 from sweeps.cost import block_of
-from sweeps.plan import PROBLEM_FIELDS, SweepSpec
+from sweeps.plan import SweepSpec, key_of
 from sweeps.sources import Code, differing
+from sweeps.store.places import DIMENSIONS, TIED, asking, axes_of, columns, place_of_cell
 
 __all__ = [
     "CHECKED_FORMAT",
@@ -18,6 +19,7 @@ __all__ = [
     "completed",
     "grown",
     "is_of_code",
+    "places_of",
     "require_known",
     "require_same",
     "require_same_code",
@@ -34,18 +36,41 @@ _FILES_NAMED = 3
 _OF_SPEC = ("aspect", "seed", "engine", "dtype", "laws", "estimate", "halves", "fluctuations")
 
 
-def settings_of(spec: SweepSpec) -> dict[str, Any]:
-    """Describe the store that a sweep needs; where it computes is no part of it."""
+def places_of(spec: SweepSpec, known: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+    """Say where each cell of a sweep belongs, by its value on every dimension of its store.
+
+    Parameters
+    ----------
+    spec : SweepSpec
+    known : mapping, optional
+        Settings of the store; that of the sweep's own has what varies together along one dimension.
+    """
+    tied, fields = (spec.tied, spec.fields) if known is None else (known.get(TIED, ()), (*columns(known), *spec.fields))
+    return [place_of_cell({name: getattr(cell.problem, name) for name in fields}, tied) for cell in spec.cells]
+
+
+def settings_of(spec: SweepSpec, known: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Describe the store that a sweep needs; where it computes is no part of it.
+
+    Parameters
+    ----------
+    spec : SweepSpec
+    known : mapping, optional
+        Settings of a store, whose dimensions it takes over as far as they go.
+    """
     sizes: dict[str, int] = {}
     for cell in spec.cells:
         for dim, size in dimension_sizes(cell.problem).items():
             sizes[dim] = max(sizes.get(dim, 0), size)
+    tied = list(spec.tied if known is None else known.get(TIED, ()))
+    varying = () if known is None else columns(known)
     return {
         "format": FORMAT,
-        "problem": dict(spec.base),
+        "problem": {name: value for name, value in spec.base.items() if name not in varying},
         **{name: getattr(spec, name) for name in _OF_SPEC},
         "theory": {"samples": spec.samples, "randomizations": spec.randomizations},
-        "axes": {axis: list(values) for axis, values in spec.axes.items()},
+        "axes": axes_of(places_of(spec, known)),
+        **({TIED: tied} if tied else {}),
         "d": {str(n): d for n, d in spec.features_at.items()},
         "replicates": spec.replicates,
         "block": block_of(spec),
@@ -75,7 +100,7 @@ def completed(settings: Mapping[str, Any]) -> dict[str, Any]:
     -------
     dict
     """
-    sizes, varying = settings["sizes"], {"n", "d", *settings["axes"]}
+    sizes, varying = settings["sizes"], {"n", "d", *settings["axes"], *settings.get(TIED, ())}
     defaults = {name: value for name, value in DEFAULTS.items() if name not in varying}
     return {
         "estimate": True,
@@ -138,7 +163,7 @@ def with_axes(known: Mapping[str, Any], axes: Iterable[str]) -> dict[str, Any]:
     return {
         **known,
         "problem": {name: value for name, value in problem.items() if name not in constants},
-        "axes": {axis: values[axis] for axis in PROBLEM_FIELDS if axis in values},
+        "axes": {axis: values[axis] for axis in DIMENSIONS if axis in values},
     }
 
 
@@ -244,31 +269,37 @@ def with_code(known: Mapping[str, Any], code: Code) -> dict[str, Any]:
     return {**known, "codes": [*others, {"digest": code.digest, "files": dict(code.files)}]}
 
 
-def grown(known: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
+def grown(
+    known: Mapping[str, Any], asked: Mapping[str, Any], cells: Sequence[Mapping[str, Any]] = ()
+) -> dict[str, Any]:
     """Add what a sweep asks for; new values go to the end of an axis, since what is stored stays where it is.
 
     Parameters
     ----------
     known, asked : mapping
         Settings of the store, and those that the sweep needs; with the same axes.
+    cells : sequence of mapping, optional
+        The places of the sweep's cells (`places_of`), which are asked for from now on.
 
     Returns
     -------
     dict
         Settings of the store that has both.
     """
-    return {
+    axes = {}
+    for axis, values in known["axes"].items():
+        there = set(map(key_of, values))
+        axes[axis] = [*values, *(value for value in asked["axes"][axis] if key_of(value) not in there)]
+    settings = {
         **known,
-        "axes": {
-            axis: [*values, *(value for value in asked["axes"][axis] if value not in values)]
-            for axis, values in known["axes"].items()
-        },
+        "axes": axes,
         "d": {**known["d"], **asked["d"]},
         "replicates": max(known["replicates"], asked["replicates"]),
         "sizes": {dim: max(size, asked["sizes"][dim]) for dim, size in known["sizes"].items()},
         "parts": _in_order([*known["parts"], *asked["parts"]]),
         "ready": True,
     }
+    return asking(settings, cells, known["axes"])
 
 
 def _must_agree(settings: Mapping[str, Any]) -> dict[str, Any]:

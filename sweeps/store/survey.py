@@ -42,13 +42,16 @@ def missing(store: Store | None, spec: SweepSpec) -> Missing:
     store : Store or None
         None where there is none yet: all is missing.
     spec : SweepSpec
-        With every axis of the store, see `SweepSpec.along`.
     """
+    if store is not None:
+        spec = store.spelled(spec)
+    fields = (*spec.fields, *(() if store is None else store.fields))
     positions: dict[tuple[Any, ...], tuple[int, ...] | None] = {}
     found = Missing([], [])
     done = {} if store is None else {kind: states(store, kind) == DONE for kind in ("simulation", "theory")}
     for cell in spec.cells:
-        position = None if store is None else store.position(dict(zip(spec.axes, cell.values, strict=True)))
+        values = {name: getattr(cell.problem, name) for name in fields}
+        position = None if store is None else store.position(values)
         lacks = np.ones(spec.replicates, bool)
         if position is not None:
             known = done["simulation"][position][: spec.replicates]

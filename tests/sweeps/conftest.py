@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,7 +19,7 @@ def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments: str) -> int:
-        given = {argument.partition("=")[0].replace("grid.", "problem.") for argument in arguments}
+        given = {re.sub("^(grid|zip|ranges)[.]", "problem.", argument.partition("=")[0]) for argument in arguments}
         if {"aspect", "problem.n"} & given:
             given.add("problem.d")
         defaults = [a for a in (*SMALL, *CHEAP, "compute=inline") if a.partition("=")[0] not in given]

@@ -37,7 +37,7 @@ OF_KEYS = {
     "replicates": [*NO_WHOLE, "null", "0", "1000000000000"],
     "block": [*NO_WHOLE, "0", "1000000000000"],
     "seed": [*NO_WHOLE, "null"],
-    "aspect": [*NO_NUMBER, "null", "0", "-1", "1e-320", "1e300"],
+    "aspect": [*NO_NUMBER, "null", "0", "[]", "[0]", "[1,abc]", "-1", "1e-320", "1e300"],
     "engine": [*NO_NAME, "null"],
     "dtype": [*NO_NAME, "null", "float16"],
     "estimate": [*NO_FLAG, "null"],
@@ -59,6 +59,12 @@ OF_KEYS = {
     "imports": [*NO_VALUE, "json", "3", "null", "[3]", "[no_such_module]", "['']", "[.json]"],
     "report": [*NO_VALUE, "os", "os.sep", "os.getcwd", "os.nope", "no.such", "''", "3", "[a]"],
     "store": [*NO_VALUE, "/", "''", "..", "3", "true", "[a]", "'~nobody-of-that-name/x.zarr'", "nope://x/y.zarr"],
+    **{f"zip.{name}": ["3", "[]", "null,null", "[abc]", "[[1]]"] for name in ("n", "noise", "activation")},
+    **{f"ranges.{name}": ["3", "[1]", "[2,1]", "[0,1]", "[0,1,log]", "[a,b]"] for name in ("n", "noise", "activation")},
+    "grids": ["3", "[]", "[3]", "[{}]", "[{n:3}]", "[{nise:[1]}]", "[{d:[3]},{n:[40]}]", "{n:[3]}", "[{n:[1.5]}]"],
+    "cells": ["3", "nope.csv", "nope.txt", "[a]", "true", "''"],
+    "design": ["3", "null", "{pints:3}", "{points:3}"],
+    "refine": ["3", "null", "{axe:n}", "{axis:n}", "{axis:activation}", "{axis:noise}", "{within:2}", "{axis:nope}"],
     "problem": ["null", "3", "nope", "fields", "[1]", "{n:3}", "1_000"],
     "grid": ["null", "3", "nope", "fields", "[1]", "{n:[3]}"],
     "compute": ["null", "3", "nope", "[1]", "{workers:3}"],
@@ -71,7 +77,14 @@ MALFORMED = ["n", "=3", "problem.n", "problem.n==3", "problem.n=[", "~seed", "~p
 OTHERS = [
     *([flag] for flag in ("--foo", "-x", "--resolve", "--config-dir=/nonexistent", "--cfg=all", "--multirun=3")),
     *([word] for word in MALFORMED),
-    *([f"store={'x' * 300}"], ["store=~/x.zarr"], ["grid.n=range(1,5)"], ["problem.noise=0.1,0.2"], ["glob(*)"]),
+    *([f"store={'x' * 300}"], ["store=~/x.zarr"], ["grid.n=interval(1,5)"], ["problem.noise=0.1,0.2"], ["glob(*)"]),
+    *(
+        [
+            ["zip.n=[40,80]", word]
+            for word in ("zip.d=[20]", "grid.n=[3]", "problem.n=3", "cells=x.csv", "ranges.d=[2,3]")
+        ]
+    ),
+    *([["refine.axis=noise", "grid.noise=[0.1,1]", word] for word in ("target.stderr=0.1", "refine.within=0")]),
     *(["--multirun", word] for word in ("seed=1,2", "problem.nise=1,2", "problem.noise=glob(*)", "problem.noise=1,-1")),
 ]
 

@@ -51,9 +51,31 @@ def test_a_multirun_is_a_grid():
     laws = compose(["problem.features='student_t(5)',gaussian,'student_t(5)'"], multirun=True)
     assert laws.config.grid.features == ["student_t(5)", "gaussian"]
     assert compose(["problem.noise=0.2"], multirun=True).config.problem.noise == 0.2
-    for endless in ("interval(0,1)", "glob(*)"):
-        with pytest.raises(InvalidInput, match="sweeps over problem fields"):
-            compose([f"problem.noise={endless}"], multirun=True)
+    with pytest.raises(InvalidInput, match="sweeps over problem fields"):
+        compose(["problem.noise=glob(*)"], multirun=True)
+    ranges = compose(["problem.noise=interval(0,1)", "problem.d=tag(log,interval(10,90))"], multirun=True).config.ranges
+    assert {name: values for name, values in ranges.items() if values} == {"noise": [0, 1], "d": [10, 90, "log"]}
+
+
+def test_several_values_of_a_grid_are_its_axis_without_the_rounding_of_their_sums():
+    assert compose(["grid.noise=range(0.1,0.4,0.1)", "grid.n=100,200"]).config.grid.noise == [0.1, 0.2, 0.3]
+    assert compose(["zip.n=100,200"]).config.zip.n == [100, 200]
+
+
+@pytest.mark.parametrize(
+    ("word", "answer"),
+    [
+        ("seed=0,1", "replicates=N gives N independent runs"),
+        ("replicates=8,16", "name the largest"),
+        ("aspect=1,2", r"write aspect=\[1,2\]"),
+        ("problem.noise=0.1,0.2", r"--multirun, or write grid.noise=\[0.1,0.2\]"),
+        ("grid.noise=interval(0,1)", r"ranges.noise=\[LOW,HIGH\] design.points=64"),
+        ("engine=dense,deferred", "run the others one by one"),
+    ],
+)
+def test_what_people_try_gets_an_answer_that_says_how(word, answer):
+    with pytest.raises(InvalidInput, match=answer):
+        compose([word])
 
 
 @pytest.mark.parametrize("word", ["hydra.run.dir=elsewhere", "hydra/launcher=basic", "hydra.job.chdir=true"])

@@ -129,7 +129,7 @@ WRONG = [
     (["n"], "write KEY=VALUE"),
     (["--multirun", "problem.nise=1,2"], "did you mean 'noise'"),
     (["--multirun", "problem.noise=0.1,-1"], "noise=-1"),
-    (["--multirun", "seed=1,2"], "sweeps over problem fields"),
+    (["--multirun", "seed=1,2"], "replicates=N gives N independent runs"),
     (["--multirun", "experiment=quikstart,other"], "experiment="),
     (["hydra.mode=MULTIRUN"], "hydra.mode='MULTIRUN': leave it out; the flag --multirun"),
     (["--multirun", "hydra.mode=RUN", "problem.noise=0.1,0.2"], "hydra.mode='RUN'"),

@@ -1,0 +1,153 @@
+"""Cells that are chosen by their values: to be computed again, or to be dropped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from sedyn.errors import InvalidInput
+from sedyn.model.problem import Problem
+from sweeps.plan import key_of
+from sweeps.store import metadata, objects
+from sweeps.store.chunks import numbers_of
+from sweeps.store.layout import lay_out, layouts
+from sweeps.store.lifecycle import Store, open_root
+from sweeps.store.places import CELL, TIED, columns, is_asked, without
+
+__all__ = ["chosen", "drop", "redo"]
+
+
+def chosen(store: Store, where: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
+    """Find what on each dimension of a store has some values.
+
+    Parameters
+    ----------
+    store : Store
+    where : mapping of str to sequence
+        Fields that vary to values of theirs; a field that is not named may have any.
+
+    Returns
+    -------
+    dict of str to list
+        Each dimension with those of its values that belong to the choice.
+
+    Raises
+    ------
+    InvalidInput
+        If a field does not vary, or has no such value.
+    """
+    varying = columns(store.settings)
+    for name, values in where.items():
+        if name not in varying:
+            raise InvalidInput.unknown("field", name, list(varying))
+        there = {key_of(value) for value in varying[name][1]}
+        for value in values:
+            if key_of(value) not in there:
+                raise InvalidInput(name, value, f"the store has {', '.join(map(str, dict.fromkeys(varying[name][1])))}")
+    keys = {name: set(map(key_of, values)) for name, values in where.items()}
+    found = {}
+    for axis, values in store.axes.items():
+        names = store.settings[TIED] if axis == CELL else [axis]
+        rows = ((value, value if axis == CELL else [value]) for value in values)
+        found[axis] = [
+            value
+            for value, row in rows
+            if all(key_of(one) in keys.get(name, {key_of(one)}) for name, one in zip(names, row, strict=True))
+        ]
+    return found
+
+
+def redo(store: Store, where: Mapping[str, Sequence[Any]]) -> tuple[int, int]:
+    """Mark cells as not computed, simulations and theories alike, so that the next sweep computes them again.
+
+    A theory solution that a cell shares with others is computed again for all of them.
+
+    Parameters
+    ----------
+    store : Store
+    where : mapping
+        As for `chosen`.
+
+    Returns
+    -------
+    cells, others : int
+        How many were chosen, and how many more share their theories.
+    """
+    mask = _places(store, chosen(store, where))
+    sharing = _sharing(store, mask)
+    _delete(store, ["status/simulation"], mask)
+    _delete(store, ["status/theory"], sharing)
+    return int(mask.sum()), int((sharing & ~mask).sum())
+
+
+def drop(store: Store, where: Mapping[str, Sequence[Any]]) -> int:
+    """Take cells out of what is asked for, and delete what was computed of them; a sweep may ask for them again.
+
+    Parameters
+    ----------
+    store : Store
+    where : mapping
+        As for `chosen`.
+
+    Returns
+    -------
+    int
+        How many were asked for before.
+    """
+    found = chosen(store, where)
+    mask = _places(store, found)
+    settings = without(store.settings, found)
+    root = open_root(store.location, consolidated=False)
+    assert root is not None, "a store that is open is there"
+    metadata.publish(root.store, lay_out(root, settings), settings)
+    kinds = [f"status/{kind}" for kind in ("simulation", "theory")]  # first, so that no result is promised and gone
+    results = [f"{group}/{name}" for group, arrays in layouts(settings).items() for name in arrays]
+    place = np.ix_(*_numbers(store, found)) if store.axes else ()
+    everywhere = np.zeros(mask.shape, bool)
+    everywhere[place] = True
+    _delete(store, [*kinds, *(path for path in results if path not in kinds)], everywhere)
+    return int(mask.sum())
+
+
+def _numbers(store: Store, found: Mapping[str, Sequence[Any]]) -> list[list[int]]:
+    keys = {axis: set(map(key_of, values)) for axis, values in found.items()}
+    return [[k for k, value in enumerate(values) if key_of(value) in keys[axis]] for axis, values in store.axes.items()]
+
+
+def _places(store: Store, found: Mapping[str, Sequence[Any]]) -> np.ndarray:
+    """Say of every place whether it is chosen and was asked for."""
+    mask = np.zeros([len(values) for values in store.axes.values()], bool)
+    mask[np.ix_(*_numbers(store, found)) if store.axes else ()] = True
+    return mask & is_asked(store.settings)
+
+
+def _sharing(store: Store, mask: np.ndarray) -> np.ndarray:
+    """Add to some places those that share a theory with one of them."""
+    keys = {place: _problem_at(store, place).theory_key for place in map(tuple, np.argwhere(is_asked(store.settings)))}
+    wanted = {keys[place] for place in map(tuple, np.argwhere(mask))}
+    sharing = np.zeros(mask.shape, bool)
+    for place, key in keys.items():
+        sharing[place] = key in wanted
+    return sharing
+
+
+def _problem_at(store: Store, place: Sequence[int]) -> Problem:
+    numbers = dict(zip(store.axes, place, strict=True))
+    values = {name: along[numbers[axis]] for name, (axis, along) in columns(store.settings).items()}
+    fields = {**store.settings["problem"], **values}
+    if store.settings["d"]:
+        fields["d"] = store.settings["d"][str(fields["n"])]
+    return Problem.from_mapping(fields)
+
+
+def _delete(store: Store, paths: Iterable[str], mask: np.ndarray) -> None:
+    """Delete the chunks of some places."""
+    for path in paths:
+        group, _, name = path.partition("/")
+        array = store.array(group, name)
+        for key in objects.list_names(store.objects, array.path):
+            numbers = numbers_of(array, key)
+            if numbers is not None and mask[numbers[: mask.ndim]]:
+                objects.delete(store.objects, f"{array.path}/{key}")
