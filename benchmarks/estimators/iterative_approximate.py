@@ -1,7 +1,7 @@
 """Luo, Ren and Barber (2023), *Iterative approximate cross-validation*: each leave-one-out descent, linearized.
 
-Beside the descent on all samples goes one for each sample that leaves it out, whose gradient is taken from the first two
-terms of its expansion about the weights that all samples have led to. For a quadratic loss it is leave-one-out.
+Beside the descent on all samples goes one for each sample that leaves it out, whose gradient is the first two terms of
+its expansion about the weights that all samples have led to. For a quadratic loss it is leave-one-out.
 """
 
 from __future__ import annotations

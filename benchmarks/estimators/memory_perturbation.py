@@ -1,4 +1,4 @@
-"""Nickl, Xu, Tailor, Möllenhoff and Khan (2023), *The memory-perturbation equation*: residual times predictive variance.
+"""Nickl and others (2023), *The memory-perturbation equation*: residual times predictive variance.
 
 Without sample i the output at it moves by v_i e_i to first order: e_i is the derivative of its loss in the output and
 v_i = J_i H^-1 J_i^T the variance of the output under a Gaussian posterior about the weights, H the generalized

@@ -11,7 +11,7 @@ PENALTIES = np.logspace(-4, 3, 36)
 
 
 def generalized_cross_validation(features: np.ndarray, targets: np.ndarray, penalties: np.ndarray) -> np.ndarray:
-    """n |y - yhat|^2 / (n - df)^2 for each penalty, shape (penalties,).
+    """Find n |y - yhat|^2 / (n - df)^2 for each penalty, shape (penalties,).
 
     Parameters
     ----------

@@ -1,13 +1,13 @@
 """Tan and Bellec (2024), arXiv 2410.02629: the risk of the iterates of a linear model, from their residuals.
 
-With rows x_i of covariance Sigma, residuals R^s = y - X b^s at iteration s and psi the derivative of the loss, both estimates are
+With residuals R^s = y - X b^s at iteration s and psi the derivative of the loss, both are
 
     r_t = |R^t + sum over s < t of w(t, s) psi(R^s)|^2 / n,
 
-of the squared prediction error of b^t. They differ in how the weights w are known from how iterates answer to a push:
-r-tilde knows Sigma and takes the trace of its product with the answer; r-hat knows no covariance and solves for the weights. Traces are
-taken with random signs, or exactly where there are as many as dimensions. The paper is about gradient descent, with
-and without proximal steps; momentum enters through the same linear recursion.
+estimates of the squared prediction error of b^t. They differ in how the weights w follow from the way iterates answer
+to a push: r-tilde knows the covariance of the rows, and takes the trace of its product with the answer; r-hat does not,
+and solves for the weights. Traces are taken with random signs, or exactly where these are as many as dimensions. The
+paper is about gradient descent, with and without proximal steps; momentum enters through the same linear recursion.
 """
 
 from __future__ import annotations

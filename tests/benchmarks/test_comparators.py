@@ -150,7 +150,7 @@ def test_random_signs_give_the_traces_on_average():
 
 
 def test_predictive_variances_of_ridge_regression_are_leverages():
-    X, y = table(30, 8)
+    X, _ = table(30, 8)
     penalty = 4.0
     hat = X @ np.linalg.solve(X.T @ X + penalty * np.eye(8), X.T)
     variances = mpe.predictive_variances(X @ X.T / penalty, np.ones(30))
