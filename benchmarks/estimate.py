@@ -24,6 +24,7 @@ from threadpoolctl import threadpool_limits
 
 import sedyn
 from benchmarks.estimators import comparison, report
+from benchmarks.scores import error_of
 from benchmarks.tables import TABLES, Split, Table, split
 
 CLASSES_OF_ASPECT = ((0, 0.9), (0.9, 3), (3, np.inf))
@@ -40,15 +41,6 @@ def linear_of(table: Table) -> Any:
     if table.kind == "regression":
         return make_pipeline(StandardScaler(), RidgeCV(np.logspace(-3, 4, 29)))
     return make_pipeline(StandardScaler(), LogisticRegressionCV(Cs=10, max_iter=1000, scoring="neg_log_loss", cv=5))
-
-
-def error_of(model: Any, X: np.ndarray, y: np.ndarray, kind: str) -> float:
-    """Mean squared error, or twice the mean log loss, as the estimators report it."""
-    if kind == "regression":
-        return float(np.mean((model.predict(X) - y) ** 2))
-    shares = model.predict_proba(X)
-    own = shares[np.arange(len(y)), np.searchsorted(model.classes_, y)]
-    return float(-2 * np.mean(np.log(np.clip(own, 1e-15, 1))))
 
 
 def validated(table: Table, data: Split, model: Any) -> dict[str, float]:

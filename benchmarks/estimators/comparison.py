@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from unittest import mock
 
 import numpy as np
+from sklearn.base import clone
 from sklearn.covariance import ledoit_wolf
 from threadpoolctl import threadpool_limits
 
@@ -28,12 +29,15 @@ from benchmarks.estimators.memory_perturbation import memory_perturbation
 from benchmarks.estimators.multilayer_perceptron import early_stopped
 from benchmarks.estimators.ridge import ridge_paths
 from benchmarks.estimators.tan_bellec import r_hat, r_tilde
+from benchmarks.scores import error_of
 from benchmarks.tables import TABLES, Split, split
 from sedyn.estimators import base
 
 __all__ = ["MODELS", "Judged", "Rows", "all_rows", "judge", "run"]
 
 STEPS = 50
+PLAIN = {"weight_decay": 0.0, "random_state": 0}
+"""Options of all models: descent from outputs that are zero."""
 MODELS: dict[str, dict[str, int]] = {
     "linear": {"depth": 1},
     "network": {"width": 2, "depth": 2},
@@ -61,6 +65,11 @@ class Rows(NamedTuple):
     kind: str
     data: Split
     independent: bool
+
+    @property
+    def estimator(self) -> type:
+        """Ours for this kind of targets."""
+        return sedyn.NetworkRegressor if self.kind == "regression" else sedyn.NetworkClassifier
 
 
 class Judged(NamedTuple):
@@ -127,11 +136,9 @@ def judge(rows: Rows, options: dict[str, int], steps: int = STEPS) -> dict[str, 
         ``least``, the least true error of any iteration; ``descent``, the seconds of a fit that knows nothing; and
         ``ways``, a `Judged` each.
     """
-    kind = sedyn.NetworkRegressor if rows.kind == "regression" else sedyn.NetworkClassifier
-    model = kind(**options, steps=steps, random_state=0)
+    model = rows.estimator(**options, **PLAIN, steps=steps)
     X, y, fresh_X, fresh_y = rows.data
-    plain = kind(**options, steps=steps, random_state=0, estimate=False, early_stopping=False)
-    _, seconds = timed(lambda: plain.fit(X, y))
+    _, seconds = timed(lambda: clone(model).set_params(estimate=False, early_stopping=False).fit(X, y))
     descent = Descent.of(model, X, y)
     true = descent.errors(descent.iterates(), fresh_X, fresh_y)
     ways = {}
@@ -183,9 +190,12 @@ def risk(descent: Descent, estimate: Callable[..., np.ndarray]) -> np.ndarray:
 
 
 def others(rows: Rows, seed: int) -> dict[str, Any]:
-    """Models that are not ours, with the ways that they come with: as of `judge`, of one way each."""
-    found = {}
+    """Models with a way that they come with, ours with its defaults among them: as of `judge`, of one way each."""
     X, y, fresh_X, fresh_y = rows.data
+    fitted, seconds = timed(lambda: rows.estimator(random_state=0).fit(X, y))
+    true = error_of(fitted, fresh_X, fresh_y, rows.kind)
+    way = Judged(fitted.estimated_test_error_, true, seconds)
+    found = {"network with its defaults": {"least": true, "ways": {"ours": way}}}
     classes = rows.kind == "classes"
     stopped, seconds = timed(lambda: early_stopped(X, y, fresh_X, fresh_y, classes=classes, seed=seed))
     found["scikit-learn's MLP"] = {"least": stopped.true, "ways": {"early stopping": Judged(*stopped, seconds)}}

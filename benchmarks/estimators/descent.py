@@ -10,13 +10,12 @@ from sklearn.base import clone
 from sedyn.descent import dynamics
 from sedyn.descent.inputs import Data
 from sedyn.designs.dense import DenseDesign
-from sedyn.estimators.rates import updates_of_fit
 from sedyn.model.algorithm import states
 from sedyn.model.architecture import layers_of
 from sedyn.model.functions import loss_named
 from sedyn.model.network import DeepWeights, forward, losses
 from sedyn.model.problem import Problem
-from sedyn.model.update import Update
+from sedyn.model.update import Update, updates_of
 
 __all__ = ["Descent", "Weights"]
 
@@ -70,7 +69,7 @@ class Descent(NamedTuple):
         Parameters
         ----------
         model : NetworkRegressor or NetworkClassifier
-            With a number of steps, a seed, and the learning rate open.
+            With a number of steps, a seed, no decay, and learning rate and momentum open.
         X, y : ndarray, shape (n, columns), (n,)
             Rows that differ from each other.
 
@@ -83,7 +82,7 @@ class Descent(NamedTuple):
         still = clone(plain).set_params(steps=1, learning_rate=NOTHING, deep_learning_rate=NOTHING).fit(X, y)
         problem = fitted.problem_
         start = Weights(still.first_weights_ * np.sqrt(problem.d), still.deep_weights_)
-        updates = list(updates_of_fit(problem, accelerated=True))
+        updates = [update._replace(momentum=t / (t + 3), nesterov=True) for t, update in enumerate(updates_of(problem))]
         return cls(fitted, problem, updates, standardized(fitted, X), labels_of(fitted, y), start)
 
     @property

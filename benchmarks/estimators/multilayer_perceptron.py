@@ -11,6 +11,8 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from benchmarks.scores import log_loss
+
 __all__ = ["EarlyStopped", "early_stopped"]
 
 
@@ -46,9 +48,7 @@ def early_stopped(X: np.ndarray, y: np.ndarray, fresh_X: np.ndarray, fresh_y: np
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         if classes:
-            shares = model.fit(X, y).predict_proba(fresh_X)
-            own = shares[np.arange(len(fresh_y)), np.searchsorted(model.classes_, fresh_y)]
-            return EarlyStopped(np.nan, float(-2 * np.mean(np.log(np.clip(own, 1e-15, 1)))))
+            return EarlyStopped(np.nan, 2 * log_loss(model.fit(X, y), fresh_X, fresh_y))
         mean, spread = y.mean(), y.std()
         model.fit(X, (y - mean) / spread)
     found = spread**2 * (1 - model[-1].best_validation_score_)

@@ -12,6 +12,8 @@ from benchmarks.estimators.comparison import GAUSSIAN, MODELS, Judged
 __all__ = ["Mean", "Summary", "groups", "show", "summary"]
 
 OURS = "ours"
+OF_ITS_OWN = ("network with its defaults", "ridge", "scikit-learn's MLP")
+"""Models that no other way judges."""
 Known = dict[str, dict[str, Any]]
 
 
@@ -132,7 +134,7 @@ def _chosen(one: dict[str, Any], way: str) -> Judged | None:
 
 def _rows(known: Known) -> Iterable[tuple[str, str]]:
     """Models and ways that judged any data set, those of the network first."""
-    for model in ("network", "linear", "ridge", "scikit-learn's MLP"):
+    for model in ("network", "linear", *OF_ITS_OWN):
         ways = {way: None for one in known.values() if model in one for way in one[model]["ways"]}
         yield from ((model, way) for way in ways)
 
@@ -155,13 +157,15 @@ def show(known: Known) -> None:
     for model, way in _rows(parts["tables"]):
         if model == "linear" and way not in ("r-hat", "r-tilde"):
             continue
+        label = f"{model}, {way}" if model in OF_ITS_OWN else way
         of = {name: summary(own, model, way) for name, own in parts.items() if (model, way) in {*_rows(own)}}
         rms = [f"{of[name].error.value:.2f}" if name in of else "" for name in parts]
         regrets = ["" if np.isnan(each.value) else f"{each.value:.3f}" for each in _regrets(model, of["tables"])]
         costs = [f"{of[name].cost:.0f}" if name in of else "" for name in ("n = 800", "tables")]
-        print(f"| {way} | {' | '.join((*rms, *regrets, *costs)).replace('nan', '')} |")
+        print(f"| {label} | {' | '.join((*rms, *regrets, *costs)).replace('nan', '')} |")
 
 
 def _regrets(model: str, found: Summary) -> tuple[Mean, Mean]:
     """Of stopping and of choosing; of one model with one number there is no regret to speak of."""
-    return (Mean(np.nan, np.nan),) * 2 if model == "scikit-learn's MLP" else (found.stopping, found.choosing)
+    nothing = Mean(np.nan, np.nan)
+    return (found.stopping if model == "ridge" else nothing, nothing) if model in OF_ITS_OWN else found[4:6]

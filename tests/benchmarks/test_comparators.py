@@ -30,7 +30,7 @@ def table(n, d, kind="regression"):
 
 def model_of(kind, **options):
     made = sedyn.NetworkRegressor if kind == "regression" else sedyn.NetworkClassifier
-    return made(**({"steps": 12, "random_state": 3} | options))
+    return made(**({"steps": 12, "random_state": 3, "weight_decay": 0.0} | options))
 
 
 def plain_descent(rate, steps, decay=0.0):

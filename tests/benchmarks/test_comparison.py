@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.estimators import comparison
 from benchmarks.estimators.comparison import MODELS, Judged, Rows, all_rows, distinct, judge, run
-from benchmarks.estimators.report import Mean, groups, show, summary
+from benchmarks.estimators.report import OF_ITS_OWN, Mean, groups, show, summary
 from benchmarks.tables import Split, Table
 
 RNG = np.random.default_rng(0)
@@ -63,7 +63,7 @@ def test_a_run_takes_up_where_it_was_left(tmp_path, monkeypatch):
     out = tmp_path / "found.json"
     first = run(out, 1)
     assert [*first] == ["n = 20|0", "made|0"]
-    assert first["made|0"].keys() == {"linear", "network", "ridge", "scikit-learn's MLP"}
+    assert first["made|0"].keys() == {*comparison.MODELS, *OF_ITS_OWN}
     kept = out.read_text()
     second = run(out, 2)
     assert [*second] == ["n = 20|0", "made|0", "made|1"]
