@@ -16,6 +16,9 @@ from sedyn.arrays.shapes import Float, Integer
 
 __all__ = ["Calibration", "calibration_of"]
 
+PRIOR = 20.0
+"""Samples that the outputs as they are count as: with 1, log loss on 19 tables is 4 % more than theirs, with 20 1 %."""
+
 
 class Calibration(NamedTuple):
     """How outputs become probabilities.
@@ -49,7 +52,7 @@ class Calibration(NamedTuple):
 def calibration_of(
     outputs: Float[np.ndarray, "C n"], members: Integer[np.ndarray, " n"], weights: Float[np.ndarray, " n"]
 ) -> Calibration:
-    """Find the slope and the offsets of least log loss, as good as one sample sure that they are 1 and 0.
+    """Find the slope and the offsets of least log loss, with a prior that they are 1 and 0.
 
     Parameters
     ----------
@@ -69,13 +72,13 @@ def calibration_of(
     own = 1.0 * (members == np.arange(classes)[:, None])
 
     def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
-        """Mean log loss, with a prior that counts as a sample, and its slope in log slope and offsets."""
+        """Mean log loss and prior, and their slope in log slope and offsets."""
         slope, offsets = np.exp(parameters[0]), np.concatenate([[0.0], parameters[1:]])
         logs = log_softmax(slope * each + offsets[:, None], axis=0)
         pull = weights * (np.exp(logs) - own)
         gradient = np.concatenate([[slope * (pull * each).sum()], pull[1:].sum(axis=1)])
-        value = -(weights * own * logs).sum() + parameters @ parameters / 2
-        return value / n, (gradient + parameters) / n
+        value = -(weights * own * logs).sum() + PRIOR * parameters @ parameters / 2
+        return value / n, (gradient + PRIOR * parameters) / n
 
     found = minimize(loss, np.zeros(classes), jac=True, method="BFGS").x
     return Calibration(float(np.exp(found[0])), np.concatenate([[0.0], found[1:]]))

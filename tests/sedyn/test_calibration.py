@@ -16,7 +16,7 @@ RNG = np.random.default_rng(3)
 def test_slope_and_offsets_are_where_the_log_loss_is_least():
     members = RNG.integers(2, size=400)
     outputs = RNG.standard_normal((1, 400)) + 0.4 * members
-    found = calibration_of(outputs, members, np.full(400, 200.0))  # weights so large that the prior does not show
+    found = calibration_of(outputs, members, np.full(400, 4000.0))  # weights so large that the prior does not show
     known = LogisticRegression(C=1e8, tol=1e-10).fit(outputs.T, members)
     np.testing.assert_allclose(found.slope, known.coef_[0, 0], rtol=1e-3)
     np.testing.assert_allclose(found.offsets, [0, known.intercept_[0]], atol=1e-3)
