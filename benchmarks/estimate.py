@@ -1,7 +1,8 @@
 """The estimators on real tables: the model against linear ones, its estimate against other ways to know a test error.
 
 ``python -m benchmarks.estimate [--splits 3] [--out results.json]`` runs what is missing in the file of results, table
-by table, and prints the tables of `benchmarks/README.md`. The panel is `benchmarks/tables.py`.
+by table, and prints the tables of `benchmarks/README.md`. The panel is `benchmarks/tables.py`. With ``--comparison`` it
+does the same with published ways to know a test error beside ours, see `benchmarks.estimators.comparison`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 import sedyn
+from benchmarks.estimators import comparison, report
+from benchmarks.scores import error_of
 from benchmarks.tables import TABLES, Split, Table, split
 
 CLASSES_OF_ASPECT = ((0, 0.9), (0.9, 3), (3, np.inf))
@@ -38,15 +41,6 @@ def linear_of(table: Table) -> Any:
     if table.kind == "regression":
         return make_pipeline(StandardScaler(), RidgeCV(np.logspace(-3, 4, 29)))
     return make_pipeline(StandardScaler(), LogisticRegressionCV(Cs=10, max_iter=1000, scoring="neg_log_loss", cv=5))
-
-
-def error_of(model: Any, X: np.ndarray, y: np.ndarray, kind: str) -> float:
-    """Mean squared error, or twice the mean log loss, as the estimators report it."""
-    if kind == "regression":
-        return float(np.mean((model.predict(X) - y) ** 2))
-    shares = model.predict_proba(X)
-    own = shares[np.arange(len(y)), np.searchsorted(model.classes_, y)]
-    return float(-2 * np.mean(np.log(np.clip(own, 1e-15, 1))))
 
 
 def validated(table: Table, data: Split, model: Any) -> dict[str, float]:
@@ -138,6 +132,10 @@ def show(known: dict[str, dict[str, float]]) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--splits", type=int, default=3)
-    parser.add_argument("--out", type=Path, default=Path("estimate.json"))
+    parser.add_argument("--comparison", action="store_true", help="published estimators beside ours")
+    parser.add_argument("--out", type=Path, help="file of results; estimate.json or comparison.json if not given")
     given = parser.parse_args()
-    show(run(given.out, given.splits))
+    if given.comparison:
+        report.show(comparison.run(given.out or Path("comparison.json"), given.splits))
+    else:
+        show(run(given.out or Path("estimate.json"), given.splits))

@@ -16,6 +16,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sedyn.arrays.shapes import Float, Shaped
 from sedyn.errors import InvalidInput
 from sedyn.estimators.base import Labels, NetworkEstimator
+from sedyn.estimators.calibration import calibration_of
 from sedyn.estimators.features import read_table, require_finite
 from sedyn.estimators.options import training_field
 from sedyn.estimators.samples import distinct, read_weights
@@ -189,3 +190,29 @@ feature_mean_, feature_scale_, spectrum_, first_weights_, deep_weights_
         if decision.ndim == 1:
             return np.stack([expit(-decision), expit(decision)], axis=1)
         return softmax(decision, axis=1)
+
+    def calibrated_proba(self, X: Any) -> Float[np.ndarray, "samples classes"]:
+        """Probabilities that agree with how often fresh-like samples are of each class; with any loss.
+
+        Outputs are multiplied by a number and shifted for each class, so that the training samples' classes are
+        likeliest given what the network says of these samples as if they were fresh ones. Samples weigh what they
+        weighed in training.
+
+        Parameters
+        ----------
+        X : array-like or sparse, shape (samples, features)
+
+        Returns
+        -------
+        ndarray, shape (samples, classes)
+
+        Raises
+        ------
+        InvalidInput
+            If the fit has no estimate.
+
+        Notes
+        -----
+        Source: docs/theory.md#calibrated.
+        """
+        return calibration_of(self._known_outputs(), self._fresh_y, self._fresh_weights).probabilities(self._output(X))

@@ -1,11 +1,13 @@
 """Every page of the docs that shows code shows what it does."""
 
 import html
+import json
 import re
 
 import pytest
 from matplotlib import pyplot
 
+from docs.theme.notebook import PAGES, notebook, path_of
 from sedyn.kernels.dispatch import mean_response
 from sweeps.application.command import COMMANDS
 from tests.docs.pages import DOCS, assert_same_output, blocks, commands, run_page
@@ -35,6 +37,51 @@ def test_your_own_data():
     assert run_page(blocks("own-data"), {}, tolerance=TOLERANCE) == 4
 
 
+def test_beat_your_holdout(folder):
+    assert run_page(blocks("beat-your-holdout"), {}, tolerance=TOLERANCE) == 5
+    assert (folder / "beat-your-holdout.png").exists()
+
+
+def test_your_own_loop():
+    assert run_page([block for block in blocks("own-loop") if not of_pytorch(block)], {}, tolerance=TOLERANCE) == 1
+
+
+def test_your_own_loop_in_pytorch():
+    pytest.importorskip("torch", reason="PyTorch is optional: pip install torch")
+    [first, *_], [loop] = (
+        [block for block in blocks("own-loop") if block.language == "python" and of_pytorch(block) is which]
+        for which in (False, True)
+    )
+    names: dict = {}
+    run_page([first, loop], names, tolerance=TOLERANCE)
+    assert abs(names["found"].mean - float(names["true"])) < 4 * names["found"].stderr
+
+
+def of_pytorch(block):
+    return "import torch" in block.text
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_notebook_is_its_page(page):
+    """So that the page's own test runs it."""
+    kept = json.loads(path_of(page).read_text())
+    assert kept == notebook(page)
+    code = ["".join(cell["source"]) for cell in kept["cells"] if cell["cell_type"] == "code"]
+    assert code == [block.text.strip() for block in blocks(page) if block.language == "python"]
+    words = "".join("".join(cell["source"]) for cell in kept["cells"] if cell["cell_type"] == "markdown")
+    assert "```" not in words
+    assert "[](" not in words
+    for link in re.findall(r"\]\((?!http)([^)#]+)", words):
+        assert (path_of(page).parent / link).exists(), link
+
+
+def test_what_the_page_says_of_warnings_is_what_they_say():
+    rows = re.findall(r"^\| \*(.+?)\* \|", (DOCS / "beat-your-holdout.md").read_text(), re.MULTILINE)
+    source = re.sub(r'"\n\s+f?"', "", (DOCS.parent / "sedyn/estimators/doubts.py").read_text())
+    assert len(rows) > 5
+    assert [phrase for phrase in rows if phrase not in source] == []
+
+
 def test_extending(folder, monkeypatch):
     monkeypatch.setattr(mean_response, "_kernels", [*mean_response._kernels])
     assert run_page(blocks("extending"), {}, tolerance=TOLERANCE) == 10
@@ -59,7 +106,9 @@ def test_every_command_has_its_purpose_on_the_page_of_the_api():
     assert dict(lines) == {name: command.purpose for name, command in COMMANDS.items()}
 
 
-@pytest.mark.parametrize("page", ["analysis", "extending", "first-study", "index", "own-data", "sweeps"])
+@pytest.mark.parametrize(
+    "page", ["analysis", "beat-your-holdout", "extending", "first-study", "index", "own-data", "own-loop", "sweeps"]
+)
 def test_code_fits_the_width_of_a_page(page):
     lines = [line for block in blocks(page) for line in block.text.splitlines()]
     assert [line for line in lines if len(line) > (100 if page == "index" else 90)] == []
