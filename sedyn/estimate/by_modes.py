@@ -57,7 +57,8 @@ class ByModes(NamedTuple):
         ByModes
         """
         xp, kind = array_namespace(like), {"dtype": like.dtype, "device": like.device}
-        modes = RowModes(*(xp.asarray(part, **kind) for part in modes[:2]), modes.centred)
+        nodes, weights = (xp.asarray(part, **kind) for part in (modes.nodes, modes.weights))
+        modes = RowModes(nodes, weights, modes.centred)
         nothing = xp.zeros((*like.shape[:-1], *modes.nodes.shape), **kind)
         return cls(modes, xp.asarray(row_scales, **kind), nothing, nothing, nothing[..., 0, :])
 

@@ -155,9 +155,7 @@ class SelfConsistent(NamedTuple):
             carried=carried, previous=carried, kept=(modes.weights * carried).sum(axis=-2)
         )
         beyond[units] = kept - estimate.kept[units]
-        return self._replace(
-            estimate=estimate, answers=answers, previous=answers, lowered=lowered, beyond=beyond
-        )
+        return self._replace(estimate=estimate, answers=answers, previous=answers, lowered=lowered, beyond=beyond)
 
     def _effective(self, curvatures: np.ndarray, kept: np.ndarray, start: np.ndarray) -> np.ndarray:
         """Find the effective curvature from some of the samples, which the mean of all is lowered to."""

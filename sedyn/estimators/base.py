@@ -69,6 +69,8 @@ class Labels(NamedTuple):
 class NetworkEstimator(FreshLike, Options, BaseEstimator):
     """A network that is fitted to features and labels, and keeps the history of its training."""
 
+    problem_: Problem
+
     def _loss(self, labels: Labels) -> str:
         """Name the loss of the network's outputs."""
         return self.loss
@@ -122,9 +124,7 @@ class NetworkEstimator(FreshLike, Options, BaseEstimator):
         most_steps, open_ended = problem.steps, self.steps is None and bool(self.early_stopping)
         fit = fit_network(
             problem,
-            updates_of_fit(
-                problem, accelerated=self._accelerated, first_layer_decays=self._begins_linear(problem)
-            ),
+            updates_of_fit(problem, accelerated=self._accelerated, first_layer_decays=self._begins_linear(problem)),
             table,
             estimate,
             exact=exact,
@@ -146,7 +146,8 @@ class NetworkEstimator(FreshLike, Options, BaseEstimator):
         self._keep_fresh(samples.y, weights, fit.fresh_outputs)
         found = []
         if wanted:
-            found = doubts_about(problem, fit, samples, largest, most_steps=most_steps, warm=warm is not None)
+            starts = {"begun": begun is not None, "warm": warm is not None}
+            found = doubts_about(problem, fit, samples, largest, most_steps=most_steps, **starts)
         self._keep_estimate(problem, fit, labels, weights)
         self.history_ = self._history(problem, fit, labels.scale**2, reason, found, exact=exact)
         for doubt in found:
@@ -197,9 +198,7 @@ class NetworkEstimator(FreshLike, Options, BaseEstimator):
                     curvatures = curvatures[:, None] * np.eye(len(curvatures))[:, :, None]
                 units = slice(hidden_units(problem), problem.units)
                 known = BegunEstimate(units, model.kept, gradients, curvatures, problem.weight_decay)
-            return SelfConsistent.begin(
-                features, weights, problem.units, centred=bool(self.standardize), begun=known
-            )
+            return SelfConsistent.begin(features, weights, problem.units, centred=bool(self.standardize), begun=known)
         self.spectrum_ = spectrum = eigenvalues_of(features, self.spectrum, dropped)
         measure = gauss_quadrature(spectrum, problem.steps + 1)
         return BySpectrum.begin(problem, measure, np.empty((problem.units, problem.d)), row_scales(features))

@@ -1,4 +1,4 @@
-"""The linear model inside a network, solved, with the penalty of least leave-one-out error (docs/theory.md#linear-start).
+"""The linear model inside a network, with the penalty of least leave-one-out error (docs/theory.md#linear-start).
 
 It is where training begins, so that what descent is slow at, directions in which features hardly vary, is done before.
 """
@@ -19,10 +19,12 @@ __all__ = ["LARGEST_SYSTEM", "LinearModel", "Modes", "choose", "modes_of", "solv
 LARGEST_SYSTEM = 1024
 """Unknowns of a system of equations, at most, where curvatures differ from sample to sample."""
 # Penalties that are tried, from the largest down, as shares of the largest eigenvalue.
-LARGEST_SHARE, SMALLEST_SHARE = 10.0, 1e-10
+LARGEST_SHARE, SMALLEST_SHARE = 10.0, 1e-12
 IN_A_DECADE = {True: 8, False: 3}  # where a solution is a product of matrices, and where it takes Newton's method
-# Decades of smaller penalties in which nothing was gained, after which none is tried.
+# Decades of smaller penalties in which nothing was gained, after which none is tried by Newton's method.
 DECADES_OF_PATIENCE = 2
+# Samples of the largest errors, without which the model is fitted again where what they keep is known to first order.
+FITTED_AGAIN = 20
 # Samples of the samples, of which each has a best penalty.
 RESAMPLED = 100
 NEWTON_STEPS, NEWTON_TOLERANCE, HALVINGS = 50, 1e-9, 30
@@ -150,14 +152,20 @@ def choose(
     for penalty in penalties:
         start, left_out, _ = _fit(modes, labels, weights, loss, penalty, start)
         errors.append(weights * losses(loss, left_out, labels))
-        if not errors[-1].sum() >= errors[best].sum():
+        if errors[-1].sum() < errors[best].sum():
             best = len(errors) - 1
-        if len(errors) - 1 - best > DECADES_OF_PATIENCE * IN_A_DECADE[quadratic]:
+        if not quadratic and len(errors) - 1 - best > DECADES_OF_PATIENCE * IN_A_DECADE[quadratic]:
             break
     counts = np.random.default_rng(0).multinomial(weights.size, np.full(weights.size, 1 / weights.size), RESAMPLED)
     penalty = float(np.exp(np.log(penalties[np.argmin(counts @ np.array(errors).T, axis=1)]).mean()))
-    parameters, _, kept = _fit(modes, labels, weights, loss, penalty, start)
-    return LinearModel(*_in_features(modes, parameters), penalty, kept)
+    parameters, left_out, kept = _fit(modes, labels, weights, loss, penalty, start)
+    model = LinearModel(*_in_features(modes, parameters), penalty, kept)
+    if not quadratic:
+        for sample in np.argsort(-weights * losses(loss, left_out, labels))[:FITTED_AGAIN]:
+            others = np.where(np.arange(weights.size) == sample, 0.0, weights)
+            own = _coefficients(modes, *solve(modes, labels, others, loss, model))
+            kept[:, sample] = (parameters - own) @ modes.with_intercept[sample]
+    return model
 
 
 def solve(
@@ -184,12 +192,16 @@ def solve(
     weights : ndarray, shape (C, d)
     intercept : ndarray, shape (C,)
     """
-    start = near.weights @ modes.directions.T
-    if modes.mean is not None:
-        start = np.column_stack([start, near.intercept + near.weights @ modes.mean])
+    start = _coefficients(modes, near.weights, near.intercept)
     together = [slice(None)] if loss.joint else [slice(c, c + 1) for c in range(len(labels))]
     found = [_newton(modes, labels[some], weights, loss, near.penalty, start[some])[0].parameters for some in together]
     return _in_features(modes, np.concatenate(found))
+
+
+def _coefficients(modes: Modes, weights: np.ndarray, intercept: np.ndarray) -> np.ndarray:
+    """Those of coordinates, of weights of features and intercept."""
+    found = weights @ modes.directions.T
+    return found if modes.mean is None else np.column_stack([found, intercept + weights @ modes.mean])
 
 
 def _in_features(modes: Modes, parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -216,7 +228,8 @@ def _fit(
         left = np.eye(len(point.outputs)) - np.matmul(own, curvatures)
         kept = -_solved(left, np.matmul(own, (point.gradients * weights).T[:, :, None]))[:, :, 0].T
         parts.append((point.parameters, point.outputs - kept, kept))
-    return tuple(map(np.concatenate, zip(*parts, strict=True)))
+    parameters, left_out, kept = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return parameters, left_out, kept
 
 
 def _solved(left: np.ndarray, right: np.ndarray) -> np.ndarray:

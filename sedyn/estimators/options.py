@@ -117,7 +117,7 @@ class Options(Training):
     )
     max_steps: int = field(1000, COUNT, "Steps at most, where `steps` leaves their number open.")
     patience: int = field(
-        40,
+        150,
         COUNT,
         "Steps without a lower estimate after which training ends; or half of those up to the lowest, if that is more.",
     )

@@ -150,6 +150,6 @@ def updates_together(problems: Sequence[Problem], like: Float[Array, "..."]) -> 
     numbers = np.repeat(numbers, counts, axis=-1)
     moved = array_namespace(like).asarray(numbers, dtype=like.dtype, device=like.device)
     return [
-        Update._make((*(moved[t, k, :] for k in range(numbers.shape[1])), first.nesterov))
+        first._replace(**{name: moved[t, k, :] for k, name in enumerate(Update._fields[:NUMBERS])})
         for t, first in enumerate(each[0])
     ]
