@@ -16,7 +16,7 @@ from sedyn.designs.shared import SharedDesign
 from sedyn.model.algorithm import states
 from sedyn.model.architecture import layers_of
 from sedyn.model.batching import Batches
-from sedyn.model.network import forward
+from sedyn.model.network import DeepWeights, forward
 from sedyn.model.problem import Problem
 from sedyn.model.update import Update
 
@@ -52,11 +52,12 @@ def fresh_outputs(
     groups: Integer[np.ndarray, " n"],
     *,
     centred: bool,
+    starts: tuple[Float[np.ndarray, "groups q d"], DeepWeights] | None = None,
 ) -> Iterator[Float[np.ndarray, "C n"]]:
     """Outputs for each sample of the network that was trained without it, iteration by iteration.
 
-    A sample that is left out has weight 0, so that the mean loss is still over n; all else is as it was: start,
-    batches, gradient noise.
+    A sample that is left out has weight 0, so that the mean loss is still over n; all else is as it was: start, if no
+    other is given, batches, gradient noise.
 
     Parameters
     ----------
@@ -72,6 +73,9 @@ def fresh_outputs(
     centred : bool
         Whether the mean of all rows was subtracted from them. Those that train are then centred anew without the rows
         left out, or else these would be known as minus the sum of the others.
+    starts : tuple, optional
+        First-layer weights, shape (groups, q, d), and deeper ones that each run begins with, where the start too has
+        learned from the samples.
 
     Yields
     ------
@@ -80,8 +84,15 @@ def fresh_outputs(
     """
     together = max(1, NUMBERS_AT_A_TIME // (20 * problem.units * (problem.n + problem.d)))
     count, steps = int(groups.max()) + 1, list(updates)
-    blocks = [np.arange(start, min(start + together, count))[:, None] == groups for start in range(0, count, together)]
-    runs = [_descents(problem, inputs, steps, features, left_out, centred) for left_out in blocks]
+    parts = [np.arange(start, min(start + together, count)) for start in range(0, count, together)]
+    blocks = [part[:, None] == groups for part in parts]
+    runs = []
+    for part, left_out in zip(parts, blocks, strict=True):
+        if starts is None:
+            own = tuple(np.repeat(each[None], part.size, axis=0) for each in (inputs.start, *inputs.deep_weights))
+        else:
+            own = tuple(each[part] for each in (starts[0], *starts[1]))
+        runs.append(_descents(problem, inputs, steps, features, left_out, own, centred))
     for each in zip(*runs, strict=True):
         outputs = np.empty((problem.outputs, problem.n))
         for state, left_out in zip(each, blocks, strict=True):
@@ -98,6 +109,7 @@ def _descents(
     updates: Iterable[Update],
     features: np.ndarray,
     left_out: np.ndarray,
+    starts: tuple[np.ndarray, ...],
     centred: bool,
 ) -> Iterator[dynamics.State]:
     """Descents side by side, each without the samples that one row of `left_out` marks."""
@@ -115,8 +127,8 @@ def _descents(
     data = inputs._replace(
         design=SharedDesign(inputs.design, shift),
         labels=beside(inputs.labels),
-        start=beside(inputs.start),
-        deep_weights=tuple(map(beside, inputs.deep_weights)),
+        start=starts[0],
+        deep_weights=starts[1:],
         batches=Batches(weights),
         gradient_noise=None if inputs.gradient_noise is None else inputs.gradient_noise.repeated(replicates),
         estimate=None,

@@ -57,7 +57,8 @@ class ByModes(NamedTuple):
         ByModes
         """
         xp, kind = array_namespace(like), {"dtype": like.dtype, "device": like.device}
-        modes = RowModes(*(xp.asarray(part, **kind) for part in modes))
+        nodes, weights = (xp.asarray(part, **kind) for part in (modes.nodes, modes.weights))
+        modes = RowModes(nodes, weights, modes.centred)
         nothing = xp.zeros((*like.shape[:-1], *modes.nodes.shape), **kind)
         return cls(modes, xp.asarray(row_scales, **kind), nothing, nothing, nothing[..., 0, :])
 
@@ -65,7 +66,8 @@ class ByModes(NamedTuple):
         """Take in the derivatives at iteration t; see `Estimate.step`.
 
         A mode is pushed by the sample's gradient, and answers with the mean curvature to what it carries, less what the
-        sample itself has of that: the others', without the sample.
+        sample itself has of that: the others', without the sample. The mode that centring took out is what biases
+        learn, and decays as they do.
         """
         xp = array_namespace(self.carried)
         curvature = xp.matmul(derivatives.curvature, self.row_scales) / self.row_scales.shape[0]
@@ -74,6 +76,8 @@ class ByModes(NamedTuple):
         drive = xp.reshape(drive, self.carried.shape)
         drive += (derivatives.gradient - xp.matmul(curvature, self.kept))[..., None, :]
         drive *= self.modes.nodes
+        if self.modes.centred and update.deep_weight_decay is not None:
+            drive[..., -1, :] += (update.deep_weight_decay - update.weight_decay) * self.carried[..., -1, :]
         carried, previous = update(self.carried, self.previous, drive)
         kept = xp.sum(self.modes.weights * carried, axis=-2)
         return self._replace(carried=carried, previous=previous, kept=kept)

@@ -27,10 +27,13 @@ class RowModes(NamedTuple):
         Eigenvalues.
     weights : array, shape (B, n)
         The sample's shares, not negative; what is missing from 1 is its share of the null space.
+    centred : bool
+        Whether the last one is the mode that centring took out.
     """
 
     nodes: Float[Array, "B n"]
     weights: Float[Array, "B n"]
+    centred: bool = False
 
 
 def row_scales(features: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " n"]:
@@ -82,7 +85,8 @@ def row_modes(
     weights : ndarray, shape (n,), optional
         With mean 1, where rows are times the roots of them, and the mean was weighted: shares of that mode are w_i/n.
     count : int, optional
-        Nodes of each sample's Gauss quadrature, where there are more modes than that.
+        Nodes of each sample's Gauss quadrature, where there are more modes than that; the one that centring took out
+        is beside them.
 
     Returns
     -------
@@ -96,15 +100,17 @@ def row_modes(
     if d < n:
         vectors = features @ (vectors / np.sqrt(n * eigenvalues))
     shares = vectors * vectors
-    if centred:
-        eigenvalues = np.append(eigenvalues, eigenvalues.sum() / (n - 1))
-        own = np.ones(n) if weights is None else weights
-        shares = np.concatenate([shares, own[:, None] / n], axis=1)
     if eigenvalues.size <= count:
-        return RowModes(np.repeat(eigenvalues[:, None], n, axis=1), np.ascontiguousarray(shares.T))
-    size = max(1, NUMBERS_AT_A_TIME // (count * eigenvalues.size))
-    parts = [_gauss(eigenvalues, shares[start : start + size], count) for start in range(0, n, size)]
-    return RowModes(*(np.ascontiguousarray(np.concatenate(part).T) for part in zip(*parts, strict=True)))
+        nodes, found = np.repeat(eigenvalues[:, None], n, axis=1), shares.T
+    else:
+        size = max(1, NUMBERS_AT_A_TIME // (count * eigenvalues.size))
+        parts = [_gauss(eigenvalues, shares[start : start + size], count) for start in range(0, n, size)]
+        nodes, found = (np.concatenate(part).T for part in zip(*parts, strict=True))
+    if centred:
+        own = np.ones(n) if weights is None else weights
+        nodes = np.concatenate([nodes, np.full((1, n), eigenvalues.sum() / (n - 1))])
+        found = np.concatenate([found, own[None] / n])
+    return RowModes(np.ascontiguousarray(nodes), np.ascontiguousarray(found), centred)
 
 
 def _gauss(eigenvalues: np.ndarray, weights: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:

@@ -19,7 +19,7 @@ from sedyn.estimate.rows import row_modes, row_scales
 from sedyn.model.network import Derivatives
 from sedyn.model.update import Update
 
-__all__ = ["SelfConsistent", "effective_curvature"]
+__all__ = ["Begun", "SelfConsistent", "effective_curvature"]
 
 # The effective curvature is found anew each time the iteration has grown by this share.
 REFRESHED = 0.05
@@ -28,6 +28,34 @@ FIXED_POINT_STEPS = 2  # from the point before, which is near
 ENOUGH_SAMPLES = 256
 # Eigenvalues of matrices to be inverted are held above these.
 LEAST_LEFT, LEAST_OF_A_SAMPLE = 0.01, 0.5
+# Rounds in which a start that has learned and the effective curvature agree.
+ROUNDS_AT_START = 5
+# Decay of what has none: outputs of classes may be shifted together, which changes nothing.
+NEXT_TO_NO_DECAY = 1e-8
+
+
+class Begun(NamedTuple):
+    """What samples keep of themselves at a start that is a linear model's solution (docs/theory.md#linear-start).
+
+    Attributes
+    ----------
+    units : slice
+        Those of the linear model, C.
+    kept : ndarray, shape (C, n)
+        What each sample keeps of its own gradient.
+    gradients : ndarray, shape (C, n)
+        G_i, without the samples' weights.
+    curvatures : ndarray, shape (C, C, n)
+        D_i, likewise.
+    weight_decay : float
+        Of these units; biases have none.
+    """
+
+    units: slice
+    kept: Float[np.ndarray, "C n"]
+    gradients: Float[np.ndarray, "C n"]
+    curvatures: Float[np.ndarray, "C C n"]
+    weight_decay: float
 
 
 class SelfConsistent(NamedTuple):
@@ -47,6 +75,8 @@ class SelfConsistent(NamedTuple):
         The mean curvature less the effective one.
     iteration : int
         t.
+    beyond : ndarray, shape (q, n)
+        What each sample keeps beyond what modes and one curvature say, as it was known at the start.
     """
 
     estimate: ByModes
@@ -56,10 +86,17 @@ class SelfConsistent(NamedTuple):
     previous: Float[np.ndarray, "m q q"]
     lowered: Float[np.ndarray, "q q"]
     iteration: int
+    beyond: Float[np.ndarray, "q n"]
 
     @classmethod
     def begin(
-        cls, features: Float[np.ndarray, "n d"], weights: Float[np.ndarray, " n"], units: int, *, centred: bool
+        cls,
+        features: Float[np.ndarray, "n d"],
+        weights: Float[np.ndarray, " n"],
+        units: int,
+        *,
+        centred: bool,
+        begun: Begun | None = None,
     ) -> SelfConsistent:
         """Estimate before the first step.
 
@@ -72,6 +109,8 @@ class SelfConsistent(NamedTuple):
             q.
         centred : bool
             As for `row_modes`.
+        begun : Begun, optional
+            Where some units have learned already.
 
         Returns
         -------
@@ -83,7 +122,48 @@ class SelfConsistent(NamedTuple):
         eigenvalues = np.linalg.eigvalsh((weighted.T @ weighted if d < n else weighted @ weighted.T) / n).clip(0)
         nothing = np.zeros((eigenvalues.size, units, units))
         estimate = ByModes.begin(modes, row_scales(weighted), np.empty((units, d)))
-        return cls(estimate, weights, eigenvalues, nothing, nothing, nothing[0], 0)
+        whole = cls(estimate, weights, eigenvalues, nothing, nothing, nothing[0], 0, estimate.kept)
+        return whole if begun is None else whole._after(begun)
+
+    def _after(self, begun: Begun) -> SelfConsistent:
+        """The same at the fixed point of its own recursion, and what the fixed point does not know of."""
+        units, kept, gradients, curvatures, decay = begun
+        mean = effective = (curvatures * self.estimate.row_scales).mean(axis=-1)
+        identity = np.eye(len(mean))
+
+        def answers_to(eigenvalues: np.ndarray, decays: np.ndarray) -> np.ndarray:
+            each = eigenvalues[..., None, None]
+            return each * np.linalg.inv(each * effective + decays[..., None, None] * identity)
+
+        every = np.full(self.eigenvalues.size, decay)
+        for _ in range(ROUNDS_AT_START):
+            total = answers_to(self.eigenvalues, every).sum(axis=0) / self.weights.size
+            effective = self._effective(curvatures, total, effective)
+        answers, lowered = self.answers.copy(), self.lowered.copy()
+        answers[:, units, units] = -answers_to(self.eigenvalues, every)
+        lowered[units, units] = mean - effective
+        modes = self.estimate.modes
+        decays = np.full(modes.nodes.shape, decay)
+        if modes.centred:
+            decays[-1] = NEXT_TO_NO_DECAY
+        shapes = answers_to(modes.nodes.T, decays.T)  # (n, B, C, C)
+        own = np.einsum("bi,ibce->ice", modes.weights, shapes)
+        pushes = np.linalg.solve(identity - effective @ own, gradients.T[:, :, None])
+        carried, beyond = self.estimate.carried.copy(), self.beyond.copy()
+        carried[units] = -np.moveaxis((shapes @ pushes[:, None])[..., 0], 2, 0).swapaxes(1, 2)
+        estimate = self.estimate._replace(
+            carried=carried, previous=carried, kept=(modes.weights * carried).sum(axis=-2)
+        )
+        beyond[units] = kept - estimate.kept[units]
+        return self._replace(estimate=estimate, answers=answers, previous=answers, lowered=lowered, beyond=beyond)
+
+    def _effective(self, curvatures: np.ndarray, kept: np.ndarray, start: np.ndarray) -> np.ndarray:
+        """Find the effective curvature from some of the samples, which the mean of all is lowered to."""
+        shares = self.estimate.row_scales
+        some = slice(None, None, max(1, shares.size // ENOUGH_SAMPLES))
+        own, their = curvatures[..., some], shares[some] / shares[some].mean()
+        lowered = (own * their).mean(axis=-1) - effective_curvature(own, their, kept, start)
+        return (curvatures * shares).mean(axis=-1) - lowered
 
     def step(self, derivatives: Derivatives, update: Update) -> SelfConsistent:
         """Take in the derivatives at iteration t; see `Estimate.step`."""
@@ -93,9 +173,7 @@ class SelfConsistent(NamedTuple):
         if t > 0 and t % max(1, int(REFRESHED * t)) == 0:
             kept = -self.answers.sum(axis=0) / self.weights.size
             with suppress(np.linalg.LinAlgError):  # of a run that diverges
-                some = slice(None, None, max(1, shares.size // ENOUGH_SAMPLES))
-                own, their = curvatures[..., some], shares[some] / shares[some].mean()
-                lowered = (own * their).mean(axis=-1) - effective_curvature(own, their, kept, mean - lowered)
+                lowered = mean - self._effective(curvatures, kept, mean - lowered)
         effective = mean - lowered
         push = np.eye(effective.shape[0]) + effective @ self.answers
         answers, previous = update(self.answers, self.previous, self.eigenvalues[:, None, None] * push)
@@ -108,7 +186,7 @@ class SelfConsistent(NamedTuple):
 
     def fresh_like(self, trained: Float[np.ndarray, "q n"]) -> Float[np.ndarray, "q n"]:
         """Pre-activations without what they keep of their own gradients; see `Estimate.fresh_like`."""
-        return self.estimate.fresh_like(trained)
+        return self.estimate.fresh_like(trained) - self.beyond
 
 
 def effective_curvature(

@@ -19,15 +19,17 @@ from sedyn.errors import InvalidInput
 from sedyn.estimate.by_spectrum import BySpectrum
 from sedyn.estimate.protocol import Estimate, no_estimate_because
 from sedyn.estimate.rows import row_scales
+from sedyn.estimate.self_consistent import Begun as BegunEstimate
 from sedyn.estimate.self_consistent import SelfConsistent
 from sedyn.estimators.doubts import Doubt, doubts_about
 from sedyn.estimators.features import Standardization, eigenvalues_of, read_table, require_finite, standardization_of
+from sedyn.estimators.linear import choose, modes_of
 from sedyn.estimators.options import AUTO, Options
 from sedyn.estimators.price import require_memory
 from sedyn.estimators.rates import AUTO_SHARE, DEEP_SHARE, curvature_bound, largest_eigenvalue, updates_of_fit
 from sedyn.estimators.samples import Samples
 from sedyn.estimators.scores import FreshLike, stderr_of_mean
-from sedyn.estimators.training import Fit, Patience, Table, fit_network
+from sedyn.estimators.training import Begun, Fit, Patience, Table, fit_network, hidden_units
 from sedyn.model.architecture import layers_of
 from sedyn.model.functions import loss_named
 from sedyn.model.network import forward, losses
@@ -67,6 +69,8 @@ class Labels(NamedTuple):
 class NetworkEstimator(FreshLike, Options, BaseEstimator):
     """A network that is fitted to features and labels, and keeps the history of its training."""
 
+    problem_: Problem
+
     def _loss(self, labels: Labels) -> str:
         """Name the loss of the network's outputs."""
         return self.loss
@@ -101,23 +105,32 @@ class NetworkEstimator(FreshLike, Options, BaseEstimator):
         warm = self._warm(problem, standardization)
         self.kept_features_, self.feature_mean_, self.feature_scale_ = standardization
         features = standardization.apply(samples.X)
+        table = Table(features, labels.values, weights)
+        begun = None
+        if self._begins_linear(problem):
+            if warm:
+                problem = replace(problem, weight_decay=self.problem_.weight_decay)
+            elif begun := self._begun(problem, table):
+                problem = replace(problem, weight_decay=begun.model.penalty)
         largest = largest_eigenvalue(features, weights) * curvature_bound(loss_named(problem.loss), outputs)
+        largest += problem.weight_decay
         problem = self._with_rates(problem, largest)
         exact = wanted and self._exactly(problem, weights)
         estimate = None
         self.spectrum_: Float[np.ndarray, " d"] | None = None
         if wanted and not exact:
-            estimate = self._begin_estimate(problem, features, weights, samples.X.shape[1] - problem.d)
+            estimate = self._begin_estimate(problem, table, begun, samples.X.shape[1] - problem.d)
 
         most_steps, open_ended = problem.steps, self.steps is None and bool(self.early_stopping)
         fit = fit_network(
             problem,
-            updates_of_fit(problem, accelerated=self._accelerated),
-            Table(features, labels.values, weights),
+            updates_of_fit(problem, accelerated=self._accelerated, first_layer_decays=self._begins_linear(problem)),
+            table,
             estimate,
             exact=exact,
             last_only=self.estimate == "last",
             intercept=labels.intercept if self.fit_intercept and problem.bias_init == 0 else None,
+            linear=begun,
             warm=warm,
             early_stopping=bool(self.early_stopping),
             patience=Patience(self.patience if open_ended else None),
@@ -133,7 +146,8 @@ class NetworkEstimator(FreshLike, Options, BaseEstimator):
         self._keep_fresh(samples.y, weights, fit.fresh_outputs)
         found = []
         if wanted:
-            found = doubts_about(problem, fit, samples, largest, most_steps=most_steps, warm=warm is not None)
+            starts = {"begun": begun is not None, "warm": warm is not None}
+            found = doubts_about(problem, fit, samples, largest, most_steps=most_steps, **starts)
         self._keep_estimate(problem, fit, labels, weights)
         self.history_ = self._history(problem, fit, labels.scale**2, reason, found, exact=exact)
         for doubt in found:
@@ -163,12 +177,28 @@ class NetworkEstimator(FreshLike, Options, BaseEstimator):
             problem, learning_rate=rate, deep_learning_rate=min(rate, DEEP_SHARE / bound) if deep is None else deep
         )
 
-    def _begin_estimate(
-        self, problem: Problem, features: Float[np.ndarray, "n d"], weights: Float[np.ndarray, " n"], dropped: int
-    ) -> Estimate:
+    def _begun(self, problem: Problem, table: Table) -> Begun | None:
+        """Solve the linear model inside, where it can be, and its share in the estimate is known."""
+        if not self._by_modes:
+            return None
+        modes = modes_of(table.features, table.weights, intercept=problem.bias != "none")
+        model = choose(modes, table.labels, table.weights, loss_named(problem.loss))
+        return None if model is None else Begun(model, modes)
+
+    def _begin_estimate(self, problem: Problem, table: Table, begun: Begun | None, dropped: int) -> Estimate:
         """What is estimated from, before the first step: modes of the features, or a spectrum, which is kept."""
+        features, weights = table.features, table.weights
         if self._by_modes:
-            return SelfConsistent.begin(features, weights, problem.units, centred=bool(self.standardize))
+            known = None
+            if begun is not None:
+                model, loss = begun.model, loss_named(problem.loss)
+                outputs = model.weights @ features.T + model.intercept[:, None]
+                _, gradients, curvatures = loss.jet(outputs, table.labels, 2)
+                if not loss.joint:
+                    curvatures = curvatures[:, None] * np.eye(len(curvatures))[:, :, None]
+                units = slice(hidden_units(problem), problem.units)
+                known = BegunEstimate(units, model.kept, gradients, curvatures, problem.weight_decay)
+            return SelfConsistent.begin(features, weights, problem.units, centred=bool(self.standardize), begun=known)
         self.spectrum_ = spectrum = eigenvalues_of(features, self.spectrum, dropped)
         measure = gauss_quadrature(spectrum, problem.steps + 1)
         return BySpectrum.begin(problem, measure, np.empty((problem.units, problem.d)), row_scales(features))

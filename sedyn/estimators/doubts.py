@@ -40,7 +40,7 @@ class Doubt(NamedTuple):
 
 
 def doubts_about(
-    problem: Problem, fit: Fit, samples: Samples, largest: float, *, most_steps: int, warm: bool
+    problem: Problem, fit: Fit, samples: Samples, largest: float, *, most_steps: int, begun: bool, warm: bool
 ) -> list[Doubt]:
     """List the reasons not to believe the estimate of a fit.
 
@@ -53,6 +53,8 @@ def doubts_about(
         Curvature of a linear model's mean loss in its steepest direction.
     most_steps : int
         How many steps there may have been.
+    begun : bool
+        Whether training began with a fitted linear model, which may be all that there is to learn.
     warm : bool
         Whether training began with weights of a fit before.
 
@@ -66,7 +68,7 @@ def doubts_about(
     stable = 2 * (1 + problem.momentum) / largest
     reasons = {
         "the estimate is lowest before the first step: nothing in the features helps, or the learning rate is too "
-        "large; use a smaller learning_rate": best == 0,
+        "large; use a smaller learning_rate": best == 0 and not begun,
         f"the estimate was still falling at the last step, {last}; use more steps, or a larger learning_rate": best
         == last
         == most_steps,

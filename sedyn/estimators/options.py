@@ -75,6 +75,14 @@ _OPEN = {
         "float | str",
         "In [0, 1); ``auto``: t/(t + 3) at iteration t in Nesterov's form, with ``learning_rate='auto'``, else 0.",
     ),
+    "weight_decay": _own(
+        "weight_decay",
+        AUTO,
+        "float | str",
+        "Not negative; ``auto``: with ``learning_rate='auto'``, a linear model inside and outputs that start at zero, "
+        "that of the linear model of least leave-one-out error, from which training begins, and of the first layer "
+        "alone; else 0.",
+    ),
     "steps": _own(
         "steps",
         None,
@@ -109,7 +117,7 @@ class Options(Training):
     )
     max_steps: int = field(1000, COUNT, "Steps at most, where `steps` leaves their number open.")
     patience: int = field(
-        40,
+        150,
         COUNT,
         "Steps without a lower estimate after which training ends; or half of those up to the lowest, if that is more.",
     )
@@ -144,6 +152,12 @@ class Options(Training):
         """
         kept_fields(self)
 
+    def _begins_linear(self, problem: Problem) -> bool:
+        """Whether training begins at the solution of the linear model inside."""
+        linear_inside = problem.skip or problem.depth == 1
+        at_zero = problem.deep_init == "zero" and problem.bias_init == 0
+        return _is_auto(self.weight_decay) and _is_auto(self.learning_rate) and linear_inside and at_zero
+
     @property
     def _accelerated(self) -> bool:
         """Whether momentum is that of `sedyn.estimators.rates.updates_of_fit`."""
@@ -169,8 +183,9 @@ class Options(Training):
         given = {name: getattr(self, name) for name in TRAINING}
         if _is_auto(self.learning_rate):
             given["learning_rate"] = 1.0
-        if _is_auto(self.momentum):
-            given["momentum"] = 0.0
+        for name in ("momentum", "weight_decay"):
+            if _is_auto(given[name]):
+                given[name] = 0.0
         if self.steps is None:
             if self.epochs is not None:
                 raise InvalidInput("epochs", self.epochs, "needs a number of steps, which share the epochs; set steps")

@@ -65,7 +65,7 @@ def curvature_bound(loss: Loss, outputs: int) -> float:
     return float(loss.jet(f, y, 2)[2].max())
 
 
-def updates_of_fit(problem: Problem, *, accelerated: bool) -> Iterable[Update]:
+def updates_of_fit(problem: Problem, *, accelerated: bool, first_layer_decays: bool) -> Iterable[Update]:
     """Build the update of every step (docs/theory.md#accelerated).
 
     Parameters
@@ -74,12 +74,16 @@ def updates_of_fit(problem: Problem, *, accelerated: bool) -> Iterable[Update]:
     accelerated : bool
         Whether momentum grows, t / (t + 3) in Nesterov's form: the time that descent has gone through then grows like
         the square of the steps, which are fine where little is learned and large where much is.
+    first_layer_decays : bool
+        Whether weight decay is of the first layer alone.
 
     Returns
     -------
     list of Update
     """
     updates = updates_of(problem)
+    if first_layer_decays:
+        updates = [update._replace(deep_weight_decay=0.0) for update in updates]
     if not accelerated:
         return updates
     return [update._replace(momentum=t / (t + 3.0), nesterov=True) for t, update in enumerate(updates)]

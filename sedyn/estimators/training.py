@@ -14,6 +14,7 @@ from sedyn.descent.inputs import Data
 from sedyn.descent.leave_one_out import fresh_outputs
 from sedyn.designs.dense import DenseDesign
 from sedyn.estimate.protocol import Estimate
+from sedyn.estimators.linear import LinearModel, Modes, solve
 from sedyn.model.algorithm import states
 from sedyn.model.architecture import initial_deep_weights, layers_of
 from sedyn.model.batching import Batches, batch_weights
@@ -24,7 +25,7 @@ from sedyn.model.problem import Problem
 from sedyn.model.seeds import Stream, single_streams
 from sedyn.model.update import Update
 
-__all__ = ["Fit", "Patience", "Table", "fit_network"]
+__all__ = ["Begun", "Fit", "Patience", "Table", "fit_network", "hidden_units"]
 
 # A lower estimate counts for patience if it is lower by this share.
 LOWER = 0.005
@@ -46,6 +47,66 @@ class Table(NamedTuple):
     features: Float[np.ndarray, "n d"]
     labels: Float[np.ndarray, "C n"]
     weights: Float[np.ndarray, " n"]
+
+
+class Begun(NamedTuple):
+    """A linear model that training begins with.
+
+    Attributes
+    ----------
+    model : LinearModel
+    modes : Modes
+        Of the features.
+    """
+
+    model: LinearModel
+    modes: Modes
+
+    def put(
+        self, problem: Problem, first: Float[np.ndarray, "q d"], deep: DeepWeights
+    ) -> tuple[Float[np.ndarray, "q d"], DeepWeights]:
+        """Put it in the place of the linear units and of the outputs' biases.
+
+        Parameters
+        ----------
+        problem : Problem
+        first : ndarray, shape (q, d)
+        deep : tuple of ndarray
+
+        Returns
+        -------
+        first, deep
+            Of the same shapes.
+        """
+        return _with_linear(problem, first, deep, self.model.weights, self.model.intercept)
+
+    def without(
+        self, problem: Problem, table: Table, first: Float[np.ndarray, "q d"], deep: DeepWeights
+    ) -> tuple[Float[np.ndarray, "n q d"], DeepWeights]:
+        """Solve it without each sample, of rows from which the mean of the others is subtracted.
+
+        Parameters
+        ----------
+        problem : Problem
+        table : Table
+        first : ndarray, shape (q, d)
+        deep : tuple of ndarray
+
+        Returns
+        -------
+        first : ndarray, shape (n, q, d)
+        deep : tuple of ndarray
+            With an axis of n in front.
+        """
+        loss, n, found = loss_named(problem.loss), len(table.features), []
+        for i, row in enumerate(table.features):
+            others = np.ones(n)
+            others[i] = 0
+            centred = self.modes.coordinates + self.modes.directions @ row / (n - 1)
+            own = solve(self.modes._replace(coordinates=centred), table.labels, others, loss, self.model)
+            found.append(_with_linear(problem, first, deep, *own))
+        firsts, deeps = zip(*found, strict=True)
+        return np.array(firsts), tuple(map(np.array, zip(*deeps, strict=True)))
 
 
 class Patience(NamedTuple):
@@ -109,6 +170,7 @@ def fit_network(
     exact: bool,
     last_only: bool,
     intercept: Float[np.ndarray, " C"] | None,
+    linear: Begun | None,
     warm: tuple[Float[np.ndarray, "q d"], DeepWeights] | None,
     early_stopping: bool,
     patience: Patience,
@@ -131,6 +193,8 @@ def fit_network(
         Whether the test error is wanted at the last iteration alone.
     intercept : ndarray, shape (C,), or None
         Where the biases of the outputs start; None for where the problem says.
+    linear : Begun or None
+        What the linear units and the biases of the outputs begin with; None for zero and the intercept.
     warm : tuple or None
         First-layer weights, shape (q, d), and deeper ones to begin with; None: drawn anew.
     early_stopping : bool
@@ -146,6 +210,8 @@ def fit_network(
     rng = np.random.default_rng([problem.init_seed, 1])  # `init_seed` alone is the deeper weights'
     streams = single_streams("an estimator", problem.init_seed)
     first, deep = _start(problem, rng, intercept)
+    if linear is not None:
+        first, deep = linear.put(problem, first, deep)
     first, deep = warm or (first, deep)
     plain = bool((table.weights == 1).all())
     batches = None
@@ -159,7 +225,9 @@ def fit_network(
     left_out: Iterator[Float[np.ndarray, "C n"]] = iter(())
     if exact:
         alone = np.arange(problem.n)
-        left_out = fresh_outputs(problem, data, updates, table.features / np.sqrt(problem.d), alone, centred=True)
+        own = None if linear is None else linear.without(problem, table, first, deep)
+        rows = table.features / np.sqrt(problem.d)
+        left_out = fresh_outputs(problem, data, updates, rows, alone, centred=True, starts=own)
 
     def error(outputs: Float[np.ndarray, "C n"]) -> float:
         return float(2 * np.average(losses(loss, outputs, table.labels), weights=table.weights))
@@ -197,13 +265,26 @@ def fit_network(
     return Fit(train, estimates, chosen.iteration, chosen.first_weights, chosen.deep_weights, known, diverged)
 
 
+def hidden_units(problem: Problem) -> int:
+    """Count the units of the first layer that go through others; the linear ones come after them."""
+    return problem.width if problem.depth > 1 else 0
+
+
+def _with_linear(
+    problem: Problem, first: np.ndarray, deep: DeepWeights, weights: np.ndarray, intercept: np.ndarray
+) -> tuple[np.ndarray, DeepWeights]:
+    """Weights with those of a linear model in their place."""
+    first = np.concatenate([first[: hidden_units(problem)], np.sqrt(problem.d) * weights])
+    return first, deep if problem.bias == "none" else (*deep[:-1], intercept)
+
+
 def _start(
     problem: Problem, rng: np.random.Generator, intercept: Float[np.ndarray, " C"] | None
 ) -> tuple[Float[np.ndarray, "q d"], DeepWeights]:
     """Where training starts: with deeper weights that start at zero, linear units do too."""
     first, deep = rng.standard_normal((problem.units, problem.d)), initial_deep_weights(problem)
     if problem.deep_init == "zero":
-        first[problem.width if problem.depth > 1 else 0 :] = 0
+        first[hidden_units(problem) :] = 0
     return first, deep if intercept is None else (*deep[:-1], intercept)
 
 

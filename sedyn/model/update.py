@@ -13,6 +13,9 @@ from sedyn.model.problem import Problem, runs_of
 
 __all__ = ["Update", "update_of", "updates_of", "updates_together"]
 
+NUMBERS = 5
+"""How many fields of an update, the first, are numbers that replicates may each have."""
+
 
 class Update(NamedTuple):
     """Gradient descent with momentum, weight decay and gradient noise, at one step.
@@ -23,6 +26,8 @@ class Update(NamedTuple):
         As in `Problem`; or one for each of the replicates that are first in what is updated.
     nesterov : bool
         Whether momentum has Nesterov's form.
+    deep_weight_decay : float or None
+        Of the deeper weights; None for the same.
     """
 
     learning_rate: float | Float[Array, " R"]
@@ -31,11 +36,13 @@ class Update(NamedTuple):
     deep_learning_rate: float | Float[Array, " R"]
     temperature: float | Float[Array, " R"]
     nesterov: bool = False
+    deep_weight_decay: float | None = None
 
     @property
     def of_deep_weights(self) -> Update:
-        """The update of the deeper weights, which learn at a rate of their own."""
-        return self._replace(learning_rate=self.deep_learning_rate)
+        """The update of the deeper weights, which learn at a rate of their own, and may have a decay of their own."""
+        decay = self.weight_decay if self.deep_weight_decay is None else self.deep_weight_decay
+        return self._replace(learning_rate=self.deep_learning_rate, weight_decay=decay)
 
     def __call__(
         self,
@@ -139,10 +146,10 @@ def updates_together(problems: Sequence[Problem], like: Float[Array, "..."]) -> 
         With one number for each replicate, shape (R,).
     """
     each, counts = zip(*((updates_of(own), some.stop - some.start) for own, some in runs_of(problems)), strict=True)
-    numbers = np.transpose([[update[:-1] for update in own] for own in each], (1, 2, 0))  # (step, number, problem)
+    numbers = np.transpose([[update[:NUMBERS] for update in own] for own in each], (1, 2, 0))  # (step, number, problem)
     numbers = np.repeat(numbers, counts, axis=-1)
     moved = array_namespace(like).asarray(numbers, dtype=like.dtype, device=like.device)
     return [
-        Update._make((*(moved[t, k, :] for k in range(numbers.shape[1])), first.nesterov))
+        first._replace(**{name: moved[t, k, :] for k, name in enumerate(Update._fields[:NUMBERS])})
         for t, first in enumerate(each[0])
     ]

@@ -36,7 +36,7 @@ def test_options_are_the_training_fields_of_a_problem_and_some_of_their_own(esti
     own = {"early_stopping": True, "spectrum": "modes", "standardize": True, "random_state": None}
     own |= {
         "max_steps": 1000,
-        "patience": 40,
+        "patience": 150,
         "fit_intercept": True,
         "warm_start": False,
         "verbose": False,
@@ -44,7 +44,8 @@ def test_options_are_the_training_fields_of_a_problem_and_some_of_their_own(esti
     }
     training = {name: getattr(Problem(), name) for name in TRAINING}
     training |= {"width": 4, "depth": 2, "skip": True, "deep_init": "zero"}
-    training |= {"learning_rate": "auto", "momentum": "auto", "steps": None}
+    training |= {"learning_rate": "auto", "momentum": "auto", "weight_decay": "auto"}
+    training |= {"steps": None}
     assert estimator().get_params() == {**training, **defaults, **own}
     width, depth, *others = inspect.signature(estimator).parameters.values()
     assert (width.name, depth.name) == ("width", "depth")

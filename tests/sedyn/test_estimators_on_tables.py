@@ -30,16 +30,17 @@ def fitted(diabetes):
 
 def test_outputs_start_at_the_mean_and_at_the_prior_log_odds(diabetes):
     X, _, y, _ = diabetes
-    history = NetworkRegressor(steps=1, random_state=0).fit(X, y).history_
+    options = {"steps": 1, "weight_decay": 0.0, "random_state": 0}
+    history = NetworkRegressor(**options).fit(X, y).history_
     assert history.train_error[0] == pytest.approx(y.var())
     classes = y > np.quantile(y, 0.9)
     share = classes.mean()
-    model = NetworkClassifier(steps=1, random_state=0).fit(X, classes)
+    model = NetworkClassifier(**options).fit(X, classes)
     entropy = -share * np.log(share) - (1 - share) * np.log(1 - share)
     assert model.history_.train_error[0] == pytest.approx(2 * entropy)
     labels = np.digitize(y, np.quantile(y, [0.2, 0.9]))
     shares = np.bincount(labels) / labels.size
-    model = NetworkClassifier(steps=1, random_state=0).fit(X, labels)
+    model = NetworkClassifier(**options).fit(X, labels)
     assert model.history_.train_error[0] == pytest.approx(-2 * shares @ np.log(shares))
 
 
@@ -104,7 +105,7 @@ def test_several_targets_are_what_each_alone_is_for_a_linear_model():
     rng = np.random.default_rng(1)
     X = rng.standard_normal((80, 12))
     Y = X @ rng.standard_normal((12, 2)) * [1, 30] + rng.standard_normal((80, 2)) + [5, -3]
-    options = {"depth": 1, "steps": 15, "early_stopping": False}
+    options = {"depth": 1, "steps": 15, "weight_decay": 0.0, "early_stopping": False}
     both = NetworkRegressor(**options).fit(X, Y)
     assert both.predict(X).shape == (80, 2)
     alone = [NetworkRegressor(**options).fit(X, y) for y in Y.T]
@@ -138,7 +139,7 @@ def test_estimate_of_a_weighted_linear_model_is_weighted_leave_one_out():
     X, y, weights = rng.standard_normal((40, 6)), rng.standard_normal(40), rng.uniform(0.2, 3, 40)
     X, y = X - np.average(X, axis=0, weights=weights), y - np.average(y, weights=weights)
     options = {"standardize": False, "fit_intercept": False, "early_stopping": False, "steps": 600}
-    model = NetworkRegressor(depth=1, **options).fit(X, y, sample_weight=weights)
+    model = NetworkRegressor(depth=1, weight_decay=0.0, **options).fit(X, y, sample_weight=weights)
     root = np.sqrt(weights)[:, None] * X
     leverage = np.einsum("ij,jk,ik->i", root, np.linalg.inv(root.T @ root), root)
     residual = y - X @ np.linalg.lstsq(root, np.sqrt(weights) * y)[0]
@@ -253,7 +254,8 @@ def test_rates_come_from_the_features_and_the_loss():
 def test_momentum_grows_with_an_automatic_rate(diabetes):
     """Against the steps written out, on a linear model."""
     X, _, y, _ = diabetes
-    model = NetworkRegressor(depth=1, fit_intercept=False, steps=12, early_stopping=False).fit(X, y)
+    options = {"depth": 1, "fit_intercept": False, "weight_decay": 0.0}
+    model = NetworkRegressor(steps=12, early_stopping=False, **options).fit(X, y)
     Z, target = (X - X.mean(0)) / X.std(0), (y - y.mean()) / y.std()
     rate = 0.1 / np.linalg.eigvalsh(Z.T @ Z / len(y))[-1]
     assert model.learning_rate_ == pytest.approx(rate, rel=0.01)

@@ -1,0 +1,173 @@
+"""Training that begins with the linear model inside: its solution, its penalty, and what the estimate knows of it."""
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_breast_cancer, load_iris
+from sklearn.linear_model import LogisticRegression, Ridge, RidgeCV
+
+from sedyn import NetworkClassifier, NetworkRegressor
+from sedyn.estimators import base, linear
+from sedyn.estimators.linear import choose, modes_of, solve
+from sedyn.model.functions import loss_named
+from sedyn.model.network import losses
+
+
+def table(n, d, classes=0, seed=0):
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((n, d)) @ np.diag(0.7 ** np.arange(d))
+    signals = X @ rng.standard_normal((d, max(1, classes))) + rng.standard_normal((n, max(1, classes)))
+    if not classes:
+        return X, signals.T
+    if classes == 2:
+        return X, np.sign(signals[:, :1] + 0.5).T
+    return X, 1.0 * (signals.argmax(axis=1) == np.arange(classes)[:, None])
+
+
+CASES = {"squared": 0, "logistic": 2, "softmax": 3, "huber": 0}
+
+
+@pytest.mark.parametrize(("n", "d"), [(60, 8), (20, 30)])
+@pytest.mark.parametrize("name", CASES)
+def test_it_is_the_minimum_of_the_penalized_loss(name, n, d):
+    X, labels = table(n, d, CASES[name])
+    weights, loss = np.linspace(0.5, 1.5, n), loss_named(name)
+    model = choose(modes_of(X, weights, intercept=True), labels, weights, loss)
+    outputs = model.weights @ X.T + model.intercept[:, None]
+    slopes = loss.jet(outputs, labels, 1)[1] * weights / n
+    scale = np.abs(loss.jet(0 * outputs, labels, 1)[1] @ X / n).max()
+    np.testing.assert_allclose(slopes @ X + model.penalty * model.weights, 0, atol=1e-4 * scale)
+    np.testing.assert_allclose(slopes.sum(axis=1), 0, atol=1e-4)
+
+
+def test_it_is_the_ridge_and_the_logistic_regression_of_others():
+    X, labels = table(60, 8)
+    ones = np.ones(60)
+    model = choose(modes_of(X, ones, intercept=True), labels, ones, loss_named("squared"))
+    ridge = Ridge(alpha=60 * model.penalty).fit(X, labels[0])
+    np.testing.assert_allclose(model.weights[0], ridge.coef_, rtol=1e-6)
+    np.testing.assert_allclose(model.intercept, ridge.intercept_, rtol=1e-6)
+    X, labels = table(60, 8, 2)
+    model = choose(modes_of(X, ones, intercept=True), labels, ones, loss_named("logistic"))
+    logistic = LogisticRegression(C=1 / (60 * model.penalty), tol=1e-10, max_iter=10_000).fit(X, labels[0])
+    np.testing.assert_allclose(model.weights, logistic.coef_, rtol=1e-3)
+
+
+@pytest.mark.parametrize(("name", "tolerance"), [("squared", 1e-6), ("logistic", 0.05), ("softmax", 0.05)])
+def test_what_samples_keep_is_what_retraining_without_them_takes_away(name, tolerance):
+    """Exactly for a parabola, and for samples of large errors; of the others by one step of Newton's."""
+    X, labels = table(100, 8, CASES[name])
+    ones, loss = np.ones(100), loss_named(name)
+    modes = modes_of(X, ones, intercept=True)
+    model = choose(modes, labels, ones, loss)
+    expected = np.empty_like(labels)
+    for i in range(100):
+        weights, intercept = solve(modes, labels, 1.0 * (np.arange(100) != i), loss, model)
+        expected[:, i] = weights @ X[i] + intercept
+    outputs = model.weights @ X.T + model.intercept[:, None]
+    taken = outputs - expected
+    assert np.abs(taken).max() > 0.1 * np.abs(outputs).mean()
+    assert np.linalg.norm(model.kept - taken) < tolerance * np.linalg.norm(taken)
+    error, other = (losses(loss, one, labels).mean() for one in (outputs - model.kept, expected))
+    assert abs(np.log(error / other)) < 0.1 * tolerance
+
+
+def test_the_penalty_is_about_that_of_least_leave_one_out_error():
+    X, labels = table(80, 30)
+    ones = np.ones(80)
+    model = choose(modes_of(X, ones, intercept=True), labels, ones, loss_named("squared"))
+    alphas = np.logspace(-4, 4, 200)
+    chosen = RidgeCV(alphas, store_cv_results=True).fit(X, labels[0])
+    errors = chosen.cv_results_.mean(axis=0)
+    there = np.interp(np.log(80 * model.penalty), np.log(alphas), errors)
+    assert errors.min() <= there < 1.05 * errors.min() < errors.max() / 2
+
+
+def test_where_there_are_too_many_unknowns_training_begins_at_zero(monkeypatch):
+    monkeypatch.setattr(linear, "LARGEST_SYSTEM", 8)
+    X, labels = table(60, 8, 2)
+    ones = np.ones(60)
+    assert choose(modes_of(X, ones, intercept=True), labels, ones, loss_named("logistic")) is None
+    model = NetworkClassifier(random_state=0).fit(X, labels[0])
+    assert model.problem_.weight_decay == 0
+    assert model.history_.train_error[0] == pytest.approx(-2 * np.sum([p * np.log(p) for p in shares(labels[0])]))
+    assert choose(modes_of(X, ones, intercept=True), *table(60, 8)[1:], ones, loss_named("squared")) is not None
+
+
+def shares(labels):
+    return [np.mean(labels == one) for one in np.unique(labels)]
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_a_linear_model_stays_where_it_begins_and_so_does_its_estimate(exact, monkeypatch):
+    if not exact:
+        monkeypatch.setattr(base, "AFFORDABLE_SECONDS", 0.0)
+    X, labels = table(60, 12)
+    model = NetworkRegressor(depth=1, steps=60, early_stopping=False).fit(X, labels[0])
+    assert model.history_.attrs["estimate"] == ("exact" if exact else True)
+    assert model.problem_.weight_decay > 0
+    Z = (X - X.mean(0)) / X.std(0)
+    ridge = Ridge(alpha=60 * model.problem_.weight_decay).fit(Z, labels[0])
+    np.testing.assert_allclose(model.predict(X), ridge.predict(Z), rtol=1e-6)
+    cv = RidgeCV([60 * model.problem_.weight_decay], store_cv_results=True).fit(Z, labels[0])
+    np.testing.assert_allclose(model.history_.estimated_test_error, cv.cv_results_.mean(), rtol=1e-6)
+
+
+@pytest.mark.parametrize("load", [load_breast_cancer, load_iris])
+def test_the_estimate_of_a_network_that_goes_on_from_there_is_leave_one_out(load, monkeypatch):
+    X, y = load(return_X_y=True)
+    rows = np.random.default_rng(0).permutation(len(y))[:60]
+    options = {"steps": 100, "early_stopping": False, "random_state": 0}
+    exact = NetworkClassifier(estimate="exact", **options).fit(X[rows], y[rows]).history_.estimated_test_error
+    monkeypatch.setattr(base, "AFFORDABLE_SECONDS", 0.0)
+    model = NetworkClassifier(**options).fit(X[rows], y[rows])
+    assert model.history_.attrs["estimate"] is True
+    away = np.abs(np.log(model.history_.estimated_test_error / exact))
+    assert away[0] < 0.03
+    assert away.max() < 0.06
+
+
+def test_directions_in_which_features_hardly_vary_are_learned():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((1100, 40)) @ np.diag(0.5 ** np.arange(40)) @ np.linalg.qr(rng.standard_normal((40, 40)))[0]
+    y = X @ np.linalg.lstsq(X, rng.standard_normal(1100))[0] * 5 + 0.05 * rng.standard_normal(1100)
+    train, new = slice(0, 100), slice(100, None)
+    Z = (X - X[train].mean(0)) / X[train].std(0)
+    ridge = RidgeCV(np.logspace(-7, 3, 60)).fit(Z[train], y[train])
+    begun = NetworkRegressor(random_state=0).fit(X[train], y[train])
+    from_zero = NetworkRegressor(weight_decay=0.0, random_state=0).fit(X[train], y[train])
+    errors = [np.mean((model.predict(table) - y[new]) ** 2) for model, table in
+              ((begun, X[new]), (from_zero, X[new]), (ridge, Z[new]))]  # fmt: skip
+    assert errors[0] < 1.05 * errors[2]
+    assert errors[0] < 0.8 * errors[1]
+
+
+def test_biases_do_not_decay():
+    """Of few positives, with features of little use and a large penalty, predictions keep their share."""
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((400, 30)), rng.uniform(size=400) < 0.06
+    model = NetworkClassifier(random_state=0, steps=150, early_stopping=False).fit(X, y)
+    assert model.problem_.weight_decay > 0.05
+    assert model.predict_proba(X)[:, 1].mean() == pytest.approx(y.mean(), rel=0.1)
+
+
+def test_a_rate_of_ones_own_begins_at_zero_and_a_decay_of_ones_own_is_of_all_weights():
+    X, labels = table(60, 8)
+    y = labels[0]
+    by_hand = NetworkRegressor(learning_rate=0.01, steps=2, random_state=0).fit(X, y)
+    assert by_hand.problem_.weight_decay == 0
+    assert by_hand.history_.train_error[0] == pytest.approx(y.var())
+    assert NetworkRegressor(weight_decay=0.1, steps=2).fit(X, y).history_.train_error[0] == pytest.approx(y.var())
+    warm = NetworkRegressor(warm_start=True, steps=3, random_state=0).fit(X, y)
+    decay = warm.problem_.weight_decay
+    assert warm.fit(X, y).problem_.weight_decay == decay > 0
+
+
+def test_losses_of_left_out_samples_are_the_estimate_before_the_first_step(monkeypatch):
+    monkeypatch.setattr(base, "AFFORDABLE_SECONDS", 0.0)
+    X, labels = table(60, 8, 2)
+    model = NetworkClassifier(steps=1, early_stopping=False).fit(X, labels[0])
+    Z, ones = (X - X.mean(0)) / X.std(0), np.ones(60)
+    found = choose(modes_of(Z, ones, intercept=True), labels, ones, loss_named("logistic"))
+    outputs = found.weights @ Z.T + found.intercept[:, None] - found.kept
+    expected = 2 * losses(loss_named("logistic"), outputs, labels).mean()
+    assert model.history_.estimated_test_error[0] == pytest.approx(expected)
