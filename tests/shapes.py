@@ -15,7 +15,7 @@ CHECKED = (
     "sedyn.kernels.dispatch",
     "sedyn.kernels.cpu.samples",
     "sedyn.kernels.cpu.serving",
-    "sedyn.kernels.cuda.launch",
+    "sedyn.kernels.cuda",
     "sedyn.designs",
     "sedyn.theory",
     "sedyn.descent",

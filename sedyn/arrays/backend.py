@@ -6,11 +6,12 @@ names of the Python array API standard only, so one code serves numpy, cupy and 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import array_api_compat
 import array_api_compat.numpy
@@ -22,6 +23,7 @@ from sedyn.errors import InvalidInput, require_one_of
 
 __all__ = [
     "Array",
+    "Card",
     "array_namespace",
     "asarray",
     "asarray_like",
@@ -33,6 +35,7 @@ __all__ = [
     "empty",
     "erf",
     "free_device_memory",
+    "gpu_card",
     "gpu_count",
     "gpu_memory",
     "gpu_unusable_because",
@@ -298,8 +301,36 @@ def contiguous(x: Shaped[Array, "*shape"]) -> Shaped[Array, "*shape"]:
     return cupy.ascontiguousarray(x)
 
 
+class Card(NamedTuple):
+    """What kernels are cut to.
+
+    Attributes
+    ----------
+    architecture : int
+        Compute capability, for example 90.
+    shared_memory : int
+        Bytes that the threads of a block may share.
+    """
+
+    architecture: int
+    shared_memory: int
+
+
 @cache
-def cuda_kernel(source: Path, name: str, **macros: int | str) -> Callable[[tuple, tuple, tuple], None]:
+def gpu_card() -> Card:
+    """What the present GPU offers to kernels; only to be asked where one is usable."""
+    import cupy
+
+    shared_memory = cupy.cuda.runtime.deviceGetAttribute(
+        cupy.cuda.runtime.cudaDevAttrMaxSharedMemoryPerBlockOptin, cupy.cuda.runtime.getDevice()
+    )
+    return Card(int(cupy.cuda.Device().compute_capability), shared_memory)
+
+
+@cache
+def cuda_kernel(
+    source: Path, name: str, *, shared_memory: int = 0, **macros: int | str
+) -> Callable[[tuple, tuple, tuple], None]:
     """Compile a CUDA kernel for the present device, once in a process.
 
     Parameters
@@ -307,6 +338,8 @@ def cuda_kernel(source: Path, name: str, **macros: int | str) -> Callable[[tuple
     source : Path
     name : str
         Of the kernel, declared ``extern "C"``.
+    shared_memory : int, optional
+        Bytes that the threads of a block share, beyond what the source declares.
     **macros : int or str
         Defined for the compiler.
 
@@ -315,9 +348,18 @@ def cuda_kernel(source: Path, name: str, **macros: int | str) -> Callable[[tuple
     callable
         Of the grid, the block and the arguments: arrays of cupy and numpy scalars.
     """
+    kernel = _cuda_module(source, tuple(macros.items())).get_function(name)
+    if not shared_memory:
+        return kernel
+    kernel.max_dynamic_shared_size_bytes = shared_memory
+    return partial(kernel, shared_mem=shared_memory)
+
+
+@cache
+def _cuda_module(source: Path, macros: tuple[tuple[str, int | str], ...]) -> Any:
     import cupy
 
-    return cupy.RawModule(code=cuda_source(source, **macros)).get_function(name)
+    return cupy.RawModule(code=cuda_source(source, **dict(macros)))
 
 
 def cuda_source(source: Path, **macros: int | str) -> str:
@@ -326,13 +368,19 @@ def cuda_source(source: Path, **macros: int | str) -> str:
     Parameters
     ----------
     source : Path
+        What it includes by name, of its own folder, is read in its place.
     **macros : int or str
 
     Returns
     -------
     str
     """
-    return "".join(f"#define {macro} {value}\n" for macro, value in macros.items()) + source.read_text()
+
+    def included(line: re.Match[str]) -> str:
+        return source.with_name(line[1]).read_text()
+
+    text = re.sub(r'^#include "(.+)"$', included, source.read_text(), flags=re.MULTILINE)
+    return "".join(f"#define {macro} {value}\n" for macro, value in macros.items()) + text
 
 
 def erf(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:

@@ -8,7 +8,7 @@ serve cupy's arrays in double precision, networks that are not wide, and functio
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -17,14 +17,25 @@ import numpy as np
 
 from sedyn.arrays import backend
 from sedyn.arrays.backend import Array, array_namespace
-from sedyn.arrays.shapes import Float
+from sedyn.arrays.shapes import Float, Shaped
 from sedyn.kernels import dispatch
-from sedyn.kernels.program import MOST_UNITS, Program, form_of
+from sedyn.kernels.program import MOST_UNITS, Program, form_of, program_with_form
 from sedyn.model.functions import ACTIVATIONS, LOSSES, Loss
-from sedyn.model.network import Derivatives, Network
+from sedyn.model.layers import Stack
+from sedyn.model.network import DeepWeights, Derivatives, Network
 from sedyn.model.problem import Problem
 
-__all__ = ["ADJOINTS_PER_CHUNK", "adjoint_memory", "differentiate", "macros", "mean_response"]
+__all__ = [
+    "ADJOINTS_PER_CHUNK",
+    "adjoint_memory",
+    "differentiate",
+    "forward",
+    "in_double_precision",
+    "macros",
+    "mean_response",
+    "packed",
+    "rows",
+]
 
 NETWORK, RESPONSE = (Path(__file__).with_name(name) for name in ("network.cu", "response.cu"))
 # How the source writes what it has.
@@ -76,24 +87,21 @@ def differentiate(h: Float[Array, "... q N"], network: Network, *, curvature: bo
     assert program is not None  # or this is not called
     xp, replicates = array_namespace(h), math.prod(leading)
     like: dict[str, Any] = {"dtype": h.dtype, "device": h.device}
-    y = _rows(network.labels, (*leading, *network.labels.shape[-2:]), replicates)
+    y = rows(network.labels, (*leading, *network.labels.shape[-2:]), replicates)
     value, gradient = xp.empty((*leading, samples), **like), xp.empty(h.shape, **like)
     second = xp.empty((*leading, width, width, samples), **like) if curvature else None
     blocks = -(-min(samples, MOST_THREADS) // BLOCK)
     sums = xp.empty((*leading, program.parameters, blocks * BLOCK), **like)
     chosen = macros(program, network.loss, weighted=sample_weights is not None, curvature=curvature)
     kernel = backend.cuda_kernel(NETWORK, "differentiate", **chosen)
-    packed = [
-        _rows(each, (*leading, *shape), replicates) for each, shape in zip(network.deep, program.shapes, strict=True)
-    ]
     kernel(
         (blocks, replicates),
         (BLOCK,),
         (
-            _rows(h, h.shape, replicates),
+            rows(h, h.shape, replicates),
             y,
-            y if sample_weights is None else _rows(sample_weights, (*leading, samples), replicates),  # else not read
-            xp.concat(packed, axis=1) if packed else y,  # without parameters not read
+            y if sample_weights is None else rows(sample_weights, (*leading, samples), replicates),  # else not read
+            packed(network.deep, program, leading, y),
             np.int64(samples),
             value,
             gradient,
@@ -204,28 +212,97 @@ def mean_response(
     return xp.reshape(total, curvatures.shape[:-1]) / samples
 
 
-def _rows(array: Array, shape: tuple[int, ...], replicates: int) -> Array:
-    """Bring an array to a shape and then to one contiguous row for each replicate."""
+def forward(h: Float[Array, "... q N"], deep: DeepWeights, layers: Stack) -> Float[Array, "... C N"]:
+    """Outputs of the network by one launch of ``network.cu``, see `sedyn.model.network.forward`.
+
+    Parameters
+    ----------
+    h : array, shape (..., q, N)
+    deep : tuple of array
+    layers : Stack
+
+    Returns
+    -------
+    array, shape (..., C, N)
+    """
+    *leading, width, samples = h.shape
+    program, xp, replicates = program_with_form(layers, width, "gpu"), array_namespace(h), math.prod(leading)
+    assert program is not None  # or this is not called
+    outputs = xp.empty((*leading, len(program.outputs), samples), dtype=h.dtype, device=h.device)
+    # Any loss will do, where none is asked for.
+    chosen = macros(program, LOSSES["squared"], weighted=False, curvature=False)
+    kernel = backend.cuda_kernel(NETWORK, "forward", **chosen)
+    flat = rows(h, h.shape, replicates)
+    arguments = flat, packed(deep, program, leading, flat), np.int64(samples), outputs
+    kernel((-(-samples // BLOCK), replicates), (BLOCK,), arguments)
+    return outputs
+
+
+def packed(
+    deep: DeepWeights, program: Program, leading: Sequence[int], otherwise: Float[Array, "R _"]
+) -> Float[Array, "R _"]:
+    """Bring the parameters of networks to one row for each replicate, in the order of the program.
+
+    Parameters
+    ----------
+    deep : tuple of array
+    program : Program
+    leading : sequence of int
+        Sizes of the axes of replicates, which the parameters are brought to.
+    otherwise : array
+        Taken where the program has no parameters, to be handed to a kernel that does not read it.
+
+    Returns
+    -------
+    array, shape (R, P)
+    """
+    replicates = math.prod(leading)
+    each = [rows(own, (*leading, *shape), replicates) for own, shape in zip(deep, program.shapes, strict=True)]
+    if len(each) < 2:
+        return each[0] if each else otherwise
+    return array_namespace(*each).concat(each, axis=1)
+
+
+def rows(array: Shaped[Array, "..."], shape: tuple[int, ...], replicates: int) -> Shaped[Array, "R _"]:
+    """Bring an array to a shape and then to one contiguous row for each replicate.
+
+    Parameters
+    ----------
+    array : array
+    shape : tuple of int
+    replicates : int
+        How many there are in the first axes of the shape.
+
+    Returns
+    -------
+    array, shape (R, ...)
+    """
     xp = array_namespace(array)
     whole = array if array.shape == shape else xp.broadcast_to(array, shape)
     return xp.reshape(backend.contiguous(whole), (replicates, -1))
 
 
-def _held(arrays: Iterable[Array]) -> bool:
+def in_double_precision(arrays: Iterable[Shaped[Array, "..."]]) -> bool:
+    """Whether arrays are those that kernels take: cupy's, in double precision."""
     return all(backend.on_cuda(x) and x.dtype == np.float64 for x in arrays)
 
 
 def _differentiates(h: Array, network: Network, *, curvature: bool = True) -> bool:
     weights = [] if network.sample_weights is None else [network.sample_weights]
-    if not _held([h, network.labels, *network.deep, *weights]):
+    if not in_double_precision([h, network.labels, *network.deep, *weights]):
         return False
     return form_of(network, h.shape[-2], "gpu") is not None
 
 
 def _averages(curvatures: Array, weight_response: Array) -> bool:
     fits = curvatures.ndim <= 5 and curvatures.shape[-2] <= MOST_UNITS["gpu"]
-    return fits and _held([curvatures, weight_response])
+    return fits and in_double_precision([curvatures, weight_response])
 
 
+def _goes_forward(h: Array, deep: DeepWeights, layers: Stack) -> bool:
+    return in_double_precision([h, *deep]) and program_with_form(layers, h.shape[-2], "gpu") is not None
+
+
+dispatch.forward.register(_goes_forward, forward)
 dispatch.differentiate.register(_differentiates, differentiate)
 dispatch.mean_response.register(_averages, mean_response)

@@ -1,7 +1,7 @@
-// Derivatives of the network, one thread a sample: everything about a sample stays in registers between one reading of
-// its pre-activations and one writing of its loss, gradient and curvature (docs/theory.md#gradient,
-// docs/theory.md#curvature). `sedyn.model.network.differentiate` defines the result; `sedyn.kernels.cuda.launch` launches
-// this and says how the two correspond.
+// The network, one thread a sample: everything about a sample stays in registers between one reading of its
+// pre-activations and one writing of its outputs, or of its loss, gradient and curvature (docs/theory.md#gradient,
+// docs/theory.md#curvature). `sedyn.model.network` defines the results; `sedyn.kernels.cuda.launch` launches this and
+// says how the two correspond, and ``descend.cu`` has the same between two products with a design.
 //
 // Compiled for one network by macros, see `sedyn.kernels.program`:
 //   INPUTS         q, the first rows
@@ -356,6 +356,73 @@ struct From<STEP, false> {
 
 using Program = From<0, (OPERATIONS > 0)>;
 
+// Loss, gradient and curvature of one sample, whose pre-activations are the first signals; what each parameter's
+// derivative adds to its sum is added to `sums`. Arrays are those of one replicate, and written if `keep`. Afterwards
+// the first pulls are the gradient.
+__device__ inline void differentiate_sample(
+    Sample& own,
+    const double* y,
+    const double* batch,
+    const double* parameters,
+    long long samples,
+    long long sample,
+    bool keep,
+    double* loss,
+    double* gradient,
+    double* curvature,
+    double* sums
+) {
+    double labels[OUTPUTS];
+#pragma unroll
+    for (int row = 0; row < ROWS; ++row) own.pulls[row] = 0;
+    Program::forward(own, parameters);
+
+#pragma unroll
+    for (int c = 0; c < OUTPUTS; ++c) labels[c] = y[c * samples + sample];
+    const Losses error = LOSS(own.signals + OUTPUT, labels);
+    const double weight = WEIGHTED ? batch[sample] : 1;
+#pragma unroll
+    for (int c = 0; c < OUTPUTS; ++c) own.pulls[OUTPUT + c] = error.slopes[c] * weight;
+    Program::backward(own, parameters, sums);
+    if (keep) {
+        loss[sample] = error.value;
+#pragma unroll
+        for (int a = 0; a < INPUTS; ++a) gradient[a * samples + sample] = own.pulls[a];
+    }
+
+#if CURVATURE
+#pragma unroll
+    for (int a = 0; a < INPUTS; ++a) {
+        own.tangents[a][a] = 1;
+#pragma unroll
+        for (int b = a; b < INPUTS; ++b) own.second[a][b] = 0;
+    }
+    Program::bend(own, parameters);
+#pragma unroll
+    for (int c = 0; c < OUTPUTS; ++c)
+#pragma unroll
+        for (int b = 0; b < INPUTS; ++b) {
+            double bent = 0;  // derivative in h_b of the loss's derivative in output c
+#pragma unroll
+            for (int other = 0; other < OUTPUTS; ++other)
+                if ((JOINT || other == c) && reaches(b, OUTPUT + other))
+                    bent += error.bends[c][other] * weight * own.tangents[OUTPUT + other][b];
+#pragma unroll
+            for (int a = 0; a <= b; ++a)
+                if (reaches(a, OUTPUT + c)) own.second[a][b] += own.tangents[OUTPUT + c][a] * bent;
+        }
+    if (keep) {
+#pragma unroll
+        for (int a = 0; a < INPUTS; ++a)
+#pragma unroll
+            for (int b = a; b < INPUTS; ++b) {
+                curvature[(a * INPUTS + b) * samples + sample] = own.second[a][b];
+                curvature[(b * INPUTS + a) * samples + sample] = own.second[a][b];
+            }
+    }
+#endif
+}
+
 extern "C" __global__ void differentiate(
     const double* h,           // (replicates, INPUTS, samples)
     const double* y,           // (replicates, OUTPUTS, samples)
@@ -382,54 +449,30 @@ extern "C" __global__ void differentiate(
     double sums[AT_LEAST_1(PARAMETERS)] = {};
     for (long long sample = thread; sample < samples; sample += threads) {
         Sample own;
-        double labels[OUTPUTS];
-#pragma unroll
-        for (int row = 0; row < ROWS; ++row) own.pulls[row] = 0;
 #pragma unroll
         for (int a = 0; a < INPUTS; ++a) own.signals[a] = h[a * samples + sample];
-        Program::forward(own, parameters);
-
-#pragma unroll
-        for (int c = 0; c < OUTPUTS; ++c) labels[c] = y[c * samples + sample];
-        const Losses error = LOSS(own.signals + OUTPUT, labels);
-        const double weight = WEIGHTED ? batch[sample] : 1;
-        loss[sample] = error.value;
-#pragma unroll
-        for (int c = 0; c < OUTPUTS; ++c) own.pulls[OUTPUT + c] = error.slopes[c] * weight;
-        Program::backward(own, parameters, sums);
-#pragma unroll
-        for (int a = 0; a < INPUTS; ++a) gradient[a * samples + sample] = own.pulls[a];
-
-#if CURVATURE
-#pragma unroll
-        for (int a = 0; a < INPUTS; ++a) {
-            own.tangents[a][a] = 1;
-#pragma unroll
-            for (int b = a; b < INPUTS; ++b) own.second[a][b] = 0;
-        }
-        Program::bend(own, parameters);
-#pragma unroll
-        for (int c = 0; c < OUTPUTS; ++c)
-#pragma unroll
-            for (int b = 0; b < INPUTS; ++b) {
-                double bent = 0;  // derivative in h_b of the loss's derivative in output c
-#pragma unroll
-                for (int other = 0; other < OUTPUTS; ++other)
-                    if ((JOINT || other == c) && reaches(b, OUTPUT + other))
-                        bent += error.bends[c][other] * weight * own.tangents[OUTPUT + other][b];
-#pragma unroll
-                for (int a = 0; a <= b; ++a)
-                    if (reaches(a, OUTPUT + c)) own.second[a][b] += own.tangents[OUTPUT + c][a] * bent;
-            }
-#pragma unroll
-        for (int a = 0; a < INPUTS; ++a)
-#pragma unroll
-            for (int b = a; b < INPUTS; ++b) {
-                curvature[(a * INPUTS + b) * samples + sample] = own.second[a][b];
-                curvature[(b * INPUTS + a) * samples + sample] = own.second[a][b];
-            }
-#endif
+        differentiate_sample(own, y, batch, parameters, samples, sample, true, loss, gradient, curvature, sums);
     }
 #pragma unroll
     for (int parameter = 0; parameter < PARAMETERS; ++parameter) deep[parameter * threads + thread] = sums[parameter];
+}
+
+extern "C" __global__ void forward(
+    const double* h,           // (replicates, INPUTS, samples)
+    const double* parameters,  // (replicates, PARAMETERS)
+    long long samples,
+    double* outputs  // (replicates, OUTPUTS, samples)
+) {
+    const long long sample = (long long)blockIdx.x * blockDim.x + threadIdx.x;
+    const long long replicate = blockIdx.y;
+    if (sample >= samples) return;
+    h += replicate * INPUTS * samples;
+    outputs += replicate * OUTPUTS * samples;
+
+    Sample own;
+#pragma unroll
+    for (int a = 0; a < INPUTS; ++a) own.signals[a] = h[a * samples + sample];
+    Program::forward(own, parameters + replicate * PARAMETERS);
+#pragma unroll
+    for (int c = 0; c < OUTPUTS; ++c) outputs[c * samples + sample] = own.signals[OUTPUT + c];
 }

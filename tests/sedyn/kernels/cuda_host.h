@@ -1,29 +1,53 @@
-// Enough of CUDA to compile a kernel whose threads do not talk to each other for the host, and to run them one by one.
+// Enough of CUDA to compile kernels for the host; cuda_host.cpp runs them there.
 #include <cmath>
-#include <tuple>
-#include <utility>
+#include <cstddef>
 
 #define __global__
 #define __device__
 #define __host__
+#define __launch_bounds__(threads)
+#define IN_CLUSTERS
 
 struct Index {
     unsigned x, y;
 };
-static Index blockIdx, threadIdx, blockDim, gridDim;
+extern Index blockIdx, threadIdx, blockDim, gridDim;
 
-template <class... Parameters, std::size_t... I>
-static void call(void (*kernel)(Parameters...), void** arguments, std::index_sequence<I...>) {
-    kernel(*static_cast<Parameters*>(arguments[I])...);
+unsigned char* shared_memory_here();
+#define shared_memory shared_memory_here()
+void __syncthreads();
+void sync_cluster();
+double shuffled(double value, int mask);
+void begin_copy_of(int bytes, void* to, const void* from);
+void finish_copies();
+void write_in_cluster(double* place, unsigned block, double value);
+
+template <class Number>
+static Number __shfl_xor_sync(unsigned, Number value, int mask) {
+    return (Number)shuffled(value, mask);
 }
 
-// Run a kernel over a grid; arguments are pointers to values, as for cuLaunchKernel.
+template <int BYTES>
+static void begin_copy(void* to, const void* from) {
+    begin_copy_of(BYTES, to, from);
+}
+
+void run_grid(void (*body)(void**), void** arguments, Index grid, unsigned block, unsigned cluster, size_t shared);
+
+// Call a kernel; arguments are pointers to values, as for cuLaunchKernel.
+template <size_t... I>
+struct Places {};
+template <size_t N, size_t... I>
+struct First : First<N - 1, N - 1, I...> {};
+template <size_t... I>
+struct First<0, I...> {
+    using Found = Places<I...>;
+};
+template <class... Parameters, size_t... I>
+static void call(void (*kernel)(Parameters...), void** arguments, Places<I...>) {
+    kernel(*static_cast<Parameters*>(arguments[I])...);
+}
 template <class... Parameters>
-static void launch(void (*kernel)(Parameters...), Index grid, unsigned block, void** arguments) {
-    gridDim = grid;
-    blockDim = {block, 1};
-    for (blockIdx.y = 0; blockIdx.y < grid.y; ++blockIdx.y)
-        for (blockIdx.x = 0; blockIdx.x < grid.x; ++blockIdx.x)
-            for (threadIdx.x = 0; threadIdx.x < block; ++threadIdx.x)
-                call(kernel, arguments, std::index_sequence_for<Parameters...>());
+static void call(void (*kernel)(Parameters...), void** arguments) {
+    call(kernel, arguments, typename First<sizeof...(Parameters)>::Found());
 }

@@ -1,20 +1,16 @@
 """CUDA kernels without a GPU: compiled for two of them, and compiled for the host and run there against their twins."""
 
-import ctypes
-import functools
 import importlib.util
 import itertools
 import shutil
 import subprocess
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
 
 import sedyn
 from sedyn.arrays import backend
-from sedyn.kernels.cuda import launch
+from sedyn.kernels.cuda import descent, launch
 from sedyn.kernels.dispatch import definitions_only, differentiate, mean_response
 from sedyn.kernels.program import MOST_UNITS, program_of
 from sedyn.model.functions import ACTIVATIONS, LOSSES, Activation
@@ -22,7 +18,6 @@ from tests.networks import assert_same_derivatives, drawn_network, plain_network
 from tests.sedyn.model.test_losses import MEMBERS
 from tests.sedyn.model.test_network import sample_network
 
-HEADER = Path(__file__).with_name("cuda_host.h")
 NAMES = list(itertools.product(ACTIVATIONS.built_in, MEMBERS))
 EVERYTHING = {"bias": True, "skip": True, "residual": True, "outputs": 3, "activations": ("gelu", "tanh")}
 
@@ -33,18 +28,29 @@ def network_macros(structure, loss="logistic", weighted=True, curvature=True):
     return launch.macros(program_of(network.layers, len(h)), network.loss, weighted=weighted, curvature=curvature)
 
 
+def descent_macros(structure, number, threads, columns, vector, cluster=1):
+    """What the source of a pass over designs is compiled for."""
+    sizes = {"THREADS": threads, "COLUMNS": columns, "VECTOR": vector, "CLUSTER": cluster}
+    return network_macros(structure) | {"NUMBER": number} | sizes
+
+
 SOURCES = {
     "network": (launch.NETWORK, network_macros({"activations": ("gelu",)})),
     "network, one layer": (launch.NETWORK, network_macros({"depth": 1}, "huber", weighted=False, curvature=False)),
     "network, wide": (launch.NETWORK, network_macros({"width": 8, "depth": 3})),
     "network, everything": (launch.NETWORK, network_macros(EVERYTHING, "softmax")),
     "response": (launch.RESPONSE, {"WIDTH": 4, "ITERATIONS": 4}),
+    "descent": (descent.DESCEND, descent_macros({"depth": 3}, "float", 256, 4, 4)),
+    "descent, wide": (descent.DESCEND, descent_macros({"width": 8, "depth": 3}, "double", 512, 2, 1)),
+    "descent, in clusters": (descent.DESCEND, descent_macros(EVERYTHING, "float", 512, 8, 4, cluster=8)),
 }
 
 
 @pytest.mark.parametrize("architecture", [80, 90])
 @pytest.mark.parametrize(("source", "macros"), SOURCES.values(), ids=SOURCES)
 def test_kernels_compile_for_gpus(source, macros, architecture, tmp_path):
+    if macros.get("CLUSTER", 1) > 1 and architecture < descent.CLUSTERED_ARCHITECTURE:
+        pytest.skip("it has no clusters")
     if importlib.util.find_spec("cupy"):
         from cupy.cuda import nvrtc
 
@@ -59,64 +65,6 @@ def test_kernels_compile_for_gpus(source, macros, architecture, tmp_path):
         assert cubin.stat().st_size > 1000
     else:
         pytest.skip("no CUDA compiler: neither cupy's nor nvcc")
-
-
-@functools.cache
-def host_library(source, name, macros):
-    """Compile a kernel for the host: a function of a grid, a block and pointers to the arguments."""
-    with TemporaryDirectory() as folder:
-        code, library = Path(folder) / "kernel.cpp", Path(folder) / "kernel.so"
-        entry = f"launch({name}, {{x, y}}, block, arguments);"
-        code.write_text(
-            f'#include "{HEADER}"\n{backend.cuda_source(source, **dict(macros))}\n'
-            f'extern "C" void run(unsigned x, unsigned y, unsigned block, void** arguments) {{ {entry} }}\n'
-        )
-        # Compiling is most of what these tests cost: C++14 has the smaller <cmath>.
-        options = ["-std=c++14", "-O0", "-shared", "-fPIC", "-Wno-unknown-pragmas"]
-        subprocess.run(["g++", *options, "-o", library, code], check=True, timeout=120)
-        return ctypes.CDLL(str(library)).run
-
-
-def host_kernel(source, name, **macros):
-    """Stand in for `backend.cuda_kernel`, on numpy arrays."""
-    run = host_library(source, name, tuple(macros.items()))
-
-    def kernel(grid, block, arguments):
-        values = []
-        for argument in arguments:
-            if isinstance(argument, np.ndarray):
-                assert argument.dtype == np.float64
-                values.append(ctypes.c_void_p(argument.ctypes.data))
-            else:
-                assert isinstance(argument, np.int64)
-                values.append(ctypes.c_longlong(int(argument)))
-        pointers = (ctypes.c_void_p * len(values))(*(ctypes.addressof(value) for value in values))
-        run(grid[0], grid[1], block[0], pointers)
-
-    return kernel
-
-
-@pytest.fixture
-def on_host(monkeypatch):
-    """Call a function with its kernel compiled for the host, and count that it was launched."""
-    if shutil.which("g++") is None:
-        pytest.skip("no C++ compiler")
-    launches = []
-
-    def counted(*args, **macros):
-        launches.append(args[1])
-        return host_kernel(*args, **macros)
-
-    def call(function, *args, **kwargs):
-        with monkeypatch.context() as patch:
-            patch.setattr(backend, "on_cuda", lambda x: True)
-            patch.setattr(backend, "cuda_kernel", counted)
-            before = len(launches)
-            result = function(*args, **kwargs)
-        assert len(launches) > before
-        return result
-
-    return call
 
 
 def assert_same(found, expected):

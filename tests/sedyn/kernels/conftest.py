@@ -1,0 +1,42 @@
+import shutil
+
+import pytest
+
+from sedyn.arrays import backend
+from sedyn.arrays.backend import Card
+from tests.sedyn.kernels.cuda_host import HEADER, compile_for_host, host_kernel
+
+H100 = Card(architecture=90, shared_memory=227 * 1024)
+
+
+@pytest.fixture(scope="session")
+def runtime(tmp_path_factory):
+    """What runs kernels on the host, compiled once."""
+    found = tmp_path_factory.mktemp("cuda") / "runtime.o"
+    compile_for_host(HEADER.with_name("cuda_host.cpp"), found, "-O1", "-c")
+    return found
+
+
+@pytest.fixture
+def on_host(monkeypatch, request):
+    """Call a function with its kernel compiled for the host, and count that it was launched."""
+    if shutil.which("g++") is None:
+        pytest.skip("no C++ compiler")
+    launches, runtime = [], request.getfixturevalue("runtime")
+
+    def counted(*args, **macros):
+        launches.append(args[1])
+        return host_kernel(runtime, *args, **macros)
+
+    def call(function, *args, card=H100, **kwargs):
+        with monkeypatch.context() as patch:
+            patch.setattr(backend, "on_cuda", lambda x: True)
+            patch.setattr(backend, "cuda_kernel", counted)
+            patch.setattr(backend, "gpu_card", lambda: card)
+            launches.clear()
+            result = function(*args, **kwargs)
+        assert launches
+        return result
+
+    call.launches = launches
+    return call
