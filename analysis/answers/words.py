@@ -79,7 +79,7 @@ def cells(array: xr.DataArray | xr.Dataset, extra: Iterable[Hashable] = ()) -> l
     return [dict(zip(axes, values, strict=True)) for values in product(*(array[axis].values.tolist() for axis in axes))]
 
 
-def cell_values(cell: Mapping[Hashable, Any]) -> tuple[str, ...]:
+def cell_values(cell: Mapping[Any, Any]) -> tuple[str, ...]:
     """Write the values of a cell, as the first entries of a line of a table."""
     return tuple(f"{value:g}" if isinstance(value, float) else str(value) for value in cell.values())
 

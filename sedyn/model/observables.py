@@ -221,7 +221,7 @@ def fluctuations_of(name: str, known: Observable) -> dict[str, Observable]:
 
 def beside_theory(parts: Iterable[str]) -> dict[str, str]:
     """From the names in `sedyn.fluctuations` to those under which a store has them beside theory's own."""
-    named = {}
+    named: dict[str, str] = {}
     for name in fluctuating(parts):
         named |= {name: f"{name}_covariance", f"{name}_stderr": f"{name}_covariance_stderr"}
         named[f"{name}_sample_share"] = f"{name}_sample_share"

@@ -177,8 +177,8 @@ class Streams(NamedTuple):
         ----------
         half : {0, 1}
         """
-        of_data = self.start, self.features, self.noise, self.batches
-        return Streams(*(each._replace(ways=2, way=half) for each in of_data), self.readout, self.gradient_noise)
+        of_data = ("start", "features", "noise", "batches")
+        return self._replace(**{name: getattr(self, name)._replace(ways=2, way=half) for name in of_data})
 
 
 MOST_INDEX = 2**32 - 1
