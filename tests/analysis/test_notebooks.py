@@ -15,6 +15,7 @@ CHEAP = ("compute=inline", "report=null", "theory.samples=256", "theory.randomiz
 """Overrides that make any experiment take a second or two; what is left of it depends on the question."""
 SMALL = {
     "rates": ("grid.n=[40,80,160,320]", "problem.steps=3"),
+    "fluctuations": ("grid.n=[40,80,160]", "grid.momentum=[0.0]", "problem.steps=3", "replicates=8"),
     "gaussian_fluctuations": ("grid.n=[40,80,160]", "grid.width=[1,2]", "problem.steps=3", "replicates=4"),
     "deep_concentration": ("grid.n=[40,80,160,320]", "grid.depth=[2,3]", "problem.steps=3", "replicates=12"),
     "effective_signal": ("grid.n=[40,80,160,320]", "grid.link=[sin,hermite3]", "problem.steps=3"),
