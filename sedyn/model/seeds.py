@@ -177,8 +177,16 @@ class Streams(NamedTuple):
         ----------
         half : {0, 1}
         """
-        of_data = ("start", "features", "noise", "batches")
-        return self._replace(**{name: getattr(self, name)._replace(ways=2, way=half) for name in of_data})
+
+        def dealt(stream: Stream) -> Stream:
+            return stream._replace(ways=2, way=half)
+
+        return self._replace(
+            start=dealt(self.start),
+            features=dealt(self.features),
+            noise=dealt(self.noise),
+            batches=dealt(self.batches),
+        )
 
 
 MOST_INDEX = 2**32 - 1
