@@ -18,7 +18,7 @@ import array_api_compat.numpy
 import numpy as np
 
 from sedyn.arrays.memory import aligned_empty
-from sedyn.arrays.shapes import Float, Shaped
+from sedyn.arrays.shapes import Float, Integer, Shaped
 from sedyn.errors import InvalidInput, require_one_of
 
 __all__ = [
@@ -45,6 +45,8 @@ __all__ = [
     "ndtr",
     "ndtri",
     "on_cuda",
+    "orders_of",
+    "ranks_of",
     "resolve_device",
     "stdtr",
     "stdtrit",
@@ -381,6 +383,40 @@ def cuda_source(source: Path, **macros: int | str) -> str:
 
     text = re.sub(r'^#include "(.+)"$', included, source.read_text(), flags=re.MULTILINE)
     return "".join(f"#define {macro} {value}\n" for macro, value in macros.items()) + text
+
+
+def orders_of(x: Shaped[Array, "*leading n"]) -> Integer[Array, "*leading n"]:
+    """Orders that sort an array along its last axis; numbers that are equal may come in any.
+
+    Parameters
+    ----------
+    x : array, shape (..., n)
+
+    Returns
+    -------
+    array, of the same shape
+    """
+    if isinstance(x, np.ndarray):  # at half the time of the standard's, which keeps equal numbers as they are
+        return np.argsort(x, axis=-1)
+    return array_namespace(x).argsort(x, axis=-1)
+
+
+def ranks_of(orders: Integer[Array, "*leading n"]) -> Integer[Array, "*leading n"]:
+    """Where each thing stands in an order: the inverse permutations.
+
+    Parameters
+    ----------
+    orders : array, shape (..., n)
+
+    Returns
+    -------
+    array, of the same shape
+    """
+    if not isinstance(orders, np.ndarray):
+        return array_namespace(orders).argsort(orders, axis=-1)
+    ranks = np.empty_like(orders)
+    np.put_along_axis(ranks, orders, np.arange(orders.shape[-1]), axis=-1)
+    return ranks
 
 
 def erf(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:

@@ -1,4 +1,5 @@
-// Standard normals of Box and Muller from Philox4x32-10, two from each counter, as sedyn/arrays/normals.py has them.
+// Words of Philox4x32-10 and standard normals of Box and Muller, two from each counter, as sedyn/arrays/normals.py has
+// them.
 // NUMBER: the type that they are rounded to.
 
 __device__ void philox(unsigned long long key, unsigned long long place, unsigned long long counter, unsigned* words) {
@@ -25,6 +26,17 @@ __device__ double uniform(unsigned low, unsigned high) {
 }
 
 // One thread a counter, a row of blocks a replicate.
+extern "C" __global__ void random_words(
+    const unsigned long long* keys, const unsigned long long* places, long long count, unsigned long long* out) {
+    long long counter = (long long)blockIdx.x * blockDim.x + threadIdx.x;
+    if (2 * counter >= count) return;
+    unsigned words[4];
+    philox(keys[blockIdx.y], places[blockIdx.y], (unsigned long long)counter, words);
+    unsigned long long* own = out + blockIdx.y * count + 2 * counter;
+    own[0] = (unsigned long long)words[1] << 32 | words[0];
+    if (2 * counter + 1 < count) own[1] = (unsigned long long)words[3] << 32 | words[2];
+}
+
 extern "C" __global__ void standard_normals(
     const unsigned long long* keys, const unsigned long long* places, long long count, NUMBER* out) {
     long long counter = (long long)blockIdx.x * blockDim.x + threadIdx.x;

@@ -48,8 +48,8 @@ _compiled = compiled({"contract", "nsz", "arcp"}, error_model="numpy")
 
 
 def random_words(
-    keys: Integer[np.ndarray, " R"], places: Integer[np.ndarray, " R"], count: int
-) -> Integer[np.ndarray, "R {count}"]:
+    keys: Integer[np.ndarray, " R"], places: Integer[np.ndarray, " R"], count: int, device: str = "cpu"
+) -> Integer[Array, "R {count}"]:
     """Draw words of 64 independent random bits.
 
     Parameters
@@ -58,15 +58,19 @@ def random_words(
     places : ndarray of uint64, shape (R,)
         The upper half of the counter.
     count : int
+    device : {'cpu', 'gpu'}, optional
+        Where they are drawn, the same on both.
 
     Returns
     -------
-    ndarray of uint64, shape (R, count)
+    array of uint64, shape (R, count)
         Words 2 c and 2 c + 1 of each row are those of counter c.
     """
+    if backend.launches(device):
+        return _by_kernel("random_words", keys, places, count, device, "uint64")
     out = np.empty((keys.size, 2, -(-count // 2)), np.uint64)
     _fill_words(keys, places, out)
-    return np.ascontiguousarray(out.transpose(0, 2, 1).reshape(keys.size, -1)[:, :count])
+    return backend.asarray(np.ascontiguousarray(out.transpose(0, 2, 1).reshape(keys.size, -1)[:, :count]), device)
 
 
 def standard_normals(
@@ -95,9 +99,16 @@ def standard_normals(
     """
     if not backend.launches(device):
         return backend.asarray(_on_host(keys, places, count, dtype), device)
+    return _by_kernel("standard_normals", keys, places, count, device, dtype)
+
+
+def _by_kernel(
+    name: str, keys: np.ndarray, places: np.ndarray, count: int, device: str, dtype: str | np.dtype
+) -> Array:
+    """What a kernel of ``normals.cu`` draws."""
     found = backend.empty((keys.size, count), device, dtype)
     on_device = (backend.asarray(each, device) for each in (keys, places))
-    kernel = backend.cuda_kernel(CUDA, "standard_normals", NUMBER={8: "double", 4: "float"}[found.dtype.itemsize])
+    kernel = backend.cuda_kernel(CUDA, name, NUMBER="float" if found.dtype == np.float32 else "double")
     kernel((-(-count // (2 * CUDA_BLOCK)), keys.size), (CUDA_BLOCK,), (*on_device, np.int64(count), found))
     return found
 

@@ -102,14 +102,20 @@ def draw(
         return parts[0] if len(parts) == 1 else array_namespace(drawn).concat(parts, axis=0)
 
     def batches() -> Iterator[Array]:
-        each = [batch_weights(own, partial(streams.batches.some(some).orders, own.n)) for own, some in runs]
-        return (backend.asarray(np.concatenate(parts), device) for parts in zip(*each, strict=True))
+        each = [
+            batch_weights(own, partial(streams.batches.some(some).orders, own.n, device=device)) for own, some in runs
+        ]
+        return (array_namespace(*parts).concat(parts, axis=0) for parts in zip(*each, strict=True))
 
     eigenvalues = problem.eigenvalues
     scales = backend.asarray(np.sqrt(eigenvalues), device)
     rows = problem.units + problem.signals
     start = of_each(initial_weights_and_signals, streams.start.normals(rows, problem.d, device=device))
-    deep_weights = [each for own, some in runs for each in [initial_deep_weights(own)] * (some.stop - some.start)]
+    counts = [some.stop - some.start for _, some in runs]
+    deep_weights = tuple(
+        backend.asarray(np.repeat(np.stack(layer), counts, axis=0), device)
+        for layer in zip(*(initial_deep_weights(own) for own, _ in runs), strict=True)
+    )
     design = _design(problem, engine, streams.features, device, dtype)
     noise = of_each(label_noise, streams.noise.normals(problem.outputs, problem.n, device=device))
     kicked = any(own.temperature for own in problems)
@@ -118,12 +124,12 @@ def draw(
         scales,
         labels_of(problem, design.matmul(start[:, problem.units :, :] * scales), noise),
         start,
-        deep_weights=tuple(backend.asarray(np.stack(layer), device) for layer in zip(*deep_weights, strict=True)),
+        deep_weights=deep_weights,
         batches=None if problem.full_batch else Batches(batches),
         estimate=BySpectrum.begin(problem, gauss_quadrature(eigenvalues, problem.steps + 1), start)
         if estimate
         else None,
-        gradient_noise=GradientNoise(streams.gradient_noise, 1 + len(deep_weights[0]), device) if kicked else None,
+        gradient_noise=GradientNoise(streams.gradient_noise, 1 + len(deep_weights), device) if kicked else None,
     )
 
 

@@ -15,7 +15,6 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from sedyn.arrays import backend
 from sedyn.arrays.backend import Array, array_namespace, asarray_like
 from sedyn.arrays.shapes import Float, Integer
 from sedyn.designs.dense import dense_design
@@ -240,8 +239,8 @@ def readout_words(problem: Problem, stream: Stream, device: str = "cpu") -> Inte
     array of uint64, shape (R, shifts, dimensions)
     """
     dimensions = readout_dimensions(problem)
-    words = stream.words(SHIFTS * dimensions)
-    return backend.asarray(words.reshape(-1, SHIFTS, dimensions), device)
+    words = stream.words(SHIFTS * dimensions, device=device)
+    return array_namespace(words).reshape(words, (-1, SHIFTS, dimensions))
 
 
 def draw_quadrature(problems: Sequence[Problem], words: Integer[Array, "R shifts dimensions"]) -> Quadrature:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
-from sedyn.arrays.backend import Array, array_namespace
+from sedyn.arrays.backend import Array, array_namespace, ranks_of
 from sedyn.arrays.shapes import Float, Integer
 from sedyn.model.problem import Problem
 
@@ -15,8 +14,8 @@ __all__ = ["Batches", "batch_weights", "limit_dimensions", "limit_weights"]
 
 
 def batch_weights(
-    problem: Problem, order: Callable[[int], Integer[np.ndarray, "... n"]]
-) -> Iterator[Float[np.ndarray, "... n"] | None]:
+    problem: Problem, order: Callable[[int], Integer[Array, "... n"]]
+) -> Iterator[Float[Array, "... n"] | None]:
     """Yield the weights s^t of the n samples for each step; None for a full batch.
 
     Parameters
@@ -27,28 +26,31 @@ def batch_weights(
 
     Yields
     ------
-    ndarray, shape (..., n), or None
+    array, shape (..., n), or None
         ``n / batch`` on the batch and 0 elsewhere.
     """
-    epoch: list[np.ndarray] = []
+    n, ends, ranks, at = problem.n, [0], None, 0
     for step in range(problem.steps):
         if problem.full_batch:
             yield None
             continue
-        if not epoch and problem.batching == "one_pass":
-            samples = order(step)  # a user's may be sorted
-            ends = np.rint(problem.batch_share * problem.n * np.arange(problem.steps + 1)).astype(int)
-            epoch = [samples[..., start:stop] for start, stop in itertools.pairwise(ends)]
-        elif not epoch:
-            samples = order(step)
-            if problem.batching == "shuffle":
-                epoch = np.array_split(samples, problem.batches_per_epoch, axis=-1)
-            else:
-                epoch = [samples[..., : problem.samples_per_batch]]
-        batch = epoch.pop(0)
-        weights = np.zeros((*batch.shape[:-1], problem.n))
-        np.put_along_axis(weights, batch, problem.n / batch.shape[-1], axis=-1)
-        yield weights
+        if ranks is None or at == len(ends) - 1:  # an epoch begins
+            ranks, ends, at = ranks_of(order(step)), _ends(problem), 0
+        start, stop = ends[at : at + 2]
+        xp, at = array_namespace(ranks), at + 1
+        yield xp.astype((ranks >= start) & (ranks < stop), xp.float64) * (n / (stop - start))
+
+
+def _ends(problem: Problem) -> list[int]:
+    """Where the batches of an epoch end in its order, the first after a zero."""
+    if problem.batching == "one_pass":
+        # A user's samples may be sorted: all that are met are drawn.
+        return np.rint(problem.batch_share * problem.n * np.arange(problem.steps + 1)).astype(int).tolist()
+    if problem.batching == "without_replacement":
+        return [0, problem.samples_per_batch]
+    larger = problem.n % problem.batches_per_epoch
+    sizes = problem.n // problem.batches_per_epoch + (np.arange(problem.batches_per_epoch) < larger)
+    return [0, *np.cumsum(sizes).tolist()]
 
 
 class Batches:

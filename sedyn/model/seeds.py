@@ -16,10 +16,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sedyn.arrays import backend
 from sedyn.arrays.backend import Array, array_namespace
 from sedyn.arrays.shapes import Float, Integer
 from sedyn.checks import SEED
-from sedyn.model.problem import Problem
+from sedyn.model.problem import Problem, runs_of
 
 __all__ = [
     "MOST_INDEX",
@@ -82,7 +83,7 @@ class Stream(NamedTuple):
             raise ValueError(f"part {part} of a stream; there are {PARTS}")
         return self.replicates | np.uint64((part * len(Streams._fields) + self.purpose) << 32)
 
-    def words(self, count: int, part: int = 0) -> Integer[np.ndarray, "R {count}"]:
+    def words(self, count: int, part: int = 0, device: str = "cpu") -> Integer[Array, "R {count}"]:
         """Draw words of 64 random bits, uint64.
 
         Parameters
@@ -90,10 +91,11 @@ class Stream(NamedTuple):
         count : int
         part : int, optional
             As for `places`.
+        device : {'cpu', 'gpu'}, optional
         """
         from sedyn.arrays.normals import random_words  # loads a compiler, which only simulations need
 
-        return self._own(random_words(self.keys, self.places(part), self.ways * count))
+        return self._own(random_words(self.keys, self.places(part), self.ways * count, device))
 
     def normals(
         self, *shape: int, part: int = 0, dtype: str | np.dtype = "float64", device: str = "cpu"
@@ -119,7 +121,7 @@ class Stream(NamedTuple):
         """Of what is drawn along the last axis take what is this stream's."""
         return drawn if self.ways == 1 else array_namespace(drawn).asarray(drawn[..., self.way :: self.ways], copy=True)
 
-    def orders(self, count: int, part: int = 0) -> Integer[np.ndarray, "R {count}"]:
+    def orders(self, count: int, part: int = 0, device: str = "cpu") -> Integer[Array, "R {count}"]:
         """Draw random orders of so many things.
 
         Parameters
@@ -127,8 +129,9 @@ class Stream(NamedTuple):
         count : int
         part : int, optional
             As for `places`.
+        device : {'cpu', 'gpu'}, optional
         """
-        return np.argsort(self.words(count, part), axis=-1)
+        return backend.orders_of(self.words(count, part, device))
 
     def below(self, part: int) -> Stream:
         """Derive streams for what draws as a replicate does, from keys that are words of this one.
@@ -216,11 +219,13 @@ def streams_of(problems: Sequence[Problem], seed: int, replicates: Sequence[int]
     ValueError
         If an index is out of range: its numbers would be those of another purpose.
     """
-    for index in replicates:
+    for index in (min(replicates), max(replicates)):
         if not 0 <= index <= MOST_INDEX:
             raise ValueError(f"replicate {index}; indices are from 0 to {MOST_INDEX}")
-    keys = {problem: _key(problem.key, SEED("seed", seed)) for problem in set(problems)}
-    each = np.array([keys[problem] for problem in problems], np.uint64), np.array(replicates, np.uint64)
+    keys, counts = zip(
+        *((_key(own.key, SEED("seed", seed)), some.stop - some.start) for own, some in runs_of(problems)), strict=True
+    )
+    each = np.repeat(np.array(keys, np.uint64), counts), np.array(replicates, np.uint64)
     return Streams(*(Stream(*each, purpose) for purpose in range(len(Streams._fields))))
 
 

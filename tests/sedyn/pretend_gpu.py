@@ -103,6 +103,48 @@ def count_transfers(patch: pytest.MonkeyPatch) -> list[str]:
     return ways
 
 
+def count_launches(patch: pytest.MonkeyPatch) -> list[str]:
+    """Let every operation on the pretend device leave its name in a list: what a GPU's library launches, one by one."""
+    launches: list[str] = []
+
+    def counting(name: str, own: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda *args, **kwargs: launches.append(name) or own(*args, **kwargs)
+
+    look_up = CupyLike.__getattr__
+
+    def function(namespace: CupyLike, name: str) -> Any:
+        own = look_up(namespace, name)
+        return counting(name, own) if callable(own) and name not in VIEWS and not isinstance(own, CupyLike) else own
+
+    patch.setattr(CupyLike, "__getattr__", function)
+    for name in ARITHMETIC:
+        for form in (f"__{name}__", f"__r{name}__", f"__i{name}__"):
+            if form in vars(Array):
+                patch.setattr(Array, form, counting(form, getattr(Array, form)))
+    for form in ("__neg__", "__setitem__", "__lt__", "__le__", "__gt__", "__ge__", "__eq__", "__ne__", "__invert__"):
+        patch.setattr(Array, form, counting(form, getattr(Array, form)))
+    return launches
+
+
+# Operators that two arrays have, and functions that only look at an array in another way, or only make room.
+ARITHMETIC = (
+    "add",
+    "sub",
+    "mul",
+    "truediv",
+    "floordiv",
+    "mod",
+    "pow",
+    "matmul",
+    "and",
+    "or",
+    "xor",
+    "lshift",
+    "rshift",
+)
+VIEWS = ("reshape", "moveaxis", "matrix_transpose", "permute_dims", "broadcast_to", "expand_dims", "empty", "float64")
+
+
 class DeviceGenerator:
     """A generator on the pretend device that has the methods of cupy's, with the numbers of numpy's.
 

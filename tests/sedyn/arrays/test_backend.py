@@ -16,7 +16,7 @@ from sedyn.kernels.dispatch import definitions_only
 from sedyn.model.features import FEATURES, feature_law
 from tests.helpers import stream
 from tests.sedyn import cupy_interface
-from tests.sedyn.pretend_gpu import DeviceGenerator, count_transfers, draw_on_device, on_device
+from tests.sedyn.pretend_gpu import DeviceGenerator, count_launches, count_transfers, draw_on_device, on_device
 
 # One problem for each way through the kernels.
 PROBLEMS = {
@@ -131,6 +131,20 @@ def test_what_a_deferred_task_finds_leaves_the_device_once(steps, monkeypatch):
     ways = count_transfers(monkeypatch)
     sedyn.simulate(Problem(n=60, d=40, steps=steps), 3, engine="deferred", device="gpu")
     assert ways == ["get"]
+
+
+@pytest.mark.usefixtures("pretend_gpu")
+@pytest.mark.parametrize("engine", ["dense", "deferred"])
+@pytest.mark.parametrize("fields", PROBLEMS.values(), ids=PROBLEMS)
+def test_nothing_is_launched_for_a_replicate_by_itself(fields, engine, monkeypatch):
+    launches, problem = count_launches(monkeypatch), Problem(n=60, d=40, steps=3, **fields)
+    monkeypatch.setattr(backend, "gpu_memory", lambda: (2**30, 2**30))  # room for all of them
+    counts = []
+    for replicates in (2, 3, 11):
+        launches.clear()
+        sedyn.simulate(problem, replicates, engine=engine, device="gpu")
+        counts.append(len(launches))
+    assert counts == [counts[0]] * 3
 
 
 @pytest.mark.usefixtures("pretend_gpu")

@@ -8,6 +8,11 @@
 #define __launch_bounds__(threads)
 #define IN_CLUSTERS
 
+static inline void sincospi(double x, double* sine, double* cosine) {
+    *sine = std::sin(x * 3.14159265358979323846);
+    *cosine = std::cos(x * 3.14159265358979323846);
+}
+
 struct Index {
     unsigned x, y;
 };

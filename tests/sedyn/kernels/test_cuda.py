@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import sedyn
-from sedyn.arrays import backend
+from sedyn.arrays import backend, normals
 from sedyn.kernels.cuda import descent, launch
 from sedyn.kernels.dispatch import definitions_only, differentiate, mean_response
 from sedyn.kernels.program import MOST_UNITS, program_of
@@ -39,6 +39,7 @@ SOURCES = {
     "network, one layer": (launch.NETWORK, network_macros({"depth": 1}, "huber", weighted=False, curvature=False)),
     "network, wide": (launch.NETWORK, network_macros({"width": 8, "depth": 3})),
     "network, everything": (launch.NETWORK, network_macros(EVERYTHING, "softmax")),
+    "normals": (normals.CUDA, {"NUMBER": "float"}),
     "response": (launch.RESPONSE, {"WIDTH": 4, "ITERATIONS": 4}),
     "descent": (descent.DESCEND, descent_macros({"depth": 3}, "float", 256, 4, 4)),
     "descent, wide": (descent.DESCEND, descent_macros({"width": 8, "depth": 3}, "double", 512, 2, 1)),
@@ -145,6 +146,20 @@ def test_network_kernel_of_extreme_samples(on_host):
         np.testing.assert_allclose(found.loss, expected.loss, rtol=1e-12)
         np.testing.assert_allclose(found.gradient, expected.gradient, rtol=1e-12, atol=1e-300)
         np.testing.assert_allclose(found.curvature, expected.curvature, rtol=1e-12, atol=1e-300)
+
+
+@pytest.mark.parametrize("count", [1, 700])
+def test_numbers_drawn_by_a_kernel_are_those_of_the_host(on_host, count, monkeypatch):
+    keys, places = (np.arange(1, 4, dtype=np.uint64) * np.uint64(prime) for prime in (2**61 - 1, 2**40 - 87))
+    monkeypatch.setattr(backend, "asarray", lambda array, device: array)
+    monkeypatch.setattr(backend, "empty", lambda shape, device, dtype="float64": np.full(shape, 0, dtype))
+    expected = normals.random_words(keys, places, count), normals.standard_normals(keys, places, count)
+    monkeypatch.setattr(backend, "launches", lambda device: device == "gpu")
+    np.testing.assert_array_equal(on_host(normals.random_words, keys, places, count, "gpu"), expected[0])
+    for dtype in ("float64", "float32"):
+        found = on_host(normals.standard_normals, keys, places, count, dtype, "gpu")
+        assert found.dtype == dtype
+        np.testing.assert_allclose(found, expected[1], rtol=0, atol={"float64": 1e-14, "float32": 5e-7}[dtype])
 
 
 @pytest.mark.parametrize("width", range(1, MOST_UNITS["gpu"] + 1))
