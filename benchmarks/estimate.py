@@ -133,9 +133,10 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--splits", type=int, default=3)
     parser.add_argument("--comparison", action="store_true", help="published estimators beside ours")
+    parser.add_argument("--again", action="store_true", help="in it, only what our own estimate makes is measured anew")
     parser.add_argument("--out", type=Path, help="file of results; estimate.json or comparison.json if not given")
     given = parser.parse_args()
     if given.comparison:
-        report.show(comparison.run(given.out or Path("comparison.json"), given.splits))
+        report.show(comparison.run(given.out or Path("comparison.json"), given.splits, again=given.again))
     else:
         show(run(given.out or Path("estimate.json"), given.splits))

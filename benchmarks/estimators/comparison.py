@@ -46,6 +46,8 @@ MODELS: dict[str, dict[str, int]] = {
 """Chosen among; errors and regrets of stopping are of the second, and of the first for ways that know linear models."""
 GAUSSIAN = {200: 12, 400: 6, 800: 3}
 """Numbers of samples, twice those of features, and how many data sets of each."""
+OURS = ("ours", "leave-one-out")
+"""What the names of ways begin with that are options of our estimators."""
 FRESH = 4000
 MOST_ROWS = 300
 """Of a table that train, so that leaving each out in turn, with its gradients or its retraining, takes seconds."""
@@ -120,7 +122,9 @@ def all_rows(splits: int, tables: dict = TABLES) -> Iterator[tuple[str, int, Cal
             )
 
 
-def judge(rows: Rows, options: dict[str, int], steps: int = STEPS) -> dict[str, Any]:
+def judge(
+    rows: Rows, options: dict[str, int], steps: int = STEPS, known: dict[str, Judged] | None = None
+) -> dict[str, Any]:
     """Let every way judge one model on one data set.
 
     Parameters
@@ -129,6 +133,8 @@ def judge(rows: Rows, options: dict[str, int], steps: int = STEPS) -> dict[str, 
     options : dict
         Of the model.
     steps : int, optional
+    known : dict, optional
+        What ways said that need not be asked again.
 
     Returns
     -------
@@ -141,8 +147,10 @@ def judge(rows: Rows, options: dict[str, int], steps: int = STEPS) -> dict[str, 
     _, seconds = timed(lambda: clone(model).set_params(estimate=False, early_stopping=False).fit(X, y))
     descent = Descent.of(model, X, y)
     true = descent.errors(descent.iterates(), fresh_X, fresh_y)
-    ways = {}
+    ways = dict(known or {})
     for name, way in ways_of(descent, rows).items():
+        if name in ways:
+            continue
         found, took = timed(way)
         found = np.where(np.isfinite(found), found, np.inf)
         best = int(found.argmin())
@@ -213,9 +221,20 @@ def timed(work: Callable[[], Any]) -> tuple[Any, float]:
     return work(), time.process_time() - start
 
 
-def run(out: Path, splits: int) -> dict[str, dict[str, Any]]:
-    """All that is missing in the file of results, which is written after each data set."""
+def run(out: Path, splits: int, *, again: bool = False) -> dict[str, dict[str, Any]]:
+    """All that is missing in the file of results, which is written after each data set.
+
+    Parameters
+    ----------
+    out : Path
+    splits : int
+        Of each table.
+    again : bool, optional
+        Whether to ask those ways again that our own estimate makes, and keep what the others said: they judge descents
+        that do not change with it.
+    """
     known = json.loads(out.read_text()) if out.exists() else {}
+    old = {key: known.pop(key) for key in [*known]} if again else {}
     with warnings.catch_warnings(), threadpool_limits(1):
         warnings.simplefilter("ignore")
         for options in MODELS.values():  # what is compiled on first use is not what anything costs
@@ -224,6 +243,11 @@ def run(out: Path, splits: int) -> dict[str, dict[str, Any]]:
             if (key := f"{name}|{seed}") in known:
                 continue
             rows = make()
-            known[key] = {model: judge(rows, options) for model, options in MODELS.items()} | others(rows, seed)
-            out.write_text(json.dumps(known))
+            found = others(rows, seed)
+            for model, options in MODELS.items():
+                ways = old[key][model]["ways"] if key in old else {}
+                kept = {way: judged for way, judged in ways.items() if not way.startswith(OURS)}
+                found[model] = judge(rows, options, known=kept)
+            known[key] = found
+            out.write_text(json.dumps(old | known))
     return known

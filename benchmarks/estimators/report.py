@@ -12,7 +12,8 @@ from benchmarks.estimators.comparison import GAUSSIAN, MODELS, Judged
 __all__ = ["Mean", "Summary", "groups", "show", "summary"]
 
 OURS = "ours"
-OF_ITS_OWN = ("network with its defaults", "ridge", "scikit-learn's MLP")
+DEFAULTS = "network with its defaults"
+OF_ITS_OWN = (DEFAULTS, "ridge", "scikit-learn's MLP")
 """Models that no other way judges."""
 Known = dict[str, dict[str, Any]]
 
@@ -59,7 +60,8 @@ class Summary(NamedTuple):
     choosing : Mean
         True error of the model that it chooses, where it stops, over the least of any model and iteration, less 1.
     beside : float
-        Geometric mean of true errors of what it chooses, over ours.
+        Geometric mean of true errors of what it chooses, over those of what ours chooses; of a model that no other way
+        judges, over those of our estimators with their defaults.
     cost : float
         Median of seconds, over those of a descent that knows nothing.
     """
@@ -100,10 +102,13 @@ def summary(known: Known, model: str, way: str) -> Summary:
     own = model if model in MODELS else "network"
     ours = {key: _off(Judged(*known[key][own]["ways"][OURS])) for key in errors}
     regrets = each(lambda key, judged: judged.true / here[key]["least"] - 1)
-    picks = {key: pick for key, one in known.items() if (pick := _chosen(one, way)) is not None}
+    of_all = {} if model in OF_ITS_OWN else known
+    picks = {key: pick for key, one in of_all.items() if (pick := _chosen(one, way)) is not None}
     leasts = {key: min(known[key][name]["least"] for name in MODELS) for key in known}
-    what = {key: pick.true for key, pick in picks.items()} or each(lambda _, judged: judged.true)
-    beside = [np.log(true / _chosen(known[key], OURS).true) for key, true in what.items()]
+    if model in OF_ITS_OWN:
+        beside = each(lambda key, judged: np.log(judged.true / Judged(*known[key][DEFAULTS]["ways"][OURS]).true))
+    else:
+        beside = {key: np.log(pick.true / _chosen(known[key], OURS).true) for key, pick in picks.items()}
     descents = {key: known[key][own]["descent"] for key in here}
     return Summary(
         len(here),
@@ -112,7 +117,7 @@ def summary(known: Known, model: str, way: str) -> Summary:
         Mean.of(errors),
         Mean.of(regrets),
         Mean.of({key: pick.true / leasts[key] - 1 for key, pick in picks.items()}),
-        float(np.exp(np.mean(beside))),
+        float(np.exp(np.mean(list(beside.values())))) if beside else np.nan,
         float(np.median(list(each(lambda key, judged: judged.seconds / descents[key]).values()))),
     )
 
@@ -145,12 +150,13 @@ def show(known: Known) -> None:
     for name, own in parts.items():
         print(f"\n{name}\n")
         print("| model | way | data sets | rms of log(found / true) | of ours there | bias | regret of stopping "
-              "| regret of choosing | error of what it chooses, over ours | cost |")  # fmt: skip
+              "| regret of choosing | error over ours | cost |")  # fmt: skip
         print("|---|---|---:|---:|---:|---:|---:|---:|---:|---:|")
         for model, way in _rows(own):
             found = summary(own, model, way)
             cells = [str(cell) for cell in (*found[1:4], *_regrets(model, found))]
-            print(f"| {model} | {way} | {found.sets} | {' | '.join(cells)} | {found.beside:.3f} | {found.cost:.1f} |")
+            beside = "" if np.isnan(found.beside) else f"{found.beside:.3f}"
+            print(f"| {model} | {way} | {found.sets} | {' | '.join(cells)} | {beside} | {found.cost:.1f} |")
     print("\n| way | rms of log(found / true): " + " | ".join(parts) + " | regret of stopping: tables "
           "| of choosing: tables | cost: n = 800 | tables |")  # fmt: skip
     print("|---|" + "---:|" * (len(parts) + 4))

@@ -55,7 +55,7 @@ def test_rows_that_train_are_distinct():
 def test_a_run_takes_up_where_it_was_left(tmp_path, monkeypatch):
     monkeypatch.setattr(comparison, "GAUSSIAN", {20: 1})
     monkeypatch.setattr(comparison, "FRESH", 100)
-    monkeypatch.setattr(comparison, "judge", lambda rows, options, steps=3: judge(rows, options, steps))
+    monkeypatch.setattr(comparison, "judge", lambda rows, options, steps=3, known=None: judge(rows, options, 3, known))
     monkeypatch.setattr(comparison, "MODELS", {name: MODELS[name] for name in ("linear", "network")})
     rows = np.arange(400.0)
     tables = {"made": Table("regression", 5, lambda: (np.sin(rows.reshape(100, 4)), np.cos(rows[::4])))}
@@ -68,12 +68,25 @@ def test_a_run_takes_up_where_it_was_left(tmp_path, monkeypatch):
     second = run(out, 2)
     assert [*second] == ["n = 20|0", "made|0", "made|1"]
     assert {key: second[key] for key in json.loads(kept)} == json.loads(kept)
+    written = json.loads(out.read_text())
+    for one in written.values():
+        one["network"]["ways"] = {way: [9, 9, 9] for way in one["network"]["ways"]}
+    out.write_text(json.dumps(written))
+    third = run(out, 2, again=True)["made|1"]["network"]["ways"]
+    assert {way for way, judged in third.items() if judged == [9, 9, 9]} == EVERY - {
+        "ours",
+        "ours, one run",
+        "leave-one-out",
+    } | {"memory perturbation"}
+    assert third["ours"][:2] == pytest.approx(second["made|1"]["network"]["ways"]["ours"][:2])
 
 
 def made_up(found, true=1.0, least=0.8):
     """Results of one data set in which a way says what it finds of each model."""
     ways = {"ours": Judged(1.0, 1.0, 6.0), "other": Judged(found, true, 30.0)}
-    return {model: {"least": least, "descent": 3.0, "ways": ways} for model in MODELS}
+    own = {"network with its defaults": {"least": 4.0, "ways": {"ours": Judged(3.0, 4.0, 9.0)}}}
+    own |= {"ridge": {"least": 1.6, "ways": {"gcv": Judged(2.0, 2.0, 0.3)}}}
+    return {model: {"least": least, "descent": 3.0, "ways": ways} for model in MODELS} | own
 
 
 def test_summary_of_made_up_results():
@@ -89,6 +102,11 @@ def test_summary_of_made_up_results():
     assert found.choosing.value == pytest.approx(np.mean([1 / 0.8, 1 / 0.8, 1.5 / 0.5]) - 1)
     assert found.beside == pytest.approx(1.5 ** (1 / 3))
     assert found.cost == 10
+    ridge = summary(known, "ridge", "gcv")
+    assert ridge.beside == pytest.approx(0.5)
+    assert ridge.stopping.value == pytest.approx(0.25)
+    assert np.isnan(ridge.choosing.value)
+    assert summary(known, "network with its defaults", "ours").bias.value == pytest.approx(np.log(0.75))
     by_table = np.array([off[:2].mean(), off[2]])
     assert found.bias.stderr == pytest.approx(by_table.std(ddof=1) / np.sqrt(2))
 
