@@ -6,13 +6,17 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from sedyn.checks import checked, path
 from sedyn.errors import InvalidInput
-from sweeps.store import SETTINGS, open_root
+from sweeps.store import CELL, SETTINGS, TIED, is_asked, open_root
 
 __all__ = ["along_n", "load", "open_store"]
+
+MOST_PLACES = 10**5  # of the grid on which cells that vary together are laid
+ASKED = "asked"
 
 # How status names what is known of the replicates of each cell.
 FACTS = "simulation_facts"
@@ -31,6 +35,8 @@ def open_store(path: str | Path) -> tuple[xr.Dataset, xr.Dataset]:
     -------
     simulation, theory : Dataset
         As every measure takes them: with ``n`` among the dimensions, sorted, and no other axis of a single value.
+        What varies together is laid on the grid of all its values. Where the grid has places that no sweep asked for,
+        the coordinate ``asked`` is false there.
         Theory has the attributes ``samples`` and ``randomizations``, as `sedyn.state_evolution` gives them, if the
         store keeps its settings.
 
@@ -73,8 +79,8 @@ def load(path: str | Path) -> tuple[xr.Dataset, xr.Dataset, dict[str, Any], floa
         objects: Any = root.store
         shown = root.metadata.consolidated_metadata is not None
         with xr.open_datatree(objects, engine="zarr", consolidated=shown) as tree:
-            groups = [along_n(tree[name].to_dataset()).load() for name in ("simulation", "theory")]
             settings, seconds = dict(tree.attrs.get(SETTINGS, {})), _seconds(tree)
+            groups = [along_n(_on_grid(tree[name].to_dataset(), settings)).load() for name in ("simulation", "theory")]
     except InvalidInput as error:
         raise InvalidInput("path", str(path), error.remedy) from None
     except (OSError, KeyError, ValueError) as error:
@@ -91,6 +97,35 @@ def _seconds(tree: xr.DataTree) -> float:
         return math.nan
     facts = status[FACTS]
     return float(facts.isel(fact=facts.fact.values.tolist().index("seconds")).sum())
+
+
+def _on_grid(group: xr.Dataset, settings: dict[str, Any]) -> xr.Dataset:
+    """Give every field that varies a dimension of its own, and say which places were asked for where not all were.
+
+    Raises
+    ------
+    InvalidInput
+        If that are more places than a report can be of.
+    """
+    axes = list(settings.get("axes", ()))
+    asked = is_asked(settings) if axes else np.ones(())
+    group = group.assign_coords({ASKED: (axes, asked)})
+    if tied := settings.get(TIED):
+        places = math.prod(np.unique(group[name]).size for name in tied)
+        if places > MOST_PLACES:
+            words = f"{group.sizes[CELL]} cells that vary together lie on a grid of {places} places"
+            remedy = "which no report draws; open it with xarray, one entry a cell"
+            raise InvalidInput("path", "", f"{words}, {remedy}")
+        own = [name for name in group.coords if group[name].dims == (CELL,) and name not in (*tied, CELL, ASKED)]
+        follows = {
+            name: dict(zip(group["n"].values.tolist(), group[name].values.tolist(), strict=True)) for name in own
+        }
+        values = group.drop_vars([*own, CELL]).reset_coords(ASKED).set_index({CELL: tied})
+        known = values.drop_vars(ASKED).unstack(CELL)
+        group = known.assign_coords({ASKED: values[ASKED].unstack(CELL, fill_value=False)})
+        for name, of_n in follows.items():
+            group = group.assign_coords({name: ("n", [of_n[n] for n in group["n"].values.tolist()])})
+    return group.drop_vars(ASKED) if bool(group[ASKED].all()) else group
 
 
 def along_n(group: xr.Dataset) -> xr.Dataset:

@@ -2,14 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
+from typing import Any
 
 import xarray as xr
 
 from analysis.answers.section import Tabulated
 from analysis.answers.words import cell_values, cells
 
-__all__ = ["cost_table"]
+__all__ = ["at_largest_known", "cost_table"]
+
+
+def at_largest_known(measured: xr.Dataset, cell: Mapping[Hashable, Any]) -> xr.Dataset | None:
+    """Take what a choice costs in a cell at the largest n at which something is known of it.
+
+    Parameters
+    ----------
+    measured : Dataset
+        As `analysis.statistics.selection.cost` makes it, on (grid axes..., n, replicate).
+    cell : mapping
+        From grid axes to values.
+
+    Returns
+    -------
+    Dataset or None
+        None where no run of the cell is finished, at any n.
+    """
+    here = measured.sel(cell)
+    known = here.isel(n=here.mean_regret.notnull().values)
+    return known.isel(n=-1) if known.sizes["n"] else None
 
 
 def cost_table(measured: xr.Dataset, title: str, otherwise: str, means: Mapping[str, str] | None = None) -> Tabulated:
@@ -34,6 +55,8 @@ def cost_table(measured: xr.Dataset, title: str, otherwise: str, means: Mapping[
     for cell in cells(measured.saved):
         for n in measured.n.values:
             here = measured.sel(cell).sel(n=n)
+            if not bool(here.mean_regret.notnull()):
+                continue  # never asked for, or not finished
             least = f"{float(here.oracle_test_error.mean()):.4f}"
             numbers = (f"{float(here[key]):.4f}" for key in ("mean_regret", "mean_regret_stderr", "mean_otherwise"))
             further = (f"{float(here[key].mean()):.1f}" for key in means)

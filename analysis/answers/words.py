@@ -72,11 +72,20 @@ def cells(array: xr.DataArray | xr.Dataset, extra: Iterable[Hashable] = ()) -> l
     Returns
     -------
     list of dict
-        From the grid axes to their values, one for every combination.
+        From the grid axes to their values, one for every combination; without those that nobody asked for
+        (`analysis.store`), if there are any.
     """
     left_out = {*_INNER, *extra}
     axes = [d for d in array.dims if d not in left_out]
-    return [dict(zip(axes, values, strict=True)) for values in product(*(array[axis].values.tolist() for axis in axes))]
+    every = [
+        dict(zip(axes, values, strict=True)) for values in product(*(array[axis].values.tolist() for axis in axes))
+    ]
+    asked = array.coords.get("asked")
+    return every if asked is None else [cell for cell in every if bool(_at(asked, cell).any())]
+
+
+def _at(asked: xr.DataArray, cell: Mapping[Hashable, Any]) -> xr.DataArray:
+    return asked.sel({axis: value for axis, value in cell.items() if axis in asked.dims})
 
 
 def cell_values(cell: Mapping[Any, Any]) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from analysis.answers import style
-from analysis.answers.costs import cost_table
+from analysis.answers.costs import at_largest_known, cost_table
 from analysis.answers.finding import CERTAIN, EXTENSION, Claim, Finding, Verdict
 from analysis.answers.needs import at_least, estimate
 from analysis.answers.section import Captioned, Section, Tabulated
@@ -31,7 +31,9 @@ def _choices(simulation: xr.Dataset) -> str | None:
 def _findings(measured: xr.Dataset) -> list[Finding]:
     findings = []
     for cell in cells(measured.saved):
-        here = measured.sel(cell).isel(n=-1)
+        here = at_largest_known(measured, cell)
+        if here is None:
+            continue
         kind, sentence = _verdict(here)
         least = float(here.oracle_test_error.mean())
         regret, blind = (float(here[name]) / least for name in ("mean_regret", "mean_otherwise"))

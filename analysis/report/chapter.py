@@ -99,7 +99,7 @@ def read_chapter(path: str | Path, sections: Sequence[Section]) -> Chapter:
         if reason is not None:
             unanswered.append((section.name, reason))
             continue
-        measured = section.measure(simulation, theory)
+        measured = _with_asked(section.measure(simulation, theory), simulation)
         measured.attrs["store"] = f"{name}.zarr"
         figures = section.figures(simulation, theory, measured)
         answers.append(Answer(section, measured, section.findings(measured), figures, section.tables(measured)))
@@ -109,6 +109,16 @@ def read_chapter(path: str | Path, sections: Sequence[Section]) -> Chapter:
     commands = [*([sweep_command(settings, name)] if settings else []), f"python -m analysis.report {path_word(here)}"]
     return Chapter(
         name, _lead(simulation), answers, unanswered, curves, attributes, commands, seconds, cautions(simulation)
+    )
+
+
+def _with_asked(measured: xr.Dataset, simulation: xr.Dataset) -> xr.Dataset:
+    """Let a measure say which cells of its grid were asked for, where not all were."""
+    if "asked" not in simulation.coords:
+        return measured
+    asked = simulation["asked"]
+    return measured.assign_coords(
+        asked=asked.any([dim for dim in asked.dims if dim == "n" or dim not in measured.dims])
     )
 
 
@@ -148,6 +158,8 @@ def is_url(path: str | Path) -> bool:
 def _lead(simulation: xr.Dataset) -> str:
     sizes = simulation["n"].values
     problems = math.prod(simulation.sizes[axis] for axis in grid_axes(simulation["train_error"]))
+    if "asked" in simulation.coords:
+        problems = int(simulation["asked"].any("n").sum())
     span = f"n from {int(sizes.min()):,} to {int(sizes.max()):,} ({len(sizes)} sizes)"
     return (
         f"{span if len(sizes) > 1 else f'n = {int(sizes[0]):,}'}, {problems} "

@@ -7,14 +7,16 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
+import numpy as np
 from omegaconf import OmegaConf
 
 from sweeps.application.composition import compose, experiments, quoted
+from sweeps.store import CELL, columns, is_asked
 from sweeps.terminal import shell_word
 
 __all__ = ["path_word", "sweep_command"]
 
-_GROUPS = ("problem", "grid", "theory")
+_GROUPS = ("problem", "grid", "zip", "theory")
 _SINGLE = ("aspect", "replicates", "seed", "engine", "dtype", "estimate", "halves", "fluctuations", "laws")
 """Top-level keys that say what a store holds. No other key is taken from a store: it may be a stranger's, and `report`,
 `imports` or `store` say what is run and where it goes."""
@@ -57,8 +59,18 @@ def _start(experiment: str) -> dict[str, Any]:
 
 def _keys(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings of a store under the names of the command line."""
-    renamed = {**{key: value for key, value in settings.items() if key != "axes"}, "grid": settings.get("axes", {})}
-    return _flat(renamed)
+    varying = _varying(settings) if "axes" in settings else {}
+    return _flat({**{key: value for key, value in settings.items() if key != "axes"}, **varying})
+
+
+def _varying(settings: Mapping[str, Any]) -> dict[str, dict[str, list[Any]]]:
+    """A grid, and what varies together; where the grid has places that nobody asked for, all that varies."""
+    known, asked = columns(settings), is_asked(settings)
+    if asked.all():
+        zipped = {name: values for name, (axis, values) in known.items() if axis == CELL}
+        return {"grid": {name: values for name, (axis, values) in known.items() if axis != CELL}, "zip": zipped}
+    places = dict(zip(settings["axes"], np.nonzero(asked), strict=True))
+    return {"zip": {name: [values[k] for k in places[axis]] for name, (axis, values) in known.items()}}
 
 
 def path_word(path: str) -> str:

@@ -19,21 +19,24 @@ from sweeps.store.location import local_path
 from sweeps.store.lock import Lease, is_driven, only_driver
 from sweeps.store.metadata import SETTINGS
 from sweeps.store.objects import orphans
-from sweeps.store.places import is_asked
+from sweeps.store.places import CELL, TIED, columns, is_asked
 from sweeps.store.selection import drop, redo
 from sweeps.store.settings import is_of_code, settings_of
 from sweeps.store.survey import facts, failures, is_done, missing, read_simulation, read_theory, states
 from sweeps.store.writing import write_results, write_status
 
 __all__ = [
+    "CELL",
     "DONE",
     "FAILED",
     "PENDING",
     "SETTINGS",
+    "TIED",
     "Fault",
     "Lease",
     "Store",
     "StoreTaken",
+    "columns",
     "done_chunks",
     "drop",
     "facts",
