@@ -5,6 +5,14 @@ what an answer is made of, `questions` has one file for each, `report` asks them
 they answer rightly.
 """
 
+import sys
+
+if sys.platform == "win32":
+    try:
+        import sedyn  # noqa: F401 - says where it runs
+    except ImportError as error:
+        raise SystemExit(str(error)) from None
+
 from importlib import import_module
 from typing import Any
 

@@ -3,7 +3,11 @@
 The public interface is what this module exports; see the README for how it is used.
 """
 
+import sys
 from typing import Any
+
+if sys.platform == "win32":
+    raise ImportError("sedyn runs on Linux and macOS; on Windows, run it in WSL (wsl --install)")
 
 from sedyn.descent.engines import memory_needed
 from sedyn.descent.simulation import simulate, simulate_together

@@ -6,13 +6,22 @@ import each other.
 0. `terminal`: lines that are shown and not obeyed.
 1. `plan`: cells and tasks. `compute`: where a sweep should compute. `provenance`: what computed a result. `sources`:
    the code that does. `user_modules`: what a user registers. `interruption`: ending in order.
-2. `cost`: every prediction of seconds and bytes. `target`: how precise cells should be. `theories`: solutions that a
-   worker keeps. `sessions`: Ray, from its start to its end.
+2. `cost`: every prediction of seconds and bytes. `target`: how precise cells should be. `refinement`: which axis gets
+   more values. `theories`: solutions that a worker keeps. `sessions`: Ray, from its start to its end.
 3. `store`: one Zarr store, from its making to what is in it. `progress`: what a person sees.
 4. `schedule`: from what is missing to tasks. `worker`: what one task does.
-5. `precision`: further replicates where they pay most. `executors`: in this process, or on Ray actors.
+5. `precision`: further replicates where they pay most. `bisection`: further values where a verdict changes.
+   `executors`: in this process, or on Ray actors.
 6. `driver`: the loop that turns tasks into results.
 7. `forecast`: what a plan says.
 8. `application`: from the words of a command line to a sweep.
-9. `status`, `validate` and `doctor`: the commands beside it.
+9. `status`, `validate`, `redo`, `drop` and `doctor`: the commands beside it.
 """
+
+import sys
+
+if sys.platform == "win32":
+    try:
+        import sedyn  # noqa: F401 - says where it runs
+    except ImportError as error:
+        raise SystemExit(str(error)) from None

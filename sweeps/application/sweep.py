@@ -110,13 +110,13 @@ def _plan(request: Request) -> int:
 
 
 def _compute(request: Request) -> int:
+    from sweeps.bisection import RefinedTasks
     from sweeps.cost import largest_memory
     from sweeps.driver import FixedTasks, Summary, run_tasks
     from sweeps.executors import make_executor
     from sweeps.precision import PreciseTasks
     from sweeps.progress import make_progress
     from sweeps.provenance import git_commit
-    from sweeps.refinement import RefinedTasks
     from sweeps.schedule import missing_tasks
     from sweeps.store import Store, find_damage, is_of_code, local_path, mend, only_driver
     from sweeps.worker import WorkerSetup

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import stat
 import time
@@ -17,6 +16,11 @@ from typing import Protocol
 from sedyn.errors import InvalidInput
 from sweeps.store.claims import Claim, StoreTaken
 from sweeps.store.location import local_path
+
+try:
+    import fcntl
+except ImportError:  # of a system without locks on files
+    fcntl = None  # type: ignore[assignment]
 
 __all__ = ["Lease", "is_driven", "only_driver"]
 
@@ -45,7 +49,8 @@ def only_driver(location: str) -> Iterator[Lease]:
     """Hold the right to run tasks on a store.
 
     Beside a local store, whatever path leads there, it is a locked file, since inside a Zarr group it would be an
-    unknown object; the system takes the lock back however the process ends. Behind a URL see `sweeps.store.claims`.
+    unknown object; the system takes the lock back however the process ends. Behind a URL, and where the system locks no
+    files, see `sweeps.store.claims`.
 
     Yields
     ------
@@ -56,7 +61,7 @@ def only_driver(location: str) -> Iterator[Lease]:
     InvalidInput
         If another driver runs on this store, or the folder cannot be written.
     """
-    path = local_path(location)
+    path = _lockable(location)
     with _claimed(location) if path is None else _locked(location, path) as lease:
         yield lease
 
@@ -66,7 +71,7 @@ def is_driven(location: str) -> bool:
 
     That of a local path on another machine may go unseen; behind a URL this machine's clock decides.
     """
-    path = local_path(location)
+    path = _lockable(location)
     if path is None:
         return Claim(location).is_contested()
     try:
@@ -80,6 +85,11 @@ def is_driven(location: str) -> bool:
     finally:
         os.close(descriptor)
     return False
+
+
+def _lockable(location: str) -> Path | None:
+    """Find the path of a store beside which a file can be locked; None if it takes claims to keep others out."""
+    return None if fcntl is None else local_path(location)
 
 
 class _FileLease:
@@ -144,8 +154,11 @@ def _lock(location: str, file: Path) -> _FileLease:
 
 @contextmanager
 def _claimed(location: str) -> Iterator[Lease]:
+    folder = local_path(f"{location.rstrip('/')}.claims")
     claim = Claim(location)
     try:
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
         try:
             claim.take()
         except FileExistsError:
@@ -157,6 +170,9 @@ def _claimed(location: str) -> Iterator[Lease]:
         yield claim
     finally:
         claim.withdraw()
+        if folder is not None:
+            with contextlib.suppress(OSError):  # others wait there
+                folder.rmdir()
 
 
 def _held(location: str) -> InvalidInput:

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from sweeps import worker
-from sweeps.refinement import BOUND, diverges
+from sweeps.bisection import diverges
+from sweeps.refinement import BOUND
 
 WORDS = ("grid.learning_rate=[0.5,40]", "grid.noise=[0.1,0.5]", "problem.activation=identity", "problem.link=identity")
 WORDS += ("problem.width=1", "problem.depth=1", "problem.steps=12", "replicates=2", "estimate=false")

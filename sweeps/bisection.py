@@ -1,0 +1,136 @@
+"""More values on an axis where a verdict changes: between neighbours of which one diverges and the other does not.
+
+The next values follow from those that are in the store and from nothing else, so that a sweep that was stopped goes on
+to the same cells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from sweeps.plan import Cell, SweepSpec, Task, key_of, plain
+from sweeps.refinement import BOUND, Refinement
+from sweeps.schedule import missing_tasks
+from sweeps.store import DONE, Store, read_simulation, states
+
+__all__ = ["RefinedTasks", "diverges", "refined"]
+
+
+def diverges(errors: np.ndarray) -> bool:
+    """Give the verdict on a cell: whether half of its runs or more diverge.
+
+    Parameters
+    ----------
+    errors : ndarray, shape (replicates, iterations)
+        Training errors, the start first; NaN stands for an overflow.
+    """
+    bound = BOUND * np.nanmedian(errors[:, 0])
+    return bool(np.mean(~(np.abs(errors) <= bound).all(axis=1)) >= 0.5)  # a comparison with NaN is false
+
+
+def refined(store: Store, spec: SweepSpec, refinement: Refinement) -> SweepSpec | None:
+    """Add the cells in the middle of neighbours whose verdicts differ.
+
+    Parameters
+    ----------
+    store : Store
+        With what was computed so far.
+    spec : SweepSpec
+        Of rows alone.
+    refinement : Refinement
+
+    Returns
+    -------
+    SweepSpec or None
+        None where nothing is to be added.
+    """
+    spec, axis = store.spelled(spec), refinement.axis
+    done = (states(store, "simulation") == DONE)[..., : spec.replicates]
+    lines: dict[Any, list[tuple[Any, Cell, bool]]] = {}
+    for cell in spec.cells:
+        position = store.position({name: getattr(cell.problem, name) for name in (*spec.fields, *store.fields)})
+        if position is None or not done[position].all():
+            continue
+        errors = read_simulation(store, position, "train_error", spec.replicates)[:, : cell.problem.steps + 1]
+        others = tuple(getattr(cell.problem, name) for name in spec.fields if name != axis)
+        lines.setdefault(key_of(others), []).append((getattr(cell.problem, axis), cell, diverges(errors)))
+    added = []
+    for line in lines.values():
+        for (low, cell, here), (high, _, there) in pairwise(sorted(line, key=lambda entry: entry[0])):
+            middle = _between(low, high, whole=refinement.whole)
+            if (
+                here != there
+                and high - low > refinement.within * max(abs(low), abs(high))
+                and middle not in (low, high)
+            ):
+                added.append(dict(zip(spec.fields, cell.values, strict=True)) | {axis: middle})
+    return replace(spec, rows=[*(spec.rows or ()), *added]) if added else None
+
+
+def _between(low: float, high: float, *, whole: bool) -> float:
+    return (low + high) // 2 if whole else plain((low + high) / 2)
+
+
+class RefinedTasks:
+    """Gives out the cells of a sweep, then those that their verdicts ask for, round by round.
+
+    Parameters
+    ----------
+    store : Store
+        Grows by the cells that are added.
+    spec : SweepSpec
+        Of rows alone, where it starts.
+    refinement : Refinement
+    device : str
+        What tasks are planned for.
+    """
+
+    def __init__(self, store: Store, spec: SweepSpec, refinement: Refinement, device: str) -> None:
+        self._store, self.spec, self._refinement, self._device = store, spec, refinement, device
+        self._waiting: list[Task] = []
+        self._running = 0
+        self.tasks = self._next_round()
+        self.announced = len(self.tasks)
+
+    def take(self) -> Task | None:
+        """Give out the next task of this round."""
+        return self._waiting.pop() if self._waiting else None
+
+    def finish(self, task: Task, *, failed: bool) -> Sequence[Task]:
+        """Begin the next round when this one is complete. A cell with a failure has no verdict.
+
+        Parameters
+        ----------
+        task : Task
+            What has ended.
+        failed : bool
+
+        Returns
+        -------
+        sequence of Task
+            Those that this adds.
+        """
+        self._running -= 1
+        if self._running:
+            return ()
+        tasks = self._next_round(again=False)
+        self.announced += len(tasks)
+        return tasks
+
+    def _next_round(self, *, again: bool = True) -> list[Task]:
+        """Go through the rounds that are complete; `again`, whether this one may have something missing."""
+        while True:
+            tasks = missing_tasks(self._store, self.spec, self._device) if again else []
+            if tasks:
+                self._waiting, self._running = tasks[::-1], len(tasks)
+                return tasks
+            spec = refined(self._store, self.spec, self._refinement)
+            if spec is None:
+                return []
+            self.spec, again = spec, True
+            self._store.extend(spec)
