@@ -52,6 +52,7 @@ def fresh_outputs(
     groups: Integer[np.ndarray, " n"],
     *,
     centred: bool,
+    weights: Float[np.ndarray, " n"] | None = None,
     starts: tuple[Float[np.ndarray, "groups q d"], DeepWeights] | None = None,
 ) -> Iterator[Float[np.ndarray, "C n"]]:
     """Outputs for each sample of the network that was trained without it, iteration by iteration.
@@ -73,6 +74,8 @@ def fresh_outputs(
     centred : bool
         Whether the mean of all rows was subtracted from them. Those that train are then centred anew without the rows
         left out, or else these would be known as minus the sum of the others.
+    weights : ndarray, shape (n,), optional
+        Of the samples in the mean that was subtracted, with mean 1.
     starts : tuple, optional
         First-layer weights, shape (groups, q, d), and deeper ones that each run begins with, where the start too has
         learned from the samples.
@@ -86,13 +89,13 @@ def fresh_outputs(
     count, steps = int(groups.max()) + 1, list(updates)
     parts = [np.arange(start, min(start + together, count)) for start in range(0, count, together)]
     blocks = [part[:, None] == groups for part in parts]
-    runs = []
+    runs, shares = [], np.ones(problem.n) if weights is None else weights
     for part, left_out in zip(parts, blocks, strict=True):
         if starts is None:
             own = tuple(np.repeat(each[None], part.size, axis=0) for each in (inputs.start, *inputs.deep_weights))
         else:
             own = tuple(each[part] for each in (starts[0], *starts[1]))
-        runs.append(_descents(problem, inputs, steps, features, left_out, own, centred))
+        runs.append(_descents(problem, inputs, steps, features, left_out, own, shares if centred else None))
     for each in zip(*runs, strict=True):
         outputs = np.empty((problem.outputs, problem.n))
         for state, left_out in zip(each, blocks, strict=True):
@@ -110,7 +113,7 @@ def _descents(
     features: np.ndarray,
     left_out: np.ndarray,
     starts: tuple[np.ndarray, ...],
-    centred: bool,
+    shares: np.ndarray | None,
 ) -> Iterator[dynamics.State]:
     """Descents side by side, each without the samples that one row of `left_out` marks."""
     replicates = left_out.shape[0]
@@ -123,7 +126,10 @@ def _descents(
             own = None if inputs.batches is None else inputs.batches[step]
             yield ~left_out * (1.0 if own is None else own)
 
-    shift = left_out @ features / (problem.n - left_out.sum(axis=1, keepdims=True)) if centred else None
+    shift = None
+    if shares is not None:
+        left_out_shares = left_out * shares
+        shift = left_out_shares @ features / (problem.n - left_out_shares.sum(axis=1, keepdims=True))
     data = inputs._replace(
         design=SharedDesign(inputs.design, shift),
         labels=beside(inputs.labels),

@@ -158,11 +158,11 @@ class NetworkEstimator(FreshLike, Options, BaseEstimator):
         return isinstance(self.spectrum, str) and self.spectrum == "modes"
 
     def _exactly(self, problem: Problem, weights: Float[np.ndarray, " n"]) -> bool:
-        """Whether leave-one-out is run, which is of samples that weigh alike and of centred features."""
-        able = bool((weights == 1).all()) and bool(self.standardize) and not problem.temperature
+        """Whether leave-one-out is run, which is of centred features, and of no single sample that is all there is."""
+        able = bool(self.standardize) and not problem.temperature and bool((weights < problem.n).all())
         if self.estimate == "exact":
             if not able:
-                raise InvalidInput("estimate", "exact", "needs samples of equal weights, and standardize=True")
+                raise InvalidInput("estimate", "exact", "needs standardize=True and temperature=0")
             return True
         seconds = seconds_for(problem) * LIKELY_STEPS / problem.steps  # so that more steps change no estimate of fewer
         return self.estimate is True and able and self._by_modes and seconds < AFFORDABLE_SECONDS

@@ -99,10 +99,9 @@ class Begun(NamedTuple):
             With an axis of n in front.
         """
         loss, n, found = loss_named(problem.loss), len(table.features), []
-        for i, row in enumerate(table.features):
-            others = np.ones(n)
-            others[i] = 0
-            centred = self.modes.coordinates + self.modes.directions @ row / (n - 1)
+        for i, (row, weight) in enumerate(zip(table.features, table.weights, strict=True)):
+            others = np.where(np.arange(n) == i, 0.0, table.weights)
+            centred = self.modes.coordinates + self.modes.directions @ row * (weight / (n - weight))
             own = solve(self.modes._replace(coordinates=centred), table.labels, others, loss, self.model)
             found.append(_with_linear(problem, first, deep, *own))
         firsts, deeps = zip(*found, strict=True)
@@ -227,7 +226,7 @@ def fit_network(
         alone = np.arange(problem.n)
         own = None if linear is None else linear.without(problem, table, first, deep)
         rows = table.features / np.sqrt(problem.d)
-        left_out = fresh_outputs(problem, data, updates, rows, alone, centred=True, starts=own)
+        left_out = fresh_outputs(problem, data, updates, rows, alone, centred=True, weights=table.weights, starts=own)
 
     def error(outputs: Float[np.ndarray, "C n"]) -> float:
         return float(2 * np.average(losses(loss, outputs, table.labels), weights=table.weights))
