@@ -63,18 +63,35 @@ class ByModes(NamedTuple):
         return cls(modes, xp.asarray(row_scales, **kind), nothing, nothing, nothing[..., 0, :])
 
     def step(self, derivatives: Derivatives, update: Update) -> ByModes:
-        """Take in the derivatives at iteration t; see `Estimate.step`.
+        """Take in the derivatives at iteration t; see `Estimate.step`."""
+        xp = array_namespace(self.carried)
+        curvature = xp.matmul(derivatives.curvature, self.row_scales) / self.row_scales.shape[0]
+        return self.move(derivatives.gradient, curvature, update)
+
+    def move(self, gradient: Float[Array, "... q n"], curvature: Float[Array, "... q q"], update: Update) -> ByModes:
+        """Take in gradients, and one curvature for all samples.
 
         A mode is pushed by the sample's gradient, and answers with the mean curvature to what it carries, less what the
         sample itself has of that: the others', without the sample. The mode that centring took out is what biases
         learn, and decays as they do.
+
+        Parameters
+        ----------
+        gradient : array, shape (..., q, n)
+        curvature : array, shape (..., q, q)
+        update : Update
+            Of step t.
+
+        Returns
+        -------
+        ByModes
+            Up to t + 1.
         """
         xp = array_namespace(self.carried)
-        curvature = xp.matmul(derivatives.curvature, self.row_scales) / self.row_scales.shape[0]
         *leading, q, nodes, n = self.carried.shape
         drive = xp.matmul(curvature, xp.reshape(self.carried, (*leading, q, nodes * n)))
         drive = xp.reshape(drive, self.carried.shape)
-        drive += (derivatives.gradient - xp.matmul(curvature, self.kept))[..., None, :]
+        drive += (gradient - xp.matmul(curvature, self.kept))[..., None, :]
         drive *= self.modes.nodes
         if self.modes.centred and update.deep_weight_decay is not None:
             drive[..., -1, :] += (update.deep_weight_decay - update.weight_decay) * self.carried[..., -1, :]

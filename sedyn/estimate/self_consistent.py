@@ -17,17 +17,20 @@ from sedyn.arrays.shapes import Float
 from sedyn.estimate.by_modes import ByModes
 from sedyn.estimate.rows import row_modes, row_scales
 from sedyn.model.network import Derivatives
+from sedyn.model.quadrature import SpectralMeasure, gauss_quadrature
 from sedyn.model.update import Update
 
 __all__ = ["Begun", "SelfConsistent", "effective_curvature"]
 
 # The effective curvature is found anew each time the iteration has grown by this share.
-REFRESHED = 0.05
+REFRESHED = 0.2
 FIXED_POINT_STEPS = 2  # from the point before, which is near
 # Samples that it is found from, at least, where there are so many.
-ENOUGH_SAMPLES = 256
+ENOUGH_SAMPLES = 128
 # Eigenvalues of matrices to be inverted are held above these.
 LEAST_LEFT, LEAST_OF_A_SAMPLE = 0.01, 0.5
+# Nodes for the eigenvalues.
+NODES = 16
 # Rounds in which a start that has learned and the effective curvature agree.
 ROUNDS_AT_START = 5
 # Decay of what has none: outputs of classes may be shifted together, which changes nothing.
@@ -64,29 +67,31 @@ class SelfConsistent(NamedTuple):
     Attributes
     ----------
     estimate : ByModes
-        Of features times the roots of the weights.
+        Of features times the roots of the weights, twice along an axis in front: with the effective curvature, and with
+        the mean one.
     weights : ndarray, shape (n,)
         Of the samples, with mean 1.
-    eigenvalues : ndarray, shape (m,)
-        Of the same features' Gram matrix over n.
+    spectrum : SpectralMeasure
+        Nodes for the eigenvalues of the same features' Gram matrix over n; the weights add up to their number over n.
     answers, previous : ndarray, shape (m, q, q)
         What a constant push of a mode has left in it, and what its momentum is the difference from.
     lowered : ndarray, shape (q, q)
         The mean curvature less the effective one.
-    iteration : int
-        t.
-    beyond : ndarray, shape (q, n)
+    iteration, refreshed_at : int
+        t, and where the effective curvature was found last.
+    beyond : ndarray, shape (2, q, n)
         What each sample keeps beyond what modes and one curvature say, as it was known at the start.
     """
 
     estimate: ByModes
     weights: Float[np.ndarray, " n"]
-    eigenvalues: Float[np.ndarray, " m"]
+    spectrum: SpectralMeasure
     answers: Float[np.ndarray, "m q q"]
     previous: Float[np.ndarray, "m q q"]
     lowered: Float[np.ndarray, "q q"]
     iteration: int
-    beyond: Float[np.ndarray, "q n"]
+    refreshed_at: int
+    beyond: Float[np.ndarray, "2 q n"]
 
     @classmethod
     def begin(
@@ -120,41 +125,42 @@ class SelfConsistent(NamedTuple):
         n, d = weighted.shape
         modes = row_modes(weighted, centred=centred, weights=weights)
         eigenvalues = np.linalg.eigvalsh((weighted.T @ weighted if d < n else weighted @ weighted.T) / n).clip(0)
-        nothing = np.zeros((eigenvalues.size, units, units))
-        estimate = ByModes.begin(modes, row_scales(weighted), np.empty((units, d)))
-        whole = cls(estimate, weights, eigenvalues, nothing, nothing, nothing[0], 0, estimate.kept)
+        nodes, shares = gauss_quadrature(eigenvalues, NODES)
+        nothing = np.zeros((nodes.size, units, units))
+        estimate = ByModes.begin(modes, row_scales(weighted), np.empty((2, units, d)))
+        spectrum = SpectralMeasure(nodes, shares * (eigenvalues.size / n))
+        whole = cls(estimate, weights, spectrum, nothing, nothing, nothing[0], 0, 0, estimate.kept)
         return whole if begun is None else whole._after(begun)
 
     def _after(self, begun: Begun) -> SelfConsistent:
         """The same at the fixed point of its own recursion, and what the fixed point does not know of."""
         units, kept, gradients, curvatures, decay = begun
         mean = effective = (curvatures * self.estimate.row_scales).mean(axis=-1)
-        identity = np.eye(len(mean))
+        identity, modes = np.eye(len(mean)), self.estimate.modes
+        nodes, shares = self.spectrum
 
-        def answers_to(eigenvalues: np.ndarray, decays: np.ndarray) -> np.ndarray:
+        def answers_to(eigenvalues: np.ndarray, decays: float | np.ndarray, curvature: np.ndarray) -> np.ndarray:
             each = eigenvalues[..., None, None]
-            return each * np.linalg.inv(each * effective + decays[..., None, None] * identity)
+            return each * np.linalg.inv(each * curvature + np.asarray(decays)[..., None, None] * identity)
 
-        every = np.full(self.eigenvalues.size, decay)
         for _ in range(ROUNDS_AT_START):
-            total = answers_to(self.eigenvalues, every).sum(axis=0) / self.weights.size
+            total = np.tensordot(shares, answers_to(nodes, decay, effective), 1)
             effective = self._effective(curvatures, total, effective)
         answers, lowered = self.answers.copy(), self.lowered.copy()
-        answers[:, units, units] = -answers_to(self.eigenvalues, every)
+        answers[:, units, units] = -answers_to(nodes, decay, effective)
         lowered[units, units] = mean - effective
-        modes = self.estimate.modes
         decays = np.full(modes.nodes.shape, decay)
         if modes.centred:
             decays[-1] = NEXT_TO_NO_DECAY
-        shapes = answers_to(modes.nodes.T, decays.T)  # (n, B, C, C)
-        own = np.einsum("bi,ibce->ice", modes.weights, shapes)
-        pushes = np.linalg.solve(identity - effective @ own, gradients.T[:, :, None])
         carried, beyond = self.estimate.carried.copy(), self.beyond.copy()
-        carried[units] = -np.moveaxis((shapes @ pushes[:, None])[..., 0], 2, 0).swapaxes(1, 2)
-        estimate = self.estimate._replace(
-            carried=carried, previous=carried, kept=(modes.weights * carried).sum(axis=-2)
-        )
-        beyond[units] = kept - estimate.kept[units]
+        for k, curvature in enumerate((effective, mean)):
+            shapes = answers_to(modes.nodes.T, decays.T, curvature)  # (n, B, C, C)
+            own = np.einsum("bi,ibce->ice", modes.weights, shapes)
+            pushes = np.linalg.solve(identity - curvature @ own, gradients.T[:, :, None])
+            carried[k, units] = -np.moveaxis((shapes @ pushes[:, None])[..., 0], 2, 0).swapaxes(1, 2)
+        own_kept = (modes.weights * carried).sum(axis=-2)
+        beyond[:, units] = kept - own_kept[:, units]
+        estimate = self.estimate._replace(carried=carried, previous=carried, kept=own_kept)
         return self._replace(estimate=estimate, answers=answers, previous=answers, lowered=lowered, beyond=beyond)
 
     def _effective(self, curvatures: np.ndarray, kept: np.ndarray, start: np.ndarray) -> np.ndarray:
@@ -168,25 +174,27 @@ class SelfConsistent(NamedTuple):
     def step(self, derivatives: Derivatives, update: Update) -> SelfConsistent:
         """Take in the derivatives at iteration t; see `Estimate.step`."""
         assert derivatives.curvature is not None  # wherever there is an estimate
-        curvatures, shares = derivatives.curvature / self.weights, self.estimate.row_scales
-        mean, lowered, t = (curvatures * shares).mean(axis=-1), self.lowered, self.iteration
-        if t > 0 and t % max(1, int(REFRESHED * t)) == 0:
-            kept = -self.answers.sum(axis=0) / self.weights.size
+        n, lowered, t, refreshed_at = self.weights.size, self.lowered, self.iteration, self.refreshed_at
+        mean = derivatives.curvature @ (self.estimate.row_scales / (n * self.weights))
+        if t >= self.refreshed_at * (1 + REFRESHED) and t > 0:
+            kept = -np.tensordot(self.spectrum.weights, self.answers, 1)
             with suppress(np.linalg.LinAlgError):  # of a run that diverges
-                lowered = mean - self._effective(curvatures, kept, mean - lowered)
+                lowered = mean - self._effective(derivatives.curvature / self.weights, kept, mean - lowered)
+            refreshed_at = t
         effective = mean - lowered
         push = np.eye(effective.shape[0]) + effective @ self.answers
-        answers, previous = update(self.answers, self.previous, self.eigenvalues[:, None, None] * push)
-        plain = derivatives._replace(
-            gradient=derivatives.gradient / self.weights,
-            curvature=np.broadcast_to(effective[:, :, None], curvatures.shape),
-        )
-        estimate = self.estimate.step(plain, update)
-        return self._replace(estimate=estimate, answers=answers, previous=previous, lowered=lowered, iteration=t + 1)
+        answers, previous = update(self.answers, self.previous, self.spectrum.nodes[:, None, None] * push)
+        estimate = self.estimate.move(derivatives.gradient / self.weights, np.stack([effective, mean]), update)
+        known = self._replace(estimate=estimate, answers=answers, previous=previous, lowered=lowered)
+        return known._replace(iteration=t + 1, refreshed_at=refreshed_at)
 
     def fresh_like(self, trained: Float[np.ndarray, "q n"]) -> Float[np.ndarray, "q n"]:
         """Pre-activations without what they keep of their own gradients; see `Estimate.fresh_like`."""
-        return self.estimate.fresh_like(trained) - self.beyond
+        return trained - self.estimate.kept[0] - self.beyond[0]
+
+    def fresh_like_by_mean(self, trained: Float[np.ndarray, "q n"]) -> Float[np.ndarray, "q n"]:
+        """The same by the mean curvature: where it is another, neither is to be believed."""
+        return trained - self.estimate.kept[1] - self.beyond[1]
 
 
 def effective_curvature(

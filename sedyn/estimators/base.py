@@ -91,15 +91,14 @@ class NetworkEstimator(FreshLike, Options, BaseEstimator):
         data = {"n": n, "d": standardization.kept.size, "labels": labels.kind, "outputs": outputs}
         data |= {"signals": outputs if labels.kind == "classes" else 1, "loss": self._loss(labels)}
         problem = self._problem(**data, init_seed=seed, initialization="random")
-        reason = no_estimate_because(problem)
+        exact = self._exactly(problem, weights)
+        reason = None if exact else no_estimate_because(problem)
         if reason and self.early_stopping:
-            raise InvalidInput("early_stopping", True, f"{reason}, or early_stopping=False")
+            raise InvalidInput("early_stopping", True, f"{reason}, or estimate='exact', or early_stopping=False")
         if self.early_stopping and (self.estimate is False or self.estimate == "last"):
             raise InvalidInput(
                 "early_stopping", True, f"needs an estimate at every iteration; estimate={self.estimate!r}"
             )
-        if self.estimate == "exact" and (reason or not self._by_modes):
-            raise InvalidInput("estimate", "exact", reason or "takes no spectrum; set spectrum='modes'")
         wanted = not reason and self.estimate is not False
         require_memory(problem, estimate=wanted, history=wanted and not self._by_modes)
         warm = self._warm(problem, standardization)
@@ -115,7 +114,6 @@ class NetworkEstimator(FreshLike, Options, BaseEstimator):
         largest = largest_eigenvalue(features, weights) * curvature_bound(loss_named(problem.loss), outputs)
         largest += problem.weight_decay
         problem = self._with_rates(problem, largest)
-        exact = wanted and self._exactly(problem, weights)
         estimate = None
         self.spectrum_: Float[np.ndarray, " d"] | None = None
         if wanted and not exact:
@@ -146,7 +144,7 @@ class NetworkEstimator(FreshLike, Options, BaseEstimator):
         self._keep_fresh(samples.y, weights, fit.fresh_outputs)
         found = []
         if wanted:
-            starts = {"begun": begun is not None, "warm": warm is not None}
+            starts = {"begun": begun is not None, "warm": warm is not None, "exact": exact}
             found = doubts_about(problem, fit, samples, largest, most_steps=most_steps, **starts)
         self._keep_estimate(problem, fit, labels, weights)
         self.history_ = self._history(problem, fit, labels.scale**2, reason, found, exact=exact)
@@ -161,6 +159,8 @@ class NetworkEstimator(FreshLike, Options, BaseEstimator):
         """Whether leave-one-out is run, which is of centred features, and of no single sample that is all there is."""
         able = bool(self.standardize) and not problem.temperature and bool((weights < problem.n).all())
         if self.estimate == "exact":
+            if not self._by_modes:
+                raise InvalidInput("estimate", "exact", "takes no spectrum; set spectrum='modes'")
             if not able:
                 raise InvalidInput("estimate", "exact", "needs standardize=True and temperature=0")
             return True
@@ -228,12 +228,15 @@ class NetworkEstimator(FreshLike, Options, BaseEstimator):
         warnings.warn(message, ConvergenceWarning, stacklevel=4)
 
     def _keep_estimate(self, problem: Problem, fit: Fit, labels: Labels, weights: np.ndarray) -> None:
-        """Set the estimate of the weights that are kept, with the standard error that its spread over samples makes."""
+        """Set the estimate of the weights that are kept; its spread over samples and a second one make its error."""
         self.estimated_test_error_ = self.estimated_test_error_stderr_ = np.nan
         if fit.fresh_outputs is not None:
             each = 2 * labels.scale**2 * losses(loss_named(problem.loss), fit.fresh_outputs, labels.values)
             self.estimated_test_error_ = float(np.average(each, weights=weights))
             self.estimated_test_error_stderr_ = stderr_of_mean(each, weights)
+            if np.isfinite(fit.second_estimate):
+                away = labels.scale**2 * fit.second_estimate - self.estimated_test_error_
+                self.estimated_test_error_stderr_ = float(np.hypot(self.estimated_test_error_stderr_, away))
 
     def _history(
         self, problem: Problem, fit: Fit, squared_scale: float, reason: str | None, found: list[Doubt], *, exact: bool
@@ -247,6 +250,7 @@ class NetworkEstimator(FreshLike, Options, BaseEstimator):
             "best_iteration": fit.iteration,
             "no_estimate_because": reason or "",
             "estimate": "exact" if exact else self.estimate,
+            "second_estimate": squared_scale * fit.second_estimate,
             "warnings": [doubt.message for doubt in found],
             **versions(),
         }

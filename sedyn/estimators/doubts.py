@@ -15,8 +15,11 @@ __all__ = ["Doubt", "EstimateWarning", "doubts_about"]
 
 REPEATED = 0.1
 """Share of samples that repeat others from which on they are spoken of."""
+DISAGREEMENT = 0.2
+"""Logarithm of the ratio of two estimates from which on it is spoken of."""
 EDGE = 0.8
 """Share of the largest stable learning rate beyond which it is spoken of."""
+TINY = np.finfo(float).tiny
 
 
 class EstimateWarning(UserWarning):
@@ -40,7 +43,15 @@ class Doubt(NamedTuple):
 
 
 def doubts_about(
-    problem: Problem, fit: Fit, samples: Samples, largest: float, *, most_steps: int, begun: bool, warm: bool
+    problem: Problem,
+    fit: Fit,
+    samples: Samples,
+    largest: float,
+    *,
+    most_steps: int,
+    begun: bool,
+    warm: bool,
+    exact: bool,
 ) -> list[Doubt]:
     """List the reasons not to believe the estimate of a fit.
 
@@ -57,6 +68,8 @@ def doubts_about(
         Whether training began with a fitted linear model, which may be all that there is to learn.
     warm : bool
         Whether training began with weights of a fit before.
+    exact : bool
+        Whether the estimate is exact leave-one-out.
 
     Returns
     -------
@@ -65,6 +78,8 @@ def doubts_about(
     last, estimates = len(fit.train_error) - 1, np.array(fit.estimated_test_error)
     best = int(np.nanargmin(estimates)) if np.isfinite(estimates).sum() > 1 else None
     rates = problem.learning_rates[: max(1, last)]
+    kept, other = estimates[fit.iteration], fit.second_estimate
+    apart = np.isfinite(other) and not abs(np.log(max(other, TINY) / max(kept, TINY))) < DISAGREEMENT
     stable = 2 * (1 + problem.momentum) / largest
     reasons = {
         "the estimate is lowest before the first step: nothing in the features helps, or the learning rate is too "
@@ -72,12 +87,14 @@ def doubts_about(
         f"the estimate was still falling at the last step, {last}; use more steps, or a larger learning_rate": best
         == last
         == most_steps,
+        f"two ways to estimate disagree: {other / max(kept, TINY):.2f} of the test error that is given; use fewer steps, a "
+        "smaller width, or estimate='exact'": apart,
         f"learning_rate={max(rates):.3g} is near or beyond the largest stable one, {stable:.3g}, where estimates are "
         "too high; use a smaller one, or learning_rate='auto'": max(rates) > EDGE * stable,
         f"{samples.repeated:.0%} of the samples repeat others; copies count as one sample, whose error is estimated "
         "for samples that are not among them; drop them, or give sample_weight": samples.repeated > REPEATED,
         f"n={problem.n} samples are fewer than half of d={problem.d} features, where estimates are rough; use fewer "
-        "features": problem.n < problem.d / 2,
+        "features": problem.n < problem.d / 2 and not exact,
         "warm_start: what samples taught in the fit before stays in the estimate, which is too low if they are the "
         "same; set warm_start=False for an estimate": warm,
     }

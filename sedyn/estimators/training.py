@@ -14,6 +14,7 @@ from sedyn.descent.inputs import Data
 from sedyn.descent.leave_one_out import fresh_outputs
 from sedyn.designs.dense import DenseDesign
 from sedyn.estimate.protocol import Estimate
+from sedyn.estimate.self_consistent import SelfConsistent
 from sedyn.estimators.linear import LinearModel, Modes, solve
 from sedyn.model.algorithm import states
 from sedyn.model.architecture import initial_deep_weights, layers_of
@@ -147,6 +148,8 @@ class Fit(NamedTuple):
         V^t.
     fresh_outputs : ndarray, shape (C, n), or None
         Outputs there for each training sample as if it were a fresh one; None without an estimate.
+    second_estimate : float
+        The estimate there with the mean curvature in place of the effective one; NaN where there is one estimate alone.
     diverged : bool
         Whether errors stopped being finite.
     """
@@ -157,6 +160,7 @@ class Fit(NamedTuple):
     first_weights: Float[np.ndarray, "q d"]
     deep_weights: DeepWeights
     fresh_outputs: Float[np.ndarray, "C n"] | None
+    second_estimate: float
     diverged: bool
 
 
@@ -260,8 +264,12 @@ def fit_network(
                 tell(f"iteration {state.iteration}: training error {trained:.4g}, estimated {estimated:.4g}")
             if patience.ends(state.iteration, best):
                 break
-    known = kept if exact or estimate is not None else None
-    return Fit(train, estimates, chosen.iteration, chosen.first_weights, chosen.deep_weights, known, diverged)
+    known, second = kept if exact or estimate is not None else None, np.nan
+    if isinstance(chosen.estimate, SelfConsistent):
+        fresh = forward(chosen.estimate.fresh_like_by_mean(chosen.trained), chosen.deep_weights, layers)
+        second = error(fresh)
+    weights = chosen.first_weights, chosen.deep_weights
+    return Fit(train, estimates, chosen.iteration, *weights, known, second, diverged)
 
 
 def hidden_units(problem: Problem) -> int:

@@ -265,7 +265,7 @@ def test_bad_input_is_one_clear_line(regression):
     refused(fit(NetworkRegressor(max_steps=0)), "max_steps=0")
     refused(fit(NetworkRegressor(epochs=2)), "epochs=2", "set steps")
     refused(fit(NetworkRegressor(estimate="exact", spectrum="identity")), "estimate='exact'", "spectrum='modes'")
-    refused(fit(NetworkRegressor(estimate="exact", activation="relu", early_stopping=False)), "'exact'", "kink")
+    refused(fit(NetworkRegressor(activation="relu")), "kink", "estimate='exact'")
     long = NetworkRegressor(spectrum="identity", steps=10**9, learning_rate=0.1)
     refused(fit(long), "GB", "fewer steps", "spectrum='modes'")
     refused(fit(NetworkRegressor(patience=0)), "patience=0")

@@ -213,7 +213,10 @@ def test_scores_are_of_fresh_like_samples(diabetes, fitted):
 def test_standard_error_of_the_estimate_is_that_of_its_mean(fitted):
     each = (fitted._fresh_y - fitted.response_mean_ - fitted.response_scale_ * fitted._fresh_outputs[0]) ** 2
     assert fitted.estimated_test_error_ == pytest.approx(each.mean())
-    assert fitted.estimated_test_error_stderr_ == pytest.approx(each.std(ddof=1) / np.sqrt(each.size))
+    away = fitted.estimated_test_error_ - fitted.history_.attrs["second_estimate"]
+    assert abs(away) > 1e-6 * fitted.estimated_test_error_
+    spread = each.std(ddof=1) / np.sqrt(each.size)
+    assert fitted.estimated_test_error_stderr_ == pytest.approx(np.hypot(spread, away), rel=1e-9)
     rng = np.random.default_rng(0)
     values, weights = rng.standard_normal((2000, 30)), rng.uniform(0, 2, 30)
     means = np.average(values, axis=1, weights=weights)
@@ -306,7 +309,9 @@ def test_steps_left_open_may_be_too_few(diabetes):
 def test_too_few_samples_and_useless_features_are_warned_of(fitted):
     rng = np.random.default_rng(0)
     with pytest.warns(EstimateWarning, match="fewer than half of d=90"):
-        NetworkRegressor(random_state=0).fit(rng.standard_normal((40, 90)), rng.standard_normal(40))
+        NetworkRegressor(spectrum="identity", random_state=0).fit(
+            rng.standard_normal((40, 90)), rng.standard_normal(40)
+        )
     with pytest.warns(EstimateWarning, match="lowest before the first step"):
         NetworkRegressor(learning_rate=0.5, steps=5).fit(rng.standard_normal((60, 90)), rng.standard_normal(60))
     assert fitted.history_.attrs["warnings"] == []
@@ -330,6 +335,34 @@ def test_few_samples_are_left_out_one_by_one(diabetes):
     assert model.estimated_test_error_ == pytest.approx(np.mean(errors))
     by_modes = NetworkRegressor(**options, spectrum=np.ones(4)).fit(X, y)
     assert by_modes.history_.attrs["estimate"] is True
+
+
+def test_a_kink_is_left_to_exact_leave_one_out(diabetes):
+    """Whose networks without a sample need no second derivative: here against one of them, trained anew."""
+    X, y = diabetes[0][:20], diabetes[2][:20]
+    y = (y - y.mean()) / y.std()
+    options = {"activation": "relu", "steps": 20, "skip": False, "bias": "output", "fit_intercept": False}
+    options |= {"early_stopping": False, "random_state": 0}
+    model = NetworkRegressor(**options, learning_rate=0.3).fit(X, y)
+    assert model.history_.attrs["estimate"] == "exact"
+    assert model.history_.attrs["no_estimate_because"] == ""
+    features = (X - model.feature_mean_) / model.feature_scale_
+    others = features[1:] - features[1:].mean(0)
+    # 19 samples instead of 20 in the mean: a rate that is as much smaller.
+    options |= {"learning_rate": 0.3 * 19 / 20, "standardize": False, "estimate": False}
+    without = NetworkRegressor(**options).fit(others, y[1:])
+    fresh = without.predict(features[:1] - features[1:].mean(0))
+    row = np.flatnonzero(model._fresh_y == y[0])[0]
+    assert model._fresh_outputs[0, row] == pytest.approx(fresh[0], rel=1e-9)
+
+
+def test_what_is_kept_is_of_the_best_iteration_if_that_is_the_first(diabetes):
+    X, y = diabetes[0][:60], np.random.default_rng(0).permutation(diabetes[2][:60])
+    model = NetworkRegressor(learning_rate=0.5, steps=5, random_state=0).fit(X, y)
+    assert model.best_iteration_ == 0
+    assert model.estimated_test_error_ == pytest.approx(model.history_.estimated_test_error[0].item())
+    np.testing.assert_allclose(model.predict(X), y.mean())
+    np.testing.assert_allclose(model._fresh_outputs, 0, atol=1e-12)
 
 
 def test_samples_that_weigh_are_left_out_one_by_one_too(diabetes):

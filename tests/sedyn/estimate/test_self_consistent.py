@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from sedyn import NetworkClassifier
+from sedyn import NetworkClassifier, NetworkRegressor
 from sedyn.estimate.self_consistent import effective_curvature
 from sedyn.estimators import base
+from sedyn.estimators.doubts import EstimateWarning
 
 
 def test_equal_curvatures_are_effective():
@@ -58,3 +59,30 @@ def test_estimate_of_classes_is_nearer_to_leave_one_out(monkeypatch):
     assert fresh.mean() > 1.2 * model.history_.estimated_test_error.min()
     stderr = np.hypot(model.estimated_test_error_stderr_, fresh.std() / np.sqrt(fresh.size))
     assert abs(model.estimated_test_error_ - fresh.mean()) < 3 * stderr
+
+
+def test_where_curvatures_have_both_signs_two_estimates_disagree(monkeypatch):
+    """A deep network far past its best iteration: off by more than a quarter, warned of, and within its error."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((60, 6))
+    y = rng.uniform(size=60) < 1 / (1 + np.exp(-2 * X[:, 0]))
+    options = {"width": 8, "depth": 3, "steps": 150, "early_stopping": False, "weight_decay": 0.0, "random_state": 0}
+    exact = NetworkClassifier(estimate="exact", **options).fit(X, y)
+    monkeypatch.setattr(base, "AFFORDABLE_SECONDS", 0.0)
+    with pytest.warns(EstimateWarning, match="two ways to estimate disagree"):
+        model = NetworkClassifier(**options).fit(X, y)
+    off = model.estimated_test_error_ / exact.estimated_test_error_
+    assert abs(np.log(off)) > 0.25
+    assert abs(model.estimated_test_error_ - exact.estimated_test_error_) < 2 * model.estimated_test_error_stderr_
+    early = NetworkClassifier(**{**options, "steps": 20}).fit(X, y)
+    exact = exact.history_.estimated_test_error[20].item()
+    assert abs(np.log(early.estimated_test_error_ / exact)) < 0.06
+    assert abs(np.log(early.history_.attrs["second_estimate"] / early.estimated_test_error_)) < 0.02
+
+
+def test_of_equal_curvatures_there_is_one_estimate(monkeypatch):
+    monkeypatch.setattr(base, "AFFORDABLE_SECONDS", 0.0)
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((60, 6))
+    model = NetworkRegressor(depth=1, steps=20, weight_decay=0.0, early_stopping=False).fit(X, rng.standard_normal(60))
+    assert model.history_.attrs["second_estimate"] == pytest.approx(model.estimated_test_error_, rel=1e-9)
