@@ -28,11 +28,11 @@ class NetworkRegressor(RegressorMixin, NetworkEstimator):
     targets. At each iteration the test error is estimated from the training samples alone, so that all of them train:
     no holdout, no retraining. Training ends once the estimate has turned, unless `steps` says how long it lasts.
 
-    The learning rate is of the mean loss with standardized features and targets, and the number of a loss, as Huber's
-    threshold, is in units of the targets' standard deviation. An activation with a kink (relu) has no estimate but
-    exact leave-one-out, and otherwise needs ``early_stopping=False``. A given spectrum is scaled to the mean that the features have. Without
-    `standardize`, features and targets must have mean 0 and variance near 1 already. Equal samples count as one, with
-    the sum of their weights.
+    The learning rate is of the mean loss with standardized features and targets, and the number of a loss, as
+    Huber's threshold, is in units of the targets' standard deviation. An activation with a kink (relu) has no
+    estimate but exact leave-one-out, and otherwise needs ``early_stopping=False``. A given spectrum is scaled to
+    the mean that the features have. Without `standardize`, features and targets must have mean 0 and variance near
+    1 already. Equal samples count as one, with the sum of their weights.
 
     Attributes
     ----------

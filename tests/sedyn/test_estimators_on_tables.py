@@ -375,7 +375,7 @@ def test_samples_that_weigh_are_left_out_one_by_one_too(diabetes):
         others = np.arange(30) != i
         ridge = Ridge(alpha=30 * model.problem_.weight_decay).fit(Z[others], y[others], sample_weight=weights[others])
         errors.append((y[i] - ridge.predict(Z[i : i + 1])[0]) ** 2)
-    # At the end as at the start: rows are centred anew by the weighted mean of the others, where the linear model stays.
+    # At the end as at the start: rows are centred anew by the others' weighted mean, and there the linear model stays.
     expected = np.average(errors, weights=weights)
     np.testing.assert_allclose(model.history_.estimated_test_error, expected, rtol=1e-6)
 
