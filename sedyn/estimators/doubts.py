@@ -87,8 +87,8 @@ def doubts_about(
         f"the estimate was still falling at the last step, {last}; use more steps, or a larger learning_rate": best
         == last
         == most_steps,
-        f"two ways to estimate disagree, the other gives {other / max(kept, TINY):.2f} of it; use fewer steps, a smaller "
-        "width, or estimate='exact'": apart,
+        f"two ways to estimate disagree, the other gives {other / max(kept, TINY):.2f} of it; use fewer steps, a "
+        "smaller width, or estimate='exact'": apart,
         f"learning_rate={max(rates):.3g} is near or beyond the largest stable one, {stable:.3g}, where estimates are "
         "too high; use a smaller one, or learning_rate='auto'": max(rates) > EDGE * stable,
         f"{samples.repeated:.0%} of the samples repeat others; copies count as one sample, whose error is estimated "
