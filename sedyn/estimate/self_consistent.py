@@ -244,6 +244,11 @@ def _root(matrix: Float[np.ndarray, "q q"]) -> Float[np.ndarray, "q q"]:
 
 
 def _inverse(matrix: Float[np.ndarray, "... q q"], least: float) -> Float[np.ndarray, "... q q"]:
-    """Inverse of symmetric matrices, eigenvalues held above a number."""
-    values, vectors = np.linalg.eigh(_symmetric(matrix))
-    return (vectors / np.maximum(values, least)[..., None, :]) @ np.swapaxes(vectors, -1, -2)
+    """Inverse of symmetric matrices, eigenvalues held above a number; where all are, nothing is to be held."""
+    matrix = _symmetric(matrix)
+    try:
+        np.linalg.cholesky(matrix - least * np.eye(matrix.shape[-1]))
+    except np.linalg.LinAlgError:
+        values, vectors = np.linalg.eigh(matrix)
+        return (vectors / np.maximum(values, least)[..., None, :]) @ np.swapaxes(vectors, -1, -2)
+    return np.linalg.inv(matrix)

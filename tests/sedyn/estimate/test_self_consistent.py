@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sedyn import NetworkClassifier, NetworkRegressor
-from sedyn.estimate.self_consistent import effective_curvature
+from sedyn.estimate.self_consistent import _inverse, effective_curvature
 from sedyn.estimators import base
 from sedyn.estimators.doubts import EstimateWarning
 
@@ -86,3 +86,12 @@ def test_of_equal_curvatures_there_is_one_estimate(monkeypatch):
     X = rng.standard_normal((60, 6))
     model = NetworkRegressor(depth=1, steps=20, weight_decay=0.0, early_stopping=False).fit(X, rng.standard_normal(60))
     assert model.history_.attrs["second_estimate"] == pytest.approx(model.estimated_test_error_, rel=1e-9)
+
+
+def test_eigenvalues_are_held_above_a_number_where_they_are_not():
+    rng = np.random.default_rng(0)
+    vectors = np.linalg.qr(rng.standard_normal((3, 4, 4)))[0]
+    for values in (np.array([0.6, 1, 2, 3.0]), np.array([-1, 0.2, 1, 3.0])):
+        matrices = (vectors * values) @ np.swapaxes(vectors, 1, 2)
+        expected = (vectors / np.maximum(values, 0.5)) @ np.swapaxes(vectors, 1, 2)
+        np.testing.assert_allclose(_inverse(matrices, 0.5), expected, atol=1e-12)
