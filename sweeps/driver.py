@@ -31,6 +31,15 @@ class TaskSource(Protocol):
     """Decides which task is next."""
 
     announced: int  # tasks that will be given out, as far as is known
+    tasks: Sequence[Task]  # those of them that are known at the start
+
+    @property
+    def note(self) -> str:
+        """What is to be shown beside the counts of tasks; empty if nothing is."""
+
+    @property
+    def reached(self) -> str:
+        """What was reached in the end, beside that the tasks are done; empty if nothing else was wanted."""
 
     def take(self) -> Task | None:
         """Give out a task; None if there is none now."""
@@ -58,6 +67,8 @@ class FixedTasks:
     ----------
     tasks : sequence of Task
     """
+
+    note = reached = ""
 
     def __init__(self, tasks: Sequence[Task]) -> None:
         self.tasks = tasks
@@ -191,6 +202,6 @@ def run_tasks(
                 done += 1
             progress.advance(task, failed=bool(error))
             progress.add(source.finish(task, failed=bool(error)))
-        progress.tick(executor.hindrance())
+        progress.tick(executor.hindrance() or source.note)
     stopped = done + len(failures) < source.announced
     return Summary(done, failures, time.monotonic() - start, len(reasons), stopped)

@@ -10,7 +10,8 @@ from sweeps.plan import SimulationTask, SweepSpec, Task, TheoryTask
 from sweeps.schedule import missing_tasks
 from sweeps.sources import Code
 from sweeps.store import Store, settings_of, stored_bytes
-from sweeps.target import Target
+from sweeps.target import Judge, Target
+from sweeps.verdict import next_round
 
 __all__ = ["forecast"]
 
@@ -19,7 +20,12 @@ MEBIBYTE = 2**20
 
 
 def forecast(
-    spec: SweepSpec, compute: Compute, target: Target | None, location: str, code: Code | None = None
+    spec: SweepSpec,
+    compute: Compute,
+    target: Target | None,
+    location: str,
+    code: Code | None = None,
+    judge: Judge | None = None,
 ) -> Iterator[str]:
     """Describe what a sweep still has to do, a line at a time. Times small problems for about two seconds.
 
@@ -30,11 +36,13 @@ def forecast(
     compute : Compute
         Where it would run.
     target : Target, optional
-        Only the first round of each cell can be foreseen.
+        Only the next round of each cell can be foreseen.
     location : str
         Path or URL of the store; what it holds is not done again.
     code : Code, optional
         What would compute.
+    judge : callable, optional
+        Says where the findings on the store stand, if they should be decided.
 
     Raises
     ------
@@ -60,6 +68,8 @@ def forecast(
         )
     yield f"tasks: {len(tasks)} ({len(tasks) - theories} simulation, {theories} theory)"
     if not tasks:
+        if store is not None and target is not None and judge is not None:
+            yield from _verdict(store, spec, target, judge)
         return
     model = calibrate(spec)
     workers = worker_count(compute)
@@ -77,11 +87,25 @@ def forecast(
     yield f"most memory: {_memory(model, most, device)}: {most.name}"
     if target is not None:
         most_bytes = stored_bytes(settings, target.max_replicates) / MEBIBYTE
+        what = "every finding decided" if judge else f"standard error of {target.observable} {target.stderr:g}"
+        time = "" if target.max_seconds is None else f" in {_duration(target.max_seconds)} of computing in all"
         yield (
-            f"target: standard error of {target.observable} {target.stderr:g}; this is the first round, and up to "
-            f"{target.max_replicates} replicates a cell and {most_bytes:.1f} MiB may follow"
+            f"target: {what}; this is the first round, and up to "
+            f"{target.max_replicates} replicates a cell and {most_bytes:.1f} MiB may follow{time}"
         )
     yield f"store's size: {stored_bytes(settings, spec.replicates) / MEBIBYTE:.1f} MiB"
+
+
+def _verdict(store: Store, spec: SweepSpec, target: Target, judge: Judge) -> Iterator[str]:
+    """Say where the findings stand, and what the next round takes."""
+    found = next_round(store, spec.along(store.axes), target, judge)
+    limit = "" if target.max_seconds is None else f" of {_duration(target.max_seconds)}"
+    yield f"target: every finding decided; {found.standing}, after {_duration(found.spent)}{limit} of computing"
+    for one in found.standing.open:
+        more = f"about {one.runs:.2g} times the replicates" if one.runs == one.runs else "replicates alone do not"
+        yield f"  {one.finding}: {more} decide"
+    following = f"{found.added} replicates, {_duration(found.seconds)} of computing" if found.added else "none"
+    yield f"next round: {following}"
 
 
 def _memory(model: CostModel, task: Task, device: str) -> str:

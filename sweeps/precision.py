@@ -97,12 +97,27 @@ class PreciseTasks:
             self._cells[position] = _CellRounds(cell, position, spec.replicates)
             self._advance(self._cells[position])
         self.announced = len(self._heap)
-        self.tasks = [task for _, _, task in self._heap]
+        self.tasks: Sequence[Task] = [task for _, _, task in self._heap]
 
     @property
     def errors(self) -> list[float]:
         """Standard error of every cell at its latest round."""
         return [rounds.error for rounds in self._cells.values()]
+
+    @property
+    def note(self) -> str:
+        """Say in how many cells the target is met."""
+        met = sum(error <= self._target.stderr for error in self.errors)
+        return f"target met in {met} of {len(self._cells)} cells"
+
+    @property
+    def reached(self) -> str:
+        """Say the largest standard error too."""
+        target = self._target
+        return (
+            f"{self.note}; largest standard error of {target.observable}: {max(self.errors):.3g} "
+            f"(target {target.stderr:g}, at most {target.max_replicates} replicates)"
+        )
 
     def take(self) -> Task | None:
         """Give out first rounds, the longest first; then what lowers an error most per second."""

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from analysis.answers.words import interval_text, number_text, power_text
 from analysis.statistics.intervals import Interval
-from analysis.statistics.power_law import Exponents
+from analysis.statistics.power_law import Exponents, leverages
 
-__all__ = ["CERTAIN", "EXTENSION", "MARGIN", "PAPER", "TOGETHER", "Claim", "Finding", "Verdict", "judge", "needed"]
+__all__ = [
+    "CERTAIN",
+    "EXTENSION",
+    "MARGIN",
+    "PAPER",
+    "TOGETHER",
+    "Claim",
+    "Finding",
+    "Lack",
+    "Verdict",
+    "judge",
+    "lacking",
+]
 
 Verdict = Literal["holds", "fails", "undecided"]
 
@@ -51,6 +64,26 @@ EXTENSION = "our extension"
 """Source of what this project adds, derived in its own documentation and nowhere proven."""
 
 
+class Lack(NamedTuple):
+    """What would decide a finding that is undecided.
+
+    Attributes
+    ----------
+    runs : float
+        Times as many replicates as there are, if its numbers stay as they are; NaN where that is not known, or
+        replicates alone do not decide.
+    leverage : mapping of int to float
+        Which n they are to have: up to a factor, the variance of the finding's number is the sum over n of these over
+        the replicates there.
+    cells : mapping of str to value
+        Values of grid axes that it is about; of an axis that is not named, all.
+    """
+
+    runs: float = np.nan
+    leverage: Mapping[int, float] = {}
+    cells: Mapping[str, Any] = {}
+
+
 class Finding(NamedTuple):
     """One answer of a section.
 
@@ -68,9 +101,8 @@ class Finding(NamedTuple):
         The number and its interval; NaN where there is none.
     claim : Claim, optional
         What the verdict is on, if it is a number.
-    needed : float
-        Times as many replicates as there are that would decide what is undecided, if its numbers stay as they are; NaN
-        where that is not known, or replicates alone do not decide.
+    lack : Lack
+        What would decide it, if it is undecided.
     """
 
     subject: str
@@ -81,7 +113,7 @@ class Finding(NamedTuple):
     low: float = np.nan
     high: float = np.nan
     claim: Claim | None = None
-    needed: float = np.nan
+    lack: Lack = Lack()
 
     @property
     def number(self) -> str:
@@ -148,28 +180,46 @@ def judge(
     return "undecided", f"{over}; larger n decide"
 
 
-def needed(exponents: Exponents, claim: float, margin: float = MARGIN, certain: float = CERTAIN) -> float:
+def lacking(
+    exponents: Exponents,
+    claim: float,
+    n: np.ndarray,
+    margin: float = MARGIN,
+    certain: float = CERTAIN,
+) -> Lack:
     """Estimate how many times as many replicates would let `judge` decide, if the exponents stay as they are.
+
+    A fit can let the claim hold if its number is nearer to it than to what must not pass for it: that over all sizes,
+    or, where this one excludes the claim, one of the two others. These together can refute it.
 
     Parameters
     ----------
     exponents, claim, margin, certain
         As for `judge`.
+    n : ndarray, shape (sizes,)
+        The sizes.
 
     Returns
     -------
-    float
-        Above 1; NaN where more of the same does not decide, or there is no interval.
+    Lack
+        Of 1 or more; NaN where more of the same does not decide, or there is no interval.
     """
     half = [(each.high - each.low) / 2 for each in exponents]
     off = [abs(each.value - claim) for each in exponents]
-    factors = []
-    if off[0] < margin / 2:  # it would hold
-        factors.append(half[0] / (margin - off[0]))
-    if off[1] > margin / 2 and (exponents.larger.value > claim) == (exponents.corrected.value > claim):
-        factors.append(max(half[1] / off[1], certain * half[2] / max(off[2], 1e-9)))
-    factor = max(min(factors, default=np.nan) ** 2, 1.0) if factors else np.nan
-    return float(factor) if np.isfinite(factor) else np.nan
+    larger, corrected = exponents.larger, exponents.corrected
+    ways: list[tuple[float, int]] = []  # times as many, and the fit that decides
+    if not larger.wider(certain).side(claim):
+        outside = exponents.whole.side(claim) != 0
+        inside = [fit for fit in ((1, 2) if outside else (0,)) if off[fit] <= half[fit] and off[fit] < margin / 2]
+        ways += [(half[fit] / (margin - off[fit]), fit) for fit in inside]
+    if off[1] > 0 and off[2] > 0 and (larger.value > claim) == (corrected.value > claim):
+        late, wide = half[1] / off[1], certain * half[2] / off[2]
+        ways.append((max(late, wide), 2 if wide > late else 1))
+    ways = [way for way in ways if np.isfinite(way[0])]
+    if not ways:
+        return Lack()
+    factor, fit = min(ways)
+    return Lack(max(float(factor) ** 2, 1.0), dict(zip(n.tolist(), leverages(n)[fit].tolist(), strict=True)))
 
 
 def _precise(exponent: Interval, claim: float, margin: float) -> bool:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Mapping
+from typing import Any
+
 import numpy as np
 import xarray as xr
 
 from analysis.answers import style
-from analysis.answers.finding import MARGIN, PAPER, Claim, Finding, judge, needed
+from analysis.answers.finding import MARGIN, PAPER, Claim, Finding, Lack, judge, lacking
 from analysis.answers.needs import at_least
 from analysis.answers.section import Captioned, Section, Tabulated
 from analysis.answers.words import cell_values, cell_words, cells, exponent_texts
@@ -40,18 +43,26 @@ def _finished(simulation: xr.Dataset) -> str | None:
 
 def _findings(measured: xr.Dataset) -> list[Finding]:
     start = float(measured.larger_from)
-    found = [_finding("deeper weights together", Exponents.of(measured, "overall_exponent"), start)]
+    n = measured.n.values
+    found = [_finding("deeper weights together", Exponents.of(measured, "overall_exponent"), start, n)]
     varied = {dim for dim, size in measured.exponent.sizes.items() if size > 1}
     if varied <= {"layer", "depth"}:  # the cells of a larger grid are in the table
         each = [(cell, Exponents.of(measured.sel(cell), "exponent")) for cell in cells(measured.exponent)]
-        found += [_finding(cell_words(cell), found, start) for cell, found in each if np.isfinite(found.whole.value)]
+        found += [
+            _finding(cell_words(cell), exponents, start, n, cell)
+            for cell, exponents in each
+            if np.isfinite(exponents.whole.value)
+        ]
     return found
 
 
-def _finding(subject: str, exponents: Exponents, start: float) -> Finding:
+def _finding(
+    subject: str, exponents: Exponents, start: float, n: np.ndarray, cell: Mapping[Hashable, Any] | None = None
+) -> Finding:
     kind, words = judge(exponents, EXPECTED, start, 2 * MARGIN)
-    more = needed(exponents, EXPECTED, 2 * MARGIN) if kind == "undecided" else np.nan
-    return Finding(subject, kind, words, "exponent of the variance", *exponents.whole, claim=CLAIM, needed=more)
+    lack = lacking(exponents, EXPECTED, n, 2 * MARGIN) if kind == "undecided" else Lack()
+    lack = lack._replace(cells={str(axis): value for axis, value in (cell or {}).items() if axis != "layer"})
+    return Finding(subject, kind, words, "exponent of the variance", *exponents.whole, claim=CLAIM, lack=lack)
 
 
 def _tables(measured: xr.Dataset) -> list[Tabulated]:

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from analysis.answers import style
-from analysis.answers.finding import PAPER, TOGETHER, Claim, Finding, Verdict, judge, needed
+from analysis.answers.finding import PAPER, TOGETHER, Claim, Finding, Lack, Verdict, judge, lacking
 from analysis.answers.needs import at_least, laws
 from analysis.answers.section import Captioned, Section, Tabulated
 from analysis.answers.words import cell_values, cell_words, cells, exponent_texts
@@ -82,8 +82,9 @@ def _finding(subject: str, one: xr.Dataset, cell: Mapping[Hashable, Any] | None)
         numbers = f"{ratio.value:.2f} [{ratio.low:.2f}, {ratio.high:.2f}]"
         words += f"; at n = {int(last['n']):,} {numbers} times its null level"
     claim = CLAIMS[str(one["law"].values)]
-    more = needed(exponents, EXPECTED, certain=TOGETHER) if answer == "undecided" else np.nan
-    return Finding(subject, answer, words, f"exponent, {_names(one)[1]} distance", *exponent, claim=claim, needed=more)
+    lack = lacking(exponents, EXPECTED, one["n"].values, certain=TOGETHER) if answer == "undecided" else Lack()
+    lack = lack._replace(cells={str(axis): value for axis, value in (cell or {}).items()})
+    return Finding(subject, answer, words, f"exponent, {_names(one)[1]} distance", *exponent, claim=claim, lack=lack)
 
 
 def _tables(measured: xr.Dataset) -> list[Tabulated]:

@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from analysis.answers import style
-from analysis.answers.finding import PAPER, Claim, Finding, Verdict, judge, needed
+from analysis.answers.finding import PAPER, Claim, Finding, Lack, Verdict, judge, lacking
 from analysis.answers.needs import at_least, estimate
 from analysis.answers.section import Captioned, Section, Tabulated
 from analysis.answers.words import cell_values, cell_words, cells, exponent_texts, interval_text
@@ -46,8 +46,8 @@ def _finding(subject: str, measured: xr.Dataset, name: str, more: str = "") -> F
     exponents = Exponents.of(measured, name)
     kind, words = estimate_verdict(exponents, float(measured.larger_from))
     sentence = f"distance to the true one: {words}{more}"
-    factor = needed(exponents, EXPECTED) if kind == "undecided" else np.nan
-    return Finding(subject, kind, sentence, "exponent", *exponents.whole, claim=CLAIM, needed=factor)
+    lack = lacking(exponents, EXPECTED, measured.n.values) if kind == "undecided" else Lack()
+    return Finding(subject, kind, sentence, "exponent", *exponents.whole, claim=CLAIM, lack=lack)
 
 
 def estimate_verdict(exponents: Exponents, larger_from: float) -> tuple[Verdict, str]:

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.answers import style
-from analysis.answers.finding import EXTENSION, PAPER, Claim, Finding, Verdict, judge, needed
+from analysis.answers.finding import EXTENSION, PAPER, Claim, Finding, Lack, Verdict, judge, lacking
 from analysis.answers.needs import at_least
 from analysis.answers.section import Captioned, Section, Tabulated
 from analysis.answers.words import cell_values, cell_words, cells, exponent_texts, interval_text, number_text, title_of
@@ -24,6 +24,7 @@ from analysis.statistics.loglog import power_line
 from analysis.statistics.power_law import Exponents
 from analysis.statistics.rates import REASONS
 from analysis.statistics.rates_along import BY, rates_with_slices
+from sedyn.model.problem import DEFAULTS
 
 __all__ = ["SECTION", "rate_finding", "rates_figure", "rates_table", "verdict"]
 
@@ -116,18 +117,20 @@ def rate_finding(
     exponent = Interval.of(measured.sel(observable=observable, part="distance"), "overall_exponent")
     claim = Claim("-1/2", *(source or SOURCES[observable]))
     finding = Finding(subject or title_of(observable), kind, sentence + more, "exponent", *exponent, claim=claim)
-    return finding._replace(needed=_needed(measured, observable)) if kind == "undecided" else finding
+    return finding._replace(lack=_lack(measured, observable)) if kind == "undecided" else finding
 
 
-def _needed(measured: xr.Dataset, observable: str) -> float:
-    """Times as many replicates that would decide, where these are what is lacking."""
+def _lack(measured: xr.Dataset, observable: str) -> Lack:
+    """What would decide, where replicates are what is lacking."""
     row = measured.sel(observable=observable)
     if int(row.overall_reason) != 0 or not bool(row.overall_solver_negligible):
-        return np.nan
+        return Lack()
     distance, fluctuation = (
         Exponents.of(row.sel(part=part), "overall_exponent") for part in ("distance", "fluctuation")
     )
-    return needed(fluctuation if distance.whole.side(EXPECTED) < 0 else distance, EXPECTED)
+    deciding = fluctuation if distance.whole.side(EXPECTED) < 0 else distance
+    cells = {str(axis): row[axis].item() for axis in row.coords if axis in DEFAULTS and row[axis].ndim == 0}
+    return lacking(deciding, EXPECTED, row.n.values)._replace(cells=cells)
 
 
 def _findings(measured: xr.Dataset) -> list[Finding]:

@@ -18,10 +18,7 @@ from analysis.statistics.datasets import grid_axes
 from analysis.store import load
 from sedyn.errors import InvalidInput
 
-__all__ = ["Answer", "Chapter", "NothingToReport", "is_url", "read_chapter"]
-
-
-"""Variable of the group ``status`` with the facts of every replicate."""
+__all__ = ["Answer", "Chapter", "NothingToReport", "findings_on", "is_url", "read_chapter"]
 
 
 class NothingToReport(InvalidInput):
@@ -93,7 +90,7 @@ def read_chapter(path: str | Path, sections: Sequence[Section]) -> Chapter:
         If the store is missing, is not a sweep's, or has no observable in both groups.
     """
     simulation, theory, settings, seconds = _read(path)
-    name = str(path).rstrip("/").rpartition("/")[2].removesuffix(".zarr")
+    name = _name(path)
     answers, unanswered = [], []
     for section, reason in _asked(sections, name, simulation):
         if reason is not None:
@@ -120,6 +117,33 @@ def _with_asked(measured: xr.Dataset, simulation: xr.Dataset) -> xr.Dataset:
     return measured.assign_coords(
         asked=asked.any([dim for dim in asked.dims if dim == "n" or dim not in measured.dims])
     )
+
+
+def findings_on(path: str | Path, sections: Sequence[Section]) -> list[tuple[Section, Finding]]:
+    """Ask a store the same questions, and take no more than what they find.
+
+    Parameters
+    ----------
+    path, sections
+        As for `read_chapter`.
+
+    Returns
+    -------
+    list of (Section, Finding)
+
+    Raises
+    ------
+    NothingToReport
+        As for `read_chapter`.
+    """
+    simulation, theory, _, _ = _read(path)
+    asked = [section for section, reason in _asked(sections, _name(path), simulation) if reason is None]
+    return [(each, found) for each in asked for found in each.findings(each.measure(simulation, theory))]
+
+
+def _name(path: str | Path) -> str:
+    """Name of a store, without ``.zarr``."""
+    return str(path).rstrip("/").rpartition("/")[2].removesuffix(".zarr")
 
 
 def _asked(sections: Sequence[Section], name: str, simulation: xr.Dataset) -> list[tuple[Section, str | None]]:

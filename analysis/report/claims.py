@@ -111,13 +111,13 @@ def _decides(undecided: Sequence[_Placed]) -> str:
     """Say what would decide, the most costly last: replicates where these are known to, or what the sentence says."""
     if not undecided:
         return ""
-    known = [one for one in undecided if np.isfinite(one.finding.needed)]
+    known = [one for one in undecided if np.isfinite(one.finding.lack.runs)]
     parts = []
     if known:
-        factors = [one.finding.needed for one in known]
+        factors = [one.finding.lack.runs for one in known]
         # A store's findings are decided together, by the most that one of them needs.
         each = {one.chapter.name: one.chapter.seconds for one in known}
-        most = {name: max(one.finding.needed for one in known if one.chapter.name == name) for name in each}
+        most = {name: max(one.finding.lack.runs for one in known if one.chapter.name == name) for name in each}
         seconds = sum((most[name] - 1) * each[name] for name in each)
         time = f", {_duration(seconds)} on one core" if np.isfinite(seconds) else ""
         span = f"{min(factors):.1f} to {max(factors):.1f}" if len(known) > 1 else f"{factors[0]:.1f}"

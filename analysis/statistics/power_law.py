@@ -11,7 +11,7 @@ from analysis.statistics.datasets import LEAST_SIZES, larger_half
 from analysis.statistics.intervals import Interval, student
 from analysis.statistics.loglog import LineFit, line_fit, weights
 
-__all__ = ["Exponents", "PowerLaw", "power_law", "three_fits"]
+__all__ = ["Exponents", "PowerLaw", "leverages", "power_law", "three_fits"]
 
 FITS = ("", "larger_", "corrected_")
 """What stands before ``exponent`` in the names of the three fits of `Exponents`."""
@@ -98,6 +98,28 @@ def three_fits(n: np.ndarray, y: np.ndarray, weight: np.ndarray) -> tuple[LineFi
         line_fit(x, y, weight * late[:, None]),
         line_fit(x, y, weight, correction=n[0] / n),
     )
+
+
+def leverages(n: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Say what each size has to do with the exponents of `three_fits`.
+
+    Parameters
+    ----------
+    n : ndarray, shape (sizes,)
+        Sizes, increasing.
+
+    Returns
+    -------
+    tuple of ndarray, shape (sizes,)
+        For each fit, with equal weights, the square of what the slope takes of each logarithm: its variance is the sum
+        of these times the variances of the logarithms.
+    """
+    x, late = np.log(n.astype(float)), np.arange(len(n)) >= larger_half(len(n))
+    found = []
+    for used, more in ((np.ones(len(n), bool), ()), (late, ()), (np.ones(len(n), bool), (n[0] / n,))):
+        columns = np.stack([np.ones(len(n)), x, *more], -1) * used[:, None]
+        found.append(np.where(used, np.linalg.pinv(columns)[1] ** 2, 0.0))
+    return found[0], found[1], found[2]
 
 
 def power_law(n: np.ndarray, drawn: np.ndarray, replicates: int, *, level: float = 0.95) -> PowerLaw:

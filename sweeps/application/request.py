@@ -19,7 +19,7 @@ from sweeps.compute import Compute
 from sweeps.plan import PROBLEM_FIELDS, SweepSpec
 from sweeps.refinement import Refinement
 from sweeps.sources import Code, code_of
-from sweeps.target import Target
+from sweeps.target import Judge, Target
 from sweeps.user_modules import import_modules
 
 __all__ = ["Request", "read_request"]
@@ -31,7 +31,7 @@ TOP_LEVEL = (
 )
 THEORY = ("samples", "randomizations")
 _MAX_FAILURES = optional(whole(1, condition="a whole number >= 1, or null"))
-TARGET = ("observable", "stderr", "max_replicates")
+TARGET = ("observable", "stderr", "max_replicates", "verdict", "max_seconds", "judge")
 DESIGN, REFINE = ("points", "method"), ("axis", "within")
 
 
@@ -52,9 +52,11 @@ class Request:
     code : Code
         What computes, and whether it may replace other code.
     target : Target, optional
-        How precise every cell should be; None gives each its `replicates`.
+        How precise every cell should be, or that findings should be decided; None gives each its `replicates`.
     refinement : Refinement, optional
         Which axis gets more values where the verdict changes.
+    judge : callable, optional
+        Says where the findings on the store stand, if they should be decided.
     max_failures : int, optional
         Failures after which no task is begun any more.
     report : callable, optional
@@ -70,6 +72,7 @@ class Request:
     code: Code
     target: Target | None
     refinement: Refinement | None
+    judge: Judge | None
     max_failures: int | None
     report: Callable[[str], Any] | None
     plan: bool
@@ -108,8 +111,12 @@ def read_request(composed: Composed) -> Request:
         target.require_start(spec.replicates)
         target.require_values(spec)
     spec.cells  # noqa: B018 - builds and so checks every problem of the grid, which need not wait for the next line
-    code, report = _read_code(config, imports), _find_report(config.report)
-    return Request(spec, location, compute, imports, code, target, refinement, max_failures, report, plan)
+    code, report = _read_code(config, imports), _find_function("report", config.report)
+    judged = target is not None and target.verdict
+    judge = _find_function("target.judge", config.target.judge) if judged else None
+    if judged and judge is None:
+        raise InvalidInput("target.judge", None, "verdicts need a judge; write module.function")
+    return Request(spec, location, compute, imports, code, target, refinement, judge, max_failures, report, plan)
 
 
 def _read_imports(config: DictConfig) -> tuple[str, ...]:
@@ -128,8 +135,8 @@ def _read_code(config: DictConfig, imports: Sequence[str]) -> Code:
 def _read_target(config: DictConfig) -> Target | None:
     values = _mapping(config, "target")
     require_known("target", values, TARGET)
-    target = Target(**values)
-    return None if target.stderr is None else target
+    target = Target(**{name: value for name, value in values.items() if name != "judge"})
+    return target if target.verdict or target.stderr is not None else None
 
 
 def _read_refinement(config: DictConfig) -> Refinement | None:
@@ -291,15 +298,16 @@ def _store_at(field: str, value: Any) -> str:
     return location
 
 
-def _find_report(name: Any) -> Callable[[str], Any] | None:
+def _find_function(key: str, name: Any) -> Callable[[str], Any] | None:
+    """Find a function of a store's path by its name."""
     if name is None:
         return None
     try:
         found = pkgutil.resolve_name(str(name))
     except (Exception, SystemExit) as error:  # a user's module may fail in any way
-        raise InvalidInput("report", name, f"no such function ({error}); write module.function, or null") from None
+        raise InvalidInput(key, name, f"no such function ({error}); write module.function, or null") from None
     try:
-        return function_of(1)("report", found)
+        return function_of(1)(key, found)
     except InvalidInput:
         kind = type(found).__name__
-        raise InvalidInput("report", name, f"a function of the store's path, not a {kind} that takes another") from None
+        raise InvalidInput(key, name, f"a function of the store's path, not a {kind} that takes another") from None

@@ -19,7 +19,6 @@ from sweeps.application.composition import compose
 from sweeps.application.request import Request, read_request
 from sweeps.interruption import stoppable
 from sweeps.sessions import SessionLost
-from sweeps.target import Target
 from sweeps.terminal import OutputClosed, say, shell_word
 
 __all__ = ["main", "run"]
@@ -103,7 +102,8 @@ def _plan(request: Request) -> int:
     # What computes loads zarr, xarray and scipy, which a wrong request need not wait for, nor for the rest a plan.
     from sweeps.forecast import forecast
 
-    for line in forecast(request.spec, request.compute, request.target, request.location, request.code):
+    asked = request.spec, request.compute, request.target, request.location, request.code, request.judge
+    for line in forecast(*asked):
         say(line)
     say(f"store: {request.location}")
     return DONE
@@ -112,13 +112,14 @@ def _plan(request: Request) -> int:
 def _compute(request: Request) -> int:
     from sweeps.bisection import RefinedTasks
     from sweeps.cost import largest_memory
-    from sweeps.driver import FixedTasks, Summary, run_tasks
+    from sweeps.driver import FixedTasks, Summary, TaskSource, run_tasks
     from sweeps.executors import make_executor
     from sweeps.precision import PreciseTasks
     from sweeps.progress import make_progress
     from sweeps.provenance import git_commit
     from sweeps.schedule import missing_tasks
     from sweeps.store import Store, find_damage, is_of_code, local_path, mend, only_driver
+    from sweeps.verdict import VerdictTasks
     from sweeps.worker import WorkerSetup
 
     spec, compute, device = request.spec, request.compute, request.spec.device
@@ -143,12 +144,15 @@ def _compute(request: Request) -> int:
             mend(store, damage)
             if damage.faults:
                 say(f"{len(damage.faults)} results were cut short or damaged, and are computed again", error=True)
-            precise = None if request.target is None else PreciseTasks(store, spec, request.target)
-            source: PreciseTasks | RefinedTasks | FixedTasks = precise or (
-                FixedTasks(missing_tasks(store, spec, compute.task_device))
-                if request.refinement is None
-                else RefinedTasks(store, spec, request.refinement, compute.task_device)
-            )
+            source: TaskSource
+            if request.refinement is not None:
+                source = RefinedTasks(store, spec, request.refinement, compute.task_device)
+            elif request.target is None:
+                source = FixedTasks(missing_tasks(store, spec, compute.task_device))
+            elif request.judge is None:
+                source = PreciseTasks(store, spec, request.target)
+            else:
+                source = VerdictTasks(store, spec, request.target, request.judge, compute.task_device)
             tasks = source.tasks
             if tasks:
                 if whole:  # it seemed so, before the damage was found
@@ -169,8 +173,8 @@ def _compute(request: Request) -> int:
     if summary.stopped:
         say(f"stopped after max_failures={request.max_failures}; the same command goes on with the rest", error=True)
     reported = _report(request)
-    if request.target is not None and precise is not None:
-        say(_precision_reached(precise.errors, request.target))
+    if source.reached:
+        say(source.reached)
     done = f"{summary.done} tasks done" if tasks else "nothing was missing"
     say(f"{done}, {len(failures)} failed, {summary.seconds:.1f} s: {request.location}")
     say(f"open it with: {store.opening_line}")
@@ -202,11 +206,3 @@ def _report(request: Request) -> bool:
         say(f"report: {type(error).__name__}: {reason}; the store is as it should be", error=True)
         return False
     return True
-
-
-def _precision_reached(errors: list[float], target: Target) -> str:
-    met = sum(error <= target.stderr for error in errors)
-    return (
-        f"target met in {met} of {len(errors)} cells; largest standard error of {target.observable}: "
-        f"{max(errors):.3g} (target {target.stderr:g}, at most {target.max_replicates} replicates)"
-    )

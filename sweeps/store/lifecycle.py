@@ -6,7 +6,7 @@ Only the driver changes any of this; whoever has the store open meanwhile keeps 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,8 @@ from sweeps.store.settings import (
 )
 
 __all__ = ["Store", "open_root"]
+
+ASKED = "asked"  # among the settings: replicates of single cells, where verdicts needed more
 
 
 class Store:
@@ -188,10 +190,35 @@ class Store:
         store.restored = restored
         return store
 
+    def asked(self, values: Mapping[str, Any]) -> int:
+        """Tell how many replicates of a cell were asked for beyond what the sweep asks of all; 0 if none were.
+
+        Parameters
+        ----------
+        values : mapping of str to value
+            The cell's value on every axis.
+        """
+        return max((count for cell, count in self.settings.get(ASKED, []) if cell.items() <= values.items()), default=0)
+
+    def ask(self, counts: Sequence[tuple[Mapping[str, Any], int]]) -> None:
+        """Note how many replicates single cells are to have, and make room for them, in one step.
+
+        Parameters
+        ----------
+        counts : sequence of (mapping, int)
+            The values of a cell on every axis, and how many; cells that are not named keep what was asked for before.
+        """
+        known = {json.dumps(cell, sort_keys=True): [cell, count] for cell, count in self.settings.get(ASKED, [])}
+        known |= {json.dumps(cell, sort_keys=True): [dict(cell), count] for cell, count in counts}
+        self._grow(max((count for _, count in counts), default=0), {ASKED: list(known.values())})
+
     def grow(self, replicates: int) -> None:
         """Make room for so many replicates in every cell."""
+        self._grow(replicates, {})
+
+    def _grow(self, replicates: int, more: Mapping[str, Any]) -> None:
         self.require_ours()
-        settings = self.settings | {"replicates": max(self.replicates, replicates)}
+        settings = self.settings | {"replicates": max(self.replicates, replicates), **more}
         root = open_root(self.location, consolidated=False)
         assert root is not None, "a store that is open is there"
         metadata.publish(root.store, lay_out(root, settings), settings)

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from analysis.answers.finding import PAPER, Claim, Finding, judge, needed
+from analysis.answers.finding import PAPER, Claim, Finding, judge, lacking
 from analysis.statistics.intervals import Interval
-from analysis.statistics.power_law import Exponents
+from analysis.statistics.power_law import Exponents, leverages, three_fits
 
 
 def test_a_finding_is_one_line():
@@ -79,4 +79,14 @@ def test_powers_have_names():
 def test_replicates_that_would_decide(exponent, half, expected):
     """Intervals shrink like one over their root: until inside the margin, or clear of the claim at twice the width."""
     one = Interval(exponent, exponent - half, exponent + half)
-    np.testing.assert_allclose(needed(Exponents(one, one, one), -0.5), expected)
+    lack = lacking(Exponents(one, one, one), -0.5, np.array([64, 128, 256, 512]))
+    np.testing.assert_allclose(lack.runs, expected)
+    assert lack.leverage.keys() == ({64, 128, 256, 512} if np.isfinite(expected) else set())
+
+
+def test_leverage_is_what_sizes_have_to_do_with_a_slope():
+    """Against the slopes of fits to unit vectors."""
+    n = np.array([64, 128, 256, 512, 2048])
+    for fit, found in zip(three_fits(n, np.eye(5)[:, :, None], np.ones((5, 1))), leverages(n), strict=True):
+        np.testing.assert_allclose(found, fit.slope[:, 0] ** 2, atol=1e-12)
+    assert (leverages(n)[1][:2] == 0).all()

@@ -3,7 +3,7 @@ import pytest
 import xarray as xr
 from matplotlib.figure import Figure
 
-from analysis.answers.finding import EXTENSION, PAPER, Claim, Finding
+from analysis.answers.finding import EXTENSION, PAPER, Claim, Finding, Lack
 from analysis.answers.section import Captioned, Section
 from analysis.report.chapter import Answer, Chapter, read_chapter
 from analysis.report.claims import claim_lines
@@ -16,7 +16,7 @@ BIAS = Claim("-1", EXTENSION, "finite-size-bias")
 
 
 def finding(verdict, half, claim=RATE, needed=np.nan):
-    return Finding("test error", verdict, "words", "exponent", -0.5, -0.5 - half, -0.5 + half, claim, needed)
+    return Finding("test error", verdict, "words", "exponent", -0.5, -0.5 - half, -0.5 + half, claim, Lack(needed))
 
 
 def chapter(name, findings, n=(100, 400), examines=None, seconds=60.0):

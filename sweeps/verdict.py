@@ -1,0 +1,278 @@
+"""Replicates until findings are decided: which cells get more, how many, and when it is enough.
+
+Replicates come in rounds. When one is complete, all findings on the store are judged anew, and those that are open say
+where more replicates would decide them. The next round follows from that and from nothing else, and the store keeps
+what it asks for; so a sweep that was stopped goes on with the same round, whatever ran where. Time alone may end it
+earlier: by what the store says its results took.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import chain
+from typing import NamedTuple
+
+import numpy as np
+
+from sweeps.cost import seconds_of
+from sweeps.plan import Cell, SweepSpec, Task
+from sweeps.schedule import joined, simulation_tasks
+from sweeps.store import DONE, Store, facts, missing, states
+from sweeps.target import Judge, Open, Standing, Target
+
+__all__ = ["Round", "VerdictTasks", "least_costly", "next_round"]
+
+GROWTH = 4
+"""Times as many replicates of a cell, at most, from round to round: what few say about how many are needed is rough."""
+REACH = 2.0
+"""Times as much as the limits allow that a finding may need, and be pursued all the same: its need is an estimate."""
+NAMED = 5
+"""Findings that a line names."""
+
+Position = tuple[int, ...]
+
+
+class Round(NamedTuple):
+    """Where findings stand, and what the next round asks for.
+
+    Attributes
+    ----------
+    standing : Standing
+    counts : dict of tuple to int
+        Replicates of every cell, by its position in the store.
+    added : int
+        Replicates that it adds.
+    seconds : float
+        What these take, of all cores together.
+    spent : float
+        What the store's results took.
+    """
+
+    standing: Standing
+    counts: dict[Position, int]
+    added: int
+    seconds: float
+    spent: float
+
+
+def least_costly(variance: np.ndarray, seconds: np.ndarray, counts: np.ndarray, most: int, factor: float) -> np.ndarray:
+    """Find the cheapest replicates of each cell that make the variance of a number so many times smaller.
+
+    Replicates of a cell go like the root of its variance over its seconds, where that is more than there are.
+
+    Parameters
+    ----------
+    variance : ndarray, shape (cells,)
+        What one replicate of a cell alone would leave of the variance of the number.
+    seconds : ndarray, shape (cells,)
+        Of one replicate.
+    counts : ndarray, shape (cells,)
+        Replicates that there are.
+    most : int
+        Replicates of one cell at most.
+    factor : float
+        Times that the variance is to fall; as far as it can where that is too much.
+
+    Returns
+    -------
+    ndarray, shape (cells,)
+        Real numbers.
+    """
+    shape = np.sqrt(variance / seconds)
+
+    def at(scale: float) -> np.ndarray:
+        return np.clip(shape * scale, counts, np.maximum(counts, most))
+
+    wanted = (variance / counts).sum() / factor
+    moved = shape > 0
+    if not moved.any():
+        return counts.astype(float)
+    low, high = 0.0, float((max(most, counts.max()) / shape[moved]).max())
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (low, middle) if (variance / at(middle)).sum() <= wanted else (middle, high)
+    return at(high)
+
+
+class _Cells(NamedTuple):
+    """The cells of a sweep in its store, all arrays in their order."""
+
+    cells: list[Cell]
+    positions: list[Position]
+    values: list[Mapping[str, object]]
+    predicted: np.ndarray  # seconds of a replicate
+
+    @classmethod
+    def of(cls, store: Store, spec: SweepSpec) -> _Cells:
+        values: list[Mapping[str, object]] = [dict(zip(spec.axes, cell.values, strict=True)) for cell in spec.cells]
+        positions = [store.position(value) for value in values]
+        assert all(position is not None for position in positions), "the store has grown for every cell"
+        block = tuple(range(store.block))
+        seconds = [seconds_of(spec.simulation_task(cell, (), block)) / store.block for cell in spec.cells]
+        return cls(spec.cells, [place for place in positions if place is not None], values, np.array(seconds))
+
+    def matching(self, one: Open) -> np.ndarray:
+        """What a replicate of each cell alone would leave of the variance of a finding's number, up to a factor."""
+        found = np.zeros(len(self.cells))
+        for index, (cell, values) in enumerate(zip(self.cells, self.values, strict=True)):
+            if all(values.get(axis, value) == value for axis, value in one.cells.items()):
+                found[index] = one.leverage.get(cell.problem.n, 0.0)
+        return found
+
+
+def _counts(store: Store, spec: SweepSpec, cells: _Cells) -> np.ndarray:
+    """Replicates that each cell is to have."""
+    return np.array([max(spec.replicates, store.asked(values)) for values in cells.values])
+
+
+def next_round(store: Store, spec: SweepSpec, target: Target, judge: Judge) -> Round:
+    """Judge a store whose rounds are complete, and plan what comes next.
+
+    Findings that are decided at the least cost come first, as many as the time that is left allows.
+
+    Parameters
+    ----------
+    store : Store
+    spec : SweepSpec
+        With every axis of the store.
+    target : Target
+    judge : callable
+
+    Returns
+    -------
+    Round
+    """
+    cells = _Cells.of(store, spec)
+    counts = _counts(store, spec, cells)
+    standing = judge(store.location)
+    done = np.array([(states(store, "simulation")[place] == DONE).sum() for place in cells.positions])
+    measured = facts(store, "simulation", "seconds")
+    spent = float(np.nansum(measured) + np.nansum(facts(store, "theory", "seconds")))
+    taken = np.array([np.nansum(measured[place]) for place in cells.positions])
+    # A round is planned by predicted times, which are the same everywhere; only time itself is as it was measured.
+    each = np.where(done > 0, taken / np.maximum(done, 1), cells.predicted)
+    left = math.inf if target.max_seconds is None else target.max_seconds - spent
+    have = np.maximum(counts, done)
+
+    def cost(wanted: np.ndarray) -> float:
+        return float((np.maximum(wanted - have, 0) * each).sum())
+
+    wishes = []
+    for one in standing.open:
+        variance = cells.matching(one)
+        if not (np.isfinite(one.runs) and variance.any()):
+            continue
+        wanted = least_costly(variance, cells.predicted, have, target.max_replicates, one.runs)
+        gained = (variance / have).sum() / (variance / wanted).sum()
+        if gained * REACH >= one.runs and cost(wanted) <= REACH * left and (wanted > have).any():
+            wishes.append((float(((wanted - have) * cells.predicted).sum()), wanted))
+    following = counts
+    for _, wanted in sorted(wishes, key=lambda wish: wish[0]):
+        limit = np.minimum(GROWTH * have, np.maximum(have, target.max_replicates))
+        whole = np.minimum(-(-np.ceil(wanted) // store.block) * store.block, limit).astype(int)
+        more = np.where(wanted > have, np.maximum(following, whole), following)
+        if cost(more) > left:
+            break
+        following = more
+    asked = dict(zip(cells.positions, following.tolist(), strict=True))
+    return Round(standing, asked, int(np.maximum(following - have, 0).sum()), cost(following), spent)
+
+
+class VerdictTasks:
+    """Gives out what the present round lacks, and plans the next when it is complete.
+
+    Parameters
+    ----------
+    store : Store
+        Grows as more replicates are needed.
+    spec : SweepSpec
+        Its `replicates` are the first round.
+    target : Target
+    judge : callable
+        Says which findings are open.
+    device : {'cpu', 'gpu'}
+        What tasks are planned for.
+
+    Attributes
+    ----------
+    tasks : list of Task
+        Of the round that is present at first.
+    announced : int
+        Tasks of all rounds so far.
+    standing : Standing or None
+        As last judged; None while the first round runs.
+    """
+
+    def __init__(self, store: Store, spec: SweepSpec, target: Target, judge: Judge, device: str) -> None:
+        self._store, self._spec, self._target = store, spec.along(store.axes), target
+        self._judge, self._device = judge, device
+        self._waiting: list[Task] = []
+        self._running = 0
+        self._failed = False
+        self.standing: Standing | None = None
+        self.announced = 0
+        self.tasks: Sequence[Task] = self._advance()
+
+    @property
+    def note(self) -> str:
+        """Say how many findings are open."""
+        return "" if self.standing is None else str(self.standing)
+
+    @property
+    def reached(self) -> str:
+        """Say which findings are open; empty if that is not known, since tasks failed."""
+        if self.standing is None or self._failed:
+            return ""
+        names = ", ".join(one.finding for one in self.standing.open[:NAMED])
+        more = f" and {len(self.standing.open) - NAMED} more" if len(self.standing.open) > NAMED else ""
+        return f"{self.standing}{f': {names}{more}' if names else ''}"
+
+    def take(self) -> Task | None:
+        """Give out what the round lacks, the longest first."""
+        return self._waiting.pop() if self._waiting else None
+
+    def finish(self, task: Task, *, failed: bool) -> Sequence[Task]:
+        """Plan the next round when this one is complete; one with a failure never is.
+
+        Parameters
+        ----------
+        task : Task
+            What has ended.
+        failed : bool
+
+        Returns
+        -------
+        sequence of Task
+            Those that this adds.
+        """
+        self._running -= 1
+        self._failed |= failed
+        return () if self._running or self._failed else self._advance()
+
+    def _advance(self) -> list[Task]:
+        while not (tasks := sorted(self._lacking(), key=seconds_of)):
+            found = next_round(self._store, self._spec, self._target, self._judge)
+            self.standing = found.standing
+            if not found.added:
+                return []
+            cells = _Cells.of(self._store, self._spec)
+            each = zip(cells.values, cells.positions, strict=True)
+            self._store.ask([(values, found.counts[place]) for values, place in each])
+        self._waiting, self._running = tasks, len(tasks)
+        self.announced += len(tasks)
+        return tasks
+
+    def _lacking(self) -> Iterator[Task]:
+        cells = _Cells.of(self._store, self._spec)
+        counts = _counts(self._store, self._spec, cells)
+        known = states(self._store, "simulation")
+        sized = replace(self._spec, replicates=int(counts.max()))
+        each = (
+            simulation_tasks(sized, cell, place, lacks.tolist(), self._store.block)
+            for cell, place, count in zip(cells.cells, cells.positions, counts, strict=True)
+            if (lacks := np.flatnonzero(known[place][:count] != DONE)).size
+        )
+        yield from joined(self._spec, chain.from_iterable(each), self._device)
+        yield from missing(self._store, self._spec).theories
