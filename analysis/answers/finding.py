@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -23,6 +23,7 @@ __all__ = [
     "Verdict",
     "judge",
     "lacking",
+    "lacking_sign",
 ]
 
 Verdict = Literal["holds", "fails", "undecided"]
@@ -220,6 +221,27 @@ def lacking(
         return Lack()
     factor, fit = min(ways)
     return Lack(max(float(factor) ** 2, 1.0), dict(zip(n.tolist(), leverages(n)[fit].tolist(), strict=True)))
+
+
+def lacking_sign(number: Interval, n: int, cell: Mapping[Hashable, Any]) -> Lack:
+    """Estimate how many times as many replicates would tell a number at one size from 0.
+
+    Parameters
+    ----------
+    number : Interval
+        Whose interval has 0 inside.
+    n : int
+        The size.
+    cell : mapping
+        Values of the grid axes.
+
+    Returns
+    -------
+    Lack
+    """
+    half = (number.high - number.low) / 2
+    factor = (half / abs(number.value)) ** 2 if number.value and np.isfinite(half) else np.nan
+    return Lack(float(factor), {n: 1.0}, {str(axis): value for axis, value in cell.items()})
 
 
 def _precise(exponent: Interval, claim: float, margin: float) -> bool:

@@ -7,19 +7,24 @@ import xarray as xr
 from matplotlib.axes import Axes
 
 from analysis.answers import style
-from analysis.answers.finding import CERTAIN, EXTENSION, Claim, Finding, Verdict
+from analysis.answers.finding import CERTAIN, EXTENSION, Claim, Finding, Lack, Verdict
 from analysis.answers.section import Captioned
 from analysis.answers.words import short_text, title_of
 from analysis.statistics.bias import root_and_limit
 from analysis.statistics.intervals import Interval
 from analysis.statistics.loglog import power_line
 
-__all__ = ["SEEN", "bias_figure", "bias_finding", "bias_text", "bias_verdict"]
+__all__ = ["SEEN", "bias_figure", "bias_finding", "bias_text", "bias_verdict", "shows_bias"]
 
 EXPECTED = -1.0
 CLAIM = Claim("-1", EXTENSION, "finite-size-bias")
 SEEN = 0.01
 """A bias is called seen where so much of a power law has at most this probability without one."""
+SMALL = 128
+"""Sizes up to which replicates that a sweep can have show a bias of order 1/n, a share of order n^-1/2 of a run's
+fluctuation: some n of them see it, and some ten times as many its exponent."""
+UNSEEN = 4.0
+"""Times as many replicates to look for a bias that is not seen yet."""
 BIAS, FLUCTUATION = style.COLOURS[1], style.COLOURS[0]
 
 _CAPTION = (
@@ -80,7 +85,36 @@ def bias_finding(measured: xr.Dataset, observable: str) -> Finding:
     nothing = Interval(np.nan, np.nan, np.nan)
     exponent = Interval.of(one, "bias_exponent") if _seen(one) else nothing
     kind, sentence = bias_verdict(measured, observable)
-    return Finding(f"bias of {title_of(observable)}", kind, sentence, "exponent of the bias", *exponent, claim=CLAIM)
+    number = "exponent of the bias", *exponent
+    lack = _lack(one) if kind == "undecided" else Lack()
+    return Finding(f"bias of {title_of(observable)}", kind, sentence, *number, claim=CLAIM, lack=lack)
+
+
+def shows_bias(measured: xr.Dataset) -> bool:
+    """Tell whether the sizes of a store are such that its bias can be told; else a table has how large it can be.
+
+    Parameters
+    ----------
+    measured : Dataset
+        From `analysis.statistics.rates`.
+    """
+    return int(measured.n.min()) <= SMALL
+
+
+def _lack(one: xr.Dataset) -> Lack:
+    """What would tell the exponent of a bias from that of the fluctuation; its variance at each n goes like n."""
+    n = one.n.values.astype(float)
+    x = np.log(n) - np.average(np.log(n), weights=1 / n)
+    leverage = dict(zip(one.n.values.tolist(), (x**2 / n).tolist(), strict=True))
+    if not _seen(one):
+        return Lack(UNSEEN, leverage)
+    exponent, fluctuation = (
+        Interval.of(one, "bias_exponent"),
+        Interval.of(one.sel(part="fluctuation"), "overall_exponent"),
+    )
+    apart = fluctuation.low - exponent.value
+    factor = ((exponent.high - exponent.value) / apart) ** 2 if apart > 0 else np.nan
+    return Lack(max(float(factor), 1.0) if np.isfinite(factor) else np.nan, leverage)
 
 
 def bias_text(one: xr.Dataset, by: str = "") -> str:

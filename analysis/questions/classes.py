@@ -9,10 +9,12 @@ import numpy as np
 import xarray as xr
 
 from analysis.answers import style
-from analysis.answers.finding import EXTENSION, Claim, Finding, Verdict
+from analysis.answers.finding import EXTENSION, Claim, Finding, Lack, Verdict, lacking
 from analysis.answers.needs import at_least, estimate, no_axis_but
 from analysis.answers.section import Captioned, Section, Tabulated
 from analysis.answers.words import exponent_texts, title_of
+from analysis.questions.bias import bias_verdict
+from analysis.questions.generalization_estimate import EXPECTED as ESTIMATED
 from analysis.questions.generalization_estimate import estimate_verdict
 from analysis.questions.rates import rate_finding, verdict
 from analysis.statistics.classes import AXIS, SCORES, by_classes, classes
@@ -72,13 +74,15 @@ def _agreement(here: xr.Dataset, subject: str) -> Finding:
     sentence = f"at n = {int(here.n[-1]):,} the mean over runs"
     if last.worst <= last.limit:
         kind, sentence = "holds", f"{sentence} agrees with theory within errors"
+    elif bias_verdict(here, COMPARED)[0] == "holds":
+        kind, sentence = "holds", f"{sentence} differs from theory by a bias that falls faster than the fluctuation"
     elif verdict(here, COMPARED)[0] == "fails":
         kind, sentence = "fails", f"{sentence} differs from theory by more than errors allow, at larger n as well"
     else:
         kind = "undecided"
         sentence += f" still differs from theory, by at most {float(last.bias_bound):.0%} of one run's fluctuation"
     excess = "largest excess in standard errors", float(last.worst), 0.0, float(last.limit)
-    return Finding(subject, kind, sentence, *excess, claim=Claim("within its limit", *SOURCE))
+    return Finding(subject, kind, sentence, *excess, claim=Claim("within its limit, or a bias that fades", *SOURCE))
 
 
 def _estimate(here: xr.Dataset, subject: str) -> Finding:
@@ -86,7 +90,9 @@ def _estimate(here: xr.Dataset, subject: str) -> Finding:
     kind, words = estimate_verdict(exponents, float(here.larger_from.max()))
     size = float(here.estimate_relative_rms.isel(n=-1))
     sentence = f"distance to the true one: {words}; at n = {int(here.n[-1]):,} it is {size:.1%} off on average"
-    return Finding(subject, kind, sentence, "exponent", *exponents.whole, claim=ESTIMATE)
+    lack = lacking(exponents, ESTIMATED, here.n.values) if kind == "undecided" else Lack()
+    lack = lack._replace(cells={AXIS: here[AXIS].item()})
+    return Finding(subject, kind, sentence, "exponent", *exponents.whole, claim=ESTIMATE, lack=lack)
 
 
 def _figures(simulation: xr.Dataset, theory: xr.Dataset, measured: xr.Dataset) -> list[Captioned]:

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.answers import style
-from analysis.answers.finding import EXTENSION, PAPER, Claim, Finding, Verdict
+from analysis.answers.finding import EXTENSION, PAPER, Claim, Finding, Lack, Verdict
 from analysis.answers.needs import at_least, laws
 from analysis.answers.section import Captioned, Section, Tabulated
 from analysis.answers.words import cell_words, cells
@@ -62,8 +62,20 @@ def _finding(one: xr.Dataset, name: str) -> Finding:
     else:
         answer, words = "fails", f"{where} a band is not {within}"
     words += f"; furthest off is the {_percent(worst['nominal'])} band"
+    lack = (
+        _lack(missed, margin, [n for n in one["n"].values.tolist() if n >= start]) if answer == "undecided" else Lack()
+    )
     value, least, most = numbers
-    return Finding(subject, answer, words, "coverage minus nominal, points", value, least, most, CLAIMS[name])
+    return Finding(subject, answer, words, "coverage minus nominal, points", value, least, most, CLAIMS[name], lack)
+
+
+def _lack(missed: xr.Dataset, margin: float, sizes: list[int]) -> Lack:
+    """What would bring the interval of every band inside the margin, or that of one outside."""
+    value = abs(missed["judged_coverage"].values)
+    half = (missed["judged_coverage_high"] - missed["judged_coverage_low"]).values / 2
+    outside, inside = value > margin, half / np.maximum(margin - value, 1e-9)
+    factor = float((half / (value - margin))[outside].min() if outside.any() else inside.max()) ** 2
+    return Lack(max(factor, 1.0), dict.fromkeys(sizes, 1.0))
 
 
 def _fades(one: xr.Dataset, nominal: float) -> bool:

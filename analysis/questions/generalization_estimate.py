@@ -15,7 +15,7 @@ from analysis.statistics.generalization_estimate import generalization_estimate
 from analysis.statistics.intervals import Interval
 from analysis.statistics.power_law import Exponents
 
-__all__ = ["SECTION", "estimate_verdict"]
+__all__ = ["EXPECTED", "SECTION", "estimate_verdict"]
 
 EXPECTED = -0.5
 CLAIM = Claim("-1/2 or below", PAPER, "estimated-test-error")

@@ -16,7 +16,7 @@ from analysis.answers.finding import EXTENSION, PAPER, Claim, Finding, Lack, Ver
 from analysis.answers.needs import at_least
 from analysis.answers.section import Captioned, Section, Tabulated
 from analysis.answers.words import cell_values, cell_words, cells, exponent_texts, interval_text, number_text, title_of
-from analysis.questions.bias import bias_figure, bias_finding, bias_text, bias_verdict
+from analysis.questions.bias import bias_figure, bias_finding, bias_text, bias_verdict, shows_bias
 from analysis.statistics.arguments import measure
 from analysis.statistics.datasets import LEAST_SIZES
 from analysis.statistics.intervals import Interval
@@ -135,8 +135,9 @@ def _lack(measured: xr.Dataset, observable: str) -> Lack:
 
 def _findings(measured: xr.Dataset) -> list[Finding]:
     names = measured.observable.values.tolist()
-    biases = [bias_finding(measured, name) for name in names if int(measured.overall_reason.sel(observable=name)) == 0]
-    return [*(rate_finding(measured, name) for name in names), *biases]
+    fitted = [name for name in names if int(measured.overall_reason.sel(observable=name)) == 0]
+    biases = fitted if shows_bias(measured) else []
+    return [*(rate_finding(measured, name) for name in names), *(bias_finding(measured, name) for name in biases)]
 
 
 def _tables(measured: xr.Dataset) -> list[Tabulated]:

@@ -7,7 +7,7 @@ import xarray as xr
 
 from analysis.answers import style
 from analysis.answers.costs import at_largest_known, cost_table
-from analysis.answers.finding import CERTAIN, EXTENSION, Claim, Finding, Verdict
+from analysis.answers.finding import CERTAIN, EXTENSION, Claim, Finding, Lack, Verdict, lacking_sign
 from analysis.answers.needs import at_least, estimate
 from analysis.answers.section import Captioned, Section, Tabulated
 from analysis.answers.words import cell_words, cells
@@ -39,7 +39,9 @@ def _findings(measured: xr.Dataset) -> list[Finding]:
         regret, blind = (float(here[name]) / least for name in ("mean_regret", "mean_otherwise"))
         costs = f"it costs {regret:.1%} of the least test error, a blind choice {blind:.1%}"
         subject, sentence = cell_words(cell) or "choice by the estimate", f"{sentence}: at n = {int(here.n):,} {costs}"
-        findings.append(Finding(subject, kind, sentence, "test error saved", *Interval.of(here, "saved"), claim=CLAIM))
+        number = "test error saved", *Interval.of(here, "saved")
+        lack = lacking_sign(Interval.of(here, "saved"), int(here.n), cell) if kind == "undecided" else Lack()
+        findings.append(Finding(subject, kind, sentence, *number, claim=CLAIM, lack=lack))
     return findings
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from analysis.answers import style
-from analysis.answers.finding import PAPER, Claim, Finding, Verdict
+from analysis.answers.finding import PAPER, Claim, Finding, Lack, Verdict
 from analysis.answers.needs import at_least, no_axis_but
 from analysis.answers.section import Captioned, Section, Tabulated
 from analysis.answers.words import exponent_texts, title_of
@@ -37,9 +37,19 @@ def _finding(law: xr.Dataset, name: str) -> Finding:
     kind, sentence = _verdict(law, sharp, worst)
     where = title_of(str(law.observable.values[worst]))
     share = Interval.of(law.isel(observable=worst, n=-1), "share")
-    return Finding(
-        f"{name} features", kind, f"{sentence} ({where})", "shift over Gaussian distance", *share, claim=CLAIM
-    )
+    lack = _lack(law.isel(n=-1).where(sharp.isel(n=-1), drop=True), name) if kind == "undecided" else Lack()
+    number = "shift over Gaussian distance", *share
+    return Finding(f"{name} features", kind, f"{sentence} ({where})", *number, claim=CLAIM, lack=lack)
+
+
+def _lack(sharp: xr.Dataset, name: str) -> Lack:
+    """What would decide at the largest n: the noise of a squared shift is one over the replicates."""
+    square, high = sharp.share.values**2, sharp.share_high.values**2
+    open_ = high >= 1
+    if not open_.any() or (square[open_] >= 1).any():
+        return Lack()
+    factor = float(((high - square) / (1 - square))[open_].max())
+    return Lack(max(factor, 1.0), {int(sharp.n): 1.0}, {"features": name})
 
 
 def _verdict(law: xr.Dataset, sharp: xr.DataArray, worst: int) -> tuple[Verdict, str]:

@@ -13,7 +13,7 @@ from analysis.answers.words import number_text, short_text
 from analysis.report.chapter import Answer, Chapter
 from analysis.statistics.intervals import Interval
 
-__all__ = ["ClaimLine", "claim_lines"]
+__all__ = ["ClaimLine", "claim_lines", "what_decides"]
 
 
 class ClaimLine(NamedTuple):
@@ -78,6 +78,30 @@ def claim_lines(chapters: Sequence[Chapter]) -> list[ClaimLine]:
                     by_claim.setdefault(key, []).append(_Placed(finding, chapter, answer))
     lines = [_line(*key, placed) for key, placed in by_claim.items()]
     return sorted(lines, key=lambda line: line.claim.source != PAPER)
+
+
+def what_decides(finding: Finding, seconds: float) -> str:
+    """Say what would decide a finding, and in what time at most: as if every cell of the store needed as many runs.
+
+    Parameters
+    ----------
+    finding : Finding
+    seconds : float
+        Computing time of all replicates of its store; NaN if that is not known.
+
+    Returns
+    -------
+    str
+        Empty unless it is undecided.
+    """
+    if finding.verdict != "undecided":
+        return ""
+    factor = finding.lack.runs
+    if not np.isfinite(factor):
+        return "; more runs of the same sizes alone do not decide"
+    cost = (factor - 1) * seconds
+    time = f", in {_duration(cost)} on one core at most" if np.isfinite(cost) else ""
+    return f"; {factor:.1f} times the runs would decide{time}"
 
 
 def _line(claim: Claim, quantity: str, examines: str, placed: Sequence[_Placed]) -> ClaimLine:

@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from analysis.report.chapter import Chapter
-from analysis.report.claims import claim_lines
+from analysis.report.claims import claim_lines, what_decides
 
 __all__ = ["page"]
 
@@ -54,6 +54,7 @@ def _environment() -> Environment:
         "anchor": lambda names: re.sub(r"\W+", "-", "-".join(names)),
         "base64": lambda png: base64.b64encode(png).decode(),
         "flat": _flat,
+        "what_decides": what_decides,
         "settings": _settings,
     }
     environment.tests["number"] = lambda text: len(text) < 40 and (text[:1] in "+-[" or text[:1].isdigit())

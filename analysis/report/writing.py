@@ -19,6 +19,7 @@ from rich.text import Text
 from analysis.answers.section import Tabulated
 from analysis.answers.style import png
 from analysis.report.chapter import Answer, Chapter, is_url, read_chapter
+from analysis.report.claims import what_decides
 from analysis.report.page import page
 from analysis.report.sections import SECTIONS
 from sedyn.checks import checked, instance_of, listed, optional, path
@@ -73,7 +74,7 @@ def report(*paths: str | Path, output: str | Path | None = None, console: Consol
         for caution in chapter.cautions:
             _say(console, f"caution: {caution}")
         for answer in chapter.answers:
-            _print(console, answer)
+            _print(console, answer, chapter.seconds)
         for words, file in _write(_beside(store), chapter, images):
             written.append(file)
             _say(console, f"{words}: {file}")
@@ -113,12 +114,12 @@ def _writing(file: Path) -> Iterator[None]:
         raise InvalidInput("output", str(file), f"cannot be written ({error.strerror or error})") from None
 
 
-def _print(console: Console, answer: Answer) -> None:
+def _print(console: Console, answer: Answer, seconds: float) -> None:
     """Print the first table of a section and its findings."""
     for table in answer.tables[:1]:
         console.print(terminal_table(table))
     for finding in answer.findings:
-        _say(console, finding)
+        _say(console, f"{finding}{what_decides(finding, seconds)}")
 
 
 def _say(console: Console, line: object) -> None:

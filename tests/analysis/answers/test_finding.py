@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from analysis.answers.finding import PAPER, Claim, Finding, judge, lacking
+from analysis.answers.finding import PAPER, Claim, Finding, judge, lacking, lacking_sign
 from analysis.statistics.intervals import Interval
 from analysis.statistics.power_law import Exponents, leverages, three_fits
 
@@ -90,3 +90,20 @@ def test_leverage_is_what_sizes_have_to_do_with_a_slope():
     for fit, found in zip(three_fits(n, np.eye(5)[:, :, None], np.ones((5, 1))), leverages(n), strict=True):
         np.testing.assert_allclose(found, fit.slope[:, 0] ** 2, atol=1e-12)
     assert (leverages(n)[1][:2] == 0).all()
+
+
+def test_a_fit_that_excludes_the_claim_is_not_waited_for():
+    """An exponent that is precise and off by little is decided by no number of runs over the same sizes."""
+    whole, larger = Interval(-0.53, -0.54, -0.52), Interval(-0.53, -0.54, -0.52)
+    n = np.array([64, 128, 256, 512])
+    corrected = Interval(-0.51, -0.63, -0.39)
+    lack = lacking(Exponents(whole, Interval(-0.5, -0.62, -0.38), corrected), -0.5, n)
+    np.testing.assert_allclose(lack.runs, 1.2**2)  # the larger half, which has the claim in its middle
+    assert lack.leverage[64] == 0
+    assert np.isnan(lacking(Exponents(whole, larger, Interval(-0.49, -0.6, -0.38)), -0.5, n).runs)
+
+
+def test_runs_that_tell_a_number_from_zero():
+    lack = lacking_sign(Interval(0.1, -0.1, 0.3), 500, {"noise": 0.3})
+    np.testing.assert_allclose(lack.runs, 4.0)
+    assert lack[1:] == ({500: 1.0}, {"noise": 0.3})

@@ -1,4 +1,9 @@
-from analysis.questions.bias import SEEN, bias_text, bias_verdict
+import numpy as np
+
+from analysis.answers.finding import Lack
+from analysis.answers.words import title_of
+from analysis.questions.bias import SEEN, SMALL, UNSEEN, bias_finding, bias_text, bias_verdict, shows_bias
+from analysis.questions.rates import SECTION
 from analysis.statistics.rates import rates
 from tests.analysis.synthetic import store
 
@@ -32,3 +37,30 @@ def test_a_bias_that_is_not_seen_is_bounded():
 def test_the_error_of_the_solver_is_no_bias():
     found = measured(solver=0.02, replicates=64)
     assert (found.bias_p_value > SEEN).all()
+
+
+def test_stores_that_begin_at_small_sizes_have_findings_on_their_bias():
+    """By their sizes alone: not by what becomes of them."""
+    large = measured(replicates=32)
+    small = large.assign_coords(n=large.n // 2)
+    assert int(small.n.min()) == SMALL
+    assert shows_bias(small)
+    assert not shows_bias(large)
+    subjects = [[one.subject for one in SECTION.findings(found)] for found in (small, large)]
+    assert set(subjects[0]) - set(subjects[1]) == {f"bias of {title_of(name)}" for name in large.observable.values}
+
+
+def test_an_undecided_bias_says_how_many_runs_would_tell_it_from_the_fluctuation():
+    few = bias_finding(measured(replicates=32), "train_error")
+    assert few.verdict == "undecided"
+    assert few.lack.runs == UNSEEN
+    found = measured(bias=10.0, replicates=100)
+    assert bias_finding(found, "train_error").lack == Lack()
+    found = found.sel(observable=["train_error"])
+    # An interval that reaches twice as far as the fluctuation needs four times the runs, whatever the sizes.
+    apart = (found.overall_exponent_low.sel(part="fluctuation") - found.bias_exponent).item()
+    wide = found.assign(bias_exponent_high=found.bias_exponent + 2 * apart)
+    lack = bias_finding(wide, "train_error").lack
+    np.testing.assert_allclose(lack.runs, 4.0)
+    assert list(lack.leverage) == found.n.values.tolist()
+    assert max(lack.leverage, key=lack.leverage.get) == found.n.values.min()

@@ -63,7 +63,7 @@ def test_a_theory_that_is_off_fails():
 
 def test_a_bias_that_dies_out_is_not_held_against_the_mean():
     found = verdicts(store(shifts={"test_error_rate": lambda n, outputs: 40 / n}))
-    assert found["mean test error rate with 3 classes"] == "undecided"
+    assert found["mean test error rate with 3 classes"] == "holds"
     assert found["test error rate with 3 classes"] == "holds"
 
 

@@ -211,3 +211,14 @@ def test_what_is_missing_is_named():
     assert SECTION.unanswerable(simulation * np.nan) == "no comparison of laws finished"
     assert SECTION.unanswerable(simulation.isel(n=[0, 1])) == "fewer than 3 values of n"
     assert SECTION.unanswerable(simulation.isel(replicate=[0, 1])) == "fewer than 8 replicates"
+
+
+def test_a_band_that_is_not_shown_to_contain_its_share_says_how_many_runs_would_show_it():
+    found = coverage(*groups(replicates=60), draws=60)
+    one = next(finding for finding in SECTION.findings(found) if finding.subject == "bands for train error")
+    assert one.verdict == "undecided"
+    judged = found.sel(part="train_error").dropna("nominal", how="all", subset=["judged_coverage"])
+    value = abs(judged.judged_coverage - judged.nominal)
+    half = (judged.judged_coverage_high - judged.judged_coverage_low) / 2
+    np.testing.assert_allclose(one.lack.runs, float(((half / (0.1 - value)).max()) ** 2))
+    assert list(one.lack.leverage) == [n for n in SIZES if n >= int(judged.judged_from)]
