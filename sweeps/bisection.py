@@ -90,11 +90,13 @@ class RefinedTasks:
         What tasks are planned for.
     """
 
+    note = reached = ""
+
     def __init__(self, store: Store, spec: SweepSpec, refinement: Refinement, device: str) -> None:
         self._store, self.spec, self._refinement, self._device = store, spec, refinement, device
         self._waiting: list[Task] = []
         self._running = 0
-        self.tasks = self._next_round()
+        self.tasks: Sequence[Task] = self._next_round()
         self.announced = len(self.tasks)
 
     def take(self) -> Task | None:

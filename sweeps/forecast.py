@@ -98,7 +98,7 @@ def forecast(
 
 def _verdict(store: Store, spec: SweepSpec, target: Target, judge: Judge) -> Iterator[str]:
     """Say where the findings stand, and what the next round takes."""
-    found = next_round(store, spec.along(store.axes), target, judge)
+    found = next_round(store, store.spelled(spec), target, judge)
     limit = "" if target.max_seconds is None else f" of {_duration(target.max_seconds)}"
     yield f"target: every finding decided; {found.standing}, after {_duration(found.spent)}{limit} of computing"
     for one in found.standing.open:

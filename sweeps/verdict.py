@@ -106,7 +106,10 @@ class _Cells(NamedTuple):
 
     @classmethod
     def of(cls, store: Store, spec: SweepSpec) -> _Cells:
-        values: list[Mapping[str, object]] = [dict(zip(spec.axes, cell.values, strict=True)) for cell in spec.cells]
+        fields = (*spec.fields, *store.fields)
+        values: list[Mapping[str, object]] = [
+            {name: getattr(cell.problem, name) for name in fields} for cell in spec.cells
+        ]
         positions = [store.position(value) for value in values]
         assert all(position is not None for position in positions), "the store has grown for every cell"
         block = tuple(range(store.block))
@@ -124,7 +127,7 @@ class _Cells(NamedTuple):
 
 def _counts(store: Store, spec: SweepSpec, cells: _Cells) -> np.ndarray:
     """Replicates that each cell is to have."""
-    return np.array([max(spec.replicates, store.asked(values)) for values in cells.values])
+    return np.array([max(spec.replicates, store.wanted(values)) for values in cells.values])
 
 
 def next_round(store: Store, spec: SweepSpec, target: Target, judge: Judge) -> Round:
@@ -206,7 +209,7 @@ class VerdictTasks:
     """
 
     def __init__(self, store: Store, spec: SweepSpec, target: Target, judge: Judge, device: str) -> None:
-        self._store, self._spec, self._target = store, spec.along(store.axes), target
+        self._store, self._spec, self._target = store, store.spelled(spec), target
         self._judge, self._device = judge, device
         self._waiting: list[Task] = []
         self._running = 0
@@ -259,7 +262,7 @@ class VerdictTasks:
                 return []
             cells = _Cells.of(self._store, self._spec)
             each = zip(cells.values, cells.positions, strict=True)
-            self._store.ask([(values, found.counts[place]) for values, place in each])
+            self._store.want([(values, found.counts[place]) for values, place in each])
         self._waiting, self._running = tasks, len(tasks)
         self.announced += len(tasks)
         return tasks

@@ -7,7 +7,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 
 from analysis.answers import style
-from analysis.answers.finding import CERTAIN, EXTENSION, Claim, Finding, Verdict
+from analysis.answers.finding import CERTAIN, EXTENSION, Claim, Finding, Lack, Verdict
 from analysis.answers.needs import at_least, fluctuations
 from analysis.answers.section import Captioned, Section, Tabulated
 from analysis.answers.words import cell_values, cell_words, cells, title_of
@@ -53,7 +53,9 @@ def _of_scatter(one: xr.Dataset, name: str) -> Finding:
     else:
         words = "consistent with the prediction, but the interval is wide"
         factor = max((half / (MARGIN - off)) ** 2, 1.0) if off < MARGIN else np.nan
-    return Finding(subject, answer, words, "measured over predicted", *constant, claim=CLAIM, needed=factor)
+    return Finding(
+        subject, answer, words, "measured over predicted", *constant, claim=CLAIM, lack=Lack(factor, {n: 1.0})
+    )
 
 
 def _within(interval: Interval, claim: float, margin: float) -> bool:

@@ -36,7 +36,7 @@ from sweeps.store.settings import (
 
 __all__ = ["Store", "open_root"]
 
-ASKED = "asked"  # among the settings: replicates of single cells, where verdicts needed more
+WANTED = "wanted"  # among the settings: replicates of single cells, where verdicts needed more
 
 
 class Store:
@@ -190,27 +190,27 @@ class Store:
         store.restored = restored
         return store
 
-    def asked(self, values: Mapping[str, Any]) -> int:
-        """Tell how many replicates of a cell were asked for beyond what the sweep asks of all; 0 if none were.
+    def wanted(self, values: Mapping[str, Any]) -> int:
+        """Tell how many replicates of a cell are wanted beyond what the sweep wants of all; 0 if it is none of these cells.
 
         Parameters
         ----------
         values : mapping of str to value
             The cell's value on every axis.
         """
-        return max((count for cell, count in self.settings.get(ASKED, []) if cell.items() <= values.items()), default=0)
+        return max((count for cell, count in self.settings.get(WANTED, []) if cell.items() <= values.items()), default=0)
 
-    def ask(self, counts: Sequence[tuple[Mapping[str, Any], int]]) -> None:
+    def want(self, counts: Sequence[tuple[Mapping[str, Any], int]]) -> None:
         """Note how many replicates single cells are to have, and make room for them, in one step.
 
         Parameters
         ----------
         counts : sequence of (mapping, int)
-            The values of a cell on every axis, and how many; cells that are not named keep what was asked for before.
+            The values of a cell on every axis, and how many; cells that are not named keep what was wanted before.
         """
-        known = {json.dumps(cell, sort_keys=True): [cell, count] for cell, count in self.settings.get(ASKED, [])}
+        known = {json.dumps(cell, sort_keys=True): [cell, count] for cell, count in self.settings.get(WANTED, [])}
         known |= {json.dumps(cell, sort_keys=True): [dict(cell), count] for cell, count in counts}
-        self._grow(max((count for _, count in counts), default=0), {ASKED: list(known.values())})
+        self._grow(max((count for _, count in counts), default=0), {WANTED: list(known.values())})
 
     def grow(self, replicates: int) -> None:
         """Make room for so many replicates in every cell."""

@@ -179,10 +179,10 @@ def test_what_was_asked_of_cells_stays_when_a_store_gets_axes(tmp_path):
     location = str(tmp_path / "stores" / "a.zarr")
     Store.prepare(location, spec_of({"noise": NOISES[:2]})).ask([({"noise": 1.0}, 9)])
     store = Store.prepare(location, spec_of({"noise": NOISES, "steps": (3, 4)}))
-    assert store.asked({"noise": 1.0, "steps": 3}) == 9
-    assert store.asked({"noise": 0.01, "steps": 3}) == 0
+    assert store.wanted({"noise": 1.0, "steps": 3}) == 9
+    assert store.wanted({"noise": 0.01, "steps": 3}) == 0
     assert store.replicates == 9
-    store.ask([({"noise": 1.0, "steps": 4}, 12), ({"noise": 3.0, "steps": 4}, 7)])
+    store.want([({"noise": 1.0, "steps": 4}, 12), ({"noise": 3.0, "steps": 4}, 7)])
     asked = [Store.open(location).asked({"noise": noise, "steps": 4}) for noise in NOISES]
     assert asked == [0, 12, 7]
 
