@@ -191,14 +191,15 @@ class Store:
         return store
 
     def wanted(self, values: Mapping[str, Any]) -> int:
-        """Tell how many replicates of a cell are wanted beyond what the sweep wants of all; 0 if it is none of these cells.
+        """Tell how many replicates of a cell are wanted beyond what the sweep wants of all; 0 if no more are.
 
         Parameters
         ----------
         values : mapping of str to value
             The cell's value on every axis.
         """
-        return max((count for cell, count in self.settings.get(WANTED, []) if cell.items() <= values.items()), default=0)
+        known = self.settings.get(WANTED, [])
+        return max((count for cell, count in known if cell.items() <= values.items()), default=0)
 
     def want(self, counts: Sequence[tuple[Mapping[str, Any], int]]) -> None:
         """Note how many replicates single cells are to have, and make room for them, in one step.

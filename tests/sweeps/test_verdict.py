@@ -177,7 +177,7 @@ def test_a_round_with_a_failure_is_the_last(tmp_path):
 
 def test_what_was_asked_of_cells_stays_when_a_store_gets_axes(tmp_path):
     location = str(tmp_path / "stores" / "a.zarr")
-    Store.prepare(location, spec_of({"noise": NOISES[:2]})).ask([({"noise": 1.0}, 9)])
+    Store.prepare(location, spec_of({"noise": NOISES[:2]})).want([({"noise": 1.0}, 9)])
     store = Store.prepare(location, spec_of({"noise": NOISES, "steps": (3, 4)}))
     assert store.wanted({"noise": 1.0, "steps": 3}) == 9
     assert store.wanted({"noise": 0.01, "steps": 3}) == 0
