@@ -14,6 +14,7 @@ from sedyn.descent.readout import FEATURES_PER_BLOCK, fresh_samples
 from sedyn.designs import deferred
 from sedyn.designs.entries import ENTRIES_PER_DEVICE_DRAW
 from sedyn.errors import InvalidInput, require_one_of
+from sedyn.kernels.cuda.descent import SAMPLES_PER_UNIT
 from sedyn.kernels.cuda.launch import adjoint_memory
 from sedyn.kernels.program import no_form_because
 from sedyn.model.features import feature_law
@@ -43,9 +44,10 @@ DTYPES = ("float64", "float32")  # that a dense design is stored in
 DRAWN, PASSED, KNOWN, FRESH = 5.5, 0.4, 3.0, 15.0
 # Seconds of a step that do not depend on its size, a replicate's among others.
 STEP = {"dense": 0.012e-3, "deferred": 0.026e-3}
-# A GPU's bytes and launches a second, and what a product launches, as in benchmarks/ROOFLINE.md: not measured.
+# A GPU's bytes and launches a second, as in benchmarks/ROOFLINE.md: not measured.
 GPU_BYTES, GPU_LAUNCHES = 3e12, 2e5
-DENSE_LAUNCHES = 4
+# What half a step launches with a dense design, and how often a step reads it: by a kernel of its own, and by products.
+BY_KERNEL, BY_PRODUCTS = (1, 1), (4, 2)
 TILE = 4
 DOUBLE = 8
 # Of a device's free memory: allocation in blocks, and libraries that take workspace of their own.
@@ -167,9 +169,9 @@ def predicted_seconds(problem: Problem, engine: str, *, device: str = "cpu", dty
     """
     n, d, steps = problem.n, problem.d, problem.steps
     if device == "gpu":
-        launches = DENSE_LAUNCHES
-        if engine == "dense":  # written once, read twice a step
-            moved = n * d * problem.feature_law.bytes_per_entry(dtype, device) * (1 + 2 * (steps + 1))
+        launches, readings = BY_KERNEL if no_form_because(problem, device) is None else BY_PRODUCTS
+        if engine == "dense":  # written once
+            moved = n * d * problem.feature_law.bytes_per_entry(dtype, device) * (1 + readings * (steps + 1))
         else:
             known = problem.units * steps * (steps + 1) / 2
             moved = DOUBLE * (n + d) * (deferred.READINGS * known + deferred.BLOCKS * problem.units * (steps + 1))
@@ -358,4 +360,5 @@ def _more_bytes_on_gpu(problem: Problem, engine: str, dtype: str, estimate: bool
             law, floats = (problem.feature_law.bytes_per_entry(kind, device) for device in ("cpu", "gpu"))
             more += count * d * (floats - law)
         more += 3 * DOUBLE * min(n * d, ENTRIES_PER_DEVICE_DRAW)
+        more += DOUBLE * d * (n / SAMPLES_PER_UNIT + problem.units)  # sums of each part of the samples
     return round(more)
