@@ -28,13 +28,16 @@ def missing_tasks(store: Store | None, spec: SweepSpec, device: str | None = Non
     spec = spec if store is None else store.spelled(spec)
     block = block_of(spec) if store is None else store.block
     found = missing(store, spec)
-    each = (simulation_tasks(spec, cell, position or (), lacks, block) for cell, position, lacks in found.replicates)
-    tasks: list[Task] = [*joined(spec, chain.from_iterable(each), device or spec.device), *found.theories]
+    device = device or spec.device
+    each = (
+        simulation_tasks(spec, cell, position or (), lacks, block, device) for cell, position, lacks in found.replicates
+    )
+    tasks: list[Task] = [*joined(spec, chain.from_iterable(each), device), *found.theories]
     return sorted(tasks, key=lambda task: -seconds_of(task))
 
 
 def simulation_tasks(
-    spec: SweepSpec, cell: Cell, position: tuple[int, ...], replicates: Iterable[int], block: int
+    spec: SweepSpec, cell: Cell, position: tuple[int, ...], replicates: Iterable[int], block: int, device: str = "cpu"
 ) -> Iterator[SimulationTask]:
     """Make the tasks of some replicates of a cell: a block each; if none was asked for, what a second allows.
 
@@ -49,10 +52,12 @@ def simulation_tasks(
         Which, increasing.
     block : int
         Replicates of one chunk of the store.
+    device : {'cpu', 'gpu'}, optional
+        Whose second it is.
     """
     count = block
     while spec.block is None and 2 * count <= spec.replicates:
-        if seconds_of(spec.simulation_task(cell, position, tuple(range(2 * count)))) > TASK_SECONDS:
+        if seconds_of(spec.simulation_task(cell, position, tuple(range(2 * count))), device) > TASK_SECONDS:
             break
         count *= 2
     for together in blocks(replicates, count):
@@ -62,8 +67,8 @@ def simulation_tasks(
 def joined(spec: SweepSpec, tasks: Iterable[SimulationTask], device: str) -> Iterator[SimulationTask | JoinedTask]:
     """Join tasks of cells that differ in `sedyn.model.problem.INDIVIDUAL` alone.
 
-    As many as a second allows; on a CPU no more than share their calls to advantage. None where blocks of a size were
-    asked for.
+    As many as a second of the device allows; on a CPU no more than share their calls to advantage. None where blocks
+    of a size were asked for.
 
     Parameters
     ----------
@@ -82,7 +87,7 @@ def joined(spec: SweepSpec, tasks: Iterable[SimulationTask], device: str) -> Ite
         key = task.problem.stack_key
         more = JoinedTask((*waiting.get(key, ()), task))
         enough = device == "cpu" and more.size > min(ENOUGH, together)
-        if key in waiting and (enough or seconds_of(more) > TASK_SECONDS):
+        if key in waiting and (enough or seconds_of(more, device) > TASK_SECONDS):
             yield _one_of(waiting.pop(key))
         waiting.setdefault(key, []).append(task)
     yield from map(_one_of, waiting.values())

@@ -152,8 +152,10 @@ def replicates_that_fit(free: int, needed: int) -> int:
     return max(1, int((1 - MARGIN) * free) // needed)
 
 
-def predicted_seconds(problem: Problem, engine: str, *, device: str = "cpu", dtype: str = "float64") -> float:
-    """Time of the design's part in one replicate on one core, or on a GPU; a guide for choosing, not a promise.
+def predicted_seconds(
+    problem: Problem, engine: str, *, device: str = "cpu", dtype: str = "float64", replicates: int = 1
+) -> float:
+    """Time of the design's part in replicates on one core, or side by side on a GPU; a guide, not a promise.
 
     Parameters
     ----------
@@ -161,6 +163,8 @@ def predicted_seconds(problem: Problem, engine: str, *, device: str = "cpu", dty
     engine : {'dense', 'deferred'}
     device : {'cpu', 'gpu'}, optional
     dtype : {'float64', 'float32'}, optional
+    replicates : int, optional
+        On a GPU they share their launches.
 
     Returns
     -------
@@ -176,7 +180,12 @@ def predicted_seconds(problem: Problem, engine: str, *, device: str = "cpu", dty
             known = problem.units * steps * (steps + 1) / 2
             moved = DOUBLE * (n + d) * (deferred.READINGS * known + deferred.BLOCKS * problem.units * (steps + 1))
             launches = deferred.LAUNCHES + deferred.LAUNCHES_EACH * problem.units
-        return max(moved / GPU_BYTES, 2 * (steps + 1) * launches / GPU_LAUNCHES)
+        return max(replicates * moved / GPU_BYTES, 2 * (steps + 1) * launches / GPU_LAUNCHES)
+    return replicates * _seconds_on_a_core(problem, engine, dtype)
+
+
+def _seconds_on_a_core(problem: Problem, engine: str, dtype: str) -> float:
+    n, d, steps = problem.n, problem.d, problem.steps
     tiles = -(-problem.units // TILE)
     overhead = (steps + 1) * STEP[engine]
     passed = PASSED * feature_law("gaussian").bytes_per_entry(dtype) / DOUBLE

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from sedyn.descent.engines import predicted_seconds, replicates_together
+from sedyn.descent.engines import GPU_BYTES, predicted_seconds, replicates_together
 from sedyn.descent.halves import half_of
 from sedyn.deviations.fluctuations import observed_entries
 from sedyn.estimate.protocol import no_estimate_because
@@ -46,7 +46,12 @@ class Work(NamedTuple):
 
 
 def simulation_work(
-    problem: Problem, engine: str, replicates: int = 1, dtype: str = "float64", estimate: bool = True
+    problem: Problem,
+    engine: str,
+    replicates: int = 1,
+    dtype: str = "float64",
+    estimate: bool = True,
+    device: str = "cpu",
 ) -> Work:
     """Predict the work of replicates; those that run side by side share their calls, but for what is drawn for each.
 
@@ -57,7 +62,14 @@ def simulation_work(
     replicates : int, optional
     dtype, estimate : optional
         As for `sedyn.simulate`.
+    device : {'cpu', 'gpu'}, optional
+        On a GPU all share their calls, and what they compute is what its memory moves.
     """
+    if device == "gpu":
+        moved = predicted_seconds(problem, engine, device=device, dtype=dtype, replicates=replicates)
+        if estimate and no_estimate_because(problem) is None:
+            moved += 8 * replicates * problem.n * (problem.width * problem.steps) ** 2 / GPU_BYTES
+        return Work(0.015 + 2.5e-3 * problem.steps, moved)
     calls = -(-replicates // replicates_together(problem, engine, dtype=dtype))
     arithmetic = predicted_seconds(problem, engine, dtype=dtype) + 1e-7 * problem.n * problem.width * problem.steps
     if estimate and no_estimate_because(problem) is None:
@@ -112,8 +124,8 @@ def fluctuations_work(problem: Problem, samples: int, randomizations: int) -> Wo
     return Work(1e-3 * randomizations * iterations**2, arithmetic)
 
 
-def work_of(task: Task) -> Work:
-    """Predict the work of a task."""
+def work_of(task: Task, device: str = "cpu") -> Work:
+    """Predict the work of a task, on one core or on a GPU; a theory is as on a core."""
     if isinstance(task, TheoryTask):
         if task.solved_at is not None:
             return Work(COPY_SECONDS * task.size, 0.0)
@@ -123,7 +135,8 @@ def work_of(task: Task) -> Work:
         return _sum(plain, fluctuations_work(task.problem, task.fluctuations.samples, task.fluctuations.randomizations))
     first = task.parts[0]
     problems = [first.problem, *([half_of(first.problem)] * 2 if first.halves else [])]
-    works = [simulation_work(each, first.engine, task.size, first.dtype, first.estimate) for each in problems]
+    how = first.engine, task.size, first.dtype, first.estimate, device
+    works = [simulation_work(each, *how) for each in problems]
     if first.laws is not None:
         works.append(laws_work(first.problem, first.laws.samples, task.size))
     return _sum(*works)
@@ -133,9 +146,9 @@ def _sum(*works: Work) -> Work:
     return Work(*map(sum, zip(*works, strict=True)))
 
 
-def seconds_of(task: Task) -> float:
+def seconds_of(task: Task, device: str = "cpu") -> float:
     """Predict how long a task takes; roughly, as it orders tasks and sizes blocks, no more."""
-    return sum(work_of(task))
+    return sum(work_of(task, device))
 
 
 def block_of(spec: SweepSpec) -> int:

@@ -37,6 +37,18 @@ def test_tasks_are_as_long_as_a_second_allows_unless_a_block_is_asked_for():
     assert counts(block=2) == [[2] * 32] * 2
 
 
+def test_tasks_are_sized_by_a_second_of_the_device():
+    spec = spec_of(axes={"n": (2000,)}, replicates=512, block=None, base={"d": 1000, "steps": 10})
+    each = {
+        device: [task.size for task in simulation_tasks(spec, spec.cells[0], (), range(512), block_of(spec), device)]
+        for device in ("cpu", "gpu")
+    }
+    assert sum(each["cpu"]) == sum(each["gpu"]) == 512
+    assert len(each["cpu"]) > 8
+    assert len(each["gpu"]) == 1
+    assert seconds_of(spec.simulation_task(spec.cells[0], (), range(512)), "gpu") < 1
+
+
 def test_what_is_joined():
     def tasks(spec, device="cpu", replicates=range(3)):
         return list(joined(spec, (spec.simulation_task(cell, (), tuple(replicates)) for cell in spec.cells), device))
