@@ -25,7 +25,7 @@ import numpy as np
 import sedyn
 from sedyn.arrays import backend
 from sedyn.arrays.backend import Card
-from sedyn.kernels.cuda.descent import cut
+from sedyn.kernels.cuda.descent import bytes_moved, cut
 from sedyn.kernels.program import program_with_form
 from sedyn.model.architecture import initial_deep_weights, layers_of
 from sedyn.model.network import Network
@@ -149,10 +149,8 @@ def counted(row: Row, card: Card) -> tuple[str, str]:
     own = None if program is None else cut(row.n, row.d, program, itemsize, card)
     if own is None:
         return "two products", "2 and more"
-    parts = -(-row.n // own.part_rows)
-    sums = 2 * parts * row.width * row.d * itemsize  # written, and read to be added up
-    of_samples = 8 * row.n * (2 + 2 * row.width)  # labels, losses, pre-activations and gradients
-    return "2", f"{1 + row.replicates * (sums + of_samples) / row.bytes:.3f}"
+    moved = row.replicates * bytes_moved(row.n, row.d, program, itemsize, own)
+    return "2", f"{moved / row.bytes:.3f}"
 
 
 def simulated(machine: Machine, row: Row, *, estimate: bool) -> float:

@@ -23,11 +23,14 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import numpy as np
 
 from sedyn import Problem
+from sedyn.arrays.backend import Card
 from sedyn.descent.readout import draw_quadrature, labels_of_points, quadrature_scores, readout_words
 from sedyn.designs.deferred import BLOCKS, LAUNCHES, LAUNCHES_EACH, READINGS, DeferredDesign
 from sedyn.designs.dense import DenseDesign, dense_design
 from sedyn.kernels.cuda import launch
+from sedyn.kernels.cuda.descent import bytes_moved, cut
 from sedyn.kernels.dispatch import mean_response
+from sedyn.kernels.program import program_with_form
 from sedyn.model import adjoint
 from sedyn.model.architecture import initial_deep_weights
 from sedyn.model.features import feature_law
@@ -65,7 +68,7 @@ class Work(NamedTuple):
 # Bandwidth: a device copy, measured elsewhere. Speed: the maker's, without tensor cores. Launch: assumed, what an
 # operation of cupy takes the interpreter; the device itself needs about half.
 H100 = Machine(3.0e12, {DOUBLE: 33.5e12, SINGLE: 67e12}, 5e-6)
-CACHE_OF_H100 = 50e6
+CARD = Card(architecture=90, shared_memory=227 * 1024)
 FUNCTION = 20
 FUNCTIONS = {"tanh", "exp", "log1p", "logaddexp", "erf", "ndtri"}
 
@@ -138,20 +141,26 @@ class Line(NamedTuple):
     run: Callable[[], object]
 
 
-def dense(n: int, itemsize: int) -> Line:
-    """One step without its update; a CPU reads the matrix once, a GPU's library twice."""
+def dense(n: int, itemsize: int) -> list[Line]:
+    """One step without its update; a CPU and a GPU's own kernel read the matrix once, a GPU's library twice."""
     q, dtype = 4, f"float{8 * itemsize}"
     design = DenseDesign(np.random.default_rng(0).standard_normal((n, n), "float32").astype(dtype))
     weights = np.ones((q, n))
     problem = Problem(n=64, d=32, width=q, depth=2, activation="tanh", loss="squared")
     network = Network.of(problem, initial_deep_weights(problem), np.ones((1, n)))
     size, operations = n * n * itemsize, 4.0 * n * n * q
-    return Line(
-        f"dense step, {dtype}, n = d = {n}, q = {q}, L = 2",
-        Work(size, operations, 0, itemsize),
-        Work(2 * size, operations, 8, itemsize),  # two products, four for the network, a copy and a scaling
-        lambda: design.descend(weights, network, curvature=False),
-    )
+    program = program_with_form(network.layers, q, "gpu")
+    assert program is not None
+    own = cut(n, n, program, itemsize, CARD)
+    assert own is not None
+    of_cpu, name = Work(size, operations, 0, itemsize), f"dense step, {dtype}, n = d = {n}, q = {q}, L = 2"
+    library = Work(2 * size, operations, 8, itemsize)  # two products, four for the network, a copy and a scaling
+    kernel = Work(bytes_moved(n, n, program, itemsize, own), operations, 3, itemsize)  # weights joined, and two
+
+    def run() -> object:
+        return design.descend(weights, network, curvature=False)
+
+    return [Line(f"{name}: library", of_cpu, library, run), Line(f"{name}: own kernel", of_cpu, kernel, run)]
 
 
 def generation(n: int) -> Line:
@@ -299,17 +308,6 @@ def table(rows: list[Line], cpu: Machine, repeats: int) -> str:
     return "\n".join(lines)
 
 
-def one_read(n: int) -> str:
-    """What cutting X into blocks that stay in the GPU's cache would save and cost."""
-    block = 0.6 * CACHE_OF_H100
-    launches = 2 + 4 + 2  # products; derivatives; the sum and a copy of the products
-    saved, cost = block / H100.bandwidth, launches * H100.launch
-    return (
-        f"A block of {block / 1e6:.0f} MB takes {duration(saved)} to read. Reading it once instead of twice saves that "
-        f"and costs {launches} launches, {duration(cost)}."
-    )
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="small sizes, to see that everything runs")
@@ -318,8 +316,8 @@ def main() -> None:
     n, repeats, few = (512, 1, 2**10) if options.quick else (4096, 5, 2**14)
     cpu = this_cpu(repeats)
     rows = [
-        dense(n, SINGLE),
-        dense(n, DOUBLE),
+        *dense(n, SINGLE),
+        *dense(n, DOUBLE),
         generation(n),
         *derivatives(3, 3, few),
         *derivatives(4, 3, 64 * few),
@@ -332,7 +330,7 @@ def main() -> None:
     text = (
         f"One core here reads {engineering(cpu.bandwidth)}B/s and multiplies large matrices at "
         f"{engineering(cpu.speed[DOUBLE])}flop/s ({engineering(cpu.speed[SINGLE])}flop/s in single precision).\n\n"
-        f"{table(rows, cpu, repeats)}\n\n{one_read(n)}"
+        f"{table(rows, cpu, repeats)}"
     )
     print(text)
     if options.write:

@@ -23,7 +23,7 @@ from sedyn.kernels.cuda.launch import in_double_precision, macros, packed, rows
 from sedyn.kernels.program import Program, form_of
 from sedyn.model.network import Derivatives, Network
 
-__all__ = ["LEAST_ARCHITECTURE", "SAMPLES_PER_UNIT", "Cut", "cut", "descend"]
+__all__ = ["LEAST_ARCHITECTURE", "SAMPLES_PER_UNIT", "Cut", "bytes_moved", "cut", "descend"]
 
 DESCEND = Path(__file__).with_name("descend.cu")
 # The first that copies to shared memory without waiting, and the first with clusters of blocks.
@@ -125,6 +125,25 @@ def _shared_memory(tile_rows: int, pitch: int, program: Program, itemsize: int, 
     entries = (2 * tile_rows + program.inputs) * pitch
     doubles = 2 * sources * tile_rows * program.inputs + tile_rows * (program.parameters | 1)
     return itemsize * (entries + tile_rows * program.inputs) + 8 * doubles
+
+
+def bytes_moved(samples: int, features: int, program: Program, itemsize: int, own: Cut) -> int:
+    """Count what a pass over one design reads and writes: its entries once, and little else.
+
+    Parameters
+    ----------
+    samples, features, program, itemsize
+        As for `cut`.
+    own : Cut
+
+    Returns
+    -------
+    int
+    """
+    parts = math.ceil(samples / own.part_rows)
+    sums = 2 * parts * program.inputs * features * itemsize  # written, and read to be added up
+    of_samples = 8 * samples * (len(program.outputs) + 1 + 2 * program.inputs)  # labels, losses, h and gradients
+    return samples * features * itemsize + sums + of_samples
 
 
 def descend(
