@@ -11,16 +11,26 @@ from pathlib import Path
 from types import CellType, FunctionType
 from typing import Any
 
+import llvmlite.binding
 from numba import njit, types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
-__all__ = ["SOURCES", "compiled", "widest_vectors"]
+__all__ = ["CUBE", "MATRIX", "SOURCES", "VECTOR", "address_of", "calling", "compiled", "linked", "widest_vectors"]
+
+VECTOR, MATRIX, CUBE = (types.Array(types.float64, dimensions, "C") for dimensions in (1, 2, 3))
 
 PACKAGE = Path(__file__).parents[1]
 # The modules with compiled code, in the package. A test holds them against those that import numba.
 SOURCES = (
     *("arrays/compiling.py", "arrays/normals.py"),
-    *("kernels/cpu/network.py", "kernels/cpu/passes.py", "kernels/cpu/response.py", "kernels/cpu/revealing.py"),
+    *(
+        "kernels/cpu/functions.py",
+        "kernels/cpu/network.py",
+        "kernels/cpu/passes.py",
+        "kernels/cpu/response.py",
+        "kernels/cpu/revealing.py",
+    ),
     "kernels/cpu/tiles.py",
 )
 
@@ -60,6 +70,88 @@ def compiled(fastmath: set[str], **options: Any) -> Callable[[Any], Any]:
             return njit(nogil=True, fastmath=fastmath, **options)(known)
 
     return decorate
+
+
+# What a function calls the compiler takes into it and compiles there once more. One that is large and called from
+# several places, or that is one of many of which a run needs a few, is compiled by itself and called where it is.
+def address_of(function: Any, signature: Any) -> int:
+    """Compile a function for arguments of some types, and say where it is in memory.
+
+    Parameters
+    ----------
+    function : object
+        That `compiled` has made.
+    signature : numba signature
+
+    Returns
+    -------
+    int
+    """
+    function.compile(signature.args)
+    found = function.overloads[signature.args]
+    return found.library.get_pointer_to_function(found.fndesc.llvm_func_name)
+
+
+def calling(signature: Any) -> Any:
+    """Make a function of compiled code that calls what is at an address: ``call(address, (first, second, ...))``.
+
+    Parameters
+    ----------
+    signature : numba signature
+        As `address_of` was given it.
+
+    Returns
+    -------
+    object
+    """
+
+    @intrinsic
+    def call(_typing: Any, address: Any, given: Any) -> Any:
+        def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+            kind = context.call_conv.get_function_type(signature.return_type, signature.args)
+            function = builder.inttoptr(arguments[0], kind.as_pointer())
+            return _call(context, builder, signature, function, given, arguments[1])
+
+        return signature.return_type(types.int64, given), generate
+
+    return call
+
+
+def linked(function: Any, signature: Any) -> Any:
+    """Make a function of compiled code that calls a function where it is: ``call((first, second, ...))``.
+
+    Its own code, compiled or taken from disk now, is known to the linker by a name.
+
+    Parameters
+    ----------
+    function : object
+        That `compiled` has made.
+    signature : numba signature
+
+    Returns
+    -------
+    object
+    """
+    name = f"{function.__module__}.{function.__name__}.{_SOURCE}"
+    llvmlite.binding.add_symbol(name, address_of(function, signature))
+
+    @intrinsic
+    def call(_typing: Any, given: Any) -> Any:
+        def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+            kind = context.call_conv.get_function_type(signature.return_type, signature.args)
+            there = cgutils.get_or_insert_function(builder.module, kind, name)
+            return _call(context, builder, signature, there, given, arguments[0])
+
+        return signature.return_type(given), generate
+
+    return call
+
+
+def _call(context: Any, builder: Any, signature: Any, function: Any, given: Any, packed: Any) -> Any:
+    values = cgutils.unpack_tuple(builder, packed, len(given))
+    own = [context.cast(builder, *each) for each in zip(values, given, signature.args, strict=True)]
+    _, found = context.call_conv.call_function(builder, function, signature.return_type, signature.args, own)
+    return found
 
 
 @intrinsic

@@ -52,7 +52,7 @@ class Activation(NamedTuple):
     kinked : bool
         True where f' jumps, so that f'' misses a point mass and gradient responses are estimated by Stein's identity.
     compiled : str or None
-        Its name in ``kernels/cpu/network.py``; None if it has no compiled form, and the array form serves.
+        Its name in ``kernels/cpu/functions.py``; None if it has no compiled form, and the array form serves.
     cuda : str or None
         The function in ``kernels/cuda/network.cu``, likewise.
     """

@@ -1,98 +1,37 @@
 """The network for a few samples at a time, compiled: `sedyn.model.network.differentiate`.
 
 A pass over a large matrix calls it between its two products, while the samples are in cache, without the interpreter.
-Samples are innermost and exponentials are arithmetic, so that the compiler works on several at once. The entries of the
-registries name the forms that are here; the activations and losses of users are Python and go another way.
+Samples are innermost, so that the compiler works on several at once. Activations and losses are called where they are
+(`sedyn.kernels.cpu.functions`).
 """
 
 from __future__ import annotations
 
-import math
-from enum import IntEnum
 from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
+from numba import types
 
-from sedyn.arrays.compiling import compiled
+from sedyn.arrays.compiling import CUBE, MATRIX, VECTOR, calling, compiled, linked
 from sedyn.arrays.shapes import Float, Integer, Shaped
+from sedyn.kernels.cpu.functions import ACTIVATE, BEND, BEND_LOSS, LOSE, activation_addresses, loss_addresses
 from sedyn.kernels.program import Kind, Program
 
 __all__ = [
-    "ActivationForm",
     "CompiledNetwork",
-    "LossForm",
+    "addresses_of",
+    "call_differentiate_samples",
+    "call_forward",
     "differentiate_parts",
-    "differentiate_samples",
     "forward_parts",
+    "lose",
     "operations_of",
     "reached_by",
 ]
 
-# A compiled form is a member here and a branch of `activate` or `lose`, where `sedyn.kernels.cpu.serving` looks for it.
-ActivationForm = IntEnum("ActivationForm", "identity tanh erf sigmoid softplus gelu silu relu", start=0)
-LossForm = IntEnum("LossForm", "squared logistic huber absolute softmax", start=0)
-
-# exp(x) = 2^k exp(r), k an integer and |r| at most log(2) / 2: log(2) in two parts, the first with zeros at its end, so
-# that k times it is exact; what, added to a number, leaves the nearest integer in its last bits; and, highest power
-# first as everywhere, the terms of (exp(r) - 1 - r) / r^2 that are not below rounding.
-LOG_2_HIGH, LOG_2_LOW = 0.6931467056274414, 4.7493250390316726e-07
-SHIFTER = 1.5 * 2.0**52
-EXPONENT_BIAS, FRACTION_BITS = 1023, 52
-ROOT_OF_HALF = int(np.float64(math.sqrt(0.5)).view(np.int64))  # as bits
-EXPONENTIAL_REST = tuple(1 / math.factorial(k) for k in range(13, 1, -1))
-
-# Polynomials of least largest error, from the exchange algorithm of Remez in 60 digits, with errors relative to the
-# function that is made of them, and rounded to double precision: in the first its leading terms one after another,
-# lowest power first, with the others fitted again. The error left is that after rounding.
-# erf(x) / x - 1 in x^2, for |x| up to 1; leaves 1.2e-17 of erf(x).
-ERF_INSIDE = (
-    -7.90159678053035e-10,
-    1.378064077768686e-08,
-    -1.6223554805464882e-07,
-    1.6449557296269062e-06,
-    -1.4924925783080056e-05,
-    0.00012055305759225564,
-    -0.0008548326381254444,
-    0.005223977616745055,
-    -0.026866170644603796,
-    0.11283791670955326,
-    -0.37612638903183865,
-    0.1283791670955126,
-)
-# exp(x^2) erfc(x) in 1 / (x + TAIL_SHIFT), for x from 1 to 6.1; leaves 8e-18 of erf(x), which is 1 to rounding beyond.
-TAIL_SHIFT = 1.5
-ERF_TAIL = (
-    24.043748224142067,
-    -104.17289625464544,
-    201.47597083532233,
-    -224.77983301224333,
-    154.69652620018826,
-    -64.69263609913754,
-    16.32544373268961,
-    -4.413479514265185,
-    1.2291930322624993,
-    0.9227778867673412,
-    0.8510135291929605,
-    0.563979673357172,
-    4.2666171031312866e-06,
-)
-# (2 artanh(z) - 2 z) / z^3 in z^2, for |z| up to 1 / 3; leaves 3e-18 of artanh(z).
-ARTANH_REST = (
-    0.17009758858542268,
-    0.08344970746330496,
-    0.1210494496698806,
-    0.13301121385585737,
-    0.1538654839106539,
-    0.18181744479202747,
-    0.22222223953641326,
-    0.2857142854811811,
-    0.40000000000155117,
-    0.6666666666666631,
-)
-
-_exact = compiled({"contract"}, error_model="numpy", forceinline=True)
 _compiled = compiled({"reassoc", "contract", "nsz"}, error_model="numpy")
+activate, bend, lose, bend_loss = map(calling, (ACTIVATE, BEND, LOSE, BEND_LOSS))
 
 
 class CompiledNetwork(NamedTuple):
@@ -101,13 +40,16 @@ class CompiledNetwork(NamedTuple):
     Attributes
     ----------
     operations : ndarray of int64, shape (m, 6)
-        Of its program (`sedyn.kernels.program.Operation`); the place of one that activates is an `ActivationForm`.
+        Of its program (`sedyn.kernels.program.Operation`).
+    addresses : ndarray of int64, shape (a + 1, 2)
+        Where the functions of each activation are, its values and its second derivatives or 0, and last those of the
+        loss.
     rows, outputs : int
         How many rows there are, and the first of the outputs.
     parameters : ndarray, shape (P,)
         Packed.
-    loss : int
-        A `LossForm`.
+    joint : int
+        Whether the loss has second derivatives in two outputs.
     loss_numbers : ndarray, shape (_,)
         Of the loss's family.
     labels : ndarray, shape (C, n)
@@ -118,14 +60,31 @@ class CompiledNetwork(NamedTuple):
     """
 
     operations: Integer[np.ndarray, "m 6"]
+    addresses: Integer[np.ndarray, "_ 2"]
     rows: int
     outputs: int
     parameters: Float[np.ndarray, " P"]
-    loss: int
+    joint: int
     loss_numbers: Float[np.ndarray, " _"]
     labels: Float[np.ndarray, "C n"]
     sample_weights: Float[np.ndarray, " _"]
     reached: Shaped[np.ndarray, "rows q"]
+
+
+INT, WHOLE_NUMBERS = types.int64, types.Array(types.int64, 2, "C")
+_FIELDS = (
+    WHOLE_NUMBERS,
+    WHOLE_NUMBERS,
+    INT,
+    INT,
+    VECTOR,
+    INT,
+    VECTOR,
+    MATRIX,
+    VECTOR,
+    types.Array(types.bool_, 2, "C"),
+)
+NETWORK = types.NamedTuple(_FIELDS, CompiledNetwork)
 
 
 @lru_cache(maxsize=256)
@@ -137,366 +96,154 @@ def reached_by(program: Program) -> Shaped[np.ndarray, "rows q"]:
 @lru_cache(maxsize=256)
 def operations_of(program: Program) -> Integer[np.ndarray, "m 6"]:
     """Bring a program's operations to the form that compiled functions take."""
-    forms = [ActivationForm[str(each.compiled)] for each in program.activations]
-    found = np.array(program.operations, np.int64).reshape(-1, 6)
-    for row in found:
-        if row[0] == Kind.activate:
-            row[5] = forms[row[5]]
-    return found
+    return np.array(program.operations, np.int64).reshape(-1, 6)
 
 
-@_exact
-def _polynomial(coefficients: tuple[float, ...], x: float) -> float:
-    value = 0.0
-    for coefficient in coefficients:
-        value = value * x + coefficient
-    return value
-
-
-@_exact
-def _exponential_parts(x: float) -> tuple[float, float]:
-    """Parts p, a power of two, and e = expm1(r) of exp(x) = p + p e, for |x| at most 700."""
-    shifted = x * (1 / math.log(2)) + SHIFTER
-    count = shifted - SHIFTER
-    r = x - count * LOG_2_HIGH - count * LOG_2_LOW
-    bits = np.float64(shifted).view(np.int64)
-    power = np.int64((bits + EXPONENT_BIAS) << FRACTION_BITS).view(np.float64)
-    return power, r + r * (r * _polynomial(EXPONENTIAL_REST, r))
-
-
-@_exact
-def _exp(x: float) -> float:
-    """Exponential of a number up to 700; zero below -700."""
-    vanishes = x < -700
-    power, rest = _exponential_parts(-700.0 if vanishes else x)
-    return 0.0 if vanishes else power + power * rest
-
-
-@_exact
-def _tanh(x: float) -> float:
-    """Hyperbolic tangent, from exp(2 x) - 1; beyond 20 it is 1 to rounding."""
-    inside = 20.0 if x > 20 else (-20.0 if x < -20 else x)  # NaN stays NaN
-    power, rest = _exponential_parts(2 * inside)
-    less_one = power * rest + (power - 1)
-    return less_one / (less_one + 2)
-
-
-@_exact
-def _sigmoid(x: float) -> tuple[float, float]:
-    """Logistic function, and exp(-|x|)."""
-    small = _exp(-abs(x))
-    return (small if x < 0 else 1.0) / (1 + small), small
-
-
-@_exact
-def _erf(x: float) -> tuple[float, float]:
-    """Error function to 1.5 units of the last place, and exp(-x^2)."""
-    square = x * x
-    bell = _exp(-square)
-    inside = x + x * _polynomial(ERF_INSIDE, square)
-    outside = 1 - bell * _polynomial(ERF_TAIL, 1 / (abs(x) + TAIL_SHIFT))
-    return inside if abs(x) < 1 else (-outside if x < 0 else outside), bell
-
-
-@_exact
-def _log1p_to_one(x: float) -> float:
-    """Logarithm of 1 + x, for x from 0 to 1, to 1.5 units of the last place: 2 artanh(z), where 2 z = x - z x."""
-    z = x / (2 + x)
-    square = z * z
-    return x - z * (x - square * _polynomial(ARTANH_REST, square))
-
-
-@_exact
-def _log(x: float) -> float:
-    """Logarithm of a number of at least 1: a power of two's, and that of (1 + z) / (1 - z), which is 2 artanh(z)."""
-    bits = np.float64(x).view(np.int64)
-    count = (bits - ROOT_OF_HALF) >> FRACTION_BITS
-    rest = np.int64(bits - (count << FRACTION_BITS)).view(np.float64)
-    z = (rest - 1) / (rest + 1)
-    square = z * z
-    power = np.float64(count)
-    value = power * LOG_2_HIGH + (2 * z + (z * square * _polynomial(ARTANH_REST, square) + power * LOG_2_LOW))
-    return value if x < math.inf else x  # NaN stays NaN
-
-
-@_exact
-def _hypotenuse(x: float, width: float) -> float:
-    """Root of the sum of squares; the width is positive."""
-    longer = max(width, abs(x))  # whose square may be too large for a number, as a ratio's is not
-    part, rest = x / longer, width / longer
-    return longer * math.sqrt(part * part + rest * rest)
-
-
-# From here on functions take whole arrays, and rows by their numbers. A part of an array would be counted as one more
-# user of its memory, and for a few samples that takes longer than the work on them.
-@_compiled
-def activate(activation: int, signals: np.ndarray, source: int, slopes: np.ndarray, target: int, units: int) -> None:
-    """Set the values and derivatives of an activation.
-
-    Parameters
-    ----------
-    activation : int
-        An `ActivationForm`.
-    signals, slopes : ndarray, shape (rows, m)
-    source, target, units : int
-        From so many rows of the signals on, of `signals` and of `slopes` as many rows are set, from the target on.
-    """
-    count = signals.shape[1]
-    for a in range(units):
-        x, f = source + a, target + a
-        if activation == ActivationForm.identity:
-            for i in range(count):
-                signals[f, i], slopes[f, i] = signals[x, i], 1.0
-        elif activation == ActivationForm.tanh:
-            for i in range(count):
-                value = _tanh(signals[x, i])
-                signals[f, i], slopes[f, i] = value, 1 - value * value
-        elif activation == ActivationForm.erf:
-            for i in range(count):
-                signals[f, i], bell = _erf(signals[x, i])
-                slopes[f, i] = 2 / math.sqrt(math.pi) * bell
-        elif activation == ActivationForm.relu:
-            for i in range(count):
-                slope = 1.0 if signals[x, i] > 0 else 0.0
-                signals[f, i], slopes[f, i] = signals[x, i] * slope, slope
-        elif activation == ActivationForm.gelu:
-            for i in range(count):
-                at = signals[x, i]
-                erf, bell = _erf(at * math.sqrt(0.5))
-                cdf = 0.5 * (1 + erf)
-                signals[f, i], slopes[f, i] = at * cdf, cdf + at * (1 / math.sqrt(2 * math.pi)) * bell
-        elif activation == ActivationForm.sigmoid:
-            for i in range(count):
-                value, _ = _sigmoid(signals[x, i])
-                signals[f, i], slopes[f, i] = value, value * (1 - value)
-        elif activation == ActivationForm.silu:
-            for i in range(count):
-                at = signals[x, i]
-                value, _ = _sigmoid(at)
-                signals[f, i], slopes[f, i] = at * value, value + at * value * (1 - value)
-        elif activation == ActivationForm.softplus:
-            for i in range(count):
-                at = signals[x, i]
-                slopes[f, i], small = _sigmoid(at)
-                signals[f, i] = max(at, 0.0) + _log1p_to_one(small)
+@lru_cache(maxsize=256)
+def addresses_of(program: Program, loss: str | None = None) -> Integer[np.ndarray, "_ 2"]:
+    """Compile a program's activations and a loss, and say where they are."""
+    found = [activation_addresses(str(each.compiled)) for each in program.activations]
+    return np.array([*found, (0, 0) if loss is None else loss_addresses(loss)], np.int64)
 
 
 @_compiled
-def lose(
-    loss: int,
-    numbers: np.ndarray,
-    signals: np.ndarray,
-    outputs: int,
-    y: np.ndarray,
-    start: int,
-    value: np.ndarray,
-    pulls: np.ndarray,
+def combine(
+    weights: np.ndarray,
+    place: int,
+    strides: tuple[int, int],
+    sources: tuple[int, int],
+    matrix: np.ndarray,
+    targets: tuple[int, int],
+    out: np.ndarray,
 ) -> None:
-    """Set the values of a loss, of all outputs together, and its derivatives in the network's outputs.
+    """Add linear combinations of rows of a matrix to rows of another, four at a time.
 
     Parameters
     ----------
-    loss : int
-        A `LossForm`.
-    numbers : ndarray, shape (_,)
-        Of its family.
-    signals, pulls : ndarray, shape (rows, m)
-        In the rows of the outputs they are read, and set.
-    outputs : int
-        The first of these rows.
-    y, value : ndarray, shapes (C, n) and (n,)
-        Labels, and what is set.
-    start : int
-        The sample that comes first.
+    weights : ndarray, shape (P,)
+    place : int
+        Of the first weight.
+    strides : tuple of int
+        From the weight of one row that is read to that of the next, and of one that is set.
+    sources, targets : tuple of int
+        The first row that is read, and how many; and that is added to.
+    matrix, out : ndarray, shape (rows, m)
     """
-    count, labels, values = signals.shape[1], y[:, start:], value[start:]
-    for i in range(count):
-        values[i] = 0
-    if loss == LossForm.squared:
-        for c in range(y.shape[0]):
-            for i in range(count):
-                residual = signals[outputs + c, i] - labels[c, i]
-                values[i] += 0.5 * residual * residual
-                pulls[outputs + c, i] = residual
-    elif loss == LossForm.huber:
-        threshold = numbers[0]
-        for c in range(y.shape[0]):
-            for i in range(count):
-                residual = signals[outputs + c, i] - labels[c, i]
-                clipped = threshold if residual > threshold else (-threshold if residual < -threshold else residual)
-                values[i] += clipped * (residual - 0.5 * clipped)
-                pulls[outputs + c, i] = clipped  # NaN stays NaN
-    elif loss == LossForm.absolute:
-        width = numbers[0]
-        for c in range(y.shape[0]):
-            for i in range(count):
-                residual = signals[outputs + c, i] - labels[c, i]
-                radius = _hypotenuse(residual, width)
-                values[i] += residual * (residual / (radius + width))
-                pulls[outputs + c, i] = residual / radius
-    elif loss == LossForm.logistic:
-        for c in range(y.shape[0]):
-            for i in range(count):
-                excess = -labels[c, i] * signals[outputs + c, i]
-                probability, small = _sigmoid(excess)
-                values[i] += max(excess, 0.0) + _log1p_to_one(small)
-                pulls[outputs + c, i] = -labels[c, i] * probability
-    elif loss == LossForm.softmax:
-        largest, total = np.empty(count), np.empty(count)
-        for i in range(count):
-            largest[i], total[i] = signals[outputs, i], 0
-        for c in range(1, y.shape[0]):
-            for i in range(count):
-                f = signals[outputs + c, i]
-                largest[i] = f if f > largest[i] else largest[i]
-        for c in range(y.shape[0]):
-            for i in range(count):
-                power = _exp(signals[outputs + c, i] - largest[i])
-                pulls[outputs + c, i] = power
-                total[i] += power
-                values[i] += signals[outputs + c, i] * labels[c, i]
-        for i in range(count):
-            values[i] = _log(total[i]) + largest[i] - values[i]
-        for c in range(y.shape[0]):
-            for i in range(count):
-                pulls[outputs + c, i] = pulls[outputs + c, i] / total[i] - labels[c, i]
+    (source, given), (target, units) = sources, targets
+    for b in range(units):
+        t = target + b
+        for a in range(0, given, 4):
+            s, w, step = source + a, place + a * strides[0] + b * strides[1], strides[0]
+            left = given - a
+            if left >= 4:
+                p, q, u, v = weights[w], weights[w + step], weights[w + 2 * step], weights[w + 3 * step]
+                for i in range(matrix.shape[1]):
+                    out[t, i] += (p * matrix[s, i] + q * matrix[s + 1, i]) + (
+                        u * matrix[s + 2, i] + v * matrix[s + 3, i]
+                    )
+            elif left == 3:
+                p, q, u = weights[w], weights[w + step], weights[w + 2 * step]
+                for i in range(matrix.shape[1]):
+                    out[t, i] += p * matrix[s, i] + q * matrix[s + 1, i] + u * matrix[s + 2, i]
+            elif left == 2:
+                p, q = weights[w], weights[w + step]
+                for i in range(matrix.shape[1]):
+                    out[t, i] += p * matrix[s, i] + q * matrix[s + 1, i]
+            else:
+                p = weights[w]
+                for i in range(matrix.shape[1]):
+                    out[t, i] += p * matrix[s, i]
+
+
+_PAIR = types.UniTuple(INT, 2)
+call_combine = linked(combine, types.void(VECTOR, INT, _PAIR, _PAIR, MATRIX, _PAIR, MATRIX))
 
 
 @_compiled
-def bend_activation(
-    activation: int, signals: np.ndarray, slopes: np.ndarray, source: int, target: int, bends: np.ndarray
-) -> bool:
-    """Set the second derivatives of an activation at one row, and say whether there are any.
-
-    Parameters
-    ----------
-    activation : int
-        An `ActivationForm`.
-    signals, slopes : ndarray, shape (rows, m)
-        As `activate` leaves them.
-    source, target : int
-        The row that was read, and the one that was set.
-    bends : ndarray, shape (m,)
-    """
-    count = signals.shape[1]
-    if activation == ActivationForm.tanh:
-        for i in range(count):
-            bends[i] = -2 * signals[target, i] * slopes[target, i]
-    elif activation == ActivationForm.erf:
-        for i in range(count):
-            bends[i] = -2 * signals[source, i] * slopes[target, i]
-    elif activation == ActivationForm.gelu:
-        for i in range(count):
-            at = signals[source, i]
-            bends[i] = (2 - at * at) * (1 / math.sqrt(2 * math.pi)) * _exp(-0.5 * at * at)
-    elif activation == ActivationForm.sigmoid:
-        for i in range(count):
-            bends[i] = slopes[target, i] * (1 - 2 * signals[target, i])
-    elif activation == ActivationForm.silu:
-        for i in range(count):
-            at = signals[source, i]
-            value, _ = _sigmoid(at)
-            bends[i] = value * (1 - value) * (2 + at * (1 - 2 * value))
-    elif activation == ActivationForm.softplus:
-        for i in range(count):
-            bends[i] = slopes[target, i] * (1 - slopes[target, i])
-    else:
-        return False
-    return True
-
-
-@_compiled
-def bend_loss(
-    loss: int,
-    numbers: np.ndarray,
+def add_dots(
     signals: np.ndarray,
-    outputs: int,
-    y: np.ndarray,
-    start: int,
+    source: int,
+    given: int,
     pulls: np.ndarray,
-    one: int,
-    other: int,
-    bends: np.ndarray,
-) -> bool:
-    """Set the second derivatives of a loss in two of the outputs, and say whether there are any.
-
-    Parameters
-    ----------
-    loss : int
-        A `LossForm`.
-    numbers : ndarray, shape (_,)
-        Of its family.
-    signals, pulls : ndarray, shape (rows, m)
-        As `lose` leaves them.
-    outputs : int
-        The first row of the outputs.
-    y : ndarray, shape (C, n)
-        Labels.
-    start : int
-        The sample that comes first.
-    one, other : int
-        Two outputs.
-    bends : ndarray, shape (m,)
-    """
-    count, labels = signals.shape[1], y[:, start:]
-    if loss == LossForm.softmax:
-        same = 1.0 if one == other else 0.0
-        for i in range(count):
-            p, q = pulls[outputs + one, i] + labels[one, i], pulls[outputs + other, i] + labels[other, i]
-            bends[i] = p * (same - q)
-        return True
-    if one != other:
-        return False
-    if loss == LossForm.squared:
-        for i in range(count):
-            bends[i] = 1
-    elif loss == LossForm.huber:
-        for i in range(count):
-            bends[i] = 1 if abs(signals[outputs + one, i] - labels[one, i]) < numbers[0] else 0
-    elif loss == LossForm.absolute:
-        width = numbers[0]
-        for i in range(count):
-            residual = signals[outputs + one, i] - labels[one, i]
-            radius = _hypotenuse(residual, width)
-            bends[i] = width / radius * (width / radius) / radius
-    elif loss == LossForm.logistic:
-        for i in range(count):
-            probability = abs(pulls[outputs + one, i])  # labels are -1 or 1
-            bends[i] = probability * (1 - probability)
-    return True
+    target: int,
+    units: int,
+    place: int,
+    out: np.ndarray,
+) -> None:
+    """Add products of rows, summed over samples, to the derivatives in a dense layer's weights, four at a time."""
+    for b in range(units):
+        f = target + b
+        for a in range(0, given - given % 4, 4):
+            s, p, q, u, v = source + a, 0.0, 0.0, 0.0, 0.0
+            for i in range(signals.shape[1]):
+                pull = pulls[f, i]
+                p += signals[s, i] * pull
+                q += signals[s + 1, i] * pull
+                u += signals[s + 2, i] * pull
+                v += signals[s + 3, i] * pull
+            w = place + a * units + b
+            out[w] += p
+            out[w + units] += q
+            out[w + 2 * units] += u
+            out[w + 3 * units] += v
+        for a in range(given - given % 4, given):
+            p = 0.0
+            for i in range(signals.shape[1]):
+                p += signals[source + a, i] * pulls[f, i]
+            out[place + a * units + b] += p
 
 
 @_compiled
 def add_outer(
-    tangents: np.ndarray,
-    one: int,
-    other: int,
-    reached: np.ndarray,
-    bends: np.ndarray,
-    start: int,
-    curvatures: np.ndarray,
+    left: np.ndarray, one: int, right: np.ndarray, other: int, count: int, start: int, curvatures: np.ndarray
 ) -> None:
-    """Add the product of two rows' tangents and of bends to the lower triangle of curvatures.
+    """Add products of rows' tangents to the lower triangle of curvatures.
 
     Parameters
     ----------
-    tangents : ndarray, shape (rows, q, m)
-        Derivatives of the signals in the pre-activations.
-    reached : ndarray of bool, shape (rows, q)
-        See `CompiledNetwork`.
-    one, other : int
-        Rows.
-    bends : ndarray, shape (m,)
+    left, right : ndarray, shape (rows, q, m)
+        Tangents, the one times what is bent.
+    one, other, count : int
+        The first rows, and how many.
     start : int
         The sample that comes first.
     curvatures : ndarray, shape (q, q, n)
     """
     for a in range(curvatures.shape[0]):
         for b in range(a + 1):
-            if reached[one, a] and reached[other, b]:
-                found = curvatures[a, b, start:]
-                for i in range(bends.size):
-                    found[i] += tangents[one, a, i] * tangents[other, b, i] * bends[i]
+            found = curvatures[a, b, start:]
+            for u in range(0, count - count % 4, 4):
+                r, s = one + u, other + u
+                for i in range(left.shape[2]):
+                    found[i] += (left[r, a, i] * right[s, b, i] + left[r + 1, a, i] * right[s + 1, b, i]) + (
+                        left[r + 2, a, i] * right[s + 2, b, i] + left[r + 3, a, i] * right[s + 3, b, i]
+                    )
+            for u in range(count - count % 4, count):
+                for i in range(left.shape[2]):
+                    found[i] += left[one + u, a, i] * right[other + u, b, i]
+
+
+call_add_outer = linked(add_outer, types.void(CUBE, INT, CUBE, INT, INT, INT, CUBE))
+
+
+@_compiled
+def add_reached(
+    left: np.ndarray,
+    right: np.ndarray,
+    source: int,
+    units: int,
+    reached: np.ndarray,
+    start: int,
+    curvatures: np.ndarray,
+) -> None:
+    """Do what `add_outer` does where most tangents are zero: `reached` says which are not."""
+    for a in range(curvatures.shape[0]):
+        for b in range(a + 1):
+            found = curvatures[a, b, start:]
+            for s in range(source, source + units):
+                if reached[s, a] and reached[s, b]:
+                    for i in range(left.shape[2]):
+                        found[i] += left[s, a, i] * right[s, b, i]
 
 
 @_compiled
@@ -526,9 +273,10 @@ def curve(
     curvatures : ndarray, shape (q, q, n)
         Set for these samples.
     """
-    operations, rows, outputs, parameters, loss, _, labels, _, reached = network
-    count, q, classes, joint = signals.shape[1], curvatures.shape[0], labels.shape[0], loss == LossForm.softmax
-    tangents, row = np.zeros((rows, q, count)), np.empty(count)
+    operations, addresses, rows, outputs, parameters, joint, _, labels, _, reached = network
+    count, q, classes = signals.shape[1], curvatures.shape[0], labels.shape[0]
+    tangents, bent, row = np.zeros((rows, q, count)), np.empty((rows, q, count)), np.empty(count)
+    side_by_side = tangents.reshape(rows, q * count)
     for a in range(q):
         for i in range(count):
             tangents[a, a, i] = 1
@@ -539,34 +287,41 @@ def curve(
     for step in range(operations.shape[0]):
         kind, source, given = operations[step, 0], operations[step, 1], operations[step, 2]
         target, units, place = operations[step, 3], operations[step, 4], operations[step, 5]
-        for u in range(units):
-            s, f = source + u, target + u
-            if kind == Kind.activate:
-                if bend_activation(place, signals, slopes, s, f, row):
+        if kind == Kind.dense:
+            call_combine((parameters, place, (units, 1), (source, given), side_by_side, (target, units), side_by_side))
+        elif kind == Kind.activate:
+            if addresses[place, 1]:
+                whole = True
+                for u in range(units):
+                    s = source + u
+                    bend(addresses[place, 1], (signals, slopes, s, target + u, row))
                     for i in range(count):
-                        row[i] *= pulls[f, i]
-                    add_outer(tangents, s, s, reached, row, start, curvatures)
-                for a in range(q):
-                    if reached[s, a]:
-                        for i in range(count):
-                            tangents[f, a, i] = slopes[f, i] * tangents[s, a, i]
-            elif kind == Kind.dense:
-                for g in range(given):
-                    weight = parameters[place + g * units + u]
+                        row[i] *= pulls[target + u, i]
                     for a in range(q):
-                        if reached[source + g, a]:
-                            for i in range(count):
-                                tangents[f, a, i] += weight * tangents[source + g, a, i]
-            else:
+                        whole = whole and reached[s, a]
+                        for i in range(count):
+                            bent[s, a, i] = row[i] * tangents[s, a, i]
+                if whole:
+                    call_add_outer((bent, source, tangents, source, units, start, curvatures))
+                else:
+                    add_reached(bent, tangents, source, units, reached, start, curvatures)
+            for u in range(units):
                 for a in range(q):
                     for i in range(count):
-                        tangents[f, a, i] = tangents[s, a, i]
-                        if kind == Kind.add:
-                            tangents[f, a, i] += tangents[place + u, a, i]
+                        tangents[target + u, a, i] = slopes[target + u, i] * tangents[source + u, a, i]
+        else:
+            for u in range(units):
+                for k in range(q * count):
+                    side_by_side[target + u, k] = side_by_side[source + u, k]
+                    if kind == Kind.add:
+                        side_by_side[target + u, k] += side_by_side[place + u, k]
     for c in range(classes):
         for e in range(classes):
             if joint or c == e:
-                add_outer(tangents, outputs + c, outputs + e, reached, bends[c, e], start, curvatures)
+                for a in range(q):
+                    for i in range(count):
+                        bent[outputs + c, a, i] = bends[c, e, i] * tangents[outputs + c, a, i]
+                call_add_outer((bent, outputs + c, tangents, outputs + e, 1, start, curvatures))
     for a in range(q):
         for b in range(a):
             lower, upper = curvatures[a, b, start:], curvatures[b, a, start:]
@@ -574,13 +329,19 @@ def curve(
                 upper[i] = lower[i]
 
 
+_CURVE = types.void(NETWORK, INT, MATRIX, MATRIX, MATRIX, CUBE, CUBE)
+call_curve = linked(curve, _CURVE)
+
+
 @_compiled
-def forward(operations: np.ndarray, parameters: np.ndarray, signals: np.ndarray, slopes: np.ndarray) -> None:
+def forward(
+    operations: np.ndarray, addresses: np.ndarray, parameters: np.ndarray, signals: np.ndarray, slopes: np.ndarray
+) -> None:
     """Run a network's program.
 
     Parameters
     ----------
-    operations, parameters : ndarray, shapes (m, 6) and (P,)
+    operations, addresses, parameters : ndarray, shapes (m, 6), (a + 1, 2) and (P,)
         As of `CompiledNetwork`.
     signals, slopes : ndarray, shape (rows, m)
         The first rows of the signals are pre-activations; the others are set, and the slopes of activations.
@@ -590,7 +351,7 @@ def forward(operations: np.ndarray, parameters: np.ndarray, signals: np.ndarray,
         kind, source, given = operations[step, 0], operations[step, 1], operations[step, 2]
         target, units, place = operations[step, 3], operations[step, 4], operations[step, 5]
         if kind == Kind.activate:
-            activate(place, signals, source, slopes, target, units)
+            activate(addresses[place, 0], (signals, slopes, source, target, units))
         elif kind == Kind.bias:
             for a in range(units):
                 bias = parameters[place + a]
@@ -600,14 +361,14 @@ def forward(operations: np.ndarray, parameters: np.ndarray, signals: np.ndarray,
             for b in range(units):
                 for i in range(count):
                     signals[target + b, i] = 0
-                for a in range(given):
-                    weight = parameters[place + a * units + b]
-                    for i in range(count):
-                        signals[target + b, i] += weight * signals[source + a, i]
+            call_combine((parameters, place, (units, 1), (source, given), signals, (target, units), signals))
         elif kind == Kind.add:
             for a in range(units):
                 for i in range(count):
                     signals[target + a, i] = signals[source + a, i] + signals[place + a, i]
+
+
+call_forward = linked(forward, types.void(WHOLE_NUMBERS, WHOLE_NUMBERS, VECTOR, MATRIX, MATRIX))
 
 
 @_compiled
@@ -648,13 +409,8 @@ def backward(
                     total += pulls[target + a, i]
                 deep_gradient[place + a] += total
         elif kind == Kind.dense:
-            for a in range(given):
-                for b in range(units):
-                    weight, product = parameters[place + a * units + b], 0.0
-                    for i in range(count):
-                        pulls[source + a, i] += weight * pulls[target + b, i]
-                        product += signals[source + a, i] * pulls[target + b, i]
-                    deep_gradient[place + a * units + b] += product
+            call_combine((parameters, place, (1, units), (target, units), pulls, (source, given), pulls))
+            add_dots(signals, source, given, pulls, target, units, place, deep_gradient)
         elif kind == Kind.add:
             for a in range(units):
                 for i in range(count):
@@ -682,28 +438,31 @@ def differentiate_samples(
     pre_activations : ndarray, shape (q, n)
     losses : ndarray, shape (n,)
         Set for these samples.
-    gradients : ndarray, shape (q, n)
+    gradients : ndarray, shape (q, n), or (0, 0) where losses alone are wanted
         Set for these samples: the derivative of each one's weighted loss in its pre-activations.
     deep_gradient : ndarray, shape (P,)
         To it is added the derivative of the samples' summed weighted losses in the parameters.
     curvatures : ndarray, shape (q, q, n), or (0, 0, 0) where they are not wanted
         Set for these samples: the second derivatives of each one's weighted loss.
     """
-    operations, rows, outputs, parameters, loss, loss_numbers, labels, sample_weights, _ = network
-    classes, curved = labels.shape[0], curvatures.shape[0] > 0
+    operations, addresses, rows, outputs, parameters, joint, loss_numbers, labels, sample_weights, _ = network
+    classes, curved, of_loss = labels.shape[0], curvatures.shape[0] > 0, addresses[addresses.shape[0] - 1]
     start, count, q = samples[0], samples[1] - samples[0], pre_activations.shape[0]
     signals, slopes, pulls = np.empty((rows, count)), np.empty((rows, count)), np.zeros((rows, count))
     for a in range(q):
         given = pre_activations[a, start:]
         for i in range(count):
             signals[a, i] = given[i]
-    forward(operations, parameters, signals, slopes)
-    lose(loss, loss_numbers, signals, outputs, labels, start, losses, pulls)
+    call_forward((operations, addresses, parameters, signals, slopes))
+    lose(of_loss[0], (loss_numbers, signals, outputs, labels, start, losses, pulls))
+    if gradients.shape[0] == 0:
+        return
     bends = np.zeros((classes, classes, count if curved else 0))
     if curved:
         for c in range(classes):
             for e in range(classes):
-                bend_loss(loss, loss_numbers, signals, outputs, labels, start, pulls, c, e, bends[c, e])
+                if joint or c == e:
+                    bend_loss(of_loss[1], (loss_numbers, signals, outputs, labels, start, pulls, c, e, bends[c, e]))
     if sample_weights.size:
         weights = sample_weights[start:]
         for c in range(classes):
@@ -715,11 +474,15 @@ def differentiate_samples(
                         bends[c, e, i] *= weights[i]
     backward(operations, parameters, signals, slopes, pulls, deep_gradient)
     if curved:
-        curve(network, start, signals, slopes, pulls, bends, curvatures)
+        call_curve((network, start, signals, slopes, pulls, bends, curvatures))
     for a in range(q):
         found = gradients[a, start:]
         for i in range(count):
             found[i] = pulls[a, i]
+
+
+_DIFFERENTIATE = types.void(NETWORK, _PAIR, MATRIX, VECTOR, MATRIX, VECTOR, CUBE)
+call_differentiate_samples = linked(differentiate_samples, _DIFFERENTIATE)
 
 
 @_compiled
@@ -754,22 +517,33 @@ def differentiate_parts(
     sums : ndarray, shape (m, P)
         Set: the derivatives of the summed weighted losses of a part in the parameters.
     """
-    operations, rows, outputs, _, loss, numbers, _, _, reached = network
+    operations, addresses, rows, outputs, _, joint, numbers, _, _, reached = network
     for number in range(parts.shape[0]):
         r, first, last = parts[number, 0], parts[number, 1], parts[number, 2]
         own = CompiledNetwork(
-            operations, rows, outputs, parameters[r], loss, numbers, labels[r], sample_weights[r], reached
+            operations,
+            addresses,
+            rows,
+            outputs,
+            parameters[r],
+            joint,
+            numbers,
+            labels[r],
+            sample_weights[r],
+            reached,
         )
         for place in range(sums.shape[1]):
             sums[number, place] = 0
         for start in range(first, last, together):
             some = (start, min(start + together, last))
-            differentiate_samples(own, some, pre_activations[r], losses[r], gradients[r], sums[number], curvatures[r])
+            found = pre_activations[r], losses[r], gradients[r], sums[number], curvatures[r]
+            call_differentiate_samples((own, some, *found))
 
 
 @_compiled
 def forward_parts(
     operations: np.ndarray,
+    addresses: np.ndarray,
     rows: int,
     first_output: int,
     parameters: np.ndarray,
@@ -782,7 +556,7 @@ def forward_parts(
 
     Parameters
     ----------
-    operations : ndarray of int64, shape (m, 6)
+    operations, addresses : ndarray of int64, shapes (m, 6) and (a + 1, 2)
         As of `CompiledNetwork`.
     rows, first_output : int
         How many rows there are, and the first of the outputs.
@@ -803,7 +577,7 @@ def forward_parts(
                 given = pre_activations[r, a, start:]
                 for i in range(count):
                     signals[a, i] = given[i]
-            forward(operations, parameters[r], signals, slopes)
+            call_forward((operations, addresses, parameters[r], signals, slopes))
             for c in range(outputs.shape[1]):
                 found = outputs[r, c, start:]
                 for i in range(count):

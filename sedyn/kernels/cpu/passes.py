@@ -18,7 +18,7 @@ from numba.np.arrayobj import make_array
 from sedyn.arrays.compiling import compiled, widest_vectors
 from sedyn.arrays.memory import aligned_empty
 from sedyn.arrays.shapes import Float
-from sedyn.kernels.cpu.network import CompiledNetwork, differentiate_samples
+from sedyn.kernels.cpu.network import CompiledNetwork, call_differentiate_samples
 from sedyn.kernels.cpu.tiles import ROWS, UNITS, VECTOR, add_backward, add_forward
 
 __all__ = [
@@ -259,13 +259,13 @@ def descend(
     trained : ndarray, shape (q, n)
         Set: the pre-activations.
     losses, gradients : ndarray, shapes (n,) and (q, n)
-        Set, as by `differentiate_samples`.
+        Set, as by `sedyn.kernels.cpu.network.differentiate_samples`.
     deep_gradient : ndarray, shape (1, P)
         Set: the derivative of the mean loss in the packed parameters.
     drive : ndarray, shape (q, d)
         Set: the product of gradients and samples.
     curvatures : ndarray, shape (q, q, n) or (0, 0, 0)
-        Set, as by `differentiate_samples`.
+        Set, as by `sedyn.kernels.cpu.network.differentiate_samples`.
     """
     widest_vectors()
     q = trained.shape[0]
@@ -294,7 +294,8 @@ def descend(
             for a in range(q):
                 for i in range(count):
                     trained[a, start + i] = forward[a, i]
-            differentiate_samples(network, (start, stop), trained, losses, gradients, deep_parts[place], curvatures)
+            found = trained, losses, gradients, deep_parts[place], curvatures
+            call_differentiate_samples((network, (start, stop), *found))
             for a in range(q):
                 for i in range(count):
                     backward[a, i] = gradients[a, start + i]
@@ -360,14 +361,23 @@ def descend_each(
         Set, as by `descend`.
     """
     widest_vectors()
-    operations, rows, outputs, _, loss, numbers, _, _, reached = network
+    operations, addresses, rows, outputs, _, joint, numbers, _, _, reached = network
     q, samples = trained.shape[1], matrices.shape[1]
     forward = np.empty((weights.shape[1], samples_together), weights.dtype)
     backward = np.zeros((weights.shape[1], samples_together), weights.dtype)
     total, deep = np.empty((weights.shape[1], matrices.shape[2]), weights.dtype), np.empty((1, parameters.shape[1]))
     for r in range(matrices.shape[0]):
         own = CompiledNetwork(
-            operations, rows, outputs, parameters[r], loss, numbers, labels[r], sample_weights[r], reached
+            operations,
+            addresses,
+            rows,
+            outputs,
+            parameters[r],
+            joint,
+            numbers,
+            labels[r],
+            sample_weights[r],
+            reached,
         )
         clear(total)
         clear(deep)
@@ -378,7 +388,8 @@ def descend_each(
             for a in range(q):
                 for i in range(stop - start):
                     trained[r, a, start + i] = forward[a, i]
-            differentiate_samples(own, (start, stop), trained[r], losses[r], gradients[r], deep[0], curvatures[r])
+            found = trained[r], losses[r], gradients[r], deep[0], curvatures[r]
+            call_differentiate_samples((own, (start, stop), *found))
             for a in range(q):
                 for i in range(stop - start):
                     backward[a, i] = gradients[r, a, start + i]

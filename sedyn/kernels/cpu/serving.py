@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from sedyn.arrays.revealing import Side
     from sedyn.kernels.cpu.samples import StoredSamples
 
-NETWORK = Path(__file__).with_name("network.py")
+NETWORK = Path(__file__).with_name("functions.py")
 # How the source writes what it has.
-FORMS = {"activation": r"if activation == ActivationForm\.(\w+):", "loss": r"if loss == LossForm\.(\w+):"}
+FORMS = {"activation": r"def activate_(\w+)\(", "loss": r"def lose_(\w+)\("}
 for registry in (ACTIVATIONS, LOSSES):
     dispatch.require_form(registry, "compiled", NETWORK, FORMS[registry.kind])
 

@@ -14,7 +14,7 @@ from sedyn.arrays.shapes import Float, Integer
 from sedyn.arrays.threads import run_each, thread_count
 from sedyn.kernels.cpu.network import (
     CompiledNetwork,
-    LossForm,
+    addresses_of,
     differentiate_parts,
     forward_parts,
     operations_of,
@@ -70,16 +70,16 @@ def networks_of(network: Network, leading: tuple[int, ...], inputs: int) -> Netw
     program, loss, weights = form_of(network, inputs, "cpu"), network.loss, network.sample_weights
     if program is None:
         return None
-    assert loss.compiled is not None  # or there were no program
     parameters = _packed(network.deep, program, leading)
     labels = _rows(network.labels, leading, network.labels.shape[-2:])
     own = np.empty((len(labels), 0)) if weights is None else _rows(weights, leading, labels.shape[-1:])
     shared = CompiledNetwork(
         operations_of(program),
+        addresses_of(program, loss.compiled),
         program.rows,
         program.outputs.start,
         parameters[0],
-        int(LossForm[loss.compiled]),
+        int(loss.joint),
         np.array(loss.numbers, dtype=np.float64),
         labels[0],
         own[0],
@@ -152,8 +152,8 @@ def forward(program: Program, h: Float[np.ndarray, "... q N"], deep: DeepWeights
     replicates = math.prod(leading)
     flat = np.ascontiguousarray(h).reshape(replicates, q, samples)
     outputs = np.empty((replicates, len(program.outputs), samples))
-    parameters, operations = _packed(deep, program, tuple(leading)), operations_of(program)
-    given = operations, program.rows, program.outputs.start, parameters
+    parameters = _packed(deep, program, tuple(leading))
+    given = operations_of(program), addresses_of(program), program.rows, program.outputs.start, parameters
     together = samples_together(program, curvature=False)
     parts = _parts(replicates, samples)
     run_each(lambda own: forward_parts(*given, parts[own], together, flat, outputs), shares(len(parts)))
@@ -182,4 +182,4 @@ def _packed(deep: DeepWeights, program: Program, leading: tuple[int, ...]) -> Fl
 def _rows(array: np.ndarray, leading: tuple[int, ...], shape: tuple[int, ...]) -> Float[np.ndarray, "R ..."]:
     """One array for each replicate, without gaps."""
     whole = np.broadcast_to(array, (*leading, *shape)).reshape(math.prod(leading), *shape)
-    return np.ascontiguousarray(whole, dtype=np.float64)
+    return np.require(whole, np.float64, ["C", "W"])  # for which the code is compiled
