@@ -28,6 +28,7 @@ SOURCES = (
         "kernels/cpu/functions.py",
         "kernels/cpu/network.py",
         "kernels/cpu/passes.py",
+        "kernels/cpu/paths.py",
         "kernels/cpu/response.py",
         "kernels/cpu/revealing.py",
     ),

@@ -349,6 +349,8 @@ def _stacked_bytes(problem: Problem, engine: str, dtype: str) -> int:
     doubles = _working_doubles(problem, estimate=True)
     if engine == "deferred":
         return round(DOUBLE * (doubles + _revealed_doubles(problem)))
+    # All iterations at once, of weights, pre-activations, losses and what the estimate makes of them.
+    doubles += (problem.steps + 1) * (problem.units * (2 * problem.n + problem.d) + problem.n)
     return round(problem.n * problem.d * feature_law("gaussian").bytes_per_entry(dtype) + DOUBLE * doubles)
 
 

@@ -16,11 +16,12 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from sedyn.arrays.backend import Array, array_namespace, asarray_like
-from sedyn.arrays.shapes import Float, Integer
+from sedyn.arrays.shapes import Float, Integer, Shaped
 from sedyn.designs.dense import dense_design
 from sedyn.kernels import dispatch
 from sedyn.model.architecture import layers_of
 from sedyn.model.evaluation import sample_scores, score_names, scores_of_outputs
+from sedyn.model.functions import loss_named
 from sedyn.model.label_laws import LabelLaw, label_law, noise_variables
 from sedyn.model.network import DeepWeights
 from sedyn.model.problem import Problem
@@ -37,6 +38,7 @@ __all__ = [
     "fresh_sample_scores",
     "fresh_samples",
     "labels_of_points",
+    "path_scores",
     "quadrature_scores",
     "readout_dimensions",
     "readout_of",
@@ -132,19 +134,22 @@ class GaussianReadout:
         self.problem, self.points = problems[0], draw_quadrature(problems, readout_words(problems[0], stream, device))
         self.of_signals = xp.matmul(signals, xp.matrix_transpose(signals)) / signals.shape[-1]
         self.labels = labels_of_points(problems, self.points, self.of_signals)
-        self.found: list[tuple[Array, Array]] = []
+        self.met: list[tuple[Array, DeepWeights]] = []
 
     def meet(self, weights: Weights) -> None:
-        """Average over the quadrature; see `Readout.meet`."""
+        """Keep what the quadrature sees of the weights; see `Readout.meet`."""
         xp = array_namespace(self.of_signals)
         above = xp.concat([self.of_signals, xp.matrix_transpose(weights.signal_overlap)], axis=-1)
         below = xp.concat([weights.signal_overlap, weights.weight_gram], axis=-1)
-        overlaps = xp.concat([above, below], axis=-2)
-        self.found.append(quadrature_scores(self.problem, self.points, self.labels, overlaps, weights.deep_weights))
+        self.met.append((xp.concat([above, below], axis=-2), weights.deep_weights))
 
     def scores(self) -> dict[str, Float[Array, "iterations R"]]:
         """Test scores and their standard errors; see `Readout.scores`."""
-        return _named(self.problem, self.found, axis=1)
+        given = self.problem, self.points, self.labels
+        at_once = path_scores(*given, self.met)
+        if at_once is None:
+            return _named(self.problem, [quadrature_scores(*given, *weights) for weights in self.met], axis=1)
+        return _by_name(self.problem, *at_once)
 
 
 class SampledReadout:
@@ -180,7 +185,12 @@ class SampledReadout:
 def _named(problem: Problem, found: Sequence[tuple[Array, Array]], axis: int) -> dict[str, Array]:
     """Put scores and standard errors, (scores, ...) each, side by side along an axis and under their names."""
     xp = array_namespace(found[0][0])
-    scores, standard_errors = (xp.stack(parts, axis=axis) for parts in zip(*found, strict=True))
+    return _by_name(problem, *(xp.stack(parts, axis=axis) for parts in zip(*found, strict=True)))
+
+
+def _by_name(
+    problem: Problem, scores: Float[Array, "scores iterations R"], standard_errors: Float[Array, "scores iterations R"]
+) -> dict[str, Array]:
     return {
         f"test_{name}{suffix}": values[i, ...]
         for i, name in enumerate(score_names(problem))
@@ -309,13 +319,60 @@ def quadrature_scores(
     scores, standard_errors : array, shape (scores, R)
         NaN where an overlap is not finite.
     """
-    xp, k = array_namespace(overlaps), problem.signals
-    finite = xp.all(xp.isfinite(overlaps), axis=(-2, -1))
-    root = causal_root(xp.where(finite[:, None, None], overlaps, 0.0))
-    outputs = dispatch.forward(xp.matmul(root[:, k:, :], points.normals), deep_weights, layers_of(problem))
+    xp = array_namespace(overlaps)
+    root, finite = _roots(problem, overlaps)
+    outputs = dispatch.forward(xp.matmul(root, points.normals), deep_weights, layers_of(problem))
     scores = scores_of_outputs(problem, outputs, labels)
     of_shifts = xp.sum(xp.reshape(scores, (-1, *points.weights.shape)) * points.weights, axis=-1)
-    of_shifts = xp.where(finite[:, None], of_shifts, xp.nan)
+    return _over_shifts(xp.where(finite[:, None], of_shifts, xp.nan))
+
+
+def path_scores(
+    problem: Problem, points: Quadrature, labels: LabelLaw, met: Sequence[tuple[Float[Array, "R kq kq"], DeepWeights]]
+) -> tuple[Float[Array, "scores iterations R"], Float[Array, "scores iterations R"]] | None:
+    """Find `quadrature_scores` of all iterations at once, where a kernel does.
+
+    Parameters
+    ----------
+    problem, points, labels
+        As for `quadrature_scores`.
+    met : sequence of (array, tuple of array)
+        Overlaps and deeper weights at each iteration.
+
+    Returns
+    -------
+    scores, standard_errors : array, shape (scores, iterations, R)
+        In place of both, None where there is no kernel.
+    """
+    known = labels.as_some(loss_named(problem.loss))
+    if known is None or score_names(problem) != ("error",):
+        return None
+    (some, more), (overlaps, deep) = known, zip(*met, strict=True)
+    xp = array_namespace(overlaps[0])
+    roots, finite = _roots(problem, xp.stack(overlaps, axis=1))
+    parameters = tuple(xp.stack(layer, axis=1) for layer in zip(*deep, strict=True))
+    given = layers_of(problem), loss_named(problem.loss), roots, parameters, points.normals
+    losses = dispatch.average_scores(*given, some, points.weights)
+    if losses is None:
+        return None
+    of_shifts = 2 * (losses + xp.reshape(xp.asarray(more), (-1, 1, 1)))
+    scores, standard_errors = _over_shifts(xp.where(finite[:, :, None], of_shifts, xp.nan))
+    return xp.matrix_transpose(scores)[None, ...], xp.matrix_transpose(standard_errors)[None, ...]
+
+
+def _roots(
+    problem: Problem, overlaps: Float[Array, "... kq kq"]
+) -> tuple[Float[Array, "... q kq"], Shaped[Array, "..."]]:
+    """What takes standard normals to pre-activations, and whether overlaps are finite; zero where they are not."""
+    xp = array_namespace(overlaps)
+    finite = xp.all(xp.isfinite(overlaps), axis=(-2, -1))
+    root = causal_root(xp.where(finite[..., None, None], overlaps, 0.0))
+    return root[..., problem.signals :, :], finite
+
+
+def _over_shifts(of_shifts: Float[Array, "... shifts"]) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+    """Mean over shifts, and its standard error."""
+    xp = array_namespace(of_shifts)
     return xp.mean(of_shifts, axis=-1), xp.std(of_shifts, axis=-1, correction=1) / math.sqrt(SHIFTS)
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from sedyn.arrays.backend import Array, to_host
+from sedyn.arrays.backend import Array, array_namespace, to_host
 from sedyn.arrays.shapes import Float
 from sedyn.descent import dynamics
 from sedyn.descent.inputs import Data
 from sedyn.descent.readout import Readout, Weights
+from sedyn.designs.stacked import StackedDesign
+from sedyn.estimate.by_spectrum import BySpectrum
 from sedyn.model.algorithm import states
+from sedyn.model.network import Network
 from sedyn.model.observables import stack_records, until_divergence
 from sedyn.model.problem import Problem
 from sedyn.model.update import Update
@@ -46,15 +49,82 @@ def run(
         What `sedyn.model.observables.simulated` names, and ``COMPARED`` where there is something to compare with, along
         leading axes (R, iterations); NaN from a divergence on.
     """
-    records: list[dict[str, Array]] = []
+    steps = list(updates)
     with np.errstate(over="ignore", invalid="ignore"):
-        for state in states(dynamics, problem, inputs, updates):
-            record = dynamics.observe(problem, inputs, state)
+        whole = _whole_path(problem, inputs, steps)
+        observed = _step_by_step(problem, inputs, steps) if whole is None else _at_once(problem, inputs, whole)
+        records: list[dict[str, Array]] = []
+        for state, record in observed:
             overlaps = record["signal_overlap"], record["weight_gram"]
             readout.meet(Weights(state.first_weights, state.deep_weights, *overlaps))
             records.append(record | _compared(laws, inputs, state))
         found = to_host(stack_records(records) | readout.scores())
     return {name: np.moveaxis(values, 1, 0) for name, values in until_divergence(found).items()}
+
+
+Observed = Iterator[tuple[dynamics.State, dict[str, Array]]]
+
+
+def _step_by_step(problem: Problem, inputs: Data, updates: Sequence[Update]) -> Observed:
+    for state in states(dynamics, problem, inputs, updates):
+        yield state, dynamics.observe(problem, inputs, state)
+
+
+def _whole_path(problem: Problem, inputs: Data, updates: Sequence[Update]) -> dynamics.State | None:
+    """State with an axis of iterations after that of replicates, where a kernel goes through all of them at once."""
+    design, deep, batches, kicks = inputs.design, inputs.deep_weights, None, None
+    if not (isinstance(design, StackedDesign) and design.has_paths):
+        return None
+    if not (inputs.estimate is None or isinstance(inputs.estimate, BySpectrum)):
+        return None
+    start, noise = inputs.start[..., : problem.units, :], inputs.gradient_noise
+    if noise is not None and problem.steps:
+        stack, steps = array_namespace(start).stack, range(problem.steps)
+        of_deep = zip(*(noise.of_deep_weights(problem, t, deep) for t in steps), strict=True)
+        first = stack([noise.of_first_weights(t, start) for t in steps], axis=1)
+        kicks = first, tuple(stack(each, axis=1) for each in of_deep)
+    if inputs.batches is not None:
+        batches = array_namespace(start).stack([inputs.batches[t] for t in range(problem.steps)], axis=1)
+    path = design.path(
+        inputs.scales,
+        start,
+        Network.of(problem, deep, inputs.labels),
+        batches,
+        updates,
+        kicks,
+        all_layers=problem.train == "all",
+        curvature=inputs.estimate is not None,
+    )
+    if path is None:
+        return None
+    estimate = None if inputs.estimate is None else inputs.estimate.along(path, updates)
+    weights = path.first_weights, path.first_weights, path.deep_weights, path.deep_weights
+    return dynamics.State(problem.steps, path.trained, path.losses, *weights, None, None, estimate)
+
+
+def _at_once(problem: Problem, inputs: Data, whole: dynamics.State) -> Observed:
+    xp = array_namespace(inputs.start)
+
+    def along(array: Array) -> Array:
+        shape = (array.shape[0], problem.steps + 1, *array.shape[1:])
+        return xp.broadcast_to(array[:, None, ...], shape)
+
+    beside = inputs._replace(start=along(inputs.start), labels=along(inputs.labels))
+    record = dynamics.observe(problem, beside, whole)
+    for t in range(problem.steps + 1):
+        deep = tuple(layer[:, t, ...] for layer in whole.deep_weights)
+        first = whole.first_weights[:, t, ...]
+        state = whole._replace(
+            iteration=t,
+            trained=whole.trained[:, t, ...],
+            losses=whole.losses[:, t, ...],
+            first_weights=first,
+            previous_first_weights=first,
+            deep_weights=deep,
+            previous_deep_weights=deep,
+            estimate=None,
+        )
+        yield state, {name: values[:, t, ...] for name, values in record.items()}
 
 
 def _compared(laws: Sequence[Laws], inputs: Data, state: dynamics.State) -> dict[str, Array]:

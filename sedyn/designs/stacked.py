@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -12,9 +14,11 @@ from sedyn.arrays.shapes import Float
 from sedyn.designs.entries import all_entries, draw_entries
 from sedyn.designs.protocol import Design
 from sedyn.kernels import dispatch
+from sedyn.model.algorithm import Path
 from sedyn.model.features import FeatureLaw
-from sedyn.model.network import Derivatives, Network
+from sedyn.model.network import DeepWeights, Derivatives, Network
 from sedyn.model.seeds import Stream
+from sedyn.model.update import Update
 
 __all__ = ["SingleDesign", "StackedDesign", "stacked_design"]
 
@@ -96,6 +100,28 @@ class StackedDesign(Design):
         """X w, the derivatives there and X^T g; see `Design.descend`."""
         found = dispatch.descend_each(self.matrices, weights, network, self.scale, curvature=curvature)
         return super().descend(weights, network, curvature=curvature) if found is None else found
+
+    @property
+    def has_paths(self) -> bool:
+        """Whether a kernel goes through all iterations at once, see `path`."""
+        operation: Any = dispatch.descend_path  # asked for its kernel before there is anything else to give
+        return operation.chosen(self.matrices) is not operation.definition
+
+    def path(
+        self,
+        scales: Float[Array, " d"],
+        start: Float[Array, "R q d"],
+        network: Network,
+        sample_weights: Float[Array, "R steps n"] | None,
+        updates: Sequence[Update],
+        kicks: tuple[Array, DeepWeights] | None,
+        *,
+        all_layers: bool,
+        curvature: bool,
+    ) -> Path | None:
+        """Gradient descent of all iterations at once, or None; see `sedyn.kernels.dispatch.descend_path`."""
+        given = scales, start, network, sample_weights, updates, kicks
+        return dispatch.descend_path(self.matrices, self.scale, *given, all_layers=all_layers, curvature=curvature)
 
     def _times(self, vectors: Array, matrices: Array) -> Array:
         xp = array_namespace(vectors)

@@ -6,20 +6,22 @@ that are independent but for their covariance. Rows of unequal length carry thei
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from sedyn.arrays.backend import Array, array_namespace
 from sedyn.arrays.history import History
 from sedyn.arrays.shapes import Float
-from sedyn.kernels.dispatch import mean_response
+from sedyn.kernels.dispatch import mean_response, remove_own_gradients
 from sedyn.model.adjoint import onsager_term
+from sedyn.model.algorithm import Path
 from sedyn.model.network import Derivatives
 from sedyn.model.problem import Problem
 from sedyn.model.quadrature import SpectralMeasure
 from sedyn.model.update import Update
 from sedyn.theory.weight_side import WeightResponse, init_weight_response, step_weight_response
 
-__all__ = ["BySpectrum"]
+__all__ = ["BySpectrum", "WholePath"]
 
 
 class BySpectrum(NamedTuple):
@@ -100,3 +102,51 @@ class BySpectrum(NamedTuple):
             return trained
         answers = self.weight_response.mean.values[..., t, :t, :, :]
         return trained - onsager_term(answers, self.gradients.values)
+
+    def along(self, path: Path, updates: Sequence[Update]) -> WholePath:
+        """Estimate all along a path, from before its first step.
+
+        Parameters
+        ----------
+        path : Path
+            With gradients and curvatures.
+        updates : sequence of Update
+
+        Returns
+        -------
+        WholePath
+        """
+        spectrum, delta = self.weight_response.spectrum, float(self.aspect_ratio)
+        fresh = None
+        if self.row_scales is None:
+            fresh = remove_own_gradients(path, spectrum.nodes, spectrum.weights, delta, updates)
+        return WholePath(self._step_by_step(path, updates) if fresh is None else fresh)
+
+    def _step_by_step(self, path: Path, updates: Sequence[Update]) -> Float[Array, "R iterations q n"]:
+        assert path.gradients is not None
+        assert path.curvatures is not None
+        estimate, fresh = self, [path.trained[:, 0, ...]]
+        for t, update in enumerate(updates):
+            gradient, curvature = path.gradients[:, t, ...], path.curvatures[:, t, ...]
+            estimate = estimate.step(Derivatives(path.losses[:, t, :], gradient, (), curvature), update)
+            fresh.append(estimate.fresh_like(path.trained[:, t + 1, ...]))
+        return array_namespace(path.trained).stack(fresh, axis=1)
+
+
+class WholePath(NamedTuple):
+    """The estimate at all iterations at once; no step follows.
+
+    Attributes
+    ----------
+    fresh : array, shape (R, T + 1, q, n)
+    """
+
+    fresh: Float[Array, "R iterations q n"]
+
+    def step(self, derivatives: Derivatives, update: Update) -> WholePath:
+        """Refuse; see `Estimate.step`."""
+        raise ValueError("the estimate of a whole path has no further step")
+
+    def fresh_like(self, trained: Float[Array, "R iterations q n"]) -> Float[Array, "R iterations q n"]:
+        """What was found along the path; see `Estimate.fresh_like`."""
+        return self.fresh

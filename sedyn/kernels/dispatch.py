@@ -7,28 +7,37 @@ the result for these. A new kernel is one registration; nobody who calls the ope
 from __future__ import annotations
 
 import functools
+import pathlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from pathlib import Path
 from typing import Any, Generic, ParamSpec, TypeVar
 
 import numpy as np
 
 from sedyn.arrays import revealing
 from sedyn.arrays.backend import Array
+from sedyn.arrays.shapes import Float
 from sedyn.errors import InvalidInput
 from sedyn.model import adjoint, network
+from sedyn.model.algorithm import Path
+from sedyn.model.functions import Loss
+from sedyn.model.label_laws import SomeLabels
+from sedyn.model.layers import Stack
 from sedyn.model.registry import Registry
+from sedyn.model.update import Update
 
 __all__ = [
     "Operation",
+    "average_scores",
     "definitions_only",
     "descend_each",
+    "descend_path",
     "differentiate",
     "forward",
     "mean_response",
+    "remove_own_gradients",
     "require_form",
     "revealing_product",
     "stored_samples",
@@ -153,15 +162,120 @@ def _no_pass(
     return None
 
 
+def _no_path(
+    matrices: Array,
+    scale: float,
+    scales: Array,
+    start: Array,
+    network: network.Network,
+    sample_weights: Array | None,
+    updates: Sequence[Update],
+    kicks: tuple[Array, network.DeepWeights] | None,
+    *,
+    all_layers: bool,
+    curvature: bool,
+) -> Path | None:
+    """Gradient descent on replicates side by side, all iterations at once; None where there is no kernel.
+
+    Parameters
+    ----------
+    matrices : array, shape (R, n, d)
+    scale : float
+        Each design is this times its matrix.
+    scales : array, shape (d,)
+        Square roots of the eigenvalues of the feature covariance.
+    start : array, shape (R, q, d)
+        W^0.
+    network : Network
+        At V^0, of all n samples, with an axis of replicates in front.
+    sample_weights : array, shape (R, T, n), or None
+        Of the mini-batches, in place of the network's.
+    updates : sequence of Update
+        One for each step.
+    kicks : tuple of array and tuple of array, or None
+        Gradient noise of W, shape (R, T, q, d), and of V, with axes (R, T) in front.
+    all_layers : bool
+        Whether the deeper weights learn.
+    curvature : bool
+        Whether gradients and curvatures are kept.
+
+    Returns
+    -------
+    Path or None
+        Steps one by one serve where this is None.
+    """
+    return None
+
+
+def _no_removal(
+    path: Path, nodes: Array, shares: Array, delta: float, updates: Sequence[Update]
+) -> Float[Array, "R iterations q n"] | None:
+    """Pre-activations at all iterations without what they keep of their own gradients; None where there is no kernel.
+
+    Parameters
+    ----------
+    path : Path
+        With gradients and curvatures.
+    nodes, shares : array, shape (B,)
+        Of the feature covariance's spectrum.
+    delta : float
+        Aspect ratio.
+    updates : sequence of Update
+        One for each step.
+
+    Returns
+    -------
+    array, shape (R, T + 1, q, n), or None
+        `sedyn.estimate.protocol.Estimate`, step by step, serves where this is None.
+    """
+    return None
+
+
+def _no_average(
+    layers: Stack,
+    loss: Loss,
+    roots: Array,
+    deep: network.DeepWeights,
+    normals: Array,
+    labels: SomeLabels,
+    weights: Array,
+) -> Float[Array, "R iterations shifts"] | None:
+    """Mean losses at all iterations over points that stand for fresh samples; None where there is no kernel.
+
+    Parameters
+    ----------
+    layers : Stack
+    loss : Loss
+    roots : array, shape (R, T + 1, q, k + q)
+        Take the points' standard normals to pre-activations.
+    deep : tuple of array
+        With axes (R, T + 1) in front.
+    normals : array, shape (R, k + q, N)
+    labels : SomeLabels
+        Of the points.
+    weights : array, shape (R, shifts, N / shifts)
+        Of the points, those of one shift after those of another.
+
+    Returns
+    -------
+    array, shape (R, T + 1, shifts), or None
+        Array operations, iteration by iteration, serve where this is None.
+    """
+    return None
+
+
 forward = Operation(network.forward)
 differentiate = Operation(network.differentiate)
 mean_response = Operation(adjoint.mean_response)
 descend_each = Operation(_no_pass)
+descend_path = Operation(_no_path)
+remove_own_gradients = Operation(_no_removal)
+average_scores = Operation(_no_average)
 revealing_product = Operation(revealing.revealing_product)
 stored_samples = Operation(_no_stored_samples)
 
 
-def require_form(registry: Registry[Any], form: str, source: Path, pattern: str) -> None:
+def require_form(registry: Registry[Any], form: str, source: pathlib.Path, pattern: str) -> None:
     """Refuse registry entries that name a form which a kernel does not have, and built-ins that name none.
 
     What there is, is read from the kernel's source, which loads no compiler.

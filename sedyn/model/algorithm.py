@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 from sedyn.arrays.backend import Array
 from sedyn.arrays.shapes import Float
@@ -11,7 +11,7 @@ from sedyn.model.network import DeepWeights
 from sedyn.model.problem import Problem
 from sedyn.model.update import Update
 
-__all__ = ["Algorithm", "State", "require_step", "states", "step_deep_weights"]
+__all__ = ["Algorithm", "Path", "State", "require_step", "states", "step_deep_weights"]
 
 
 class State(Protocol):
@@ -31,6 +31,31 @@ class State(Protocol):
     def previous_deep_weights(self) -> DeepWeights:
         """What the momentum of V^t is the difference from, see `sedyn.model.update.Update`."""
         ...
+
+
+class Path(NamedTuple):
+    """What gradient descent has been through on replicates side by side: all its iterations, 0 to T, at once.
+
+    Attributes
+    ----------
+    trained : array, shape (R, T + 1, q, n)
+        h^t.
+    losses : array, shape (R, T + 1, n)
+    first_weights : array, shape (R, T + 1, q, d)
+    deep_weights : tuple of array
+        With axes (R, T + 1) in front.
+    gradients : array, shape (R, T, q, n), or None
+        G^t; kept if curvatures are.
+    curvatures : array, shape (R, T, q, q, n), or None
+        D^t, where they are wanted.
+    """
+
+    trained: Float[Array, "R iterations q n"]
+    losses: Float[Array, "R iterations n"]
+    first_weights: Float[Array, "R iterations q d"]
+    deep_weights: DeepWeights
+    gradients: Float[Array, "R steps q n"] | None
+    curvatures: Float[Array, "R steps q q n"] | None
 
 
 Inputs = TypeVar("Inputs", contravariant=True)

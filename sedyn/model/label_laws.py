@@ -20,14 +20,50 @@ from sedyn.model.network import losses
 from sedyn.model.noise import Moments, NoiseLaw
 from sedyn.model.problem import Problem
 
-__all__ = ["AdditiveLabels", "DrawnLabels", "FewLabels", "LabelLaw", "label_law", "noise_variables"]
+__all__ = [
+    "AdditiveLabels",
+    "DrawnLabels",
+    "FewLabels",
+    "LabelLaw",
+    "SomeLabels",
+    "label_law",
+    "noise_variables",
+]
 
 # In place of no noise, which what is below is not to be divided by: nothing beside any other number.
 LEAST_NOISE = 1e-100
 
 
+class SomeLabels(NamedTuple):
+    """Labels that stand for a law: the mean loss is an average over them, up to a number that outputs do not change.
+
+    Attributes
+    ----------
+    labels : array, shape (..., M, C, N)
+    probabilities : array, shape (..., M, N)
+    """
+
+    labels: Float[Array, "... M C N"]
+    probabilities: Float[Array, "... M N"]
+
+
 class LabelLaw(Protocol):
     """Labels of samples, or their law: what losses of given outputs are on average over what is not known."""
+
+    def as_some(self, loss: Loss) -> tuple[SomeLabels, float | Float[Array, "..."]] | None:
+        """Labels that stand for the law, and what the mean loss is more than the average over them.
+
+        Parameters
+        ----------
+        loss : Loss
+
+        Returns
+        -------
+        labels : SomeLabels
+        more : float or array, shape (...)
+            One number for each replicate. In place of both, None where no labels stand for the law.
+        """
+        ...
 
     def mean_losses(self, loss: Loss, outputs: Float[Array, "... C N"]) -> Float[Array, "... N"]:
         """Losses of each sample, of all outputs together.
@@ -67,6 +103,11 @@ class DrawnLabels(NamedTuple):
 
     labels: Float[Array, "... C N"]
 
+    def as_some(self, loss: Loss) -> tuple[SomeLabels, float | Float[Array, "..."]] | None:
+        """Themselves; see `LabelLaw.as_some`."""
+        xp, labels = array_namespace(self.labels), self.labels[..., None, :, :]
+        return SomeLabels(labels, xp.ones_like(labels[..., 0, :])), 0.0
+
     def mean_losses(self, loss: Loss, outputs: Float[Array, "... C N"]) -> Float[Array, "... N"]:
         """Losses with these labels; see `LabelLaw.mean_losses`."""
         return losses(loss, outputs, self.labels)
@@ -90,6 +131,13 @@ class FewLabels(NamedTuple):
 
     values: Float[Array, "m C"]
     probabilities: Float[Array, "... m N"]
+
+    def as_some(self, loss: Loss) -> tuple[SomeLabels, float | Float[Array, "..."]] | None:
+        """All of them; see `LabelLaw.as_some`."""
+        *leading, count, samples = self.probabilities.shape
+        shape = (*leading, count, self.values.shape[-1], samples)
+        labels = array_namespace(self.values).broadcast_to(self.values[:, :, None], shape)
+        return SomeLabels(labels, self.probabilities), 0.0
 
     def mean_losses(self, loss: Loss, outputs: Float[Array, "... C N"]) -> Float[Array, "... N"]:
         """Losses with every label, by its probability; see `LabelLaw.mean_losses`."""
@@ -121,6 +169,14 @@ class AdditiveLabels(NamedTuple):
     clean: Float[Array, "... C N"]
     deviation: Float[Array, "... 1 1"]
     law: NoiseLaw
+
+    def as_some(self, loss: Loss) -> tuple[SomeLabels, float | Float[Array, "..."]] | None:
+        """Those without noise, if the loss is quadratic; see `LabelLaw.as_some`."""
+        if len(loss.pieces) != 1:
+            return None
+        xp, labels = array_namespace(self.clean), self.clean[..., None, :, :]
+        more = labels.shape[-2] * loss.pieces[0].quadratic * self.deviation[..., 0, 0] ** 2
+        return SomeLabels(labels, xp.ones_like(labels[..., 0, :])), more
 
     def mean_losses(self, loss: Loss, outputs: Float[Array, "... C N"]) -> Float[Array, "... N"]:
         """Losses piece by piece of the residual (docs/theory.md#noise-average); see `LabelLaw.mean_losses`."""

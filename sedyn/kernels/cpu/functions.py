@@ -10,7 +10,6 @@ import math
 from typing import Any
 
 import numpy as np
-
 from numba import types
 
 from sedyn.arrays.compiling import MATRIX, VECTOR, address_of, compiled
@@ -476,8 +475,8 @@ def bend_loss_softmax(
 
 def addresses_of(names: tuple[str, str], signatures: tuple[Any, Any]) -> tuple[int, int]:
     """Compile a function and that of its second derivatives, and say where they are; 0 where there is none."""
-    found = [globals().get(name) for name in names]
-    return tuple(0 if each is None else address_of(each, own) for each, own in zip(found, signatures, strict=True))
+    first, second = (globals().get(name) for name in names)
+    return address_of(first, signatures[0]), 0 if second is None else address_of(second, signatures[1])
 
 
 def activation_addresses(form: str) -> tuple[int, int]:

@@ -21,6 +21,7 @@ from sedyn.kernels.program import Kind, Program
 __all__ = [
     "CompiledNetwork",
     "addresses_of",
+    "call_combine",
     "call_differentiate_samples",
     "call_forward",
     "differentiate_parts",

@@ -13,8 +13,9 @@ from sedyn.arrays.compiling import compiled, widest_vectors
 from sedyn.arrays.shapes import Float
 from sedyn.arrays.threads import run_each
 from sedyn.kernels.cpu.passes import UNITS, add_products, clear
+from sedyn.kernels.cpu.several import parts_of, shares
 
-__all__ = ["mean_response"]
+__all__ = ["add_adjoints", "mean_response", "samples_at_a_time"]
 
 # Samples that are a thread's work, and bytes of the adjoints of those that are carried through the pass together.
 SAMPLES, CACHED_BYTES = 512, 2**19
@@ -42,24 +43,46 @@ def mean_response(
     """
     *leading, iterations, q, _, samples = curvatures.shape
     replicates, units = math.prod(leading), -(-q // UNITS) * UNITS
-    stacked = [np.ascontiguousarray(one) for one in curvatures.reshape(replicates, *curvatures.shape[-4:])]
+    stacked = np.ascontiguousarray(curvatures).reshape(replicates, *curvatures.shape[-4:])
     # R_w(r, s)[c, b] at (s, b, r q + c), rows below q zero: factors of the products with all that is known at s.
     couplings = np.zeros((replicates, iterations, units, iterations * q))
     moved = np.moveaxis(weight_response.reshape(replicates, *weight_response.shape[-4:]), (1, 2, 3, 4), (3, 1, 4, 2))
     couplings[:, :, :q, :] = moved.reshape(replicates, iterations, q, iterations * q)
-    starts = range(0, samples, SAMPLES)
-    sums = np.zeros((replicates, len(starts), iterations, q, q))
-    together = CACHED_BYTES // (8 * iterations * q * q)
-    together = max(FEWEST, min(SAMPLES, -(-samples // FEWEST) * FEWEST, together - together % FEWEST))
+    parts = parts_of(replicates, samples, SAMPLES)
+    sums = np.zeros((len(parts), iterations, q, q))
+    together = samples_at_a_time(iterations, q, samples)
 
-    def add(item: tuple[int, int]) -> None:
-        replicate, part = item
-        chosen = starts[part], min(starts[part] + SAMPLES, samples)
-        add_adjoints(stacked[replicate], chosen, couplings[replicate], together, sums[replicate, part])
-
-    run_each(add, [(replicate, part) for replicate in range(replicates) for part in range(len(starts))])
+    run_each(lambda own: add_adjoints_each(stacked, parts[own], couplings, together, sums[own]), shares(len(parts)))
+    sums = sums.reshape(replicates, -1, iterations, q, q)
     total = sums.sum(axis=1).reshape(*leading, iterations, q, q)
     return np.swapaxes(total, -1, -2) / samples
+
+
+def samples_at_a_time(iterations: int, q: int, samples: int) -> int:
+    """Say how many samples are carried through the pass together."""
+    together = CACHED_BYTES // (8 * iterations * q * q)
+    return max(FEWEST, min(SAMPLES, -(-samples // FEWEST) * FEWEST, together - together % FEWEST))
+
+
+@_compiled
+def add_adjoints_each(
+    curvatures: np.ndarray, parts: np.ndarray, couplings: np.ndarray, together: int, sums: np.ndarray
+) -> None:
+    """Set the sums of some parts of the samples of several replicates to those of `add_adjoints`.
+
+    Parameters
+    ----------
+    curvatures, couplings : ndarray
+        With an axis of replicates in front.
+    parts : ndarray of int, shape (m, 3)
+        Of each part the replicate, the first sample, and the one after the last.
+    together : int
+    sums : ndarray, shape (m, t + 1, q, q)
+        Zeros.
+    """
+    for number in range(parts.shape[0]):
+        r, samples = parts[number, 0], (parts[number, 1], parts[number, 2])
+        add_adjoints(curvatures[r], samples, couplings[r], together, sums[number])
 
 
 @_compiled
@@ -98,13 +121,15 @@ def add_adjoints(
                         pushes[a, a * together + i] = 1
             for a in range(q):
                 for b in range(q):
-                    found = adjoints[s * q + a, b * together : b * together + count]
+                    found, first = adjoints[s * q + a, b * together : b * together + count], q % 2
+                    bend, push = curvatures[s, a, 0, start:], pushes[0, b * together :]
                     for i in range(count):
-                        found[i] = 0
-                    for k in range(q):
+                        found[i] = bend[i] * push[i] if first else 0.0
+                    for k in range(first, q, 2):
                         bend, push = curvatures[s, a, k, start:], pushes[k, b * together :]
+                        second_bend, second_push = curvatures[s, a, k + 1, start:], pushes[k + 1, b * together :]
                         for i in range(count):
-                            found[i] += bend[i] * push[i]
+                            found[i] += bend[i] * push[i] + second_bend[i] * second_push[i]
                     total = 0.0
                     for i in range(count):
                         total += found[i]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import pathlib
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,15 +11,18 @@ import numpy as np
 from sedyn.arrays.backend import Array
 from sedyn.kernels import dispatch
 from sedyn.kernels.program import form_of, program_with_form
-from sedyn.model.functions import ACTIVATIONS, LOSSES
+from sedyn.model.algorithm import Path
+from sedyn.model.functions import ACTIVATIONS, LOSSES, Loss
+from sedyn.model.label_laws import SomeLabels
 from sedyn.model.layers import Stack
 from sedyn.model.network import DeepWeights, Derivatives, Network
+from sedyn.model.update import Update
 
 if TYPE_CHECKING:
     from sedyn.arrays.revealing import Side
     from sedyn.kernels.cpu.samples import StoredSamples
 
-NETWORK = Path(__file__).with_name("functions.py")
+NETWORK = pathlib.Path(__file__).with_name("functions.py")
 # How the source writes what it has.
 FORMS = {"activation": r"def activate_(\w+)\(", "loss": r"def lose_(\w+)\("}
 for registry in (ACTIVATIONS, LOSSES):
@@ -53,6 +57,39 @@ def _descend_each(matrices: Array, weights: Array, network: Network, scale: floa
     return samples.descend_each(matrices, weights, network, scale, curvature=curvature)
 
 
+def _descend_path(
+    matrices: Array,
+    scale: float,
+    scales: Array,
+    start: Array,
+    network: Network,
+    sample_weights: Array | None,
+    updates: Sequence[Update],
+    kicks: tuple[Array, DeepWeights] | None,
+    *,
+    all_layers: bool,
+    curvature: bool,
+) -> Path | None:
+    from sedyn.kernels.cpu import replicates
+
+    given = scales, start, network, sample_weights, updates, kicks
+    return replicates.descend_path(matrices, scale, *given, all_layers=all_layers, curvature=curvature)
+
+
+def _remove_own_gradients(path: Path, nodes: Array, shares: Array, delta: float, updates: Sequence[Update]) -> Array:
+    from sedyn.kernels.cpu import replicates
+
+    return replicates.remove_own_gradients(path, nodes, shares, delta, updates)
+
+
+def _average_scores(
+    layers: Stack, loss: Loss, roots: Array, deep: DeepWeights, normals: Array, labels: SomeLabels, weights: Array
+) -> Array | None:
+    from sedyn.kernels.cpu import replicates
+
+    return replicates.average_scores(layers, loss, roots, deep, normals, labels, weights)
+
+
 def _has_form(h: Array, network: Network, *, curvature: bool = True) -> bool:
     return _in_numbers(h) and form_of(network, h.shape[-2], "cpu") is not None
 
@@ -83,5 +120,8 @@ dispatch.forward.register(_goes_forward, _forward)
 dispatch.differentiate.register(_has_form, _differentiate)
 dispatch.mean_response.register(_in_double_precision, _mean_response)
 dispatch.descend_each.register(lambda matrices, *_, curvature: isinstance(matrices, np.ndarray), _descend_each)
+dispatch.descend_path.register(lambda matrices, *_, **__: isinstance(matrices, np.ndarray), _descend_path)
+dispatch.remove_own_gradients.register(lambda path, *_: _in_numbers(path.trained), _remove_own_gradients)
+dispatch.average_scores.register(lambda layers, loss, roots, *_: _in_numbers(roots), _average_scores)
 dispatch.revealing_product.register(lambda vectors, own, other: isinstance(vectors, np.ndarray), _revealing_product)
 dispatch.stored_samples.register(lambda matrix, dtype: isinstance(matrix, np.ndarray), _stored_samples)

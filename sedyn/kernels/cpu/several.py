@@ -23,7 +23,7 @@ from sedyn.kernels.cpu.network import (
 from sedyn.kernels.program import Program, form_of
 from sedyn.model.network import DeepWeights, Derivatives, Network
 
-__all__ = ["Networks", "differentiate", "forward", "networks_of", "samples_together", "shares"]
+__all__ = ["Networks", "differentiate", "forward", "networks_of", "packed", "parts_of", "samples_together", "shares"]
 
 # The most samples that go through the network together, and bytes of what it makes of them, which stay in cache.
 MOST_TOGETHER, NETWORK_BYTES = 128, 2**17
@@ -70,7 +70,7 @@ def networks_of(network: Network, leading: tuple[int, ...], inputs: int) -> Netw
     program, loss, weights = form_of(network, inputs, "cpu"), network.loss, network.sample_weights
     if program is None:
         return None
-    parameters = _packed(network.deep, program, leading)
+    parameters = packed(network.deep, program, leading)
     labels = _rows(network.labels, leading, network.labels.shape[-2:])
     own = np.empty((len(labels), 0)) if weights is None else _rows(weights, leading, labels.shape[-1:])
     shared = CompiledNetwork(
@@ -121,7 +121,7 @@ def differentiate(h: Float[np.ndarray, "... q N"], network: Network, *, curvatur
     flat = np.ascontiguousarray(h).reshape(replicates, q, samples)
     losses, gradients = np.empty((replicates, samples)), np.empty(flat.shape)
     curvatures = np.empty((replicates, q, q, samples) if curvature else (replicates, 0, 0, 0))
-    parts = _parts(replicates, samples)
+    parts = parts_of(replicates, samples, SAMPLES)
     sums = np.empty((len(parts), networks.program.parameters))
     together = samples_together(networks.program, curvature=curvature)
     found = losses, gradients
@@ -152,18 +152,18 @@ def forward(program: Program, h: Float[np.ndarray, "... q N"], deep: DeepWeights
     replicates = math.prod(leading)
     flat = np.ascontiguousarray(h).reshape(replicates, q, samples)
     outputs = np.empty((replicates, len(program.outputs), samples))
-    parameters = _packed(deep, program, tuple(leading))
+    parameters = packed(deep, program, tuple(leading))
     given = operations_of(program), addresses_of(program), program.rows, program.outputs.start, parameters
     together = samples_together(program, curvature=False)
-    parts = _parts(replicates, samples)
+    parts = parts_of(replicates, samples, SAMPLES)
     run_each(lambda own: forward_parts(*given, parts[own], together, flat, outputs), shares(len(parts)))
     return outputs.reshape(*leading, -1, samples)
 
 
-def _parts(replicates: int, samples: int) -> Integer[np.ndarray, "parts 3"]:
-    """Replicate, first sample, and the one after the last of each part."""
-    starts = np.arange(0, samples, SAMPLES)
-    each = np.stack([starts, np.minimum(starts + SAMPLES, samples)], axis=1)
+def parts_of(replicates: int, samples: int, most: int) -> Integer[np.ndarray, "parts 3"]:
+    """Cut the samples of each replicate: replicate, first sample, and the one after the last of each part."""
+    starts = np.arange(0, samples, most)
+    each = np.stack([starts, np.minimum(starts + most, samples)], axis=1)
     return np.column_stack([np.repeat(np.arange(replicates), starts.size), np.tile(each, (replicates, 1))])
 
 
@@ -173,7 +173,20 @@ def shares(count: int) -> list[slice]:
     return [slice(start, start + size) for start in range(0, count, size)]
 
 
-def _packed(deep: DeepWeights, program: Program, leading: tuple[int, ...]) -> Float[np.ndarray, "R P"]:
+def packed(deep: DeepWeights, program: Program, leading: tuple[int, ...]) -> Float[np.ndarray, "R P"]:
+    """Put the parameters of each replicate side by side.
+
+    Parameters
+    ----------
+    deep : tuple of ndarray
+    program : Program
+    leading : tuple of int
+        Sizes of the axes in front, to which those of the parameters are brought.
+
+    Returns
+    -------
+    ndarray, shape (R, P)
+    """
     rows = [_rows(each, leading, shape) for each, shape in zip(deep, program.shapes, strict=True)]
     replicates = math.prod(leading)
     return np.concatenate([np.empty((replicates, 0)), *(each.reshape(replicates, -1) for each in rows)], axis=1)

@@ -4,6 +4,8 @@ import importlib.util
 import re
 from pathlib import Path
 
+from numba import types
+
 import sedyn
 from sedyn.arrays import compiling
 
@@ -41,6 +43,14 @@ def test_another_source_is_compiled_again(tmp_path, monkeypatch):
     assert misses("before") == 1
     assert misses("before") == 0
     assert misses("after") == 1
+
+
+def test_code_is_called_where_it_is():
+    double = compiling.compiled(set())(lambda x, times: x * times)
+    signature = types.float64(types.float64, types.int64)
+    at, by_name = compiling.calling(signature), compiling.linked(double, signature)
+    both = compiling.compiled(set())(lambda address, x: (at(address, (x, 3)), by_name((x, 5))))
+    assert both(compiling.address_of(double, signature), 1.5) == (4.5, 7.5)
 
 
 def test_where_nothing_can_be_written_each_process_compiles(monkeypatch):

@@ -113,6 +113,17 @@ def test_stacked_designs_give_what_separate_ones_give(fields, monkeypatch):
     xr.testing.assert_allclose(sedyn.simulate(problem, 3, engine="dense"), stacked, rtol=1e-9, atol=1e-11)
 
 
+@pytest.mark.parametrize("fields", PROBLEMS.values(), ids=PROBLEMS)
+def test_small_replicates_go_through_all_iterations_at_once(fields, monkeypatch):
+    problem = Problem(n=131, d=67, steps=2, **fields)
+
+    def refuse(*_):
+        raise AssertionError("a step by itself")
+
+    monkeypatch.setattr("sedyn.descent.dynamics.step", refuse)
+    assert np.isfinite(sedyn.simulate(problem, 2, engine="dense").train_error).all()
+
+
 def test_a_diverging_replicate_leaves_the_others_alone():
     problem = Problem(n=30, d=30, steps=60, width=2, depth=3, activation="identity", learning_rate=1.7, noise=0.5)
     runs = sedyn.simulate(problem, 12, engine="dense")

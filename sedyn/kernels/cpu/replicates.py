@@ -1,0 +1,134 @@
+"""Replicates side by side, through all iterations, by compiled code: arrays made ready for it, and its answers.
+
+`sedyn.kernels.dispatch` says what is computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from sedyn.arrays.shapes import Float
+from sedyn.arrays.threads import run_each
+from sedyn.kernels.cpu import passes, paths
+from sedyn.kernels.cpu.network import addresses_of, operations_of
+from sedyn.kernels.cpu.response import samples_at_a_time
+from sedyn.kernels.cpu.several import networks_of, packed, samples_together, shares
+from sedyn.kernels.program import program_with_form
+from sedyn.model.algorithm import Path
+from sedyn.model.functions import Loss
+from sedyn.model.label_laws import SomeLabels
+from sedyn.model.layers import Stack
+from sedyn.model.network import DeepWeights, Network
+from sedyn.model.update import Update
+
+__all__ = ["average_scores", "descend_path", "remove_own_gradients"]
+
+# The most points of a readout that go through the network together.
+POINTS = 256
+
+
+def descend_path(
+    matrices: Float[np.ndarray, "R n d"],
+    scale: float,
+    scales: Float[np.ndarray, " d"],
+    start: Float[np.ndarray, "R q d"],
+    network: Network,
+    sample_weights: Float[np.ndarray, "R steps n"] | None,
+    updates: Sequence[Update],
+    kicks: tuple[np.ndarray, DeepWeights] | None,
+    *,
+    all_layers: bool,
+    curvature: bool,
+) -> Path | None:
+    """Gradient descent of all iterations; see `sedyn.kernels.dispatch.descend_path`."""
+    (count, q, d), n, steps = start.shape, matrices.shape[1], len(updates)
+    networks = networks_of(network, (count,), q)
+    if networks is None:
+        return None
+    program, shared, parameters, labels, _ = networks
+    trained, losses = np.empty((count, steps + 1, q, n)), np.empty((count, steps + 1, n))
+    first, deep = np.empty((count, steps + 1, q, d)), np.empty((count, steps + 1, program.parameters))
+    first[:, 0], deep[:, 0] = start, parameters
+    gradients = np.empty((count, steps if curvature else 1, q, n))
+    curvatures = np.empty((count, steps, q, q, n) if curvature else (count, 0, 0, 0, 0))
+    weights = np.empty((count, 0, 0)) if sample_weights is None else sample_weights
+    together = min(samples_together(program, curvature=curvature), -(-n // passes.ROWS) * passes.ROWS)
+    numbers, nesterov = numbers_of(updates, count)
+    noise, deep_noise = np.empty((count, 0, 0, 0)), np.empty((count, 0, 0))
+    if kicks is not None:
+        noise = np.ascontiguousarray(kicks[0])
+        deep_noise = packed(kicks[1], program, (count, steps)).reshape(count, steps, -1)
+
+    def descend(some: slice) -> None:
+        of_problem = scale, scales, d / n, shared
+        own = labels[some], weights[some], numbers[some], nesterov, all_layers, noise[some], deep_noise[some]
+        found = (each[some] for each in (trained, losses, first, deep, gradients, curvatures))
+        paths.descend_paths(matrices[some], together, *of_problem, *own, *found)
+
+    run_each(descend, shares(count))
+    kept = (gradients, curvatures) if curvature else (None, None)
+    return Path(trained, losses, first, program.unpacked(deep), *kept)
+
+
+def remove_own_gradients(
+    path: Path,
+    nodes: Float[np.ndarray, " B"],
+    shares_of: Float[np.ndarray, " B"],
+    delta: float,
+    updates: Sequence[Update],
+) -> Float[np.ndarray, "R iterations q n"]:
+    """Take off what samples keep of their own gradients; see `sedyn.kernels.dispatch.remove_own_gradients`."""
+    gradients, curvatures = path.gradients, path.curvatures
+    assert gradients is not None
+    assert curvatures is not None
+    count, steps, q, _, n = curvatures.shape
+    fresh, together = np.empty_like(path.trained), samples_at_a_time(steps, q, n)
+    numbers, nesterov = numbers_of(updates, count)
+
+    def remove(some: slice) -> None:
+        spectrum = nodes, shares_of, delta
+        kept = gradients[some], curvatures[some]
+        paths.remove_own_gradients(*kept, *spectrum, numbers[some], nesterov, together, path.trained[some], fresh[some])
+
+    run_each(remove, shares(count))
+    return fresh
+
+
+def average_scores(
+    layers: Stack,
+    loss: Loss,
+    roots: Float[np.ndarray, "R iterations q kq"],
+    deep: DeepWeights,
+    normals: Float[np.ndarray, "R kq N"],
+    labels: SomeLabels,
+    weights: Float[np.ndarray, "R shifts M"],
+) -> Float[np.ndarray, "R iterations shifts"] | None:
+    """Average losses over points; see `sedyn.kernels.dispatch.average_scores`."""
+    (count, iterations, q, _), (_, shifts, size) = roots.shape, weights.shape
+    program = program_with_form(layers, q, "cpu")
+    if program is None or loss.compiled is None:
+        return None
+    parameters = packed(deep, program, (count, iterations)).reshape(count, iterations, -1)
+    found, numbers = np.empty((count, iterations, shifts)), np.array(loss.numbers, dtype=np.float64)
+    forms = operations_of(program), addresses_of(program, loss.compiled), program.rows, program.outputs.start
+    values, probabilities = (np.ascontiguousarray(each) for each in labels)
+    roots, normals = np.ascontiguousarray(roots), np.ascontiguousarray(normals)
+
+    def average(some: slice) -> None:
+        of_points = normals[some], numbers, values[some], probabilities[some], weights[some]
+        paths.average_scores(*forms, parameters[some], roots[some], *of_points, min(POINTS, size), found[some])
+
+    run_each(average, shares(count))
+    return found
+
+
+def numbers_of(updates: Sequence[Update], replicates: int) -> tuple[Float[np.ndarray, "R steps 5"], bool]:
+    """Numbers of all updates as compiled code takes them, and whether momentum has Nesterov's form."""
+    numbers = np.empty((replicates, len(updates), 5))
+    for t, own in enumerate(updates):
+        found = own.learning_rate, own.momentum, own.weight_decay, own.deep_learning_rate, own.temperature
+        for k, number in enumerate(found):
+            numbers[:, t, k] = number
+    return numbers, bool(updates and updates[0].nesterov)
