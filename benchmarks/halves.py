@@ -1,8 +1,8 @@
 """What finding the bias of order 1/n takes: halves on the same innovations, and plain replicates against theory.
 
-The bias constant b of E f(n) = limit + b/n + ..., of train and test error at the last iteration: by halves, from the mean
-of two runs of half the size less the run on the same innovations, n times; by plain replicates, from their mean less
-theory, n times. Both from the same runs; seconds are of one core, and of plain replicates those that they take alone.
+The bias constant b of E f(n) = limit + b/n + ..., of train and test error at the last iteration: by halves, n times the
+mean of two runs of half the size less the run on the same innovations; by plain replicates, n times their mean less
+theory. Both from the same runs; seconds are of one core, and of plain replicates those that they take alone.
 """
 
 from __future__ import annotations

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
 import xarray as xr
 
 from analysis.answers.finding import Finding
-from analysis.power.made_up import Truth, made_up, made_up_laws
+from analysis.power.made_up import Truth, made_up, made_up_halves, made_up_laws
 from analysis.questions import (
     breakdown_horizon,
     breakdown_rate,
@@ -181,6 +182,8 @@ def _cases() -> Iterator[Case]:
     yield from _each("rate of an observable", _POWERS | _OFF | _BIAS, _rates, ("n^-1/2", _SEEN), axes=_GRID)
     yield from _each("rate, sizes of quickstart", _POWERS | _OFF, _rates, ("n^-1/2",), axes=_GRID, **_SMALL)
     yield from _each("bias falls faster", _BIAS | _OFF, _biases, (_SEEN,), axes=_GRID)
+    small = {f"{words}, a tenth": replace(truth, bias=truth.bias / 10) for words, truth in _BIAS.items()}
+    yield from _each("bias falls faster, by halves", small, _biases, tuple(small)[:1], made_up_halves, axes=_GRID)
     variances = {"1/n": Truth(), "n^-0.9": Truth(exponent=-0.45), "n^-0.8": Truth(exponent=-0.4)}
     yield from _each("variance of deeper weights", variances, _deeper, ("1/n",), axes=_GRID)
     yield from _each("estimated test error", _POWERS, _estimate, ("n^-1/2",), axes=_GRID)

@@ -17,12 +17,14 @@ from scipy import special
 from analysis.statistics import null_levels
 from sedyn.model.observables import PROBABILITIES, SCALES
 
-__all__ = ["FULL", "Truth", "made_up", "made_up_laws"]
+__all__ = ["FULL", "Truth", "made_up", "made_up_halves", "made_up_laws"]
 
 FULL = (64, 128, 256, 512, 1024, 4096, 16384, 65536)
 """The sizes of the full experiment on rates."""
 SCATTER = 0.3
 """Standard deviation of the logarithm of a distance between laws over runs."""
+CANCELLED = 20.0
+"""Samples from which on halves have less variance about their run than runs have."""
 PERSISTENCE = 0.9
 """Correlation of the fluctuations of successive iterations."""
 
@@ -138,6 +140,41 @@ def made_up(
     coords |= {**entries["deep_weights"], "d": ("n", n // 2)}
     runs = xr.Dataset(simulation, {**coords, "replicate": np.arange(replicates)})
     return runs, xr.Dataset(theory, coords)
+
+
+def made_up_halves(truth: Truth, seed: int, **settings: Any) -> tuple[xr.Dataset, xr.Dataset]:
+    """Make a store with halves of each run beside what `made_up` gives.
+
+    Parameters
+    ----------
+    truth : Truth
+        Its bias is that of runs of any size, halves among them.
+    seed : int
+        Of everything random.
+    **settings
+        As for `made_up`.
+
+    Returns
+    -------
+    simulation, theory : Dataset
+        As a sweep with ``halves=true`` stores them.
+    """
+    runs, theory = made_up(truth, seed, **settings)
+    rng = np.random.default_rng([seed, 2])
+    n = runs.n.astype(float)
+    left = truth.bias * ((n / 2) ** truth.bias_exponent - n**truth.bias_exponent)
+    scatter = n**truth.exponent * (CANCELLED / n) ** 0.5
+    found = {}
+    for name, run in runs.data_vars.items():
+        if str(name).endswith("_stderr"):
+            continue
+        rest, apart = (xr.zeros_like(run) + rng.standard_normal(run.shape) for _ in range(2))
+        moved = left + scatter * rest
+        if "neuron" in run.dims or "layer" in run.dims:  # weights begin where theory says
+            moved, apart = moved.where(runs.iteration > 0, 0.0), apart.where(runs.iteration > 0, 0.0)
+        sides = [run + moved + sign * n**truth.exponent * apart for sign in (1, -1)]
+        found[f"{name}_halves"] = xr.concat(sides, "half").transpose(..., *run.dims[run.dims.index("iteration") :])
+    return runs.assign(found), theory
 
 
 def made_up_laws(

@@ -16,7 +16,14 @@ from analysis.answers.finding import EXTENSION, PAPER, Claim, Finding, Lack, Ver
 from analysis.answers.needs import at_least
 from analysis.answers.section import Captioned, Section, Tabulated
 from analysis.answers.words import cell_values, cell_words, cells, exponent_texts, interval_text, number_text, title_of
-from analysis.questions.bias import bias_figure, bias_finding, bias_text, bias_verdict, shows_bias
+from analysis.questions.bias import (
+    bias_figure,
+    bias_finding,
+    bias_text,
+    bias_verdict,
+    constants_table,
+    shows_bias,
+)
 from analysis.statistics.arguments import measure
 from analysis.statistics.datasets import LEAST_SIZES
 from analysis.statistics.intervals import Interval
@@ -146,6 +153,7 @@ def _tables(measured: xr.Dataset) -> list[Tabulated]:
     return [
         rates_table(measured),
         _share_table(measured),
+        *constants_table(measured),
         *(_slice_table(measured, axis) for axis in axes),
         *([_cell_table(measured, grid)] if len(grid) > 1 else []),
     ]

@@ -56,6 +56,12 @@ class BiasLaw(NamedTuple):
     noise: np.ndarray
     fluctuation: np.ndarray
 
+    @classmethod
+    def unknown(cls, sizes: int) -> BiasLaw:
+        """Nothing known at so many sizes."""
+        unknown, none = np.nan, np.full(sizes, np.nan)
+        return cls(Interval(unknown, unknown, unknown), unknown, unknown, Interval(none, none, none), none, none)
+
 
 class _Entries(NamedTuple):
     """Mean minus theory of every entry that takes part, at every size; 0 where `valid` is false."""
@@ -64,13 +70,15 @@ class _Entries(NamedTuple):
     mean: np.ndarray  # (entry, n)
     drawn: np.ndarray  # (draw, entry, n): bootstrap
     sampling: np.ndarray  # (entry, n): squared standard error of the mean over replicates
-    variance: np.ndarray  # (entry, n): over replicates
+    variance: np.ndarray  # (entry, n): of the fluctuation, over replicates
     solver: np.ndarray  # (entry, n): standard error of theory
     solution: np.ndarray  # (entry, n): which theory solution a size has
     valid: np.ndarray  # (entry, n)
 
 
-def bias_law(data: Stack, usable: np.ndarray, bootstrap: Bootstrap, *, level: float) -> BiasLaw:
+def bias_law(
+    data: Stack, usable: np.ndarray, bootstrap: Bootstrap, *, level: float, runs: Stack | None = None
+) -> BiasLaw:
     """Fit mean minus theory by amplitude times a power of n, the power common to all entries.
 
     Parameters
@@ -83,6 +91,8 @@ def bias_law(data: Stack, usable: np.ndarray, bootstrap: Bootstrap, *, level: fl
         Draws of replicates and of the solver's error, of which at most `MOST_DRAWS` are used.
     level : float
         Coverage of the interval, and probability with which the bound holds.
+    runs : Stack, optional
+        Whose fluctuation the bias is compared with; that of `data` unless given.
 
     Returns
     -------
@@ -96,15 +106,14 @@ def bias_law(data: Stack, usable: np.ndarray, bootstrap: Bootstrap, *, level: fl
     correlated, which the chi-square ignores and the interval must not: the rise of the chi-square that bounds the
     interval is a quantile of its bootstrap, which resamples replicates whole.
     """
-    entries = _entries(data, usable, bootstrap._replace(draws=min(bootstrap.draws, MOST_DRAWS)))
+    entries = _entries(data, runs or data, usable, bootstrap._replace(draws=min(bootstrap.draws, MOST_DRAWS)))
     if entries is None:
-        unknown, none = np.nan, np.full(len(data.n), np.nan)
-        return BiasLaw(Interval(unknown, unknown, unknown), unknown, unknown, Interval(none, none, none), none, none)
-    runs = entries.replicates
-    explained, again, null = _explained(entries, data.n, runs / (runs - 3))
+        return BiasLaw.unknown(len(data.n))
+    fewest = entries.replicates
+    explained, again, null = _explained(entries, data.n, fewest / (fewest - 3))
     best = int(explained.argmax())
-    student = student_reach(runs, level) / stats.norm.ppf((1 + level) / 2)
-    rise = np.quantile(again.max(0) - again[best], level) * student**2 * runs / (runs - 1)
+    student = student_reach(fewest, level) / stats.norm.ppf((1 + level) / 2)
+    rise = np.quantile(again.max(0) - again[best], level) * student**2 * fewest / (fewest - 1)
     inside = np.flatnonzero(explained[best] - explained <= rise)
     low = -np.inf if inside[0] == 0 else float(FINE[inside[0]])
     high = np.inf if inside[-1] == len(FINE) - 1 else float(FINE[inside[-1]])
@@ -173,10 +182,10 @@ def _bound(entries: _Entries, level: float) -> float:
     return float((np.sqrt((mean**2).mean()) + np.quantile(hidden, level)) / fluctuation)
 
 
-def _entries(data: Stack, usable: np.ndarray, bootstrap: Bootstrap) -> _Entries | None:
+def _entries(data: Stack, runs: Stack, usable: np.ndarray, bootstrap: Bootstrap) -> _Entries | None:
     """Mean minus theory of all cells' entries, and its draws, made as `analysis.statistics.moments` makes them."""
     solutions = data.solutions()
-    found = [_cell_entries(data, cell, usable[cell], solutions[cell], bootstrap) for cell in range(len(usable))]
+    found = [_cell_entries(data, runs, cell, usable[cell], solutions[cell], bootstrap) for cell in range(len(usable))]
     parts = [part for part in found if part is not None]
     if not parts:
         return None
@@ -185,11 +194,11 @@ def _entries(data: Stack, usable: np.ndarray, bootstrap: Bootstrap) -> _Entries 
 
 
 def _cell_entries(
-    data: Stack, cell: int, usable: np.ndarray, solutions: np.ndarray, bootstrap: Bootstrap
+    data: Stack, runs: Stack, cell: int, usable: np.ndarray, solutions: np.ndarray, bootstrap: Bootstrap
 ) -> _Entries | None:
     _, sizes, _, steps, width = data.simulated.shape
     solver = np.nan_to_num(data.solver[cell])
-    count, mean, variance = np.zeros((3, sizes, steps, width))
+    count, mean, variance, fluctuation = np.zeros((4, sizes, steps, width))
     drawn = np.zeros((bootstrap.draws, sizes, steps, width))
     for size in np.flatnonzero(usable.any(1)):
         deviation = data.simulated[cell, size] - data.predicted[cell, size]
@@ -197,8 +206,9 @@ def _cell_entries(
         count[size] = finite.sum(0)
         again = np.nan_to_num(means(bootstrap.counts(finite.any((1, 2)), cell, int(size)), deviation))
         mean[size] = again[0]
-        square = np.where(finite, (deviation - mean[size]) ** 2, 0.0).sum(0)
-        variance[size] = square / np.maximum(count[size] - 1, 1)
+        variance[size], fluctuation[size] = (
+            _variance(each, finite) for each in (deviation, runs.simulated[cell, size])
+        )
         shift = bootstrap.shifts(width, data.freedom, int(solutions[size]))
         drawn[:, size] = again[1:] - shift[1:, None] * solver[size]
     scale = max(1.0, np.abs(np.nan_to_num(data.predicted[cell])).max())
@@ -209,10 +219,17 @@ def _cell_entries(
     valid = _by_entry(valid, used)
     sampling = variance / np.maximum(count, 1)
     mean, drawn, sampling, variance, solver = (
-        np.where(valid, _by_entry(values, used), 0.0) for values in (mean, drawn, sampling, variance, solver)
+        np.where(valid, _by_entry(values, used), 0.0) for values in (mean, drawn, sampling, fluctuation, solver)
     )
     fewest = int(_by_entry(count, used)[valid].min())
     return _Entries(fewest, mean, drawn, sampling, variance, solver, np.broadcast_to(solutions, valid.shape), valid)
+
+
+def _variance(values: np.ndarray, finite: np.ndarray) -> np.ndarray:
+    """Over those replicates that are there."""
+    count, values = finite.sum(0), np.where(finite, values, 0.0)
+    square = np.where(finite, (values - values.sum(0) / np.maximum(count, 1)) ** 2, 0.0).sum(0)
+    return square / np.maximum(count - 1, 1)
 
 
 def _by_entry(values: np.ndarray, used: np.ndarray) -> np.ndarray:

@@ -18,12 +18,15 @@ from analysis.statistics.bias import bias_law
 from analysis.statistics.bootstrap import Bootstrap
 from analysis.statistics.datasets import LEAST_SIZES, by_observable, in_both, larger_half, worded
 from analysis.statistics.divergence import without_diverged
+from analysis.statistics.halves import WORDS as HALVES_WORDS
+from analysis.statistics.halves import halves_bias
 from analysis.statistics.intervals import spread, student
 from analysis.statistics.loglog import half_log, weights
 from analysis.statistics.moments import ROUNDING, Moments, moments
 from analysis.statistics.power_law import three_fits
 from analysis.statistics.stack import Stack, stack
 from sedyn.errors import InvalidInput
+from sedyn.model.observables import HALVES
 
 __all__ = ["OBSERVABLES", "PARTS", "REASONS", "compared", "rates"]
 
@@ -113,6 +116,10 @@ def rates(
         Of the bias by itself (`analysis.statistics.bias`), on (observable,): ``bias_exponent`` with interval,
         ``bias_p_value``, ``bias_bound``; on (observable, n): ``mean_bias_squared`` with interval, ``mean_noise``,
         ``mean_fluctuation``, over the entries of all fits.
+        Where the store has halves (`analysis.statistics.halves`) also ``halves_exponent``, ``halves_p_value``,
+        ``halves_bound`` and ``mean_halves_squared`` by these; on (observable,) ``halves_gain``, the variance of runs
+        over that of halves less run at the largest n; and on (observable, grid axes, iteration), of observables of one
+        entry, ``bias_constant`` with interval.
 
     Raises
     ------
@@ -131,15 +138,19 @@ def rates(
     if not names:
         raise InvalidInput("observables", list(observables), "none of them is in both simulation and theory")
     bootstrap = Bootstrap(draws, seed)
+    halved = any(str(name).endswith(HALVES) for name in simulation)
 
     def measured(name: str) -> xr.Dataset:
         data = stack(name, simulation, theory)
         squares = moments(data, bootstrap, without_readout=without_readout)
-        return _measure(data, squares, bootstrap, level, solver_tolerance)
+        found = _measure(data, squares, bootstrap, level, solver_tolerance)
+        return (
+            found.assign(halves_bias(name, simulation, data, _pooled(squares), bootstrap, level)) if halved else found
+        )
 
     result = worded(
         by_observable(names, measured),
-        _WORDS,
+        _WORDS | HALVES_WORDS,
         draws=draws,
         level=level,
         solver_tolerance=solver_tolerance,
@@ -171,8 +182,7 @@ def compared(simulation: xr.Dataset, theory: xr.Dataset) -> list[str]:
 
 def _measure(data: Stack, squares: Moments, bootstrap: Bootstrap, level: float, tolerance: float) -> xr.Dataset:
     valid, reason = _usable(squares)
-    fitted = reason == 0
-    pooled = valid & fitted[:, None]
+    fitted, pooled = reason == 0, _pooled(squares)
     with np.errstate(invalid="ignore", divide="ignore"):
         distance, fluctuation = np.sqrt(squares.distance), np.sqrt(squares.fluctuation)
         points = {
@@ -208,6 +218,12 @@ def _measure(data: Stack, squares: Moments, bootstrap: Bootstrap, level: float, 
     }
     coords = {**data.axes, "n": data.n, "iteration": data.iteration, "part": np.array(PARTS, dtype=object)}
     return xr.Dataset(variables, coords=coords)
+
+
+def _pooled(squares: Moments) -> np.ndarray:
+    """Points that exponents are fitted to, (cell, n, iteration)."""
+    valid, reason = _usable(squares)
+    return valid & (reason == 0)[:, None]
 
 
 def _bias(data: Stack, pooled: np.ndarray, bootstrap: Bootstrap, level: float) -> dict[str, Any]:

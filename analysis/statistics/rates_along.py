@@ -19,7 +19,10 @@ __all__ = ["BY", "doubling_windows", "rates_along", "rates_in_windows", "rates_w
 BY = "_by_"
 """``<variable>_by_<axis>`` is a variable of `rates` along that axis."""
 
-SLICED = ("overall_exponent", "overall_reason", "bias_exponent", "bias_p_value", "bias_bound")
+SLICED = (
+    *("overall_exponent", "overall_reason", "bias_exponent", "bias_p_value", "bias_bound"),
+    *("halves_exponent", "halves_p_value", "halves_bound"),
+)
 SLICE_DRAWS = 200
 
 
