@@ -14,7 +14,7 @@ from sedyn.model.update import updates_of
 from sedyn.theory.inputs import draw, least_samples
 from sedyn.theory.run import run
 
-__all__ = ["NOTICED", "SpectrumDrift", "spectrum_drift"]
+__all__ = ["NOTICED", "SpectrumDrift", "drift_solutions", "spectrum_drift"]
 
 SAMPLES, RANDOMIZATIONS = 2**10, 4
 NOTICED = 0.02
@@ -41,6 +41,23 @@ class SpectrumDrift(NamedTuple):
         )
 
 
+def drift_solutions(problem: Problem) -> tuple[int, int]:
+    """Count what `spectrum_drift` solves beside the theory of a problem, one after another and on the CPU.
+
+    Parameters
+    ----------
+    problem : Problem
+
+    Returns
+    -------
+    solutions, samples : int
+        How many, each of one randomization, and the samples of each; none where the spectrum is the same for every d.
+    """
+    if not problem.spectrum_law.changes_with_d:
+        return 0, 0
+    return 2 * RANDOMIZATIONS, max(SAMPLES, least_samples(problem))
+
+
 def spectrum_drift(problem: Problem, seed: int = 0) -> SpectrumDrift:
     """Solve theory with the spectrum of d features and with that of twice as many, on the same draws.
 
@@ -60,11 +77,11 @@ def spectrum_drift(problem: Problem, seed: int = 0) -> SpectrumDrift:
         Of the train and the test error, by the iteration that changes most; infinite if one of the two diverges. Zero
         for a spectrum that is the same for every d.
     """
-    if not problem.spectrum_law.changes_with_d:
+    solutions, samples = drift_solutions(problem)
+    if not solutions:
         return SpectrumDrift(0.0, 0.0)
     batch_size = None if problem.batch_size is None else 2 * problem.batch_size  # the same share
     larger = replace(problem, n=2 * problem.n, d=2 * problem.d, batch_size=batch_size)
-    samples = max(SAMPLES, least_samples(problem))
     with backend.use_device("cpu"):
         found = [
             [

@@ -10,6 +10,7 @@ from sedyn.model.batching import limit_dimensions
 from sedyn.model.network import has_kink, numbers_of_further_outputs
 from sedyn.model.observables import INCLUDED, numbers_in, parts_of, predicted
 from sedyn.model.problem import Problem
+from sedyn.theory.drift import drift_solutions
 from sedyn.theory.inputs import normal_dimensions, randomizations_together
 
 __all__ = ["require_theory_memory", "samples_that_fit", "theory_memory"]
@@ -46,8 +47,11 @@ def theory_memory(
         kept += numbers_of_further_outputs(problem)
     apart = 4 * q * (steps + 1) if keep_samples else 0  # of the first randomization alone
     together = samples * randomizations_together(samples, randomizations)
-    more = adjoint_memory(problem, together) if device == "gpu" else 0
-    return DOUBLE * (together * max(kept, 3 * drawn) + samples * apart) + more
+    each = max(kept, 3 * drawn)
+    if device == "gpu":
+        return DOUBLE * (together * each + samples * apart) + adjoint_memory(problem, together)
+    _, of_drift = drift_solutions(problem)  # after the theory itself, which is small by then
+    return DOUBLE * max(together * each + samples * apart, of_drift * each)
 
 
 def samples_that_fit(

@@ -11,6 +11,7 @@ from sedyn.deviations.fluctuations import observed_entries
 from sedyn.estimate.protocol import no_estimate_because
 from sedyn.model.network import has_kink
 from sedyn.model.problem import Problem
+from sedyn.theory.drift import drift_solutions
 from sedyn.theory.inputs import randomizations_together
 from sweeps.plan import SweepSpec, Task, TheoryTask
 
@@ -93,7 +94,7 @@ def laws_work(problem: Problem, samples: int, replicates: int) -> Work:
 
 
 def theory_work(problem: Problem, samples: int, randomizations: int) -> Work:
-    """Predict the work of a theory solution: to draw and meet the network, and in the adjoint.
+    """Predict the work of a theory solution: to draw and meet the network, in the adjoint, and for twice the features.
 
     Parameters
     ----------
@@ -106,8 +107,10 @@ def theory_work(problem: Problem, samples: int, randomizations: int) -> Work:
     if not has_kink(problem):
         of_a_sample += (4.7e-9 * width**2 + 0.95e-9 * width**3) * steps**2
     groups = math.ceil(randomizations / randomizations_together(samples, randomizations))
+    of_drift, samples_each = drift_solutions(problem)
     # Every sample twice: with its randomization alone, and with those that are put together.
-    return Work(3e-3 * steps * (randomizations + groups), 2 * samples * randomizations * of_a_sample)
+    met = 2 * samples * randomizations + of_drift * samples_each
+    return Work(3e-3 * steps * (randomizations + groups + of_drift), met * of_a_sample)
 
 
 def fluctuations_work(problem: Problem, samples: int, randomizations: int) -> Work:

@@ -1,5 +1,7 @@
 """What the estimators do with other people's tables: weights, copies, classes, several targets, scores, intervals."""
 
+import warnings
+
 import numpy as np
 import pytest
 from scipy.sparse import csr_array
@@ -8,7 +10,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import log_loss, mean_absolute_error
 from sklearn.model_selection import train_test_split
 
-from sedyn import InvalidInput, NetworkClassifier, NetworkRegressor
+from sedyn import InvalidInput, NetworkClassifier, NetworkRegressor, Problem
 from sedyn.estimators.doubts import EstimateWarning
 from sedyn.estimators.rates import curvature_bound, largest_eigenvalue
 from sedyn.estimators.scores import stderr_of_mean, weighted_quantiles
@@ -315,6 +317,32 @@ def test_too_few_samples_and_useless_features_are_warned_of(fitted):
     with pytest.warns(EstimateWarning, match="lowest before the first step"):
         NetworkRegressor(learning_rate=0.5, steps=5).fit(rng.standard_normal((60, 90)), rng.standard_normal(60))
     assert fitted.history_.attrs["warnings"] == []
+
+
+@pytest.mark.parametrize("rate", [0.35, 0.2, 0.1])
+def test_outlying_eigenvalues_are_warned_of_where_they_matter_to_the_estimate(rate):
+    """Rates at which theory of such features is lost, off and right; the estimate has the spectrum that there is."""
+    rng, n, d = np.random.default_rng(0), 1500, 1000
+    scales = np.sqrt(Problem(n=n, d=d, covariance="power_law(0.4)").eigenvalues)
+    basis = np.linalg.qr(rng.standard_normal((d, d)))[0]  # in which columns vary alike
+    signal = rng.standard_normal(d)
+    signal *= 2 / np.linalg.norm(signal)
+
+    def table(rows):
+        rows = rng.standard_normal((rows, d)) * scales
+        return rows @ basis, ((rows @ signal) ** 2 - 1) / 2**0.5 + 0.3 * rng.standard_normal(len(rows))
+
+    (X, y), (fresh, truth) = table(n), table(8000)
+    options = {"width": 3, "depth": 2, "activation": "gelu", "momentum": 0.4, "steps": 10, "early_stopping": False}
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always", EstimateWarning)
+        model = NetworkRegressor(learning_rate=rate, spectrum="ledoit_wolf", random_state=0, **options).fit(X, y)
+    edge = any("near or beyond the largest stable" in str(each.message) for each in told)
+    assert edge == (rate > 0.3)
+    if not edge:
+        errors = (model.predict(fresh) - truth) ** 2
+        stated = np.hypot(model.estimated_test_error_stderr_, errors.std() / np.sqrt(len(errors)))
+        assert abs(model.estimated_test_error_ - errors.mean()) < 3 * stated
 
 
 def test_few_samples_are_left_out_one_by_one(diabetes):

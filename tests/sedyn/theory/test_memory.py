@@ -47,6 +47,12 @@ def test_the_peak_is_predicted(name, include):
     assert 0.95 * peak < predicted < 2 * peak
 
 
+def test_few_samples_take_at_least_what_the_drift_of_a_spectrum_takes():
+    drifting, flat = (Problem(covariance=name, width=2, steps=12) for name in ("power_law(0.3)", "two_level(5, 0.25)"))
+    assert theory_memory(drifting, 2**6) == theory_memory(drifting, 2**8) == theory_memory(flat, 2**9)
+    assert theory_memory(drifting, 2**12) == theory_memory(flat, 2**12)
+
+
 def test_what_has_no_room_is_refused_before_any_work(monkeypatch):
     monkeypatch.setattr(machine, "memory_limit", lambda: int(1.5e9))
     with pytest.raises(

@@ -29,6 +29,13 @@ def test_a_theory_takes_its_calls_for_each_randomization():
     assert kinked[1] < work
 
 
+def test_a_spectrum_that_changes_with_d_takes_eight_small_solutions_more():
+    flat, drifting = (Problem(**LONG, covariance=name) for name in ("two_level(5, 0.25)", "power_law(0.3)"))
+    (calls, work), (more_calls, more_work) = (theory_work(problem, 1024, 2) for problem in (flat, drifting))
+    assert more_calls == pytest.approx(calls * (3 + 8) / 3)
+    assert more_work == pytest.approx(work * (4 + 8) / 4)
+
+
 def test_laws_are_predicted_to_take_longer():
     plain, laws = (spec_of(laws=laws) for laws in (False, True))
     seconds = [seconds_of(spec.simulation_task(spec.cells[0], (), (0, 1))) for spec in (plain, laws)]
