@@ -182,7 +182,7 @@ def _cases() -> Iterator[Case]:
     yield from _each("rate of an observable", _POWERS | _OFF | _BIAS, _rates, ("n^-1/2", _SEEN), axes=_GRID)
     yield from _each("rate, sizes of quickstart", _POWERS | _OFF, _rates, ("n^-1/2",), axes=_GRID, **_SMALL)
     yield from _each("bias falls faster", _BIAS | _OFF, _biases, (_SEEN,), axes=_GRID)
-    small = {f"{words}, a tenth": replace(truth, bias=truth.bias / 10) for words, truth in _BIAS.items()}
+    small = {f"{words}, a quarter": replace(truth, bias=truth.bias / 4) for words, truth in _BIAS.items()}
     yield from _each("bias falls faster, by halves", small, _biases, tuple(small)[:1], made_up_halves, axes=_GRID)
     variances = {"1/n": Truth(), "n^-0.9": Truth(exponent=-0.45), "n^-0.8": Truth(exponent=-0.4)}
     yield from _each("variance of deeper weights", variances, _deeper, ("1/n",), axes=_GRID)
