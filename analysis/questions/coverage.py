@@ -142,8 +142,9 @@ def _levels_figure(measured: xr.Dataset) -> Captioned:
         "Share of what a run shows that is inside the predicted band, minus the band's nominal level; mean over "
         "replicates, units, cells and iterations after the first, bars: two standard errors. A band for rows or "
         "pre-activations lies between two quantiles of the law that theory predicts. A band for an error is theory -+ "
-        "the scatter of runs at the next smaller n, scaled by n^-1/2. Below zero a band is too narrow, or off. Shaded: "
-        "what a verdict lets pass. Levels of one n share their runs and move together."
+        "the predicted scatter of runs, or, where none is stored, that at the next smaller n, scaled by n^-1/2. Below "
+        "zero a band is too narrow, or off. Shaded: what a verdict lets pass. Levels of one n share their runs and "
+        "move together."
     )
     return Captioned("coverage", figure, caption)
 

@@ -110,9 +110,9 @@ def _tables(measured: xr.Dataset) -> list[Tabulated]:
     grid = cells(measured["ratio"], extra=("observable",))
     if len(grid) > 1:
         by_cell = [
-            (title_of(name), *cell_values(cell), f"{float(largest['ratio'].sel(observable=name, **cell)):.3f}")
+            (title_of(name), *cell_values(cell), f"{float(largest['ratio'].sel(observable=name).sel(cell)):.3f}")
             for name in names
-            for cell in ({str(axis): value for axis, value in one.items()} for one in grid)
+            for cell in grid
         ]
         axes = [str(axis) for axis in grid[0]]
         tables.append(Tabulated(f"The same by grid cell, {at[-1]}", ("observable", *axes, "ratio"), by_cell))

@@ -11,7 +11,7 @@ from analysis.answers.needs import at_least, estimate
 from analysis.answers.section import Captioned, Section, Tabulated
 from analysis.answers.words import cell_values, cell_words, cells, exponent_texts, interval_text
 from analysis.statistics.datasets import LEAST_SIZES
-from analysis.statistics.generalization_estimate import generalization_estimate
+from analysis.statistics.generalization_estimate import generalization_estimate, with_predicted
 from analysis.statistics.intervals import Interval
 from analysis.statistics.power_law import Exponents
 
@@ -77,9 +77,15 @@ def _figures(simulation: xr.Dataset, theory: xr.Dataset, measured: xr.Dataset) -
     panels = style.Panels(len(grid), style.panel_grid(grid), width=3.6, height=3.2, sharey=True, legend=0.8)
     n = measured.n.values.astype(float)
     relative = np.sqrt((measured.relative_rms.isel(iteration=slice(1, None)) ** 2).mean("iteration"))
+    bars = None
+    if "predicted_rms" in measured:
+        true = measured["rms"] / measured["relative_rms"]
+        bars = ((measured["predicted_rms"] / true).isel(iteration=slice(1, None)) ** 2).mean("iteration") ** 0.5
     for ax, cell in zip(panels.axes, grid, strict=True):
         for line, (colour, marker) in zip(lines, style.styles(len(lines)), strict=True):
             ax.plot(n, 100 * relative.sel(cell | line), color=colour, marker=marker, ms=4.5, lw=1)
+            if bars is not None:
+                ax.plot(n, 100 * bars.sel(cell | line), color=colour, ls="--", lw=1)
         ax.plot(n, 1.3 * 100 * float(relative.isel(n=0).max()) * np.sqrt(n[0] / n), **style.GUIDE)
         style.plain(ax, cell_words(cell))
         style.sizes_on_axis(ax, n)
@@ -88,10 +94,13 @@ def _figures(simulation: xr.Dataset, theory: xr.Dataset, measured: xr.Dataset) -
     title = f"Estimated against true test error: exponent {overall.value:+.3f} {interval_text(overall)}"
     handles = style.keys(cell_words(line) or "runs" for line in lines)
     handles.append(style.key("guide n$^{-1/2}$", **style.GUIDE))
+    if bars is not None:
+        handles.append(style.key("predicted error bar", color="black", ls="--", lw=1))
     figure = panels.finish(title, "samples n", "estimate - truth, percent", handles, columns=3, left_out=left_out)
     caption = (
         "Root mean square, over replicates and iterations after the first, of estimated minus true test error, in "
-        "percent of the true one; the error of the true one's own average over fresh rows is taken out."
+        "percent of the true one; the error of the true one's own average over fresh rows is taken out. Dashed, where "
+        "a sweep stored fluctuations: the standard deviation that theory predicts."
     )
     return [Captioned("generalization_estimate", figure, caption)]
 
@@ -111,14 +120,32 @@ def _tables(measured: xr.Dataset) -> list[Tabulated]:
             for found in _by_value(measured)
         ]
         tables.append(Tabulated("Exponent by value of each axis", ("cells with", "exponent", "interval", ""), by_value))
+    if "predicted_rms" in measured:
+        tables.append(_error_bars(measured.isel(n=-1)))
     return tables
+
+
+def _error_bars(largest: xr.Dataset) -> Tabulated:
+    """Error bar of the estimate that theory predicts, iteration by iteration, and what the runs show."""
+    steps = largest["iteration"].values[1:].tolist()
+    lines = []
+    for cell in cells(largest["exponent"]):
+        one = largest.sel(cell)
+        both = (f"{float(one['predicted_rms'].sel(iteration=t)):.2g} ({float(one['rms'].sel(iteration=t)):.2g})"
+                for t in steps)  # fmt: skip
+        lines.append((cell_words(cell) or "runs", *both))
+    title = (
+        f"Error bar of the estimate at n = {int(largest['n']):,}, by iteration: predicted standard deviation of "
+        "estimated minus true test error (and measured root mean square)"
+    )
+    return Tabulated(title, ("cells with", *map(str, steps)), lines)
 
 
 SECTION = Section(
     name="generalization_estimate",
     question="How fast does the test error estimated from training data approach the true one?",
     needs=(estimate, at_least(LEAST_SIZES, "n"), at_least(2, "replicate")),
-    measure=lambda simulation, theory: generalization_estimate(simulation),
+    measure=lambda simulation, theory: with_predicted(generalization_estimate(simulation), theory),
     findings=_findings,
     figures=_figures,
     tables=_tables,

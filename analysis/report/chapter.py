@@ -13,7 +13,7 @@ from analysis.answers.finding import Finding
 from analysis.answers.section import Captioned, Section, Tabulated
 from analysis.report.cautions import cautions
 from analysis.report.command import path_word, sweep_command
-from analysis.report.figures import CAPTION, learning_curves
+from analysis.report.figures import BANDS, CAPTION, learning_curves
 from analysis.statistics.datasets import grid_axes
 from analysis.store import load
 from sedyn.errors import InvalidInput
@@ -101,7 +101,9 @@ def read_chapter(path: str | Path, sections: Sequence[Section]) -> Chapter:
         figures = section.figures(simulation, theory, measured)
         answers.append(Answer(section, measured, section.findings(measured), figures, section.tables(measured)))
     attributes = {**theory.attrs, **simulation.attrs, **settings}
-    curves = Captioned("learning_curves", learning_curves(simulation, theory), CAPTION)
+    curves = Captioned(
+        "learning_curves", learning_curves(simulation, theory), CAPTION + BANDS * ("test_error_covariance" in theory)
+    )
     here = str(path) if is_url(path) or not Path(path).is_absolute() else f"stores/{name}.zarr"
     commands = [*([sweep_command(settings, name)] if settings else []), f"python -m analysis.report {path_word(here)}"]
     return Chapter(

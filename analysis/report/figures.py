@@ -13,9 +13,10 @@ from analysis.answers.words import cell_words, cells, title_of
 from analysis.statistics.arguments import measure
 from analysis.statistics.datasets import in_both
 from analysis.statistics.divergence import without_diverged
+from analysis.statistics.fluctuations import predicted_variance
 from sedyn.errors import InvalidInput
 
-__all__ = ["CAPTION", "learning_curves"]
+__all__ = ["BANDS", "CAPTION", "learning_curves"]
 
 ERRORS = ("train_error", "test_error")
 HIGHEST = 3.0
@@ -26,6 +27,9 @@ CAPTION = (
     "smallest n. Runs that diverge are left out from there on, and the axis "
     "ends at three times the largest error at the start at the latest."
 )
+BANDS = " Dotted: where theory predicts 95 % of single runs of the largest finished n to be."
+"""What a caption says besides where theory has fluctuations."""
+REACH = 1.96
 
 
 @measure()
@@ -33,7 +37,8 @@ def learning_curves(simulation: xr.Dataset, theory: xr.Dataset, *, observables: 
     """Draw theory as lines and simulation as points, one panel for each cell of the grid.
 
     Points are means over replicates at the largest n that has finished, bars one standard deviation over replicates;
-    the shaded band is mean -+ one standard deviation at the smallest n.
+    the shaded band is mean -+ one standard deviation at the smallest n. Where theory has fluctuations dotted lines are
+    the ends of the band in which 95 % of single runs are predicted to be, at the largest n.
 
     Parameters
     ----------
@@ -66,7 +71,10 @@ def learning_curves(simulation: xr.Dataset, theory: xr.Dataset, *, observables: 
             line = _known_theory(theory[name].sel(cell))
             ax.plot(line["iteration"].values, line.values, color=colour, lw=1.8, zorder=2)
             starts.append(float(line.isel(iteration=0)))
-            for one, draw, seen in zip(_finished(runs[name].sel(cell)), (_points, _band), sizes, strict=False):
+            finished = _finished(runs[name].sel(cell))
+            if finished and f"{name}_covariance" in theory:
+                _predicted_band(ax, line, theory[[f"{name}_covariance"]].sel(cell), name, int(finished[0]["n"]), colour)
+            for one, draw, seen in zip(finished, (_points, _band), sizes, strict=False):
                 draw(ax, one, colour)
                 seen.add(int(one["n"]))
         style.plain(ax, cell_words(cell))
@@ -83,6 +91,8 @@ def learning_curves(simulation: xr.Dataset, theory: xr.Dataset, *, observables: 
         style.key("theory", color="black", lw=1.8),
         style.key(words, color="black", marker="o", markerfacecolor="white", ls="", ms=4),
     ]
+    if largest and any(f"{name}_covariance" in theory for name in names):
+        handles.append(style.key("95 % of single runs, predicted", color="black", lw=1.0, ls=":"))
     if smallest:
         handles.append(style.key(f"n = {smallest}: mean ± s.d.", color="black", alpha=0.2, lw=8, **thick))
     title, y, columns = "Learning curves: theory and simulation", "mean squared error", min(columns, 2)
@@ -98,6 +108,12 @@ def _points(ax: Axes, runs: xr.DataArray, colour: str) -> None:
 def _band(ax: Axes, runs: xr.DataArray, colour: str) -> None:
     mean, spread = runs.mean("replicate").values, runs.std("replicate", ddof=1).values
     ax.fill_between(runs["iteration"].values, mean - spread, mean + spread, color=colour, alpha=0.18, lw=0, zorder=1)
+
+
+def _predicted_band(ax: Axes, line: xr.DataArray, theory: xr.Dataset, name: str, n: int, colour: str) -> None:
+    reach = REACH * (_known_theory(predicted_variance(name, theory)).clip(0) / n) ** 0.5
+    for end in (line - reach, line + reach):
+        ax.plot(line["iteration"].values, end.values, color=colour, lw=1.0, ls=":", zorder=2)
 
 
 def _known_theory(theory: xr.DataArray) -> xr.DataArray:

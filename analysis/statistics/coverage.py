@@ -2,9 +2,10 @@
 
 Theory gives the law of a row around what it carries of initialization and signal, and the law of a pre-activation
 (docs/theory.md#law-of-rows, docs/theory.md#law-of-pre-activations): a band between two quantiles of such a law should
-contain the share of a run's rows, or samples, that it is named after. Of an error theory gives the limit alone. How far
-runs of the next smaller size scatter, scaled by n^-1/2, makes that a band as well: it should contain the error of a run
-at a size that took no part in making it.
+contain the share of a run's rows, or samples, that it is named after. Of an error theory gives
+the limit, and where a sweep has them predicted fluctuations (docs/theory.md#fluctuation-covariance): a band around it.
+Elsewhere how far runs of the next smaller size scatter, scaled by n^-1/2, makes a band as well: it should contain the
+error of a run at a size that took no part in making it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from analysis.statistics.arguments import measure
 from analysis.statistics.bootstrap import Bootstrap, means
 from analysis.statistics.datasets import diagonal, features_of, grid_axes, larger_half, worded
 from analysis.statistics.divergence import without_diverged
+from analysis.statistics.fluctuations import predicted_variance
 from analysis.statistics.intervals import student_reach
 from analysis.statistics.solver_error import freedom
 from analysis.statistics.stack import Stack, stack
@@ -34,6 +36,8 @@ OUTERMOST = 2
 LEAST_OUTSIDE = 3
 """Draws expected beyond an end of a band; fewer cannot be counted from the stored quantiles."""
 LEAST_REPLICATES = 8
+NORMAL = 10**9
+"""Degrees of freedom of a scatter that is not estimated from runs."""
 NEEDED = tuple(f"{name}_quantiles" for name in LAWS)
 
 
@@ -62,14 +66,15 @@ def coverage(
         (grid axes, n), ``iteration_coverage`` on (n, iteration) over all cells, ``overall_coverage`` on (n,), each with
         ``_stderr``. ``judged_coverage``, over all cells and from n = ``judged_from`` on, has ``_low`` and ``_high``:
         of a law it is that at the largest n, of an error that over the larger half of the sizes. Errors have no band at
-        the smallest n. A law has none where fewer than `LEAST_OUTSIDE` of a run's draws would be beyond one of its
-        ends.
+        the smallest n unless theory has fluctuations. A law has none where fewer than `LEAST_OUTSIDE` of a run's draws
+        would be beyond one of its ends.
 
     Notes
     -----
     Standard errors come from a bootstrap of whole replicates, so rows of a run may depend on each other, and include
-    the error of theory's solver. The band of an error is theory -+ t s with s the standard deviation of the runs at
-    the next smaller size, scaled, and Student's t: for normal errors around theory it covers exactly.
+    the error of theory's solver. The band of an error is theory -+ the normal quantile times the predicted standard
+    deviation, or -+ t s with s that of the runs at the next smaller size, scaled, and Student's t: for normal errors
+    around theory both cover exactly.
     """
     bootstrap = Bootstrap(draws, seed)
     runs, predicted = (without_diverged(group).isel(iteration=slice(1, None)) for group in (simulation, theory))
@@ -85,7 +90,7 @@ def coverage(
             doubted = _cells(doubt, (*axes, "n", "iteration"), template)
             drawn.append(_resampled(counted, doubted, bootstrap, freedom(predicted)))
         else:
-            drawn.append(_predicted(stack(part, runs, predicted), nominal, bootstrap))
+            drawn.append(_predicted(stack(part, runs, predicted), nominal, bootstrap, _variance(part, runs, predicted)))
     dims = ("draw", "part", *axes, "n", "iteration", "nominal")
     shape = (1 + draws, len(PARTS), *(template.sizes[dim] for dim in dims[2:-1]), len(nominal))
     coords = {**{dim: runs[dim] for dim in dims[2:-1]}, "part": np.array(PARTS, dtype=object), "nominal": nominal}
@@ -219,8 +224,20 @@ def _resampled(inside: np.ndarray, doubt: np.ndarray, bootstrap: Bootstrap, free
     return drawn + shift[..., None, None, None] * np.nan_to_num(doubt)
 
 
-def _predicted(data: Stack, nominal: np.ndarray, bootstrap: Bootstrap) -> np.ndarray:
-    """Share of runs inside the band that theory and the runs of the next smaller size predict; as `_resampled`.
+def _variance(name: str, runs: xr.Dataset, predicted: xr.Dataset) -> np.ndarray | None:
+    """Predicted variance of sqrt(n) (run - theory), (cell, n, iteration); None where it is not known."""
+    if f"{name}_covariance" not in predicted:
+        return None
+    template = runs[name].isel(replicate=0, drop=True)
+    order = (*grid_axes(template), "n", "iteration")
+    values = predicted_variance(name, predicted).broadcast_like(template).transpose(*order).values
+    return values.reshape(-1, *values.shape[-2:])
+
+
+def _predicted(
+    data: Stack, nominal: np.ndarray, bootstrap: Bootstrap, variance: np.ndarray | None = None
+) -> np.ndarray:
+    """Share of runs inside the band that theory predicts, or it and the next smaller size; as `_resampled`.
 
     The error of an average over fresh data, with which a run knows its own test error, goes by its own size.
     """
@@ -233,11 +250,14 @@ def _predicted(data: Stack, nominal: np.ndarray, bootstrap: Bootstrap) -> np.nda
     for cell in range(cells):
         counts = [bootstrap.counts(np.isfinite(runs).any(1), cell, size) for size, runs in enumerate(simulated[cell])]
         scatters = [_scatter(runs, drawn_so) for runs, drawn_so in zip(simulated[cell], counts, strict=True)]
-        for size in range(1, sizes):
-            variance, degrees = scatters[size - 1]
+        for size in range(variance is None, sizes):
+            if variance is None:
+                scatter, degrees = scatters[size - 1]
+                own = np.maximum(scatter - readout[cell, size - 1], 0.0) * data.n[size - 1]
+            else:
+                own, degrees = np.maximum(variance[cell, size], 0.0)[None], NORMAL
             doubt = np.nan_to_num(solver[cell, size])
-            own = np.maximum(variance - readout[cell, size - 1], 0.0)
-            wide = np.sqrt(own * data.n[size - 1] / data.n[size] + readout[cell, size] + doubt**2)
+            wide = np.sqrt(own / data.n[size] + readout[cell, size] + doubt**2)
             away = abs(simulated[cell, size] - (predicted[cell, size] + shift * doubt)[:, None]) / wide[:, None]
             for k, quantile in enumerate(stats.t.ppf((1 + nominal) / 2, degrees)):
                 inside = np.where(np.isfinite(away), away <= quantile, np.nan)

@@ -138,8 +138,12 @@ def predicted_variance(name: str, theory: xr.Dataset) -> xr.DataArray:
     DataArray
         Of n (run - theory)^2, without ``iteration_``.
     """
-    covariance = theory[f"{name}_covariance"].rename(iteration_="_other")
-    return covariance.isel(_other=xr.DataArray(np.arange(covariance.sizes["iteration"]), dims="iteration"))
+    return _diagonal(theory[f"{name}_covariance"])
+
+
+def _diagonal(covariance: xr.DataArray) -> xr.DataArray:
+    """Values at two equal iterations; there may be fewer of the first."""
+    return covariance.sel(iteration_=covariance["iteration"]).drop_vars("iteration_")
 
 
 def _is_predicted(name: str, theory: xr.Dataset) -> bool:
@@ -170,8 +174,7 @@ def _cells(name: str, runs: xr.Dataset, predicted: xr.Dataset, axes: list[Hashab
     values, variance = runs[name], predicted_variance(name, predicted)
     entries = [dim for dim in values.dims if dim in ENTRY_DIMS]
     later = {"iteration": slice(1, None)}
-    stderr = predicted[f"{name}_covariance_stderr"].rename(iteration_="_other")
-    stderr = stderr.isel(_other=xr.DataArray(np.arange(stderr.sizes["iteration"]), dims="iteration"))
+    stderr = _diagonal(predicted[f"{name}_covariance_stderr"])
     template = values.isel(replicate=0, drop=True)
     readout = runs.get(f"{name}_stderr", xr.zeros_like(values))
 

@@ -15,12 +15,36 @@ from analysis.statistics.arguments import measure
 from analysis.statistics.bootstrap import Bootstrap, means
 from analysis.statistics.datasets import LEAST_SIZES, grid_axes, larger_half, worded
 from analysis.statistics.divergence import without_diverged
+from analysis.statistics.fluctuations import DIFFERENCE, predicted_variance
 from analysis.statistics.intervals import ENDS, spread, student
 from analysis.statistics.loglog import half_log, weights
 from analysis.statistics.power_law import FITS, Exponents, three_fits
 from sedyn.errors import InvalidInput
 
-__all__ = ["generalization_estimate"]
+__all__ = ["generalization_estimate", "with_predicted"]
+
+
+def with_predicted(measured: xr.Dataset, theory: xr.Dataset) -> xr.Dataset:
+    """Add the error bar of the estimate that theory predicts (docs/theory.md#fluctuation-covariance), if it has one.
+
+    Parameters
+    ----------
+    measured : Dataset
+        From `generalization_estimate`.
+    theory : Dataset
+        Of the same store.
+
+    Returns
+    -------
+    Dataset
+        With ``predicted_rms`` on (grid axes, n, iteration), the predicted standard deviation of estimated minus true
+        test error.
+    """
+    if f"{DIFFERENCE}_covariance" not in theory:
+        return measured
+    variance = predicted_variance(DIFFERENCE, theory).clip(0) / theory["n"]
+    predicted = (variance**0.5).broadcast_like(measured["rms"]).transpose(*measured["rms"].dims)
+    return worded(measured.assign(predicted_rms=predicted), _WORDS)
 
 
 @measure("test_error", "estimated_test_error")
@@ -84,6 +108,7 @@ _WORDS = {
     "bias": "mean of estimated minus true test error",
     "exponent": "exponent of the root mean square in n",
     "overall_exponent": "exponent over all cells",
+    "predicted_rms": "predicted standard deviation of estimated minus true test error",
     "relative_rms": "root mean square of estimated minus true test error, over the test error",
     "rms": "root mean square of estimated minus true test error",
 }

@@ -11,6 +11,7 @@ from analysis.statistics.coverage import LEAST_OUTSIDE, coverage, share_below
 from sedyn.model.observables import PROBABILITIES, quantiles
 
 SIZES, STEPS = (200, 800, 3200), 2
+ERRORS = ("train_error", "test_error")
 COVARIANCE = np.array([[0.64, 0.4], [0.4, 0.61]])
 
 
@@ -222,3 +223,17 @@ def test_a_band_that_is_not_shown_to_contain_its_share_says_how_many_runs_would_
     half = (judged.judged_coverage_high - judged.judged_coverage_low) / 2
     np.testing.assert_allclose(one.lack.runs, float(((half / (0.1 - value)).max()) ** 2))
     assert list(one.lack.leverage) == [n for n in SIZES if n >= int(judged.judged_from)]
+
+
+def test_bands_of_errors_are_the_predicted_ones_where_theory_has_them():
+    """A scatter that is the predicted one at the largest n alone: only there do bands cover."""
+    simulation, theory = groups(spread=lambda n: 1.0 if n == SIZES[-1] else 2.0, replicates=400)
+    variance = np.ones((len(SIZES), STEPS + 1, STEPS + 1))
+    wide = theory.assign({f"{name}_covariance": (("n", "iteration", "iteration_"), variance) for name in ERRORS})
+    wide = wide.assign_coords(iteration_=theory.iteration.values)
+    measured = coverage(simulation, wide, draws=50)
+    missed = (measured.overall_coverage - measured.nominal).sel(part=list(ERRORS), nominal=0.8)
+    assert (abs(missed.isel(n=-1)) < 4 * (0.8 * 0.2 / 400) ** 0.5).all()
+    assert (missed.isel(n=slice(None, -1)) < -0.2).all()
+    plain = coverage(simulation, theory, draws=50)
+    assert plain.overall_coverage.sel(part=list(ERRORS)).isel(n=0).isnull().all()

@@ -21,6 +21,19 @@ def test_learning_curves_have_a_panel_a_cell(tree):
     assert any(np.array_equal(line, mean) for line in drawn)
 
 
+def test_learning_curves_have_the_predicted_band_of_single_runs(tree):
+    simulation, theory = (tree[name].to_dataset() for name in ("simulation", "theory"))
+    n, steps = int(simulation.n[-1]), theory.sizes["iteration"]
+    covariance = (*theory.train_error.dims, "iteration_"), np.full((*theory.train_error.shape, steps), 4.0)
+    figure = learning_curves(
+        simulation, theory.assign(train_error_covariance=covariance).assign_coords(iteration_=np.arange(steps))
+    )
+    line = theory.train_error.sel(depth=2, noise=0.1).isel(n=-1).values
+    drawn = [line.get_ydata() for line in figure.axes[0].lines]
+    for end in (line - 1.96 * 2 / n**0.5, line + 1.96 * 2 / n**0.5):
+        assert any(len(own) == steps and np.allclose(own, end) for own in drawn)
+
+
 def test_learning_curves_of_an_unfinished_store_are_theory_alone(tree):
     figure = learning_curves(tree["simulation"].to_dataset() * np.nan, tree["theory"].to_dataset())
     assert len(figure.axes[0].lines) == 2
