@@ -13,7 +13,7 @@ export RAY_USAGE_STATS_ENABLED := 0
 QUICK := $(sort $(notdir $(basename $(wildcard conf/experiment/quick/*.yaml))))
 PAGE  ?= stores/quick/report.html
 
-.PHONY: sweep experiments test test-slow lint docs lock bench install clean
+.PHONY: sweep experiments findings test test-slow lint docs lock bench install clean
 
 sweep: $(READY)
 	$(BIN)/python -m sweeps experiment=quickstart
@@ -23,6 +23,18 @@ experiments: $(READY)
 	  $(BIN)/python -m sweeps experiment=quick/$$name report=null \
 	  || { echo "stopped at $$name; once that is mended, make experiments goes on from there" >&2; exit 1; }; done
 	$(BIN)/python -m analysis.report $(QUICK:%=stores/quick/%.zarr) --output $(PAGE)
+
+# What we found, from the full experiments: an hour or two. STORES=stores/quick goes by those of `make experiments`.
+STORES ?= stores
+
+findings: $(READY)
+ifeq ($(STORES),stores)
+	@set -- $(QUICK); i=0; for name; do i=$$((i + 1)); echo "experiment $$i of $$#: $$name"; \
+	  $(BIN)/python -m sweeps experiment=$$name report=null target.verdict=true target.max_replicates=4096 \
+	    target.max_seconds=900 \
+	  || { echo "stopped at $$name; once that is mended, make findings goes on from there" >&2; exit 1; }; done
+endif
+	$(BIN)/python -m analysis.report.found $(QUICK:%=$(STORES)/%.zarr) --output docs/findings.md
 
 # Two processes of one thread each; the tests of a file stay together, and so share what its fixtures make.
 test: lint docs

@@ -13,7 +13,7 @@ from analysis.answers.words import number_text, short_text
 from analysis.report.chapter import Answer, Chapter
 from analysis.statistics.intervals import Interval
 
-__all__ = ["ClaimLine", "claim_lines", "what_decides"]
+__all__ = ["ClaimLine", "claim_lines", "duration", "what_decides"]
 
 
 class ClaimLine(NamedTuple):
@@ -100,7 +100,7 @@ def what_decides(finding: Finding, seconds: float) -> str:
     if not np.isfinite(factor):
         return "; more runs of the same sizes alone do not decide"
     cost = (factor - 1) * seconds
-    time = f", in {_duration(cost)} on one core at most" if np.isfinite(cost) else ""
+    time = f", in {duration(cost)} on one core at most" if np.isfinite(cost) else ""
     return f"; {factor:.1f} times the runs would decide{time}"
 
 
@@ -143,7 +143,7 @@ def _decides(undecided: Sequence[_Placed]) -> str:
         each = {one.chapter.name: one.chapter.seconds for one in known}
         most = {name: max(one.finding.lack.runs for one in known if one.chapter.name == name) for name in each}
         seconds = sum((most[name] - 1) * each[name] for name in each)
-        time = f", {_duration(seconds)} on one core" if np.isfinite(seconds) else ""
+        time = f", {duration(seconds)} on one core" if np.isfinite(seconds) else ""
         span = f"{min(factors):.1f} to {max(factors):.1f}" if len(known) > 1 else f"{factors[0]:.1f}"
         parts.append(f"{len(known)}: {span} times the runs{time}")
     if others := len(undecided) - len(known):
@@ -151,7 +151,8 @@ def _decides(undecided: Sequence[_Placed]) -> str:
     return "; ".join(parts)
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Write a time as a reader says it: ``3.5 min``."""
     for unit, size in (("h", 3600), ("min", 60)):
         if seconds >= size:
             return f"{seconds / size:.1f} {unit}"
