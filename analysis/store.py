@@ -87,6 +87,9 @@ def load(path: str | Path) -> tuple[xr.Dataset, xr.Dataset, dict[str, Any], floa
         reason = f"no store with the groups simulation and theory can be read there ({error})"
         raise InvalidInput("path", str(path), reason) from error
     simulation, theory = groups
+    if "d" not in {*simulation.coords, *simulation.attrs}:  # it followed an n that is no axis
+        features = settings.get("d", {}).get(str(simulation.attrs.get("n")))
+        simulation.attrs |= {} if features is None else {"d": features}
     return simulation, theory.assign_attrs(settings.get("theory", {})), settings, seconds
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from omegaconf import OmegaConf
 
 from sweeps.application.composition import compose, experiments, quoted
-from sweeps.store import CELL, columns, is_asked
+from sweeps.store import CELL, WANTED, columns, is_asked
 from sweeps.terminal import shell_word
 
 __all__ = ["path_word", "sweep_command"]
@@ -60,7 +60,10 @@ def _start(experiment: str) -> dict[str, Any]:
 def _keys(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings of a store under the names of the command line."""
     varying = _varying(settings) if "axes" in settings else {}
-    return _flat({**{key: value for key, value in settings.items() if key != "axes"}, **varying})
+    plain = {**{key: value for key, value in settings.items() if key != "axes"}, **varying}
+    if wanted := settings.get(WANTED):  # it began with as many as the cell that has the fewest
+        plain |= {"replicates": min(count for _, count in wanted), "target": {"verdict": True}}
+    return _flat(plain)
 
 
 def _varying(settings: Mapping[str, Any]) -> dict[str, dict[str, list[Any]]]:
@@ -80,6 +83,8 @@ def path_word(path: str) -> str:
 
 def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
     flat = {key: values[key] for key in _SINGLE if key in values and not isinstance(values[key], Mapping)}
+    if (verdict := (values.get("target") or {}).get("verdict")) is not None:
+        flat["target.verdict"] = verdict
     return flat | {f"{group}.{key}": value for group in _GROUPS for key, value in (values.get(group) or {}).items()}
 
 

@@ -14,7 +14,7 @@ from sweeps.store.claims import StoreTaken
 from sweeps.store.description import find_broken, restore
 from sweeps.store.integrity import Fault, done_chunks, find_damage, mend
 from sweeps.store.layout import DONE, FAILED, PENDING, stored_bytes
-from sweeps.store.lifecycle import Store, open_root
+from sweeps.store.lifecycle import WANTED, Store, open_root
 from sweeps.store.location import local_path
 from sweeps.store.lock import Lease, is_driven, only_driver
 from sweeps.store.metadata import SETTINGS
@@ -32,6 +32,7 @@ __all__ = [
     "PENDING",
     "SETTINGS",
     "TIED",
+    "WANTED",
     "Fault",
     "Lease",
     "Store",

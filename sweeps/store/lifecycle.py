@@ -34,7 +34,7 @@ from sweeps.store.settings import (
     with_code,
 )
 
-__all__ = ["Store", "open_root"]
+__all__ = ["WANTED", "Store", "open_root"]
 
 WANTED = "wanted"  # among the settings: replicates of single cells, where verdicts needed more
 

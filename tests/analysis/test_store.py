@@ -8,6 +8,8 @@ import pytest
 import xarray as xr
 
 from analysis.report import main as report
+from analysis.report.cautions import cautions
+from analysis.statistics.datasets import features_of
 from analysis.store import open_store
 from sedyn.errors import InvalidInput
 from sweeps.store import Store, metadata, patience
@@ -54,3 +56,11 @@ def test_a_storage_is_asked_again_and_one_that_never_answers_is_one_line(storage
     shown = capsys.readouterr().err
     assert "the storage does not answer" in shown
     assert shown.count("\n") == 1
+
+
+def test_features_are_known_where_they_follow_an_n_that_is_no_axis(tmp_path):
+    location = str(tmp_path / "stores" / "a.zarr")
+    finish(location, spec_of({"noise": (0.1, 0.5)}, {"n": 40, "steps": 1}, features_at={40: 20}, aspect=2))
+    simulation, _ = open_store(location)
+    assert int(features_of(simulation)) == 20
+    assert cautions(simulation) == []

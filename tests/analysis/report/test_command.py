@@ -96,3 +96,9 @@ def test_a_store_says_nothing_about_what_is_run_or_where_it_goes():
 def test_a_path_is_no_option_and_no_command():
     assert path_word("stores/a.zarr") == "stores/a.zarr"
     assert path_word("-o/a b;c.zarr") == "'./-o/a b;c.zarr'"
+
+
+def test_a_sweep_to_verdicts_begins_with_the_fewest_replicates_of_a_cell():
+    settings = {"axes": {"n": [100, 200]}, "replicates": 96, "wanted": [[{"n": 100}, 96], [{"n": 200}, 12]]}
+    command = sweep_command(settings, "mine")
+    assert command == ("python -m sweeps replicates=12 target.verdict=true 'grid.n=[100,200]' store=stores/mine.zarr")
