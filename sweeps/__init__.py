@@ -8,7 +8,8 @@ import each other.
    the code that does. `user_modules`: what a user registers. `interruption`: ending in order.
 2. `cost`: every prediction of seconds and bytes. `target`: how precise cells should be. `refinement`: which axis gets
    more values. `theories`: solutions that a worker keeps. `sessions`: Ray, from its start to its end.
-3. `store`: one Zarr store, from its making to what is in it. `progress`: what a person sees.
+3. `pace`: how long the rest takes. Above it `store`: one Zarr store, from its making to what is in it. `progress`: what
+   a person sees.
 4. `schedule`: from what is missing to tasks. `worker`: what one task does.
 5. `precision`: further replicates where they pay most. `bisection`: further values where a verdict changes.
    `executors`: in this process, or on Ray actors.

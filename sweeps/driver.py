@@ -184,6 +184,7 @@ def run_tasks(
                 pause = FIRST_BACK_OFF * 2 ** (number - 1)
                 heapq.heappush(again, (time.monotonic() + pause, lost, Attempt(task, number + 1)))
                 continue
+            seconds = float("nan") if isinstance(outcome, Lost) else outcome.seconds
             if isinstance(outcome, Lost):
                 error = f"its worker was lost {ATTEMPTS} times, last: {outcome.reason}"
                 for part in task.parts:
@@ -200,8 +201,9 @@ def run_tasks(
                     progress.announce(f"failed: {task.name}: {error}")
             else:
                 done += 1
-            progress.advance(task, failed=bool(error))
+            progress.advance(task, failed=bool(error), seconds=seconds)
             progress.add(source.finish(task, failed=bool(error)))
+        progress.workers = executor.workers()
         progress.tick(executor.hindrance() or source.note)
     stopped = done + len(failures) < source.announced
     return Summary(done, failures, time.monotonic() - start, len(reasons), stopped)

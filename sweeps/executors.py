@@ -63,6 +63,9 @@ class Executor(Protocol):
     def hindrance(self) -> str:
         """Say in a few words what keeps it from working; empty if nothing does."""
 
+    def workers(self) -> int:
+        """Count those that compute side by side now."""
+
     def close(self) -> None:
         """Stop whatever the executor started."""
 
@@ -108,6 +111,10 @@ class InlineExecutor:
     def hindrance(self) -> str:
         """Nothing ever."""
         return ""
+
+    def workers(self) -> int:
+        """One, this process."""
+        return 1
 
     def close(self) -> None:
         """Nothing was started."""
@@ -174,6 +181,10 @@ class RayExecutor:
         call = self._actors[actor].run.remote(attempt.task, attempt.number)
         self._load[actor] += 1
         self._flying[call] = attempt, actor
+
+    def workers(self) -> int:
+        """Count the actors that are there."""
+        return len(self._load)
 
     def hindrance(self) -> str:
         """Say which workers cannot start, or what a cluster lacks that has none for this sweep yet; empty otherwise."""

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Sequence
 from typing import Self
 
 from sweeps.cost import seconds_of
+from sweeps.pace import Pace
 from sweeps.plan import Task
 from sweeps.terminal import say, visible
 
-__all__ = ["Progress", "make_progress"]
+__all__ = ["Progress", "clock", "make_progress"]
 
 SECONDS_BETWEEN_LINES = 5.0
 
@@ -19,18 +21,24 @@ SECONDS_BETWEEN_LINES = 5.0
 class Progress:
     """Counts the tasks that are done, and shows nothing.
 
-    Share and time left are by the predicted seconds of tasks rather than by their count.
+    The share is by the predicted seconds of tasks rather than by their count, the time left by those that tasks took.
 
     Parameters
     ----------
     tasks : sequence of Task
         What is to be done, as far as is known.
+
+    Attributes
+    ----------
+    workers : int
+        That compute now.
     """
 
     def __init__(self, tasks: Sequence[Task] = ()) -> None:
         self.count, self.finished, self.failed = 0, 0, 0
         self.total = self.completed = 0.0
-        self.start = time.monotonic()
+        self.workers = 1
+        self._pace = Pace()
         self.add(tasks)
 
     def __enter__(self) -> Self:
@@ -44,8 +52,9 @@ class Progress:
         """Count tasks that were not known at the start."""
         self.count += len(tasks)
         self.total += sum(map(seconds_of, tasks))
+        self._pace.add(tasks)
 
-    def advance(self, task: Task, *, failed: bool) -> None:
+    def advance(self, task: Task, *, failed: bool, seconds: float = math.nan) -> None:
         """Count a finished task.
 
         Parameters
@@ -53,10 +62,13 @@ class Progress:
         task : Task
         failed : bool
             Whether it has no result.
+        seconds : float, optional
+            What it took.
         """
         self.finished += 1
         self.failed += failed
         self.completed += seconds_of(task)
+        self._pace.finish(task, seconds)
 
     def tick(self, note: str = "") -> None:
         """Let time pass.
@@ -82,9 +94,11 @@ class Progress:
 
     def __str__(self) -> str:
         parts = [f"{self.finished}/{self.count} tasks", f"{self.share:.0%}"]
-        if self.share > 0:
-            left = (time.monotonic() - self.start) * (1 - self.share) / self.share
-            parts.append(f"{_clock(left)} left" if self.finished < self.count else "finished")
+        left = self._pace.seconds_left(self.workers)
+        if self.finished == self.count:
+            parts.append("finished")
+        elif left is not None:
+            parts.append(f"{clock(left)} left")
         if self.failed:
             parts.append(f"{self.failed} failed")
         return ", ".join(parts)
@@ -139,7 +153,8 @@ class _Bar(Progress):
         self._bar.console.print(visible(line), markup=False, highlight=False, soft_wrap=True)
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """Write seconds as a clock shows them: ``1:02:03`` or ``2:03``."""
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

@@ -2,7 +2,7 @@
 
 from sweeps.cost.memory import GPU_CONTEXT_BYTES, largest_memory, memory_of
 from sweeps.cost.probe import CostModel, calibrate, makespan
-from sweeps.cost.work import TASK_SECONDS, block_of, seconds_of
+from sweeps.cost.work import TASK_SECONDS, block_of, seconds_of, work_of
 
 __all__ = [
     "GPU_CONTEXT_BYTES",
@@ -14,4 +14,5 @@ __all__ = [
     "makespan",
     "memory_of",
     "seconds_of",
+    "work_of",
 ]

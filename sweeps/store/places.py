@@ -175,6 +175,13 @@ def without(settings: Mapping[str, Any], where: Mapping[str, Sequence[Any]]) -> 
 def require_room(location: str, settings: Mapping[str, Any]) -> None:
     """Refuse a store of more places than there may be: cells far apart on many axes make most of them empty.
 
+    Parameters
+    ----------
+    location : str
+        Path or URL of the store, for the message.
+    settings : mapping
+        What it would be.
+
     Raises
     ------
     InvalidInput

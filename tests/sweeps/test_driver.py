@@ -132,9 +132,9 @@ def test_a_killed_worker_loses_nothing(tmp_path, ray_session):
     victim = None
 
     class Killing(Progress):
-        def advance(self, task, *, failed):
+        def advance(self, task, *, failed, seconds):
             nonlocal victim
-            super().advance(task, failed=failed)
+            super().advance(task, failed=failed, seconds=seconds)
             if victim is None:
                 victim = ray.get(executor._actors[0].__ray_call__.remote(lambda actor: os.getpid()))
                 os.kill(victim, signal.SIGKILL)
