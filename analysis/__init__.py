@@ -1,8 +1,8 @@
 """What the numbers mean: measures on stored datasets, figures, and the report.
 
 Rooms, each of which imports those before it only: `store` opens a sweep's store, `statistics` measures, `answers` is
-what an answer is made of, `questions` has one file for each, `report` asks them all, and `power` measures how often
-they answer rightly.
+what an answer is made of, `questions` has one file for each, `report` asks them all, `power` measures how often they
+answer rightly, and `watch` looks at a sweep that runs.
 """
 
 import sys

@@ -49,6 +49,14 @@ COMMANDS = {
         "Say how far a sweep is, what failed, and what computed it.",
         ("sedyn status stores/quickstart.zarr",),
     ),
+    "watch": Command(
+        "analysis.watch",
+        "Show a sweep while it runs: every cell, what failed and why, and which findings are open.",
+        (
+            "sedyn watch stores/quickstart.zarr",
+            "sedyn watch stores/quickstart.zarr --web   # on a page of this machine",
+        ),
+    ),
     "validate": Command(
         "sweeps.validate",
         "Compare what a store holds with what its status says.",
