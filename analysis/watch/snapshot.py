@@ -25,7 +25,7 @@ class CellState(NamedTuple):
     ----------
     name : str
         Its values on the axes.
-    done, failed, asked : int
+    done, failed, wanted : int
         Replicates.
     theory : str
         ``done``, ``failed`` or ``pending``.
@@ -36,7 +36,7 @@ class CellState(NamedTuple):
     name: str
     done: int
     failed: int
-    asked: int
+    wanted: int
     theory: str
     seconds: float
 
@@ -68,16 +68,18 @@ class Snapshot(NamedTuple):
     def share(self) -> float:
         """Of the replicates and theories that were asked for, those that are done or have failed."""
         ended = sum(cell.done + cell.failed + (cell.theory != "pending") for cell in self.cells)
-        return ended / max(1, sum(cell.asked + 1 for cell in self.cells))
+        return ended / max(1, sum(cell.wanted + 1 for cell in self.cells))
 
     @property
     def line(self) -> str:
         """The sums of all cells, in words."""
-        done, failed, asked = (sum(getattr(cell, name) for cell in self.cells) for name in ("done", "failed", "asked"))
+        done, failed, wanted = (
+            sum(getattr(cell, name) for cell in self.cells) for name in ("done", "failed", "wanted")
+        )
         theories = sum(cell.theory == "done" for cell in self.cells)
         seconds = sum(cell.seconds for cell in self.cells)
         return (
-            f"{done} of {asked} replicates and {theories} of {len(self.cells)} theories done, {failed} failed, "
+            f"{done} of {wanted} replicates and {theories} of {len(self.cells)} theories done, {failed} failed, "
             f"{seconds:.1f} s computed; {'a sweep is running' if self.running else 'no sweep is running'}"
         )
 

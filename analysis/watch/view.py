@@ -70,13 +70,13 @@ def on_terminal(snapshot: Snapshot) -> Group:
 
 def _shown(snapshot: Snapshot, most: int) -> tuple[list[CellState], str]:
     """Choose the cells that there is room for: what is not finished first."""
-    ordered = sorted(snapshot.cells, key=lambda cell: (cell.done == cell.asked, not cell.failed))
+    ordered = sorted(snapshot.cells, key=lambda cell: (cell.done == cell.wanted, not cell.failed))
     left = len(ordered) - most
     return ordered[:most], f"and {left} cells more" if left > 0 else ""
 
 
 def _row(cell: CellState) -> tuple[str, ...]:
-    return cell.name, f"{cell.done} of {cell.asked}", str(cell.failed), cell.theory, f"{cell.seconds:.1f}"
+    return cell.name, f"{cell.done} of {cell.wanted}", str(cell.failed), cell.theory, f"{cell.seconds:.1f}"
 
 
 def _reasons(snapshot: Snapshot) -> list[str]:

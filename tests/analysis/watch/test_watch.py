@@ -38,7 +38,7 @@ def test_a_snapshot_has_every_cell_and_every_failure(location):
     snapshot = Watcher(location).look()
     assert [cell.name for cell in snapshot.cells] == ["noise=0.1", "noise=0.5"]
     one, other = snapshot.cells
-    assert (one.done, one.failed, one.asked, one.theory) == (5, 0, 5, "done")
+    assert (one.done, one.failed, one.wanted, one.theory) == (5, 0, 5, "done")
     assert (other.done, other.theory) == (0, "pending")
     assert other.failed == sum(snapshot.failures.values()) > 0
     assert snapshot.share == pytest.approx((6 + other.failed) / 12)
@@ -62,7 +62,7 @@ def test_the_terminal_shows_it_until_the_sweep_has_ended(location, capsys, monke
     threading.Timer(0.5, ended.set).start()
     assert main([location]) == 0
     driver.join()
-    shown = capsys.readouterr().out
+    shown = " ".join(capsys.readouterr().out.split())
     assert "noise=0.5" in shown
     assert "<b>no</b> room" in shown
     assert "no sweep is running" in shown
