@@ -136,6 +136,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if name in ("-h", "--help", ""):
         print(_usage(), file=sys.stdout if name else sys.stderr)
         return 0 if name else 2
+    if name == "--completion":
+        from sweeps.application.completion import completion
+
+        print(completion(COMMANDS))
+        return 0
     import sedyn
 
     if name == "--version":
@@ -156,8 +161,13 @@ def program(arguments: Sequence[str] | None = None) -> NoReturn:
     leave(main(arguments))
 
 
+_COMPLETION = "Tab completion in bash (in zsh after bashcompinit): source <(sedyn --completion)"
+
+
 def _usage() -> str:
     lines = ["usage: sedyn COMMAND ...", "", "Gradient descent on finite-width networks beside its state evolution."]
     for name, command in COMMANDS.items():
         lines += ["", f"{name}: {command.purpose}", f"  {command.examples[0]}"]
-    return "\n".join([*lines, "", "`sedyn COMMAND --help` says more; `sedyn --version` names the version."])
+    return "\n".join(
+        [*lines, "", "`sedyn COMMAND --help` says more; `sedyn --version` names the version.", _COMPLETION]
+    )
