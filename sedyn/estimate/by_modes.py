@@ -73,7 +73,7 @@ class ByModes(NamedTuple):
 
         A mode is pushed by the sample's gradient, and answers with the mean curvature to what it carries, less what the
         sample itself has of that: the others', without the sample. The mode that centring took out is what biases
-        learn, and decays as they do.
+        learn, and has none of the units' decay.
 
         Parameters
         ----------
@@ -93,9 +93,10 @@ class ByModes(NamedTuple):
         drive = xp.reshape(drive, self.carried.shape)
         drive += (gradient - xp.matmul(curvature, self.kept))[..., None, :]
         drive *= self.modes.nodes
-        if self.modes.centred and update.deep_weight_decay is not None:
-            drive[..., -1, :] += (update.deep_weight_decay - update.weight_decay) * self.carried[..., -1, :]
-        carried, previous = update(self.carried, self.previous, drive)
+        if update.unit_decay is not None:
+            decaying = slice(None, -1 if self.modes.centred else None)
+            drive[..., decaying, :] += update.unit_decay[..., None] * self.carried[..., decaying, :]
+        carried, previous = update._replace(unit_decay=None)(self.carried, self.previous, drive)
         kept = xp.sum(self.modes.weights * carried, axis=-2)
         return self._replace(carried=carried, previous=previous, kept=kept)
 

@@ -26,10 +26,17 @@ from sedyn.estimators.features import Standardization, eigenvalues_of, read_tabl
 from sedyn.estimators.linear import choose, modes_of
 from sedyn.estimators.options import AUTO, Options
 from sedyn.estimators.price import require_memory
-from sedyn.estimators.rates import AUTO_SHARE, DEEP_SHARE, curvature_bound, largest_eigenvalue, updates_of_fit
+from sedyn.estimators.rates import (
+    AUTO_SHARE,
+    DEEP_SHARE,
+    curvature_bound,
+    hidden_units,
+    largest_eigenvalue,
+    updates_of_fit,
+)
 from sedyn.estimators.samples import Samples
 from sedyn.estimators.scores import FreshLike, stderr_of_mean
-from sedyn.estimators.training import Begun, Fit, Patience, Table, fit_network, hidden_units
+from sedyn.estimators.training import Begun, Fit, Patience, Table, fit_network
 from sedyn.model.architecture import layers_of
 from sedyn.model.functions import loss_named
 from sedyn.model.network import forward, losses
@@ -112,8 +119,8 @@ class NetworkEstimator(FreshLike, Options, BaseEstimator):
             elif begun := self._begun(problem, table):
                 problem = replace(problem, weight_decay=begun.model.penalty)
         largest = largest_eigenvalue(features, weights) * curvature_bound(loss_named(problem.loss), outputs)
-        largest += problem.weight_decay
         problem = self._with_rates(problem, largest)
+        largest += problem.weight_decay
         estimate = None
         self.spectrum_: Float[np.ndarray, " d"] | None = None
         if wanted and not exact:
@@ -122,7 +129,7 @@ class NetworkEstimator(FreshLike, Options, BaseEstimator):
         most_steps, open_ended = problem.steps, self.steps is None and bool(self.early_stopping)
         fit = fit_network(
             problem,
-            updates_of_fit(problem, accelerated=self._accelerated, first_layer_decays=self._begins_linear(problem)),
+            updates_of_fit(problem, accelerated=self._accelerated, linear_decay=self._begins_linear(problem)),
             table,
             estimate,
             exact=exact,

@@ -11,6 +11,8 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
 from sedyn.arrays.shapes import Float
+from sedyn.estimators.rates import curvature_bound
+from sedyn.estimators.scores import losses_with_doubt
 from sedyn.model.functions import Loss
 from sedyn.model.network import losses
 
@@ -18,8 +20,8 @@ __all__ = ["LARGEST_SYSTEM", "LinearModel", "Modes", "choose", "modes_of", "solv
 
 LARGEST_SYSTEM = 1024
 """Unknowns of a system of equations, at most, where curvatures differ from sample to sample."""
-# Penalties that are tried, from the largest down, as shares of the largest eigenvalue.
-LARGEST_SHARE, SMALLEST_SHARE = 10.0, 1e-12
+# Penalties that are tried, from the largest down, as shares of the largest curvature.
+LARGEST_SHARE, SMALLEST_SHARE = 5.0, 1e-12
 IN_A_DECADE = {True: 8, False: 3}  # where a solution is a product of matrices, and where it takes Newton's method
 # Decades of smaller penalties in which nothing was gained, after which none is tried by Newton's method.
 DECADES_OF_PATIENCE = 2
@@ -147,11 +149,12 @@ def choose(
         return None
     ratio = 10 ** (-1 / IN_A_DECADE[quadratic])
     count = 1 + round(np.log(SMALLEST_SHARE / LARGEST_SHARE) / np.log(ratio))
-    penalties = LARGEST_SHARE * modes.eigenvalues.max() * ratio ** np.arange(count)
+    largest = curvature_bound(loss, len(labels)) * modes.eigenvalues.max()
+    penalties = LARGEST_SHARE * largest * ratio ** np.arange(count)
     start, best, errors = None, 0, []
     for penalty in penalties:
         start, left_out, _ = _fit(modes, labels, weights, loss, penalty, start)
-        errors.append(weights * losses(loss, left_out, labels))
+        errors.append(weights * losses_with_doubt(loss, left_out, labels))
         if errors[-1].sum() < errors[best].sum():
             best = len(errors) - 1
         if not quadratic and len(errors) - 1 - best > DECADES_OF_PATIENCE * IN_A_DECADE[quadratic]:

@@ -80,7 +80,7 @@ _OPEN = {
         AUTO,
         "float | str",
         "Not negative; ``auto``: with ``learning_rate='auto'``, a linear model inside and outputs that start at zero, "
-        "that of the linear model of least leave-one-out error, from which training begins, and of the first layer "
+        "that of the linear model of least leave-one-out error, from which training begins, and of the linear units "
         "alone; else 0.",
     ),
     "steps": _own(
@@ -122,10 +122,16 @@ class Options(Training):
         "Steps without a lower estimate after which training ends; or half of those up to the lowest, if that is more.",
     )
     early_stopping: bool = field(
-        True, FLAG, "Keep the weights of the iteration with the least estimated test error, not the last."
+        True,
+        FLAG,
+        "Keep the weights of the iteration with the least estimated test error, not the last; those of the linear "
+        "model that training begins with, if none is clearly lower.",
     )
     fit_intercept: bool = field(
-        True, FLAG, "Whether outputs have a bias, from the mean of the targets or the prior log-odds on."
+        True,
+        FLAG,
+        "Whether units have biases, unless `bias` says which, and outputs start at the mean of the targets or at the "
+        "prior log-odds.",
     )
     spectrum: str | Sequence[float] | np.ndarray = field(
         "modes",
@@ -193,5 +199,5 @@ class Options(Training):
         if self.depth == 1:  # a linear model already, with a unit for each output
             given |= {"width": data["outputs"], "skip": False}
         if self.fit_intercept and self.bias == "none":
-            given["bias"] = "output"
+            given["bias"] = "all"
         return Problem(**(given | data))

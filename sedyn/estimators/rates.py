@@ -11,7 +11,7 @@ from sedyn.model.functions import Loss
 from sedyn.model.problem import Problem
 from sedyn.model.update import Update, updates_of
 
-__all__ = ["AUTO_SHARE", "curvature_bound", "largest_eigenvalue", "updates_of_fit"]
+__all__ = ["AUTO_SHARE", "curvature_bound", "hidden_units", "largest_eigenvalue", "updates_of_fit"]
 
 AUTO_SHARE = 0.1
 """The rate that is chosen, as a share of one over the largest curvature of a linear model's mean loss."""
@@ -65,7 +65,7 @@ def curvature_bound(loss: Loss, outputs: int) -> float:
     return float(loss.jet(f, y, 2)[2].max())
 
 
-def updates_of_fit(problem: Problem, *, accelerated: bool, first_layer_decays: bool) -> Iterable[Update]:
+def updates_of_fit(problem: Problem, *, accelerated: bool, linear_decay: bool) -> Iterable[Update]:
     """Build the update of every step (docs/theory.md#accelerated).
 
     Parameters
@@ -74,16 +74,23 @@ def updates_of_fit(problem: Problem, *, accelerated: bool, first_layer_decays: b
     accelerated : bool
         Whether momentum grows, t / (t + 3) in Nesterov's form: the time that descent has gone through then grows like
         the square of the steps, which are fine where little is learned and large where much is.
-    first_layer_decays : bool
-        Whether weight decay is of the first layer alone.
+    linear_decay : bool
+        Whether weight decay is of the linear units alone (docs/theory.md#linear-start).
 
     Returns
     -------
     list of Update
     """
     updates = updates_of(problem)
-    if first_layer_decays:
-        updates = [update._replace(deep_weight_decay=0.0) for update in updates]
-    if not accelerated:
-        return updates
-    return [update._replace(momentum=t / (t + 3.0), nesterov=True) for t, update in enumerate(updates)]
+    if linear_decay:
+        decay = np.zeros((problem.units, 1))
+        decay[hidden_units(problem) :] = problem.weight_decay
+        updates = [update._replace(weight_decay=0.0, unit_decay=decay) for update in updates]
+    if accelerated:
+        updates = [update._replace(momentum=t / (t + 3.0), nesterov=True) for t, update in enumerate(updates)]
+    return updates
+
+
+def hidden_units(problem: Problem) -> int:
+    """Count the units of the first layer that go through others; the linear ones come after them."""
+    return problem.width if problem.depth > 1 else 0

@@ -16,9 +16,13 @@ from sklearn.utils.validation import check_is_fitted
 from sedyn.arrays.shapes import Float, Shaped
 from sedyn.checks import FLAG, number
 from sedyn.errors import InvalidInput
+from sedyn.model.functions import Loss
+from sedyn.model.network import losses
 
-__all__ = ["COVERAGE", "FreshLike", "stderr_of_mean", "weighted_quantiles"]
+__all__ = ["COVERAGE", "FreshLike", "losses_with_doubt", "stderr_of_mean", "weighted_quantiles"]
 
+CONTRADICTING = 0.1
+"""Share of one sample with which a further one has another label than any that were seen like it."""
 COVERAGE = number("in (0, 1)", lambda x: 0 < x < 1)
 GROUPS = 20
 """Parts of the samples that are left out in turn for the standard error of a score."""
@@ -38,6 +42,30 @@ def stderr_of_mean(values: Float[np.ndarray, " n"], weights: Float[np.ndarray, "
     shares = weights / weights.sum()
     away = values - shares @ values
     return float(np.sqrt(shares**2 @ away**2 * values.size / max(1, values.size - 1)))
+
+
+def losses_with_doubt(
+    loss: Loss, outputs: Float[np.ndarray, "C n"], labels: Float[np.ndarray, "C n"]
+) -> Float[np.ndarray, " n"]:
+    """Losses of fresh-like samples by which one model is preferred to another (docs/theory.md#doubt).
+
+    Parameters
+    ----------
+    loss : Loss
+    outputs, labels : ndarray, shape (C, n)
+
+    Returns
+    -------
+    ndarray, shape (n,)
+        Of classes with the chance of another label: where all samples are told apart, their losses alone would prefer
+        the model that is surest of itself.
+    """
+    own = losses(loss, outputs, labels)
+    if not (loss.joint or loss.binary):
+        return own
+    others = (1 - labels) / (len(labels) - 1) if loss.joint else -labels
+    chance = CONTRADICTING / (own.size + 1)
+    return (1 - chance) * own + chance * losses(loss, outputs, others)
 
 
 def weighted_quantiles(

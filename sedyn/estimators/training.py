@@ -16,20 +16,26 @@ from sedyn.designs.dense import DenseDesign
 from sedyn.estimate.protocol import Estimate
 from sedyn.estimate.self_consistent import SelfConsistent
 from sedyn.estimators.linear import LinearModel, Modes, solve
+from sedyn.estimators.rates import hidden_units
+from sedyn.estimators.scores import losses_with_doubt, stderr_of_mean
 from sedyn.model.algorithm import states
 from sedyn.model.architecture import initial_deep_weights, layers_of
 from sedyn.model.batching import Batches, batch_weights
 from sedyn.model.functions import loss_named
 from sedyn.model.gradient_noise import GradientNoise
+from sedyn.model.layers import Stack
 from sedyn.model.network import DeepWeights, forward, losses
 from sedyn.model.problem import Problem
 from sedyn.model.seeds import Stream, single_streams
 from sedyn.model.update import Update
 
-__all__ = ["Begun", "Fit", "Patience", "Table", "fit_network", "hidden_units"]
+__all__ = ["Begun", "Fit", "Patience", "Table", "fit_network"]
 
 # A lower estimate counts for patience if it is lower by this share.
 LOWER = 0.005
+# Standard errors of the difference by which a network's estimate has to be lower than that of the linear model that
+# training began with: a whole path has many chances to be lower by chance.
+CLEARLY = 1.5
 SECONDS_BETWEEN_LINES = 1.0
 
 
@@ -201,7 +207,8 @@ def fit_network(
     warm : tuple or None
         First-layer weights, shape (q, d), and deeper ones to begin with; None: drawn anew.
     early_stopping : bool
-        Whether the weights kept are those of the least estimate.
+        Whether the weights kept are those of the least estimate; of a linear model that training began with, if none
+        is clearly lower.
     patience : Patience
     tell : callable, optional
         Is given a line now and then.
@@ -235,30 +242,35 @@ def fit_network(
     def error(outputs: Float[np.ndarray, "C n"]) -> float:
         return float(2 * np.average(losses(loss, outputs, table.labels), weights=table.weights))
 
+    def clearly_lower(than: Float[np.ndarray, " n"], found: Float[np.ndarray, " n"]) -> bool:
+        gained = than - found
+        return bool(np.average(gained, weights=table.weights) > CLEARLY * stderr_of_mean(gained, table.weights))
+
     train: list[float] = []
     estimates: list[float] = []
     chosen = dynamics.init(problem, data)  # what is kept if not even the start is finite
     fresh = kept = forward(chosen.trained, deep, layers)
-    best, lowest, diverged, told = 0, np.inf, False, time.monotonic()
+    each = start = np.full(problem.n, np.nan)
+    best, lowest, least, diverged, told = 0, np.inf, np.inf, False, time.monotonic()
     with np.errstate(over="ignore", invalid="ignore"):
         for state in states(dynamics, problem, data, updates):
             trained = float(2 * np.average(state.losses, weights=table.weights))
             if not np.isfinite(trained):
                 diverged = True
                 break
-            estimated = np.nan
-            if exact:
-                fresh = next(left_out)
-                estimated = error(fresh)
-            elif state.estimate is not None and not (last_only and state.iteration < problem.steps):
-                fresh = forward(state.estimate.fresh_like(state.trained), state.deep_weights, layers)
-                estimated = error(fresh)
-            if not early_stopping or not estimates or estimated < np.nanmin(estimates):
-                chosen, kept = state, fresh
+            estimated = doubtful = np.nan
+            if exact or (state.estimate is not None and not (last_only and state.iteration < problem.steps)):
+                fresh = _fresh(state, next(left_out, None), layers)
+                estimated, each = error(fresh), losses_with_doubt(loss, fresh, table.labels)
+                doubtful = float(np.average(each, weights=table.weights))
+                start = start if estimates else each
+            lower = doubtful < least and (linear is None or clearly_lower(start, each))
+            if not early_stopping or not estimates or lower:
+                chosen, kept, least = state, fresh, doubtful
             train.append(trained)
             estimates.append(estimated)
-            if estimated < lowest * (1 - LOWER):
-                best, lowest = state.iteration, estimated
+            if doubtful < lowest * (1 - LOWER):
+                best, lowest = state.iteration, doubtful
             if tell and time.monotonic() - told > SECONDS_BETWEEN_LINES:
                 told = time.monotonic()
                 tell(f"iteration {state.iteration}: training error {trained:.4g}, estimated {estimated:.4g}")
@@ -272,9 +284,12 @@ def fit_network(
     return Fit(train, estimates, chosen.iteration, *weights, known, second, diverged)
 
 
-def hidden_units(problem: Problem) -> int:
-    """Count the units of the first layer that go through others; the linear ones come after them."""
-    return problem.width if problem.depth > 1 else 0
+def _fresh(state: dynamics.State, left_out: Float[np.ndarray, "C n"] | None, layers: Stack) -> Float[np.ndarray, "C n"]:
+    """Outputs for samples as if they were fresh: of the networks without them, or else without what they keep."""
+    if left_out is not None:
+        return left_out
+    assert state.estimate is not None
+    return forward(state.estimate.fresh_like(state.trained), state.deep_weights, layers)
 
 
 def _with_linear(

@@ -26,8 +26,8 @@ class Update(NamedTuple):
         As in `Problem`; or one for each of the replicates that are first in what is updated.
     nesterov : bool
         Whether momentum has Nesterov's form.
-    deep_weight_decay : float or None
-        Of the deeper weights; None for the same.
+    unit_decay : array, shape (q, 1), or None
+        Weight decay of the first layer's units, beside the other one, if they have one each; deeper weights have none.
     """
 
     learning_rate: float | Float[Array, " R"]
@@ -36,13 +36,12 @@ class Update(NamedTuple):
     deep_learning_rate: float | Float[Array, " R"]
     temperature: float | Float[Array, " R"]
     nesterov: bool = False
-    deep_weight_decay: float | None = None
+    unit_decay: Float[Array, "q 1"] | None = None
 
     @property
     def of_deep_weights(self) -> Update:
-        """The update of the deeper weights, which learn at a rate of their own, and may have a decay of their own."""
-        decay = self.weight_decay if self.deep_weight_decay is None else self.deep_weight_decay
-        return self._replace(learning_rate=self.deep_learning_rate, weight_decay=decay)
+        """The update of the deeper weights, which learn at a rate of their own."""
+        return self._replace(learning_rate=self.deep_learning_rate, unit_decay=None)
 
     def __call__(
         self,
@@ -79,6 +78,8 @@ class Update(NamedTuple):
         change = -rate * drive
         if _matters(decay):
             change -= rate * decay * current
+        if self.unit_decay is not None:
+            change -= rate * self.unit_decay * current
         if kicks is not None:
             change += (2 * rate * temperature) ** 0.5 * kicks
         if self.nesterov:

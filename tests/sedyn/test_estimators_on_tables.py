@@ -46,7 +46,9 @@ def test_outputs_start_at_the_mean_and_at_the_prior_log_odds(diabetes):
     assert model.history_.train_error[0] == pytest.approx(-2 * shares @ np.log(shares))
 
 
-def test_it_ends_once_the_estimate_has_turned_and_says_where(fitted):
+def test_it_ends_once_the_estimate_has_turned_and_says_where(diabetes):
+    X, _, y, _ = diabetes
+    fitted = NetworkRegressor(weight_decay=0.0, random_state=0).fit(X, y)
     estimate = fitted.history_.estimated_test_error
     assert 0 < fitted.best_iteration_ < estimate.size - 1 < 1000
     assert fitted.best_iteration_ == estimate.argmin()
@@ -212,7 +214,9 @@ def test_scores_are_of_fresh_like_samples(diabetes, fitted):
         without.estimated_score()
 
 
-def test_standard_error_of_the_estimate_is_that_of_its_mean(fitted):
+def test_standard_error_of_the_estimate_is_that_of_its_mean(diabetes):
+    X, _, y, _ = diabetes
+    fitted = NetworkRegressor(weight_decay=0.0, random_state=0).fit(X, y)
     each = (fitted._fresh_y - fitted.response_mean_ - fitted.response_scale_ * fitted._fresh_outputs[0]) ** 2
     assert fitted.estimated_test_error_ == pytest.approx(each.mean())
     away = fitted.estimated_test_error_ - fitted.history_.attrs["second_estimate"]

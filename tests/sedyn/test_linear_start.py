@@ -8,6 +8,7 @@ from sklearn.linear_model import LogisticRegression, Ridge, RidgeCV
 from sedyn import NetworkClassifier, NetworkRegressor
 from sedyn.estimators import base, linear
 from sedyn.estimators.linear import choose, modes_of, solve
+from sedyn.estimators.samples import distinct
 from sedyn.model.functions import loss_named
 from sedyn.model.network import losses
 
@@ -166,8 +167,38 @@ def test_losses_of_left_out_samples_are_the_estimate_before_the_first_step(monke
     monkeypatch.setattr(base, "AFFORDABLE_SECONDS", 0.0)
     X, labels = table(60, 8, 2)
     model = NetworkClassifier(steps=1, early_stopping=False).fit(X, labels[0])
-    Z, ones = (X - X.mean(0)) / X.std(0), np.ones(60)
+    ones = np.ones(60)
+    X, y, *_ = distinct(X, labels[0], ones)  # in the order in which they train
+    Z, labels = (X - X.mean(0)) / X.std(0), y[None]
     found = choose(modes_of(Z, ones, intercept=True), labels, ones, loss_named("logistic"))
     outputs = found.weights @ Z.T + found.intercept[:, None] - found.kept
     expected = 2 * losses(loss_named("logistic"), outputs, labels).mean()
     assert model.history_.estimated_test_error[0] == pytest.approx(expected)
+
+
+def test_classes_that_are_told_apart_leave_a_doubt():
+    rng = np.random.default_rng(0)
+    labels = np.sign(rng.standard_normal(40))[None]
+    X = rng.standard_normal((40, 3)) + 8 * labels.T
+    ones, loss = np.ones(40), loss_named("logistic")
+    model = choose(modes_of(X, ones, intercept=True), labels, ones, loss)
+    outputs = model.weights @ X.T + model.intercept[:, None] - model.kept
+    assert losses(loss, outputs, labels).max() < 0.01
+    # Without doubt outputs would be about the logarithm of the smallest penalty's inverse, 25 and more.
+    assert 3 < np.abs(outputs).mean() < 12
+
+
+def test_a_network_is_kept_if_it_is_clearly_better_than_the_linear_model():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((150, 6))
+    straight, bent = X[:, 0] + rng.standard_normal(150), X[:, 0] * X[:, 1] + 0.3 * rng.standard_normal(150)
+    model = NetworkRegressor(random_state=0).fit(X, straight)
+    assert model.best_iteration_ == 0
+    estimate = model.history_.estimated_test_error
+    assert estimate.min() < estimate[0]  # by chance
+    assert model.estimated_test_error_ == pytest.approx(estimate[0].item())
+    model = NetworkRegressor(random_state=0, width=8).fit(X, bent)
+    assert model.best_iteration_ > 0
+    estimate = model.history_.estimated_test_error
+    assert model.estimated_test_error_ == pytest.approx(estimate.min().item())
+    assert model.estimated_test_error_ < 0.7 * estimate[0]

@@ -52,7 +52,7 @@ def test_it_chooses_by_any_score_and_takes_classes(data):
         (NetworkRegressor(), {"width": []}, "grid"),
         (NetworkRegressor(), 5, "grid=5"),
         (
-            NetworkRegressor(early_stopping=False, activation="relu", steps=2),
+            NetworkRegressor(early_stopping=False, activation="relu", estimate=False, steps=2),
             {"width": [1]},
             "no candidate has an estimate",
         ),
