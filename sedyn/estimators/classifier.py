@@ -16,7 +16,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sedyn.arrays.shapes import Float, Shaped
 from sedyn.errors import InvalidInput
 from sedyn.estimators.base import Labels, NetworkEstimator
-from sedyn.estimators.calibration import calibration_of
+from sedyn.estimators.calibration import LOG_ODDS, NO_ODDS, calibration_of
 from sedyn.estimators.features import read_table, require_finite
 from sedyn.estimators.options import training_field
 from sedyn.estimators.samples import distinct, read_weights
@@ -215,4 +215,5 @@ feature_mean_, feature_scale_, spectrum_, first_weights_, deep_weights_
         -----
         Source: docs/theory.md#calibrated.
         """
-        return calibration_of(self._known_outputs(), self._fresh_y, self._fresh_weights).probabilities(self._output(X))
+        fresh, prior = self._known_outputs(), LOG_ODDS if self.loss in PROBABILISTIC else NO_ODDS
+        return calibration_of(fresh, self._fresh_y, self._fresh_weights, prior).probabilities(self._output(X))
