@@ -53,7 +53,10 @@ class Calibration(NamedTuple):
 
 
 def calibration_of(
-    outputs: Float[np.ndarray, "C n"], members: Integer[np.ndarray, " n"], weights: Float[np.ndarray, " n"], prior: float
+    outputs: Float[np.ndarray, "C n"],
+    members: Integer[np.ndarray, " n"],
+    weights: Float[np.ndarray, " n"],
+    prior: float,
 ) -> Calibration:
     """Find the slope and the offsets of least log loss, with a prior that they are 1 and 0.
 
