@@ -119,7 +119,7 @@ def test_rounds_do_not_grow_beyond_their_factor_nor_the_most(tmp_path):
         return Standing(0, [Open("all", 50.0 / done, {}, {40: 1.0})])
 
     drive(location, spec, hard, stop_after=4)  # theory, two blocks, and one of the next round
-    assert Store.open(location).asked({}) == 16
+    assert Store.open(location).wanted({}) == 16
     drive(location, spec, hard)
     assert replicates_of(tree_of(location)) == [26]
 
@@ -183,7 +183,7 @@ def test_what_was_asked_of_cells_stays_when_a_store_gets_axes(tmp_path):
     assert store.wanted({"noise": 0.01, "steps": 3}) == 0
     assert store.replicates == 9
     store.want([({"noise": 1.0, "steps": 4}, 12), ({"noise": 3.0, "steps": 4}, 7)])
-    asked = [Store.open(location).asked({"noise": noise, "steps": 4}) for noise in NOISES]
+    asked = [Store.open(location).wanted({"noise": noise, "steps": 4}) for noise in NOISES]
     assert asked == [0, 12, 7]
 
 
