@@ -114,12 +114,37 @@ class StackedDesign(Design):
         network: Network,
         sample_weights: Float[Array, "R steps n"] | None,
         updates: Sequence[Update],
-        kicks: tuple[Array, DeepWeights] | None,
+        kicks: tuple[Float[Array, "R steps q d"], DeepWeights] | None,
         *,
         all_layers: bool,
         curvature: bool,
     ) -> Path | None:
-        """Gradient descent of all iterations at once, or None; see `sedyn.kernels.dispatch.descend_path`."""
+        """Gradient descent of all iterations at once.
+
+        Parameters
+        ----------
+        scales : array, shape (d,)
+            Square roots of the eigenvalues of the feature covariance.
+        start : array, shape (R, q, d)
+            W^0.
+        network : Network
+            At V^0, of all n samples, with an axis of replicates in front.
+        sample_weights : array, shape (R, T, n), or None
+            Of the mini-batches, in place of the network's.
+        updates : sequence of Update
+            One for each step.
+        kicks : tuple of array and tuple of array, or None
+            Gradient noise of W, shape (R, T, q, d), and of V, with axes (R, T) in front.
+        all_layers : bool
+            Whether the deeper weights learn.
+        curvature : bool
+            Whether gradients and curvatures are kept.
+
+        Returns
+        -------
+        Path or None
+            None where no kernel does it; steps one by one serve there.
+        """
         given = scales, start, network, sample_weights, updates, kicks
         return dispatch.descend_path(self.matrices, self.scale, *given, all_layers=all_layers, curvature=curvature)
 

@@ -208,7 +208,20 @@ def fluctuating(parts: Iterable[str]) -> dict[str, Observable]:
 
 
 def fluctuations_of(name: str, known: Observable) -> dict[str, Observable]:
-    """Describe what `sedyn.fluctuations` says of an observable."""
+    """Describe what `sedyn.fluctuations` says of an observable.
+
+    Parameters
+    ----------
+    name : str
+        Of the observable.
+    known : Observable
+        As simulations report it.
+
+    Returns
+    -------
+    dict of str to Observable
+        A covariance, its standard error and the share of samples, as `sedyn.fluctuations` names them.
+    """
     what, dims = f"covariance of sqrt(n) (run - theory): {known.long_name}", (*known.dims, "iteration_")
     units = known.units if known.units == "1" else f"({known.units})^2"
     share = f"share of samples in the variance of a run: {known.long_name}"

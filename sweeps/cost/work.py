@@ -128,7 +128,18 @@ def fluctuations_work(problem: Problem, samples: int, randomizations: int) -> Wo
 
 
 def work_of(task: Task, device: str = "cpu") -> Work:
-    """Predict the work of a task, on one core or on a GPU; a theory is as on a core."""
+    """Predict the work of a task.
+
+    Parameters
+    ----------
+    task : Task
+    device : {'cpu', 'gpu'}, optional
+        One core, or a GPU; a theory is as on a core.
+
+    Returns
+    -------
+    Work
+    """
     if isinstance(task, TheoryTask):
         if task.solved_at is not None:
             return Work(COPY_SECONDS * task.size, 0.0)
@@ -150,7 +161,19 @@ def _sum(*works: Work) -> Work:
 
 
 def seconds_of(task: Task, device: str = "cpu") -> float:
-    """Predict how long a task takes; roughly, as it orders tasks and sizes blocks, no more."""
+    """Predict how long a task takes; roughly, as it orders tasks and sizes blocks, no more.
+
+    Parameters
+    ----------
+    task : Task
+    device : {'cpu', 'gpu'}, optional
+        As for `work_of`.
+
+    Returns
+    -------
+    float
+        Seconds.
+    """
     return sum(work_of(task, device))
 
 

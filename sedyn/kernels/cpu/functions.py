@@ -2,6 +2,10 @@
 
 Samples are innermost and exponentials are arithmetic, so that the compiler works on several at once. The entries of the
 registries name the forms that are here; the activations and losses of users are Python and go another way.
+
+A form is found by its name: `_activate_<form>` and `_bend_<form>` are an activation, `_lose_<form>` and
+`_bend_loss_<form>` a loss. `ACTIVATE`, `BEND`, `LOSE` and `BEND_LOSS` say what they take, which is the same for every
+form, and what they do. A form without second derivatives has no function for them.
 """
 
 from __future__ import annotations
@@ -17,11 +21,66 @@ from sedyn.arrays.compiling import MATRIX, VECTOR, address_of, compiled
 __all__ = ["ACTIVATE", "BEND", "BEND_LOSS", "LOSE", "activation_addresses", "loss_addresses"]
 
 INT = types.int64
-# How compiled code calls what is here.
 ACTIVATE = types.void(MATRIX, MATRIX, INT, INT, INT)
+"""How compiled code calls `_activate_<form>`: values and slopes of as many rows as there are units.
+
+Parameters
+----------
+signals : ndarray, shape (rows, m)
+    Of m samples. The rows from `source` on are read; the values are set in those from `target` on.
+slopes : ndarray, shape (rows, m)
+    The first derivatives are set in the rows from `target` on.
+source, target : int
+    The first row that is read, and the first that is set.
+units : int
+    How many rows there are of each.
+"""
 BEND = types.void(MATRIX, MATRIX, INT, INT, VECTOR)
+"""How compiled code calls `_bend_<form>`: second derivatives of one row.
+
+Parameters
+----------
+signals, slopes : ndarray, shape (rows, m)
+    As `_activate_<form>` leaves them.
+source, target : int
+    The row that it read, and the row that it set.
+bends : ndarray, shape (m,)
+    Set.
+"""
 LOSE = types.void(VECTOR, MATRIX, INT, MATRIX, INT, VECTOR, MATRIX)
+"""How compiled code calls `_lose_<form>`: losses of all C outputs together, and their derivatives.
+
+Parameters
+----------
+numbers : ndarray, shape (_,)
+    Of the loss's family.
+signals : ndarray, shape (rows, m)
+    Of m samples.
+outputs : int
+    The row of the first output.
+y : ndarray, shape (C, at least start + m)
+    Labels of all samples.
+start : int
+    The sample that comes first.
+value : ndarray, shape (at least start + m,)
+    Set for these samples.
+pulls : ndarray, shape (rows, m)
+    The first derivatives are set in the rows of the outputs.
+"""
 BEND_LOSS = types.void(VECTOR, MATRIX, INT, MATRIX, INT, MATRIX, INT, INT, VECTOR)
+"""How compiled code calls `_bend_loss_<form>`: second derivatives in two outputs.
+
+Parameters
+----------
+numbers, signals, outputs, y, start
+    As for `LOSE`.
+pulls : ndarray, shape (rows, m)
+    As `_lose_<form>` leaves them.
+one, other : int
+    The two outputs, counted from the first.
+bends : ndarray, shape (m,)
+    Set.
+"""
 
 # exp(x) = 2^k exp(r), k an integer and |r| at most log(2) / 2: log(2) in two parts, the first with zeros at its end, so
 # that k times it is exact; what, added to a number, leaves the nearest integer in its last bits; and, highest power
@@ -167,19 +226,16 @@ def _hypotenuse(x: float, width: float) -> float:
     return longer * math.sqrt(part * part + rest * rest)
 
 
-# What follows takes whole arrays, and rows by their numbers: `activate_` and the name of a form sets the values and
-# slopes of as many rows as there are units, `bend_` the second derivatives of one row; `lose_` sets the losses of all
-# outputs together and their derivatives, `bend_loss_` the second derivatives in two outputs. A form without second
-# derivatives has no function for them.
+# Activations: `ACTIVATE` and `BEND` say what these take.
 @_compiled
-def activate_identity(signals: np.ndarray, slopes: np.ndarray, source: int, target: int, units: int) -> None:
+def _activate_identity(signals: np.ndarray, slopes: np.ndarray, source: int, target: int, units: int) -> None:
     for a in range(units):
         for i in range(signals.shape[1]):
             signals[target + a, i], slopes[target + a, i] = signals[source + a, i], 1.0
 
 
 @_compiled
-def activate_tanh(signals: np.ndarray, slopes: np.ndarray, source: int, target: int, units: int) -> None:
+def _activate_tanh(signals: np.ndarray, slopes: np.ndarray, source: int, target: int, units: int) -> None:
     for a in range(units):
         for i in range(signals.shape[1]):
             value = _tanh(signals[source + a, i])
@@ -187,13 +243,13 @@ def activate_tanh(signals: np.ndarray, slopes: np.ndarray, source: int, target: 
 
 
 @_compiled
-def bend_tanh(signals: np.ndarray, slopes: np.ndarray, source: int, target: int, bends: np.ndarray) -> None:
+def _bend_tanh(signals: np.ndarray, slopes: np.ndarray, source: int, target: int, bends: np.ndarray) -> None:
     for i in range(bends.size):
         bends[i] = -2 * signals[target, i] * slopes[target, i]
 
 
 @_compiled
-def activate_erf(signals: np.ndarray, slopes: np.ndarray, source: int, target: int, units: int) -> None:
+def _activate_erf(signals: np.ndarray, slopes: np.ndarray, source: int, target: int, units: int) -> None:
     for a in range(units):
         for i in range(signals.shape[1]):
             signals[target + a, i], bell = _erf(signals[source + a, i])
@@ -201,13 +257,13 @@ def activate_erf(signals: np.ndarray, slopes: np.ndarray, source: int, target: i
 
 
 @_compiled
-def bend_erf(signals: np.ndarray, slopes: np.ndarray, source: int, target: int, bends: np.ndarray) -> None:
+def _bend_erf(signals: np.ndarray, slopes: np.ndarray, source: int, target: int, bends: np.ndarray) -> None:
     for i in range(bends.size):
         bends[i] = -2 * signals[source, i] * slopes[target, i]
 
 
 @_compiled
-def activate_relu(signals: np.ndarray, slopes: np.ndarray, source: int, target: int, units: int) -> None:
+def _activate_relu(signals: np.ndarray, slopes: np.ndarray, source: int, target: int, units: int) -> None:
     for a in range(units):
         for i in range(signals.shape[1]):
             slope = 1.0 if signals[source + a, i] > 0 else 0.0
@@ -215,7 +271,7 @@ def activate_relu(signals: np.ndarray, slopes: np.ndarray, source: int, target: 
 
 
 @_compiled
-def activate_gelu(signals: np.ndarray, slopes: np.ndarray, source: int, target: int, units: int) -> None:
+def _activate_gelu(signals: np.ndarray, slopes: np.ndarray, source: int, target: int, units: int) -> None:
     for a in range(units):
         for i in range(signals.shape[1]):
             at = signals[source + a, i]
@@ -226,14 +282,14 @@ def activate_gelu(signals: np.ndarray, slopes: np.ndarray, source: int, target: 
 
 
 @_compiled
-def bend_gelu(signals: np.ndarray, slopes: np.ndarray, source: int, target: int, bends: np.ndarray) -> None:
+def _bend_gelu(signals: np.ndarray, slopes: np.ndarray, source: int, target: int, bends: np.ndarray) -> None:
     for i in range(bends.size):
         at = signals[source, i]
         bends[i] = (2 - at * at) * (1 / math.sqrt(2 * math.pi)) * _exp(-0.5 * at * at)
 
 
 @_compiled
-def activate_sigmoid(signals: np.ndarray, slopes: np.ndarray, source: int, target: int, units: int) -> None:
+def _activate_sigmoid(signals: np.ndarray, slopes: np.ndarray, source: int, target: int, units: int) -> None:
     for a in range(units):
         for i in range(signals.shape[1]):
             value, _ = _sigmoid(signals[source + a, i])
@@ -241,13 +297,13 @@ def activate_sigmoid(signals: np.ndarray, slopes: np.ndarray, source: int, targe
 
 
 @_compiled
-def bend_sigmoid(signals: np.ndarray, slopes: np.ndarray, source: int, target: int, bends: np.ndarray) -> None:
+def _bend_sigmoid(signals: np.ndarray, slopes: np.ndarray, source: int, target: int, bends: np.ndarray) -> None:
     for i in range(bends.size):
         bends[i] = slopes[target, i] * (1 - 2 * signals[target, i])
 
 
 @_compiled
-def activate_silu(signals: np.ndarray, slopes: np.ndarray, source: int, target: int, units: int) -> None:
+def _activate_silu(signals: np.ndarray, slopes: np.ndarray, source: int, target: int, units: int) -> None:
     for a in range(units):
         for i in range(signals.shape[1]):
             at = signals[source + a, i]
@@ -256,7 +312,7 @@ def activate_silu(signals: np.ndarray, slopes: np.ndarray, source: int, target: 
 
 
 @_compiled
-def bend_silu(signals: np.ndarray, slopes: np.ndarray, source: int, target: int, bends: np.ndarray) -> None:
+def _bend_silu(signals: np.ndarray, slopes: np.ndarray, source: int, target: int, bends: np.ndarray) -> None:
     for i in range(bends.size):
         at = signals[source, i]
         value, _ = _sigmoid(at)
@@ -264,7 +320,7 @@ def bend_silu(signals: np.ndarray, slopes: np.ndarray, source: int, target: int,
 
 
 @_compiled
-def activate_softplus(signals: np.ndarray, slopes: np.ndarray, source: int, target: int, units: int) -> None:
+def _activate_softplus(signals: np.ndarray, slopes: np.ndarray, source: int, target: int, units: int) -> None:
     for a in range(units):
         for i in range(signals.shape[1]):
             at = signals[source + a, i]
@@ -273,15 +329,14 @@ def activate_softplus(signals: np.ndarray, slopes: np.ndarray, source: int, targ
 
 
 @_compiled
-def bend_softplus(signals: np.ndarray, slopes: np.ndarray, source: int, target: int, bends: np.ndarray) -> None:
+def _bend_softplus(signals: np.ndarray, slopes: np.ndarray, source: int, target: int, bends: np.ndarray) -> None:
     for i in range(bends.size):
         bends[i] = slopes[target, i] * (1 - slopes[target, i])
 
 
-# Of losses: `numbers` are those of the family; outputs are rows of the signals from `outputs` on, labels those of the
-# samples from `start` on, and so are the values that are set.
+# Losses: `LOSE` and `BEND_LOSS` say what these take.
 @_compiled
-def lose_squared(
+def _lose_squared(
     numbers: np.ndarray,
     signals: np.ndarray,
     outputs: int,
@@ -299,7 +354,7 @@ def lose_squared(
 
 
 @_compiled
-def bend_loss_squared(
+def _bend_loss_squared(
     numbers: np.ndarray,
     signals: np.ndarray,
     outputs: int,
@@ -315,7 +370,7 @@ def bend_loss_squared(
 
 
 @_compiled
-def lose_huber(
+def _lose_huber(
     numbers: np.ndarray,
     signals: np.ndarray,
     outputs: int,
@@ -334,7 +389,7 @@ def lose_huber(
 
 
 @_compiled
-def bend_loss_huber(
+def _bend_loss_huber(
     numbers: np.ndarray,
     signals: np.ndarray,
     outputs: int,
@@ -351,7 +406,7 @@ def bend_loss_huber(
 
 
 @_compiled
-def lose_absolute(
+def _lose_absolute(
     numbers: np.ndarray,
     signals: np.ndarray,
     outputs: int,
@@ -370,7 +425,7 @@ def lose_absolute(
 
 
 @_compiled
-def bend_loss_absolute(
+def _bend_loss_absolute(
     numbers: np.ndarray,
     signals: np.ndarray,
     outputs: int,
@@ -389,7 +444,7 @@ def bend_loss_absolute(
 
 
 @_compiled
-def lose_logistic(
+def _lose_logistic(
     numbers: np.ndarray,
     signals: np.ndarray,
     outputs: int,
@@ -408,7 +463,7 @@ def lose_logistic(
 
 
 @_compiled
-def bend_loss_logistic(
+def _bend_loss_logistic(
     numbers: np.ndarray,
     signals: np.ndarray,
     outputs: int,
@@ -425,7 +480,7 @@ def bend_loss_logistic(
 
 
 @_compiled
-def lose_softmax(
+def _lose_softmax(
     numbers: np.ndarray,
     signals: np.ndarray,
     outputs: int,
@@ -456,7 +511,7 @@ def lose_softmax(
 
 
 @_compiled
-def bend_loss_softmax(
+def _bend_loss_softmax(
     numbers: np.ndarray,
     signals: np.ndarray,
     outputs: int,
@@ -473,7 +528,7 @@ def bend_loss_softmax(
         bends[i] = p * (same - q)
 
 
-def addresses_of(names: tuple[str, str], signatures: tuple[Any, Any]) -> tuple[int, int]:
+def _addresses_of(names: tuple[str, str], signatures: tuple[Any, Any]) -> tuple[int, int]:
     """Compile a function and that of its second derivatives, and say where they are; 0 where there is none."""
     first, second = (globals().get(name) for name in names)
     return address_of(first, signatures[0]), 0 if second is None else address_of(second, signatures[1])
@@ -481,9 +536,9 @@ def addresses_of(names: tuple[str, str], signatures: tuple[Any, Any]) -> tuple[i
 
 def activation_addresses(form: str) -> tuple[int, int]:
     """Where the compiled functions of an activation are: its values, and its second derivatives or 0."""
-    return addresses_of((f"activate_{form}", f"bend_{form}"), (ACTIVATE, BEND))
+    return _addresses_of((f"_activate_{form}", f"_bend_{form}"), (ACTIVATE, BEND))
 
 
 def loss_addresses(form: str) -> tuple[int, int]:
     """Where the compiled functions of a loss are: its values, and its second derivatives."""
-    return addresses_of((f"lose_{form}", f"bend_loss_{form}"), (LOSE, BEND_LOSS))
+    return _addresses_of((f"_lose_{form}", f"_bend_loss_{form}"), (LOSE, BEND_LOSS))

@@ -102,7 +102,20 @@ def operations_of(program: Program) -> Integer[np.ndarray, "m 6"]:
 
 @lru_cache(maxsize=256)
 def addresses_of(program: Program, loss: str | None = None) -> Integer[np.ndarray, "_ 2"]:
-    """Compile a program's activations and a loss, and say where they are."""
+    """Compile a program's activations and a loss, and say where they are.
+
+    Parameters
+    ----------
+    program : Program
+        Its activations have compiled forms.
+    loss : str, optional
+        The compiled form of the loss.
+
+    Returns
+    -------
+    ndarray of int64, shape (a + 1, 2)
+        As of `CompiledNetwork`; zeros in place of a loss that is not given.
+    """
     found = [activation_addresses(str(each.compiled)) for each in program.activations]
     return np.array([*found, (0, 0) if loss is None else loss_addresses(loss)], np.int64)
 
@@ -171,7 +184,22 @@ def add_dots(
     place: int,
     out: np.ndarray,
 ) -> None:
-    """Add products of rows, summed over samples, to the derivatives in a dense layer's weights, four at a time."""
+    """Add products of rows, summed over samples, to the derivatives in a dense layer's weights, four at a time.
+
+    Parameters
+    ----------
+    signals : ndarray, shape (rows, m)
+    source, given : int
+        The first row that the layer reads, and how many.
+    pulls : ndarray, shape (rows, m)
+        Derivatives in the signals.
+    target, units : int
+        The first row that the layer sets, and how many.
+    place : int
+        Of the layer's first weight.
+    out : ndarray, shape (P,)
+        Derivatives in the parameters, to which the sums are added.
+    """
     for b in range(units):
         f = target + b
         for a in range(0, given - given % 4, 4):
@@ -237,7 +265,21 @@ def add_reached(
     start: int,
     curvatures: np.ndarray,
 ) -> None:
-    """Do what `add_outer` does where most tangents are zero: `reached` says which are not."""
+    """Do what `add_outer` does where most tangents are zero: `reached` says which are not.
+
+    Parameters
+    ----------
+    left, right : ndarray, shape (rows, q, m)
+        As for `add_outer`.
+    source, units : int
+        The first row of both, and how many.
+    reached : ndarray of bool, shape (rows, q)
+        As of `CompiledNetwork`.
+    start : int
+        The sample that comes first.
+    curvatures : ndarray, shape (q, q, n)
+        The products are added to its lower triangle.
+    """
     for a in range(curvatures.shape[0]):
         for b in range(a + 1):
             found = curvatures[a, b, start:]

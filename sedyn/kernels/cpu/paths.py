@@ -211,8 +211,10 @@ def remove_own_gradients(
         Of the spectrum.
     delta : float
         Aspect ratio.
-    numbers, nesterov
+    numbers : ndarray, shape (R, T, 5)
         As for `descend_paths`.
+    nesterov : bool
+        The form of momentum.
     samples_together : int
         See `sedyn.kernels.cpu.response.add_adjoints`.
     trained, fresh : ndarray, shape (R, T + 1, q, n)

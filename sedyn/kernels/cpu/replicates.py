@@ -37,12 +37,40 @@ def descend_path(
     network: Network,
     sample_weights: Float[np.ndarray, "R steps n"] | None,
     updates: Sequence[Update],
-    kicks: tuple[np.ndarray, DeepWeights] | None,
+    kicks: tuple[Float[np.ndarray, "R steps q d"], DeepWeights] | None,
     *,
     all_layers: bool,
     curvature: bool,
 ) -> Path | None:
-    """Gradient descent of all iterations; see `sedyn.kernels.dispatch.descend_path`."""
+    """Gradient descent on replicates side by side, all iterations at once.
+
+    Parameters
+    ----------
+    matrices : ndarray, shape (R, n, d)
+    scale : float
+        Each design is this times its matrix.
+    scales : ndarray, shape (d,)
+        Square roots of the eigenvalues of the feature covariance.
+    start : ndarray, shape (R, q, d)
+        W^0.
+    network : Network
+        At V^0, of all n samples, with an axis of replicates in front.
+    sample_weights : ndarray, shape (R, T, n), or None
+        Of the mini-batches, in place of the network's.
+    updates : sequence of Update
+        One for each step.
+    kicks : tuple of ndarray and tuple of ndarray, or None
+        Gradient noise of W, shape (R, T, q, d), and of V, with axes (R, T) in front.
+    all_layers : bool
+        Whether the deeper weights learn.
+    curvature : bool
+        Whether gradients and curvatures are kept.
+
+    Returns
+    -------
+    Path or None
+        None if the network is wide or has no compiled form.
+    """
     (count, q, d), n, steps = start.shape, matrices.shape[1], len(updates)
     networks = networks_of(network, (count,), q)
     if networks is None:
@@ -79,7 +107,24 @@ def remove_own_gradients(
     delta: float,
     updates: Sequence[Update],
 ) -> Float[np.ndarray, "R iterations q n"]:
-    """Take off what samples keep of their own gradients; see `sedyn.kernels.dispatch.remove_own_gradients`."""
+    """Take off what samples keep of their own gradients, at all iterations at once.
+
+    Parameters
+    ----------
+    path : Path
+        With gradients and curvatures.
+    nodes, shares_of : ndarray, shape (B,)
+        Of the feature covariance's spectrum.
+    delta : float
+        Aspect ratio.
+    updates : sequence of Update
+        One for each step.
+
+    Returns
+    -------
+    ndarray, shape (R, T + 1, q, n)
+        Pre-activations without what they keep.
+    """
     gradients, curvatures = path.gradients, path.curvatures
     assert gradients is not None
     assert curvatures is not None
@@ -105,7 +150,27 @@ def average_scores(
     labels: SomeLabels,
     weights: Float[np.ndarray, "R shifts M"],
 ) -> Float[np.ndarray, "R iterations shifts"] | None:
-    """Average losses over points; see `sedyn.kernels.dispatch.average_scores`."""
+    """Average losses at all iterations over points that stand for fresh samples.
+
+    Parameters
+    ----------
+    layers : Stack
+    loss : Loss
+    roots : ndarray, shape (R, T + 1, q, k + q)
+        Take the points' standard normals to pre-activations.
+    deep : tuple of ndarray
+        With axes (R, T + 1) in front.
+    normals : ndarray, shape (R, k + q, N)
+    labels : SomeLabels
+        Of the points.
+    weights : ndarray, shape (R, shifts, N / shifts)
+        Of the points, those of one shift after those of another.
+
+    Returns
+    -------
+    ndarray, shape (R, T + 1, shifts), or None
+        None if the network is wide, or it or the loss has no compiled form.
+    """
     (count, iterations, q, _), (_, shifts, size) = roots.shape, weights.shape
     program = program_with_form(layers, q, "cpu")
     if program is None or loss.compiled is None:
@@ -125,7 +190,22 @@ def average_scores(
 
 
 def numbers_of(updates: Sequence[Update], replicates: int) -> tuple[Float[np.ndarray, "R steps 5"], bool]:
-    """Numbers of all updates as compiled code takes them, and whether momentum has Nesterov's form."""
+    """Bring updates to the form that compiled functions take.
+
+    Parameters
+    ----------
+    updates : sequence of Update
+        One for each step.
+    replicates : int
+        How many there are, R; a number of an update is one for all, or one for each.
+
+    Returns
+    -------
+    numbers : ndarray, shape (R, T, 5)
+        As for `sedyn.kernels.cpu.paths.descend_paths`.
+    nesterov : bool
+        Whether momentum has Nesterov's form.
+    """
     numbers = np.empty((replicates, len(updates), 5))
     for t, own in enumerate(updates):
         found = own.learning_rate, own.momentum, own.weight_decay, own.deep_learning_rate, own.temperature

@@ -59,7 +59,20 @@ def mean_response(
 
 
 def samples_at_a_time(iterations: int, q: int, samples: int) -> int:
-    """Say how many samples are carried through the pass together."""
+    """Say how many samples are carried through the pass together.
+
+    Parameters
+    ----------
+    iterations, q : int
+        How many iterations and units the adjoints have.
+    samples : int
+        How many samples there are.
+
+    Returns
+    -------
+    int
+        A multiple of `FEWEST`.
+    """
     together = CACHED_BYTES // (8 * iterations * q * q)
     return max(FEWEST, min(SAMPLES, -(-samples // FEWEST) * FEWEST, together - together % FEWEST))
 
@@ -72,11 +85,12 @@ def add_adjoints_each(
 
     Parameters
     ----------
-    curvatures, couplings : ndarray
-        With an axis of replicates in front.
+    curvatures, couplings : ndarray, shapes (R, t + 1, q, q, N) and (R, t + 1, q', (t + 1) q)
+        As for `add_adjoints`, with an axis of replicates in front.
     parts : ndarray of int, shape (m, 3)
         Of each part the replicate, the first sample, and the one after the last.
     together : int
+        How many samples are carried through the pass at a time.
     sums : ndarray, shape (m, t + 1, q, q)
         Zeros.
     """

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 NETWORK = pathlib.Path(__file__).with_name("functions.py")
 # How the source writes what it has.
-FORMS = {"activation": r"def activate_(\w+)\(", "loss": r"def lose_(\w+)\("}
+FORMS = {"activation": r"def _activate_(\w+)\(", "loss": r"def _lose_(\w+)\("}
 for registry in (ACTIVATIONS, LOSSES):
     dispatch.require_form(registry, "compiled", NETWORK, FORMS[registry.kind])
 

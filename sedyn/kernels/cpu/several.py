@@ -161,7 +161,20 @@ def forward(program: Program, h: Float[np.ndarray, "... q N"], deep: DeepWeights
 
 
 def parts_of(replicates: int, samples: int, most: int) -> Integer[np.ndarray, "parts 3"]:
-    """Cut the samples of each replicate: replicate, first sample, and the one after the last of each part."""
+    """Cut the samples of each replicate into parts.
+
+    Parameters
+    ----------
+    replicates, samples : int
+        How many replicates there are, and samples of each.
+    most : int
+        Samples of a part, but for the last one of a replicate, which may have fewer.
+
+    Returns
+    -------
+    ndarray of int, shape (parts, 3)
+        Of each part the replicate, the first sample, and the one after the last.
+    """
     starts = np.arange(0, samples, most)
     each = np.stack([starts, np.minimum(starts + most, samples)], axis=1)
     return np.column_stack([np.repeat(np.arange(replicates), starts.size), np.tile(each, (replicates, 1))])

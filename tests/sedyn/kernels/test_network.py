@@ -14,7 +14,7 @@ from tests.sedyn.model.test_losses import MEMBERS
 def activated(activation, x):
     """Values and slopes of a compiled activation, of two units side by side that are found to be the same."""
     signals, slopes = np.stack([x, x, np.empty_like(x), np.empty_like(x)]), np.full((4, x.size), 7.0)
-    getattr(functions, f"activate_{ACTIVATIONS[activation].compiled}")(signals, slopes, 0, 2, 2)
+    getattr(functions, f"_activate_{ACTIVATIONS[activation].compiled}")(signals, slopes, 0, 2, 2)
     np.testing.assert_array_equal(signals[:2], [x, x])
     np.testing.assert_array_equal(slopes[:2], 7)
     np.testing.assert_array_equal([signals[2], slopes[2]], [signals[3], slopes[3]])
@@ -52,7 +52,7 @@ def lost(loss, f, y):
     signals, pulls = np.concatenate([np.full((1, m), np.nan), f]), np.full((outputs + 1, m), 7.0)
     value = np.full(3 + m, 7.0)
     labels, member = np.concatenate([np.full((outputs, 3), np.nan), y], axis=1), loss_named(loss)
-    lose = getattr(functions, f"lose_{member.compiled}")
+    lose = getattr(functions, f"_lose_{member.compiled}")
     lose(np.array(member.numbers), signals, 1, labels, 3, value, pulls)
     assert (value[:3] == 7).all()
     assert (pulls[0] == 7).all()
