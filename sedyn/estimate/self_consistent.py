@@ -2,8 +2,10 @@
 
 The modes of the features answer with one curvature for all samples. Where curvatures differ, as those of classes do
 once most samples are far on the right side, their mean is too large: a sample of large curvature has more of it in its
-own memory, and less in that of the others. The curvature that is taken makes both agree on average. Samples have
-weights.
+own memory, and less in that of the others. The curvature that is taken makes both agree on average. It is sought of
+the parts that are not negative, since a static limit has memories of these alone, and the others add their mean; where
+it falls below zero and below the mean's lowest eigenvalue, memories would grow without end, and it is held there.
+Samples have weights.
 """
 
 from __future__ import annotations
@@ -179,9 +181,12 @@ class SelfConsistent(NamedTuple):
         if t >= self.refreshed_at * (1 + REFRESHED) and t > 0:
             kept = -np.tensordot(self.spectrum.weights, self.answers, 1)
             with suppress(np.linalg.LinAlgError):  # of a run that diverges
-                lowered = mean - self._effective(derivatives.curvature / self.weights, kept, mean - lowered)
+                start = _held(mean - lowered, mean)
+                lowered = mean - self._effective(derivatives.curvature / self.weights, kept, start)
             refreshed_at = t
         effective = mean - lowered
+        with suppress(np.linalg.LinAlgError):  # likewise
+            effective = _held(effective, mean)
         push = np.eye(effective.shape[0]) + effective @ self.answers
         answers, previous = update(self.answers, self.previous, self.spectrum.nodes[:, None, None] * push)
         estimate = self.estimate.move(derivatives.gradient / self.weights, np.stack([effective, mean]), update)
@@ -208,7 +213,7 @@ def effective_curvature(
     Parameters
     ----------
     curvatures : ndarray, shape (q, q, n)
-        D_i.
+        D_i, of any sign.
     shares : ndarray, shape (n,)
         What each sample counts for, with mean 1: the row scales, times the weights.
     kept : ndarray, shape (q, q)
@@ -221,7 +226,9 @@ def effective_curvature(
     ndarray, shape (q, q)
         Of equal curvatures, these.
     """
-    own, root, effective = np.moveaxis(curvatures, -1, 0), _root(kept), _symmetric(start)
+    each, root, effective = np.moveaxis(curvatures, -1, 0), _root(kept), _symmetric(start)
+    own = _positive(each)
+    negative = np.tensordot(shares / shares.size, each - own, 1)
     for _ in range(FIXED_POINT_STEPS):
         memory = _root(root @ _inverse(np.eye(len(kept)) - root @ effective @ root, LEAST_LEFT) @ root)
         pulled = own @ memory
@@ -229,12 +236,25 @@ def effective_curvature(
         response = _symmetric(np.tensordot(shares / shares.size, own - pulled @ inner @ np.swapaxes(pulled, 1, 2), 1))
         outer = response @ memory
         left = _inverse(np.eye(len(kept)) - memory @ outer, LEAST_LEFT / 2)
-        effective = response + outer @ left @ outer.T
+        effective = response + outer @ left @ outer.T + negative
     return effective
 
 
 def _symmetric(matrix: np.ndarray) -> np.ndarray:
     return (matrix + np.swapaxes(matrix, -1, -2)) / 2
+
+
+def _positive(matrix: Float[np.ndarray, "... q q"]) -> Float[np.ndarray, "... q q"]:
+    """Part of symmetric matrices that has their positive eigenvalues."""
+    values, vectors = np.linalg.eigh(matrix)
+    return (vectors * values.clip(0)[..., None, :]) @ np.swapaxes(vectors, -1, -2)
+
+
+def _held(effective: Float[np.ndarray, "q q"], mean: Float[np.ndarray, "q q"]) -> Float[np.ndarray, "q q"]:
+    """Curvature with eigenvalues held above the lowest of the mean, or above zero if that is less."""
+    least = min(0.0, float(np.linalg.eigvalsh(mean)[0]))
+    values, vectors = np.linalg.eigh(_symmetric(effective))
+    return effective if values[0] >= least else (vectors * values.clip(least)) @ vectors.T
 
 
 def _root(matrix: Float[np.ndarray, "q q"]) -> Float[np.ndarray, "q q"]:

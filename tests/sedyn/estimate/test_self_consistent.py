@@ -2,17 +2,19 @@
 
 import numpy as np
 import pytest
+from sklearn.datasets import make_friedman1
 
 from sedyn import NetworkClassifier, NetworkRegressor
-from sedyn.estimate.self_consistent import _inverse, effective_curvature
+from sedyn.estimate.self_consistent import _held, _inverse, effective_curvature
 from sedyn.estimators import base
 from sedyn.estimators.doubts import EstimateWarning
 
 
-def test_equal_curvatures_are_effective():
+@pytest.mark.parametrize("sign", [1, -1])
+def test_equal_curvatures_are_effective(sign):
     rng = np.random.default_rng(0)
     root, other = rng.standard_normal((2, 3, 3))
-    curvature, kept = root @ root.T, 0.05 * other @ other.T
+    curvature, kept = root @ np.diag([1, 1, sign]) @ root.T, 0.05 * other @ other.T
     found = effective_curvature(np.repeat(curvature[:, :, None], 7, axis=2), np.arange(7) / 3, kept, curvature)
     np.testing.assert_allclose(found, curvature, rtol=1e-9)
 
@@ -66,7 +68,7 @@ def test_where_curvatures_have_both_signs_two_estimates_disagree(monkeypatch):
     rng = np.random.default_rng(0)
     X = rng.standard_normal((60, 6))
     y = rng.uniform(size=60) < 1 / (1 + np.exp(-2 * X[:, 0]))
-    options = {"width": 8, "depth": 3, "steps": 150, "early_stopping": False, "weight_decay": 0.0, "random_state": 0}
+    options = {"width": 8, "depth": 3, "steps": 250, "early_stopping": False, "weight_decay": 0.0, "random_state": 0}
     exact = NetworkClassifier(estimate="exact", **options).fit(X, y)
     monkeypatch.setattr(base, "AFFORDABLE_SECONDS", 0.0)
     with pytest.warns(EstimateWarning, match="two ways to estimate disagree"):
@@ -78,6 +80,29 @@ def test_where_curvatures_have_both_signs_two_estimates_disagree(monkeypatch):
     exact = exact.history_.estimated_test_error[20].item()
     assert abs(np.log(early.estimated_test_error_ / exact)) < 0.06
     assert abs(np.log(early.history_.attrs["second_estimate"] / early.estimated_test_error_)) < 0.02
+
+
+def test_an_estimate_of_many_steps_does_not_blow_up():
+    """A fit that goes on long after its first layer has learned, beside exact leave-one-out."""
+    X, y = make_friedman1(n_samples=300, n_features=5, noise=1.0, random_state=0)
+    options = {"width": 8, "steps": 320, "early_stopping": False, "random_state": 0}
+    exact = NetworkRegressor(estimate="exact", **options).fit(X, y).history_.estimated_test_error.values
+    model = NetworkRegressor(**options).fit(X, y)
+    assert model.history_.attrs["estimate"] is True
+    found = model.history_.estimated_test_error.values
+    assert np.abs(np.log(found / exact)).max() < 0.2
+    assert found.argmin() > 250  # error falls to the end, and so does exact leave-one-out
+    assert exact.argmin() > 250
+
+
+def test_an_effective_curvature_is_held_above_zero_or_the_mean():
+    rng = np.random.default_rng(0)
+    vectors = np.linalg.qr(rng.standard_normal((3, 3)))[0]
+    effective = (vectors * np.array([-3.0, -0.5, 2.0])) @ vectors.T
+    for mean, least in ((np.eye(3), 0.0), (np.diag([-1.0, 1.0, 1.0]), -1.0)):
+        expected = (vectors * np.array([-3.0, -0.5, 2.0]).clip(least)) @ vectors.T
+        np.testing.assert_allclose(_held(effective, mean), expected, atol=1e-12)
+    np.testing.assert_array_equal(_held(effective, -4 * np.eye(3)), effective)
 
 
 def test_of_equal_curvatures_there_is_one_estimate(monkeypatch):
