@@ -46,6 +46,10 @@ _SOURCE = _digest()
 def compiled(fastmath: set[str], **options: Any) -> Callable[[Any], Any]:
     """Decorator: compile a function that releases the interpreter lock.
 
+    One that compiled code calls, and that is neither `linked` nor small, is to be compiled with ``forceinline=True``:
+    a copy for each caller under one name would be optimized in each caller's company, and which of the copies a process
+    takes, which round differently, depends on the order in which it compiles or loads them.
+
     Parameters
     ----------
     fastmath : set of str
@@ -57,11 +61,11 @@ def compiled(fastmath: set[str], **options: Any) -> Callable[[Any], Any]:
     def decorate(function: Any) -> Any:
         # What a function closes over is among the things by which numba knows it again.
         known = FunctionType(
-            function.__code__.replace(co_freevars=("source",)),
+            function.__code__.replace(co_freevars=(*function.__code__.co_freevars, "source")),
             function.__globals__,
             function.__name__,
             function.__defaults__,
-            (CellType(_SOURCE),),
+            (*(function.__closure__ or ()), CellType(_SOURCE)),
         )
         known.__doc__, known.__qualname__ = function.__doc__, function.__qualname__
         known.__module__, known.__annotations__ = function.__module__, function.__annotations__

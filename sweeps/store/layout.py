@@ -223,7 +223,7 @@ def indexes_of(settings: Mapping[str, Any]) -> dict[str, tuple[Layout, np.ndarra
             if dim in dims:
                 found[f"{group}/{name}"] = _coordinate_layout(name, dim, values, checked), values
     if ASKED in settings:
-        values, side = is_asked(settings), int(_ASKED_PLACES ** (1 / len(settings["axes"])))
+        values, side = is_asked(settings), int(_ASKED_PLACES ** (1 / max(1, len(settings["axes"]))))
         words = {"long_name": "whether the cell was asked for; results of others are missing for good"}
         layout = Layout(tuple(settings["axes"]), (side,) * values.ndim, "bool", False, words, checked)
         found[f"status/{ASKED}"] = layout, values

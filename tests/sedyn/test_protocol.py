@@ -177,7 +177,7 @@ def test_folders_have_the_same_files():
             "memory.py",
             "online.py",
         },
-        "descent": {"simulation.py", "leave_one_out.py", "readout.py", "engines.py"},
+        "descent": {"simulation.py", "halves.py", "leave_one_out.py", "readout.py", "engines.py"},
     }
     for name, module in MODULES.items():
         there = {path.name for path in Path(inspect.getsourcefile(module)).parent.glob("*.py")}

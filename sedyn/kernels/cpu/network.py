@@ -32,6 +32,7 @@ __all__ = [
 ]
 
 _compiled = compiled({"reassoc", "contract", "nsz"}, error_model="numpy")
+_taken_in = compiled({"reassoc", "contract", "nsz"}, error_model="numpy", forceinline=True)
 activate, bend, lose, bend_loss = map(calling, (ACTIVATE, BEND, LOSE, BEND_LOSS))
 
 
@@ -173,7 +174,7 @@ _PAIR = types.UniTuple(INT, 2)
 call_combine = linked(combine, types.void(VECTOR, INT, _PAIR, _PAIR, MATRIX, _PAIR, MATRIX))
 
 
-@_compiled
+@_taken_in
 def add_dots(
     signals: np.ndarray,
     source: int,
@@ -255,7 +256,7 @@ def add_outer(
 call_add_outer = linked(add_outer, types.void(CUBE, INT, CUBE, INT, INT, INT, CUBE))
 
 
-@_compiled
+@_taken_in
 def add_reached(
     left: np.ndarray,
     right: np.ndarray,
@@ -414,7 +415,7 @@ def forward(
 call_forward = linked(forward, types.void(WHOLE_NUMBERS, WHOLE_NUMBERS, VECTOR, MATRIX, MATRIX))
 
 
-@_compiled
+@_taken_in
 def backward(
     operations: np.ndarray,
     parameters: np.ndarray,

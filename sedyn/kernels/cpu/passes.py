@@ -82,9 +82,10 @@ def padded_each(vectors: Float[np.ndarray, "R q m"], dtype: np.dtype, scale: flo
 
 
 _compiled = compiled({"reassoc", "contract", "nsz"})
+_taken_in = compiled({"reassoc", "contract", "nsz"}, forceinline=True)
 
 
-@_compiled
+@_taken_in
 def products(matrix: np.ndarray, start: int, weights: np.ndarray, out: np.ndarray, ahead: int = LINES_AHEAD) -> None:
     """Set ``out = weights @ matrix[:, start : start + d].T``.
 
@@ -116,7 +117,7 @@ def products(matrix: np.ndarray, start: int, weights: np.ndarray, out: np.ndarra
                 out[a, i + k] = total
 
 
-@_compiled
+@_taken_in
 def add_products(
     matrix: np.ndarray, start: int, gradients: np.ndarray, out: np.ndarray, ahead: int = LINES_AHEAD
 ) -> None:

@@ -19,10 +19,11 @@ from sedyn.kernels.cpu.response import add_adjoints
 __all__ = ["average_scores", "descend_paths", "remove_own_gradients"]
 
 _compiled = compiled({"reassoc", "contract", "nsz"})
+_taken_in = compiled({"reassoc", "contract", "nsz"}, forceinline=True)
 lose = calling(LOSE)
 
 
-@_compiled
+@_taken_in
 def advance(
     values: np.ndarray,
     previous: np.ndarray,

@@ -23,6 +23,7 @@ SAMPLES, CACHED_BYTES = 512, 2**19
 FEWEST = 16
 
 _compiled = compiled({"reassoc", "contract", "nsz"})
+_taken_in = compiled({"reassoc", "contract", "nsz"}, forceinline=True)
 
 
 def mean_response(
@@ -99,7 +100,7 @@ def add_adjoints_each(
         add_adjoints(curvatures[r], samples, couplings[r], together, sums[number])
 
 
-@_compiled
+@_taken_in
 def add_adjoints(
     curvatures: np.ndarray, samples: tuple[int, int], couplings: np.ndarray, together: int, sums: np.ndarray
 ) -> None:

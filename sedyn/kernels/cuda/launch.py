@@ -282,9 +282,9 @@ def rows(array: Shaped[Array, "..."], shape: tuple[int, ...], replicates: int) -
     return xp.reshape(backend.contiguous(whole), (replicates, -1))
 
 
-def in_double_precision(arrays: Iterable[Shaped[Array, "..."]]) -> bool:
-    """Whether arrays are those that kernels take: cupy's, in double precision."""
-    return all(backend.on_cuda(x) and x.dtype == np.float64 for x in arrays)
+def in_double_precision(arrays: Iterable[Shaped[Array, "..."] | None]) -> bool:
+    """Whether arrays are all there, and those that kernels take: cupy's, in double precision."""
+    return all(x is not None and backend.on_cuda(x) and x.dtype == np.float64 for x in arrays)
 
 
 def _differentiates(h: Array, network: Network, *, curvature: bool = True) -> bool:

@@ -4,6 +4,7 @@ import pytest
 
 from sedyn.arrays import backend
 from sedyn.arrays.backend import Card
+from sedyn.kernels import dispatch
 from tests.sedyn.kernels.cuda_host import HEADER, compile_for_host, host_kernel
 
 H100 = Card(architecture=90, shared_memory=227 * 1024)
@@ -33,6 +34,8 @@ def on_host(monkeypatch, request):
             patch.setattr(backend, "on_cuda", lambda x: True)
             patch.setattr(backend, "cuda_kernel", counted)
             patch.setattr(backend, "gpu_card", lambda: card)
+            for operation in (dispatch.descend_path, dispatch.remove_own_gradients, dispatch.average_scores):
+                patch.setattr(operation, "_kernels", [])  # those of a CPU, which would take the host's arrays
             launches.clear()
             result = function(*args, **kwargs)
         assert launches
