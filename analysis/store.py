@@ -123,9 +123,13 @@ def _on_grid(group: xr.Dataset, settings: dict[str, Any]) -> xr.Dataset:
         follows = {
             name: dict(zip(group["n"].values.tolist(), group[name].values.tolist(), strict=True)) for name in own
         }
-        values = group.drop_vars([*own, CELL]).reset_coords(ASKED).set_index({CELL: tied})
-        known = values.drop_vars(ASKED).unstack(CELL)
-        group = known.assign_coords({ASKED: values[ASKED].unstack(CELL, fill_value=False)})
+        values = group.drop_vars([*own, CELL]).reset_coords(ASKED)
+        if len(tied) == 1:
+            group = values.swap_dims({CELL: tied[0]}).set_coords(ASKED)
+        else:
+            values = values.set_index({CELL: tied})
+            known = values.drop_vars(ASKED).unstack(CELL)
+            group = known.assign_coords({ASKED: values[ASKED].unstack(CELL, fill_value=False)})
         for name, of_n in follows.items():
             group = group.assign_coords({name: ("n", [of_n[n] for n in group["n"].values.tolist()])})
     return group.drop_vars(ASKED) if bool(group[ASKED].all()) else group

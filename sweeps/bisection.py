@@ -59,16 +59,15 @@ def refined(store: Store, spec: SweepSpec, refinement: Refinement) -> SweepSpec 
         errors = read_simulation(store, position, "train_error", spec.replicates)[:, : cell.problem.steps + 1]
         others = tuple(getattr(cell.problem, name) for name in spec.fields if name != axis)
         lines.setdefault(key_of(others), []).append((getattr(cell.problem, axis), cell, diverges(errors)))
+    known = {key_of(cell.values) for cell in spec.cells}  # one that failed is there, and has no verdict
     added = []
     for line in lines.values():
         for (low, cell, here), (high, _, there) in pairwise(sorted(line, key=lambda entry: entry[0])):
             middle = _between(low, high, whole=refinement.whole)
-            if (
-                here != there
-                and high - low > refinement.within * max(abs(low), abs(high))
-                and middle not in (low, high)
-            ):
-                added.append(dict(zip(spec.fields, cell.values, strict=True)) | {axis: middle})
+            place = dict(zip(spec.fields, cell.values, strict=True)) | {axis: middle}
+            far = high - low > refinement.within * max(abs(low), abs(high))
+            if here != there and far and key_of(tuple(place.values())) not in known:
+                added.append(place)
     return replace(spec, rows=[*(spec.rows or ()), *added]) if added else None
 
 

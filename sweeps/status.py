@@ -34,7 +34,7 @@ def summary(store: Store) -> list[str]:
         seconds = np.nansum(facts(store, kind, "seconds"))
         done, failed = int((state == DONE).sum()), int((state == FAILED).sum())
         peak = np.nanmax(facts(store, kind, "peak_memory"), initial=0) / 2**20
-        share = f"{done / state.size:.0%}"
+        share = f"{done / max(1, state.size):.0%}"
         lines.append(
             f"{kind}: {done} of {state.size} {unit} done ({share}), {failed} failed, "
             f"{state.size - done - failed} left, {seconds:.1f} s computed, peak memory {peak:.0f} MiB"

@@ -97,3 +97,12 @@ def test_rows_far_apart_are_no_grid_to_report_on(tmp_path, monkeypatch):
     with pytest.raises(InvalidInput, match="6 cells that vary together lie on a grid of 12 places, which no report"):
         open_store(location)
     assert xr.open_datatree(location, engine="zarr").simulation.sizes["cell"] == 6
+
+
+def test_rows_of_one_field_are_read_along_it(tmp_path):
+    location = str(tmp_path / "a.zarr")
+    base = {name: value for name, value in BASE.items() if name != "noise"}
+    finish(location, spec_of({}, base, rows=[{"noise": noise} for noise in (0.1, 0.2, 0.5)], **SMALL))
+    simulation, _ = open_store(location)
+    assert cells(simulation.train_error) == [{"noise": 0.1}, {"noise": 0.2}, {"noise": 0.5}]
+    assert simulation.train_error.notnull().all()

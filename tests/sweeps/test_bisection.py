@@ -72,3 +72,16 @@ def test_whole_numbers_are_bisected_to_neighbours(sweep, read):
     ends = [diverges(runs[:, : count + 1]) for runs, count in zip(simulation.train_error.values, steps, strict=True)]
     first = ends.index(True)
     assert steps[first] - steps[first - 1] == 1
+
+
+def test_a_cell_that_fails_is_not_asked_for_again_and_again(sweep, monkeypatch):
+    given, original = [], worker.execute
+
+    def execute(task, *arguments, **options):
+        given.append(task.name)
+        outcome = original(task, *arguments, **options)
+        return outcome if len(given) <= 8 else outcome._replace(error="failed")
+
+    monkeypatch.setattr(worker, "execute", execute)
+    assert sweep(*WORDS, "refine.axis=learning_rate") == 1
+    assert len(given) < 40
