@@ -24,7 +24,7 @@ experiments: $(READY)
 	  || { echo "stopped at $$name; once that is mended, make experiments goes on from there" >&2; exit 1; }; done
 	$(BIN)/python -m analysis.report $(QUICK:%=stores/quick/%.zarr) --output $(PAGE)
 
-# What we found, from the full experiments: an hour or two. STORES=stores/quick goes by those of `make experiments`.
+# What we found, from the full experiments. STORES=stores/quick goes by those of `make experiments`.
 STORES ?= stores
 
 findings: $(READY)

@@ -175,9 +175,10 @@ class Store:
             known = finish_interrupted(root, known)
             wanted, asked, cells = _compared(known, spec)
             require_room(location, grown(wanted, asked, cells))
+            constants = {axis: known["problem"].get(axis) for axis in wanted["axes"] if axis not in known["axes"]}
             if wanted["axes"] != known["axes"]:
-                known = add_axes(root, known, [axis for axis in wanted["axes"] if axis not in known["axes"]])
-            settings = grown(known, asked, cells)
+                known = add_axes(root, known, list(constants))
+            settings = _wanted_at(constants, grown(known, asked, cells))
         else:
             restored = []
             settings = settings_of(spec) | ({} if owner is None else {metadata.OWNER: owner})
@@ -331,6 +332,12 @@ def _compared(known: Mapping[str, Any], spec: SweepSpec) -> tuple[dict[str, Any]
     spec = _spelled(known, spec)
     asked = settings_of(spec, known)
     return with_axes(known, asked["axes"]), asked, places_of(spec, known)
+
+
+def _wanted_at(constants: Mapping[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
+    """Let cells of which more replicates are wanted have the values that were constants before they became axes."""
+    cells = [[{**constants, **cell}, count] for cell, count in settings.get(WANTED, [])]
+    return settings | ({WANTED: cells} if cells else {})
 
 
 def _make_root(location: str, settings: Mapping[str, Any]) -> zarr.Group:

@@ -181,6 +181,7 @@ def test_what_was_asked_of_cells_stays_when_a_store_gets_axes(tmp_path):
     store = Store.prepare(location, spec_of({"noise": NOISES, "steps": (3, 4)}))
     assert store.wanted({"noise": 1.0, "steps": 3}) == 9
     assert store.wanted({"noise": 0.01, "steps": 3}) == 0
+    assert store.wanted({"noise": 1.0, "steps": 4}) == 0
     assert store.replicates == 9
     store.want([({"noise": 1.0, "steps": 4}, 12), ({"noise": 3.0, "steps": 4}, 7)])
     asked = [Store.open(location).wanted({"noise": noise, "steps": 4}) for noise in NOISES]
