@@ -26,6 +26,7 @@ COLUMNS = 2**12
 SUMMING, TURNS, OTHERS = 5, 3, 2
 
 _compiled = compiled({"reassoc", "contract", "nsz"})
+_taken_in = compiled({"reassoc", "contract", "nsz"}, forceinline=True)
 
 
 def revealing_product(vectors: Float[np.ndarray, "R q m"], own: Side, other: Side) -> Float[np.ndarray, "R q m_"]:
@@ -76,7 +77,7 @@ def _multiply_each(
             _multiply(vectors[r], count, *side, other_count, *there, *room)
 
 
-@_compiled
+@_taken_in
 def _multiply(
     vectors: np.ndarray,
     count: int,
@@ -274,7 +275,7 @@ def _wait(counters: np.ndarray, step: int, blocks: int) -> None:
         pass
 
 
-@_compiled
+@_taken_in
 def _add_up(
     parts: np.ndarray, counters: np.ndarray, step: int, blocks: int, rows: int, columns: int, sums: np.ndarray
 ) -> None:
@@ -294,7 +295,7 @@ def _columns(block: int, length: int) -> tuple[int, int]:
     return block * COLUMNS, min((block + 1) * COLUMNS, length)
 
 
-@_compiled
+@_taken_in
 def _load(vectors: np.ndarray, start: int, block: np.ndarray) -> None:
     """Set a block to columns of vectors, with zeros below."""
     for a in range(block.shape[0]):
@@ -310,7 +311,7 @@ def _product(matrix: np.ndarray, a: int, b: int, start: int, stop: int) -> float
     return total
 
 
-@_compiled
+@_taken_in
 def _add_multiple(matrix: np.ndarray, b: int, factor: float, a: int, start: int, stop: int) -> None:
     for j in range(start, stop):
         matrix[a, j] += factor * matrix[b, j]
