@@ -15,6 +15,7 @@ import numpy as np
 
 from sweeps.plan import Cell, SweepSpec, Task, key_of, plain
 from sweeps.refinement import BOUND, Refinement
+from sweeps.rounds import RoundTasks
 from sweeps.schedule import missing_tasks
 from sweeps.store import DONE, Store, read_simulation, states
 
@@ -53,7 +54,7 @@ def refined(store: Store, spec: SweepSpec, refinement: Refinement) -> SweepSpec 
     done = (states(store, "simulation") == DONE)[..., : spec.replicates]
     lines: dict[Any, list[tuple[Any, Cell, bool]]] = {}
     for cell in spec.cells:
-        position = store.position({name: getattr(cell.problem, name) for name in (*spec.fields, *store.fields)})
+        position = store.position(store.values_of(spec, cell))
         if position is None or not done[position].all():
             continue
         errors = read_simulation(store, position, "train_error", spec.replicates)[:, : cell.problem.steps + 1]
@@ -75,8 +76,8 @@ def _between(low: float, high: float, *, whole: bool) -> float:
     return (low + high) // 2 if whole else plain((low + high) / 2)
 
 
-class RefinedTasks:
-    """Gives out the cells of a sweep, then those that their verdicts ask for, round by round.
+class RefinedTasks(RoundTasks):
+    """Gives out the cells of a sweep, then those that their verdicts ask for. A cell with a failure has no verdict.
 
     Parameters
     ----------
@@ -89,49 +90,17 @@ class RefinedTasks:
         What tasks are planned for.
     """
 
-    note = reached = ""
-
     def __init__(self, store: Store, spec: SweepSpec, refinement: Refinement, device: str) -> None:
         self._store, self.spec, self._refinement, self._device = store, spec, refinement, device
-        self._waiting: list[Task] = []
-        self._running = 0
-        self.tasks: Sequence[Task] = self._next_round()
-        self.announced = len(self.tasks)
+        super().__init__()
 
-    def take(self) -> Task | None:
-        """Give out the next task of this round."""
-        return self._waiting.pop() if self._waiting else None
-
-    def finish(self, task: Task, *, failed: bool) -> Sequence[Task]:
-        """Begin the next round when this one is complete. A cell with a failure has no verdict.
-
-        Parameters
-        ----------
-        task : Task
-            What has ended.
-        failed : bool
-
-        Returns
-        -------
-        sequence of Task
-            Those that this adds.
-        """
-        self._running -= 1
-        if self._running:
-            return ()
-        tasks = self._next_round(again=False)
-        self.announced += len(tasks)
-        return tasks
-
-    def _next_round(self, *, again: bool = True) -> list[Task]:
-        """Go through the rounds that are complete; `again`, whether this one may have something missing."""
-        while True:
-            tasks = missing_tasks(self._store, self.spec, self._device) if again else []
-            if tasks:
-                self._waiting, self._running = tasks[::-1], len(tasks)
-                return tasks
+    def _plan(self, *, first: bool) -> Sequence[Task]:
+        tasks = missing_tasks(self._store, self.spec, self._device) if first else []
+        while not tasks:
             spec = refined(self._store, self.spec, self._refinement)
             if spec is None:
-                return []
-            self.spec, again = spec, True
+                break
+            self.spec = spec
             self._store.extend(spec)
+            tasks = missing_tasks(self._store, spec, self._device)
+        return tasks

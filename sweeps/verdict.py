@@ -9,15 +9,16 @@ earlier: by what the store says its results took.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from sweeps.cost import seconds_of
 from sweeps.plan import Cell, SweepSpec, Task
+from sweeps.rounds import RoundTasks
 from sweeps.schedule import joined, simulation_tasks
 from sweeps.store import DONE, Store, facts, missing, states
 from sweeps.target import Judge, Open, Standing, Target
@@ -97,24 +98,21 @@ def least_costly(variance: np.ndarray, seconds: np.ndarray, counts: np.ndarray, 
 
 
 class _Cells(NamedTuple):
-    """The cells of a sweep in its store, all arrays in their order."""
+    """The cells of a sweep in its store, all in their order, with the predicted seconds of a replicate."""
 
     cells: list[Cell]
     positions: list[Position]
-    values: list[Mapping[str, object]]
-    predicted: np.ndarray  # seconds of a replicate
+    values: list[dict[str, Any]]
+    predicted: np.ndarray
 
     @classmethod
     def of(cls, store: Store, spec: SweepSpec) -> _Cells:
-        fields = (*spec.fields, *store.fields)
-        values: list[Mapping[str, object]] = [
-            {name: getattr(cell.problem, name) for name in fields} for cell in spec.cells
-        ]
-        positions = [store.position(value) for value in values]
-        assert all(position is not None for position in positions), "the store has grown for every cell"
+        values = [store.values_of(spec, cell) for cell in spec.cells]
+        positions = [place for place in map(store.position, values) if place is not None]
+        assert len(positions) == len(values), "the store has grown for every cell"
         block = tuple(range(store.block))
         seconds = [seconds_of(spec.simulation_task(cell, (), block)) / store.block for cell in spec.cells]
-        return cls(spec.cells, [place for place in positions if place is not None], values, np.array(seconds))
+        return cls(spec.cells, positions, values, np.array(seconds))
 
     def matching(self, one: Open) -> np.ndarray:
         """What a replicate of each cell alone would leave of the variance of a finding's number, up to a factor."""
@@ -124,10 +122,9 @@ class _Cells(NamedTuple):
                 found[index] = one.leverage.get(cell.problem.n, 0.0)
         return found
 
-
-def _counts(store: Store, spec: SweepSpec, cells: _Cells) -> np.ndarray:
-    """Replicates that each cell is to have."""
-    return np.array([max(spec.replicates, store.wanted(values)) for values in cells.values])
+    def counts(self, store: Store, least: int) -> np.ndarray:
+        """Replicates that each is to have: so many at least, or what is wanted of it."""
+        return np.array([max(least, store.wanted(values)) for values in self.values])
 
 
 def next_round(store: Store, spec: SweepSpec, target: Target, judge: Judge) -> Round:
@@ -147,10 +144,10 @@ def next_round(store: Store, spec: SweepSpec, target: Target, judge: Judge) -> R
     -------
     Round
     """
-    cells = _Cells.of(store, spec)
-    counts = _counts(store, spec, cells)
+    cells, known = _Cells.of(store, spec), states(store, "simulation")
+    counts = cells.counts(store, spec.replicates)
     standing = judge(store.location)
-    done = np.array([(states(store, "simulation")[place] == DONE).sum() for place in cells.positions])
+    done = np.array([(known[place] == DONE).sum() for place in cells.positions])
     measured = facts(store, "simulation", "seconds")
     spent = float(np.nansum(measured) + np.nansum(facts(store, "theory", "seconds")))
     taken = np.array([np.nansum(measured[place]) for place in cells.positions])
@@ -183,8 +180,8 @@ def next_round(store: Store, spec: SweepSpec, target: Target, judge: Judge) -> R
     return Round(standing, asked, int(np.maximum(following - have, 0).sum()), cost(following), spent)
 
 
-class VerdictTasks:
-    """Gives out what the present round lacks, and plans the next when it is complete.
+class VerdictTasks(RoundTasks):
+    """Gives out what the present round lacks, the longest first; none follows one with a failure.
 
     Parameters
     ----------
@@ -200,10 +197,6 @@ class VerdictTasks:
 
     Attributes
     ----------
-    tasks : list of Task
-        Of the round that is present at first.
-    announced : int
-        Tasks of all rounds so far.
     standing : Standing or None
         As last judged; None while the first round runs.
     """
@@ -211,12 +204,9 @@ class VerdictTasks:
     def __init__(self, store: Store, spec: SweepSpec, target: Target, judge: Judge, device: str) -> None:
         self._store, self._spec, self._target = store, store.spelled(spec), target
         self._judge, self._device = judge, device
-        self._waiting: list[Task] = []
-        self._running = 0
-        self._failed = False
+        self._cells = _Cells.of(store, self._spec)
         self.standing: Standing | None = None
-        self.announced = 0
-        self.tasks: Sequence[Task] = self._advance()
+        super().__init__()
 
     @property
     def note(self) -> str:
@@ -226,54 +216,31 @@ class VerdictTasks:
     @property
     def reached(self) -> str:
         """Say which findings are open; empty if that is not known, since tasks failed."""
-        if self.standing is None or self._failed:
+        if self.standing is None or self.failed:
             return ""
         names = ", ".join(one.finding for one in self.standing.open[:NAMED])
         more = f" and {len(self.standing.open) - NAMED} more" if len(self.standing.open) > NAMED else ""
         return f"{self.standing}{f': {names}{more}' if names else ''}"
 
-    def take(self) -> Task | None:
-        """Give out what the round lacks, the longest first."""
-        return self._waiting.pop() if self._waiting else None
-
-    def finish(self, task: Task, *, failed: bool) -> Sequence[Task]:
-        """Plan the next round when this one is complete; one with a failure never is.
-
-        Parameters
-        ----------
-        task : Task
-            What has ended.
-        failed : bool
-
-        Returns
-        -------
-        sequence of Task
-            Those that this adds.
-        """
-        self._running -= 1
-        self._failed |= failed
-        return () if self._running or self._failed else self._advance()
-
-    def _advance(self) -> list[Task]:
+    def _plan(self, *, first: bool) -> Sequence[Task]:
+        if self.failed:
+            return ()
+        cells = self._cells
         while not (tasks := sorted(self._lacking(), key=seconds_of)):
             found = next_round(self._store, self._spec, self._target, self._judge)
             self.standing = found.standing
             if not found.added:
-                return []
-            cells = _Cells.of(self._store, self._spec)
+                break
             each = zip(cells.values, cells.positions, strict=True)
             self._store.want([(values, found.counts[place]) for values, place in each])
-        self._waiting, self._running = tasks, len(tasks)
-        self.announced += len(tasks)
-        return tasks
+        return tasks[::-1]
 
     def _lacking(self) -> Iterator[Task]:
-        cells = _Cells.of(self._store, self._spec)
-        counts = _counts(self._store, self._spec, cells)
-        known = states(self._store, "simulation")
+        cells, known = self._cells, states(self._store, "simulation")
+        counts = cells.counts(self._store, self._spec.replicates)
         sized = replace(self._spec, replicates=int(counts.max()))
         each = (
-            simulation_tasks(sized, cell, place, lacks.tolist(), self._store.block)
+            simulation_tasks(sized, cell, place, lacks.tolist(), self._store.block, self._device)
             for cell, place, count in zip(cells.cells, cells.positions, counts, strict=True)
             if (lacks := np.flatnonzero(known[place][:count] != DONE)).size
         )

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from analysis.report.chapter import findings_on
 from analysis.report.sections import SECTIONS
-from analysis.store import load
 from sedyn.errors import InvalidInput
 from sweeps.store import DONE, FAILED, Store, columns, facts, failures, is_asked, is_driven, states
 
@@ -131,12 +131,10 @@ class Watcher:
 def open_findings(location: str) -> list[str]:
     """List the findings of a store that are undecided, in words."""
     try:
-        simulation, theory, *_ = load(location)
-        asked = [section for section in SECTIONS if section.unanswerable(simulation) is None]
-        found = [finding for section in asked for finding in section.findings(section.measure(simulation, theory))]
+        found = findings_on(location, SECTIONS)
     except InvalidInput:  # nothing that could be measured yet
         return []
-    return [f"{finding.subject}: {finding.sentence}" for finding in found if finding.verdict == "undecided"]
+    return [f"{finding.subject}: {finding.sentence}" for _, finding in found if finding.verdict == "undecided"]
 
 
 def _name(values: dict[str, Any]) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 from sedyn.checks import one_of, path, whole
 from sedyn.errors import LARGEST, InvalidInput, require_known
 from sedyn.model.problem import Problem
-from sweeps.plan import MOST_CELLS, PROBLEM_FIELDS, plain
+from sweeps.plan import MOST_CELLS, PROBLEM_FIELDS, plain, require_few_cells
 
 __all__ = ["design", "product_of", "table", "union", "value_of", "zipped"]
 
@@ -85,9 +85,7 @@ def product_of(axes: Mapping[str, Sequence[Any]]) -> list[Row]:
     InvalidInput
         If these are more than a sweep may have.
     """
-    if math.prod(map(len, axes.values())) > MOST_CELLS:
-        sizes = " x ".join(f"{axis} ({len(values)})" for axis, values in axes.items())
-        raise InvalidInput("grid", sizes, f"{MOST_CELLS} cells at most; make several sweeps of it")
+    require_few_cells({axis: len(values) for axis, values in axes.items()})
     return [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
 
 

@@ -1,6 +1,6 @@
 """What a sweep consists of, its cells and its tasks: nothing here predicts, stores or runs anything."""
 
-from sweeps.plan.cells import ESTIMATE, MOST_CELLS, PROBLEM_FIELDS, Cell, SweepSpec
+from sweeps.plan.cells import ESTIMATE, MOST_CELLS, PROBLEM_FIELDS, Cell, SweepSpec, require_few_cells
 from sweeps.plan.tasks import (
     JoinedTask,
     SimulationTask,
@@ -27,4 +27,5 @@ __all__ = [
     "fluctuation_randomizations",
     "key_of",
     "plain",
+    "require_few_cells",
 ]

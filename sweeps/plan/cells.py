@@ -20,7 +20,7 @@ from sedyn.theory.memory import require_theory_memory
 from sweeps.plan.tasks import SimulationTask, TheorySettings, TheoryTask, fluctuation_randomizations
 from sweeps.plan.values import key_of
 
-__all__ = ["ESTIMATE", "MOST_CELLS", "PROBLEM_FIELDS", "Cell", "SweepSpec"]
+__all__ = ["ESTIMATE", "MOST_CELLS", "PROBLEM_FIELDS", "Cell", "SweepSpec", "require_few_cells"]
 
 PROBLEM_FIELDS = tuple(f.name for f in fields(Problem))
 ESTIMATE = "estimated_test_error"  # the observable that a sweep can leave out
@@ -60,6 +60,24 @@ _CHECKS: dict[str, Check] = {
     "fluctuations": partial(FLAG, condition="true or false"),
 }
 MOST_CELLS = 10**5
+
+
+def require_few_cells(sizes: Mapping[str, int]) -> None:
+    """Refuse more cells than a sweep may have.
+
+    Parameters
+    ----------
+    sizes : mapping of str to int
+        How many values there are of what varies by itself, by its name.
+
+    Raises
+    ------
+    InvalidInput
+        Naming them.
+    """
+    if math.prod(sizes.values()) > MOST_CELLS:
+        product = " x ".join(f"{name} ({size})" for name, size in sizes.items())
+        raise InvalidInput("grid", product, f"{MOST_CELLS} cells at most; make several sweeps of it")
 
 
 @dataclass(frozen=True)
@@ -134,9 +152,7 @@ class SweepSpec:
         sizes = {axis: len(values) for axis, values in self.axes.items()}
         if self.rows is not None:
             sizes = {"rows": len(self.rows), **sizes}
-        if math.prod(sizes.values()) > MOST_CELLS:
-            product = " x ".join(f"{name} ({size})" for name, size in sizes.items())
-            raise InvalidInput("grid", product, f"{MOST_CELLS} cells at most; make several sweeps of it")
+        require_few_cells(sizes)
         # The order of a problem's fields, not of the request: a store looks the same however its axes were named.
         given = {axis: self.axes[axis] for axis in PROBLEM_FIELDS if axis in self.axes}
         first = {axis: values[0] for axis, values in given.items()}

@@ -14,7 +14,7 @@ import zarr
 from zarr.abc.store import Store as ZarrStore
 
 from sedyn.errors import InvalidInput
-from sweeps.plan import SimulationTask, SweepSpec, TheoryTask, key_of
+from sweeps.plan import Cell, SimulationTask, SweepSpec, TheoryTask, key_of
 from sweeps.provenance import Environment
 from sweeps.sources import Code
 from sweeps.store import metadata, objects
@@ -76,6 +76,7 @@ class Store:
         self._owned = metadata.Owned(self.objects, settings.get(metadata.OWNER))
         self._columns = {name: values for name, (_, values) in columns(settings).items()}
         self._places = indexed(settings)
+        self._wanted = {json.dumps(cell, sort_keys=True): count for cell, count in settings.get(WANTED, [])}
 
     @classmethod
     def open(cls, location: str, owner: str | None = None) -> Store:
@@ -199,8 +200,7 @@ class Store:
         values : mapping of str to value
             The cell's value on every axis.
         """
-        known = self.settings.get(WANTED, [])
-        return max((count for cell, count in known if cell.items() <= values.items()), default=0)
+        return self._wanted.get(self._name_of(values), 0)
 
     def want(self, counts: Sequence[tuple[Mapping[str, Any], int]]) -> None:
         """Note how many replicates single cells are to have, and make room for them, in one step.
@@ -210,17 +210,26 @@ class Store:
         counts : sequence of (mapping, int)
             The values of a cell on every axis, and how many; cells that are not named keep what was wanted before.
         """
-        known = {json.dumps(cell, sort_keys=True): [cell, count] for cell, count in self.settings.get(WANTED, [])}
-        known |= {json.dumps(cell, sort_keys=True): [dict(cell), count] for cell, count in counts}
-        self._grow(max((count for _, count in counts), default=0), {WANTED: list(known.values())})
+        known = self._wanted | {self._name_of(values): count for values, count in counts}
+        most, wanted = max(known.values(), default=0), [[json.loads(cell), count] for cell, count in known.items()]
+        self.become(self.settings | {"replicates": max(self.replicates, most), WANTED: wanted})
+
+    def _name_of(self, values: Mapping[str, Any]) -> str:
+        return json.dumps({name: values[name] for name in self.fields}, sort_keys=True)
 
     def grow(self, replicates: int) -> None:
         """Make room for so many replicates in every cell."""
-        self._grow(replicates, {})
+        self.become(self.settings | {"replicates": max(self.replicates, replicates)})
 
-    def _grow(self, replicates: int, more: Mapping[str, Any]) -> None:
+    def become(self, settings: dict[str, Any]) -> None:
+        """Lay the arrays out for other settings, and show these to readers in one step.
+
+        Parameters
+        ----------
+        settings : dict
+            With as many places on every dimension as there are, or more.
+        """
         self.require_ours()
-        settings = self.settings | {"replicates": max(self.replicates, replicates), **more}
         root = open_root(self.location, consolidated=False)
         assert root is not None, "a store that is open is there"
         metadata.publish(root.store, lay_out(root, settings), settings)
@@ -234,15 +243,11 @@ class Store:
 
     def extend(self, spec: SweepSpec) -> None:
         """Make room for the cells of a sweep that adds no field to those that vary."""
-        self.require_ours()
         wanted, asked, cells = _compared(self.settings, spec)
         assert wanted["axes"].keys() == self.axes.keys(), "no field that was constant varies"
         settings = grown(self.settings, asked, cells)
         require_room(self.location, settings)
-        root = open_root(self.location, consolidated=False)
-        assert root is not None, "a store that is open is there"
-        metadata.publish(root.store, lay_out(root, settings), settings)
-        self._read(root, settings)
+        self.become(settings)
 
     def require_ours(self) -> None:
         """Make sure that no other driver has taken the store over since it was opened.
@@ -303,6 +308,17 @@ class Store:
     def spelled(self, spec: SweepSpec) -> SweepSpec:
         """Describe the cells of a sweep with the values that stand here, where they differ by rounding alone."""
         return _spelled(self.settings, spec)
+
+    def values_of(self, spec: SweepSpec, cell: Cell) -> dict[str, Any]:
+        """Name a cell by its value of every field that varies here, or in its sweep.
+
+        Parameters
+        ----------
+        spec : SweepSpec
+        cell : Cell
+            One of its cells.
+        """
+        return {name: getattr(cell.problem, name) for name in (*spec.fields, *self.fields)}
 
     def position(self, values: Mapping[str, Any]) -> tuple[int, ...] | None:
         """Find where a cell is in the arrays; None if they have no place for it yet.

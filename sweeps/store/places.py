@@ -24,6 +24,7 @@ __all__ = [
     "TIED",
     "asking",
     "axes_of",
+    "block_of",
     "columns",
     "indexed",
     "is_asked",
@@ -94,6 +95,32 @@ def axes_of(cells: Iterable[Mapping[str, Any]]) -> dict[str, list[Any]]:
 def indexed(settings: Mapping[str, Any]) -> dict[str, dict[Any, int]]:
     """Number the places along every dimension by `sweeps.plan.key_of` of their values."""
     return {axis: {key_of(value): k for k, value in enumerate(values)} for axis, values in settings["axes"].items()}
+
+
+def block_of(settings: Mapping[str, Any], where: Mapping[str, Sequence[Any]]) -> Any:
+    """Index a block of places; a dimension that is not named was a constant then, the first of its values now.
+
+    Parameters
+    ----------
+    settings : mapping
+        Of a store.
+    where : mapping of str to sequence
+        Dimensions to values on them.
+
+    Returns
+    -------
+    tuple
+        What indexes an array of all places.
+    """
+    return _block(indexed(settings), where)
+
+
+def _block(places: Mapping[str, Mapping[Any, int]], where: Mapping[str, Sequence[Any]]) -> Any:
+    if not places:
+        return ()
+    return np.ix_(
+        *([known[key_of(value)] for value in where[axis]] if axis in where else [0] for axis, known in places.items())
+    )
 
 
 def is_asked(settings: Mapping[str, Any]) -> np.ndarray:
@@ -192,15 +219,6 @@ def require_room(location: str, settings: Mapping[str, Any]) -> None:
         product = " x ".join(f"{axis} ({size})" for axis, size in sizes.items())
         remedy = f"it would have {product} places, and {MOST_PLACES} are the most; name another store for these cells"
         raise InvalidInput("store", location, remedy)
-
-
-def _block(places: Mapping[str, Mapping[Any, int]], where: Mapping[str, Sequence[Any]]) -> Any:
-    """Index a block of places; a dimension that is not named was a constant then, the first of its values now."""
-    if not places:
-        return ()
-    return np.ix_(
-        *([known[key_of(value)] for value in where[axis]] if axis in where else [0] for axis, known in places.items())
-    )
 
 
 def _with_entries(settings: Mapping[str, Any], entries: list[Any], found: np.ndarray) -> dict[str, Any]:

@@ -10,11 +10,11 @@ import numpy as np
 from sedyn.errors import InvalidInput
 from sedyn.model.problem import Problem
 from sweeps.plan import key_of
-from sweeps.store import metadata, objects
+from sweeps.store import objects
 from sweeps.store.chunks import numbers_of
-from sweeps.store.layout import lay_out, layouts
-from sweeps.store.lifecycle import Store, open_root
-from sweeps.store.places import CELL, TIED, columns, is_asked, without
+from sweeps.store.layout import layouts
+from sweeps.store.lifecycle import Store
+from sweeps.store.places import CELL, TIED, block_of, columns, is_asked, without
 
 __all__ = ["chosen", "drop", "redo"]
 
@@ -99,27 +99,19 @@ def drop(store: Store, where: Mapping[str, Sequence[Any]]) -> int:
     found = chosen(store, where)
     mask = _places(store, found)
     settings = without(store.settings, found)
-    root = open_root(store.location, consolidated=False)
-    assert root is not None, "a store that is open is there"
-    metadata.publish(root.store, lay_out(root, settings), settings)
+    store.become(settings)
     kinds = [f"status/{kind}" for kind in ("simulation", "theory")]  # first, so that no result is promised and gone
     results = [f"{group}/{name}" for group, arrays in layouts(settings).items() for name in arrays]
-    place = np.ix_(*_numbers(store, found)) if store.axes else ()
     everywhere = np.zeros(mask.shape, bool)
-    everywhere[place] = True
+    everywhere[block_of(settings, found)] = True
     _delete(store, [*kinds, *(path for path in results if path not in kinds)], everywhere)
     return int(mask.sum())
-
-
-def _numbers(store: Store, found: Mapping[str, Sequence[Any]]) -> list[list[int]]:
-    keys = {axis: set(map(key_of, values)) for axis, values in found.items()}
-    return [[k for k, value in enumerate(values) if key_of(value) in keys[axis]] for axis, values in store.axes.items()]
 
 
 def _places(store: Store, found: Mapping[str, Sequence[Any]]) -> np.ndarray:
     """Say of every place whether it is chosen and was asked for."""
     mask = np.zeros([len(values) for values in store.axes.values()], bool)
-    mask[np.ix_(*_numbers(store, found)) if store.axes else ()] = True
+    mask[block_of(store.settings, found)] = True
     return mask & is_asked(store.settings)
 
 

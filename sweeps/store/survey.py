@@ -45,13 +45,11 @@ def missing(store: Store | None, spec: SweepSpec) -> Missing:
     """
     if store is not None:
         spec = store.spelled(spec)
-    fields = (*spec.fields, *(() if store is None else store.fields))
     positions: dict[tuple[Any, ...], tuple[int, ...] | None] = {}
     found = Missing([], [])
     done = {} if store is None else {kind: states(store, kind) == DONE for kind in ("simulation", "theory")}
     for cell in spec.cells:
-        values = {name: getattr(cell.problem, name) for name in fields}
-        position = None if store is None else store.position(values)
+        position = None if store is None else store.position(store.values_of(spec, cell))
         lacks = np.ones(spec.replicates, bool)
         if position is not None:
             known = done["simulation"][position][: spec.replicates]
