@@ -84,6 +84,10 @@ class LinearModel(NamedTuple):
     kept: Float[np.ndarray, "C n"]
 
 
+_Factor = tuple[np.ndarray, bool]
+"""As `scipy.linalg.cho_factor` gives it."""
+
+
 class _Point(NamedTuple):
     """Parameters, shape (C, M), what they make of the samples, and the derivatives there."""
 
@@ -196,8 +200,10 @@ def solve(
     intercept : ndarray, shape (C,)
     """
     start = _coefficients(modes, near.weights, near.intercept)
-    together = [slice(None)] if loss.joint else [slice(c, c + 1) for c in range(len(labels))]
-    found = [_newton(modes, labels[some], weights, loss, near.penalty, start[some])[0].parameters for some in together]
+    found = [
+        _newton(modes, labels[some], weights, loss, near.penalty, start[some])[0].parameters
+        for some in _systems(loss, len(labels))
+    ]
     return _in_features(modes, np.concatenate(found))
 
 
@@ -222,17 +228,21 @@ def _fit(
     """Parameters, outputs for samples that were left out, and what they keep otherwise."""
     rows = modes.with_intercept
     start = np.zeros((len(labels), rows.shape[1])) if start is None else start
-    together = [slice(None)] if loss.joint else [slice(c, c + 1) for c in range(len(labels))]
     parts = []
-    for some in together:
-        point, inverse = _newton(modes, labels[some], weights, loss, penalty, start[some])
-        own = _own_responses(rows, inverse, len(point.outputs)) / len(rows)
+    for some in _systems(loss, len(labels)):
+        point, curvature = _newton(modes, labels[some], weights, loss, penalty, start[some])
+        own = _own_responses(rows, curvature, len(point.outputs)) / len(rows)
         curvatures = np.moveaxis(point.curvatures * weights, -1, 0)
         left = np.eye(len(point.outputs)) - np.matmul(own, curvatures)
         kept = -_solved(left, np.matmul(own, (point.gradients * weights).T[:, :, None]))[:, :, 0].T
         parts.append((point.parameters, point.outputs - kept, kept))
     parameters, left_out, kept = (np.concatenate(part) for part in zip(*parts, strict=True))
     return parameters, left_out, kept
+
+
+def _systems(loss: Loss, outputs: int) -> list[slice]:
+    """Outputs whose equations are solved together: all, or each by itself."""
+    return [slice(None)] if loss.joint else [slice(c, c + 1) for c in range(outputs)]
 
 
 def _solved(left: np.ndarray, right: np.ndarray) -> np.ndarray:
@@ -261,8 +271,8 @@ def _look(
 
 def _newton(
     modes: Modes, labels: np.ndarray, weights: np.ndarray, loss: Loss, penalty: float, start: np.ndarray
-) -> tuple[_Point, np.ndarray]:
-    """Minimum of the mean loss and the penalty, and the inverse of the curvature there, (C, M, C, M).
+) -> tuple[_Point, np.ndarray | _Factor]:
+    """Minimum of the mean loss and the penalty, and the curvature there as its Cholesky factor, of (C M, C M).
 
     For a parabola whose weights are those of the modes the curvature is diagonal, and given as such, (M,).
     """
@@ -273,15 +283,17 @@ def _newton(
     point = _look(rows, labels, weights, loss, penalties, start)
     own = np.ones(rows.shape[1])
     own[: modes.eigenvalues.size] = modes.eigenvalues
-    diagonal = _curvatures_are_equal(loss, labels) and _is_diagonal(modes, rows, weights)
+    # Weights are those of the modes, but for samples that are left out and have none.
+    diagonal = _curvatures_are_equal(loss, labels) and bool((weights > 0).all())
     for step in range(NEWTON_STEPS + 1):
         slope = (point.gradients * weights) @ rows / n + penalties * point.parameters
+        curvature: np.ndarray | _Factor
         if diagonal:
-            inverse = 1 / (float(point.curvatures.flat[0]) * own + penalties)
-            change = slope * inverse
+            curvature = float(point.curvatures.flat[0]) * own + penalties
+            change = slope / curvature
         else:
-            inverse = _inverse(rows, point.curvatures * weights / n, penalties)
-            change = np.tensordot(inverse, slope, 2)
+            curvature = _factor(rows, point.curvatures * weights / n, penalties)
+            change = cho_solve(curvature, slope.ravel()).reshape(slope.shape)
         gain = float((slope * change).sum())
         if step == NEWTON_STEPS or not gain > NEWTON_TOLERANCE * max(point.objective, np.finfo(float).tiny):
             break
@@ -293,16 +305,11 @@ def _newton(
         else:
             break
         point = there
-    return point, inverse
+    return point, curvature
 
 
-def _is_diagonal(modes: Modes, rows: np.ndarray, weights: np.ndarray) -> bool:
-    """Whether the second moments with these weights are those of the modes: no weight is zero."""
-    return bool((weights > 0).all())
-
-
-def _inverse(rows: np.ndarray, curvatures: np.ndarray, penalties: np.ndarray) -> np.ndarray:
-    """Inverse of the curvature of all parameters, shape (C, M, C, M)."""
+def _factor(rows: np.ndarray, curvatures: np.ndarray, penalties: np.ndarray) -> _Factor:
+    """Cholesky factor of the curvature of all parameters."""
     outputs, _, _ = curvatures.shape
     size = rows.shape[1]
     whole = np.empty((outputs, size, outputs, size))
@@ -311,13 +318,15 @@ def _inverse(rows: np.ndarray, curvatures: np.ndarray, penalties: np.ndarray) ->
             whole[c, :, e] = whole[e, :, c] = (rows.T * curvatures[c, e]) @ rows
     flat = whole.reshape(outputs * size, -1)
     flat[np.diag_indices(len(flat))] += np.tile(penalties, outputs)
-    return cho_solve(cho_factor(flat), np.eye(len(flat))).reshape(whole.shape)
+    return cho_factor(flat)
 
 
-def _own_responses(rows: np.ndarray, inverse: np.ndarray, outputs: int) -> np.ndarray:
+def _own_responses(rows: np.ndarray, curvature: np.ndarray | _Factor, outputs: int) -> np.ndarray:
     """Each sample's quadratic form, shape (n, C, C)."""
-    if inverse.ndim == 1:
-        return ((rows * inverse) * rows).sum(axis=1)[:, None, None]
+    if isinstance(curvature, np.ndarray):
+        return (rows / curvature * rows).sum(axis=1)[:, None, None]
+    size = rows.shape[1]
+    inverse = cho_solve(curvature, np.eye(outputs * size)).reshape(outputs, size, outputs, size)
     own = np.empty((len(rows), outputs, outputs))
     for c in range(outputs):
         for e in range(c + 1):
