@@ -13,7 +13,7 @@ from sedyn.descent.inputs import Data
 from sedyn.descent.readout import Readout, Weights
 from sedyn.designs.stacked import StackedDesign
 from sedyn.estimate.by_spectrum import BySpectrum
-from sedyn.model.algorithm import states
+from sedyn.model.algorithm import Descent, states
 from sedyn.model.network import Network
 from sedyn.model.observables import stack_records, until_divergence
 from sedyn.model.problem import Problem
@@ -85,16 +85,9 @@ def _whole_path(problem: Problem, inputs: Data, updates: Sequence[Update]) -> dy
         kicks = first, tuple(stack(each, axis=1) for each in of_deep)
     if inputs.batches is not None:
         batches = array_namespace(start).stack([inputs.batches[t] for t in range(problem.steps)], axis=1)
-    path = design.path(
-        inputs.scales,
-        start,
-        Network.of(problem, deep, inputs.labels),
-        batches,
-        updates,
-        kicks,
-        all_layers=problem.train == "all",
-        curvature=inputs.estimate is not None,
-    )
+    network, all_layers = Network.of(problem, deep, inputs.labels), problem.train == "all"
+    own = inputs.scales, start, network, batches, updates, kicks
+    path = design.path(Descent(*own, all_layers=all_layers, curvature=inputs.estimate is not None))
     if path is None:
         return None
     estimate = None if inputs.estimate is None else inputs.estimate.along(path, updates)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,11 +13,10 @@ from sedyn.arrays.shapes import Float
 from sedyn.designs.entries import all_entries, draw_entries
 from sedyn.designs.protocol import Design
 from sedyn.kernels import dispatch
-from sedyn.model.algorithm import Path
+from sedyn.model.algorithm import Descent, Path
 from sedyn.model.features import FeatureLaw
-from sedyn.model.network import DeepWeights, Derivatives, Network
+from sedyn.model.network import Derivatives, Network
 from sedyn.model.seeds import Stream
-from sedyn.model.update import Update
 
 __all__ = ["SingleDesign", "StackedDesign", "stacked_design"]
 
@@ -107,46 +105,9 @@ class StackedDesign(Design):
         operation: Any = dispatch.descend_path  # asked for its kernel before there is anything else to give
         return operation.chosen(self.matrices) is not operation.definition
 
-    def path(
-        self,
-        scales: Float[Array, " d"],
-        start: Float[Array, "R q d"],
-        network: Network,
-        sample_weights: Float[Array, "R steps n"] | None,
-        updates: Sequence[Update],
-        kicks: tuple[Float[Array, "R steps q d"], DeepWeights] | None,
-        *,
-        all_layers: bool,
-        curvature: bool,
-    ) -> Path | None:
-        """Gradient descent of all iterations at once.
-
-        Parameters
-        ----------
-        scales : array, shape (d,)
-            Square roots of the eigenvalues of the feature covariance.
-        start : array, shape (R, q, d)
-            W^0.
-        network : Network
-            At V^0, of all n samples, with an axis of replicates in front.
-        sample_weights : array, shape (R, T, n), or None
-            Of the mini-batches, in place of the network's.
-        updates : sequence of Update
-            One for each step.
-        kicks : tuple of array and tuple of array, or None
-            Gradient noise of W, shape (R, T, q, d), and of V, with axes (R, T) in front.
-        all_layers : bool
-            Whether the deeper weights learn.
-        curvature : bool
-            Whether gradients and curvatures are kept.
-
-        Returns
-        -------
-        Path or None
-            None where no kernel does it; steps one by one serve there.
-        """
-        given = scales, start, network, sample_weights, updates, kicks
-        return dispatch.descend_path(self.matrices, self.scale, *given, all_layers=all_layers, curvature=curvature)
+    def path(self, descent: Descent) -> Path | None:
+        """Gradient descent of all iterations at once; None where no kernel does it, and steps one by one serve."""
+        return dispatch.descend_path(self.matrices, self.scale, descent)
 
     def _times(self, vectors: Array, matrices: Array) -> Array:
         xp = array_namespace(vectors)

@@ -21,7 +21,7 @@ from sedyn.arrays.backend import Array
 from sedyn.arrays.shapes import Float
 from sedyn.errors import InvalidInput
 from sedyn.model import adjoint, network
-from sedyn.model.algorithm import Path
+from sedyn.model.algorithm import Descent, Path
 from sedyn.model.functions import Loss
 from sedyn.model.label_laws import SomeLabels
 from sedyn.model.layers import Stack
@@ -162,19 +162,7 @@ def _no_pass(
     return None
 
 
-def _no_path(
-    matrices: Array,
-    scale: float,
-    scales: Array,
-    start: Array,
-    network: network.Network,
-    sample_weights: Array | None,
-    updates: Sequence[Update],
-    kicks: tuple[Array, network.DeepWeights] | None,
-    *,
-    all_layers: bool,
-    curvature: bool,
-) -> Path | None:
+def _no_path(matrices: Array, scale: float, descent: Descent) -> Path | None:
     """Gradient descent on replicates side by side, all iterations at once; None where there is no kernel.
 
     Parameters
@@ -182,22 +170,7 @@ def _no_path(
     matrices : array, shape (R, n, d)
     scale : float
         Each design is this times its matrix.
-    scales : array, shape (d,)
-        Square roots of the eigenvalues of the feature covariance.
-    start : array, shape (R, q, d)
-        W^0.
-    network : Network
-        At V^0, of all n samples, with an axis of replicates in front.
-    sample_weights : array, shape (R, T, n), or None
-        Of the mini-batches, in place of the network's.
-    updates : sequence of Update
-        One for each step.
-    kicks : tuple of array and tuple of array, or None
-        Gradient noise of W, shape (R, T, q, d), and of V, with axes (R, T) in front.
-    all_layers : bool
-        Whether the deeper weights learn.
-    curvature : bool
-        Whether gradients and curvatures are kept.
+    descent : Descent
 
     Returns
     -------

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol, TypeVar
 
 from sedyn.arrays.backend import Array
 from sedyn.arrays.shapes import Float
-from sedyn.model.network import DeepWeights
+from sedyn.model.network import DeepWeights, Network
 from sedyn.model.problem import Problem
 from sedyn.model.update import Update
 
-__all__ = ["Algorithm", "Path", "State", "require_step", "states", "step_deep_weights"]
+__all__ = ["Algorithm", "Descent", "Path", "State", "require_step", "states", "step_deep_weights"]
 
 
 class State(Protocol):
@@ -31,6 +31,39 @@ class State(Protocol):
     def previous_deep_weights(self) -> DeepWeights:
         """What the momentum of V^t is the difference from, see `sedyn.model.update.Update`."""
         ...
+
+
+class Descent(NamedTuple):
+    """All that gradient descent on replicates side by side needs beside their designs.
+
+    Attributes
+    ----------
+    scales : array, shape (d,)
+        Square roots of the eigenvalues of the feature covariance.
+    start : array, shape (R, q, d)
+        W^0.
+    network : Network
+        At V^0, of all n samples, with an axis of replicates in front.
+    sample_weights : array, shape (R, T, n), or None
+        Of the mini-batches, in place of the network's.
+    updates : sequence of Update
+        One for each step.
+    kicks : tuple of array and tuple of array, or None
+        Gradient noise of W, shape (R, T, q, d), and of V, with axes (R, T) in front.
+    all_layers : bool
+        Whether the deeper weights learn.
+    curvature : bool
+        Whether gradients and curvatures are kept.
+    """
+
+    scales: Float[Array, " d"]
+    start: Float[Array, "R q d"]
+    network: Network
+    sample_weights: Float[Array, "R steps n"] | None
+    updates: Sequence[Update]
+    kicks: tuple[Float[Array, "R steps q d"], DeepWeights] | None
+    all_layers: bool
+    curvature: bool
 
 
 class Path(NamedTuple):

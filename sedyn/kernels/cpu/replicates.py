@@ -16,11 +16,11 @@ from sedyn.kernels.cpu.network import addresses_of, operations_of
 from sedyn.kernels.cpu.response import samples_at_a_time
 from sedyn.kernels.cpu.several import networks_of, packed, samples_together, shares
 from sedyn.kernels.program import program_with_form
-from sedyn.model.algorithm import Path
+from sedyn.model.algorithm import Descent, Path
 from sedyn.model.functions import Loss
 from sedyn.model.label_laws import SomeLabels
 from sedyn.model.layers import Stack
-from sedyn.model.network import DeepWeights, Network
+from sedyn.model.network import DeepWeights
 from sedyn.model.update import Update
 
 __all__ = ["average_scores", "descend_path", "remove_own_gradients"]
@@ -29,19 +29,7 @@ __all__ = ["average_scores", "descend_path", "remove_own_gradients"]
 POINTS = 256
 
 
-def descend_path(
-    matrices: Float[np.ndarray, "R n d"],
-    scale: float,
-    scales: Float[np.ndarray, " d"],
-    start: Float[np.ndarray, "R q d"],
-    network: Network,
-    sample_weights: Float[np.ndarray, "R steps n"] | None,
-    updates: Sequence[Update],
-    kicks: tuple[Float[np.ndarray, "R steps q d"], DeepWeights] | None,
-    *,
-    all_layers: bool,
-    curvature: bool,
-) -> Path | None:
+def descend_path(matrices: Float[np.ndarray, "R n d"], scale: float, descent: Descent) -> Path | None:
     """Gradient descent on replicates side by side, all iterations at once.
 
     Parameters
@@ -49,28 +37,15 @@ def descend_path(
     matrices : ndarray, shape (R, n, d)
     scale : float
         Each design is this times its matrix.
-    scales : ndarray, shape (d,)
-        Square roots of the eigenvalues of the feature covariance.
-    start : ndarray, shape (R, q, d)
-        W^0.
-    network : Network
-        At V^0, of all n samples, with an axis of replicates in front.
-    sample_weights : ndarray, shape (R, T, n), or None
-        Of the mini-batches, in place of the network's.
-    updates : sequence of Update
-        One for each step.
-    kicks : tuple of ndarray and tuple of ndarray, or None
-        Gradient noise of W, shape (R, T, q, d), and of V, with axes (R, T) in front.
-    all_layers : bool
-        Whether the deeper weights learn.
-    curvature : bool
-        Whether gradients and curvatures are kept.
+    descent : Descent
+        On the host.
 
     Returns
     -------
     Path or None
         None if the network is wide or has no compiled form.
     """
+    scales, start, network, sample_weights, updates, kicks, all_layers, curvature = descent
     (count, q, d), n, steps = start.shape, matrices.shape[1], len(updates)
     networks = networks_of(network, (count,), q)
     if networks is None:

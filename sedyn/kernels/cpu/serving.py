@@ -11,7 +11,7 @@ import numpy as np
 from sedyn.arrays.backend import Array
 from sedyn.kernels import dispatch
 from sedyn.kernels.program import form_of, program_with_form
-from sedyn.model.algorithm import Path
+from sedyn.model.algorithm import Descent, Path
 from sedyn.model.functions import ACTIVATIONS, LOSSES, Loss
 from sedyn.model.label_laws import SomeLabels
 from sedyn.model.layers import Stack
@@ -57,23 +57,10 @@ def _descend_each(matrices: Array, weights: Array, network: Network, scale: floa
     return samples.descend_each(matrices, weights, network, scale, curvature=curvature)
 
 
-def _descend_path(
-    matrices: Array,
-    scale: float,
-    scales: Array,
-    start: Array,
-    network: Network,
-    sample_weights: Array | None,
-    updates: Sequence[Update],
-    kicks: tuple[Array, DeepWeights] | None,
-    *,
-    all_layers: bool,
-    curvature: bool,
-) -> Path | None:
+def _descend_path(matrices: Array, scale: float, descent: Descent) -> Path | None:
     from sedyn.kernels.cpu import replicates
 
-    given = scales, start, network, sample_weights, updates, kicks
-    return replicates.descend_path(matrices, scale, *given, all_layers=all_layers, curvature=curvature)
+    return replicates.descend_path(matrices, scale, descent)
 
 
 def _remove_own_gradients(path: Path, nodes: Array, shares: Array, delta: float, updates: Sequence[Update]) -> Array:
@@ -120,7 +107,7 @@ dispatch.forward.register(_goes_forward, _forward)
 dispatch.differentiate.register(_has_form, _differentiate)
 dispatch.mean_response.register(_in_double_precision, _mean_response)
 dispatch.descend_each.register(lambda matrices, *_, curvature: isinstance(matrices, np.ndarray), _descend_each)
-dispatch.descend_path.register(lambda matrices, *_, **__: isinstance(matrices, np.ndarray), _descend_path)
+dispatch.descend_path.register(lambda matrices, *_: isinstance(matrices, np.ndarray), _descend_path)
 dispatch.remove_own_gradients.register(lambda path, *_: _in_numbers(path.trained), _remove_own_gradients)
 dispatch.average_scores.register(lambda layers, loss, roots, *_: _in_numbers(roots), _average_scores)
 dispatch.revealing_product.register(lambda vectors, own, other: isinstance(vectors, np.ndarray), _revealing_product)
