@@ -11,13 +11,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
-from scipy.stats import kstest, norm
+from scipy.stats import binomtest, kstest, norm
 
 from analysis.statistics.arguments import measure
 from analysis.statistics.bootstrap import Bootstrap, means
 from analysis.statistics.datasets import ENTRY_DIMS, LEAST_SIZES, by_observable, grid_axes, worded
 from analysis.statistics.divergence import without_diverged
 from analysis.statistics.intervals import Interval, student
+from analysis.statistics.loglog import line_fit
 from analysis.statistics.single_runs import NEGLIGIBLE_VARIANCE, single_runs
 from sedyn.errors import InvalidInput
 
@@ -253,8 +254,8 @@ def _limit(n: np.ndarray, square: np.ndarray, error: np.ndarray) -> np.ndarray:
     known = np.isfinite(square[0]) & (error > 0)
     if known.sum() < LEAST_SIZES:
         return square[:, np.flatnonzero(known)[-1]] if known.any() else square[:, -1]
-    terms = np.stack([np.ones(known.sum()), n[known].min() / n[known]], axis=1) / error[known, None]
-    return np.linalg.lstsq(terms, (square[:, known] / error[known]).T, rcond=None)[0][0]
+    weight = np.where(known, 1 / np.where(known, error, 1.0) ** 2, 0.0)
+    return line_fit(1 / n, square[..., None], weight[:, None]).intercept[..., 0]
 
 
 def _correlations(name: str, runs: xr.Dataset, predicted: xr.Dataset, axes: list[Hashable]) -> Mapping[str, Any]:
@@ -311,10 +312,8 @@ def _single(name: str, runs: xr.Dataset, predicted: xr.Dataset) -> xr.Dataset:
     result["z"] = result["z"].isel(iteration=slice(1, None))
     sizes = [result["p_value"].isel(n=size).values.ravel() for size in range(runs.sizes["n"])]
     finite = [values[np.isfinite(values)] for values in sizes]
-    shares = np.array([(values < ALPHA).mean() if values.size else np.nan for values in finite])
-    count = np.array([values.size for values in finite])
-    low, high = _share_interval(shares, count)
-    result = result.assign(Interval(shares, low, high).variables("refused", "n"))
+    shares = [_share(values < ALPHA) for values in finite]
+    result = result.assign(Interval(*map(np.array, zip(*shares, strict=True))).variables("refused", "n"))
     result["uniform"] = ("n", [kstest(values, "uniform").pvalue if values.size > 1 else np.nan for values in finite])
     away = abs(result["z"])
     inside = [(away <= norm.ppf((1 + nominal) / 2)).where(away.notnull()) for nominal in LEVELS]
@@ -323,10 +322,9 @@ def _single(name: str, runs: xr.Dataset, predicted: xr.Dataset) -> xr.Dataset:
     return result.assign_coords(nominal=list(LEVELS))
 
 
-def _share_interval(share: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Wilson's interval of a share, at 95 %."""
-    reach = norm.ppf(0.975)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        middle = (share + reach**2 / (2 * count)) / (1 + reach**2 / count)
-        half = reach * np.sqrt(share * (1 - share) / count + reach**2 / (4 * count**2)) / (1 + reach**2 / count)
-    return middle - half, middle + half
+def _share(refused: np.ndarray) -> Interval:
+    """The share of what is true, with Wilson's interval at 95 %."""
+    if not refused.size:
+        return Interval(np.nan, np.nan, np.nan)
+    found = binomtest(int(refused.sum()), refused.size)
+    return Interval(found.statistic, *found.proportion_ci(method="wilson"))

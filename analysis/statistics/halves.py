@@ -15,6 +15,7 @@ from analysis.statistics.bias import BiasLaw, bias_law
 from analysis.statistics.bootstrap import Bootstrap, means
 from analysis.statistics.datasets import LEAST_SIZES, larger_half
 from analysis.statistics.intervals import student
+from analysis.statistics.loglog import line_fit
 from analysis.statistics.moments import ROUNDING
 from analysis.statistics.stack import Stack, stack
 from sedyn.model.observables import HALVES
@@ -115,7 +116,7 @@ def _constant(left: Stack, usable: np.ndarray, bootstrap: Bootstrap) -> np.ndarr
     By a line in 1/n over the larger half of the sizes, which weigh by their own standard errors.
     """
     cells, sizes, _, steps, _ = left.simulated.shape
-    found = np.full((1 + bootstrap.draws, cells, steps), np.nan)
+    found = np.empty((1 + bootstrap.draws, cells, steps))
     for cell in range(cells):
         drawn = np.full((1 + bootstrap.draws, sizes, steps), np.nan)
         for size in range(sizes):
@@ -123,17 +124,11 @@ def _constant(left: Stack, usable: np.ndarray, bootstrap: Bootstrap) -> np.ndarr
             drawn[:, size] = means(bootstrap.counts(np.isfinite(values).any(1), cell, size), values)
         scaled = left.n[:, None] * drawn
         variance = scaled[1:].var(0)
+        weight = np.zeros((sizes, steps))
         for t in range(steps):
             known = usable[cell, :, t] & (variance[:, t] > (ROUNDING * left.n) ** 2)
             if known.sum() >= LEAST_SIZES:
                 fit = np.flatnonzero(known)[larger_half(int(known.sum())) :]
-                found[:, cell, t] = _at_zero(1 / left.n[fit], scaled[:, fit, t], 1 / variance[fit, t])
+                weight[fit, t] = 1 / variance[fit, t]
+        found[:, cell] = line_fit(1 / left.n, scaled, weight).intercept
     return found
-
-
-def _at_zero(x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Where a weighted line through (x, y) meets x = 0, for every y of shape (draws, points)."""
-    share = weight / weight.sum()
-    centred = x - share @ x
-    slope = y @ (share * centred) / (share @ centred**2)
-    return y @ share - slope * (share @ x)
