@@ -11,6 +11,7 @@ import xarray as xr
 
 from sedyn.checks import checked, path
 from sedyn.errors import InvalidInput
+from sweeps.plan import fluctuation_randomizations
 from sweeps.store import CELL, SETTINGS, TIED, is_asked, open_root
 
 __all__ = ["along_n", "load", "open_store"]
@@ -38,7 +39,7 @@ def open_store(path: str | Path) -> tuple[xr.Dataset, xr.Dataset]:
         What varies together is laid on the grid of all its values. Where the grid has places that no sweep asked for,
         the coordinate ``asked`` is false there.
         Theory has the attributes ``samples`` and ``randomizations``, as `sedyn.state_evolution` gives them, if the
-        store keeps its settings.
+        store keeps its settings; with fluctuations both have ``fluctuation_randomizations``.
 
     Raises
     ------
@@ -90,7 +91,11 @@ def load(path: str | Path) -> tuple[xr.Dataset, xr.Dataset, dict[str, Any], floa
     if "d" not in {*simulation.coords, *simulation.attrs}:  # it followed an n that is no axis
         features = settings.get("d", {}).get(str(simulation.attrs.get("n")))
         simulation.attrs |= {} if features is None else {"d": features}
-    return simulation, theory.assign_attrs(settings.get("theory", {})), settings, seconds
+    solver = settings.get("theory", {})
+    if settings.get("fluctuations"):
+        known = {"fluctuation_randomizations": fluctuation_randomizations(solver["randomizations"])}
+        simulation, solver = simulation.assign_attrs(known), solver | known
+    return simulation, theory.assign_attrs(solver), settings, seconds
 
 
 def _seconds(tree: xr.DataTree) -> float:

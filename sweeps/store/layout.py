@@ -10,7 +10,7 @@ import zarr
 
 from sedyn.model import observables
 from sedyn.model.observables import COMPARED, Observable, coordinates_of, fluctuations_beside_theory
-from sweeps.plan import ESTIMATE, fluctuation_randomizations
+from sweeps.plan import ESTIMATE
 from sweeps.store import metadata, objects
 from sweeps.store.chunks import CHECKSUM_BYTES, chunks_of
 from sweeps.store.places import ASKED, CELL, columns, is_asked
@@ -182,8 +182,6 @@ def lay_out(root: zarr.Group, settings: Mapping[str, Any]) -> list[str]:
     auxiliary = [name for name, (dim, _) in _coordinates(settings).items() if name != dim]
     compared_with = {f"theory_{name}": value for name, value in settings["theory"].items()} if settings["laws"] else {}
     constants = {**settings["problem"], "seed": settings["seed"], "dtype": settings["dtype"], **compared_with}
-    if settings["fluctuations"]:
-        constants["fluctuation_randomizations"] = fluctuation_randomizations(settings["theory"]["randomizations"])
     sizes = {dim: len(values) for dim, values in _coordinates(settings).values()}
     indexes = indexes_of(settings)
     wanted = {path: (values.shape, layout) for path, (layout, values) in indexes.items()}

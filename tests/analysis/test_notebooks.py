@@ -11,7 +11,10 @@ from sweeps.application.sweep import main
 ANALYSIS = Path(__file__).parents[2] / "analysis"
 NOTEBOOKS = sorted((ANALYSIS / "notebooks").glob("*.ipynb"))
 
-CHEAP = ("compute=inline", "report=null", "theory.samples=256", "theory.randomizations=2", "replicates=3")
+CHEAP = (
+    *("compute=inline", "report=null", "theory.samples=256", "theory.randomizations=2", "replicates=3"),
+    *("target.verdict=false", "target.max_seconds=null"),
+)
 """Overrides that make any experiment take a second or two; what is left of it depends on the question."""
 SMALL = {
     "rates": ("grid.n=[40,80,160,320]", "problem.steps=3"),
