@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from sweeps.plan import SweepSpec, Task
 from sweeps.schedule import missing_tasks
 from sweeps.store import Store
-from sweeps.worker import execute
+from sweeps.worker import Worker, WorkerSetup, execute
 
 BASE = {"n": 40, "d": 20, "steps": 3, "depth": 2, "width": 2}
 
@@ -29,6 +31,23 @@ def finish(location: str, spec: SweepSpec) -> list[Task]:
     for task in tasks:
         assert not execute(task, store, device="cpu").error
     return tasks
+
+
+def run_out_of_order(source: Any, location: str, order: int, stop_after: int | None = None) -> Any:
+    """Run what a source gives out, several tasks at a time and finished in another order; return the source."""
+    worker = Worker(WorkerSetup(location, "cpu"))
+    executed = 0
+    rng = np.random.default_rng(order)
+    while batch := list(itertools.takewhile(bool, (source.take() for _ in range(order + 1)))):
+        rng.shuffle(batch)
+        for task in batch:
+            assert not worker.run(task, 1).error
+            source.finish(task, failed=False)
+            executed += 1
+            if executed == stop_after:
+                return source
+    assert executed == source.announced
+    return source
 
 
 def tree_of(location: str) -> xr.DataTree:

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 import pytest
 import xarray as xr
@@ -10,8 +8,7 @@ from sedyn.errors import InvalidInput
 from sweeps.precision import PreciseTasks, next_count, standard_error
 from sweeps.store import Store
 from sweeps.target import Target
-from sweeps.worker import Worker, WorkerSetup
-from tests.sweeps.stores import spec_of, tree_of
+from tests.sweeps.stores import run_out_of_order, spec_of, tree_of
 
 TARGET = Target("train_error", 0.05, 20)
 
@@ -40,19 +37,7 @@ def drive(location, spec, order, stop_after=None):
     """Run a precise sweep, taking several tasks at a time and finishing them in another order."""
     store = Store.prepare(location, spec)
     source = PreciseTasks(store, spec, TARGET)
-    worker = Worker(WorkerSetup(location, "cpu"))
-    executed = 0
-    rng = np.random.default_rng(order)
-    while batch := list(itertools.takewhile(bool, (source.take() for _ in range(order + 1)))):
-        rng.shuffle(batch)
-        for task in batch:
-            assert not worker.run(task, 1).error
-            source.finish(task, failed=False)
-            executed += 1
-            if executed == stop_after:
-                return source
-    assert executed == source.announced
-    return source
+    return run_out_of_order(source, location, order, stop_after)
 
 
 def test_replicates_are_added_until_the_target_is_met_whatever_the_order(tmp_path):

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import itertools
 from functools import cache
 
 import numpy as np
@@ -18,8 +17,7 @@ from sweeps.precision import standard_error
 from sweeps.store import DONE, Store, facts, states
 from sweeps.target import Open, Standing, Target
 from sweeps.verdict import VerdictTasks, least_costly, next_round
-from sweeps.worker import Worker, WorkerSetup
-from tests.sweeps.stores import spec_of, tree_of
+from tests.sweeps.stores import run_out_of_order, spec_of, tree_of
 
 NOISES = (0.01, 1.0, 3.0)
 PRECISE = {0.01: 0.05, 1.0: 0.054, 3.0: 0.455}
@@ -46,19 +44,7 @@ def drive(location, spec, judge, order=0, stop_after=None, target=None):
     """Sweep to verdicts, taking several tasks at a time and finishing them in another order."""
     store = Store.prepare(location, spec)
     source = VerdictTasks(store, spec, target or Target(verdict=True, max_replicates=26), judge, "cpu")
-    worker = Worker(WorkerSetup(location, "cpu"))
-    executed = 0
-    rng = np.random.default_rng(order)
-    while batch := list(itertools.takewhile(bool, (source.take() for _ in range(order + 1)))):
-        rng.shuffle(batch)
-        for task in batch:
-            assert not worker.run(task, 1).error
-            source.finish(task, failed=False)
-            executed += 1
-            if executed == stop_after:
-                return source
-    assert executed == source.announced
-    return source
+    return run_out_of_order(source, location, order, stop_after)
 
 
 def replicates_of(tree: xr.DataTree) -> list[int]:
