@@ -117,11 +117,14 @@ def _tables(measured: xr.Dataset) -> list[Tabulated]:
         axes = [str(axis) for axis in grid[0]]
         tables.append(Tabulated(f"The same by grid cell, {at[-1]}", ("observable", *axes, "ratio"), by_cell))
     apart = [
-        (title_of(name), *(_pair(measured.sel(observable=name, n=n)) for n in sizes))
+        (title_of(name), *(_correlations(measured.sel(observable=name, n=n)) for n in sizes))
         for name in names
         if bool(measured["correlation_difference"].sel(observable=name).notnull().any())
     ]
-    title = "Correlations between iterations: root mean square difference from predicted ones, and what chance makes"
+    title = (
+        "Correlations between iterations: root mean square difference from predicted ones, what chance makes, and "
+        "p-value of the largest"
+    )
     tables.append(Tabulated(title, ("observable", *at), apart))
     tested = [(title_of(name), at[k], *_tests(measured.sel(error=name).isel(n=k)))
               for name in measured["error"].values.tolist() for k in range(len(sizes))]  # fmt: skip
@@ -132,8 +135,9 @@ def _tables(measured: xr.Dataset) -> list[Tabulated]:
     return tables
 
 
-def _pair(one: xr.Dataset) -> str:
-    return f"{float(one['correlation_difference']):.3f}, {float(one['correlation_noise']):.3f}"
+def _correlations(one: xr.Dataset) -> str:
+    found, noise, p_value = (float(one[f"correlation_{end}"]) for end in ("difference", "noise", "p_value"))
+    return f"{found:.3f}, {noise:.3f}, {p_value:.2g}"
 
 
 def _tests(one: xr.Dataset) -> tuple[str, ...]:

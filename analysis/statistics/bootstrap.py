@@ -13,7 +13,7 @@ import numpy as np
 
 from analysis.statistics.solver_error import solver_shifts
 
-__all__ = ["Bootstrap", "means", "medians"]
+__all__ = ["Bootstrap", "means", "medians", "variances"]
 
 AT_ONCE = 2**24
 """Numbers that `medians` sorts at once."""
@@ -116,6 +116,31 @@ def means(counts: np.ndarray, values: np.ndarray) -> np.ndarray:
     number = np.tensordot(counts, finite.astype(float), 1)
     mean = np.divide(total, number, out=np.full(total.shape, np.nan), where=number > 0)
     return np.where(number > 0, mean, mean[0])
+
+
+def variances(counts: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Estimate the variance over replicates, in each draw.
+
+    Parameters
+    ----------
+    counts : ndarray, shape (1 + draws, replicate)
+        From `Bootstrap.counts`.
+    values : ndarray, shape (replicate, ...)
+        NaN where a replicate has none: it is left out.
+
+    Returns
+    -------
+    ndarray, shape (1 + draws, ...)
+        Without bias, as far as the replicates that have a value go; NaN where fewer than two have one.
+    """
+    number = np.isfinite(values).sum(0)
+    centre = np.where(np.isfinite(values), values, 0.0).sum(0) / np.maximum(number, 1)
+    variance = means(counts, (values - centre) ** 2) - means(counts, values - centre) ** 2
+    # A draw has the variance of the replicates at hand, which is less than that of all by one of them.
+    factor = np.where(number > 1, number / np.maximum(number - 1, 1), np.nan)
+    variance[0] *= factor
+    variance[1:] *= factor**2
+    return variance
 
 
 def medians(counts: np.ndarray, values: np.ndarray) -> np.ndarray:

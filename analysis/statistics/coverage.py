@@ -18,7 +18,7 @@ from scipy import special, stats
 from scipy.interpolate import PchipInterpolator
 
 from analysis.statistics.arguments import measure
-from analysis.statistics.bootstrap import Bootstrap, means
+from analysis.statistics.bootstrap import Bootstrap, means, variances
 from analysis.statistics.datasets import diagonal, features_of, grid_axes, larger_half, worded
 from analysis.statistics.divergence import without_diverged
 from analysis.statistics.fluctuations import predicted_variance
@@ -249,17 +249,17 @@ def _predicted(
     shift = bootstrap.shifts(1, data.freedom)
     for cell in range(cells):
         counts = [bootstrap.counts(np.isfinite(runs).any(1), cell, size) for size, runs in enumerate(simulated[cell])]
-        scatters = [_scatter(runs, drawn_so) for runs, drawn_so in zip(simulated[cell], counts, strict=True)]
         for size in range(variance is None, sizes):
             if variance is None:
-                scatter, degrees = scatters[size - 1]
+                smaller = simulated[cell, size - 1]
+                scatter, degrees = variances(counts[size - 1], smaller), np.isfinite(smaller).sum(0) - 1
                 own = np.maximum(scatter - readout[cell, size - 1], 0.0) * data.n[size - 1]
             else:
-                own, degrees = np.maximum(variance[cell, size], 0.0)[None], NORMAL
+                own, degrees = np.maximum(variance[cell, size], 0.0)[None], np.array(NORMAL)
             doubt = np.nan_to_num(solver[cell, size])
             wide = np.sqrt(own / data.n[size] + readout[cell, size] + doubt**2)
             away = abs(simulated[cell, size] - (predicted[cell, size] + shift * doubt)[:, None]) / wide[:, None]
-            for k, quantile in enumerate(stats.t.ppf((1 + nominal) / 2, degrees)):
+            for k, quantile in enumerate(stats.t.ppf((1 + nominal[:, None]) / 2, degrees)):
                 inside = np.where(np.isfinite(away), away <= quantile, np.nan)
                 drawn[:, cell, size, :, k] = _means_of_each(counts[size], inside)
     return drawn
@@ -271,18 +271,6 @@ def _means_of_each(counts: np.ndarray, values: np.ndarray) -> np.ndarray:
     total = np.einsum("br,brt->bt", counts, np.where(finite, values, 0.0))
     number = np.einsum("br,brt->bt", counts, finite)
     return np.divide(total, number, out=np.full(total.shape, np.nan), where=number > 0)
-
-
-def _scatter(runs: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, int]:
-    """Variances of runs, (replicate, iteration) to (1 + draws, iteration), and their degrees of freedom."""
-    finite = np.isfinite(runs)
-    fewest = int(finite.sum(0).min())
-    centred = runs - np.where(finite, runs, 0.0).sum(0) / np.maximum(finite.sum(0), 1)
-    variance = means(counts, centred**2) - means(counts, centred) ** 2
-    # A draw has the variance of the replicates at hand, which is less than that of all by one of them.
-    factor = np.full((len(counts), 1), fewest / max(fewest - 1, 1))
-    factor[1:] **= 2
-    return (variance * factor if fewest > 1 else np.full(variance.shape, np.nan)), fewest - 1
 
 
 def _reach(whole: xr.DataArray, replicates: int, level: float) -> xr.DataArray:

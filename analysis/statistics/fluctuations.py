@@ -14,7 +14,8 @@ import xarray as xr
 from scipy.stats import binomtest, kstest, norm
 
 from analysis.statistics.arguments import measure
-from analysis.statistics.bootstrap import Bootstrap, means
+from analysis.statistics.bootstrap import Bootstrap, variances
+from analysis.statistics.correlations import apart, largest_by_chance
 from analysis.statistics.datasets import ENTRY_DIMS, LEAST_SIZES, by_observable, grid_axes, worded
 from analysis.statistics.divergence import without_diverged
 from analysis.statistics.intervals import Interval, student
@@ -38,6 +39,8 @@ ALPHA = 0.05
 """Level at which single runs are refused."""
 LEAST_VARIANCE = 1e-4
 """Of the largest variance of an observable in a run; what varies less says nothing of a ratio."""
+MOST_READOUT = 0.01
+"""Of a predicted variance: the readout's own where correlations between iterations are still compared."""
 
 
 @measure("n")
@@ -63,7 +66,8 @@ def fluctuations(
         (n,), over all cells; and ``constant``, what that comes to as n grows, by a correction of order 1/n of its
         square, or at the largest n where there are fewer than 3. ``overall_ratio`` and ``constant`` have ``_low`` and
         ``_high``. ``correlation_difference`` on (n,), root mean square over pairs of iterations and cells, of errors;
-        ``correlation_noise``, what that is of runs that are as predicted.
+        ``correlation_noise``, what that is of runs that are as predicted; ``correlation_p_value``, how often the
+        largest of all these differences is as large if they are.
 
         Along ``error`` (`SCALARS`): ``z`` and ``p_value`` of every run (`analysis.statistics.single_runs`); on (n,)
         ``refused``, the share of runs with a p-value below 0.05, with ``_low`` and ``_high``, and ``uniform``, the
@@ -94,6 +98,7 @@ _WORDS = {
     "constant": "measured over predicted standard deviation as n grows",
     "correlation_difference": "difference of correlations between iterations from the predicted ones",
     "correlation_noise": "the same of as many runs that are as predicted",
+    "correlation_p_value": "p-value of the largest difference of a correlation from the predicted one",
     "z": "deviation from theory in predicted standard deviations",
     "p_value": "p-value of the run under theory",
     "refused": "share of runs with a p-value below 0.05",
@@ -200,22 +205,16 @@ def _ratios(name: str, runs: xr.Dataset, predicted: xr.Dataset, bootstrap: Boots
     """Ratios of one observable, and what they come to as n grows."""
     axes, n = grid_axes(runs[name]), runs["n"].values.astype(float)
     data = _cells(name, runs, predicted, axes)
-    cells, sizes, replicates, steps, _ = data.values.shape
+    cells, sizes, fewest, steps, _ = data.values.shape  # and as few replicates as some cell has
     square = np.full((1 + bootstrap.draws, cells, sizes, steps), np.nan)
     freedom = float(predicted.attrs.get("fluctuation_randomizations", np.inf)) - 1
     for cell, size in np.ndindex(cells, sizes):
         values = data.values[cell, size]
-        finite = np.isfinite(values).all(0)
-        count = int(np.isfinite(values).any((1, 2)).sum())
-        if count < 2:
+        present = np.isfinite(values).any((1, 2))
+        if present.sum() < 2:
             continue
-        centred = values - np.nanmean(np.where(finite, values, 0.0), axis=0)
-        counts = bootstrap.counts(np.isfinite(values).any((1, 2)), cell, size)
-        first, second = (means(counts, np.where(finite, centred**power, np.nan)) for power in (1, 2))
-        # A draw has the variance of the runs at hand, which is less than that of all by one of them.
-        scatter = (second - first**2) * count / (count - 1)
-        scatter[1:] *= count / (count - 1)
-        scatter -= data.readout[cell, size]
+        fewest = min(fewest, int(present.sum()))
+        scatter = variances(bootstrap.counts(present, cell, size), values) - data.readout[cell, size]
         shares = n[size] * scatter / data.variance[cell, size]
         shown = np.isfinite(shares[0])
         total = np.where(shown, np.nan_to_num(shares), 0.0).sum(-1)
@@ -233,9 +232,9 @@ def _ratios(name: str, runs: xr.Dataset, predicted: xr.Dataset, bootstrap: Boots
     result["iteration_ratio"] = (("n", "iteration"), _root(_mean(square, (1,))[0]))
     found = {"overall_ratio": (("n",), overall), "constant": ((), limit)}
     for variable, (dims, drawn) in found.items():
-        interval = Interval(*map(_root, student(drawn, replicates, level)))
+        interval = Interval(*map(_root, student(drawn, fewest, level)))
         result = result.assign(interval.variables(variable, *dims))
-    return result.assign(_correlations(name, runs, predicted, axes))
+    return result.assign(_correlations(name, runs, predicted, axes, data, bootstrap))
 
 
 def _mean(square: np.ndarray, over: tuple[int, ...]) -> np.ndarray:
@@ -258,31 +257,39 @@ def _limit(n: np.ndarray, square: np.ndarray, error: np.ndarray) -> np.ndarray:
     return line_fit(1 / n, square[..., None], weight[:, None]).intercept[..., 0]
 
 
-def _correlations(name: str, runs: xr.Dataset, predicted: xr.Dataset, axes: list[Hashable]) -> Mapping[str, Any]:
-    """Root mean square difference of correlations between iterations, of a scalar observable."""
+def _correlations(
+    name: str, runs: xr.Dataset, predicted: xr.Dataset, axes: list[Hashable], data: _Cells, bootstrap: Bootstrap
+) -> Mapping[str, Any]:
+    """Differences of correlations between iterations from the predicted ones, of a scalar observable."""
     sizes = runs.sizes["n"]
-    difference, noise = np.full(sizes, np.nan), np.full(sizes, np.nan)
+    difference, noise, p_value = np.full((3, sizes), np.nan)
     if set(runs[name].dims) == {*axes, "n", "replicate", "iteration"}:
-        order = [*axes, "n", "replicate", "iteration"]
-        values = runs[name].transpose(*order).values.reshape(-1, *(runs.sizes[dim] for dim in order[-3:]))
         known = predicted[f"{name}_covariance"].broadcast_like(runs[name].isel(replicate=0, drop=True))
-        known = known.transpose(*axes, "n", "iteration", "iteration_")
-        covariances = known.values.reshape(len(values), *known.shape[-3:])
+        known = known.transpose(*axes, "n", "iteration", "iteration_").isel(
+            iteration=slice(1, None), iteration_=slice(1, None)
+        )
+        covariances = known.values.reshape(len(data.values), *known.shape[-3:])
+        n = runs["n"].values[:, None]
+        # How much of what the readout gets wrong is the same at two iterations is not known.
+        plain = (n * data.readout < MOST_READOUT * data.variance)[..., 0]  # false where nothing varies
         for size in range(sizes):
-            apart, expected = [], []
-            for own, covariance in zip(values[:, size], covariances[:, size], strict=True):
-                variance = np.diagonal(covariance)
-                shown = np.isfinite(own).all(0) & np.isfinite(variance) & (variance > LEAST_VARIANCE * variance.max())
-                if shown.sum() < 2:
-                    continue
-                rho = covariance[np.ix_(shown, shown)] / np.sqrt(np.outer(variance[shown], variance[shown]))
-                pairs = np.triu_indices(int(shown.sum()), 1)
-                apart.append((np.corrcoef(own[:, shown], rowvar=False) - rho)[pairs])
-                expected.append((1 - rho[pairs] ** 2) ** 2 / len(own))
-            if apart:
-                difference[size] = np.sqrt(np.mean(np.concatenate(apart) ** 2))
-                noise[size] = np.sqrt(np.mean(np.concatenate(expected)))
-    return {"correlation_difference": ("n", difference), "correlation_noise": ("n", noise)}
+            several = []
+            for cell, covariance in enumerate(covariances[:, size]):
+                values = data.values[cell, size, ..., 0]
+                values = values[np.isfinite(values).any(1)]
+                shown = np.isfinite(values).all(0) & plain[cell, size]
+                rng = np.random.default_rng([bootstrap.seed, cell, size])
+                one = apart(values[:, shown], covariance[np.ix_(shown, shown)], bootstrap.draws, rng)
+                several += [] if one is None else [one]
+            if several:
+                found, by_chance = (np.concatenate(both, -1) for both in zip(*several, strict=True))
+                difference[size], noise[size] = np.sqrt(np.mean(found**2)), np.sqrt(np.mean(by_chance**2))
+                p_value[size] = largest_by_chance(several)
+    return {
+        "correlation_difference": ("n", difference),
+        "correlation_noise": ("n", noise),
+        "correlation_p_value": ("n", p_value),
+    }
 
 
 def _single(name: str, runs: xr.Dataset, predicted: xr.Dataset) -> xr.Dataset:

@@ -132,3 +132,23 @@ def test_a_store_without_them_is_told_what_it_lacks():
     plain = theory.drop_vars([name for name in theory if "covariance" in str(name)])
     with pytest.raises(InvalidInput, match="without fluctuations"):
         fluctuations(simulation, plain)
+
+
+def test_cells_with_fewer_replicates_count_with_those_they_have():
+    simulation, theory = groups(replicates=20)
+    fewer = simulation.where((simulation.n < 4000) | (simulation.noise > 0.2) | (simulation.replicate < 9))
+    measured = fluctuations(fewer, theory, draws=20)
+    later = DEVIATIONS[1:] ** 2
+    cell = {"n": 4000, "noise": 0.1}
+    short = simulation.sel(cell).isel(replicate=slice(9), iteration=slice(1, None)).train_error
+    found = measured.sel(observable="train_error", **cell).ratio
+    np.testing.assert_allclose(found, np.sqrt((4000 * short.var("replicate", ddof=1) / later).mean()), rtol=1e-9)
+    assert np.isfinite(measured.constant_low).all()
+    apart = measured.correlation_difference.sel(observable="train_error", n=4000)
+    own = [
+        np.corrcoef(runs.train_error.isel(iteration=slice(1, None)).transpose("replicate", ...), rowvar=False)
+        for runs in (simulation.sel(n=4000, noise=0.5), simulation.sel(cell).isel(replicate=slice(9)))
+    ]
+    pairs = np.triu_indices(STEPS, 1)
+    plain = np.concatenate([(one - CORRELATION[1:, 1:])[pairs] for one in own])
+    np.testing.assert_allclose(apart, (plain**2).mean() ** 0.5, rtol=1e-9)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from analysis.statistics.bootstrap import Bootstrap, means, medians
+from analysis.statistics.bootstrap import Bootstrap, means, medians, variances
 
 PRESENT = np.array([True, True, False, True, True, True])
 
@@ -50,6 +50,23 @@ def test_a_draw_without_a_value_stands_at_the_estimate(statistic):
     values = np.array([[1.0, np.nan, np.nan], [3.0, 5.0, np.nan]])
     counts = np.array([[1.0, 1.0], [2.0, 0.0]])
     np.testing.assert_array_equal(statistic(counts, values), [[2.0, 5.0, np.nan], [1.0, 5.0, np.nan]])
+
+
+def test_variances_are_without_bias_over_the_replicates_that_there_are():
+    rng = np.random.default_rng(2)
+    values = rng.standard_normal((12, 3)) + 5.0
+    values[1, 1:] = np.nan
+    values[:-1, 2] = np.nan
+    counts = Bootstrap(4000).counts(np.ones(12, dtype=bool))
+    found = variances(counts, values)
+    expected = [values[:, 0].var(ddof=1), np.nanvar(values[:, 1], ddof=1), np.nan]
+    np.testing.assert_allclose(found[0], expected, rtol=1e-12)
+    assert np.isnan(found[:, 2]).all()
+    # A draw of replicates that repeat some has the variance of all of them on average.
+    missed = (found[1:, :2].mean(0) - expected[:2]) / (found[1:, :2].std(0) / 4000**0.5)
+    assert (abs(missed[:1]) < 4).all()
+    plain = np.stack([drawn.var(0) for drawn in resampled(counts[1:50], values[:, 0])])
+    np.testing.assert_allclose(found[1:50, 0], plain * (12 / 11) ** 2, rtol=1e-12)
 
 
 def test_medians_are_the_same_in_pieces(monkeypatch):
