@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from sweeps.compute import Compute, worker_count
 from sweeps.cost import CostModel, calibrate, makespan, memory_of
-from sweeps.plan import SimulationTask, SweepSpec, Task, TheoryTask
+from sweeps.foresight import foresee
+from sweeps.plan import SimulationTask, SweepSpec, Task, TheoryTask, name_of
 from sweeps.schedule import missing_tasks
 from sweeps.sources import Code
 from sweeps.store import Store, settings_of, stored_bytes
@@ -29,6 +30,8 @@ def forecast(
 ) -> Iterator[str]:
     """Describe what a sweep still has to do, a line at a time. Times small problems for about two seconds.
 
+    With a target of precision it also says how many replicates that will take, and this may be 20 seconds more.
+
     Parameters
     ----------
     spec : SweepSpec
@@ -36,7 +39,7 @@ def forecast(
     compute : Compute
         Where it would run.
     target : Target, optional
-        Only the next round of each cell can be foreseen.
+        Of verdicts only the next round can be foreseen.
     location : str
         Path or URL of the store; what it holds is not done again.
     code : Code, optional
@@ -68,7 +71,9 @@ def forecast(
         )
     yield f"tasks: {len(tasks)} ({len(tasks) - theories} simulation, {theories} theory)"
     if not tasks:
-        if store is not None and target is not None and judge is not None:
+        if target is not None and judge is None:
+            yield from _precision(spec, target, calibrate(spec))
+        elif store is not None and target is not None and judge is not None:
             yield from _verdict(store, spec, target, judge)
         return
     model = calibrate(spec)
@@ -93,7 +98,32 @@ def forecast(
             f"target: {what}; this is the first round, and up to "
             f"{target.max_replicates} replicates a cell and {most_bytes:.1f} MiB may follow{time}"
         )
+        if judge is None:
+            yield from _precision(spec, target, model)
     yield f"store's size: {stored_bytes(settings, spec.replicates) / MEBIBYTE:.1f} MiB"
+
+
+def _precision(spec: SweepSpec, target: Target, model: CostModel) -> Iterator[str]:
+    """Say how many replicates will meet a target, by predicted fluctuations."""
+    found = foresee(spec, target)
+
+    def at_most(count: int) -> int:
+        return min(count, target.max_replicates)
+
+    if found.replicates:
+        tasks = [spec.simulation_task(cell, (), tuple(range(at_most(count)))) for cell, count in found.replicates]
+        total = sum(task.size for task in tasks)
+        seconds = sum(model.durations(tasks, 1))
+        cells = f"{len(tasks)} cell{'s' if len(tasks) > 1 else ''}"
+        yield (f"replicates for it, by predicted fluctuations: {total:,} in {cells}, {_duration(seconds)} of computing")
+    for cell, count in found.replicates[:LONGEST_SHOWN]:
+        beyond = f" of the {count:,} that it takes" if count > target.max_replicates else ""
+        yield f"  {at_most(count):,}{beyond}: {name_of(cell.problem, spec.fields)}"
+    if len(found.replicates) > LONGEST_SHOWN:
+        cell, count = found.replicates[-1]
+        yield f"  and down to {at_most(count):,}: {name_of(cell.problem, spec.fields)}"
+    for reason, number in found.unknown.items():
+        yield f"replicates for it are not known of {number} cell{'s' if number > 1 else ''}: {reason}"
 
 
 def _verdict(store: Store, spec: SweepSpec, target: Target, judge: Judge) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from sweeps.cost.memory import GPU_CONTEXT_BYTES, largest_memory, memory_of
 from sweeps.cost.probe import CostModel, calibrate, makespan
-from sweeps.cost.work import TASK_SECONDS, block_of, seconds_of, work_of
+from sweeps.cost.work import TASK_SECONDS, block_of, fluctuations_work, seconds_of, work_of
 
 __all__ = [
     "GPU_CONTEXT_BYTES",
@@ -10,6 +10,7 @@ __all__ = [
     "CostModel",
     "block_of",
     "calibrate",
+    "fluctuations_work",
     "largest_memory",
     "makespan",
     "memory_of",

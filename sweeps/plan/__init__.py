@@ -9,6 +9,7 @@ from sweeps.plan.tasks import (
     TheoryTask,
     blocks,
     fluctuation_randomizations,
+    name_of,
 )
 from sweeps.plan.values import key_of, plain
 
@@ -26,6 +27,7 @@ __all__ = [
     "blocks",
     "fluctuation_randomizations",
     "key_of",
+    "name_of",
     "plain",
     "require_few_cells",
 ]

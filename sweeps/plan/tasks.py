@@ -17,6 +17,7 @@ __all__ = [
     "TheoryTask",
     "blocks",
     "fluctuation_randomizations",
+    "name_of",
 ]
 
 
@@ -87,7 +88,7 @@ class SimulationTask:
     def name(self) -> str:
         """What a message calls this task."""
         first, last = self.replicates[0], self.replicates[-1]
-        return f"simulation of {_describe(self.problem, self.axes)}, replicates {first}..{last}"
+        return f"simulation of {name_of(self.problem, self.axes)}, replicates {first}..{last}"
 
 
 @dataclass(frozen=True)
@@ -159,7 +160,7 @@ class TheoryTask:
     @property
     def name(self) -> str:
         """What a message calls this task."""
-        return f"theory of {_describe(self.problem, self.axes)}"
+        return f"theory of {name_of(self.problem, self.axes)}"
 
 
 Task = SimulationTask | JoinedTask | TheoryTask
@@ -188,8 +189,15 @@ def fluctuation_randomizations(randomizations: int) -> int:
     return max(randomizations // 2, 2)
 
 
-def _describe(problem: Problem, axes: Iterable[str]) -> str:
-    """Name a problem by its size and its value on each axis."""
+def name_of(problem: Problem, axes: Iterable[str]) -> str:
+    """Name a problem by its size and its value on each axis.
+
+    Parameters
+    ----------
+    problem : Problem
+    axes : iterable of str
+        Of a grid.
+    """
     values = {name: getattr(problem, name) for name in dict.fromkeys(("n", "d", *axes))}
     return " ".join(
         f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}" for name, value in values.items()
