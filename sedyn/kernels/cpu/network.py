@@ -16,6 +16,8 @@ from numba import types
 from sedyn.arrays.compiling import CUBE, MATRIX, VECTOR, calling, compiled, linked
 from sedyn.arrays.shapes import Float, Integer, Shaped
 from sedyn.kernels.cpu.functions import ACTIVATE, BEND, BEND_LOSS, LOSE, activation_addresses, loss_addresses
+from sedyn.kernels.cpu.tiles import UNITS, add_backward, add_forward
+from sedyn.kernels.cpu.tiles import VECTOR as VECTOR_BYTES
 from sedyn.kernels.program import Kind, Program
 
 __all__ = [
@@ -73,6 +75,7 @@ class CompiledNetwork(NamedTuple):
     reached: Shaped[np.ndarray, "rows q"]
 
 
+LANES = VECTOR_BYTES // 8
 INT, WHOLE_NUMBERS = types.int64, types.Array(types.int64, 2, "C")
 _FIELDS = (
     WHOLE_NUMBERS,
@@ -131,7 +134,7 @@ def combine(
     targets: tuple[int, int],
     out: np.ndarray,
 ) -> None:
-    """Add linear combinations of rows of a matrix to rows of another, four at a time.
+    """Add linear combinations of rows of a matrix to rows of another, in tiles, and four at a time what is left over.
 
     Parameters
     ----------
@@ -145,7 +148,15 @@ def combine(
     matrix, out : ndarray, shape (rows, m)
     """
     (source, given), (target, units) = sources, targets
-    for b in range(units):
+    tiled = units - units % UNITS
+    if tiled:
+        factors = np.empty((tiled, given))
+        for b in range(tiled):
+            for a in range(given):
+                factors[b, a] = weights[place + a * strides[0] + b * strides[1]]
+        for b in range(0, tiled, UNITS):
+            add_backward(matrix[source : source + given], factors, b, out[target : target + tiled], None)
+    for b in range(tiled, units):
         t = target + b
         for a in range(0, given, 4):
             s, w, step = source + a, place + a * strides[0] + b * strides[1], strides[0]
@@ -185,7 +196,7 @@ def add_dots(
     place: int,
     out: np.ndarray,
 ) -> None:
-    """Add products of rows, summed over samples, to the derivatives in a dense layer's weights, four at a time.
+    """Add products of rows, summed over samples, to the derivatives in a dense layer's weights, as `combine` goes.
 
     Parameters
     ----------
@@ -201,7 +212,18 @@ def add_dots(
     out : ndarray, shape (P,)
         Derivatives in the parameters, to which the sums are added.
     """
-    for b in range(units):
+    tiled = units - units % UNITS
+    if tiled:
+        sums = np.zeros((tiled, given * LANES))
+        for b in range(0, tiled, UNITS):
+            add_forward(signals[source : source + given], pulls[target : target + tiled], b, sums, None)
+        for b in range(tiled):
+            for a in range(given):
+                total = 0.0
+                for lane in range(a * LANES, (a + 1) * LANES):
+                    total += sums[b, lane]
+                out[place + a * units + b] += total
+    for b in range(tiled, units):
         f = target + b
         for a in range(0, given - given % 4, 4):
             s, p, q, u, v = source + a, 0.0, 0.0, 0.0, 0.0

@@ -37,7 +37,7 @@ READ, SECOND_LEVEL, DATA = SHORT(0), SHORT(2), SHORT(1)
 
 
 def _write_forward(
-    code: _Writer, rows: int, matrix: _Entries, weights: _Entries, sums: _Entries, ahead: ir.Value
+    code: _Writer, rows: int, matrix: _Entries, weights: _Entries, sums: _Entries, ahead: ir.Value | None
 ) -> None:
     """Write a tile forward; in each turn it asks for what lies ahead of the first half of the rows."""
 
@@ -47,7 +47,7 @@ def _write_forward(
         def add(column: ir.Value) -> None:
             factors = [weights.load(unit, column, lanes) for unit in range(UNITS)]
             for row in range(rows):
-                if lanes > 1 and row < (rows + 1) // 2:
+                if ahead is not None and lanes > 1 and row < (rows + 1) // 2:
                     matrix.ask_for(row, column, ahead)
                 entries = code.as_number(matrix.load(row, column, lanes))
                 for factor, total in zip(factors, totals[row], strict=True):
@@ -67,7 +67,7 @@ def _write_forward(
 
 
 def _write_backward(
-    code: _Writer, rows: int, matrix: _Entries, gradients: _Entries, out: _Entries, ahead: ir.Value
+    code: _Writer, rows: int, matrix: _Entries, gradients: _Entries, out: _Entries, ahead: ir.Value | None
 ) -> None:
     """Write a tile backward; in each turn it asks for what lies ahead of the second half of the rows."""
     numbers = [[gradients.load(unit, INDEX(row), 1) for row in range(rows)] for unit in range(UNITS)]
@@ -77,7 +77,7 @@ def _write_backward(
         def add(column: ir.Value) -> None:
             entries = []
             for row in range(rows):
-                if lanes > 1 and row >= (rows + 1) // 2:
+                if ahead is not None and lanes > 1 and row >= (rows + 1) // 2:
                     matrix.ask_for(row, column, ahead)
                 entries.append(code.as_number(matrix.load(row, column, lanes)))
             # All sums are read before one is set: lest the processor takes one that it sets for the next that it reads.
@@ -114,7 +114,7 @@ def _intrinsic(write: Callable[..., None], *, forward: bool) -> Any:
                     entries(matrix, matrix_value, i),
                     entries(factors, factors_value, first_unit, of_factors),
                     entries(sums, sums_value, first_unit, of_sums),
-                    distance,
+                    None if isinstance(ahead, types.NoneType) else distance,
                 )
 
             first = FIRST
@@ -126,7 +126,8 @@ def _intrinsic(write: Callable[..., None], *, forward: bool) -> Any:
 
         if factors.dtype != sums.dtype:
             raise TypeError(f"factors of type {factors.dtype} for sums of type {sums.dtype}")
-        return types.void(matrix, factors, types.intp, sums, types.intp), generate
+        asked = ahead if isinstance(ahead, types.NoneType) else types.intp
+        return types.void(matrix, factors, types.intp, sums, asked), generate
 
     return tiled
 
@@ -218,8 +219,9 @@ def _several(kind: ir.Type, lanes: int) -> ir.Type:
 
 
 # Of a matrix, (r, d), floats or integers; weights, (q, d), and the first of the tile's units; sums, (q, r lanes), to
-# which as many partial sums of each product are added; and how many bytes ahead memory is asked for.
+# which as many partial sums of each product are added; and how many bytes ahead memory is asked for, None where all is
+# in cache.
 add_forward = _intrinsic(_write_forward, forward=True)
 # Of a matrix, (r, d); gradients, (q, r), and the first of the tile's units; sums, (q, d), to which the products are
-# added; and how many bytes ahead memory is asked for.
+# added; and how many bytes ahead, likewise.
 add_backward = _intrinsic(_write_backward, forward=False)
