@@ -29,6 +29,7 @@ SOURCES = (
         "kernels/cpu/network.py",
         "kernels/cpu/passes.py",
         "kernels/cpu/paths.py",
+        "kernels/cpu/points.py",
         "kernels/cpu/response.py",
         "kernels/cpu/revealing.py",
     ),

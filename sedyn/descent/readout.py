@@ -26,7 +26,7 @@ from sedyn.model.label_laws import LabelLaw, label_law, noise_variables
 from sedyn.model.network import DeepWeights
 from sedyn.model.problem import Problem
 from sedyn.model.seeds import Stream
-from sedyn.theory.sampling import causal_root, psd_root, shifted_points, stretched_normals
+from sedyn.theory.sampling import causal_root, psd_root, stretched_points
 
 __all__ = [
     "Control",
@@ -269,8 +269,7 @@ def draw_quadrature(problems: Sequence[Problem], words: Integer[Array, "R shifts
     """
     problem, xp = problems[0], array_namespace(words)
     k, noise = problem.signals, noise_variables(problem)
-    uniforms = shifted_points(words, readout_points(problem))
-    normals, weights = stretched_normals(uniforms, k, 1 + STRETCH / k)
+    normals, weights = stretched_points(words, readout_points(problem), k, 1 + STRETCH / k)
     normals = xp.reshape(xp.moveaxis(normals, 1, 2), (words.shape[0], words.shape[2], -1))
     # The noise comes second, so that its coordinates are among the evenest.
     parts = [normals[:, :k, :], normals[:, k + noise :, :]]

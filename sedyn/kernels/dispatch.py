@@ -18,7 +18,7 @@ import numpy as np
 
 from sedyn.arrays import revealing
 from sedyn.arrays.backend import Array
-from sedyn.arrays.shapes import Float
+from sedyn.arrays.shapes import Float, Integer
 from sedyn.errors import InvalidInput
 from sedyn.model import adjoint, network
 from sedyn.model.algorithm import Descent, Path
@@ -41,6 +41,7 @@ __all__ = [
     "require_form",
     "revealing_product",
     "stored_samples",
+    "stretched_points",
 ]
 
 Arguments = ParamSpec("Arguments")
@@ -237,6 +238,33 @@ def _no_average(
     return None
 
 
+def _no_points(
+    words: Integer[Array, "R shifts dimensions"],
+    bits: int,
+    digits: Integer[np.ndarray, "dimensions samples"],
+    stretched: int,
+    factor: float,
+) -> tuple[Float[Array, "R shifts dimensions samples"], Float[Array, "R shifts samples"]] | None:
+    """Shift and stretch points, see `sedyn.theory.sampling.stretched_points`; None where there is no kernel.
+
+    Parameters
+    ----------
+    words : array of uint64, shape (R, shifts, dimensions)
+    bits : int
+        Binary digits of a point.
+    digits : ndarray of uint64, shape (dimensions, samples)
+        Those of the points before any shift.
+    stretched : int
+    factor : float
+
+    Returns
+    -------
+    tuple or None
+        Normals and weights; array operations serve where this is None.
+    """
+    return None
+
+
 forward = Operation(network.forward)
 differentiate = Operation(network.differentiate)
 mean_response = Operation(adjoint.mean_response)
@@ -244,6 +272,7 @@ descend_each = Operation(_no_pass)
 descend_path = Operation(_no_path)
 remove_own_gradients = Operation(_no_removal)
 average_scores = Operation(_no_average)
+stretched_points = Operation(_no_points)
 revealing_product = Operation(revealing.revealing_product)
 stored_samples = Operation(_no_stored_samples)
 

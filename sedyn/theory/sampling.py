@@ -14,6 +14,7 @@ import numpy as np
 from sedyn.arrays import backend
 from sedyn.arrays.backend import Array, array_namespace, asarray_like
 from sedyn.arrays.shapes import Float, Integer
+from sedyn.kernels import dispatch
 
 __all__ = [
     "CausalFactor",
@@ -23,6 +24,7 @@ __all__ = [
     "shifted_points",
     "sobol_uniforms",
     "stretched_normals",
+    "stretched_points",
 ]
 
 # Directions whose variance is below this share of the largest are rounding, not randomness.
@@ -143,6 +145,29 @@ def stretched_normals(
     weights = weights / xp.sum(weights, axis=-1, keepdims=True)
     normals[..., :stretched, :] = factor * known
     return _matched(normals, weights[..., None, :]), weights
+
+
+def stretched_points(
+    words: Integer[Array, "R shifts dimensions"], samples: int, stretched: int, factor: float
+) -> tuple[Float[Array, "R shifts dimensions samples"], Float[Array, "R shifts samples"]]:
+    """Shift points as `shifted_points` does, and stretch them as `stretched_normals`.
+
+    Parameters
+    ----------
+    words : array of uint64, shape (R, shifts, dimensions)
+    samples : int
+        A power of two.
+    stretched : int
+    factor : float
+
+    Returns
+    -------
+    normals : array, shape (R, shifts, dimensions, samples)
+    weights : array, shape (R, shifts, samples)
+    """
+    digits = _point_digits(words.shape[-1], samples)
+    found = dispatch.stretched_points(words, BITS, digits, stretched, factor)
+    return stretched_normals(shifted_points(words, samples), stretched, factor) if found is None else found
 
 
 def _matched(normals: Float[Array, "... dimensions N"], weights: Float[Array, "... 1 N"] | float) -> Array:

@@ -18,7 +18,7 @@ from numba import types
 
 from sedyn.arrays.compiling import MATRIX, VECTOR, address_of, compiled
 
-__all__ = ["ACTIVATE", "BEND", "BEND_LOSS", "LOSE", "activation_addresses", "loss_addresses"]
+__all__ = ["ACTIVATE", "BEND", "BEND_LOSS", "LOSE", "activation_addresses", "exp", "log", "loss_addresses"]
 
 INT = types.int64
 ACTIVATE = types.void(MATRIX, MATRIX, INT, INT, INT)
@@ -164,7 +164,7 @@ def _exponential_parts(x: float) -> tuple[float, float]:
 
 
 @_exact
-def _exp(x: float) -> float:
+def exp(x: float) -> float:
     """Exponential of a number up to 700; zero below -700."""
     vanishes = x < -700
     power, rest = _exponential_parts(-700.0 if vanishes else x)
@@ -183,7 +183,7 @@ def _tanh(x: float) -> float:
 @_exact
 def _sigmoid(x: float) -> tuple[float, float]:
     """Logistic function, and exp(-|x|)."""
-    small = _exp(-abs(x))
+    small = exp(-abs(x))
     return (small if x < 0 else 1.0) / (1 + small), small
 
 
@@ -191,7 +191,7 @@ def _sigmoid(x: float) -> tuple[float, float]:
 def _erf(x: float) -> tuple[float, float]:
     """Error function to 1.5 units of the last place, and exp(-x^2)."""
     square = x * x
-    bell = _exp(-square)
+    bell = exp(-square)
     inside = x + x * _polynomial(ERF_INSIDE, square)
     outside = 1 - bell * _polynomial(ERF_TAIL, 1 / (abs(x) + TAIL_SHIFT))
     return inside if abs(x) < 1 else (-outside if x < 0 else outside), bell
@@ -206,8 +206,8 @@ def _log1p_to_one(x: float) -> float:
 
 
 @_exact
-def _log(x: float) -> float:
-    """Logarithm of a number of at least 1: a power of two's, and that of (1 + z) / (1 - z), which is 2 artanh(z)."""
+def log(x: float) -> float:
+    """Logarithm of a positive number: a power of two's, and that of (1 + z) / (1 - z), which is 2 artanh(z)."""
     bits = np.float64(x).view(np.int64)
     count = (bits - ROOT_OF_HALF) >> FRACTION_BITS
     rest = np.int64(bits - (count << FRACTION_BITS)).view(np.float64)
@@ -285,7 +285,7 @@ def _activate_gelu(signals: np.ndarray, slopes: np.ndarray, source: int, target:
 def _bend_gelu(signals: np.ndarray, slopes: np.ndarray, source: int, target: int, bends: np.ndarray) -> None:
     for i in range(bends.size):
         at = signals[source, i]
-        bends[i] = (2 - at * at) * (1 / math.sqrt(2 * math.pi)) * _exp(-0.5 * at * at)
+        bends[i] = (2 - at * at) * (1 / math.sqrt(2 * math.pi)) * exp(-0.5 * at * at)
 
 
 @_compiled
@@ -499,12 +499,12 @@ def _lose_softmax(
             largest[i] = f if f > largest[i] else largest[i]
     for c in range(y.shape[0]):
         for i in range(count):
-            power = _exp(signals[outputs + c, i] - largest[i])
+            power = exp(signals[outputs + c, i] - largest[i])
             pulls[outputs + c, i] = power
             total[i] += power
             values[i] += signals[outputs + c, i] * labels[c, i]
     for i in range(count):
-        values[i] = _log(total[i]) + largest[i] - values[i]
+        values[i] = log(total[i]) + largest[i] - values[i]
     for c in range(y.shape[0]):
         for i in range(count):
             pulls[outputs + c, i] = pulls[outputs + c, i] / total[i] - labels[c, i]

@@ -77,6 +77,14 @@ def _average_scores(
     return replicates.average_scores(layers, loss, roots, deep, normals, labels, weights)
 
 
+def _stretched_points(
+    words: Array, bits: int, digits: np.ndarray, stretched: int, factor: float
+) -> tuple[Array, Array]:
+    from sedyn.kernels.cpu import points
+
+    return points.stretched_points(words, bits, digits, stretched, factor)
+
+
 def _has_form(h: Array, network: Network, *, curvature: bool = True) -> bool:
     return _in_numbers(h) and form_of(network, h.shape[-2], "cpu") is not None
 
@@ -110,5 +118,6 @@ dispatch.descend_each.register(lambda matrices, *_, curvature: isinstance(matric
 dispatch.descend_path.register(lambda matrices, *_: isinstance(matrices, np.ndarray), _descend_path)
 dispatch.remove_own_gradients.register(lambda path, *_: _in_numbers(path.trained), _remove_own_gradients)
 dispatch.average_scores.register(lambda layers, loss, roots, *_: _in_numbers(roots), _average_scores)
+dispatch.stretched_points.register(lambda words, *_: isinstance(words, np.ndarray), _stretched_points)
 dispatch.revealing_product.register(lambda vectors, own, other: isinstance(vectors, np.ndarray), _revealing_product)
 dispatch.stored_samples.register(lambda matrix, dtype: isinstance(matrix, np.ndarray), _stored_samples)

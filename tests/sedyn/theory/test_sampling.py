@@ -2,6 +2,8 @@ import numpy as np
 import pytest
 from scipy import special
 
+from sedyn.kernels import dispatch
+from sedyn.kernels.cpu.points import quantile
 from sedyn.model.quadrature import gauss_quadrature, interpolation
 from sedyn.theory.sampling import (
     CausalFactor,
@@ -11,6 +13,7 @@ from sedyn.theory.sampling import (
     shifted_points,
     sobol_uniforms,
     stretched_normals,
+    stretched_points,
 )
 
 
@@ -178,3 +181,20 @@ def test_interpolation_from_gauss_nodes_reaches_every_eigenvalue(exponent, d, co
     for degree in (0, 1, count // 2, min(count, d) - 1):
         found = towards @ special.eval_chebyt(degree, nodes / middle - 1)
         np.testing.assert_allclose(found, special.eval_chebyt(degree, ordered / middle - 1), atol=1e-8)
+
+
+@pytest.mark.parametrize(("dimensions", "stretched"), [(1, 1), (4, 1), (7, 3), (17, 1)])
+def test_compiled_points_are_those_of_array_operations(dimensions, stretched):
+    words = random_words(5, 2, dimensions)
+    found = stretched_points(words, 512, stretched, 1.5)
+    with dispatch.definitions_only():
+        expected = stretched_points(words, 512, stretched, 1.5)
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-12 * np.abs(other).max())
+
+
+def test_compiled_quantiles_are_right_far_into_the_tails():
+    digits = np.concatenate([2.0 ** -np.arange(1, 53), np.linspace(0.01, 0.5, 60), 0.075 + np.array([-1e-9, 0, 1e-9])])
+    probabilities = np.concatenate([digits, 1 - digits])
+    found = np.array([quantile(p) for p in probabilities])
+    np.testing.assert_allclose(found, special.ndtri(probabilities), rtol=4e-15, atol=1e-16)

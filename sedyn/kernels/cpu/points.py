@@ -1,0 +1,194 @@
+"""Points of the readouts of replicates, compiled: `sedyn.theory.sampling.stretched_points`.
+
+Quantiles are those of Wichura (1988, AS 241), to a few units of the last place: rational functions of the distance to
+the median, or of the root of the logarithm of what is left in the tail, whose coefficients are chosen number by number,
+so that the compiler works on several at once.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from sedyn.arrays.compiling import compiled, widest_vectors
+from sedyn.arrays.shapes import Float, Integer
+from sedyn.arrays.threads import run_each
+from sedyn.kernels.cpu.functions import exp, log
+from sedyn.kernels.cpu.network import LANES, UNITS, call_combine
+from sedyn.kernels.cpu.several import shares
+from sedyn.kernels.cpu.tiles import add_forward
+
+__all__ = ["quantile", "stretched_points"]
+
+# Within so much of the median the first set of coefficients serves; below, the second up to a root of so much, then the
+# third. Numerator and denominator of each, highest power first; those of the tails in the root less a number.
+CENTRE, FAR = 0.425, 5.0
+NEAR_TAIL, FAR_TAIL = 1.6, 5.0
+NUMERATORS = (
+    (2509.0809287301226727, 7.7454501427834140764e-4, 2.01033439929228813265e-7),
+    (33430.575583588128105, 2.27238449892691845833e-2, 2.71155556874348757815e-5),
+    (67265.770927008700853, 2.41780725177450611770e-1, 1.24266094738807843860e-3),
+    (45921.953931549871457, 1.27045825245236838258, 2.65321895265761230930e-2),
+    (13731.693765509461125, 3.64784832476320460504, 2.96560571828504891230e-1),
+    (1971.5909503065514427, 5.76949722146069140550, 1.78482653991729133580),
+    (133.14166789178437745, 4.63033784615654529590, 5.46378491116411436990),
+    (3.3871328727963666080, 1.42343711074968357734, 6.65790464350110377720),
+)
+DENOMINATORS = (
+    (5226.4952788528545610, 1.05075007164441684324e-9, 2.04426310338993978564e-15),
+    (28729.085735721942674, 5.47593808499534494600e-4, 1.42151175831644588870e-7),
+    (39307.895800092710610, 1.51986665636164571966e-2, 1.84631831751005468180e-5),
+    (21213.794301586595867, 1.48103976427480074590e-1, 7.86869131145613259100e-4),
+    (5394.1960214247511077, 6.89767334985100004550e-1, 1.48753612908506148525e-2),
+    (687.18700749205790830, 1.67638483018380384940, 1.36929880922735805310e-1),
+    (42.313330701600911252, 2.05319162663775882187, 5.99832206555887937690e-1),
+    (1.0, 1.0, 1.0),
+)
+
+_compiled = compiled({"reassoc", "contract", "nsz"}, error_model="numpy")
+_exact = compiled({"contract"}, error_model="numpy", forceinline=True)
+
+
+@_exact
+def _chosen(coefficients: tuple[tuple[float, ...], ...], central: bool, near: bool, x: float) -> float:
+    """Polynomial of the set of coefficients that serves."""
+    value = 0.0
+    for of_centre, of_near, of_far in coefficients:
+        of_tail = of_near if near else of_far
+        value = value * x + (of_centre if central else of_tail)
+    return value
+
+
+@_exact
+def quantile(p: float) -> float:
+    """Quantile of the standard normal law, of a probability from 2^-1000 to 1 - 2^-53."""
+    from_median = p - 0.5
+    central = abs(from_median) <= CENTRE
+    root = math.sqrt(-log(p if from_median < 0 else 1 - p))
+    near = root <= FAR
+    x = CENTRE * CENTRE - from_median * from_median if central else root - (NEAR_TAIL if near else FAR_TAIL)
+    ratio = _chosen(NUMERATORS, central, near, x) / _chosen(DENOMINATORS, central, near, x)
+    return ratio * (from_median if central else (-1.0 if from_median < 0 else 1.0))
+
+
+@_compiled
+def fill_points(
+    words: np.ndarray,
+    drop: int,
+    digits: np.ndarray,
+    stretched: int,
+    factor: float,
+    normals: np.ndarray,
+    weights: np.ndarray,
+) -> None:
+    """Set the points of several replicates.
+
+    Parameters
+    ----------
+    words : ndarray of uint64, shape (R, shifts, D)
+    drop : int
+        Binary digits of a word that points do not have.
+    digits : ndarray of uint64, shape (D, N)
+    stretched : int
+    factor : float
+    normals : ndarray, shape (R, D, shifts, N)
+        Set.
+    weights : ndarray, shape (R, shifts, N)
+        Set.
+    """
+    widest_vectors()
+    dimensions, count = digits.shape
+    units, unit = -(-dimensions // UNITS) * UNITS, 0.5 ** (64 - drop)
+    points, weighted, matched = np.empty((dimensions, count)), np.zeros((units, count)), np.empty((dimensions, count))
+    covariance, inverse = np.empty((dimensions, dimensions)), np.empty((dimensions, dimensions))
+    sums = np.empty((units, dimensions * LANES))
+    for r in range(words.shape[0]):
+        for shift in range(words.shape[1]):
+            of_points = weights[r, shift]
+            for a in range(dimensions):
+                own = words[r, shift, a] >> np.uint64(drop)
+                for i in range(count):
+                    points[a, i] = (np.int64(digits[a, i] ^ own) + 0.5) * unit
+                for i in range(count):
+                    points[a, i] = quantile(points[a, i])
+            for i in range(count):
+                of_points[i] = 0
+            for a in range(stretched):
+                for i in range(count):
+                    of_points[i] += (1 - factor * factor) / 2 * (points[a, i] * points[a, i])
+            total = 0.0
+            for i in range(count):
+                of_points[i] = exp(of_points[i])
+                total += of_points[i]
+            for i in range(count):
+                of_points[i] /= total
+            for a in range(dimensions):
+                stretch, mean = factor if a < stretched else 1.0, 0.0
+                for i in range(count):
+                    points[a, i] *= stretch
+                    mean += of_points[i] * points[a, i]
+                for i in range(count):
+                    points[a, i] -= mean
+                    weighted[a, i] = of_points[i] * points[a, i]
+            # Moments are matched causally, each coordinate by those before it: by the inverse of a triangular root.
+            for a in range(units):
+                for k in range(sums.shape[1]):
+                    sums[a, k] = 0
+            for a in range(0, units, UNITS):
+                add_forward(points, weighted, a, sums, None)
+            for a in range(dimensions):
+                for b in range(a + 1):
+                    entry = 0.0
+                    for lane in range(b * LANES, (b + 1) * LANES):
+                        entry += sums[a, lane]
+                    for c in range(b):
+                        entry -= covariance[a, c] * covariance[b, c]
+                    covariance[a, b] = math.sqrt(entry) if a == b else entry / covariance[b, b]
+            for a in range(dimensions):
+                for b in range(dimensions):
+                    entry = 1.0 if a == b else 0.0
+                    for c in range(b, a):
+                        entry -= covariance[a, c] * inverse[c, b]
+                    inverse[a, b] = entry / covariance[a, a] if b <= a else 0.0
+                for i in range(count):
+                    matched[a, i] = 0
+            rows = inverse.reshape(dimensions * dimensions)
+            call_combine((rows, 0, (1, dimensions), (0, dimensions), points, (0, dimensions), matched))
+            for a in range(dimensions):
+                for i in range(count):
+                    normals[r, a, shift, i] = matched[a, i]
+
+
+def stretched_points(
+    words: Integer[np.ndarray, "R shifts dimensions"],
+    bits: int,
+    digits: Integer[np.ndarray, "dimensions samples"],
+    stretched: int,
+    factor: float,
+) -> tuple[Float[np.ndarray, "R shifts dimensions samples"], Float[np.ndarray, "R shifts samples"]]:
+    """Shift and stretch points, see `sedyn.theory.sampling.stretched_points`.
+
+    Parameters
+    ----------
+    words : ndarray of uint64, shape (R, shifts, D)
+    bits : int
+        Binary digits of a point.
+    digits : ndarray of uint64, shape (D, N)
+    stretched : int
+    factor : float
+
+    Returns
+    -------
+    normals : ndarray, shape (R, shifts, D, N)
+    weights : ndarray, shape (R, shifts, N)
+    """
+    (replicates, shifts, dimensions), count = words.shape, digits.shape[1]
+    normals, weights = np.empty((replicates, dimensions, shifts, count)), np.empty((replicates, shifts, count))
+    words = np.ascontiguousarray(words)
+
+    def fill(some: slice) -> None:
+        fill_points(words[some], 64 - bits, digits, stretched, factor, normals[some], weights[some])
+
+    run_each(fill, shares(replicates))
+    return np.moveaxis(normals, 1, 2), weights
