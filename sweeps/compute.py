@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+import re
 from dataclasses import dataclass, fields
 from typing import Any
 
 from sedyn.arrays.backend import gpu_count, resolve_device
 from sedyn.arrays.machine import available_cores
-from sedyn.checks import DEVICE, number, one_of, optional, text, whole
+from sedyn.checks import DEVICE, listed, number, one_of, optional, text, whole
 from sedyn.errors import InvalidInput, require_known
 from sedyn.model.fields import check_fields, documented, field
 
@@ -15,6 +17,24 @@ __all__ = ["Compute", "require_gpus", "worker_count"]
 
 MOST_WORKERS = 1024
 LEAST_SHARE = 1e-4  # of a GPU, as fine as Ray counts
+MOST_CORES = 1024  # of one job
+_WALLTIME = re.compile(r"(?:(\d+)-)?(\d{1,2}):(\d\d):(\d\d)")
+
+
+def _walltime(field: str, value: Any) -> str:
+    """Check the time of a job; a number would be minutes to Slurm and seconds to YAML, which reads 1:00:00 as one."""
+    if not (isinstance(value, str) and _WALLTIME.fullmatch(value)) or _seconds(value) < 60:
+        raise InvalidInput(
+            field, value, 'at least a minute, written "HH:MM:SS" or "DAYS-HH:MM:SS", in quotes in a file'
+        )
+    return value
+
+
+def _seconds(walltime: str) -> int:
+    found = _WALLTIME.fullmatch(walltime)
+    assert found is not None, "it was checked"
+    days, hours, minutes, seconds = (int(word or 0) for word in found.groups())
+    return ((24 * days + hours) * 60 + minutes) * 60 + seconds
 
 
 @documented
@@ -28,7 +48,11 @@ class Compute:
         If a field is unknown or wrong.
     """
 
-    executor: str = field("ray", one_of("ray", "inline"), "``ray``: Ray's actors; ``inline``: this process.")
+    executor: str = field(
+        "ray",
+        one_of("ray", "inline", "slurm"),
+        "``ray``: Ray's actors; ``inline``: this process; ``slurm``: jobs of Slurm.",
+    )
     workers: int | None = field(
         None,
         optional(whole(1, MOST_WORKERS, condition="a whole number >= 1, or null for one per core")),
@@ -42,9 +66,21 @@ class Compute:
         "of the largest task allows, and a whole GPU on a cluster, whose GPUs the driver cannot ask.",
     )
     address: str | None = field(None, optional(text), "A running Ray cluster to join; None starts Ray on this machine.")
+    walltime: str = field("01:00:00", _walltime, "Slurm: time of a job, ``HH:MM:SS`` or ``DAYS-HH:MM:SS``.")
+    cpus_per_task: int = field(1, whole(1, MOST_CORES), "Slurm: cores of a job, each of which is a worker.")
+    partition: str | None = field(
+        None, optional(text), "Slurm: partition of the jobs; None is the cluster's own choice."
+    )
+    account: str | None = field(None, optional(text), "Slurm: account that is charged; None is the user's own.")
+    sbatch: tuple[str, ...] = field(
+        (), listed(text, "a list of options, as in [--mem-per-cpu=4G]"), "Slurm: further options of ``sbatch``."
+    )
 
     def __post_init__(self) -> None:
         check_fields(self, "compute.")
+        if self.executor == "slurm" and self.workers is None:
+            remedy = "how many cores of the cluster may work at once; Slurm does not say how many there are for you"
+            raise InvalidInput("compute.workers", None, remedy)
 
     @classmethod
     def from_mapping(cls, values: dict[str, Any]) -> Compute:
@@ -55,7 +91,17 @@ class Compute:
     @property
     def joins_cluster(self) -> bool:
         """Whether the work is done elsewhere, where only the cluster knows what there is."""
-        return self.executor == "ray" and self.address is not None
+        return self.executor == "slurm" or (self.executor == "ray" and self.address is not None)
+
+    @property
+    def job_seconds(self) -> int:
+        """Time of a job of Slurm's."""
+        return _seconds(self.walltime)
+
+    @property
+    def job_count(self) -> int:
+        """Jobs of Slurm's that may run at once: as many as the workers fill."""
+        return math.ceil(worker_count(self) / self.cpus_per_task)
 
     @property
     def task_device(self) -> str:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-from sweeps.executors import Attempt, Executor, Lost
+from sweeps.attempts import Attempt, Executor, Lost
 from sweeps.plan import Task
 from sweeps.progress import Progress
 from sweeps.store import FAILED, Lease, Store, is_done, write_status

@@ -1,4 +1,4 @@
-"""Where tasks run: in this process, or on Ray actors. The driver sees both through one small interface."""
+"""Where tasks run: in this process, on Ray actors, or in jobs of Slurm; the driver sees one small interface."""
 
 from __future__ import annotations
 
@@ -6,26 +6,20 @@ import contextlib
 import math
 import time
 from collections import deque
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 from sedyn.arrays import backend
 from sedyn.arrays.machine import SHARE_OF_MEMORY, memory_limit
 from sedyn.errors import InvalidInput
+from sweeps.attempts import Attempt, Executor, Lost
 from sweeps.compute import Compute, require_gpus
 from sweeps.cost import GPU_CONTEXT_BYTES
-from sweeps.plan import Task
 from sweeps.sessions import Session
+from sweeps.slurm.executor import SlurmExecutor
 from sweeps.store import local_path
 from sweeps.worker import Outcome, Worker, WorkerSetup
 
-__all__ = [
-    "Attempt",
-    "Executor",
-    "InlineExecutor",
-    "Lost",
-    "RayExecutor",
-    "make_executor",
-]
+__all__ = ["InlineExecutor", "RayExecutor", "make_executor"]
 
 CALLS_IN_FLIGHT = 2  # per actor: one runs, one waits, so that no actor idles while the driver answers
 RAY_RESOLUTION = 10_000  # parts of a GPU that Ray can tell apart
@@ -33,41 +27,6 @@ REFUSALS = 3  # of an actor in a row; then it is given up
 POLL_RESTART_SECONDS = 0.1
 _REFUSAL = f"{InvalidInput.__name__}: "  # in a line that ends a trace
 NOTICE_SECONDS = 10.0  # without a worker; then it is said what is missing
-
-
-class Attempt(NamedTuple):
-    """A task on its way: what to run and how often it was tried, this time included."""
-
-    task: Task
-    number: int = 1
-
-
-class Lost(NamedTuple):
-    """What comes back instead of an outcome when the worker died or could not be reached, and why."""
-
-    reason: str
-
-
-class Executor(Protocol):
-    """Runs attempts; each comes back exactly once."""
-
-    def has_room(self) -> bool:
-        """Whether another attempt may be submitted now."""
-
-    def submit(self, attempt: Attempt) -> None:
-        """Start an attempt, or queue it behind a running one."""
-
-    def collect(self, timeout: float) -> list[tuple[Attempt, Outcome | Lost]]:
-        """Wait for outcomes, at most `timeout` seconds."""
-
-    def hindrance(self) -> str:
-        """Say in a few words what keeps it from working; empty if nothing does."""
-
-    def workers(self) -> int:
-        """Count those that compute side by side now."""
-
-    def close(self) -> None:
-        """Stop whatever the executor started."""
 
 
 def make_executor(compute: Compute, setup: WorkerSetup, memory: int) -> Executor:
@@ -82,6 +41,8 @@ def make_executor(compute: Compute, setup: WorkerSetup, memory: int) -> Executor
     memory : int
         Bytes of the device's memory that the largest task needs.
     """
+    if compute.executor == "slurm":
+        return SlurmExecutor(compute, setup)
     return InlineExecutor(setup) if compute.executor == "inline" else RayExecutor(compute, setup, memory)
 
 

@@ -10,9 +10,10 @@ import ray
 import xarray as xr
 
 from sweeps import worker
+from sweeps.attempts import Lost
 from sweeps.compute import Compute
 from sweeps.driver import ATTEMPTS, FixedTasks, run_tasks
-from sweeps.executors import InlineExecutor, Lost, RayExecutor
+from sweeps.executors import InlineExecutor, RayExecutor
 from sweeps.plan import SweepSpec
 from sweeps.progress import Progress, make_progress
 from sweeps.schedule import missing_tasks
