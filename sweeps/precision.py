@@ -95,7 +95,8 @@ class PreciseTasks:
         for cell, position, _ in lacking.replicates:
             assert position is not None, "the store has grown for every cell"
             self._cells[position] = _CellRounds(cell, position, spec.replicates)
-            self._advance(self._cells[position])
+        for rounds in self._cells.values():
+            self._advance(rounds)
         self.announced = len(self._heap)
         self.tasks: Sequence[Task] = [task for _, _, task in self._heap]
 
@@ -155,7 +156,7 @@ class PreciseTasks:
         position = rounds.position
         while True:
             if rounds.count > self._states.shape[-1]:
-                self._make_room(rounds.count)
+                self._make_room()
             lacking = np.flatnonzero(self._states[position][: rounds.count] != DONE).tolist()
             if lacking:
                 tasks = list(simulation_tasks(self._spec, rounds.cell, position, lacking, self._store.block))
@@ -170,8 +171,11 @@ class PreciseTasks:
                 return []
             rounds.before, rounds.count = rounds.count, count
 
-    def _make_room(self, count: int) -> None:
-        self._store.grow(count)
+    def _make_room(self) -> None:
+        """Make room, and note what every cell is known to want."""
+        cells = [(self._store.values_of(self._spec, rounds.cell), rounds.count) for rounds in self._cells.values()]
+        counts = [(values, max(count, self._store.wanted(values))) for values, count in cells]
+        self._store.want(counts, self._target.asked(self._spec.replicates))
         more = self._store.replicates - self._states.shape[-1]
         self._states = np.pad(self._states, [(0, 0)] * (self._states.ndim - 1) + [(0, more)])
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from sweeps.application.selection import change_cells
 from sweeps.interruption import stoppable
-from sweeps.store import Store, redo
+from sweeps.store import TARGET, Store, redo
 
 __all__ = ["main"]
 
@@ -22,7 +22,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _change(store: Store, where: Mapping[str, list[Any]]) -> str:
     cells, others = redo(store, where)
     shared = f"; theory also in {others} that share it" if others else ""
-    return f"{cells} cells are computed again by the next sweep{shared}: {store.location}"
+    target = store.settings.get(TARGET)
+    later = (
+        "" if target is None else f"; replicates after the first {target['replicates']} by one with {_words(target)}"
+    )
+    return f"{cells} cells are computed again by the next sweep{shared}{later}: {store.location}"
+
+
+def _words(target: Mapping[str, Any]) -> str:
+    return "target.verdict=true" if target["verdict"] else f"target.stderr={target['stderr']:g}"
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from sweeps.interruption import stoppable
 from sweeps.sources import differing
 from sweeps.store import DONE, FAILED, Store, facts, failures, is_asked, is_driven, states
 from sweeps.terminal import say
+from sweeps.wanted import awaited
 
 __all__ = ["main", "summary"]
 
@@ -30,7 +31,8 @@ def summary(store: Store) -> list[str]:
         lines.append(f"cells: {int(asked.sum())} of the {asked.size} places of these axes were asked for")
     errors: list[str] = []
     for kind, unit in (("simulation", "replicates"), ("theory", "cells")):
-        state = states(store, kind)[asked]
+        state = states(store, kind)
+        state = state[awaited(store, state) if kind == "simulation" else asked]
         seconds = np.nansum(facts(store, kind, "seconds"))
         done, failed = int((state == DONE).sum()), int((state == FAILED).sum())
         peak = np.nanmax(facts(store, kind, "peak_memory"), initial=0) / 2**20

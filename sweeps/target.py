@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -91,6 +91,10 @@ class Target:
         if self.max_seconds is not None and not self.verdict:
             remedy = "limits the search for verdicts; set target.verdict=true too"
             raise InvalidInput("target.max_seconds", self.max_seconds, remedy)
+
+    def asked(self, replicates: int) -> dict[str, Any]:
+        """Write down what is asked for, with the replicates of the first round."""
+        return {"replicates": replicates, **asdict(self)}
 
     def require_start(self, replicates: int) -> None:
         """Refuse a first round from which no error can be had, or which is larger than the cap."""

@@ -232,7 +232,8 @@ class VerdictTasks(RoundTasks):
             if not found.added:
                 break
             each = zip(cells.values, cells.positions, strict=True)
-            self._store.want([(values, found.counts[place]) for values, place in each])
+            counts = [(values, found.counts[place]) for values, place in each]
+            self._store.want(counts, self._target.asked(self._spec.replicates))
         return tasks[::-1]
 
     def _lacking(self) -> Iterator[Task]:

@@ -11,7 +11,7 @@ import numpy as np
 from omegaconf import OmegaConf
 
 from sweeps.application.composition import compose, experiments, quoted
-from sweeps.store import CELL, WANTED, columns, is_asked
+from sweeps.store import CELL, TARGET, WANTED, columns, is_asked
 from sweeps.terminal import shell_word
 
 __all__ = ["path_word", "sweep_command"]
@@ -20,6 +20,7 @@ _GROUPS = ("problem", "grid", "zip", "theory")
 _SINGLE = ("aspect", "replicates", "seed", "engine", "dtype", "estimate", "halves", "fluctuations", "laws")
 """Top-level keys that say what a store holds. No other key is taken from a store: it may be a stranger's, and `report`,
 `imports` or `store` say what is run and where it goes."""
+_TARGET = ("stderr", "observable", "max_replicates", "verdict", "max_seconds")
 _PLAIN = re.compile(r"[\w.+/-]*")
 
 
@@ -61,7 +62,10 @@ def _keys(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings of a store under the names of the command line."""
     varying = _varying(settings) if "axes" in settings else {}
     plain = {**{key: value for key, value in settings.items() if key != "axes"}, **varying}
-    if wanted := settings.get(WANTED):  # it began with as many as the cell that has the fewest
+    plain["target"] = target = settings.get(TARGET)
+    if target:
+        plain["replicates"] = target["replicates"]
+    elif wanted := settings.get(WANTED):  # of before it said: it began with as many as the cell that has the fewest
         plain |= {"replicates": min(count for _, count in wanted), "target": {"verdict": True}}
     return _flat(plain)
 
@@ -83,8 +87,8 @@ def path_word(path: str) -> str:
 
 def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
     flat = {key: values[key] for key in _SINGLE if key in values and not isinstance(values[key], Mapping)}
-    if (verdict := (values.get("target") or {}).get("verdict")) is not None:
-        flat["target.verdict"] = verdict
+    target = values.get("target") or {}
+    flat |= {f"target.{key}": target[key] for key in _TARGET if key in target}
     return flat | {f"{group}.{key}": value for group in _GROUPS for key, value in (values.get(group) or {}).items()}
 
 

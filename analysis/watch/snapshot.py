@@ -12,6 +12,7 @@ from analysis.report.chapter import findings_on
 from analysis.report.sections import SECTIONS
 from sedyn.errors import InvalidInput
 from sweeps.store import DONE, FAILED, Store, columns, facts, failures, is_asked, is_driven, states
+from sweeps.wanted import awaited
 
 __all__ = ["CellState", "Snapshot", "Watcher"]
 
@@ -111,7 +112,7 @@ class Watcher:
         simulation, theory = states(store, "simulation"), states(store, "theory")
         seconds = np.nansum(facts(store, "simulation", "seconds"), axis=-1)
         seconds = seconds + np.nan_to_num(facts(store, "theory", "seconds"))
-        along = columns(store.settings)
+        along, wanted = columns(store.settings), awaited(store, simulation).sum(axis=-1)
         cells = []
         for place in map(tuple, np.argwhere(asked)):
             numbers = dict(zip(store.axes, place, strict=True))
@@ -119,7 +120,7 @@ class Watcher:
             state = simulation[place]
             kind = {DONE: "done", FAILED: "failed"}.get(int(theory[place]), "pending")
             done, failed = int((state == DONE).sum()), int((state == FAILED).sum())
-            cells.append(CellState(_name(values), done, failed, state.size, kind, float(seconds[place])))
+            cells.append(CellState(_name(values), done, failed, int(wanted[place]), kind, float(seconds[place])))
         reasons = Counter(failures(store, "simulation") + failures(store, "theory"))
         results = int((simulation == DONE).sum() + (theory == DONE).sum())
         now = time.monotonic()

@@ -14,7 +14,7 @@ from sweeps.store.claims import StoreTaken
 from sweeps.store.description import find_broken, restore
 from sweeps.store.integrity import Fault, done_chunks, find_damage, mend
 from sweeps.store.layout import DONE, FAILED, PENDING, stored_bytes
-from sweeps.store.lifecycle import WANTED, Store, open_root
+from sweeps.store.lifecycle import TARGET, WANTED, Store, open_root
 from sweeps.store.location import local_path
 from sweeps.store.lock import Lease, is_driven, only_driver
 from sweeps.store.metadata import SETTINGS
@@ -31,6 +31,7 @@ __all__ = [
     "FAILED",
     "PENDING",
     "SETTINGS",
+    "TARGET",
     "TIED",
     "WANTED",
     "Fault",

@@ -24,6 +24,7 @@ from sweeps.store.location import local_path
 from sweeps.store.migration import add_axes, finish_interrupted
 from sweeps.store.places import CELL, TIED, columns, indexed, place_of_cell, require_room
 from sweeps.store.settings import (
+    TARGET,
     grown,
     places_of,
     require_known,
@@ -34,9 +35,9 @@ from sweeps.store.settings import (
     with_code,
 )
 
-__all__ = ["WANTED", "Store", "open_root"]
+__all__ = ["TARGET", "WANTED", "Store", "open_root"]
 
-WANTED = "wanted"  # among the settings: replicates of single cells, where verdicts needed more
+WANTED = "wanted"  # among the settings: replicates of single cells, where a target needed more
 
 
 class Store:
@@ -202,24 +203,23 @@ class Store:
         """
         return self._wanted.get(self._name_of(values), 0)
 
-    def want(self, counts: Sequence[tuple[Mapping[str, Any], int]]) -> None:
+    def want(self, counts: Sequence[tuple[Mapping[str, Any], int]], target: Mapping[str, Any]) -> None:
         """Note how many replicates single cells are to have, and make room for them, in one step.
 
         Parameters
         ----------
         counts : sequence of (mapping, int)
             The values of a cell on every axis, and how many; cells that are not named keep what was wanted before.
+        target : mapping
+            What they are for, and the replicates of the first round, which all cells have.
         """
         known = self._wanted | {self._name_of(values): count for values, count in counts}
         most, wanted = max(known.values(), default=0), [[json.loads(cell), count] for cell, count in known.items()]
-        self.become(self.settings | {"replicates": max(self.replicates, most), WANTED: wanted})
+        settings = {"replicates": max(self.replicates, most), WANTED: wanted, TARGET: dict(target)}
+        self.become(self.settings | settings)
 
     def _name_of(self, values: Mapping[str, Any]) -> str:
         return json.dumps({name: values[name] for name in self.fields}, sort_keys=True)
-
-    def grow(self, replicates: int) -> None:
-        """Make room for so many replicates in every cell."""
-        self.become(self.settings | {"replicates": max(self.replicates, replicates)})
 
     def become(self, settings: dict[str, Any]) -> None:
         """Lay the arrays out for other settings, and show these to readers in one step.

@@ -16,6 +16,7 @@ from sweeps.store.places import DIMENSIONS, TIED, asking, axes_of, columns, plac
 __all__ = [
     "CHECKED_FORMAT",
     "FORMAT",
+    "TARGET",
     "completed",
     "grown",
     "is_of_code",
@@ -28,6 +29,7 @@ __all__ = [
     "with_code",
 ]
 
+TARGET = "sought"  # among the settings: what further replicates were for, and how many the first round had
 FORMAT = 6  # of a new store
 COUNTED_FORMAT = 6  # the first whose replicates draw from counted streams; older ones do not grow
 CHECKED_FORMAT = 5  # the first in which documents, chunks and results have checksums
@@ -286,7 +288,7 @@ def grown(
     dict
         Settings of the store that has both.
     """
-    axes = {}
+    axes, target = {}, known.get(TARGET)
     for axis, values in known["axes"].items():
         there = set(map(key_of, values))
         axes[axis] = [*values, *(value for value in asked["axes"][axis] if key_of(value) not in there)]
@@ -295,6 +297,7 @@ def grown(
         "axes": axes,
         "d": {**known["d"], **asked["d"]},
         "replicates": max(known["replicates"], asked["replicates"]),
+        **({TARGET: {**target, "replicates": max(target["replicates"], asked["replicates"])}} if target else {}),
         "sizes": {dim: max(size, asked["sizes"][dim]) for dim, size in known["sizes"].items()},
         "parts": _in_order([*known["parts"], *asked["parts"]]),
         "ready": True,

@@ -20,6 +20,7 @@ from sweeps.verdict import VerdictTasks, least_costly, next_round
 from tests.sweeps.stores import run_out_of_order, spec_of, tree_of
 
 NOISES = (0.01, 1.0, 3.0)
+SOUGHT = Target(verdict=True).asked(5)
 PRECISE = {0.01: 0.05, 1.0: 0.054, 3.0: 0.455}
 
 
@@ -163,13 +164,13 @@ def test_a_round_with_a_failure_is_the_last(tmp_path):
 
 def test_what_was_asked_of_cells_stays_when_a_store_gets_axes(tmp_path):
     location = str(tmp_path / "stores" / "a.zarr")
-    Store.prepare(location, spec_of({"noise": NOISES[:2]})).want([({"noise": 1.0}, 9)])
+    Store.prepare(location, spec_of({"noise": NOISES[:2]})).want([({"noise": 1.0}, 9)], SOUGHT)
     store = Store.prepare(location, spec_of({"noise": NOISES, "steps": (3, 4)}))
     assert store.wanted({"noise": 1.0, "steps": 3}) == 9
     assert store.wanted({"noise": 0.01, "steps": 3}) == 0
     assert store.wanted({"noise": 1.0, "steps": 4}) == 0
     assert store.replicates == 9
-    store.want([({"noise": 1.0, "steps": 4}, 12), ({"noise": 3.0, "steps": 4}, 7)])
+    store.want([({"noise": 1.0, "steps": 4}, 12), ({"noise": 3.0, "steps": 4}, 7)], SOUGHT)
     asked = [Store.open(location).wanted({"noise": noise, "steps": 4}) for noise in NOISES]
     assert asked == [0, 12, 7]
 

@@ -98,7 +98,23 @@ def test_a_path_is_no_option_and_no_command():
     assert path_word("-o/a b;c.zarr") == "'./-o/a b;c.zarr'"
 
 
-def test_a_sweep_to_verdicts_begins_with_the_fewest_replicates_of_a_cell():
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        ({"verdict": True, "max_seconds": 60.0}, "target.verdict=true target.max_seconds=60.0"),
+        (
+            {"verdict": False, "stderr": 0.01, "observable": "train_error"},
+            "target.stderr=0.01 target.observable=train_error",
+        ),
+    ],
+)
+def test_a_sweep_with_a_target_begins_with_the_first_rounds_replicates(target, words):
+    settings = {"axes": {"n": [100, 200]}, "replicates": 96, "wanted": [[{"n": 100}, 96], [{"n": 200}, 24]]}
+    command = sweep_command({**settings, "sought": {"replicates": 8, **target}}, "mine")
+    assert command == f"python -m sweeps replicates=8 {words} 'grid.n=[100,200]' store=stores/mine.zarr"
+
+
+def test_an_older_sweep_to_verdicts_began_with_the_fewest_replicates_of_a_cell():
     settings = {"axes": {"n": [100, 200]}, "replicates": 96, "wanted": [[{"n": 100}, 96], [{"n": 200}, 12]]}
     command = sweep_command(settings, "mine")
     assert command == ("python -m sweeps replicates=12 target.verdict=true 'grid.n=[100,200]' store=stores/mine.zarr")

@@ -46,7 +46,7 @@ def test_what_lost_the_store_writes_nothing(place):
     for write in (
         lambda: worker.run(tasks[1], 1),
         lambda: execute(tasks[1], lost, device="cpu"),
-        lambda: lost.grow(100),
+        lambda: lost.become(lost.settings | {"replicates": 100}),
         lambda: lost.record_environment(Environment(1, "{}")),
         lambda: Worker(WorkerSetup(place, "cpu", owner="first")),
     ):
