@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sedyn.checks import FLAG, NOT_NEGATIVE, POSITIVE, checked, number, optional
+from sedyn.checks import FLAG, NOT_NEGATIVE, POSITIVE, checked, function_of, number, optional, tried
 from sedyn.errors import InvalidInput
 from sedyn.estimate.by_modes import ByModes
 from sedyn.estimate.rows import row_modes, row_scales
@@ -181,7 +181,10 @@ class Tracker:
         Estimated
         """
         words = f"a function from ({self._samples}, q) pre-activations to a finite number for each sample"
-        each = _array("losses", losses(self.fresh_like(h)), words)
+        function_of(1)("losses", losses)
+        fresh = self.fresh_like(h)
+        given = tried("losses", losses, lambda: losses(fresh), f"{words}; this one fails")
+        each = _array("losses", given, words)
         if each.shape != (self._samples,):
             raise InvalidInput("losses", f"gives an array of shape {each.shape}", words)
         return Estimated(float(each.mean()), float(each.std(ddof=1) / np.sqrt(each.size)))
@@ -240,8 +243,13 @@ class Tracker:
         batch, learning_rate : optional
             As of `step`.
         """
-        import torch
-
+        try:
+            import torch
+        except ImportError:
+            raise InvalidInput("h", h, "derivatives are PyTorch's, which is not installed; `step` takes them") from None
+        if not isinstance(h, torch.Tensor):
+            raise InvalidInput("h", h, "a tensor of PyTorch, shape (b, units)")
+        function_of(1)("losses", losses)
         at = h.detach().requires_grad_(True)
         (gradient,) = torch.autograd.grad(losses(at).sum(), at, create_graph=True)
         each = [

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from numbers import Number
 from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.utils.validation import _check_sample_weight
 
 from sedyn.arrays.shapes import Float, Shaped
+from sedyn.checks import POSITIVE
 from sedyn.errors import InvalidInput
 
 __all__ = ["Samples", "distinct", "read_weights"]
@@ -50,6 +52,8 @@ def read_weights(sample_weight: Any, X: Float[np.ndarray, "n columns"]) -> Float
     InvalidInput
         If they are not finite, negative, all zero, or of another number.
     """
+    if isinstance(sample_weight, Number):
+        sample_weight = POSITIVE("sample_weight", sample_weight)
     try:
         return _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
     except (ValueError, TypeError) as error:

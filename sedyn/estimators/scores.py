@@ -14,7 +14,7 @@ from sklearn.metrics import get_scorer
 from sklearn.utils.validation import check_is_fitted
 
 from sedyn.arrays.shapes import Float, Shaped
-from sedyn.checks import FLAG, number
+from sedyn.checks import FLAG, number, tried
 from sedyn.errors import InvalidInput
 from sedyn.model.functions import Loss
 from sedyn.model.network import losses
@@ -160,7 +160,8 @@ class FreshLike:
         plain = {} if np.ptp(weights) == 0 else {"sample_weight": weights}
         if scorer is None:
             return float(likeness.score(X, y, **plain))
-        return float(scorer(likeness, X, y, **plain))
+        fails = "a scorer's name in scikit-learn, or a scorer; this one fails"
+        return tried("scoring", scorer, lambda: float(scorer(likeness, X, y, **plain)), fails)
 
     def _fresh_targets(self) -> Shaped[np.ndarray, "n ..."]:
         """Targets as the user gave them."""

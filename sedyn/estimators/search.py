@@ -13,7 +13,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from sedyn.arrays.shapes import Shaped
-from sedyn.checks import FLAG
+from sedyn.checks import FLAG, tried
 from sedyn.errors import InvalidInput
 from sedyn.estimators.base import NetworkEstimator
 
@@ -118,10 +118,8 @@ class NetworkSearch(MetaEstimatorMixin, BaseEstimator):
     def _candidates(self) -> list[dict[str, Any]]:
         if not isinstance(self.estimator, NetworkEstimator):
             raise InvalidInput("estimator", self.estimator, "a NetworkRegressor or NetworkClassifier")
-        try:
-            candidates = list(ParameterGrid(self.grid))
-        except (TypeError, ValueError) as error:
-            raise InvalidInput("grid", self.grid, str(error)) from None
+        words = "options to their values, or a list of such mappings"
+        candidates = tried("grid", self.grid, lambda: list(ParameterGrid(self.grid)), words)
         known = self.estimator.get_params()
         for name in {name for params in candidates for name in params}:
             if name not in known:

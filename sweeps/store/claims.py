@@ -28,6 +28,7 @@ __all__ = ["Claim", "StoreTaken"]
 BEAT_SECONDS = 5.0  # between renewals
 RETRY_SECONDS = 1.0  # after one that failed
 PATIENCE_SECONDS = 5.0  # with one exchange
+WITHDRAWAL_SECONDS = 30.0  # at most, for an exchange that is on its way and the last one
 LEASE_SECONDS = 50.0  # without a renewal, a driver gives up
 STALE_SECONDS = 60.0  # and others may take the store; the difference is for what is on its way
 TRIES = 5  # to be first, among drivers that start in the same moment
@@ -73,7 +74,7 @@ class Claim:
         self._gone = False
         self._patience = Patience(PATIENCE_SECONDS)
         self._ended = threading.Event()
-        self._heart = threading.Thread(target=self._beat, daemon=True)
+        self._heart = threading.Thread(target=self._live, daemon=True)
 
     def take(self) -> None:
         """Become the driver of the store, and stay it until `withdraw`.
@@ -121,16 +122,29 @@ class Claim:
     def withdraw(self) -> None:
         """Give the store back. A storage that does not answer keeps the claim until it is stale."""
         self._ended.set()
-        if self._heart.ident is not None:
-            self._heart.join(RETRY_SECONDS)
-        if self._patience.answered:
-            with contextlib.suppress(OSError):
-                self._remove()
+        if self._heart.ident is None:
+            self._give_back()
+        else:
+            self._heart.join(WITHDRAWAL_SECONDS)
 
     def is_contested(self) -> bool:
         """Whether some driver holds the store, as far as this machine's clock tells."""
         now = datetime.now(UTC)
         return any(abs((now - _aware(time)).total_seconds()) < STALE_SECONDS for time in self._others().values())
+
+    def _live(self) -> None:
+        """Renew the claim while the driver has the store, and remove it then.
+
+        One thread does both: a renewal that is on its way when the driver ends would bring the claim back.
+        """
+        self._beat()
+        self._ended.wait()
+        self._give_back()
+
+    def _give_back(self) -> None:
+        if self._patience.answered:
+            with contextlib.suppress(OSError):
+                self._remove()
 
     def _beat(self) -> None:
         pause = BEAT_SECONDS

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 __all__ = ["Patience", "ask_once", "options_of"]
 
 FIRST_SECONDS = 1.5  # of patience with a storage that never answered; its address may be wrong
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 3.0
+TRIES = 6  # at least, where somebody was reached: on a busy machine one try may take all the seconds
+# In the names of exceptions where nobody was reached; each storage's client has its own.
+_UNREACHED = ("Timeout", "Endpoint", "Connector", "Refused")
 # What another try does not change: an answer about the object, or a mistake of the program.
 _ANSWERS = (FileNotFoundError, FileExistsError, PermissionError, IsADirectoryError, NotADirectoryError)
 _MISTAKES = (AssertionError, AttributeError, ImportError, LookupError, NotImplementedError, TypeError, ValueError)
@@ -60,7 +63,8 @@ class Patience:
     Parameters
     ----------
     seconds : float
-        From the first time that a call is made to the last.
+        From the first time that a call is made to the last. A storage that was reached is asked `TRIES` times however
+        long that takes, since seconds that go by on a busy machine say nothing of it.
 
     Attributes
     ----------
@@ -85,47 +89,62 @@ class Patience:
         OSError
             If the storage never answers. What it answers is raised as it is, such as that an object is not there.
         """
-        pauses = _pauses(self._end())
+        tries = self._tries()
         while True:
             try:
                 answer = call()
             except Exception as error:
-                time.sleep(self._after(error, pauses))
+                time.sleep(self._after(error, tries))
             else:
                 self.answered = True
                 return answer
 
     async def ask_async(self, call: Callable[[], Awaitable[T]]) -> T:
         """Do as `ask` does, with a call to await."""
-        pauses = _pauses(self._end())
+        tries = self._tries()
         while True:
             try:
                 answer = await call()
             except Exception as error:
-                await asyncio.sleep(self._after(error, pauses))
+                await asyncio.sleep(self._after(error, tries))
             else:
                 self.answered = True
                 return answer
 
-    def _end(self) -> float:
-        return time.monotonic() + (self._seconds if self.answered else min(FIRST_SECONDS, self._seconds))
+    def _tries(self) -> _Tries:
+        seconds = self._seconds if self.answered else min(FIRST_SECONDS, self._seconds)
+        return _Tries(time.monotonic() + seconds)
 
-    def _after(self, error: Exception, pauses: Iterator[float]) -> float:
+    def _after(self, error: Exception, tries: _Tries) -> float:
         """Seconds to the next try after one that failed; raises what no other try would change."""
         if isinstance(error, _ANSWERS + _MISTAKES):
             self.answered = self.answered or isinstance(error, _ANSWERS)
             raise error
-        reason = " ".join(str(error).split()) or type(error).__name__
-        if "Credential" in type(error).__name__:  # each storage's client has an exception of its own
+        names = [kind.__name__ for kind in type(error).__mro__]
+        reason = " ".join(str(error).split()) or names[0]
+        if "Credential" in names[0]:
             raise PermissionError(f"no credentials for this storage are set: {reason}") from error
-        if (pause := next(pauses, None)) is None:
+        reached = not any(word in name for name in names for word in _UNREACHED)
+        if (pause := tries.pause(reached=reached)) is None:
             raise OSError(f"the storage does not answer ({reason})") from error
         return pause
 
 
-def _pauses(end: float) -> Iterator[float]:
-    """Pauses until a moment that double, and vary, so that many workers do not ask again in the same one."""
-    pause = FIRST_PAUSE
-    while (left := end - time.monotonic()) > 0:
-        yield min(pause * random.uniform(0.5, 1), left)
-        pause = min(2 * pause, LONGEST_PAUSE)
+class _Tries:
+    """The tries of one call, until a moment: pauses between them double.
+
+    They vary too, so that many workers do not ask again in the same moment.
+    """
+
+    def __init__(self, end: float) -> None:
+        self._end, self._pause, self._made = end, FIRST_PAUSE, 0
+
+    def pause(self, *, reached: bool) -> float | None:
+        """Seconds to wait after a try that failed, whether or not it reached somebody; None if it was the last."""
+        self._made += 1
+        left = self._end - time.monotonic()
+        if left <= 0 and (not reached or self._made >= TRIES):
+            return None
+        pause = self._pause * random.uniform(0.5, 1)
+        self._pause = min(2 * self._pause, LONGEST_PAUSE)
+        return min(pause, left) if left > 0 else pause

@@ -246,6 +246,83 @@ def of_estimators():
             yield f"{name}.predict.X", lambda make=estimator, value=value: fitted(make).predict(value)
 
 
+NO_WEIGHT = [b"20", {"a": 1}, 3 + 4j, "a", True, 0, -1, math.nan, HUGE, np.ones(5), np.ones((30, 2)), ["a"] * 30]
+NO_WEIGHT += [np.full(30, math.nan), np.full(30, -1.0), np.zeros(30), np.full(30, 1j)]
+NO_SCORING = [*NO_VALUE, 3, "nope", "", True, math.nan, HUGE, [1], lambda: 0, lambda model, X, y: 1 / 0]
+NO_SCORING += [lambda model, X, y: "text"]
+NO_GRID = [*NO_VALUE, None, 3, "width", [], {"width": []}, {"nope": [1]}, {"width": 3}, {3: [1]}, [{"width": [1]}, 3]]
+NO_GRID += [{"width": ["a"]}, {"width": "ab"}, {"width": [0]}, {"width": Endless()}]
+H, CURVATURES = np.ones((30, 2)), np.ones((30, 2, 2))
+NO_H = [*NO_VALUE, None, 3, "a", X[0], H[:5], H * math.nan, H * 1j, CURVATURES]
+
+OF_METHODS = {
+    "NetworkRegressor.fit": ({}, {"sample_weight": NO_WEIGHT}),
+    "NetworkRegressor.predict_interval": ({"X": X}, {"X": [*NO_TABLE, X[:, :2]], "coverage": [*NO_NUMBER, 0, 1, None]}),
+    "NetworkClassifier.fit": ({}, {"sample_weight": NO_WEIGHT}),
+    **{
+        f"NetworkClassifier.{name}": ({}, {"X": [*NO_TABLE, X[:, :2]]})
+        for name in ("decision_function", "predict_proba", "calibrated_proba")
+    },
+    **{
+        f"{name}.estimated_score": ({}, {"scoring": NO_SCORING, "return_stderr": [*NO_FLAG, None]})
+        for name in ("NetworkRegressor", "NetworkClassifier")
+    },
+    "Tracker.fresh_like": ({}, {"h": NO_H}),
+    "Tracker.estimate": (
+        {"h": H, "losses": lambda h: h[:, 0]},
+        {"h": NO_H, "losses": [*NO_FUNCTION, None, lambda h: "text", lambda h: h, lambda h: 1 / 0]},
+    ),
+    "Tracker.step": (
+        {"gradients": H, "curvatures": CURVATURES},
+        {
+            "gradients": NO_H,
+            "curvatures": [*NO_VALUE, None, 3, "a", H, CURVATURES * math.nan, CURVATURES[:3]],
+            "batch": [*NO_VALUE, 3, "a", [], [0, 0], [30], [-1], [0.5], ["0"], [True] * 30, [0]],
+            "learning_rate": [*NO_NUMBER, 0, -1],
+        },
+    ),
+    "Tracker.step_through": ({"h": H, "losses": lambda h: h}, {"h": NO_H}),
+}
+
+
+def of_methods():
+    for method, (valid, bad) in OF_METHODS.items():
+        kind, _, name = method.partition(".")
+        for argument, values in bad.items():
+            for value in values:
+                given = {**valid, argument: value}
+                yield f"{method}.{argument}", lambda kind=kind, name=name, given=given: call_of(kind, name, given)
+
+
+def call_of(kind, name, given):
+    if kind == "Tracker":
+        return getattr(sedyn.track(X, 0.1), name)(**given)
+    make = getattr(sedyn, kind)
+    return make(steps=4).fit(X, X[:, 0] > 0, **given) if name == "fit" else getattr(fitted(make), name)(**given)
+
+
+NO_SEARCH = {
+    "estimator": [*NO_VALUE, None, 3, "x", sedyn.NetworkRegressor],
+    "grid": NO_GRID,
+    "scoring": NO_SCORING,
+    "verbose": [*NO_FLAG, None],
+}
+
+
+def of_searches():
+    valid = {"estimator": sedyn.NetworkRegressor(steps=2), "grid": {"width": [1]}}
+    for name, values in NO_SEARCH.items():
+        for value in values:
+            given = {**valid, name: value}
+            yield f"NetworkSearch.{name}", lambda given=given: sedyn.NetworkSearch(**given).fit(X, X[:, 0])
+    for value in NO_TABLE:
+        yield "NetworkSearch.fit.X", lambda value=value: sedyn.NetworkSearch(**valid).fit(value, X[:, 0])
+
+
+def every_case():
+    return [*of_problems(), *of_functions(), *of_estimators(), *of_methods(), *of_searches()]
+
+
 def fault_of(case, field=None):
     """What is wrong with how a bad value is taken; nothing if it is refused in one line, of this field, and at once."""
     name, call = case
@@ -266,15 +343,15 @@ def fault_of(case, field=None):
 
 
 def test_some_bad_values_are_refused_in_one_line_and_at_once():
-    every = [*of_problems(), *of_functions(), *of_estimators()]
-    assert len(every) > 1000
+    every = every_case()
+    assert len(every) > 2000
     fitted(sedyn.NetworkRegressor), fitted(sedyn.NetworkClassifier)  # compiles what they need
     assert [fault for case in random.Random(0).sample(every, QUICK) if (fault := fault_of(case))] == []
 
 
 @pytest.mark.slow
 def test_every_bad_value_is_refused_in_one_line_and_at_once():
-    every = [*of_problems(), *of_functions(), *of_estimators()]
+    every = every_case()
     fitted(sedyn.NetworkRegressor), fitted(sedyn.NetworkClassifier)
     assert [fault for case in every if (fault := fault_of(case))] == []
 
@@ -289,3 +366,12 @@ def test_every_public_function_declares_its_checks():
 def test_a_function_with_an_argument_that_has_no_check_is_refused_when_it_is_declared():
     with pytest.raises(TypeError, match="checks and arguments differ in second"):
         checked(first=NO_VALUE)(lambda first, second: None)
+
+
+def test_every_argument_of_a_search_is_among_the_cases():
+    assert inspect.signature(sedyn.NetworkSearch).parameters.keys() == NO_SEARCH.keys()
+
+
+def test_bad_values_of_methods_are_refused_too():
+    fitted(sedyn.NetworkRegressor), fitted(sedyn.NetworkClassifier)
+    assert [fault for case in of_methods() if (fault := fault_of(case))] == []

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 import time
 from datetime import timedelta
 
@@ -107,6 +108,25 @@ def test_a_driver_whose_claim_another_removed_stops_and_does_not_come_back(quick
             other.require()
             assert len(claims_of(quick)) == 1
     assert not is_driven(URL)
+
+
+def test_a_renewal_on_its_way_does_not_outlive_the_driver(quick, monkeypatch):
+    """It arrives long after the driver has ended."""
+    write, on_its_way = quick.pipe_file, threading.Event()
+
+    def slow(files, path, value, **options):
+        if threading.current_thread() is not threading.main_thread():
+            on_its_way.set()
+            time.sleep(4 * claims.RETRY_SECONDS)
+        write(files, path, value, **options)
+
+    monkeypatch.setattr(quick, "pipe_file", slow)
+    with only_driver(URL):
+        assert on_its_way.wait(5)
+    time.sleep(8 * claims.RETRY_SECONDS)
+    assert not claims_of(quick)
+    with only_driver(URL):
+        pass
 
 
 def test_a_driver_that_slept_through_its_start_is_none(quick, monkeypatch):
