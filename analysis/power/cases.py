@@ -10,13 +10,14 @@ from typing import Any, NamedTuple
 import xarray as xr
 
 from analysis.answers.finding import Finding
-from analysis.power.made_up import Truth, made_up, made_up_halves, made_up_laws
+from analysis.power.made_up import Truth, made_up, made_up_fluctuations, made_up_halves, made_up_laws
 from analysis.questions import (
     breakdown_horizon,
     breakdown_rate,
     breakdown_width,
     coverage,
     deep_concentration,
+    fluctuations,
     gaussian_fluctuations,
     generalization_estimate,
     large,
@@ -29,6 +30,7 @@ from analysis.statistics import breakdown_rate as learning_rates
 from analysis.statistics import breakdown_width as widths
 from analysis.statistics import coverage as bands
 from analysis.statistics import deep_concentration as deeper
+from analysis.statistics import fluctuations as scatters
 from analysis.statistics import gaussian_fluctuations as laws
 from analysis.statistics import generalization_estimate as estimates
 from analysis.statistics import large as sizes
@@ -134,6 +136,11 @@ def _universality(groups: Groups, law: str) -> list[Finding]:
     return [finding for finding in found if finding.subject.startswith(law)]
 
 
+def _fluctuations(groups: Groups, kind: str) -> list[Finding]:
+    found = fluctuations.SECTION.findings(scatters.fluctuations(*groups, draws=DRAWS))
+    return [finding for finding in found if finding.subject.startswith(kind)]
+
+
 def _large(groups: Groups) -> Sequence[Finding]:
     return large.SECTION.findings(sizes.large(*groups))
 
@@ -219,6 +226,19 @@ def _cases() -> Iterator[Case]:
         replicates=32,
         sizes=_MIDDLE,
     )
+    scatter: dict[str, Any] = {
+        "axes": {"depth": [2, 3], "momentum": [0.0, 0.5]},
+        "sizes": (1000, 4000, 16000, 100000),
+        "replicates": 512,
+        "steps": 10,
+    }
+    predicted = {"as predicted": Truth()}
+    for kind, false in (
+        ("scatter", {"0.9 of the predicted": Truth(scale=lambda cell, n: 0.9)}),
+        ("single runs", {"theory a deviation off": Truth(shift=lambda cell, n: n**-0.5)}),
+    ):
+        of_kind = partial(_fluctuations, kind=kind)
+        yield from _each(kind, predicted | false, of_kind, tuple(predicted), made_up_fluctuations, **scatter)
     far: dict[str, Any] = {"sizes": (10**4, 10**5, 10**6), "replicates": 16}
     yield from _each("mean at n to a million", {"exact": Truth()} | _OFF, _large, ("exact",), **far)
 

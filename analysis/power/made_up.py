@@ -17,7 +17,7 @@ from scipy import special
 from analysis.statistics import null_levels
 from sedyn.model.observables import PROBABILITIES, SCALES
 
-__all__ = ["FULL", "Truth", "made_up", "made_up_halves", "made_up_laws"]
+__all__ = ["FULL", "Truth", "made_up", "made_up_fluctuations", "made_up_halves", "made_up_laws"]
 
 FULL = (64, 128, 256, 512, 1024, 4096, 16384, 65536)
 """The sizes of the full experiment on rates."""
@@ -27,6 +27,8 @@ CANCELLED = 20.0
 """Samples from which on halves have less variance about their run than runs have."""
 PERSISTENCE = 0.9
 """Correlation of the fluctuations of successive iterations."""
+DOUBT, RANDOMIZATIONS = 0.005, 4
+"""Relative standard error of a predicted standard deviation, and how many predictions it comes from."""
 
 
 @dataclass(frozen=True)
@@ -140,6 +142,49 @@ def made_up(
     coords |= {**entries["deep_weights"], "d": ("n", n // 2)}
     runs = xr.Dataset(simulation, {**coords, "replicate": np.arange(replicates)})
     return runs, xr.Dataset(theory, coords)
+
+
+def made_up_fluctuations(truth: Truth, seed: int, **settings: Any) -> tuple[xr.Dataset, xr.Dataset]:
+    """Make a store with predicted fluctuations beside what `made_up` gives.
+
+    Parameters
+    ----------
+    truth : Truth
+        Predicted are those of runs at n^-1/2 whose scale is 1.
+    seed : int
+        Of everything random.
+    **settings
+        As for `made_up`.
+
+    Returns
+    -------
+    simulation, theory : Dataset
+        As a sweep with ``fluctuations=true`` stores them. The predictions' stated standard errors are small and right.
+    """
+    runs, theory = made_up(truth, seed, **settings)
+    rng = np.random.default_rng([seed, 3])
+    iteration = runs["iteration"].values
+    between = xr.DataArray(
+        PERSISTENCE ** abs(np.subtract.outer(iteration, iteration)),
+        {"iteration": iteration, "iteration_": iteration},
+        ("iteration", "iteration_"),
+    )
+    # The estimate is a test error beside which it scatters as much again.
+    variances = {name: 1.0 for name in runs.data_vars if not str(name).endswith("_stderr")}
+    variances |= {"estimated_test_error": 2.0, "estimate_minus_test_error": 1.0}
+    predicted = {}
+    for name, variance in variances.items():
+        like = xr.zeros_like(runs.get(name, runs["test_error"]).isel(replicate=0, drop=True))
+        whole = variance * between + like
+        if "neuron" in like.dims or "layer" in like.dims:  # weights begin where theory says
+            whole = whole.where((whole["iteration"] > 0) & (whole["iteration_"] > 0), 0.0)
+        error = 2 * DOUBT
+        predicted[f"{name}_covariance"] = (whole * (1 + error * rng.standard_normal())).transpose(
+            *like.dims, "iteration_"
+        )
+        predicted[f"{name}_covariance_stderr"] = error * predicted[f"{name}_covariance"]
+    known = {"fluctuation_randomizations": RANDOMIZATIONS}
+    return runs.assign_attrs(known), theory.assign(predicted).assign_attrs(known)
 
 
 def made_up_halves(truth: Truth, seed: int, **settings: Any) -> tuple[xr.Dataset, xr.Dataset]:

@@ -269,7 +269,7 @@ def _correlations(
             iteration=slice(1, None), iteration_=slice(1, None)
         )
         covariances = known.values.reshape(len(data.values), *known.shape[-3:])
-        n = runs["n"].values[:, None]
+        n = runs["n"].values[:, None, None]
         # How much of what the readout gets wrong is the same at two iterations is not known.
         plain = (n * data.readout < MOST_READOUT * data.variance)[..., 0]  # false where nothing varies
         for size in range(sizes):

@@ -4,7 +4,7 @@ import pytest
 from analysis.answers.finding import EXTENSION, PAPER
 from analysis.power.__main__ import HEADINGS, main, tried
 from analysis.power.cases import CASES, findings_of
-from analysis.power.made_up import Truth, made_up
+from analysis.power.made_up import Truth, made_up, made_up_fluctuations
 
 SMALL = "rate, sizes of quickstart"
 # Too near to be told apart at these sizes: what must not happen to it is said in the table.
@@ -75,3 +75,16 @@ def test_the_table_is_made_anew_below_what_stands_above_it(tmp_path, monkeypatch
     assert above == "# Power\n\n"
     assert [line.count("|") for line in table.splitlines()] == 3 * [len(HEADINGS) + 1]
     assert "old" not in table
+
+
+def test_predicted_fluctuations_are_those_of_the_runs():
+    simulation, theory = made_up_fluctuations(Truth(), 0, sizes=(100, 1000), replicates=4000, steps=2)
+    for name in ("train_error", "estimated_test_error", "deep_weights"):
+        predicted = theory[f"{name}_covariance"]
+        first = {dim: 0 for dim in ("layer", "fan_in", "fan_out") if dim in predicted.dims}
+        runs = simulation[name].isel(first)
+        found = np.stack([np.cov(runs.isel(n=n).transpose("iteration", "replicate")) for n in range(2)])
+        known = predicted.isel(first).transpose("n", "iteration", "iteration_")
+        scale = np.array([100, 1000])[:, None, None]
+        # Of a variance of two; a covariance of as many normal runs errs by less than twice as much as this.
+        np.testing.assert_allclose(scale * found, known, atol=4 * 2 * (2 / 4000) ** 0.5 + 4 * 0.01 * 2)
