@@ -133,8 +133,13 @@ def _verdict(store: Store, spec: SweepSpec, target: Target, judge: Judge) -> Ite
     yield f"target: every finding decided; {found.standing}, after {_duration(found.spent)}{limit} of computing"
     for one in found.standing.open:
         more = f"about {one.runs:.2g} times the replicates" if one.runs == one.runs else "replicates alone do not"
+        if one.samples == one.samples:
+            more = f"about {one.samples:.2g} times the samples of theory"
         yield f"  {one.finding}: {more} decide"
-    following = f"{found.added} replicates, {_duration(found.seconds)} of computing" if found.added else "none"
+    adds = [f"{found.added} replicates"] if found.added else []
+    if found.samples:
+        adds.append(f"theories of {len(found.samples)} cells with up to {max(found.samples.values())} samples")
+    following = f"{' and '.join(adds)}, {_duration(found.seconds)} of computing" if adds else "none"
     yield f"next round: {following}"
 
 

@@ -33,12 +33,15 @@ class Open(NamedTuple):
     leverage : mapping of int to float
         For each n, the variance of its number for one of a replicate there: that of its number is the sum of these over
         the replicates, up to a factor.
+    samples : float
+        Times as many samples of theory that would, where its own error is in the way; NaN elsewhere.
     """
 
     finding: str
     runs: float = float("nan")
     cells: Mapping[str, Any] = {}
     leverage: Mapping[int, float] = {}
+    samples: float = float("nan")
 
 
 class Standing(NamedTuple):

@@ -1,9 +1,9 @@
-"""Replicates until findings are decided: which cells get more, how many, and when it is enough.
+"""Replicates until findings are decided: which cells get more, how many, and when it is enough; samples of theory too.
 
-Replicates come in rounds. When one is complete, all findings on the store are judged anew, and those that are open say
-where more replicates would decide them. The next round follows from that and from nothing else, and the store keeps
-what it asks for; so a sweep that was stopped goes on with the same round, whatever ran where. Time alone may end it
-earlier: by what the store says its results took.
+They come in rounds. When one is complete, all findings on the store are judged anew, and those that are open say where
+more replicates, or more samples of theory, would decide them. The next round follows from that and from nothing else,
+and the store keeps what it asks for; so a sweep that was stopped goes on with the same round, whatever ran where. Time
+alone may end it earlier: by what the store says its results took.
 """
 
 from __future__ import annotations
@@ -16,17 +16,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from sedyn.arrays import machine
+from sedyn.theory.memory import theory_memory
 from sweeps.cost import seconds_of
 from sweeps.plan import Cell, SweepSpec, Task
 from sweeps.rounds import RoundTasks
 from sweeps.schedule import joined, simulation_tasks
-from sweeps.store import DONE, Store, facts, missing, states
+from sweeps.store import DONE, Store, facts, missing, solve_with, states
 from sweeps.target import Judge, Open, Standing, Target
 
 __all__ = ["Round", "VerdictTasks", "least_costly", "next_round"]
 
 GROWTH = 4
-"""Times as many replicates of a cell, at most, from round to round: what few say about how many are needed is rough."""
+"""Times as many replicates or samples of a cell, at most, from round to round: what few say about how many are needed
+is rough."""
 REACH = 2.0
 """Times as much as the limits allow that a finding may need, and be pursued all the same: its need is an estimate."""
 NAMED = 5
@@ -43,6 +46,8 @@ class Round(NamedTuple):
     standing : Standing
     counts : dict of tuple to int
         Replicates of every cell, by its position in the store.
+    samples : dict of tuple to int
+        Samples that theories of some cells are solved with anew.
     added : int
         Replicates that it adds.
     seconds : float
@@ -53,6 +58,7 @@ class Round(NamedTuple):
 
     standing: Standing
     counts: dict[Position, int]
+    samples: dict[Position, int]
     added: int
     seconds: float
     spent: float
@@ -114,13 +120,15 @@ class _Cells(NamedTuple):
         seconds = [seconds_of(spec.simulation_task(cell, (), block)) / store.block for cell in spec.cells]
         return cls(spec.cells, positions, values, np.array(seconds))
 
+    def about(self, one: Open) -> np.ndarray:
+        """Which cells a finding is about."""
+        return np.array(
+            [all(values.get(axis, value) == value for axis, value in one.cells.items()) for values in self.values]
+        )
+
     def matching(self, one: Open) -> np.ndarray:
         """What a replicate of each cell alone would leave of the variance of a finding's number, up to a factor."""
-        found = np.zeros(len(self.cells))
-        for index, (cell, values) in enumerate(zip(self.cells, self.values, strict=True)):
-            if all(values.get(axis, value) == value for axis, value in one.cells.items()):
-                found[index] = one.leverage.get(cell.problem.n, 0.0)
-        return found
+        return self.about(one) * np.array([one.leverage.get(cell.problem.n, 0.0) for cell in self.cells])
 
     def counts(self, store: Store, least: int) -> np.ndarray:
         """Replicates that each is to have: so many at least, or what is wanted of it."""
@@ -156,6 +164,9 @@ def next_round(store: Store, spec: SweepSpec, target: Target, judge: Judge) -> R
     left = math.inf if target.max_seconds is None else target.max_seconds - spent
     have = np.maximum(counts, done)
 
+    samples, solving = _samples(store, spec, cells, standing.open, left)
+    left -= solving
+
     def cost(wanted: np.ndarray) -> float:
         return float((np.maximum(wanted - have, 0) * each).sum())
 
@@ -177,7 +188,52 @@ def next_round(store: Store, spec: SweepSpec, target: Target, judge: Judge) -> R
             break
         following = more
     asked = dict(zip(cells.positions, following.tolist(), strict=True))
-    return Round(standing, asked, int(np.maximum(following - have, 0).sum()), cost(following), spent)
+    added = int(np.maximum(following - have, 0).sum())
+    return Round(standing, asked, samples, added, cost(following) + solving, spent)
+
+
+def _samples(
+    store: Store, spec: SweepSpec, cells: _Cells, standing: Sequence[Open], left: float
+) -> tuple[dict[Position, int], float]:
+    """Find samples that theories are to be solved with anew, and what that takes, cheapest findings first.
+
+    What has no room in memory is not pursued.
+    """
+    groups = list(spec.theory_groups.values())
+    numbers = {cell.values: number for number, group in enumerate(groups) for cell in group}
+    group_of = np.array([numbers[cell.values] for cell in cells.cells])
+    have = np.full(len(groups), spec.samples)
+    np.maximum.at(have, group_of, [store.samples(values) for values in cells.values])
+
+    def seconds(counts: np.ndarray) -> float:
+        more = np.flatnonzero(counts > have)
+        return sum(seconds_of(spec.theory_task(groups[at][0], ((),), None, int(counts[at]))) for at in more)
+
+    wishes = []
+    for one in standing:
+        if not one.samples > 1:
+            continue
+        asked = np.isin(np.arange(len(groups)), group_of[cells.about(one)])
+        wanted, step = (
+            have * np.where(asked, 2 ** math.ceil(math.log2(factor)), 1)
+            for factor in (one.samples, min(one.samples, GROWTH))
+        )
+        room = all(_fits(spec, groups[at][0], int(wanted[at])) for at in np.flatnonzero(asked))
+        if room and seconds(wanted) <= REACH * left:
+            wishes.append((seconds(step), step))
+    following = have
+    for _, wanted in sorted(wishes, key=lambda wish: wish[0]):
+        more = np.maximum(following, wanted)
+        if seconds(more) > left:
+            break
+        following = more
+    places = zip(cells.positions, group_of, strict=True)
+    return {place: int(following[at]) for place, at in places if following[at] > have[at]}, seconds(following)
+
+
+def _fits(spec: SweepSpec, cell: Cell, samples: int) -> bool:
+    """Whether a theory with so many samples has room in memory."""
+    return theory_memory(cell.problem, samples, spec.randomizations, spec.device) <= machine.room(spec.device)
 
 
 class VerdictTasks(RoundTasks):
@@ -229,9 +285,12 @@ class VerdictTasks(RoundTasks):
         while not (tasks := sorted(self._lacking(), key=seconds_of)):
             found = next_round(self._store, self._spec, self._target, self._judge)
             self.standing = found.standing
-            if not found.added:
+            if not (found.added or found.samples):
                 break
-            each = zip(cells.values, cells.positions, strict=True)
+            each = list(zip(cells.values, cells.positions, strict=True))
+            if found.samples:
+                more = [(values, found.samples[place]) for values, place in each if place in found.samples]
+                solve_with(self._store, more)
             counts = [(values, found.counts[place]) for values, place in each]
             self._store.want(counts, self._target.asked(self._spec.replicates))
         return tasks[::-1]

@@ -17,6 +17,7 @@ __all__ = [
     "MARGIN",
     "PAPER",
     "TOGETHER",
+    "UNSETTLED",
     "Claim",
     "Finding",
     "Lack",
@@ -34,6 +35,9 @@ seldom as intervals fail to cover."""
 CERTAIN = 2.0
 """A claim is refuted by an interval so many times as wide as the one stated: a page has hundreds of findings, and of
 claims that are true hardly one may fail."""
+UNSETTLED = 4.0
+"""Times as many replicates where a number is too far from a claim to hold, and its interval has the claim inside: where
+it will be nobody knows yet."""
 TOGETHER = 1.3
 """The same of intervals that are wide enough to hold together, five or more of them."""
 
@@ -78,11 +82,14 @@ class Lack(NamedTuple):
         the replicates there.
     cells : mapping of str to value
         Values of grid axes that it is about; of an axis that is not named, all.
+    samples : float
+        Times as many samples of theory as there are, where its own error keeps the finding open; NaN elsewhere.
     """
 
     runs: float = np.nan
     leverage: Mapping[int, float] = {}
     cells: Mapping[str, Any] = {}
+    samples: float = np.nan
 
 
 class Finding(NamedTuple):
@@ -190,8 +197,9 @@ def lacking(
 ) -> Lack:
     """Estimate how many times as many replicates would let `judge` decide, if the exponents stay as they are.
 
-    A fit can let the claim hold if its number is nearer to it than to what must not pass for it: that over all sizes,
-    or, where this one excludes the claim, one of the two others. These together can refute it.
+    A fit can let the claim hold if its interval has it inside and its number is nearer to it than to what must not pass
+    for it: that over all sizes, or, where this one excludes the claim, one of the two others. A number that is farther
+    needs `UNSETTLED` times as many to be known. These together can refute it.
 
     Parameters
     ----------
@@ -211,8 +219,8 @@ def lacking(
     ways: list[tuple[float, int]] = []  # times as many, and the fit that decides
     if not larger.wider(certain).side(claim):
         outside = exponents.whole.side(claim) != 0
-        inside = [fit for fit in ((1, 2) if outside else (0,)) if off[fit] <= half[fit] and off[fit] < margin / 2]
-        ways += [(half[fit] / (margin - off[fit]), fit) for fit in inside]
+        inside = [fit for fit in ((1, 2) if outside else (0,)) if off[fit] <= half[fit]]
+        ways += [(half[fit] / (margin - off[fit]) if off[fit] < margin / 2 else UNSETTLED**0.5, fit) for fit in inside]
     if off[1] > 0 and off[2] > 0 and (larger.value > claim) == (corrected.value > claim):
         late, wide = half[1] / off[1], certain * half[2] / off[2]
         ways.append((max(late, wide), 2 if wide > late else 1))

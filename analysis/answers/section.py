@@ -54,7 +54,7 @@ class Section(NamedTuple):
     tables : callable
         From the measured dataset to tables.
     sums_up : bool
-        Whether it gives one answer about theory over all cells of the grid.
+        Whether it gives one answer over all cells of the grid.
     examines : str, optional
         Grid axis along which it takes theory to where that ends. One answer over all its values would mislead, so where
         this question is answered, those that sum up are not asked.

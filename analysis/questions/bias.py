@@ -14,7 +14,16 @@ from analysis.statistics.bias import root_and_limit
 from analysis.statistics.intervals import Interval
 from analysis.statistics.loglog import power_line
 
-__all__ = ["SEEN", "bias_figure", "bias_finding", "bias_text", "bias_verdict", "constants_table", "shows_bias"]
+__all__ = [
+    "SEEN",
+    "UNSEEN",
+    "bias_figure",
+    "bias_finding",
+    "bias_text",
+    "bias_verdict",
+    "constants_table",
+    "shows_bias",
+]
 
 EXPECTED = -1.0
 CLAIM = Claim("-1", EXTENSION, "finite-size-bias")

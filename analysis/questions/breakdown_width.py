@@ -10,11 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter
 
 from analysis.answers import style
-from analysis.answers.finding import CERTAIN, EXTENSION, Claim, Finding, Verdict
+from analysis.answers.finding import CERTAIN, EXTENSION, Claim, Finding, Lack, Verdict
 from analysis.answers.needs import at_least, no_axis_but
 from analysis.answers.section import Captioned, Section, Tabulated
 from analysis.answers.words import short_text, title_of
-from analysis.questions.bias import SEEN
+from analysis.questions.bias import SEEN, UNSEEN
 from analysis.statistics.bias import root_and_limit
 from analysis.statistics.breakdown_width import CLOSE, breakdown_width
 from analysis.statistics.datasets import LEAST_SIZES
@@ -56,11 +56,12 @@ def _findings(measured: xr.Dataset) -> list[Finding]:
         one = measured.sel(observable=name)
         power = Interval.of(one, "power")
         kind, sentence = _verdict(power)
+        lack = _lack(one, power, WIDE * LINEAR) if kind == "undecided" else Lack()
         if takes_over(one):
             sentence += ", but the bias takes over from the fluctuation, so this power changes with the sizes"
         widest, samples = int(one.width[-1]), float(one.samples_needed[-1])
         sentence += f"; at width {widest} a run is within {CLOSE:.0%} of theory from about n = {samples:.2g} on"
-        findings.append(Finding(title_of(name), kind, sentence, "power of the width", *power, claim=CLAIMS["distance"]))
+        findings.append(Finding(title_of(name), kind, sentence, "power of the width", *power, CLAIMS["distance"], lack))
         findings += [_part_finding(one, name, part) for part in ALLOWED]
     return findings
 
@@ -88,7 +89,23 @@ def _part_finding(one: xr.Dataset, name: str, part: str) -> Finding:
         kind = "holds"
     words = _fluctuation_words(exponent) if part == "fluctuation" else _bias_words(one, kind)
     numbers = exponent if known else Interval(np.nan, np.nan, np.nan)
-    return Finding(f"{part} of {title_of(name)}", kind, words, "exponent of the width", *numbers, claim=CLAIMS[part])
+    lack = Lack()
+    if kind == "undecided":
+        lack = _lack(one, exponent, WIDE * ALLOWED[part]) if known else Lack(UNSEEN, _leverage(one, -1.0))
+    return Finding(f"{part} of {title_of(name)}", kind, words, "exponent of the width", *numbers, CLAIMS[part], lack)
+
+
+def _lack(one: xr.Dataset, exponent: Interval, below: float) -> Lack:
+    """What would tell an exponent of the width from one that must not pass for what is claimed."""
+    apart = below - exponent.value
+    factor = ((exponent.high - exponent.value) / apart) ** 2 if apart > 0 else np.nan
+    return Lack(max(float(factor), 1.0), _leverage(one, 0.0)) if np.isfinite(factor) else Lack()
+
+
+def _leverage(one: xr.Dataset, power: float) -> dict[int, float]:
+    """Which n tell most: all alike, or, of a bias, the smallest, where it is largest beside what hides it."""
+    n = one.n.values.astype(float)
+    return dict(zip(one.n.values.tolist(), (n**power).tolist(), strict=True))
 
 
 def _fluctuation_words(exponent: Interval) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from analysis.answers import style
-from analysis.answers.finding import Claim, Finding, Verdict
+from analysis.answers.finding import UNSETTLED, Claim, Finding, Lack, Verdict
 from analysis.answers.needs import at_least, no_axis_but
 from analysis.answers.section import Captioned, Section, Tabulated
 from analysis.answers.words import title_of
@@ -35,8 +35,16 @@ def _findings(measured: xr.Dataset) -> list[Finding]:
         sentence += f"; at n = {int(last.n):,} a run is {float(last.relative_distance):.2%} from theory"
         excess = "largest excess in standard errors", float(last.worst), 0.0, float(last.limit)
         claim = Claim("within its limit", *SOURCES[name])
-        findings.append(Finding(title_of(name), kind, sentence, *excess, claim=claim))
+        lack = _lack(last) if kind == "undecided" else Lack()
+        findings.append(Finding(title_of(name), kind, sentence, *excess, claim=claim, lack=lack))
     return findings
+
+
+def _lack(last: xr.Dataset) -> Lack:
+    """What would decide: more runs at the largest n, or samples of theory where its own error is in the way."""
+    if last.worst > last.limit:
+        return Lack(UNSETTLED, {int(last.n): 1.0})
+    return Lack(samples=float(last.solver_ratio / SOLVER_ALLOWANCE) ** 2)
 
 
 def _verdict(last: xr.Dataset) -> tuple[Verdict, str]:
@@ -46,7 +54,7 @@ def _verdict(last: xr.Dataset) -> tuple[Verdict, str]:
     if last.worst > last.limit:
         return "undecided", f"{runs} differs from theory by a little more than its errors allow; more runs decide"
     if last.solver_ratio > SOLVER_ALLOWANCE:
-        return "undecided", "the solver's own error is not below that of the mean over runs; raise its samples"
+        return "undecided", "the solver's own error is not below that of the mean over runs"
     return "holds", f"{runs} agrees with theory within errors"
 
 

@@ -86,9 +86,9 @@ def verdict(measured: xr.Dataset, observable: str) -> tuple[Verdict, str]:
     if np.isnan(row.overall_solver_ratio):
         return "undecided", "the solver's own error is not known"
     if not bool(row.overall_solver_negligible):
-        return "undecided", "the solver's own error is not negligible; raise its samples"
+        return "undecided", "the solver's own error is not negligible"
     if bias_verdict(measured, observable)[0] == "fails":
-        return "fails", "the bias stays as n grows, so theory and simulation do not converge"
+        return "fails", "the bias falls more slowly than runs fluctuate, so over these n they do not approach theory"
     start = float(row.larger_from)
     kind, words = judge(distance, EXPECTED, start)
     if distance.whole.side(EXPECTED) < 0 and kind != "holds":
@@ -128,15 +128,18 @@ def rate_finding(
 
 
 def _lack(measured: xr.Dataset, observable: str) -> Lack:
-    """What would decide, where replicates are what is lacking."""
+    """What would decide: samples of theory where its own error is in the way, which falls like their root."""
     row = measured.sel(observable=observable)
-    if int(row.overall_reason) != 0 or not bool(row.overall_solver_negligible):
+    if int(row.overall_reason) != 0 or np.isnan(row.overall_solver_ratio):
         return Lack()
+    cells = {str(axis): row[axis].item() for axis in row.coords if axis in DEFAULTS and row[axis].ndim == 0}
+    if not bool(row.overall_solver_negligible):
+        excess = float(row.overall_solver_ratio) / measured.attrs["solver_tolerance"]
+        return Lack(cells=cells, samples=max(excess**2, 1.0))
     distance, fluctuation = (
         Exponents.of(row.sel(part=part), "overall_exponent") for part in ("distance", "fluctuation")
     )
     deciding = fluctuation if distance.whole.side(EXPECTED) < 0 else distance
-    cells = {str(axis): row[axis].item() for axis in row.coords if axis in DEFAULTS and row[axis].ndim == 0}
     return lacking(deciding, EXPECTED, row.n.values)._replace(cells=cells)
 
 

@@ -96,7 +96,9 @@ def what_decides(finding: Finding, seconds: float) -> str:
     """
     if finding.verdict != "undecided":
         return ""
-    factor = finding.lack.runs
+    factor, samples = finding.lack.runs, finding.lack.samples
+    if np.isfinite(samples):
+        return f"; {samples:.1f} times the samples of theory would decide, or let runs decide"
     if not np.isfinite(factor):
         return "; more runs of the same sizes alone do not decide"
     cost = (factor - 1) * seconds
@@ -146,7 +148,10 @@ def _decides(undecided: Sequence[_Placed]) -> str:
         time = f", {duration(seconds)} on one core" if np.isfinite(seconds) else ""
         span = f"{min(factors):.1f} to {max(factors):.1f}" if len(known) > 1 else f"{factors[0]:.1f}"
         parts.append(f"{len(known)}: {span} times the runs{time}")
-    if others := len(undecided) - len(known):
+    solved = [one.finding.lack.samples for one in undecided if np.isfinite(one.finding.lack.samples)]
+    if solved:
+        parts.append(f"{len(solved)}: up to {max(solved):.1f} times the samples of theory")
+    if others := len(undecided) - len(known) - len(solved):
         parts.append(f"{others}: {'see its sentence' if others == 1 else 'see their sentences'}")
     return "; ".join(parts)
 

@@ -36,8 +36,9 @@ def standing(path: str | Path) -> Standing:
     except NothingToReport:
         return Standing(0, ())
     open_ = [
-        Open(f"{section.name}: {finding.subject}", finding.lack.runs, finding.lack.cells, finding.lack.leverage)
+        Open(f"{section.name}: {finding.subject}", lack.runs, lack.cells, lack.leverage, lack.samples)
         for section, finding in found
         if finding.verdict == "undecided"
+        for lack in (finding.lack,)
     ]
     return Standing(len(found) - len(open_), open_)

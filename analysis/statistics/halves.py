@@ -65,7 +65,8 @@ def halves_bias(
         gain = _gain(left, whole, usable)
         if whole.simulated.shape[-1] == 1:
             constant = _constant(left, usable, bootstrap)
-    fewest = int(np.isfinite(whole.simulated).any((-2, -1)).sum(-1).min())
+    there = np.isfinite(whole.simulated).any((-2, -1)).sum(-1)[usable.any(-1)]
+    fewest = int(there.min()) if there.size else 0
     along = {
         end: whole.on_grid(values, "cell", "iteration")
         for end, (_, values) in student(constant, fewest, level).variables("bias_constant").items()

@@ -313,7 +313,11 @@ class SweepSpec:
         return SimulationTask(cell.problem, position, replicates, self.seed, *how)
 
     def theory_task(
-        self, cell: Cell, positions: tuple[tuple[int, ...], ...], solved_at: tuple[int, ...] | None = None
+        self,
+        cell: Cell,
+        positions: tuple[tuple[int, ...], ...],
+        solved_at: tuple[int, ...] | None = None,
+        samples: int = 0,
     ) -> TheoryTask:
         """Make the task of the theory that some cells share.
 
@@ -325,6 +329,9 @@ class SweepSpec:
             Where those that lack the solution are in the store.
         solved_at : tuple of int, optional
             Where one is that has it.
+        samples : int
+            With so many, if these are more than the sweep's.
         """
-        how = self.theory_settings, self.fields, self._fluctuation_settings(cell.problem)
+        settings = self.theory_settings._replace(samples=max(self.samples, samples))
+        how = settings, self.fields, self._fluctuation_settings(cell.problem)
         return TheoryTask(cell.problem, positions, solved_at, *how)

@@ -20,7 +20,7 @@ from sweeps.store.lock import Lease, is_driven, only_driver
 from sweeps.store.metadata import SETTINGS
 from sweeps.store.objects import orphans
 from sweeps.store.places import CELL, TIED, columns, is_asked
-from sweeps.store.selection import drop, redo
+from sweeps.store.selection import drop, redo, solve_with
 from sweeps.store.settings import is_of_code, settings_of
 from sweeps.store.survey import facts, failures, is_done, missing, read_simulation, read_theory, states
 from sweeps.store.writing import write_results, write_status
@@ -60,6 +60,7 @@ __all__ = [
     "redo",
     "restore",
     "settings_of",
+    "solve_with",
     "states",
     "stored_bytes",
     "write_results",

@@ -35,9 +35,10 @@ from sweeps.store.settings import (
     with_code,
 )
 
-__all__ = ["TARGET", "WANTED", "Store", "open_root"]
+__all__ = ["SOLVED_WITH", "TARGET", "WANTED", "Store", "open_root"]
 
 WANTED = "wanted"  # among the settings: replicates of single cells, where a target needed more
+SOLVED_WITH = "solved_with"  # among the settings: samples that theories of single cells are solved with, likewise
 
 
 class Store:
@@ -77,7 +78,10 @@ class Store:
         self._owned = metadata.Owned(self.objects, settings.get(metadata.OWNER))
         self._columns = {name: values for name, (_, values) in columns(settings).items()}
         self._places = indexed(settings)
-        self._wanted = {json.dumps(cell, sort_keys=True): count for cell, count in settings.get(WANTED, [])}
+        self._wanted, self._solved_with = (
+            {json.dumps(cell, sort_keys=True): count for cell, count in settings.get(key, [])}
+            for key in (WANTED, SOLVED_WITH)
+        )
 
     @classmethod
     def open(cls, location: str, owner: str | None = None) -> Store:
@@ -218,6 +222,27 @@ class Store:
         settings = {"replicates": max(self.replicates, most), WANTED: wanted, TARGET: dict(target)}
         self.become(self.settings | settings)
 
+    def samples(self, values: Mapping[str, Any]) -> int:
+        """Tell how many samples the theory of a cell is solved with, where these are more than the sweep's; else 0.
+
+        Parameters
+        ----------
+        values : mapping of str to value
+            The cell's value on every axis.
+        """
+        return self._solved_with.get(self._name_of(values), 0)
+
+    def want_samples(self, counts: Sequence[tuple[Mapping[str, Any], int]]) -> None:
+        """Note how many samples theories of single cells are solved with from now on.
+
+        Parameters
+        ----------
+        counts : sequence of (mapping, int)
+            As for `want`.
+        """
+        known = self._solved_with | {self._name_of(values): count for values, count in counts}
+        self.become(self.settings | {SOLVED_WITH: [[json.loads(cell), count] for cell, count in known.items()]})
+
     def _name_of(self, values: Mapping[str, Any]) -> str:
         return json.dumps({name: values[name] for name in self.fields}, sort_keys=True)
 
@@ -351,9 +376,12 @@ def _compared(known: Mapping[str, Any], spec: SweepSpec) -> tuple[dict[str, Any]
 
 
 def _wanted_at(constants: Mapping[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
-    """Let cells of which more replicates are wanted have the values that were constants before they became axes."""
-    cells = [[{**constants, **cell}, count] for cell, count in settings.get(WANTED, [])]
-    return settings | ({WANTED: cells} if cells else {})
+    """Let cells of which more is wanted have the values that were constants before they became axes."""
+    return settings | {
+        key: [[{**constants, **cell}, count] for cell, count in settings[key]]
+        for key in (WANTED, SOLVED_WITH)
+        if key in settings
+    }
 
 
 def _make_root(location: str, settings: Mapping[str, Any]) -> zarr.Group:

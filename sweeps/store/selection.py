@@ -82,6 +82,24 @@ def redo(store: Store, where: Mapping[str, Sequence[Any]]) -> tuple[int, int]:
     return int(mask.sum()), int((sharing & ~mask).sum())
 
 
+def solve_with(store: Store, counts: Sequence[tuple[Mapping[str, Any], int]]) -> None:
+    """Mark theories of single cells as not solved, to be solved with another number of samples.
+
+    Parameters
+    ----------
+    store : Store
+    counts : sequence of (mapping, int)
+        The values of a cell on every axis, and how many samples; all cells that share a theory have the same.
+    """
+    mask = np.zeros([len(values) for values in store.axes.values()], bool)
+    for values, _ in counts:
+        place = store.position(values)
+        assert place is not None, "the store has the cell"
+        mask[place] = True
+    _delete(store, ["status/theory"], mask)  # first: who is stopped in between solves as before, and judges again
+    store.want_samples(counts)
+
+
 def drop(store: Store, where: Mapping[str, Sequence[Any]]) -> int:
     """Take cells out of what is asked for, and delete what was computed of them; a sweep may ask for them again.
 

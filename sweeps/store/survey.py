@@ -46,10 +46,13 @@ def missing(store: Store | None, spec: SweepSpec) -> Missing:
     if store is not None:
         spec = store.spelled(spec)
     positions: dict[tuple[Any, ...], tuple[int, ...] | None] = {}
+    samples: dict[tuple[Any, ...], int] = {}
     found = Missing([], [])
     done = {} if store is None else {kind: states(store, kind) == DONE for kind in ("simulation", "theory")}
     for cell in spec.cells:
-        position = None if store is None else store.position(store.values_of(spec, cell))
+        values = {} if store is None else store.values_of(spec, cell)
+        position = None if store is None else store.position(values)
+        samples[cell.values] = 0 if position is None or store is None else store.samples(values)
         lacks = np.ones(spec.replicates, bool)
         if position is not None:
             known = done["simulation"][position][: spec.replicates]
@@ -62,7 +65,8 @@ def missing(store: Store | None, spec: SweepSpec) -> Missing:
         if not all(solved):
             lacking = tuple(place or () for place, known in zip(places, solved, strict=True) if not known)
             solved_at = places[solved.index(True)] if any(solved) else None
-            found.theories.append(spec.theory_task(cells[0], lacking, solved_at))
+            most = max(samples[cell.values] for cell in cells)
+            found.theories.append(spec.theory_task(cells[0], lacking, solved_at, most))
     return found
 
 

@@ -299,3 +299,49 @@ def test_a_store_of_which_nothing_can_be_said_has_no_findings(tmp_path):
     Store.prepare(location, spec_of())
     assert standing(location) == Standing(0, ())
     assert (states(Store.open(location), "simulation") != DONE).all()
+
+
+def test_theories_get_samples_where_their_own_error_is_in_the_way(tmp_path):
+    """Each only as many as its finding needs, all cells that share it alike, and the same however it is stopped."""
+    spec = spec_of({"n": (40, 80), "noise": NOISES[:2]}, replicates=4, features_at={40: 20, 80: 40}, aspect=2)
+    samples = spec.samples
+
+    def solved_with(path: str) -> float:
+        store = Store.open(path)
+        return store.samples({"n": 40, "noise": 1.0}) / samples
+
+    def inexact(path: str) -> Standing:
+        lacks = 6.0 / max(solved_with(path), 1.0)
+        return Standing(1, [Open("noise", cells={"noise": 1.0}, samples=lacks)] if lacks > 1 else [])
+
+    first, second = (str(tmp_path / "stores" / name) for name in ("a.zarr", "b.zarr"))
+    source = drive(first, spec, inexact)
+    assert not source.standing.open
+    store = Store.open(first)
+    counts = {(n, noise): store.samples({"n": n, "noise": noise}) for n in (40, 80) for noise in NOISES[:2]}
+    assert counts == {(40, 1.0): 8 * samples, (80, 1.0): 8 * samples, (40, 0.01): 0, (80, 0.01): 0}
+    assert (states(store, "theory") == DONE).all()
+    assert replicates_of(tree_of(first)) == [4] * 4
+    theory = tree_of(first)["theory"].sel(n=40)
+    for noise, used in ((0.01, samples), (1.0, 8 * samples)):
+        (cell,) = (cell for cell in spec.cells if (cell.problem.n, cell.problem.noise) == (40, noise))
+        alone = sedyn.state_evolution(cell.problem, **spec.theory_settings._replace(samples=used)._asdict())
+        np.testing.assert_array_equal(theory.test_error.sel(noise=noise), alone.test_error)
+    for stop in (6, 3, None):
+        drive(second, spec, inexact, order=1, stop_after=stop)
+    for group in ("simulation", "theory"):
+        xr.testing.assert_identical(tree_of(first)[group].ds, tree_of(second)[group].ds)
+    # What would take too long, or has no room, is left as it is.
+    spent = Target(verdict=True, max_seconds=1e-9)
+    far = lambda path: Standing(0, [Open("all", samples=2.0)])  # noqa: E731
+    assert next_round(Store.open(first), spec, spent, far).samples == {}
+    vast = lambda path: Standing(0, [Open("all", samples=2.0**40)])  # noqa: E731
+    assert next_round(Store.open(first), spec, Target(verdict=True), vast).samples == {}
+
+
+def test_more_samples_stay_when_a_store_gets_axes(tmp_path):
+    location = str(tmp_path / "stores" / "a.zarr")
+    Store.prepare(location, spec_of({"noise": NOISES[:2]})).want_samples([({"noise": 1.0}, 512)])
+    store = Store.prepare(location, spec_of({"noise": NOISES, "steps": (3, 4)}))
+    assert store.samples({"noise": 1.0, "steps": 3}) == 512
+    assert store.samples({"noise": 1.0, "steps": 4}) == 0

@@ -58,7 +58,7 @@ def test_wrong_theory_does_not_converge():
     for name in measured.observable.values:
         answer, words = verdict(measured, name)
         assert answer == "fails"
-        assert "do not converge" in words
+        assert "do not approach theory" in words
 
 
 def test_what_fresh_data_hide_is_drawn_all_the_same():
