@@ -198,8 +198,8 @@ def lacking(
     """Estimate how many times as many replicates would let `judge` decide, if the exponents stay as they are.
 
     A fit can let the claim hold if its interval has it inside and its number is nearer to it than to what must not pass
-    for it: that over all sizes, or, where this one excludes the claim, one of the two others. A number that is farther
-    needs `UNSETTLED` times as many to be known. These together can refute it.
+    for it: that over all sizes, or, where this one excludes the claim, one of the two others. One that is farther, and
+    not as far as that, needs `UNSETTLED` times as many to be known. These together can refute it.
 
     Parameters
     ----------
@@ -219,7 +219,7 @@ def lacking(
     ways: list[tuple[float, int]] = []  # times as many, and the fit that decides
     if not larger.wider(certain).side(claim):
         outside = exponents.whole.side(claim) != 0
-        inside = [fit for fit in ((1, 2) if outside else (0,)) if off[fit] <= half[fit]]
+        inside = [fit for fit in ((1, 2) if outside else (0,)) if off[fit] <= half[fit] and off[fit] < margin]
         ways += [(half[fit] / (margin - off[fit]) if off[fit] < margin / 2 else UNSETTLED**0.5, fit) for fit in inside]
     if off[1] > 0 and off[2] > 0 and (larger.value > claim) == (corrected.value > claim):
         late, wide = half[1] / off[1], certain * half[2] / off[2]
