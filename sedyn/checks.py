@@ -178,11 +178,10 @@ def listed(check: Check, words: str, *, most: int = 2**20) -> Check:
     """
 
     def check_list(field: str, value: Any) -> tuple:
-        values = each(field, value, words)
-        found = tuple(check(field, one) for one in islice(values, most))
-        if next(values, None) is not None:
+        found = list(islice(each(field, value, words), most + 1))
+        if len(found) > most:  # before any is looked at, since a million of them take seconds
             raise InvalidInput(field, value, f"{words}, and no more than {most} of them")
-        return found
+        return tuple(check(field, one) for one in found)
 
     return check_list
 

@@ -21,6 +21,7 @@ import threadpoolctl
 
 from sedyn.arrays import backend
 from sedyn.arrays.machine import available_cores, memory_limit
+from sedyn.checks import COUNT
 from sedyn.errors import InvalidInput
 from sedyn.selfcheck import check_kernels
 from sweeps.application.command import parser_of
@@ -210,12 +211,16 @@ def _milliseconds(step: Callable[[], object]) -> float:
     return 1e3 * (time.perf_counter() - start)
 
 
+def _size(word: str) -> int:
+    return COUNT("--size", int(word))
+
+
 @stoppable("what was found stands above")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print all that matters on a new machine; exit status 0 if all that is there works, 1 otherwise."""
     parser = parser_of("doctor")
     parser.add_argument("--store", default="stores", help="folder or URL that stores shall go to (stores)")
-    parser.add_argument("--size", type=int, default=SAMPLES_OF_PROBLEMS, help="samples of the problems timed (3000)")
+    parser.add_argument("--size", type=_size, default=SAMPLES_OF_PROBLEMS, help="samples of the problems timed (3000)")
     options = parser.parse_args(arguments)
     sections: dict[str, Callable[[], Iterator[Line]]] = {
         "libraries": libraries,

@@ -12,7 +12,7 @@ import itertools
 import math
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -81,17 +81,19 @@ class PreciseTasks:
     spec : SweepSpec
         Its `replicates` are the first round.
     target : Target
+    device : {'cpu', 'gpu'}
+        What tasks are planned for.
     """
 
-    def __init__(self, store: Store, spec: SweepSpec, target: Target) -> None:
-        self._store, self._spec, self._target = store, store.spelled(spec), target
+    def __init__(self, store: Store, spec: SweepSpec, target: Target, device: str) -> None:
+        self._store, self._spec, self._target, self._device = store, store.spelled(spec), target, device
         self._states = states(store, "simulation")
         self._heap: list[tuple[tuple[float, ...], int, Task]] = []
         self._order = itertools.count()
         self._cells: dict[tuple[int, ...], _CellRounds] = {}
         lacking = missing(store, self._spec)
         for task in lacking.theories:
-            self._push(task, (0.0, -seconds_of(task)))
+            self._push(task, (0.0, -seconds_of(task, device)))
         for cell, position, _ in lacking.replicates:
             assert position is not None, "the store has grown for every cell"
             self._cells[position] = _CellRounds(cell, position, spec.replicates)
@@ -159,9 +161,10 @@ class PreciseTasks:
                 self._make_room()
             lacking = np.flatnonzero(self._states[position][: rounds.count] != DONE).tolist()
             if lacking:
-                tasks = list(simulation_tasks(self._spec, rounds.cell, position, lacking, self._store.block))
+                sized, block = replace(self._spec, replicates=rounds.count), self._store.block
+                tasks = list(simulation_tasks(sized, rounds.cell, position, lacking, block, self._device))
                 for task in tasks:
-                    self._push(task, rounds.priority(task))
+                    self._push(task, rounds.priority(task, seconds_of(task, self._device)))
                 rounds.running = len(tasks)
                 return tasks
             values = read_simulation(self._store, position, self._target.observable, rounds.count)
@@ -195,8 +198,8 @@ class _CellRounds:
     running: int = 0
     failed: bool = False
 
-    def priority(self, task: SimulationTask) -> tuple[float, ...]:
+    def priority(self, task: SimulationTask, seconds: float) -> tuple[float, ...]:
         if not self.before:
-            return 0.0, -seconds_of(task)
+            return 0.0, -seconds
         gain = 1 - math.sqrt(self.before / (self.before + len(task.replicates)))
-        return 1.0, -(self.error if math.isfinite(self.error) else 1e300) * gain / seconds_of(task)
+        return 1.0, -(self.error if math.isfinite(self.error) else 1e300) * gain / seconds

@@ -66,6 +66,8 @@ def report(*paths: str | Path, output: str | Path | None = None, console: Consol
     InvalidInput
         If an argument is no path, or a file cannot be written.
     """
+    if output is not None and not Path(output).absolute().parent.is_dir():
+        raise InvalidInput("output", output, "there is no such folder; make it, or name another")
     console = console or Console()
     chapters = [read_chapter(store, SECTIONS) for store in paths]
     written: list[Path] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import resource
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path, PurePosixPath
@@ -17,7 +18,7 @@ SHARE_OF_MEMORY = 0.8  # of a machine's or a GPU's, that may be planned for
 
 @cache
 def memory_limit(root: Path = Path("/")) -> int:
-    """Bytes of memory this process may count on: the machine's, or those of a control group it is in if they are less.
+    """Bytes of memory this process may count on: the machine's, or less where a control group or `ulimit` says so.
 
     Parameters
     ----------
@@ -32,6 +33,9 @@ def memory_limit(root: Path = Path("/")) -> int:
     for group in _control_groups("memory", root):
         for name in ("memory.max", "memory.limit_in_bytes"):  # of version 2 and of version 1
             limits += [int(word) for word in _words(group / name) if word.isdigit()]
+    limits += [
+        limit for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA) if (limit := resource.getrlimit(kind)[0]) > 0
+    ]
     return min(limits)
 
 

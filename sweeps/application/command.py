@@ -91,7 +91,13 @@ COMMANDS = {
 }
 
 
-def parser_of(name: str, kind: type[argparse.ArgumentParser] = argparse.ArgumentParser) -> argparse.ArgumentParser:
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        say(f"{self.prog}: {message}; --help says what it takes", error=True)
+        self.exit(2)
+
+
+def parser_of(name: str, kind: type[argparse.ArgumentParser] = _Parser) -> argparse.ArgumentParser:
     """Make the parser of a command, whose help has its purpose and its examples.
 
     Parameters

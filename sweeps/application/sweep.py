@@ -150,7 +150,7 @@ def _compute(request: Request) -> int:
             elif request.target is None:
                 source = FixedTasks(missing_tasks(store, spec, compute.task_device))
             elif request.judge is None:
-                source = PreciseTasks(store, spec, request.target)
+                source = PreciseTasks(store, spec, request.target, compute.task_device)
             else:
                 source = VerdictTasks(store, spec, request.target, request.judge, compute.task_device)
             tasks = source.tasks

@@ -416,7 +416,11 @@ def open_root(location: str, *, consolidated: bool) -> zarr.Group | None:
         If it cannot be reached, is no Zarr store or damaged, or is a sweep's of a later format.
     """
     path = local_path(location)
-    if path and path.exists() and not (path.is_dir() and _is_empty_or_zarr(path)):
+    try:
+        other = path is not None and path.exists() and not (path.is_dir() and _is_empty_or_zarr(path))
+    except OSError as error:
+        raise InvalidInput("store", location, f"cannot be reached ({error.strerror}); name another path") from None
+    if other:
         raise InvalidInput("store", location, "exists and is no Zarr store; name another path")
     try:
         store = objects.reach(location)

@@ -57,7 +57,7 @@ def reach(location: str) -> ZarrStore:
     """
     path = local_path(location)
     if path is not None:
-        return LocalStore(path)
+        return LocalStore(os.path.realpath(path))  # as the lock has it, also through a link to what is not there yet
     return RemoteStore.at(location)
 
 
@@ -190,9 +190,14 @@ def settle(path: str) -> None:
 
 
 def _list_folder(folder: str) -> Iterator[tuple[str, int]]:
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-        for entry in os.scandir(folder):
-            yield entry.name, entry.stat().st_size
+    try:
+        entries = os.scandir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    with entries:
+        for entry in entries:
+            with contextlib.suppress(FileNotFoundError):  # of a file that has its last name meanwhile; others follow
+                yield entry.name, entry.stat().st_size
 
 
 def _read_file(path: str) -> bytes | None:

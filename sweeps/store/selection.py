@@ -40,6 +40,8 @@ def chosen(store: Store, where: Mapping[str, Sequence[Any]]) -> dict[str, list[A
     """
     varying = columns(store.settings)
     for name, values in where.items():
+        if not varying:
+            raise InvalidInput(name, ",".join(map(str, values)), "the store has one cell; --all chooses it")
         if name not in varying:
             raise InvalidInput.unknown("field", name, list(varying))
         there = {key_of(value) for value in varying[name][1]}

@@ -5,9 +5,11 @@ import pytest
 import xarray as xr
 
 from sedyn.errors import InvalidInput
+from sweeps.plan import SimulationTask
 from sweeps.precision import PreciseTasks, next_count, standard_error
 from sweeps.store import Store
 from sweeps.target import Target
+from sweeps.worker import execute
 from tests.sweeps.stores import run_out_of_order, spec_of, tree_of
 
 TARGET = Target("train_error", 0.05, 20)
@@ -36,7 +38,7 @@ def test_the_next_count_follows_from_the_error_alone():
 def drive(location, spec, order, stop_after=None):
     """Run a precise sweep, taking several tasks at a time and finishing them in another order."""
     store = Store.prepare(location, spec)
-    source = PreciseTasks(store, spec, TARGET)
+    source = PreciseTasks(store, spec, TARGET, "cpu")
     return run_out_of_order(source, location, order, stop_after)
 
 
@@ -59,6 +61,28 @@ def test_replicates_are_added_until_the_target_is_met_whatever_the_order(tmp_pat
     assert drive(first, spec, order=0).announced == 0
 
 
+def test_tasks_are_sized_by_a_second_of_the_device(tmp_path):
+    spec = spec_of({"n": (2000,)}, replicates=512, block=None, base={"d": 1000, "steps": 10})
+    sizes = {}
+    for device in ("cpu", "gpu"):
+        store = Store.prepare(str(tmp_path / "stores" / f"{device}.zarr"), spec)
+        source = PreciseTasks(store, spec, Target("train_error", 0.05, 512), device)
+        sizes[device] = [task.size for task in source.tasks if isinstance(task, SimulationTask)]
+    assert len(sizes["cpu"]) > 8
+    assert sizes["gpu"] == [sum(sizes["cpu"])] == [512]
+
+
+def test_a_later_round_has_tasks_as_large_as_its_own_number_of_replicates_allows(tmp_path):
+    spec = spec_of(replicates=2, block=None, base={"n": 40, "d": 20, "steps": 2, "noise": 3.0})
+    store = Store.prepare(str(tmp_path / "stores" / "a.zarr"), spec)
+    source, sizes = PreciseTasks(store, spec, Target("train_error", 1e-3, 16), "cpu"), []
+    while task := source.take():
+        execute(task, store, device="cpu")
+        sizes += [task.size] * isinstance(task, SimulationTask)
+        source.finish(task, failed=False)
+    assert sizes == [2, 2, 4, 8]
+
+
 def test_the_next_round_goes_where_it_lowers_an_error_most_per_second(tmp_path):
     spec = spec_of({"noise": (0.3, 3.0)}, replicates=4)
     source = drive(str(tmp_path / "stores" / "a.zarr"), spec, order=0, stop_after=6)
@@ -68,7 +92,7 @@ def test_the_next_round_goes_where_it_lowers_an_error_most_per_second(tmp_path):
 def test_a_cell_with_a_failure_gets_no_more(tmp_path):
     spec = spec_of(replicates=2)
     store = Store.prepare(str(tmp_path / "stores" / "a.zarr"), spec)
-    source = PreciseTasks(store, spec, TARGET)
+    source = PreciseTasks(store, spec, TARGET, "cpu")
     tasks = [source.take() for _ in range(source.announced)]
     assert [source.finish(task, failed=True) for task in tasks] == [()] * len(tasks)
 

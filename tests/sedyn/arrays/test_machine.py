@@ -1,6 +1,8 @@
 """What a process may take of its machine, as control groups of both versions say it."""
 
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -70,3 +72,13 @@ def test_without_limits_it_is_the_machine(machine, tmp_path):
     memory_limit.cache_clear(), available_cores.cache_clear()
     root = machine("4:memory:/\n1:cpu:/\n", mountinfo, unlimited)
     assert (memory_limit(root), available_cores(root)) == (MACHINE, everything)
+
+
+@pytest.mark.parametrize("kind", ["RLIMIT_AS", "RLIMIT_DATA"])
+def test_a_limit_of_the_shell_counts(kind):
+    """As `ulimit -v` and `ulimit -d` set it, and batch systems do."""
+    look = "from sedyn.arrays.machine import memory_limit; print(memory_limit())"
+    limit = f"import resource; resource.setrlimit(resource.{kind}, (2 * 10**9, 2 * 10**9)); {look}"
+    one_thread = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    ran = subprocess.run([sys.executable, "-c", limit], env=one_thread, capture_output=True, text=True, check=True)
+    assert int(ran.stdout) == 2 * 10**9

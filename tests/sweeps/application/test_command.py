@@ -59,6 +59,45 @@ def test_help_of_a_sweep_lists_what_can_be_set(capsys):
         assert key in shown
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("words", [["--nope"], ["a.zarr", "--nope"], []])
+def test_words_that_no_command_takes_are_one_line(name, words, capsys):
+    if words or name not in ("sweep", "doctor"):  # which need none
+        try:
+            status = main([name, *words])
+        except SystemExit as ended:
+            status = ended.code
+        shown = capsys.readouterr()
+        assert (status, shown.out, shown.err.count("\n")) == (2, "", 1)
+        assert shown.err.startswith(f"sedyn {name}: " if name != "sweep" else "flags=")
+
+
+@pytest.mark.parametrize("size", ["nope", "0", "-3", "1.5", "1e400"])
+def test_doctor_refuses_sizes_that_are_none(size, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["doctor", "--size", size])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["status", "watch", "validate", "redo", "drop", "report"])
+def test_what_is_no_store_is_one_line_of_every_command(name, tmp_path, capsys):
+    folder = tmp_path / "stores"
+    folder.mkdir()
+    (folder / "loop.zarr").symlink_to("loop.zarr")
+    (folder / "dangling.zarr").symlink_to("nowhere/at/all.zarr")
+    (folder / "file.zarr").write_text("mine")
+    (folder / "closed").mkdir()
+    names = ["loop.zarr", "dangling.zarr", "file.zarr", "closed", "nowhere.zarr", ".", "x" * 300, "\x1b[2J\n.zarr"]
+    for place in [*(f"{folder}/{each}" for each in names), "", "/", "nope://x.zarr"]:
+        assert main([name, place, *(["--all"] if name in ("redo", "drop") else [])]) == 2, place
+        shown = capsys.readouterr()
+        assert (shown.out, shown.err.count("\n")) == ("", 1), (place, shown)
+        assert "\x1b" not in shown.err
+    assert sorted(each.name for each in folder.iterdir()) == ["closed", "dangling.zarr", "file.zarr", "loop.zarr"]
+    assert not list((folder / "closed").iterdir())
+
+
 @pytest.mark.parametrize("arguments", [["nowhere.zarr"], ["nowhere.zarr", "--repair"]])
 def test_a_name_gets_the_words_after_it(arguments, capsys):
     assert main(["validate", *arguments]) == 2

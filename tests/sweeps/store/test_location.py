@@ -30,6 +30,20 @@ def test_a_url_of_files_is_a_path():
     assert local_path("s3://bucket/a.zarr") is None
 
 
+def test_a_store_is_made_where_a_link_leads(sweep, tmp_path, capsys):
+    folder = tmp_path / "stores"
+    folder.mkdir()
+    (folder / "link.zarr").symlink_to("deep/er/a.zarr")
+    (folder / "again.zarr").symlink_to(folder / "link.zarr")
+    for name in ("again.zarr", "link.zarr", "deep/er/a.zarr"):
+        assert sweep(f"store={folder / name}") == 0
+        assert validate.main([str(folder / name)]) == 0
+    assert capsys.readouterr().out.count("nothing was missing") == 2
+    assert sorted(path.name for path in folder.iterdir()) == ["again.zarr", "deep", "link.zarr"]
+    assert (folder / "deep/er/a.zarr/zarr.json").exists()
+    assert not list(folder.rglob("*.lock"))
+
+
 @pytest.mark.parametrize("command", [main, status.main, validate.main, report])
 def test_a_scheme_that_nobody_serves_is_one_line(command, capsys):
     where = "nope://bucket/a.zarr"

@@ -27,6 +27,16 @@ def test_objects_are_written_read_listed_and_deleted(store):
     assert objects.orphans(store) == []
 
 
+def test_a_file_that_goes_while_a_folder_is_listed_hides_no_other(tmp_path):
+    """As one on its way to another name does; here links that lead nowhere."""
+    folder = tmp_path / "stores" / "a.zarr"
+    store = zarr.open_group(folder, mode="a", zarr_format=3).store
+    objects.write(store, [(f"a/c.{k}", b"12") for k in range(0, 40, 2)])
+    for k in range(1, 40, 2):
+        (folder / "a" / f"c.{k}").symlink_to("nowhere")
+    assert sorted(objects.list_sizes(store, "a")) == sorted((f"c.{k}", 2) for k in range(0, 40, 2))
+
+
 def test_a_write_that_fails_leaves_the_old_content_and_no_file(tmp_path, monkeypatch):
     store = zarr.open_group(tmp_path / "stores" / "a.zarr", mode="a", zarr_format=3).store
     objects.write(store, [("a/c.0", b"old")])

@@ -60,6 +60,13 @@ def test_rows_are_chosen_by_any_of_their_fields(location):
     assert done.tolist() == [[True, False], [False, False]]
 
 
+def test_a_store_of_one_cell_says_how_to_choose_it(location, capsys):
+    finish(location, spec_of())
+    assert redo.main([location, "n=40"]) == 2
+    assert capsys.readouterr().err == "n='40': the store has one cell; --all chooses it\n"
+    assert redo.main([location, "--all"]) == 0
+
+
 def test_all_cells_can_be_redone(location):
     finish(location, GRID)
     assert redo.main([location, "--all"]) == 0
