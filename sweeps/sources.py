@@ -6,6 +6,7 @@ Two runs of the same digest compute the same numbers. The reverse does not hold:
 from __future__ import annotations
 
 import ast
+import contextlib
 import hashlib
 import importlib.util
 import sys
@@ -23,6 +24,7 @@ __all__ = ["Code", "code_of", "differing"]
 
 _OWN = ("sedyn", "sweeps", "analysis")
 _HEXADECIMALS = 16
+_IMPORTING = ("import_module", "__import__")
 _INSTALLED = tuple(sysconfig.get_paths()[kind] for kind in ("purelib", "platlib", "stdlib", "platstdlib"))
 
 
@@ -110,7 +112,7 @@ def _is_a_users(root: str) -> bool:
 
 
 def _imports_of(name: str, spec: ModuleSpec) -> Iterator[str]:
-    """Name what the source of a module imports, also where a function does."""
+    """Name what the source of a module imports, also where a function does, and by `import_module` with a name."""
     origin = Path(spec.origin or "")
     if origin.suffix != ".py":
         return
@@ -125,6 +127,16 @@ def _imports_of(name: str, spec: ModuleSpec) -> Iterator[str]:
                 base = ".".join([*above, *([base] if base else [])])
             yield base
             yield from (f"{base}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Call) and _called(node) in _IMPORTING and node.args:
+            name = node.args[0].value if isinstance(node.args[0], ast.Constant) else None
+            if isinstance(name, str):
+                with contextlib.suppress(ImportError):  # one that leads out of its package, as it would when it runs
+                    yield importlib.util.resolve_name(name, package)
+
+
+def _called(node: ast.Call) -> str:
+    function = node.func
+    return function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
 
 
 def _spec_of(name: str) -> ModuleSpec | None:

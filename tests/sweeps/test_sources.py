@@ -99,12 +99,16 @@ def test_a_users_modules_are_followed_and_no_others(folder, monkeypatch):
     (folder / "package" / "__init__.py").write_text("from . import first\n")
     (folder / "package" / "first.py").write_text("import json, numpy\nfrom .second import x\nfrom sweeps import plan\n")
     (folder / "package" / "second.py").write_text("def x():\n    import package.third\n")
-    (folder / "package" / "third.py").write_text("")
+    third = 'import importlib\nimportlib.import_module(".fifth", __package__), __import__("helper.dynamic")\n'
+    third += 'importlib.import_module("." * 9 + "x"), importlib.import_module("....x", __package__), print()\n'
+    (folder / "package" / "third.py").write_text(third)
+    (folder / "package" / "fifth.py").write_text("")
+    (folder / "helper" / "dynamic.py").write_text("")
     (folder / "package" / "fourth.py").write_text("")
     monkeypatch.syspath_prepend(str(folder))
     own = {name for name in code_of(["package.first", "mine"]).files if not name.startswith("sedyn/")}
-    package = {f"package/{name}.py" for name in ("__init__", "first", "second", "third")}
-    assert own == package | {"mine.py", "helper/numbers.py"}
+    package = {f"package/{name}.py" for name in ("__init__", "first", "second", "third", "fifth")}
+    assert own == package | {"mine.py", "helper/numbers.py", "helper/dynamic.py"}
     for name in [name for name in sys.modules if name.partition(".")[0] in ("package", "helper", "mine")]:
         monkeypatch.delitem(sys.modules, name)
 
