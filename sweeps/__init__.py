@@ -10,13 +10,14 @@ import each other.
    more values. `theories`: solutions that a worker keeps. `sessions`: Ray, from its start to its end.
 3. `pace`: how long the rest takes. Above it `store`: one Zarr store, from its making to what is in it. `progress`: what
    a person sees.
-4. `schedule`: from what is missing to tasks. `worker`: what one task does.
-5. `precision`: further replicates where they pay most. `bisection`: further values where a verdict changes.
-   `executors`: in this process, or on Ray actors.
-6. `driver`: the loop that turns tasks into results.
-7. `forecast`: what a plan says.
-8. `application`: from the words of a command line to a sweep.
-9. `status`, `validate`, `redo`, `drop` and `doctor`: the commands beside it.
+4. `schedule`: from what is missing to tasks. `worker`: what one task does. `wanted`: how many replicates a cell wants.
+5. `attempts`: what driver and executors tell each other. Above it `slurm`: workers that are jobs of Slurm.
+6. `precision`: further replicates where they pay most. `bisection`: further values where a verdict changes.
+   `executors`: in this process, on Ray actors, or in jobs of Slurm.
+7. `driver`: the loop that turns tasks into results.
+8. `forecast`: what a plan says.
+9. `application`: from the words of a command line to a sweep.
+10. `status`, `validate`, `redo`, `drop` and `doctor`: the commands beside it.
 """
 
 import sys

@@ -19,7 +19,7 @@ from sweeps.rounds import RoundTasks
 from sweeps.schedule import missing_tasks
 from sweeps.store import DONE, Store, read_simulation, states
 
-__all__ = ["RefinedTasks", "diverges", "refined"]
+__all__ = ["RefinedTasks", "diverges", "foreseen", "refined"]
 
 
 def diverges(errors: np.ndarray) -> bool:
@@ -70,6 +70,35 @@ def refined(store: Store, spec: SweepSpec, refinement: Refinement) -> SweepSpec 
             if here != there and far and key_of(tuple(place.values())) not in known:
                 added.append(place)
     return replace(spec, rows=[*(spec.rows or ()), *added]) if added else None
+
+
+def foreseen(spec: SweepSpec, refinement: Refinement) -> tuple[int, int]:
+    """Foresee how many cells a refinement adds to a line whose verdict changes once, in its widest gap.
+
+    Parameters
+    ----------
+    spec : SweepSpec
+    refinement : Refinement
+
+    Returns
+    -------
+    lines, cells : int
+        Lines of the sweep along the axis, and the most cells that one of them gets.
+    """
+    lines: dict[Any, list[float]] = {}
+    for cell in spec.cells:
+        others = tuple(getattr(cell.problem, name) for name in spec.fields if name != refinement.axis)
+        lines.setdefault(key_of(others), []).append(getattr(cell.problem, refinement.axis))
+    most = 0
+    for values in lines.values():
+        for low, high in pairwise(sorted(values)):
+            halvings = 0
+            while high - low > refinement.within * max(abs(low), abs(high)):
+                low, halvings = _between(low, high, whole=refinement.whole), halvings + 1
+                if refinement.whole and high - low == 1:
+                    break
+            most = max(most, halvings)
+    return len(lines), most
 
 
 def _between(low: float, high: float, *, whole: bool) -> float:

@@ -17,6 +17,7 @@ __all__ = ["Failure", "FixedTasks", "Summary", "TaskSource", "run_tasks"]
 ATTEMPTS = 5  # of a task whose worker is lost; a task that kills its worker must not go round for ever
 FIRST_BACK_OFF = 0.5  # seconds before a lost task is tried again; doubles with each attempt
 POLL_SECONDS = 0.5
+REMARK_SECONDS = 1.0  # between two lines for whoever looks at the store
 REASONS_SHOWN = 5
 
 
@@ -143,7 +144,7 @@ def run_tasks(
     max_failures : int, optional
         After so many failures no task is begun any more; None goes on with the others.
     lease : Lease, optional
-        The right to run them, which is looked at now and then.
+        The right to run them, which is looked at now and then, and says to others how far they are.
 
     Returns
     -------
@@ -161,6 +162,7 @@ def run_tasks(
     failures: list[Failure] = []
     reasons: set[str] = set()
     done = lost = running = 0
+    remarked = start
 
     def enough() -> bool:
         return max_failures is not None and len(failures) >= max_failures
@@ -204,6 +206,9 @@ def run_tasks(
             progress.advance(task, failed=bool(error), seconds=seconds)
             progress.add(source.finish(task, failed=bool(error)))
         progress.workers = executor.workers()
-        progress.tick(executor.hindrance() or source.note)
+        note = executor.hindrance() or source.note
+        progress.tick(note)
+        if lease is not None and time.monotonic() - remarked >= REMARK_SECONDS:
+            lease.remark, remarked = progress.line(note), time.monotonic()
     stopped = done + len(failures) < source.announced
     return Summary(done, failures, time.monotonic() - start, len(reasons), stopped)

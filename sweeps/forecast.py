@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
+from sweeps.bisection import foreseen, refined
 from sweeps.compute import Compute, worker_count
 from sweeps.cost import CostModel, calibrate, makespan, memory_of
 from sweeps.foresight import foresee
 from sweeps.plan import SimulationTask, SweepSpec, Task, TheoryTask, name_of
+from sweeps.refinement import Refinement
 from sweeps.schedule import missing_tasks
+from sweeps.slurm.jobs import grace
 from sweeps.sources import Code
 from sweeps.store import Store, settings_of, stored_bytes
 from sweeps.target import Judge, Target
@@ -27,6 +31,7 @@ def forecast(
     location: str,
     code: Code | None = None,
     judge: Judge | None = None,
+    refinement: Refinement | None = None,
 ) -> Iterator[str]:
     """Describe what a sweep still has to do, a line at a time. Times small problems for about two seconds.
 
@@ -46,6 +51,8 @@ def forecast(
         What would compute.
     judge : callable, optional
         Says where the findings on the store stand, if they should be decided.
+    refinement : Refinement, optional
+        Which axis gets more values where the verdict changes.
 
     Raises
     ------
@@ -75,6 +82,8 @@ def forecast(
             yield from _precision(spec, target, calibrate(spec))
         elif store is not None and target is not None and judge is not None:
             yield from _verdict(store, spec, target, judge)
+        if store is not None and refinement is not None:
+            yield _refinement(store, spec, refinement)
         return
     model = calibrate(spec)
     workers = worker_count(compute)
@@ -85,6 +94,8 @@ def forecast(
         f"{'worker' if workers == 1 else 'workers'} of this machine ({device}){elsewhere}"
     )
     ordered = sorted(zip(durations, tasks, strict=True), key=lambda pair: -pair[0])
+    if compute.executor == "slurm":
+        yield _jobs(sum(durations), len(tasks), compute)
     yield f"seconds a task: {ordered[0][0]:.2g} at most, {ordered[len(ordered) // 2][0]:.2g} median"
     for duration, task in ordered[:LONGEST_SHOWN]:
         yield f"  {duration:.2g} s, {_memory(model, task, device)}: {task.name}"
@@ -100,6 +111,12 @@ def forecast(
         )
         if judge is None:
             yield from _precision(spec, target, model)
+    if refinement is not None:
+        lines, cells = foreseen(spec, refinement)
+        yield (
+            f"refine: this is the first round; up to {cells} values of {refinement.axis} follow, one by one, "
+            f"in each of {lines} {'line' if lines == 1 else 'lines'} whose verdict changes once"
+        )
     yield f"store's size: {stored_bytes(settings, spec.replicates) / MEBIBYTE:.1f} MiB"
 
 
@@ -141,6 +158,24 @@ def _verdict(store: Store, spec: SweepSpec, target: Target, judge: Judge) -> Ite
         adds.append(f"theories of {len(found.samples)} cells with up to {max(found.samples.values())} samples")
     following = f"{' and '.join(adds)}, {_duration(found.seconds)} of computing" if adds else "none"
     yield f"next round: {following}"
+
+
+def _refinement(store: Store, spec: SweepSpec, refinement: Refinement) -> str:
+    """Say how many cells the next round of a refinement has."""
+    following = refined(store, spec, refinement)
+    more = 0 if following is None else len(following.cells) - len(spec.cells)
+    return (
+        f"refine: the next round adds {more} values of {refinement.axis}" if more else "refine: nothing is to be added"
+    )
+
+
+def _jobs(seconds: float, tasks: int, compute: Compute) -> str:
+    """Say how many jobs of Slurm's there will be."""
+    cores = compute.cpus_per_task
+    at_once = min(compute.job_count, math.ceil(tasks / cores))
+    count = max(at_once, math.ceil(seconds / (cores * (compute.job_seconds - grace(compute.job_seconds)))))
+    of = f"of {cores} {'core' if cores == 1 else 'cores'} and {compute.walltime}"
+    return f"jobs of Slurm: about {count} {of}, {at_once} at once"
 
 
 def _memory(model: CostModel, task: Task, device: str) -> str:

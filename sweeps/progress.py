@@ -79,6 +79,10 @@ class Progress:
             What keeps the sweep from working, to be shown beside the counts.
         """
 
+    def line(self, note: str = "") -> str:
+        """Say how far it is, with a note beside it."""
+        return f"{self}; {note}" if note else str(self)
+
     def announce(self, line: str) -> None:
         """Show a line that stays.
 
@@ -127,7 +131,7 @@ class _Lines(Progress):
 
     def _say(self, note: str = "") -> None:
         self._last = time.monotonic()
-        say(f"{self}; {note}" if note else self, error=True)
+        say(self.line(note), error=True)
 
 
 class _Bar(Progress):
@@ -147,7 +151,7 @@ class _Bar(Progress):
         self._bar.stop()
 
     def tick(self, note: str = "") -> None:
-        self._bar.update(self._row, completed=self.share, text=f"{self}; {note}" if note else str(self))
+        self._bar.update(self._row, completed=self.share, text=self.line(note))
 
     def announce(self, line: str) -> None:
         self._bar.console.print(visible(line), markup=False, highlight=False, soft_wrap=True)

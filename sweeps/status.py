@@ -13,7 +13,7 @@ from sedyn.errors import InvalidInput
 from sweeps.application.command import parser_of
 from sweeps.interruption import stoppable
 from sweeps.sources import differing
-from sweeps.store import DONE, FAILED, Store, facts, failures, is_asked, is_driven, states
+from sweeps.store import DONE, FAILED, Store, facts, failures, is_asked, remark_of_driver, states
 from sweeps.terminal import say
 from sweeps.wanted import awaited
 
@@ -48,7 +48,8 @@ def summary(store: Store) -> list[str]:
     lines += _codes(store)
     counts = {error: errors.count(error) for error in errors}
     lines += [f"failed {count} times: {error}" for error, count in list(counts.items())[:ERRORS_SHOWN]]
-    lines.append("a sweep is running" if is_driven(store.location) else "no sweep is running on this machine")
+    remark = remark_of_driver(store.location)
+    lines.append("no sweep is running on this machine" if remark is None else f"a sweep is running{_after(remark)}")
     return lines
 
 
@@ -72,6 +73,10 @@ def _codes(store: Store) -> list[str]:
         f" and {len(names) - FILES_SHOWN} more" if len(names) > FILES_SHOWN else ""
     )
     return [f"code {made}; they differ in {shown}"]
+
+
+def _after(remark: str) -> str:
+    return f": {remark}" if remark else ""
 
 
 def _number(count: int, one: str, several: str) -> str:

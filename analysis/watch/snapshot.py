@@ -11,7 +11,7 @@ import numpy as np
 from analysis.report.chapter import findings_on
 from analysis.report.sections import SECTIONS
 from sedyn.errors import InvalidInput
-from sweeps.store import DONE, FAILED, Store, columns, facts, failures, is_asked, is_driven, states
+from sweeps.store import DONE, FAILED, Store, columns, facts, failures, is_asked, remark_of_driver, states
 from sweeps.wanted import awaited
 
 __all__ = ["CellState", "Snapshot", "Watcher"]
@@ -53,8 +53,8 @@ class Snapshot(NamedTuple):
         Those that were asked for, in the order of the store.
     failures : dict of str to int
         How often each reason was given.
-    running : bool
-        Whether a sweep is running.
+    remark : str or None
+        What the sweep that is running says of itself, with the time that it thinks is left; None where none is running.
     findings : list of str
         Those that are undecided yet.
     """
@@ -62,8 +62,13 @@ class Snapshot(NamedTuple):
     store: str
     cells: list[CellState]
     failures: dict[str, int]
-    running: bool
+    remark: str | None
     findings: list[str]
+
+    @property
+    def running(self) -> bool:
+        """Whether a sweep is running."""
+        return self.remark is not None
 
     @property
     def share(self) -> float:
@@ -79,9 +84,12 @@ class Snapshot(NamedTuple):
         )
         theories = sum(cell.theory == "done" for cell in self.cells)
         seconds = sum(cell.seconds for cell in self.cells)
+        state = (
+            f"a sweep is running{f': {self.remark}' if self.remark else ''}" if self.running else "no sweep is running"
+        )
         return (
             f"{done} of {wanted} replicates and {theories} of {len(self.cells)} theories done, {failed} failed, "
-            f"{seconds:.1f} s computed; {'a sweep is running' if self.running else 'no sweep is running'}"
+            f"{seconds:.1f} s computed; {state}"
         )
 
 
@@ -126,7 +134,7 @@ class Watcher:
         now = time.monotonic()
         if results != self._known[0] and now - self._known[1] >= FINDINGS_SECONDS:
             self._findings, self._known = open_findings(self.location), (results, now)
-        return Snapshot(self.location, cells, dict(reasons), is_driven(self.location), self._findings)
+        return Snapshot(self.location, cells, dict(reasons), remark_of_driver(self.location), self._findings)
 
 
 def open_findings(location: str) -> list[str]:

@@ -103,7 +103,7 @@ def _plan(request: Request) -> int:
     from sweeps.forecast import forecast
 
     asked = request.spec, request.compute, request.target, request.location, request.code, request.judge
-    for line in forecast(*asked):
+    for line in forecast(*asked, request.refinement):
         say(line)
     say(f"store: {request.location}")
     return DONE

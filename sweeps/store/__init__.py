@@ -16,7 +16,7 @@ from sweeps.store.integrity import Fault, done_chunks, find_damage, mend
 from sweeps.store.layout import DONE, FAILED, PENDING, stored_bytes
 from sweeps.store.lifecycle import TARGET, WANTED, Store, open_root
 from sweeps.store.location import local_path
-from sweeps.store.lock import Lease, is_driven, only_driver
+from sweeps.store.lock import Lease, is_driven, only_driver, remark_of_driver
 from sweeps.store.metadata import SETTINGS
 from sweeps.store.objects import orphans
 from sweeps.store.places import CELL, TIED, columns, is_asked
@@ -58,6 +58,7 @@ __all__ = [
     "read_simulation",
     "read_theory",
     "redo",
+    "remark_of_driver",
     "restore",
     "settings_of",
     "solve_with",

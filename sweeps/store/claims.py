@@ -52,6 +52,8 @@ class Claim:
     ----------
     owner : str
         Names the driver.
+    remark : str
+        What others see who look at the store, from the next renewal on.
 
     Raises
     ------
@@ -68,6 +70,7 @@ class Claim:
         except (ImportError, ValueError) as error:
             raise InvalidInput("store", location, f"cannot be reached ({error}); name another path or URL") from None
         self.owner = uuid.uuid4().hex
+        self.remark = ""
         self._folder = f"{path.rstrip('/')}.claims"
         self._own = f"{self._folder}/{self.owner}"
         self._renewed = -float("inf")  # the claim is no older than this, by this machine's clock; once lapsed it stays
@@ -127,10 +130,13 @@ class Claim:
         else:
             self._heart.join(WITHDRAWAL_SECONDS)
 
-    def is_contested(self) -> bool:
-        """Whether some driver holds the store, as far as this machine's clock tells."""
+    def remark_of_another(self) -> str | None:
+        """Read the remark of a driver that holds the store, as far as this machine's clock tells; None without one."""
         now = datetime.now(UTC)
-        return any(abs((now - _aware(time)).total_seconds()) < STALE_SECONDS for time in self._others().values())
+        for name, written in self._others().items():
+            if abs((now - _aware(written)).total_seconds()) < STALE_SECONDS:
+                return str(self._content(name).get("remark", ""))
+        return None
 
     def _live(self) -> None:
         """Renew the claim while the driver has the store, and remove it then.
@@ -160,7 +166,7 @@ class Claim:
 
     def _write(self, *, held: bool) -> None:
         start = _seconds()
-        content = json.dumps({"held": held}).encode()
+        content = json.dumps({"held": held, "remark": self.remark}).encode()
         self._patience.ask(lambda: self._files.pipe_file(self._own, content))
         if not self._has_lapsed():  # else another driver may have been let in before this arrived
             self._renewed = start
@@ -196,11 +202,16 @@ class Claim:
         return self._ask(modified)
 
     def _is_held(self, name: str) -> bool:
+        return self._content(name).get("held", True)  # else some other program's; no driver in its start
+
+    def _content(self, name: str) -> dict[str, Any]:
+        """Read what a claim says; as one that holds nothing if it is gone meanwhile."""
         content = self._ask(self._files.cat_file, name)
         try:
-            return content is not None and json.loads(content)["held"]
-        except (ValueError, LookupError, TypeError):
-            return True  # some other program's; no driver in its start
+            found = {"held": False} if content is None else json.loads(content)
+        except ValueError:
+            return {}
+        return found if isinstance(found, dict) else {}
 
     def _ask(self, call: Callable[..., Any], *arguments: Any) -> Any:
         """Call what asks the storage; None if the object is not there."""

@@ -22,10 +22,11 @@ try:
 except ImportError:  # of a system without locks on files
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["Lease", "is_driven", "only_driver"]
+__all__ = ["Lease", "is_driven", "only_driver", "remark_of_driver"]
 
 TRIES = 20  # to lock a file that a program only looks at, or that an ending driver takes away
 PAUSE_SECONDS = 0.02
+MOST_BYTES = 512  # of a remark
 _SAFELY = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # whatever stands there under that name
 
 
@@ -36,9 +37,12 @@ class Lease(Protocol):
     ----------
     owner : str
         Names the driver that has it; no two have the same.
+    remark : str
+        What others see who look at the store.
     """
 
     owner: str
+    remark: str
 
     def require(self) -> None:
         """Make sure that no other driver may have the store; raise `StoreTaken` if one may."""
@@ -71,20 +75,25 @@ def is_driven(location: str) -> bool:
 
     That of a local path on another machine may go unseen; behind a URL this machine's clock decides.
     """
+    return remark_of_driver(location) is not None
+
+
+def remark_of_driver(location: str) -> str | None:
+    """Read what the driver of a store says of its sweep; None if none holds it, as far as `is_driven` can tell."""
     path = _lockable(location)
     if path is None:
-        return Claim(location).is_contested()
+        return Claim(location).remark_of_another()
     try:
         descriptor = os.open(_lock_file(location, path), os.O_RDONLY | _SAFELY)
     except OSError:
-        return False
+        return None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError:
-        return True
+        return os.pread(descriptor, MOST_BYTES, 0).rstrip(b"\0").decode(errors="replace")
     finally:
         os.close(descriptor)
-    return False
+    return None
 
 
 def _lockable(location: str) -> Path | None:
@@ -98,6 +107,17 @@ class _FileLease:
     def __init__(self, file: Path, descriptor: int) -> None:
         self.owner = uuid.uuid4().hex
         self._file, self._descriptor = file, descriptor
+        self._remark = ""
+
+    @property
+    def remark(self) -> str:
+        return self._remark
+
+    @remark.setter
+    def remark(self, text: str) -> None:
+        self._remark = text
+        with contextlib.suppress(OSError):  # of a full disk; the lock holds all the same
+            os.pwrite(self._descriptor, text.encode()[:MOST_BYTES].ljust(MOST_BYTES, b"\0"), 0)
 
     def require(self) -> None:
         if not self.is_there():
@@ -121,6 +141,7 @@ def _locked(location: str, path: Path) -> Iterator[Lease]:
         if error.errno in (errno.ELOOP, errno.EISDIR):
             raise InvalidInput("store", location, f"its lock {file} is no file; remove that") from None
         raise InvalidInput("store", location, f"cannot be made there ({error.strerror}); name another path") from None
+    lease.remark = ""  # of a driver that died there may be one
     try:
         yield lease
     finally:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import re
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from sweeps import worker
 from sweeps.bisection import diverges
@@ -89,3 +91,18 @@ def test_a_cell_that_fails_is_not_asked_for_again_and_again(sweep, monkeypatch):
     # Of two lines the ends and a middle, and each of these has a simulation and a theory; no other cell follows.
     assert len({*given}) == 2 * 3 * 2
     assert max(map(given.count, given)) <= ATTEMPTS
+
+
+def test_a_plan_says_what_a_refinement_adds_and_then_that_nothing_is(sweep, capsys):
+    words = (*WORDS, "refine.axis=learning_rate", "refine.within=0.5")
+    assert sweep(*words, "plan=true") == 0
+    said = capsys.readouterr().out
+    match = re.search(r"up to (\d+) values of learning_rate follow, one by one, in each of 2 lines", said)
+    assert sweep(*words) == 0
+    added = len(xr.open_datatree("stores/sweep.zarr", engine="zarr").cell) - 4
+    assert 0 < added <= 2 * int(match[1])
+    capsys.readouterr()
+    assert sweep(*words, "plan=true") == 0
+    assert "refine: nothing is to be added" in capsys.readouterr().out
+    assert sweep(*WORDS, "refine.axis=learning_rate", "refine.within=0.2", "plan=true") == 0
+    assert "refine: the next round adds " in capsys.readouterr().out

@@ -16,6 +16,7 @@ from analysis.watch.server import Page
 from analysis.watch.snapshot import CellState, Snapshot, Watcher
 from analysis.watch.view import html
 from sweeps.schedule import missing_tasks
+from sweeps.status import summary
 from sweeps.store import FAILED, Store, only_driver, write_status
 from tests.sweeps.stores import finish, spec_of
 
@@ -43,8 +44,14 @@ def test_a_snapshot_has_every_cell_and_every_failure(location):
     assert other.failed == sum(snapshot.failures.values()) > 0
     assert snapshot.share == pytest.approx((6 + other.failed) / 12)
     assert not snapshot.running
-    with only_driver(location):
+    with only_driver(location) as lease:
         assert Watcher(location).look().running
+        assert Watcher(location).look().line.endswith("; a sweep is running")
+        lease.remark = "3/9 tasks, 33%, 0:20 left"
+        assert Watcher(location).look().line.endswith("; a sweep is running: 3/9 tasks, 33%, 0:20 left")
+        lease.remark = "4/9 tasks"
+        assert Watcher(location).look().line.endswith("; a sweep is running: 4/9 tasks")
+        assert summary(Store.open(location))[-1] == "a sweep is running: 4/9 tasks"
 
 
 def test_the_terminal_shows_it_until_the_sweep_has_ended(location, capsys, monkeypatch):
@@ -71,7 +78,7 @@ def test_the_terminal_shows_it_until_the_sweep_has_ended(location, capsys, monke
 
 def test_what_a_store_says_is_no_markup():
     cell = CellState("noise=<script>", 1, 0, 2, "done", 1.0)
-    text = html(Snapshot("a<b>.zarr", [cell], {"<img>": 1}, False, ["<i>"]))
+    text = html(Snapshot("a<b>.zarr", [cell], {"<img>": 1}, None, ["<i>"]))
     assert not [tag for tag in ("<script>", "<b>", "<img>", "<i>") if tag in text]
 
 

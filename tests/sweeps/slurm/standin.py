@@ -1,7 +1,7 @@
 """A Slurm of one host for tests: ``sbatch``, ``squeue`` and ``scancel``, as far as the executor asks them.
 
-A job's state is a file; a process of each job runs it, tells it before its time is up, and ends it then. Time runs
-``STANDIN_SPEED`` times as fast as Slurm's.
+A job's state is a file; a process of each job runs it, tells it before its time is up, and ends it then. Its time is up
+as well where a test says so.
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ import time
 from pathlib import Path
 
 FOLDER = Path(os.environ.get("STANDIN_FOLDER", "no-folder"))
-SPEED = float(os.environ.get("STANDIN_SPEED", "1"))
-LIMIT = FOLDER / "limit"  # jobs of a user that may be there at once
+LIMIT = "limit"  # jobs of a user that may be there at once
 PARTITIONS = ("main",)
 LIVING = ("PENDING", "RUNNING")
 
@@ -34,9 +33,10 @@ def sbatch(given: dict[str, str]) -> int:
     first, last = map(int, given["--array"].split("-"))
     if given.get("--partition", "main") not in PARTITIONS:
         return refused("Invalid partition name specified")
-    if LIMIT.exists() and len(living()) + last - first + 1 > int(LIMIT.read_text()):
+    limit = FOLDER / LIMIT
+    if limit.exists() and len(living()) + last - first + 1 > int(limit.read_text()):
         return refused("Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)")
-    number = 1 + len({path.name.partition("_")[0] for path in FOLDER.glob("*_*")})
+    number = 1 + len({path.name.partition("_")[0] for path in FOLDER.glob("[0-9]*_*")})
     hours, minutes, seconds = map(int, given["--time"].split(":"))
     for element in range(first, last + 1):
         job = FOLDER / f"{number}_{element}"
@@ -64,13 +64,13 @@ def run(name: str, length: str, notice: str, cores: str, wrapped: str) -> int:
     slurm = {"SLURM_ARRAY_JOB_ID": array, "SLURM_ARRAY_TASK_ID": element, "SLURM_CPUS_PER_TASK": cores}
     batch = subprocess.Popen(["/bin/sh", "-c", wrapped], env=os.environ | slurm, start_new_session=True)
     set_state(job, "RUNNING")
-    end = time.monotonic() + float(length) / SPEED
+    end = time.monotonic() + float(length)
     told = False
     state = ""
     while batch.poll() is None:
-        if not told and time.monotonic() > end - float(notice) / SPEED:
+        if not told and (time.monotonic() > end - float(notice) or (job / "expire").exists()):
             batch.terminate()
-            told = True
+            told, end = True, time.monotonic() + float(notice)
         if (job / "cancel").exists():
             state = "CANCELLED"
             with contextlib.suppress(ProcessLookupError):
@@ -89,7 +89,7 @@ def run(name: str, length: str, notice: str, cores: str, wrapped: str) -> int:
 
 
 def squeue(given: dict[str, str]) -> int:
-    for job in sorted(FOLDER.glob("*_*")):
+    for job in sorted(FOLDER.glob("[0-9]*_*")):
         if (job / "name").read_text() == given["--name"]:
             print(f"{job.name}|{(job / 'state').read_text()}|None")
     return 0
@@ -103,7 +103,13 @@ def scancel(given: dict[str, str]) -> int:
 
 
 def living() -> list[Path]:
-    return [job for job in FOLDER.glob("*_*") if (job / "state").read_text() in LIVING]
+    return [job for job in FOLDER.glob("[0-9]*_*") if (job / "state").read_text() in LIVING]
+
+
+def expire() -> None:
+    """Let the time of all jobs that run be up."""
+    for job in living():
+        (job / "expire").touch()
 
 
 def set_state(job: Path, state: str) -> None:

@@ -44,7 +44,7 @@ def slurm(request, tmp_path_factory, monkeypatch):
         return None
     folder = tmp_path_factory.mktemp("slurm")
     monkeypatch.setenv("STANDIN_FOLDER", str(folder))
-    monkeypatch.setenv("STANDIN_SPEED", "1")
+    monkeypatch.setattr(standin, "FOLDER", folder)
     monkeypatch.setenv("PATH", f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}")
     standin.install(folder / "bin")
     return folder
@@ -114,12 +114,27 @@ def test_a_sweep_runs_in_jobs_while_a_worker_is_killed(slurm, tmp_path, undistur
 
 @pytest.mark.slow
 def test_jobs_whose_time_is_up_hand_back_and_are_replaced(slurm, tmp_path, undisturbed, monkeypatch):
-    if slurm is None:
-        pytest.skip("a minute of Slurm's is longer than the sweep")
-    monkeypatch.setenv("STANDIN_SPEED", "8")  # a job has 7.5 seconds
     location = tmp_path / "stores" / "slurm.zarr"
+    seen, ended = set(), threading.Event()
+
+    def watch():
+        while not ended.wait(0.1):
+            seen.update(workers_of(location))
+
+    def expire():
+        wait_until(lambda: done(location) >= 3)
+        standin.expire()
+
+    if slurm is None:  # a job has a minute, and half of the work takes longer
+        monkeypatch.setenv(slow_tasks.SECONDS, "4")
+    others = [threading.Thread(target=watch), threading.Thread(target=expire if slurm else int)]
+    for other in others:
+        other.start()
     assert main([*WORDS, f"store={location}"]) == 0
-    assert len(list(slurm.glob("*_*"))) > 2
+    ended.set()
+    for other in others:
+        other.join()
+    assert len(seen) > 2
     assert_same(location, undisturbed)
     attempts = xr.open_datatree(location, engine="zarr")["status"].simulation_facts.sel(fact="attempt")
     assert (attempts == 1).all()  # what is handed back was not lost

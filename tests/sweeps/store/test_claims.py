@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from sedyn.errors import InvalidInput
-from sweeps.store import StoreTaken, claims, is_driven, only_driver, patience
+from sweeps.store import StoreTaken, claims, is_driven, only_driver, patience, remark_of_driver
 from tests.sweeps.store.rivals import drive_together
 from tests.sweeps.store.storages import storage  # noqa: F401
 
@@ -54,6 +54,17 @@ def test_an_outage_shorter_than_the_lease_lets_nobody_in(quick):
             with pytest.raises(InvalidInput, match="another sweep is writing"), only_driver(URL):
                 pass
     assert not claims_of(quick)
+
+
+def test_what_a_driver_says_of_its_sweep_is_read_by_others(quick):
+    assert remark_of_driver(URL) is None
+    with only_driver(URL) as lease:
+        assert remark_of_driver(URL) == ""
+        lease.remark = "3/9 tasks"
+        end = time.monotonic() + 5
+        while (found := remark_of_driver(URL)) != "3/9 tasks":
+            assert time.monotonic() < end, found
+    assert remark_of_driver(URL) is None
 
 
 def test_a_driver_that_cannot_renew_stops_before_another_is_let_in(quick):
