@@ -13,7 +13,9 @@ import time
 import urllib.request
 from pathlib import Path
 
+import jsonschema
 import pytest
+import ray
 import xarray as xr
 import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
@@ -22,6 +24,7 @@ from sedyn.errors import InvalidInput
 from sweeps import validate
 from sweeps.compute import Compute
 from sweeps.executors import _placement
+from tests.sweeps.raycluster import SCHEMA
 
 ROOT = Path(__file__).parents[2]
 
@@ -34,6 +37,33 @@ def test_the_cluster_configuration_keeps_rays_schema():
     assert types["head"]["resources"] == {"CPU": 0}
     assert types["gpu"]["resources"]["GPU"] == 1
     assert all(types[name]["max_workers"] > types[name]["min_workers"] for name in ("cpu", "gpu"))
+
+
+def test_the_manifest_for_kuberay_keeps_its_schema_and_says_what_the_configuration_does():
+    manifest = yaml.safe_load((ROOT / "kuberay.yaml").read_text())
+    jsonschema.validate(manifest, SCHEMA)
+    assert manifest["spec"]["rayVersion"] == ray.__version__
+    assert manifest["spec"]["headGroupSpec"]["rayStartParams"] == {"num-cpus": "0"}
+    types = yaml.safe_load((ROOT / "cluster.yaml").read_text())["available_node_types"]
+    for group in manifest["spec"]["workerGroupSpecs"]:
+        there = types[group["groupName"]]
+        assert (group["minReplicas"], group["maxReplicas"]) == (there["min_workers"], there["max_workers"])
+        for container in group["template"]["spec"]["containers"]:
+            asked = container["resources"]["limits"]
+            assert int(asked["cpu"]) == there["resources"]["CPU"]
+            assert int(asked.get("nvidia.com/gpu", 0)) == there["resources"].get("GPU", 0)
+    for wrong in ({"rayversion": "2"}, {"workerGroupSpecs": []}, {"authOptions": {"mode": "none"}}):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate({**manifest, "spec": {**manifest["spec"], **wrong}}, SCHEMA)
+
+
+def test_the_image_is_made_of_what_is_there():
+    lines = (ROOT / "Dockerfile").read_text().splitlines()
+    copied = [line.split()[1] for line in lines if line.startswith("COPY")]
+    assert copied == ["requirements", "."]
+    assert all((ROOT / name).exists() for name in copied)
+    assert any("--require-hashes --requirement requirements/environment.lock" in line for line in lines)
+    assert (ROOT / "requirements/environment.lock").exists()
 
 
 @pytest.mark.parametrize(
@@ -83,10 +113,10 @@ def free_port() -> int:
 @pytest.mark.timeout(900)
 def test_a_submitted_job_leaves_a_valid_store(tmp_path):
     environment = os.environ | {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
-    ray = str(Path(sys.executable).with_name("ray"))
+    command = str(Path(sys.executable).with_name("ray"))
     dashboard, store = f"http://127.0.0.1:{free_port()}", tmp_path / "stores" / "job.zarr"
     with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp") as folder:  # socket names have a limit of length
-        start = [ray, "start", "--head", "--block", f"--port={free_port()}", "--num-cpus=2", f"--temp-dir={folder}"]
+        start = [command, "start", "--head", "--block", f"--port={free_port()}", "--num-cpus=2", f"--temp-dir={folder}"]
         start += [f"--dashboard-port={dashboard.rpartition(':')[2]}", "--include-dashboard=true"]
         start += [f"--dashboard-agent-listen-port={free_port()}"]  # another Ray on this machine may have the usual one
         head = subprocess.Popen(start, env=environment, stdout=subprocess.DEVNULL, start_new_session=True)
@@ -99,7 +129,7 @@ def test_a_submitted_job_leaves_a_valid_store(tmp_path):
                 except OSError:
                     assert time.monotonic() < end, "Ray's dashboard does not answer"
                     time.sleep(0.5)
-            submit = [ray, "job", "submit", f"--address={dashboard}", "--working-dir=."]
+            submit = [command, "job", "submit", f"--address={dashboard}", "--working-dir=."]
             submit += ['--runtime-env-json={"excludes": [".venv", ".git", "stores"]}', "--"]
             sweep = [sys.executable, "-m", "sweeps", "experiment=quickstart", "grid.n=[64,128]", "replicates=4"]
             sweep += ["theory.samples=512", "report=null", "compute=cluster", f"store={store}"]
