@@ -20,12 +20,12 @@ from sedyn.model.network import DeepWeights, forward
 from sedyn.model.problem import Problem
 from sedyn.model.update import Update
 
-__all__ = ["fresh_outputs", "seconds_for"]
+__all__ = ["WORK_IN_A_SECOND", "fresh_outputs", "seconds_for"]
 
 # Numbers that a block of the descents side by side works with at a time, 8 bytes each.
 NUMBERS_AT_A_TIME = 2**23
-# Multiplications and additions in a second, of one core as it was measured.
 WORK_IN_A_SECOND = 5e9
+"""Multiplications and additions in a second, of one core as it was measured."""
 
 
 def seconds_for(problem: Problem) -> float:

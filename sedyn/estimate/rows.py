@@ -9,7 +9,7 @@ import numpy as np
 from sedyn.arrays.backend import Array
 from sedyn.arrays.shapes import Float, Integer
 
-__all__ = ["MODES", "RowModes", "equal_rows", "row_modes", "row_scales"]
+__all__ = ["MODES", "RowModes", "equal_rows", "modes_and_spectrum", "row_modes", "row_scales"]
 
 # Modes of a sample that are kept apart: they give the first 2 * MODES - 1 powers of the features' Gram matrix exactly.
 # Over 200 steps estimates differ by at most 1e-3 of themselves from those with all modes.
@@ -92,6 +92,29 @@ def row_modes(
     -------
     RowModes
     """
+    return modes_and_spectrum(features, centred=centred, weights=weights, count=count)[0]
+
+
+def modes_and_spectrum(
+    features: Float[np.ndarray, "n d"],
+    *,
+    centred: bool,
+    weights: Float[np.ndarray, " n"] | None = None,
+    count: int = MODES,
+) -> tuple[RowModes, Float[np.ndarray, " m"]]:
+    """Modes of each sample, and the eigenvalues of the Gram matrix over n that are not zero.
+
+    Parameters
+    ----------
+    features, centred, weights, count
+        As for `row_modes`.
+
+    Returns
+    -------
+    modes : RowModes
+    eigenvalues : ndarray, shape (m,)
+        Without that of the mode that centring took out.
+    """
     n, d = features.shape
     gram = features.T @ features if d < n else features @ features.T
     eigenvalues, vectors = np.linalg.eigh(gram / n)
@@ -110,7 +133,7 @@ def row_modes(
         own = np.ones(n) if weights is None else weights
         nodes = np.concatenate([nodes, np.full((1, n), eigenvalues.sum() / (n - 1))])
         found = np.concatenate([found, own[None] / n])
-    return RowModes(np.ascontiguousarray(nodes), np.ascontiguousarray(found), centred)
+    return RowModes(np.ascontiguousarray(nodes), np.ascontiguousarray(found), centred), eigenvalues
 
 
 def _gauss(eigenvalues: np.ndarray, weights: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:

@@ -17,7 +17,7 @@ import numpy as np
 
 from sedyn.arrays.shapes import Float
 from sedyn.estimate.by_modes import ByModes
-from sedyn.estimate.rows import row_modes, row_scales
+from sedyn.estimate.rows import modes_and_spectrum, row_scales
 from sedyn.model.network import Derivatives
 from sedyn.model.quadrature import SpectralMeasure, gauss_quadrature
 from sedyn.model.update import Update
@@ -125,8 +125,7 @@ class SelfConsistent(NamedTuple):
         """
         weighted = features * np.sqrt(weights)[:, None]
         n, d = weighted.shape
-        modes = row_modes(weighted, centred=centred, weights=weights)
-        eigenvalues = np.linalg.eigvalsh((weighted.T @ weighted if d < n else weighted @ weighted.T) / n).clip(0)
+        modes, eigenvalues = modes_and_spectrum(weighted, centred=centred, weights=weights)
         nodes, shares = gauss_quadrature(eigenvalues, NODES)
         nothing = np.zeros((nodes.size, units, units))
         estimate = ByModes.begin(modes, row_scales(weighted), np.empty((2, units, d)))

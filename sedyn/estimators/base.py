@@ -25,7 +25,7 @@ from sedyn.estimators.doubts import Doubt, doubts_about
 from sedyn.estimators.features import Standardization, eigenvalues_of, read_table, require_finite, standardization_of
 from sedyn.estimators.linear import choose, modes_of
 from sedyn.estimators.options import AUTO, Options
-from sedyn.estimators.price import require_memory
+from sedyn.estimators.price import require_memory, seconds_of_starts
 from sedyn.estimators.rates import (
     AUTO_SHARE,
     DEEP_SHARE,
@@ -107,13 +107,14 @@ class NetworkEstimator(FreshLike, Options, BaseEstimator):
                 "early_stopping", True, f"needs an estimate at every iteration; estimate={self.estimate!r}"
             )
         wanted = not reason and self.estimate is not False
-        require_memory(problem, estimate=wanted, history=wanted and not self._by_modes)
+        linear = self._begins_linear(problem)
+        require_memory(problem, estimate=wanted, history=wanted and not self._by_modes, linear=linear)
         warm = self._warm(problem, standardization)
         self.kept_features_, self.feature_mean_, self.feature_scale_ = standardization
         features = standardization.apply(samples.X)
         table = Table(features, labels.values, weights)
         begun = None
-        if self._begins_linear(problem):
+        if linear:
             if warm:
                 problem = replace(problem, weight_decay=self.problem_.weight_decay)
             elif begun := self._begun(problem, table):
@@ -129,7 +130,7 @@ class NetworkEstimator(FreshLike, Options, BaseEstimator):
         most_steps, open_ended = problem.steps, self.steps is None and bool(self.early_stopping)
         fit = fit_network(
             problem,
-            updates_of_fit(problem, accelerated=self._accelerated, linear_decay=self._begins_linear(problem)),
+            updates_of_fit(problem, accelerated=self._accelerated, linear_decay=linear),
             table,
             estimate,
             exact=exact,
@@ -172,6 +173,8 @@ class NetworkEstimator(FreshLike, Options, BaseEstimator):
                 raise InvalidInput("estimate", "exact", "needs standardize=True and temperature=0")
             return True
         seconds = seconds_for(problem) * LIKELY_STEPS / problem.steps  # so that more steps change no estimate of fewer
+        if self._begins_linear(problem):
+            seconds += seconds_of_starts(problem)
         return self.estimate is True and able and self._by_modes and seconds < AFFORDABLE_SECONDS
 
     def _with_rates(self, problem: Problem, largest: float) -> Problem:

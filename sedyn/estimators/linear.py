@@ -1,6 +1,8 @@
 """The linear model inside a network, with the penalty of least leave-one-out error (docs/theory.md#linear-start).
 
 It is where training begins, so that what descent is slow at, directions in which features hardly vary, is done before.
+Of a parabola every matrix is diagonal; where curvatures differ from sample to sample a penalty takes one matrix, which
+tells what samples keep, and the penalties are few.
 """
 
 from __future__ import annotations
@@ -9,8 +11,11 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg.blas import dtrmm
+from scipy.linalg.lapack import dpotri
 
 from sedyn.arrays.shapes import Float
+from sedyn.estimators.newton import Objectives, Point, minimum
 from sedyn.estimators.rates import curvature_bound
 from sedyn.estimators.scores import losses_with_doubt
 from sedyn.model.functions import Loss
@@ -22,18 +27,21 @@ LARGEST_SYSTEM = 1024
 """Unknowns of a system of equations, at most, where curvatures differ from sample to sample."""
 # Penalties that are tried, from the largest down, as shares of the largest curvature.
 LARGEST_SHARE, SMALLEST_SHARE = 5.0, 1e-12
-IN_A_DECADE = {True: 8, False: 3}  # where a solution is a product of matrices, and where it takes Newton's method
+IN_A_DECADE = {True: 8, False: 2}  # of a parabola, and where a solution takes Newton's method
 # Decades of smaller penalties in which nothing was gained, after which none is tried by Newton's method.
 DECADES_OF_PATIENCE = 2
 # Samples of the largest errors, without which the model is fitted again where what they keep is known to first order.
 FITTED_AGAIN = 20
 # Samples of the samples, of which each has a best penalty.
 RESAMPLED = 100
-NEWTON_STEPS, NEWTON_TOLERANCE, HALVINGS = 50, 1e-9, 30
+# What Newton's method leaves to gain, as a share of the objective: where penalties are compared, and of what is kept.
+ROUGHLY, EXACTLY = 1e-6, 1e-16
 # Those of classes may be shifted together, which changes nothing: they need some.
 PENALTY_OF_INTERCEPTS = 1e-8
 # What is left of a curvature without the sample's own part of it, at least.
 LEAST_LEFT = 1e-6
+# Numbers that models side by side work with at a time.
+NUMBERS_AT_A_TIME = 2**21
 
 
 class Modes(NamedTuple):
@@ -82,20 +90,6 @@ class LinearModel(NamedTuple):
     intercept: Float[np.ndarray, " C"]
     penalty: float
     kept: Float[np.ndarray, "C n"]
-
-
-_Factor = tuple[np.ndarray, bool]
-"""As `scipy.linalg.cho_factor` gives it."""
-
-
-class _Point(NamedTuple):
-    """Parameters, shape (C, M), what they make of the samples, and the derivatives there."""
-
-    parameters: np.ndarray
-    outputs: np.ndarray
-    gradients: np.ndarray
-    curvatures: np.ndarray
-    objective: float
 
 
 def modes_of(features: Float[np.ndarray, "n d"], weights: Float[np.ndarray, " n"], *, intercept: bool) -> Modes:
@@ -147,41 +141,31 @@ def choose(
     LinearModel or None
         None where there would be too many unknowns.
     """
-    quadratic = _curvatures_are_equal(loss, labels)
-    unknowns = modes.with_intercept.shape[1] * (len(labels) if loss.joint else 1)
-    if not quadratic and unknowns > LARGEST_SYSTEM:
+    family = _Family(modes, labels, weights, loss)
+    if not family.parabola and family.unknowns > LARGEST_SYSTEM:
         return None
-    ratio = 10 ** (-1 / IN_A_DECADE[quadratic])
-    count = 1 + round(np.log(SMALLEST_SHARE / LARGEST_SHARE) / np.log(ratio))
-    largest = curvature_bound(loss, len(labels)) * modes.eigenvalues.max()
-    penalties = LARGEST_SHARE * largest * ratio ** np.arange(count)
-    start, best, errors = None, 0, []
-    for penalty in penalties:
-        start, left_out, _ = _fit(modes, labels, weights, loss, penalty, start)
-        errors.append(weights * losses_with_doubt(loss, left_out, labels))
-        if errors[-1].sum() < errors[best].sum():
-            best = len(errors) - 1
-        if not quadratic and len(errors) - 1 - best > DECADES_OF_PATIENCE * IN_A_DECADE[quadratic]:
-            break
-    counts = np.random.default_rng(0).multinomial(weights.size, np.full(weights.size, 1 / weights.size), RESAMPLED)
-    penalty = float(np.exp(np.log(penalties[np.argmin(counts @ np.array(errors).T, axis=1)]).mean()))
-    parameters, left_out, kept = _fit(modes, labels, weights, loss, penalty, start)
-    model = LinearModel(*_in_features(modes, parameters), penalty, kept)
-    if not quadratic:
-        for sample in np.argsort(-weights * losses(loss, left_out, labels))[:FITTED_AGAIN]:
-            others = np.where(np.arange(weights.size) == sample, 0.0, weights)
-            own = _coefficients(modes, *solve(modes, labels, others, loss, model))
-            kept[:, sample] = (parameters - own) @ modes.with_intercept[sample]
-    return model
+    penalty, near = _best_penalty(family)
+    point = family.minima(np.array([penalty]), near, EXACTLY)
+    curvature = family.curvature(penalty, point.curvatures[0])
+    kept = family.kept(curvature, point.curvatures[0], point.gradients[0])
+    parameters = point.parameters.reshape(len(labels), -1)
+    if not family.parabola:
+        left_out = losses(loss, point.outputs.reshape(labels.shape) - kept, labels)
+        worst = np.argsort(-weights * left_out)[:FITTED_AGAIN]
+        others = np.where(np.arange(weights.size) == worst[:, None], 0.0, weights)
+        own = family.fitted_again(penalty, others, None, point.parameters, curvature)
+        kept[:, worst] = np.einsum("kcm,km->ck", parameters - own, family.rows[worst])
+    return LinearModel(*_in_features(modes, parameters), penalty, kept)
 
 
 def solve(
     modes: Modes,
     labels: Float[np.ndarray, "C n"],
-    weights: Float[np.ndarray, " n"],
+    weights: Float[np.ndarray, "sets n"],
     loss: Loss,
     near: LinearModel,
-) -> tuple[Float[np.ndarray, "C d"], Float[np.ndarray, " C"]]:
+    shifts: Float[np.ndarray, "sets m"] | None = None,
+) -> tuple[Float[np.ndarray, "sets C d"], Float[np.ndarray, "sets C"]]:
     """Fit again with other weights of the samples and the same penalty.
 
     Parameters
@@ -189,22 +173,195 @@ def solve(
     modes : Modes
         Of the features.
     labels : ndarray, shape (C, n)
-    weights : ndarray, shape (n,)
+    weights : ndarray, shape (sets, n)
+        For each fit; their mean over fits is near the weights with which the modes are diagonal.
     loss : Loss
     near : LinearModel
         With the penalty, and weights that are near those sought.
+    shifts : ndarray, shape (sets, m), optional
+        Added to the coordinates of all samples.
 
     Returns
     -------
-    weights : ndarray, shape (C, d)
-    intercept : ndarray, shape (C,)
+    weights : ndarray, shape (sets, C, d)
+    intercept : ndarray, shape (sets, C)
     """
-    start = _coefficients(modes, near.weights, near.intercept)
-    found = [
-        _newton(modes, labels[some], weights, loss, near.penalty, start[some])[0].parameters
-        for some in _systems(loss, len(labels))
-    ]
-    return _in_features(modes, np.concatenate(found))
+    family = _Family(modes, labels, weights.mean(axis=0), loss)
+    start = _coefficients(modes, near.weights, near.intercept).reshape(1, *family.labels.shape[:2], -1)
+    curvatures = family.objectives(np.array([near.penalty])).at(start).curvatures[0]
+    curvature = family.curvature(near.penalty, curvatures)
+    return _in_features(modes, family.fitted_again(near.penalty, weights, shifts, start, curvature))
+
+
+class _Diagonal:
+    """Curvature of each system, of one that is the same for all samples: a small matrix for each mode."""
+
+    def __init__(self, curvature: Float[np.ndarray, "... M C C"]) -> None:
+        self.inverses = np.linalg.inv(curvature)
+
+    def solve(self, slope: Float[np.ndarray, "... C M"]) -> Float[np.ndarray, "... C M"]:
+        """Multiply with the inverse."""
+        return np.einsum("...mce,...em->...cm", self.inverses, slope)
+
+    def own(self, rows: Float[np.ndarray, "n M"]) -> Float[np.ndarray, "... n C C"]:
+        """Each row's quadratic form with the inverse."""
+        flat = self.inverses.reshape(*self.inverses.shape[:-2], -1)
+        return (rows**2 @ flat).reshape(*flat.shape[:-2], len(rows), *self.inverses.shape[-2:])
+
+
+class _Dense:
+    """The same where curvatures differ: a matrix of all of a system's parameters."""
+
+    def __init__(self, curvature: Float[np.ndarray, "S C M C M"]) -> None:
+        self.shape = curvature.shape[1:3]
+        self.factors = [cho_factor(each.reshape(np.prod(self.shape), -1), lower=True) for each in curvature]
+
+    def solve(self, slope: Float[np.ndarray, "... S C M"]) -> Float[np.ndarray, "... S C M"]:
+        """Multiply with the inverse."""
+        found = np.empty_like(slope)
+        for s, factor in enumerate(self.factors):
+            flat = slope[..., s, :, :].reshape(-1, np.prod(self.shape))
+            found[..., s, :, :] = cho_solve(factor, flat.T).T.reshape(-1, *self.shape)
+        return found
+
+    def own(self, rows: Float[np.ndarray, "n M"]) -> Float[np.ndarray, "S n C C"]:
+        """Each row's quadratic form with the inverse."""
+        outputs, size = self.shape
+        own = np.empty((len(self.factors), len(rows), outputs, outputs))
+        for s, (factor, _) in enumerate(self.factors):
+            lower = dpotri(factor, lower=True)[0].reshape(outputs, size, outputs, size)
+            for c in range(outputs):
+                half = np.tril(lower[c, :, c]) - np.diag(np.diag(lower[c, :, c]) / 2)
+                own[s, :, c, c] = 2 * np.einsum("mi,im->i", dtrmm(1.0, half, rows.T, lower=True), rows)
+                for e in range(c):
+                    own[s, :, c, e] = own[s, :, e, c] = np.einsum("im,im->i", rows @ lower[c, :, e], rows)
+        return own
+
+
+class _Family:
+    """The linear models of a table by penalty: S systems of C outputs with M parameters each.
+
+    Outputs of a joint loss are one system, of others each is its own.
+    """
+
+    def __init__(self, modes: Modes, labels: np.ndarray, weights: np.ndarray, loss: Loss) -> None:
+        self.modes, self.weights, self.loss, self.shape = modes, weights, loss, labels.shape
+        self.rows = modes.with_intercept
+        self.labels = labels[None] if loss.joint else labels[:, None]
+
+    @property
+    def unknowns(self) -> int:
+        """Of a system."""
+        return self.labels.shape[1] * self.rows.shape[1]
+
+    @property
+    def parabola(self) -> bool:
+        """Whether all curvatures are equal."""
+        f = np.linspace(-3, 3, 7) * np.ones((self.shape[0], 1))
+        return not self.loss.joint and bool(np.ptp(self.loss.jet(f, np.ones_like(f), 2)[2]) == 0)
+
+    def penalties(self, each: Float[np.ndarray, " P"]) -> Float[np.ndarray, "P M"]:
+        """Of the parameters: intercepts have next to none."""
+        found = np.repeat(each[:, None], self.rows.shape[1], axis=1)
+        found[:, self.modes.eigenvalues.size :] = PENALTY_OF_INTERCEPTS
+        return found
+
+    def objectives(self, each: Float[np.ndarray, " P"]) -> Objectives:
+        """For each penalty, and each system."""
+        return Objectives(self.rows, self.labels, self.weights, self.loss, self.penalties(each)[:, None])
+
+    def at_zero(self) -> Point:
+        """Where nothing is learned, whatever the penalty."""
+        return self.objectives(np.ones(1)).at(np.zeros((1, *self.labels.shape[:2], self.rows.shape[1])))
+
+    def minima(self, each: Float[np.ndarray, " P"], near: Point, tolerance: float) -> Point:
+        """Fit with each penalty, from the last model of a point."""
+        start = np.repeat(near.parameters[-1:], each.size, axis=0)
+        curvature = self.by_modes(each, near.curvatures[-1] @ self.weights / self.weights.size)
+        return minimum(self.objectives(each), start, curvature.solve, tolerance)
+
+    def fitted_again(
+        self,
+        penalty: float,
+        weights: Float[np.ndarray, "sets n"],
+        shifts: Float[np.ndarray, "sets m"] | None,
+        near: Float[np.ndarray, "1 S C M"],
+        curvature: _Diagonal | _Dense,
+    ) -> Float[np.ndarray, "sets outputs M"]:
+        """Parameters with other weights, and shifts of the coordinates, from parameters near and their curvature."""
+        objectives = self.objectives(np.array([penalty]))
+        if shifts is not None and self.modes.mean is not None:
+            shifts = np.column_stack([shifts, np.zeros(len(shifts))])
+        together = max(1, NUMBERS_AT_A_TIME // ((4 + self.labels.shape[1]) * self.labels.size))
+        found = []
+        for first in range(0, len(weights), together):
+            some = slice(first, first + together)
+            own = objectives._replace(
+                weights=weights[some, None], shifts=None if shifts is None else shifts[some, None]
+            )
+            start = np.repeat(near, len(weights[some]), axis=0)
+            found.append(minimum(own, start, curvature.solve, EXACTLY).parameters)
+        return np.concatenate(found).reshape(len(weights), self.shape[0], -1)
+
+    def by_modes(self, each: Float[np.ndarray, " P"], curvature: Float[np.ndarray, "S C C"]) -> _Diagonal:
+        """The objectives' curvature for each penalty, were that of all samples the same."""
+        second_moments = np.ones(self.rows.shape[1])
+        second_moments[: self.modes.eigenvalues.size] = self.modes.eigenvalues
+        bent = curvature[:, None] * second_moments[:, None, None]
+        return _Diagonal(bent + self.penalties(each)[:, None, :, None, None] * np.eye(curvature.shape[-1]))
+
+    def curvature(self, penalty: float, curvatures: Float[np.ndarray, "S C C n"]) -> _Diagonal | _Dense:
+        """The objectives' curvature with one penalty, from the samples' own."""
+        each, n = np.array([penalty]), self.weights.size
+        if self.parabola:
+            return self.by_modes(each, curvatures @ self.weights / n)
+        systems, outputs, size = *curvatures.shape[:2], self.rows.shape[1]
+        whole = np.zeros((systems, outputs, size, outputs, size))
+        for s in range(systems):
+            for c in range(outputs):
+                for e in range(c):
+                    pushes = curvatures[s, c, e] * (self.weights / n)
+                    whole[s, c, :, e] = whole[s, e, :, c] = (self.rows.T * pushes) @ self.rows
+                half = self.rows * np.sqrt(curvatures[s, c, c].clip(0) * (self.weights / n))[:, None]
+                whole[s, c, :, c] = half.T @ half + np.diag(self.penalties(each)[0])
+        return _Dense(whole)
+
+    def kept(
+        self,
+        curvature: _Diagonal | _Dense,
+        curvatures: Float[np.ndarray, "S C C n"],
+        gradients: Float[np.ndarray, "S C n"],
+    ) -> Float[np.ndarray, "outputs n"]:
+        """What samples keep of their own gradients, if these are answered with everybody's curvature but theirs."""
+        own = curvature.own(self.rows) / self.weights.size
+        left = np.eye(own.shape[-1]) - own @ np.moveaxis(curvatures * self.weights, -1, -3)
+        right = own @ np.moveaxis(gradients * self.weights, -1, -2)[..., None]
+        solved = right / np.maximum(left, LEAST_LEFT) if left.shape[-1] == 1 else np.linalg.solve(left, right)
+        return -np.moveaxis(solved[..., 0], -1, -2).reshape(self.shape)
+
+
+def _best_penalty(family: _Family) -> tuple[float, Point]:
+    """The penalty of least leave-one-out error, and a model with one near."""
+    n, decade = family.weights.size, IN_A_DECADE[family.parabola]
+    largest = curvature_bound(family.loss, family.shape[0]) * family.modes.eigenvalues.max()
+    count = 1 + round(decade * np.log10(LARGEST_SHARE / SMALLEST_SHARE))
+    penalties = LARGEST_SHARE * largest * 10 ** (-np.arange(count) / decade)
+    labels, point, errors = family.labels.reshape(family.shape), family.at_zero(), []
+    for first in range(0, count, decade):
+        some = penalties[first : first + decade]
+        point = family.minima(some, point, ROUGHLY)
+        for penalty, outputs, curvatures, gradients in zip(
+            some, point.outputs, point.curvatures, point.gradients, strict=True
+        ):
+            kept = family.kept(family.curvature(penalty, curvatures), curvatures, gradients)
+            left_out = outputs.reshape(family.shape) - kept
+            errors.append(family.weights * losses_with_doubt(family.loss, left_out, labels))
+        since = len(errors) - 1 - np.argmin(np.sum(errors, axis=1))
+        if not family.parabola and since >= DECADES_OF_PATIENCE * decade:
+            break
+    counts = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), RESAMPLED)
+    lowest = penalties[np.argmin(counts @ np.array(errors).T, axis=1)]
+    return float(np.exp(np.log(lowest).mean())), point
 
 
 def _coefficients(modes: Modes, weights: np.ndarray, intercept: np.ndarray) -> np.ndarray:
@@ -214,121 +371,9 @@ def _coefficients(modes: Modes, weights: np.ndarray, intercept: np.ndarray) -> n
 
 
 def _in_features(modes: Modes, parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Weights of features and intercept, of those of coordinates."""
+    """Weights of features and intercept, of those of coordinates, shape (..., C, M)."""
     m = modes.eigenvalues.size
-    weights = parameters[:, :m] @ modes.directions
+    weights = parameters[..., :m] @ modes.directions
     if modes.mean is None:
-        return weights, np.zeros(len(weights))
-    return weights, parameters[:, m] - weights @ modes.mean
-
-
-def _fit(
-    modes: Modes, labels: np.ndarray, weights: np.ndarray, loss: Loss, penalty: float, start: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Parameters, outputs for samples that were left out, and what they keep otherwise."""
-    rows = modes.with_intercept
-    start = np.zeros((len(labels), rows.shape[1])) if start is None else start
-    parts = []
-    for some in _systems(loss, len(labels)):
-        point, curvature = _newton(modes, labels[some], weights, loss, penalty, start[some])
-        own = _own_responses(rows, curvature, len(point.outputs)) / len(rows)
-        curvatures = np.moveaxis(point.curvatures * weights, -1, 0)
-        left = np.eye(len(point.outputs)) - np.matmul(own, curvatures)
-        kept = -_solved(left, np.matmul(own, (point.gradients * weights).T[:, :, None]))[:, :, 0].T
-        parts.append((point.parameters, point.outputs - kept, kept))
-    parameters, left_out, kept = (np.concatenate(part) for part in zip(*parts, strict=True))
-    return parameters, left_out, kept
-
-
-def _systems(loss: Loss, outputs: int) -> list[slice]:
-    """Outputs whose equations are solved together: all, or each by itself."""
-    return [slice(None)] if loss.joint else [slice(c, c + 1) for c in range(outputs)]
-
-
-def _solved(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Solve small systems, one for each sample; of one unknown it must not vanish."""
-    if left.shape[-1] == 1:
-        return right / np.maximum(left, LEAST_LEFT)
-    return np.linalg.solve(left, right)
-
-
-def _curvatures_are_equal(loss: Loss, labels: np.ndarray) -> bool:
-    """Whether a loss is a parabola."""
-    f = np.linspace(-3, 3, 7) * np.ones((len(labels), 1))
-    return not loss.joint and bool(np.ptp(loss.jet(f, np.ones_like(f), 2)[2]) == 0)
-
-
-def _look(
-    rows: np.ndarray, labels: np.ndarray, weights: np.ndarray, loss: Loss, penalties: np.ndarray, parameters: np.ndarray
-) -> _Point:
-    outputs = parameters @ rows.T
-    value, gradients, curvatures = loss.jet(outputs, labels, 2)
-    if not loss.joint:
-        value, curvatures = value[0], curvatures[:, None]
-    objective = float(value @ weights / weights.size + (penalties * parameters**2).sum() / 2)
-    return _Point(parameters, outputs, gradients, curvatures, objective)
-
-
-def _newton(
-    modes: Modes, labels: np.ndarray, weights: np.ndarray, loss: Loss, penalty: float, start: np.ndarray
-) -> tuple[_Point, np.ndarray | _Factor]:
-    """Minimum of the mean loss and the penalty, and the curvature there as its Cholesky factor, of (C M, C M).
-
-    For a parabola whose weights are those of the modes the curvature is diagonal, and given as such, (M,).
-    """
-    rows, n = modes.with_intercept, len(weights)
-    penalties = np.full(rows.shape[1], penalty)
-    if modes.mean is not None:
-        penalties[-1] = PENALTY_OF_INTERCEPTS
-    point = _look(rows, labels, weights, loss, penalties, start)
-    own = np.ones(rows.shape[1])
-    own[: modes.eigenvalues.size] = modes.eigenvalues
-    # Weights are those of the modes, but for samples that are left out and have none.
-    diagonal = _curvatures_are_equal(loss, labels) and bool((weights > 0).all())
-    for step in range(NEWTON_STEPS + 1):
-        slope = (point.gradients * weights) @ rows / n + penalties * point.parameters
-        curvature: np.ndarray | _Factor
-        if diagonal:
-            curvature = float(point.curvatures.flat[0]) * own + penalties
-            change = slope / curvature
-        else:
-            curvature = _factor(rows, point.curvatures * weights / n, penalties)
-            change = cho_solve(curvature, slope.ravel()).reshape(slope.shape)
-        gain = float((slope * change).sum())
-        if step == NEWTON_STEPS or not gain > NEWTON_TOLERANCE * max(point.objective, np.finfo(float).tiny):
-            break
-        for _ in range(HALVINGS):
-            there = _look(rows, labels, weights, loss, penalties, point.parameters - change)
-            if there.objective <= point.objective:
-                break
-            change = change / 2
-        else:
-            break
-        point = there
-    return point, curvature
-
-
-def _factor(rows: np.ndarray, curvatures: np.ndarray, penalties: np.ndarray) -> _Factor:
-    """Cholesky factor of the curvature of all parameters."""
-    outputs, _, _ = curvatures.shape
-    size = rows.shape[1]
-    whole = np.empty((outputs, size, outputs, size))
-    for c in range(outputs):
-        for e in range(c + 1):
-            whole[c, :, e] = whole[e, :, c] = (rows.T * curvatures[c, e]) @ rows
-    flat = whole.reshape(outputs * size, -1)
-    flat[np.diag_indices(len(flat))] += np.tile(penalties, outputs)
-    return cho_factor(flat)
-
-
-def _own_responses(rows: np.ndarray, curvature: np.ndarray | _Factor, outputs: int) -> np.ndarray:
-    """Each sample's quadratic form, shape (n, C, C)."""
-    if isinstance(curvature, np.ndarray):
-        return (rows / curvature * rows).sum(axis=1)[:, None, None]
-    size = rows.shape[1]
-    inverse = cho_solve(curvature, np.eye(outputs * size)).reshape(outputs, size, outputs, size)
-    own = np.empty((len(rows), outputs, outputs))
-    for c in range(outputs):
-        for e in range(c + 1):
-            own[:, c, e] = own[:, e, c] = ((rows @ inverse[c, :, e]) * rows).sum(axis=1)
-    return own
+        return weights, np.zeros(weights.shape[:-1])
+    return weights, parameters[..., m] - weights @ modes.mean

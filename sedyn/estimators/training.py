@@ -105,12 +105,11 @@ class Begun(NamedTuple):
         deep : tuple of ndarray
             With an axis of n in front.
         """
-        loss, n, found = loss_named(problem.loss), len(table.features), []
-        for i, (row, weight) in enumerate(zip(table.features, table.weights, strict=True)):
-            others = np.where(np.arange(n) == i, 0.0, table.weights)
-            centred = self.modes.coordinates + self.modes.directions @ row * (weight / (n - weight))
-            own = solve(self.modes._replace(coordinates=centred), table.labels, others, loss, self.model)
-            found.append(_with_linear(problem, first, deep, *own))
+        n, weights = len(table.features), table.weights
+        others = weights * ~np.eye(n, dtype=bool)
+        shifts = table.features @ self.modes.directions.T * (weights / (n - weights))[:, None]
+        own = solve(self.modes, table.labels, others, loss_named(problem.loss), self.model, shifts)
+        found = [_with_linear(problem, first, deep, *each) for each in zip(*own, strict=True)]
         firsts, deeps = zip(*found, strict=True)
         return np.array(firsts), tuple(map(np.array, zip(*deeps, strict=True)))
 

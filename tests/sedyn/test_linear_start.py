@@ -2,12 +2,18 @@
 
 import numpy as np
 import pytest
+from scipy.linalg import cho_factor
+from scipy.optimize import minimize
 from sklearn.datasets import load_breast_cancer, load_iris
 from sklearn.linear_model import LogisticRegression, Ridge, RidgeCV
 
 from sedyn import NetworkClassifier, NetworkRegressor
+from sedyn.descent.leave_one_out import seconds_for
 from sedyn.estimators import base, linear
 from sedyn.estimators.linear import choose, modes_of, solve
+from sedyn.estimators.newton import Objectives, minimum
+from sedyn.estimators.price import fit_memory, seconds_of_starts
+from sedyn.estimators.rates import curvature_bound
 from sedyn.estimators.samples import distinct
 from sedyn.model.functions import loss_named
 from sedyn.model.network import losses
@@ -60,16 +66,67 @@ def test_what_samples_keep_is_what_retraining_without_them_takes_away(name, tole
     ones, loss = np.ones(100), loss_named(name)
     modes = modes_of(X, ones, intercept=True)
     model = choose(modes, labels, ones, loss)
-    expected = np.empty_like(labels)
-    for i in range(100):
-        weights, intercept = solve(modes, labels, 1.0 * (np.arange(100) != i), loss, model)
-        expected[:, i] = weights @ X[i] + intercept
+    weights, intercepts = solve(modes, labels, 1.0 - np.eye(100), loss, model)
+    expected = np.einsum("icd,id->ci", weights, X) + intercepts.T
     outputs = model.weights @ X.T + model.intercept[:, None]
     taken = outputs - expected
     assert np.abs(taken).max() > 0.1 * np.abs(outputs).mean()
     assert np.linalg.norm(model.kept - taken) < tolerance * np.linalg.norm(taken)
     error, other = (losses(loss, one, labels).mean() for one in (outputs - model.kept, expected))
     assert abs(np.log(error / other)) < 0.1 * tolerance
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_models_side_by_side_are_each_what_it_is_alone(name):
+    X, labels = table(40, 6, CASES[name])
+    rng, loss = np.random.default_rng(1), loss_named(name)
+    weights, shifts = rng.uniform(0.2, 2, (3, 40)), 0.3 * rng.standard_normal((3, 6))
+    penalties = np.array([[0.02] * 6, [0.2] * 6, [2.0] * 6])
+    together = Objectives(X, labels, weights, loss, penalties, shifts)
+    start = np.zeros((3, len(labels), 6))
+    found = minimum(together, start, lambda slope: slope, 1e-16)
+    for k in range(3):
+
+        def value(flat, k=k):
+            outputs = flat.reshape(-1, 6) @ (X + shifts[k]).T
+            return losses(loss, outputs, labels) @ weights[k] / 40 + penalties[k, 0] * flat @ flat / 2
+
+        alone = minimize(value, start[k].ravel(), tol=1e-12)
+        np.testing.assert_allclose(found.parameters[k].ravel(), alone.x, atol=1e-4)
+        assert found.value[k] <= alone.fun * (1 + 1e-9)
+        assert value(found.parameters[k].ravel()) == pytest.approx(found.value[k], rel=1e-12)
+
+
+@pytest.mark.parametrize("name", ["logistic", "softmax"])
+def test_a_penalty_takes_one_matrix_and_samples_left_out_take_none(name, monkeypatch):
+    matrices = []
+    monkeypatch.setattr(linear, "cho_factor", lambda *a, **k: matrices.append(1) or cho_factor(*a, **k))
+    X, labels = table(80, 8, CASES[name])
+    ones, loss = np.ones(80), loss_named(name)
+    modes = modes_of(X, ones, intercept=True)
+    model = choose(modes, labels, ones, loss)
+    decades = np.log10(
+        linear.LARGEST_SHARE * curvature_bound(loss, len(labels)) * modes.eigenvalues[-1] / model.penalty
+    )
+    assert len(matrices) <= 1 + linear.IN_A_DECADE[False] * (decades + 2 + linear.DECADES_OF_PATIENCE)
+    matrices.clear()
+    solve(modes, labels, 1.0 - np.eye(80), loss, model)
+    assert len(matrices) == 1
+
+
+def test_what_the_linear_start_takes_is_counted_before(monkeypatch):
+    problem = NetworkClassifier()._problem(n=400, d=300, labels="binary", outputs=1, signals=1)
+    more = fit_memory(problem, estimate=True, linear=True) - fit_memory(problem, estimate=True)
+    assert more > 8 * (3 * 300**2 + 3 * 400 * 300)
+    X, labels = table(60, 8)
+    options = {"steps": 5, "early_stopping": False, "random_state": 0}
+    model = NetworkRegressor(**options).fit(X, labels[0])
+    assert model.history_.attrs["estimate"] == "exact"
+    descents = seconds_for(model.problem_) * base.LIKELY_STEPS / 5
+    monkeypatch.setattr(base, "AFFORDABLE_SECONDS", descents + 0.9 * seconds_of_starts(model.problem_))
+    assert NetworkRegressor(**options).fit(X, labels[0]).history_.attrs["estimate"] is True
+    from_zero = NetworkRegressor(weight_decay=0.0, **options).fit(X, labels[0])
+    assert from_zero.history_.attrs["estimate"] == "exact"
 
 
 def test_the_penalty_is_about_that_of_least_leave_one_out_error():
