@@ -210,7 +210,7 @@ def planning(folder: str) -> None:
         axes = {"n": tuple(range(40, 40 + 2 * sizes, 2)), "noise": tuple(noises.tolist())}
         start = time.perf_counter()
         spec = SweepSpec({"steps": 3}, axes, {n: n // 2 for n in axes["n"]}, 2.0, block=16)
-        found = (len(spec.cells), len(spec.theory_groups))
+        found = (len(spec.cells), spec.theory_count)
         planned = time.perf_counter() - start
         tasks = missing_tasks(Store.prepare(f"{folder}/plan{cells}.zarr", spec), spec)
         assert found == (cells, 100)

@@ -5,16 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+import numpy as np
+
 from sweeps.bisection import foreseen, refined
 from sweeps.compute import Compute, worker_count
 from sweeps.cost import CostModel, calibrate, makespan, memory_of
 from sweeps.foresight import foresee
-from sweeps.plan import SimulationTask, SweepSpec, Task, TheoryTask, name_of
+from sweeps.plan import SweepSpec, Task, TheoryTask, kind_of, name_of
 from sweeps.refinement import Refinement
 from sweeps.schedule import missing_tasks
 from sweeps.slurm.jobs import grace
 from sweeps.sources import Code
-from sweeps.store import Store, settings_of, stored_bytes
+from sweeps.store import Store, lacking, settings_of, stored_bytes
 from sweeps.target import Judge, Target
 from sweeps.verdict import next_round
 
@@ -64,17 +66,17 @@ def forecast(
     tasks = missing_tasks(store, spec, compute.task_device)
     if tasks:
         Store.look(location, spec, code)
-    theories = sum(isinstance(task, TheoryTask) for task in tasks)
+    theories = sum(isinstance(kind_of(task), TheoryTask) for task in tasks)
     yield f"grid: {spec.description}"
     yield f"cells: {len(spec.cells)}"
     yield f"replicates: {spec.replicates} a cell, in blocks of {settings['block']}"
     if store is not None:
-        parts = [part for task in tasks for part in task.parts]
-        left = sum(part.size for part in parts if isinstance(part, SimulationTask))
+        table = lacking(store, store.spelled(spec))
+        left, unsolved = int(table.replicates.sum()), len(np.unique(spec.theories[~table.solved]))
         asked = spec.replicates * len(spec.cells)
         yield (
-            f"done: {asked - left} of {asked} replicates and {len(spec.theory_groups) - theories} of "
-            f"{len(spec.theory_groups)} theory solutions; what follows is what is left"
+            f"done: {asked - left} of {asked} replicates and {spec.theory_count - unsolved} of "
+            f"{spec.theory_count} theory solutions; what follows is what is left"
         )
     yield f"tasks: {len(tasks)} ({len(tasks) - theories} simulation, {theories} theory)"
     if not tasks:

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from sweeps.cost import work_of
-from sweeps.plan import Task
+from sweeps.plan import Task, kind_of
 
 __all__ = ["Pace"]
 
@@ -82,5 +82,5 @@ class Pace:
 
 
 def _kind(task: Task) -> str:
-    first = task.parts[0]
+    first = kind_of(task)
     return f"{first.group} {getattr(first, 'engine', getattr(first, 'solved_at', None) is not None)}"

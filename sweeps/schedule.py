@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from itertools import chain
 
 from sedyn.descent.engines import ENOUGH, replicates_together
+from sweeps.bundles import bundled
 from sweeps.cost import TASK_SECONDS, block_of, seconds_of
 from sweeps.plan import Cell, JoinedTask, SimulationTask, SweepSpec, Task, blocks
-from sweeps.store import Store, missing
+from sweeps.store import Store, lacking, missing
 
 __all__ = ["joined", "missing_tasks", "simulation_tasks"]
 
@@ -27,8 +29,12 @@ def missing_tasks(store: Store | None, spec: SweepSpec, device: str | None = Non
     """
     spec = spec if store is None else store.spelled(spec)
     block = block_of(spec) if store is None else store.block
-    found = missing(store, spec)
     device = device or spec.device
+    if spec.is_large:
+        tasks_of = partial(simulation_tasks, spec, block=block, device=device)
+        bundles = bundled(spec, lacking(store, spec), device, tasks_of)
+        return sorted(bundles, key=lambda task: -seconds_of(task))
+    found = missing(store, spec)
     each = (
         simulation_tasks(spec, cell, position or (), lacks, block, device) for cell, position, lacks in found.replicates
     )

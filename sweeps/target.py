@@ -109,13 +109,13 @@ class Target:
         """Refuse an observable that some cell will not have: its error would be that of no value, and met at once."""
         if self.verdict:
             return
-        for cell in spec.cells:
+        for cell in spec.table.kinds:
             if self.observable not in (known := simulated(parts_of(cell.problem))):
                 raise InvalidInput("target.observable", self.observable, f"no such variable here: {', '.join(known)}")
         if not self.observable.startswith(ESTIMATE):
             return
         if not spec.estimate:
             raise InvalidInput("target.observable", self.observable, "the runs have none; set estimate=true")
-        for cell in spec.cells:
+        for cell in spec.table.kinds:
             if reason := no_estimate_because(cell.problem):
                 raise InvalidInput("target.observable", self.observable, reason)

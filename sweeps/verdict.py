@@ -106,7 +106,7 @@ def least_costly(variance: np.ndarray, seconds: np.ndarray, counts: np.ndarray, 
 class _Cells(NamedTuple):
     """The cells of a sweep in its store, all in their order, with the predicted seconds of a replicate."""
 
-    cells: list[Cell]
+    cells: Sequence[Cell]
     positions: list[Position]
     values: list[dict[str, Any]]
     predicted: np.ndarray

@@ -17,7 +17,7 @@ import sedyn
 from sedyn.arrays import backend
 from sedyn.errors import InvalidInput
 from sedyn.model.observables import beside_theory, parts_of
-from sweeps.plan import SimulationTask, Task, TheoryTask
+from sweeps.plan import Bundle, JoinedTask, SimulationTask, Task, TheoryTask
 from sweeps.provenance import Environment, environment, peak_memory, reset_peak_memory
 from sweeps.sources import code_of, differing
 from sweeps.store import DONE, FAILED, Store, read_theory, write_results, write_status
@@ -91,7 +91,7 @@ def execute(
 
     Parameters
     ----------
-    task : SimulationTask, JoinedTask or TheoryTask
+    task : Task
         What to compute.
     store : Store
         Where to write.
@@ -115,8 +115,13 @@ def execute(
     OSError
         If the store cannot be written; no other task could be either.
     """
-    reset_peak_memory()
     start = time.perf_counter()
+    if isinstance(task, Bundle):
+        ends = [
+            execute(one, store, device=device, attempt=attempt, where=where, theories=theories) for one in task.make()
+        ]
+        return Outcome(time.perf_counter() - start, next((end.error for end in ends if end.error), ""), where)
+    reset_peak_memory()
     parts: Sequence[SimulationTask | TheoryTask] = task.parts
     theories, error = theories or Theories(device), ""
     with backend.watch_device_memory(device) as gpu_peak_memory:
@@ -145,7 +150,9 @@ def execute(
     return Outcome(time.perf_counter() - start, error, where)
 
 
-def _compute(task: Task, store: Store, device: str, theories: Theories) -> list[xr.Dataset]:
+def _compute(
+    task: SimulationTask | JoinedTask | TheoryTask, store: Store, device: str, theories: Theories
+) -> list[xr.Dataset]:
     """Compute the results of each part of a task."""
     if not isinstance(task, TheoryTask):
         return _simulate([(part, part.replicates) for part in task.parts], device, theories)
@@ -231,7 +238,7 @@ class Worker:
 
         Parameters
         ----------
-        task : SimulationTask, JoinedTask or TheoryTask
+        task : Task
         attempt : int
             How often it was tried, this time included.
         """

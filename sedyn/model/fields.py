@@ -23,6 +23,7 @@ def field(
     invisible_to_theory: bool = False,
     individual: bool = False,
     training: bool = False,
+    amount: bool = False,
 ) -> Any:
     """Declare a field of `sedyn.Problem`, or of an estimator, with all that is known about it.
 
@@ -41,6 +42,8 @@ def field(
         what is only seen by the draws that each replicate has for itself.
     training : bool, optional
         Whether it says how a network is trained, on a user's data too; the others describe simulated data.
+    amount : bool, optional
+        Whether it is a number of which neither cost nor validity know more than whether it is 0, and its default.
 
     Returns
     -------
@@ -48,7 +51,8 @@ def field(
         With everything but the default in its ``metadata``.
     """
     known = {"check": check, "description": description, "invisible_to_theory": invisible_to_theory}
-    return dataclasses.field(default=default, metadata={**known, "individual": individual, "training": training})
+    known |= {"individual": individual, "training": training, "amount": amount}
+    return dataclasses.field(default=default, metadata=known)
 
 
 def names_where(cls: type, mark: str) -> tuple[str, ...]:
@@ -57,7 +61,7 @@ def names_where(cls: type, mark: str) -> tuple[str, ...]:
     Parameters
     ----------
     cls : type
-    mark : {'invisible_to_theory', 'individual', 'training'}
+    mark : {'invisible_to_theory', 'individual', 'training', 'amount'}
 
     Returns
     -------

@@ -38,7 +38,7 @@ from sedyn.model.functions import ACTIVATIONS, LINKS, loss_named
 from sedyn.model.layers import HIDDEN
 from sedyn.model.noise import NoiseLaw, noise_law
 
-__all__ = ["A_PROBLEM", "INDIVIDUAL", "INVISIBLE_TO_THEORY", "TRAINING", "Problem", "runs_of"]
+__all__ = ["AMOUNTS", "A_PROBLEM", "INDIVIDUAL", "INVISIBLE_TO_THEORY", "TRAINING", "Problem", "runs_of"]
 
 
 # Layers and outputs are gone through one by one, so that more of them would look like a standstill.
@@ -78,7 +78,7 @@ class Problem:
         "Weight layers; depth 1 is a linear model, whose width is the number of its outputs.",
         training=True,
     )
-    noise: float = field(0.3, NOT_NEGATIVE, "Standard deviation of the label noise.", individual=True)
+    noise: float = field(0.3, NOT_NEGATIVE, "Standard deviation of the label noise.", individual=True, amount=True)
     noise_law: str = field(
         "gaussian",
         named(noise_law),
@@ -116,13 +116,24 @@ class Problem:
         "Of the mean loss: one number for all steps, or one for each, of which some may be 0.",
         individual=True,
         training=True,
+        amount=True,
     )
     steps: int = field(20, COUNT, "Gradient-descent steps; results have iterations 0..steps.", training=True)
     deep_learning_rate: float | tuple[float, ...] | None = field(
-        None, None, "Of the deeper layers, as `learning_rate`; null: the same.", individual=True, training=True
+        None,
+        None,
+        "Of the deeper layers, as `learning_rate`; null: the same.",
+        individual=True,
+        training=True,
+        amount=True,
     )
     momentum: float = field(
-        0.0, number("in [0, 1)", lambda x: 0 <= x < 1), "Momentum, in [0, 1).", individual=True, training=True
+        0.0,
+        number("in [0, 1)", lambda x: 0 <= x < 1),
+        "Momentum, in [0, 1).",
+        individual=True,
+        training=True,
+        amount=True,
     )
     momentum_form: str = field(
         "heavy_ball",
@@ -136,9 +147,15 @@ class Problem:
         "Of gradient noise (Langevin): a step adds sqrt(2 * rate * temperature) * xi to a first-layer weight.",
         individual=True,
         training=True,
+        amount=True,
     )
     weight_decay: float = field(
-        0.0, NOT_NEGATIVE, "Decay of every weight, times the learning rate.", individual=True, training=True
+        0.0,
+        NOT_NEGATIVE,
+        "Decay of every weight, times the learning rate.",
+        individual=True,
+        training=True,
+        amount=True,
     )
     batch_fraction: float = field(
         1.0,
@@ -173,10 +190,10 @@ class Problem:
         "sum", one_of("sum", "product"), "How k links make a label: ``sum``, over sqrt(k); or ``product``."
     )
     signal_norm: float = field(
-        1.0, number("> 0", lambda x: x > 0), "Norm of each signal over sqrt(d).", individual=True
+        1.0, number("> 0", lambda x: x > 0), "Norm of each signal over sqrt(d).", individual=True, amount=True
     )
     init_overlap: float = field(
-        0.0, FINITE, "How much of the signal, in units of its norm, a unit starts with.", individual=True
+        0.0, FINITE, "How much of the signal, in units of its norm, a unit starts with.", individual=True, amount=True
     )
     initialization: str = field(
         "exact",
@@ -186,7 +203,11 @@ class Problem:
         individual=True,
     )
     init_seed: int = field(
-        0, whole(0, 2**63 - 1), "Seed of the deeper weights' start, the same for every replicate.", individual=True
+        0,
+        whole(0, 2**63 - 1),
+        "Seed of the deeper weights' start, the same for every replicate.",
+        individual=True,
+        amount=True,
     )
     train: str = field(
         "all", one_of("all", "first"), "``all``: every layer learns; ``first``: the first alone.", training=True
@@ -205,7 +226,7 @@ class Problem:
         "Which layers have biases: ``none``, the ``output`` alone, or ``all``.",
         training=True,
     )
-    bias_init: float = field(0.0, FINITE, "Where every bias starts.", individual=True, training=True)
+    bias_init: float = field(0.0, FINITE, "Where every bias starts.", individual=True, training=True, amount=True)
     outputs: int = field(1, whole(1, MOST_OUTPUTS), "Number C of network outputs, and of labels of a sample.")
     skip: bool = field(
         False,
@@ -442,6 +463,8 @@ DEFAULTS = {known.name: known.default for known in fields(Problem)}
 INVISIBLE_TO_THEORY = names_where(Problem, "invisible_to_theory")
 # What problems may differ in whose replicates run side by side.
 INDIVIDUAL = names_where(Problem, "individual")
+# Numbers of which cost and validity know no more than whether they are 0, and their default.
+AMOUNTS = names_where(Problem, "amount")
 # What says how a network is trained, on simulated data or a user's.
 TRAINING = names_where(Problem, "training")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sedyn.descent.engines import DOUBLE, memory_needed
 from sedyn.deviations.fluctuations import fluctuations_memory
 from sedyn.theory.memory import theory_memory
-from sweeps.plan import SweepSpec, Task, TheoryTask
+from sweeps.plan import Bundle, SweepSpec, Task, TheoryTask
 
 __all__ = ["GPU_CONTEXT_BYTES", "largest_memory", "memory_of"]
 
@@ -20,6 +20,8 @@ def memory_of(task: Task, device: str = "cpu") -> int:
     task : Task
     device : {'cpu', 'gpu'}, optional
     """
+    if isinstance(task, Bundle):
+        return memory_of(task.like, device)
     if isinstance(task, TheoryTask):
         alone = theory_memory(task.problem, task.settings.samples, task.settings.randomizations, device)
         if task.fluctuations is None or device == "gpu":  # fluctuations take none of a GPU's memory
@@ -37,6 +39,6 @@ def memory_of(task: Task, device: str = "cpu") -> int:
 
 def largest_memory(spec: SweepSpec) -> int:
     """Predict the bytes of its device's memory that the largest task of a sweep needs, of one replicate or a theory."""
-    tasks: list[Task] = [spec.simulation_task(cell, (), (0,)) for cell in spec.cells]
-    tasks += [spec.theory_task(cells[0], ()) for cells in spec.theory_groups.values()]
+    tasks: list[Task] = [spec.simulation_task(cell, (), (0,)) for cell in spec.table.kinds]
+    tasks += [spec.theory_task(cell, ()) for cell in spec.table.kinds]
     return max(memory_of(task, spec.device) for task in tasks)

@@ -16,7 +16,7 @@ from sedyn.descent.engines import ENGINES
 from sedyn.model.problem import Problem
 from sedyn.theory.inputs import least_samples
 from sweeps.cost.work import Work, simulation_work, theory_work, work_of
-from sweeps.plan import SimulationTask, SweepSpec, Task, TheoryTask
+from sweeps.plan import Bundle, SimulationTask, SweepSpec, Task, TheoryTask, kind_of
 from sweeps.provenance import peak_memory
 
 __all__ = ["CostModel", "calibrate", "makespan", "shrunk"]
@@ -44,7 +44,8 @@ class CostModel:
 
     def seconds(self, task: Task) -> float:
         """Predict how long a task takes."""
-        for_calls, for_arithmetic = self.factors[THEORY if isinstance(task, TheoryTask) else task.parts[0].engine]
+        first = kind_of(task)
+        for_calls, for_arithmetic = self.factors[THEORY if isinstance(first, TheoryTask) else first.engine]
         calls, arithmetic = work_of(task)
         return for_calls * calls + for_arithmetic * arithmetic
 
@@ -65,9 +66,15 @@ class CostModel:
         solved: Counter[str] = Counter()
         for task in tasks:
             durations.append(self.seconds(task))
-            if isinstance(task, SimulationTask) and task.laws is not None and solved[task.problem.theory_key] < workers:
-                solved[task.problem.theory_key] += 1
-                durations[-1] += self.seconds(TheoryTask(task.problem, ((),), None, task.laws))
+            first = kind_of(task)
+            if not isinstance(first, SimulationTask) or first.laws is None:
+                continue
+            solution = self.seconds(TheoryTask(first.problem, ((),), None, first.laws))
+            if isinstance(task, Bundle):  # its cells have theories of their own
+                durations[-1] += task.count * solution
+            elif solved[first.problem.theory_key] < workers:
+                solved[first.problem.theory_key] += 1
+                durations[-1] += solution
         return durations
 
 
@@ -91,11 +98,12 @@ def calibrate(spec: SweepSpec) -> CostModel:
     factors = {}
     with threadpoolctl.threadpool_limits(1):
         for engine in ENGINES:
-            problems = [cell.problem for cell in spec.cells if cell.engine == engine]
+            problems = [cell.problem for cell in spec.table.kinds if cell.engine == engine]
             if problems:
                 largest = max(problems, key=lambda problem: sum(simulation_work(problem, engine)))
                 factors[engine] = _fit_simulation(largest, engine, spec)
-        largest = max((cell.problem for cell in spec.cells), key=lambda problem: theory_work(problem, 1, 1).arithmetic)
+        problems = [cell.problem for cell in spec.table.kinds]
+        largest = max(problems, key=lambda problem: theory_work(problem, 1, 1).arithmetic)
         factors[THEORY] = _fit_theory(largest, spec.samples, spec.device)
     return CostModel(factors, peak_memory())
 

@@ -13,7 +13,7 @@ from sedyn.model.network import has_kink
 from sedyn.model.problem import Problem
 from sedyn.theory.drift import drift_solutions
 from sedyn.theory.inputs import randomizations_together
-from sweeps.plan import SweepSpec, Task, TheoryTask
+from sweeps.plan import Bundle, SweepSpec, Task, TheoryTask
 
 __all__ = [
     "TASK_SECONDS",
@@ -140,6 +140,8 @@ def work_of(task: Task, device: str = "cpu") -> Work:
     -------
     Work
     """
+    if isinstance(task, Bundle):
+        return Work(*(task.count * seconds for seconds in work_of(task.like, device)))
     if isinstance(task, TheoryTask):
         if task.solved_at is not None:
             return Work(COPY_SECONDS * task.size, 0.0)
@@ -181,6 +183,6 @@ def block_of(spec: SweepSpec) -> int:
     """Choose the replicates of one block: those asked for, else alike, and such that the longest takes a second."""
     if spec.block is not None:
         return spec.block
-    slowest = max(seconds_of(spec.simulation_task(cell, (), (0,))) for cell in spec.cells)
+    slowest = max(seconds_of(spec.simulation_task(cell, (), (0,))) for cell in spec.table.kinds)
     blocks = math.ceil(spec.replicates * slowest / TASK_SECONDS)
     return math.ceil(spec.replicates / blocks) if blocks < spec.replicates else 1

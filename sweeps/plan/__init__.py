@@ -1,7 +1,9 @@
 """What a sweep consists of, its cells and its tasks: nothing here predicts, stores or runs anything."""
 
-from sweeps.plan.cells import ESTIMATE, MOST_CELLS, PROBLEM_FIELDS, Cell, SweepSpec, require_few_cells
+from sweeps.plan.cells import ESTIMATE, MOST_CELLS, PROBLEM_FIELDS, SweepSpec, require_few_cells
+from sweeps.plan.kinds import ROW, Cell, Cells
 from sweeps.plan.tasks import (
+    Bundle,
     JoinedTask,
     SimulationTask,
     Task,
@@ -9,6 +11,7 @@ from sweeps.plan.tasks import (
     TheoryTask,
     blocks,
     fluctuation_randomizations,
+    kind_of,
     name_of,
 )
 from sweeps.plan.values import key_of, plain
@@ -17,7 +20,10 @@ __all__ = [
     "ESTIMATE",
     "MOST_CELLS",
     "PROBLEM_FIELDS",
+    "ROW",
+    "Bundle",
     "Cell",
+    "Cells",
     "JoinedTask",
     "SimulationTask",
     "SweepSpec",
@@ -27,6 +33,7 @@ __all__ = [
     "blocks",
     "fluctuation_randomizations",
     "key_of",
+    "kind_of",
     "name_of",
     "plain",
     "require_few_cells",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, partial
-from typing import Any, NamedTuple
+from typing import Any
+
+import numpy as np
 
 from sedyn.checks import COUNT, FLAG, SEED, Check, one_of, optional, whole
 from sedyn.descent.engines import DTYPES, ENGINES, choose_engine, require_results_memory
@@ -17,32 +18,14 @@ from sedyn.errors import InvalidInput, require_known
 from sedyn.model.problem import Problem
 from sedyn.theory.inputs import RANDOMIZATIONS, least_samples, require_samples
 from sedyn.theory.memory import require_theory_memory
+from sweeps.plan.kinds import ROW, Cell, Cells
 from sweeps.plan.tasks import SimulationTask, TheorySettings, TheoryTask, fluctuation_randomizations
 from sweeps.plan.values import key_of
 
-__all__ = ["ESTIMATE", "MOST_CELLS", "PROBLEM_FIELDS", "Cell", "SweepSpec", "require_few_cells"]
+__all__ = ["ESTIMATE", "MANY_CELLS", "MOST_CELLS", "PROBLEM_FIELDS", "Cell", "SweepSpec", "require_few_cells"]
 
 PROBLEM_FIELDS = tuple(f.name for f in fields(Problem))
 ESTIMATE = "estimated_test_error"  # the observable that a sweep can leave out
-
-
-class Cell(NamedTuple):
-    """One fully resolved problem of a grid.
-
-    Attributes
-    ----------
-    values : tuple
-        Its value of each field that varies, in the order of `SweepSpec.fields`.
-    problem : Problem
-        The problem itself.
-    engine : str
-        The engine that simulates it, resolved where the sweep is planned: workers may have other amounts of memory,
-        and another engine would give other numbers.
-    """
-
-    values: tuple[Any, ...]
-    problem: Problem
-    engine: str
 
 
 # What is given as it is, by the names that a user knows it by.
@@ -59,7 +42,8 @@ _CHECKS: dict[str, Check] = {
     "halves": partial(FLAG, condition="true or false"),
     "fluctuations": partial(FLAG, condition="true or false"),
 }
-MOST_CELLS = 10**5
+MOST_CELLS = 10**6
+MANY_CELLS = 2**11  # that make a sweep a large one
 
 
 def require_few_cells(sizes: Mapping[str, int]) -> None:
@@ -250,9 +234,26 @@ class SweepSpec:
         same = (base, axes, rows) == (self.base, self.axes, self.rows)
         return self if same else replace(self, base=base, axes=axes, rows=rows)
 
+    def along(self, name: str) -> tuple[str | None, Sequence[Any]]:
+        """Say what a field varies along: an axis, the rows (`ROW`) or nothing; and its values there.
+
+        Parameters
+        ----------
+        name : str
+            A field of `Problem`.
+        """
+        if name in self.axes:
+            return name, self.axes[name]
+        if name in self.tied:
+            return ROW, [row[name] for row in self.rows or ()]
+        if name == "d" and self.features_at:
+            dim, sizes = self.along("n")
+            return dim, [self.features_at[n] for n in sizes]
+        return None, [self.base[name]]
+
     @cached_property
-    def cells(self) -> list[Cell]:
-        """Every cell: row by row, and of each row the last axis fastest.
+    def table(self) -> Cells:
+        """Every cell, made when it is asked for: row by row, and of each row the last axis fastest.
 
         Raises
         ------
@@ -260,29 +261,46 @@ class SweepSpec:
             If a cell is no valid problem, its engine does not apply, it needs more memory than the device has, its
             theory needs more samples or more memory, or its fluctuations are wanted and cannot be predicted.
         """
-        cells = []
-        how = {name: getattr(self, name) for name in ("dtype", "estimate", "device", "halves")}
-        for row, values in itertools.product(self.rows or ({},), itertools.product(*self.axes.values())):
-            place = {**row, **dict(zip(self.axes, values, strict=True))}
-            problem = self.problem_at(place)
-            require_samples(problem, self.samples, "theory.samples")
-            require_theory_memory(
-                problem, self.samples, self.randomizations, self.device, prefix="theory.", keep_samples=self.laws
-            )
-            if (settings := self._fluctuation_settings(problem)) is not None:
-                require_fluctuations(problem, settings.samples, "theory.samples")
-            if self.block is not None:
-                require_results_memory(problem, self.block, "block", halves=self.halves)
-            named = tuple(place[name] for name in self.fields)
-            cells.append(Cell(named, problem, choose_engine(problem, self.engine, **how).engine))
-        return cells
+        return Cells(self.rows or ({},), self.axes, self.fields, self.problem_at, self._engine_of)
 
     @cached_property
-    def theory_groups(self) -> dict[str, list[Cell]]:
+    def cells(self) -> Sequence[Cell]:
+        """Every cell, as in `table`; all made at once where they are few, so that each is made once."""
+        return self.table if self.is_large else list(self.table)
+
+    @property
+    def is_large(self) -> bool:
+        """Whether it has so many cells that they share files and tasks, and are not made all at once."""
+        return len(self.table) >= MANY_CELLS
+
+    def _engine_of(self, problem: Problem) -> str:
+        require_samples(problem, self.samples, "theory.samples")
+        require_theory_memory(
+            problem, self.samples, self.randomizations, self.device, prefix="theory.", keep_samples=self.laws
+        )
+        if (settings := self._fluctuation_settings(problem)) is not None:
+            require_fluctuations(problem, settings.samples, "theory.samples")
+        if self.block is not None:
+            require_results_memory(problem, self.block, "block", halves=self.halves)
+        how = {name: getattr(self, name) for name in ("dtype", "estimate", "device", "halves")}
+        return choose_engine(problem, self.engine, **how).engine
+
+    @cached_property
+    def theories(self) -> np.ndarray:
+        """The number of the theory solution of every cell, in the order of `cells`; cells share some."""
+        return self.table.theories()
+
+    @property
+    def theory_count(self) -> int:
+        """How many theory solutions there are."""
+        return int(self.theories.max()) + 1
+
+    @cached_property
+    def theory_groups(self) -> dict[int, list[Cell]]:
         """The cells that share each theory solution."""
-        groups: dict[str, list[Cell]] = {}
-        for cell in self.cells:
-            groups.setdefault(cell.problem.theory_key, []).append(cell)
+        groups: dict[int, list[Cell]] = {}
+        for cell, number in zip(self.cells, self.theories.tolist(), strict=True):
+            groups.setdefault(number, []).append(cell)
         return groups
 
     @property

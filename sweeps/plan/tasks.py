@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from sedyn.model.problem import Problem
 
 __all__ = [
+    "Bundle",
     "JoinedTask",
     "SimulationTask",
     "Task",
@@ -17,6 +18,7 @@ __all__ = [
     "TheoryTask",
     "blocks",
     "fluctuation_randomizations",
+    "kind_of",
     "name_of",
 ]
 
@@ -163,7 +165,55 @@ class TheoryTask:
         return f"theory of {name_of(self.problem, self.axes)}"
 
 
-Task = SimulationTask | JoinedTask | TheoryTask
+@dataclass(frozen=True)
+class Bundle:
+    """Tasks of many cells that one worker does in turn; they are made when they are asked for, or sent.
+
+    Parameters
+    ----------
+    like : SimulationTask, JoinedTask or TheoryTask
+        What each of them takes as much as.
+    count : float
+        How many times as much all take.
+    make : callable
+        Makes them.
+    """
+
+    like: SimulationTask | JoinedTask | TheoryTask
+    count: float
+    make: Callable[[], tuple[SimulationTask | JoinedTask | TheoryTask, ...]]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Send what was made, without what it was made from."""
+        return _made, (self.like, self.count, self.make())
+
+    @property
+    def parts(self) -> tuple[SimulationTask | TheoryTask, ...]:
+        """The tasks of single cells and theories."""
+        return tuple(part for task in self.make() for part in task.parts)
+
+    @property
+    def name(self) -> str:
+        """What a message calls this task."""
+        parts = self.parts
+        return parts[0].name if len(parts) == 1 else f"{parts[0].name}, and {len(parts) - 1} more"
+
+
+def _made(
+    like: SimulationTask | JoinedTask | TheoryTask,
+    count: float,
+    tasks: tuple[SimulationTask | JoinedTask | TheoryTask, ...],
+) -> Bundle:
+    return Bundle(like, count, lambda: tasks)
+
+
+Task = SimulationTask | JoinedTask | TheoryTask | Bundle
+
+
+def kind_of(task: Task) -> SimulationTask | TheoryTask:
+    """Find a task of a single cell, or a theory, that is of the same kind."""
+    parts: tuple[SimulationTask, ...] | tuple[TheoryTask] = task.like.parts if isinstance(task, Bundle) else task.parts
+    return parts[0]
 
 
 def blocks(replicates: Iterable[int], block: int) -> Iterator[tuple[int, ...]]:

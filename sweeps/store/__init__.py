@@ -22,7 +22,18 @@ from sweeps.store.objects import orphans
 from sweeps.store.places import CELL, TIED, columns, is_asked
 from sweeps.store.selection import drop, redo, solve_with
 from sweeps.store.settings import is_of_code, settings_of
-from sweeps.store.survey import facts, failures, is_done, missing, read_simulation, read_theory, states
+from sweeps.store.survey import (
+    Lacking,
+    facts,
+    failures,
+    is_done,
+    lacking,
+    missing,
+    read_simulation,
+    read_theory,
+    states,
+    theory_lacking,
+)
 from sweeps.store.writing import write_results, write_status
 
 __all__ = [
@@ -35,6 +46,7 @@ __all__ = [
     "TIED",
     "WANTED",
     "Fault",
+    "Lacking",
     "Lease",
     "Store",
     "StoreTaken",
@@ -49,6 +61,7 @@ __all__ = [
     "is_done",
     "is_driven",
     "is_of_code",
+    "lacking",
     "local_path",
     "mend",
     "missing",
@@ -64,6 +77,7 @@ __all__ = [
     "solve_with",
     "states",
     "stored_bytes",
+    "theory_lacking",
     "write_results",
     "write_status",
 ]

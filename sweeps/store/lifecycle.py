@@ -6,15 +6,17 @@ Only the driver changes any of this; whoever has the store open meanwhile keeps 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import zarr
 from zarr.abc.store import Store as ZarrStore
 
 from sedyn.errors import InvalidInput
-from sweeps.plan import Cell, SimulationTask, SweepSpec, TheoryTask, key_of
+from sweeps.plan import ROW, Cell, SimulationTask, SweepSpec, TheoryTask, key_of
 from sweeps.provenance import Environment
 from sweeps.sources import Code
 from sweeps.store import metadata, objects
@@ -345,6 +347,51 @@ class Store:
         """
         return {name: getattr(cell.problem, name) for name in (*spec.fields, *self.fields)}
 
+    def positions(self, spec: SweepSpec) -> tuple[np.ndarray, np.ndarray]:
+        """Find where the cells of a sweep are in the arrays.
+
+        Parameters
+        ----------
+        spec : SweepSpec
+
+        Returns
+        -------
+        positions : ndarray of int, shape (cells, cell axes)
+        there : ndarray of bool, shape (cells,)
+            Whether they have a place for a cell yet.
+        """
+        shape, dims = spec.table.shape, (ROW, *spec.axes)
+        tied = list(self.settings.get(TIED, ()))
+        if any(spec.along(name)[0] not in (None, ROW) for name in tied):
+            places = [self.position(self.values_of(spec, cell)) for cell in spec.cells]
+            numbers = [(-1,) * len(self.axes) if place is None else place for place in places]
+            return np.array(numbers).reshape(-1, len(self.axes)), np.array([place is not None for place in places])
+
+        def spread(dim: str | None, values: Sequence[Any]) -> np.ndarray:
+            """Lay out what varies along one dimension for all."""
+            sizes = [len(values) if dim == each else 1 for each in dims]
+            return np.broadcast_to(np.reshape(values, sizes), shape).ravel()
+
+        found = np.empty((math.prod(shape), len(self.axes)), np.int64)
+        for number, (axis, known) in enumerate(self._places.items()):
+            if axis == CELL:
+                columns = [spec.along(name) for name in tied]
+                rows = max((len(values) for _, values in columns), default=1)
+                each = zip(*(values if dim else list(values) * rows for dim, values in columns), strict=True)
+                dim = ROW if any(dim for dim, _ in columns) else None
+                keys = [key_of(row) for row in each]
+            else:
+                dim, values = spec.along(axis)
+                keys = [key_of(value) for value in values]
+            found[:, number] = spread(dim, [known.get(key, -1) for key in keys])
+        there = (found >= 0).all(axis=1)
+        for name in spec.fields:
+            if name not in self._columns:  # a constant here
+                dim, values = spec.along(name)
+                constant = key_of(self.settings["problem"][name])
+                there &= spread(dim, [key_of(value) == constant for value in values])
+        return found, there
+
     def position(self, values: Mapping[str, Any]) -> tuple[int, ...] | None:
         """Find where a cell is in the arrays; None if they have no place for it yet.
 
@@ -368,8 +415,10 @@ def _spelled(known: Mapping[str, Any], spec: SweepSpec) -> SweepSpec:
     return spec.spelled(constants | {name: values for name, (_, values) in columns(known).items()})
 
 
-def _compared(known: Mapping[str, Any], spec: SweepSpec) -> tuple[dict[str, Any], dict[str, Any], list[dict[str, Any]]]:
-    """Settings of a store and those that a sweep needs, with the same axes where that is possible, and its cells."""
+def _compared(
+    known: Mapping[str, Any], spec: SweepSpec
+) -> tuple[dict[str, Any], dict[str, Any], list[dict[str, list[Any]]]]:
+    """Settings of a store and those that a sweep needs, with the same axes where that is possible, and its places."""
     spec = _spelled(known, spec)
     asked = settings_of(spec, known)
     return with_axes(known, asked["axes"]), asked, places_of(spec, known)

@@ -8,6 +8,7 @@ places that nobody did (`ASKED`). What stands in the settings is a list of what 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -77,18 +78,20 @@ def place_of_cell(values: Mapping[str, Any], tied: Sequence[str]) -> dict[str, A
     return found | {name: values[name] for name in PROBLEM_FIELDS if name in values and name not in tied}
 
 
-def axes_of(cells: Iterable[Mapping[str, Any]]) -> dict[str, list[Any]]:
-    """List the values on every dimension that some cells have, in the order in which they come first.
+def axes_of(blocks: Iterable[Mapping[str, Sequence[Any]]]) -> dict[str, list[Any]]:
+    """List the values on every dimension that some blocks of places have, in the order in which they come first.
 
     Parameters
     ----------
-    cells : iterable of mapping
-        As `place_of_cell` gives them.
+    blocks : iterable of mapping
+        Dimensions to values on them.
     """
     found: dict[str, dict[Any, Any]] = {}
-    for cell in cells:
-        for axis, value in cell.items():
-            found.setdefault(axis, {}).setdefault(key_of(value), value)
+    for block in blocks:
+        for axis, values in block.items():
+            known = found.setdefault(axis, {})
+            for value in values:
+                known.setdefault(key_of(value), value)
     return {axis: list(values.values()) for axis, values in found.items()}
 
 
@@ -143,16 +146,16 @@ def is_asked(settings: Mapping[str, Any]) -> np.ndarray:
 
 
 def asking(
-    settings: Mapping[str, Any], cells: Sequence[Mapping[str, Any]], before: Mapping[str, Any]
+    settings: Mapping[str, Any], blocks: Sequence[Mapping[str, Sequence[Any]]], before: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Add to what was asked for some cells.
+    """Add to what was asked for some blocks of places.
 
     Parameters
     ----------
     settings : mapping
         Of a store that has room for them.
-    cells : sequence of mapping
-        Of each its value on every dimension.
+    blocks : sequence of mapping
+        Dimensions to values on them; no place is in two.
     before : mapping of str to list
         The values on every dimension before there was this room.
 
@@ -163,12 +166,9 @@ def asking(
     """
     places = indexed(settings)
     known = settings.get(ASKED) or [{"asked": True, "where": dict(before)}]
-    added: list[dict[str, Any]] = [
-        {"asked": True, "where": {axis: [value] for axis, value in cell.items()}} for cell in cells
-    ]
-    values = axes_of(cells)
-    if len(cells) == int(np.prod([len(each) for each in values.values()], dtype=int)):  # all combinations
-        added = [{"asked": True, "where": values}]
+    values = axes_of(blocks)
+    whole = sum(map(_size, blocks)) == _size(values)  # all combinations
+    added: list[dict[str, Any]] = [{"asked": True, "where": dict(where)} for where in ([values] if whole else blocks)]
     found = is_asked({**settings, ASKED: known})
     entries = list(known)
     for entry in added:
@@ -177,6 +177,10 @@ def asking(
             found[block] = True
             entries.append(entry)
     return _with_entries(settings, entries, found)
+
+
+def _size(block: Mapping[str, Sequence[Any]]) -> int:
+    return math.prod(len(values) for values in block.values())
 
 
 def without(settings: Mapping[str, Any], where: Mapping[str, Sequence[Any]]) -> dict[str, Any]:

@@ -9,9 +9,9 @@ from sedyn.errors import InvalidInput
 from sedyn.model.observables import PARTS, dimension_sizes, parts_of
 from sedyn.model.problem import DEFAULTS
 from sweeps.cost import block_of
-from sweeps.plan import SweepSpec, key_of
+from sweeps.plan import PROBLEM_FIELDS, SweepSpec, key_of
 from sweeps.sources import Code, differing
-from sweeps.store.places import DIMENSIONS, TIED, asking, axes_of, columns, place_of_cell
+from sweeps.store.places import CELL, DIMENSIONS, TIED, asking, axes_of, columns, place_of_cell
 
 __all__ = [
     "CHECKED_FORMAT",
@@ -38,8 +38,8 @@ _FILES_NAMED = 3
 _OF_SPEC = ("aspect", "seed", "engine", "dtype", "laws", "estimate", "halves", "fluctuations")
 
 
-def places_of(spec: SweepSpec, known: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
-    """Say where each cell of a sweep belongs, by its value on every dimension of its store.
+def places_of(spec: SweepSpec, known: Mapping[str, Any] | None = None) -> list[dict[str, list[Any]]]:
+    """Say where the cells of a sweep belong, as blocks of places: values on every dimension of its store.
 
     Parameters
     ----------
@@ -48,7 +48,14 @@ def places_of(spec: SweepSpec, known: Mapping[str, Any] | None = None) -> list[d
         Settings of the store; that of the sweep's own has what varies together along one dimension.
     """
     tied, fields = (spec.tied, spec.fields) if known is None else (known.get(TIED, ()), (*columns(known), *spec.fields))
-    return [place_of_cell({name: getattr(cell.problem, name) for name in fields}, tied) for cell in spec.cells]
+    along = {name: spec.along(name) for name in fields}
+    dims = {name: CELL if name in tied else dim for name, (dim, _) in along.items()}
+    if list(tied) == list(spec.tied) and all(dim in (None, CELL, name) for name, dim in dims.items()):  # one block
+        rows = {CELL: [[row[name] for name in tied] for row in spec.rows or ()]} if tied else {}
+        alone = {name: list(along[name][1]) for name in PROBLEM_FIELDS if name in fields and name not in tied}
+        return [rows | alone]
+    places = (place_of_cell({name: getattr(cell.problem, name) for name in fields}, tied) for cell in spec.cells)
+    return [{axis: [value] for axis, value in place.items()} for place in places]
 
 
 def settings_of(spec: SweepSpec, known: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -61,7 +68,7 @@ def settings_of(spec: SweepSpec, known: Mapping[str, Any] | None = None) -> dict
         Settings of a store, whose dimensions it takes over as far as they go.
     """
     sizes: dict[str, int] = {}
-    for cell in spec.cells:
+    for cell in spec.table.kinds:
         for dim, size in dimension_sizes(cell.problem).items():
             sizes[dim] = max(sizes.get(dim, 0), size)
     tied = list(spec.tied if known is None else known.get(TIED, ()))
@@ -77,7 +84,7 @@ def settings_of(spec: SweepSpec, known: Mapping[str, Any] | None = None) -> dict
         "replicates": spec.replicates,
         "block": block_of(spec),
         "sizes": sizes,
-        "parts": _in_order(part for cell in spec.cells for part in parts_of(cell.problem)),
+        "parts": _in_order(part for cell in spec.table.kinds for part in parts_of(cell.problem)),
         "environments": {},
         "ready": True,
     }
@@ -272,7 +279,7 @@ def with_code(known: Mapping[str, Any], code: Code) -> dict[str, Any]:
 
 
 def grown(
-    known: Mapping[str, Any], asked: Mapping[str, Any], cells: Sequence[Mapping[str, Any]] = ()
+    known: Mapping[str, Any], asked: Mapping[str, Any], blocks: Sequence[Mapping[str, Sequence[Any]]] = ()
 ) -> dict[str, Any]:
     """Add what a sweep asks for; new values go to the end of an axis, since what is stored stays where it is.
 
@@ -280,7 +287,7 @@ def grown(
     ----------
     known, asked : mapping
         Settings of the store, and those that the sweep needs; with the same axes.
-    cells : sequence of mapping, optional
+    blocks : sequence of mapping, optional
         The places of the sweep's cells (`places_of`), which are asked for from now on.
 
     Returns
@@ -302,7 +309,7 @@ def grown(
         "parts": _in_order([*known["parts"], *asked["parts"]]),
         "ready": True,
     }
-    return asking(settings, cells, known["axes"])
+    return asking(settings, blocks, known["axes"])
 
 
 def _must_agree(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,12 +11,53 @@ from sweeps.plan import Cell, SimulationTask, SweepSpec, TheoryTask
 from sweeps.store import objects
 from sweeps.store.chunks import numbers_of, place_of, values_of
 from sweeps.store.layout import DONE, FAILED, PENDING, facts_of, predicted
-from sweeps.store.lifecycle import Store
+from sweeps.store.lifecycle import SOLVED_WITH, Store
 
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["Missing", "facts", "failures", "intact", "is_done", "missing", "read_simulation", "read_theory", "states"]
+__all__ = [
+    "Lacking",
+    "Missing",
+    "facts",
+    "failures",
+    "groups_of",
+    "intact",
+    "is_done",
+    "lacking",
+    "missing",
+    "read_simulation",
+    "read_theory",
+    "states",
+    "theory_lacking",
+]
+
+
+class Lacking(NamedTuple):
+    """What of a sweep is done and what is not, of all its cells in a table.
+
+    Attributes
+    ----------
+    positions : ndarray of int, shape (cells, cell axes)
+    there : ndarray of bool, shape (cells,)
+        As `Store.positions` finds them.
+    replicates : ndarray of bool, shape (cells, replicates)
+        Which are lacking.
+    solved : ndarray of bool, shape (cells,)
+        Which have their theory solution.
+    samples : ndarray of int, shape (cells,)
+        Which the theory of a cell is solved with where these are more than the sweep's; else 0.
+    """
+
+    positions: np.ndarray
+    there: np.ndarray
+    replicates: np.ndarray
+    solved: np.ndarray
+    samples: np.ndarray
+
+    def position(self, cell: int) -> tuple[int, ...] | None:
+        """Find where a cell is in the arrays; None if they have no place for it yet."""
+        return tuple(self.positions[cell].tolist()) if self.there[cell] else None
 
 
 class Missing(NamedTuple):
@@ -45,29 +86,65 @@ def missing(store: Store | None, spec: SweepSpec) -> Missing:
     """
     if store is not None:
         spec = store.spelled(spec)
-    positions: dict[tuple[Any, ...], tuple[int, ...] | None] = {}
-    samples: dict[tuple[Any, ...], int] = {}
-    found = Missing([], [])
-    done = {} if store is None else {kind: states(store, kind) == DONE for kind in ("simulation", "theory")}
-    for cell in spec.cells:
-        values = {} if store is None else store.values_of(spec, cell)
-        position = None if store is None else store.position(values)
-        samples[cell.values] = 0 if position is None or store is None else store.samples(values)
-        lacks = np.ones(spec.replicates, bool)
-        if position is not None:
-            known = done["simulation"][position][: spec.replicates]
-            lacks[: known.size] = ~known
-        positions[cell.values] = position
-        found.replicates.append((cell, position, np.flatnonzero(lacks).tolist()))
-    for cells in spec.theory_groups.values():
-        places = [positions[cell.values] for cell in cells]
-        solved = [place is not None and done["theory"][place] for place in places]
-        if not all(solved):
-            lacking = tuple(place or () for place, known in zip(places, solved, strict=True) if not known)
-            solved_at = places[solved.index(True)] if any(solved) else None
-            most = max(samples[cell.values] for cell in cells)
-            found.theories.append(spec.theory_task(cells[0], lacking, solved_at, most))
+    table = lacking(store, spec)
+    places = map(table.position, range(len(spec.cells)))
+    lacks = (np.flatnonzero(row).tolist() for row in table.replicates)
+    found = Missing(list(zip(spec.cells, places, lacks, strict=True)), [])
+    for members in groups_of(spec.theories):
+        if not table.solved[members].all():
+            found.theories.append(theory_lacking(spec, table, members))
     return found
+
+
+def lacking(store: Store | None, spec: SweepSpec) -> Lacking:
+    """Find what of each cell of a sweep is not done.
+
+    Parameters
+    ----------
+    store : Store or None
+        None where there is none yet: all is lacking.
+    spec : SweepSpec
+        With values as they stand there, see `Store.spelled`.
+    """
+    count = len(spec.table)
+    nowhere = np.empty((count, 0), np.int64), np.zeros(count, bool)
+    positions, there = nowhere if store is None else store.positions(spec)
+    lacks, solved, samples = np.ones((count, spec.replicates), bool), np.zeros(count, bool), np.zeros(count, np.int64)
+    found = Lacking(positions, there, lacks, solved, samples)
+    if store is None:
+        return found
+    simulated = states(store, "simulation") == DONE
+    shape, known = simulated.shape[:-1], min(spec.replicates, simulated.shape[-1])
+    place = np.zeros(int(there.sum()), np.int64)
+    if shape:
+        place = np.ravel_multi_index(tuple(positions[there].T), shape)
+    found.replicates[there, :known] = ~simulated.reshape(-1, simulated.shape[-1])[place, :known]
+    if SOLVED_WITH in store.settings:
+        found.samples[there] = [store.samples(store.values_of(spec, spec.cells[k])) for k in np.flatnonzero(there)]
+    found.solved[there] = (states(store, "theory") == DONE).ravel()[place]
+    return found
+
+
+def groups_of(numbers: np.ndarray) -> list[np.ndarray]:
+    """Find the places of each number 0, 1, ... among some, in increasing order."""
+    order = np.argsort(numbers, kind="stable")
+    return np.split(order, np.cumsum(np.bincount(numbers))[:-1])
+
+
+def theory_lacking(spec: SweepSpec, table: Lacking, members: np.ndarray) -> TheoryTask:
+    """Make the task of a theory that some of the cells that share it lack.
+
+    Parameters
+    ----------
+    spec : SweepSpec
+    table : Lacking
+    members : ndarray of int
+        Which cells share it.
+    """
+    solved = table.solved[members]
+    positions = tuple(table.position(cell) or () for cell in members[~solved].tolist())
+    solved_at = table.position(int(members[solved][0])) if solved.any() else None
+    return spec.theory_task(spec.cells[int(members[0])], positions, solved_at, int(table.samples[members].max()))
 
 
 def states(store: Store, kind: str) -> np.ndarray:

@@ -66,3 +66,14 @@ def test_without_a_store_all_is_missing_and_with_a_finished_one_nothing(location
 def test_states_on_a_disk_are_those_that_zarr_reads(half):
     for kind in ("simulation", "theory"):
         np.testing.assert_array_equal(states(half, kind), half.array("status", kind)[...])
+
+
+@pytest.mark.parametrize("axes", [{}, {"width": (1, 2)}, {"noise": (0.1, 0.5)}])
+def test_cells_that_a_store_has_no_place_for_are_told_from_those_that_it_has(location, axes):
+    store = Store.prepare(location, spec_of(axes, replicates=3))
+    spec = spec_of({"width": (2, 3), "noise": (0.5, 0.3, 0.1), "steps": (3, 4)}, replicates=3)
+    positions, there = store.positions(spec)
+    for index, cell in enumerate(spec.cells):
+        expected = store.position(store.values_of(spec, cell))
+        assert there[index] == (expected is not None)
+        assert expected is None or tuple(positions[index]) == expected
