@@ -10,7 +10,8 @@ import each other.
    more values. `theories`: solutions that a worker keeps. `sessions`: Ray, from its start to its end.
 3. `pace`: how long the rest takes. Above it `store`: one Zarr store, from its making to what is in it. `progress`: what
    a person sees.
-4. `schedule`: from what is missing to tasks. `worker`: what one task does. `wanted`: how many replicates a cell wants.
+4. `bundles`: tasks of many cells. Above it `schedule`: from what is missing to tasks. `worker`: what one task does.
+   `wanted`: how many replicates a cell wants.
 5. `attempts`: what driver and executors tell each other. Above it `slurm`: workers that are jobs of Slurm.
 6. `precision`: further replicates where they pay most. `bisection`: further values where a verdict changes.
    `executors`: in this process, on Ray actors, or in jobs of Slurm.

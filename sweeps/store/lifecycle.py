@@ -384,7 +384,7 @@ class Store:
                 dim, values = spec.along(axis)
                 keys = [key_of(value) for value in values]
             found[:, number] = spread(dim, [known.get(key, -1) for key in keys])
-        there = (found >= 0).all(axis=1)
+        there = np.asarray((found >= 0).all(axis=1))
         for name in spec.fields:
             if name not in self._columns:  # a constant here
                 dim, values = spec.along(name)

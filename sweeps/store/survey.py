@@ -120,7 +120,9 @@ def lacking(store: Store | None, spec: SweepSpec) -> Lacking:
         place = np.ravel_multi_index(tuple(positions[there].T), shape)
     found.replicates[there, :known] = ~simulated.reshape(-1, simulated.shape[-1])[place, :known]
     if SOLVED_WITH in store.settings:
-        found.samples[there] = [store.samples(store.values_of(spec, spec.cells[k])) for k in np.flatnonzero(there).tolist()]
+        found.samples[there] = [
+            store.samples(store.values_of(spec, spec.cells[k])) for k in np.flatnonzero(there).tolist()
+        ]
     found.solved[there] = (states(store, "theory") == DONE).ravel()[place]
     return found
 
