@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
+import numpy as np
 import xarray as xr
 
 from analysis.answers.finding import Finding
@@ -37,11 +38,13 @@ from analysis.statistics import large as sizes
 from analysis.statistics import rates as distances
 from analysis.statistics import sgd as batches
 from analysis.statistics import universality as feature_laws
+from sweeps.verdict import GROWTH
 
 __all__ = ["CASES", "Case", "findings_of"]
 
 DRAWS = 200
 """Of the bootstrap: a fifth of what the report takes, with the same intervals on average."""
+COVARIANCE = "covariance of the rows"
 
 Groups = tuple[xr.Dataset, xr.Dataset]
 
@@ -61,6 +64,8 @@ class Case(NamedTuple):
         From a seed to the two groups of a store.
     findings : callable
         From the groups to the findings of this kind.
+    first : int, optional
+        Replicates that are there when it is judged first, as in a sweep to verdicts; None for all of them at once.
     """
 
     kind: str
@@ -68,10 +73,14 @@ class Case(NamedTuple):
     false: bool
     make: Callable[[int], Groups]
     findings: Callable[[Groups], Sequence[Finding]]
+    first: int | None = None
 
 
 def findings_of(case: Case, seed: int) -> Sequence[Finding]:
-    """Make a store and judge it.
+    """Make a store and judge it: once, or after every round of a sweep to verdicts.
+
+    A round has as many more replicates, everywhere, as the finding that is hardest to decide asks for, and not more
+    than a sweep adds; the last is that in which no finding is open, or asks for any, or all replicates are there.
 
     Parameters
     ----------
@@ -83,7 +92,15 @@ def findings_of(case: Case, seed: int) -> Sequence[Finding]:
     -------
     sequence of Finding
     """
-    return case.findings(case.make(seed))
+    runs, theory = case.make(seed)
+    most = runs.sizes["replicate"]
+    count = most if case.first is None else case.first
+    while True:
+        found = case.findings((runs.isel(replicate=slice(count)), theory))
+        lacks = [one.lack.runs for one in found if one.verdict == "undecided" and np.isfinite(one.lack.runs)]
+        if count == most or not lacks:
+            return found
+        count = min(most, max(count + 1, int(count * min(max(lacks), GROWTH))))
 
 
 def _rates(groups: Groups) -> list[Finding]:
@@ -122,8 +139,9 @@ def _widths(groups: Groups) -> list[Finding]:
     return [finding for finding in found if finding.quantity == "power of the width"]
 
 
-def _laws(groups: Groups) -> Sequence[Finding]:
-    return gaussian_fluctuations.SECTION.findings(laws.gaussian_fluctuations(*groups, draws=DRAWS))
+def _laws(groups: Groups, *, covariance: bool) -> list[Finding]:
+    found = gaussian_fluctuations.SECTION.findings(laws.gaussian_fluctuations(*groups, draws=DRAWS))
+    return [finding for finding in found if finding.subject.startswith(COVARIANCE) == covariance]
 
 
 def _bands(groups: Groups, parts: Sequence[str]) -> list[Finding]:
@@ -157,6 +175,8 @@ _SEEN = next(iter(_BIAS))
 _MIDDLE = (256, 512, 1024, 2048, 4096)
 _SMALL: dict[str, Any] = {"sizes": (128, 256, 512, 1024, 2048), "replicates": 32}
 """The sizes of quickstart."""
+_ROUNDS = {**_SMALL, "replicates": 1024}
+"""The same with as many replicates as a sweep to verdicts may add."""
 
 
 def _each(
@@ -165,10 +185,11 @@ def _each(
     findings: Callable[[Groups], Sequence[Finding]],
     true: Sequence[str],
     make: Callable[..., Groups] = made_up,
+    first: int | None = None,
     **settings: Any,
 ) -> Iterator[Case]:
     for words, truth in truths.items():
-        yield Case(kind, words, words not in true, partial(_made, make, truth, settings), findings)
+        yield Case(kind, words, words not in true, partial(_made, make, truth, settings), findings, first)
 
 
 def _made(make: Callable[..., Groups], truth: Truth, settings: dict[str, Any], seed: int) -> Groups:
@@ -188,12 +209,18 @@ def _wide(power: float) -> Truth:
 def _cases() -> Iterator[Case]:
     yield from _each("rate of an observable", _POWERS | _OFF | _BIAS, _rates, ("n^-1/2", _SEEN), axes=_GRID)
     yield from _each("rate, sizes of quickstart", _POWERS | _OFF, _rates, ("n^-1/2",), axes=_GRID, **_SMALL)
+    looks: dict[str, Any] = {"first": _SMALL["replicates"], **_ROUNDS}
+    biased = {"n^-1/2, a bias 1/n": Truth(bias=1.0)}
+    close = {words: _POWERS[words] for words in ("n^-1/2", "n^-0.4")}
+    yield from _each("rate, judged after every round", close | biased, _rates, ("n^-1/2", *biased), **looks)
     yield from _each("bias falls faster", _BIAS | _OFF, _biases, (_SEEN,), axes=_GRID)
     small = {f"{words}, a quarter": replace(truth, bias=truth.bias / 4) for words, truth in _BIAS.items()}
     yield from _each("bias falls faster, by halves", small, _biases, tuple(small)[:1], made_up_halves, axes=_GRID)
     variances = {"1/n": Truth(), "n^-0.9": Truth(exponent=-0.45), "n^-0.8": Truth(exponent=-0.4)}
     yield from _each("variance of deeper weights", variances, _deeper, ("1/n",), axes=_GRID)
+    yield from _each("variance, judged after every round", {"1/n": Truth()}, _deeper, ("1/n",), **looks)
     yield from _each("estimated test error", _POWERS, _estimate, ("n^-1/2",), axes=_GRID)
+    yield from _each("estimate, judged after every round", close, _estimate, ("n^-1/2",), **looks)
     yield from _each(
         "rate by batch fraction", _POWERS | _OFF, _sgd, ("n^-1/2",), axes={"batch_fraction": [1.0, 0.1]}, replicates=256
     )
@@ -206,7 +233,9 @@ def _cases() -> Iterator[Case]:
         axes={"learning_rate": [1.0, 2.0]},
         replicates=256,
     )
-    yield from _each("distance of a law", _POWERS, _laws, ("n^-1/2",), made_up_laws, replicates=64)
+    for kind, covariance in (("distance of a law", False), (COVARIANCE, True)):
+        of_kind = partial(_laws, covariance=covariance)
+        yield from _each(kind, _POWERS, of_kind, ("n^-1/2",), made_up_laws)
     rows = partial(_bands, parts=coverage.LAWS)
     yield from _each("band for rows, pre-activations", {"as predicted": Truth()}, rows, ("as predicted",), made_up_laws)
     yield from _each("band for rows, pre-activations", {"10 % wider": Truth()}, rows, (), made_up_laws, wider=1.1)

@@ -19,8 +19,8 @@ from sedyn.model.observables import PROBABILITIES, SCALES
 
 __all__ = ["FULL", "Truth", "made_up", "made_up_fluctuations", "made_up_halves", "made_up_laws"]
 
-FULL = (64, 128, 256, 512, 1024, 4096, 16384, 65536)
-"""The sizes of the full experiment on rates."""
+FULL, REPLICATES = (64, 128, 256, 512, 1024, 4096, 16384, 65536), 96
+"""The sizes of the full experiment on rates, and its replicates."""
 SCATTER = 0.3
 """Standard deviation of the logarithm of a distance between laws over runs."""
 CANCELLED = 20.0
@@ -65,7 +65,7 @@ def made_up(
     axes: Mapping[str, Sequence[Any]] | None = None,
     *,
     sizes: Sequence[int] = FULL,
-    replicates: int = 64,
+    replicates: int = REPLICATES,
     steps: int = 4,
     width: int = 2,
 ) -> tuple[xr.Dataset, xr.Dataset]:
@@ -227,8 +227,8 @@ def made_up_laws(
     seed: int,
     *,
     wider: float = 1.0,
-    sizes: Sequence[int] = (512, 1024, 2048, 4096, 8192, 16384),
-    replicates: int = 32,
+    sizes: Sequence[int] = (256, 512, 1024, 2048, 4096, 8192, 16384),
+    replicates: int = 256,
     steps: int = 3,
 ) -> tuple[xr.Dataset, xr.Dataset]:
     """Make a store with laws of rows and pre-activations, of one unit, beside what `made_up` gives.

@@ -74,7 +74,14 @@ def test_powers_have_names():
 
 @pytest.mark.parametrize(
     ("exponent", "half", "expected"),
-    [(-0.5, 0.2, 4.0), (-0.47, 0.14, 4.0), (-0.42, 0.12, 4.0), (-0.3, 0.3, 9.0), (-0.5, 0.05, 1.0), (np.nan, np.nan, np.nan)],
+    [
+        (-0.5, 0.2, 4.0),
+        (-0.47, 0.14, 4.0),
+        (-0.42, 0.12, 4.0),
+        (-0.3, 0.3, 9.0),
+        (-0.5, 0.05, 1.0),
+        (np.nan, np.nan, np.nan),
+    ],
 )
 def test_replicates_that_would_decide(exponent, half, expected):
     """Intervals shrink like one over their root: until inside the margin, or clear of the claim at twice the width."""

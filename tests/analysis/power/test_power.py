@@ -1,14 +1,18 @@
 import numpy as np
 import pytest
 
-from analysis.answers.finding import EXTENSION, PAPER
+from analysis.answers.finding import EXTENSION, PAPER, Finding, Lack
 from analysis.power.__main__ import HEADINGS, main, tried
-from analysis.power.cases import CASES, findings_of
+from analysis.power.cases import CASES, Case, findings_of
 from analysis.power.made_up import Truth, made_up, made_up_fluctuations
 
 SMALL = "rate, sizes of quickstart"
 # Too near to be told apart at these sizes: what must not happen to it is said in the table.
-NEAR = [(SMALL, "n^-0.45"), (SMALL, "n^-0.4"), (SMALL, "theory 2 % off"), ("distance of a law", "n^-0.45")]
+NEAR = [
+    *((SMALL, truth) for truth in ("n^-0.45", "n^-0.4", "theory 2 % off")),
+    ("covariance of the rows", "n^-0.45"),
+    *((f"{kind}, judged after every round", "n^-0.4") for kind in ("rate", "estimate")),
+]
 
 
 def named(case):
@@ -75,6 +79,36 @@ def test_the_table_is_made_anew_below_what_stands_above_it(tmp_path, monkeypatch
     assert above == "# Power\n\n"
     assert [line.count("|") for line in table.splitlines()] == 3 * [len(HEADINGS) + 1]
     assert "old" not in table
+
+
+def test_lines_of_kinds_that_are_not_measured_stay(tmp_path, monkeypatch):
+    cases = [case for case in CASES if case.kind in ("variance of deeper weights", "estimated test error")]
+    monkeypatch.setattr("analysis.power.__main__.CASES", cases)
+    page = tmp_path / "power.md"
+    old = [f"| {case.kind} | {case.truth} | old |" for case in cases]
+    page.write_text("\n".join([f"| {' | '.join(HEADINGS)} |", "|---|", *old, ""]), encoding="utf-8")
+    assert main(["--stores", "1", "--only", "variance", "--output", str(page)]) == 0
+    made = page.read_text(encoding="utf-8").splitlines()[2:]
+    assert [line.endswith("| old |") for line in made] == [case.kind == "estimated test error" for case in cases]
+    assert [line.split(" | ")[1] for line in made] == [case.truth for case in cases]
+
+
+def test_a_case_of_rounds_is_judged_with_more_replicates_until_nothing_is_open():
+    """The replicates that a judge sees are the first of the store's, and at most four times as many as before."""
+    seen = []
+
+    def findings(groups):
+        seen.append(groups[0].sizes["replicate"])
+        open_ = Finding("it", "undecided", "", lack=Lack(3.0 if len(seen) < 3 else 100.0))
+        return [open_ if seen[-1] < 90 else open_._replace(verdict="holds")]
+
+    made = made_up(Truth(), 0, replicates=128, steps=1)
+    case = Case("it", "so", False, lambda seed: made, findings, first=4)
+    assert findings_of(case, 0)[0].verdict == "holds"
+    assert seen == [4, 12, 36, 128]
+    seen.clear()
+    assert findings_of(case._replace(first=None), 0)[0].verdict == "holds"
+    assert seen == [128]
 
 
 def test_predicted_fluctuations_are_those_of_the_runs():
