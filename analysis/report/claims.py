@@ -36,6 +36,8 @@ class ClaimLine(NamedTuple):
         What would decide those that are undecided, and in what time.
     chapter, section : str
         Where the deciding finding stands.
+    partly : bool
+        Whether it is examined along an axis to where it ends, and holds at some values and fails at others.
     """
 
     claim: Claim
@@ -47,6 +49,12 @@ class ClaimLine(NamedTuple):
     decides: str
     chapter: str
     section: str
+    partly: bool = False
+
+    @property
+    def said(self) -> str:
+        """The verdict in words."""
+        return "in part" if self.partly else self.verdict
 
 
 class _Placed(NamedTuple):
@@ -124,6 +132,7 @@ def _line(claim: Claim, quantity: str, examines: str, placed: Sequence[_Placed])
         _decides([one for one in placed if one.finding.verdict == "undecided"]),
         deciding.chapter.name,
         deciding.answer.section.name,
+        bool(examines and counts["holds"] and counts["fails"]),
     )
 
 

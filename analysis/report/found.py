@@ -58,7 +58,7 @@ def _claims(chapters: Sequence[Chapter]) -> Iterator[str]:
     yield "|---|---|---|---|---|---|"
     for line in claim_lines(chapters):
         what = f"[{line.what}](theory.md#{line.claim.label})"
-        cells = (what, line.claim.source, LABELS[line.verdict], line.number, line.reached, line.counts)
+        cells = (what, line.claim.source, LABELS.get(line.said, line.said), line.number, line.reached, line.counts)
         yield f"| {' | '.join(cells)} |"
     yield ""
 

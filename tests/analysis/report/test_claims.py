@@ -47,6 +47,12 @@ def test_the_papers_claims_come_first_and_where_theory_ends_stands_apart():
         "finite size bias: exponent -1",
     ]
     assert [line.verdict for line in lines] == ["holds", "fails", "holds"]
+    assert [line.said for line in lines] == ["holds", "fails", "holds"]
+    both = [finding("fails", 0.1), finding("holds", 0.1)]
+    (line,) = claim_lines([chapter("ends", both, examines="learning_rate")])
+    assert (line.verdict, line.said) == ("fails", "in part")
+    (line,) = claim_lines([chapter("rates", both)])
+    assert line.said == "fails"
 
 
 def test_what_would_decide_is_said_with_its_time():

@@ -43,6 +43,16 @@ def test_the_constant_without_noise_is_exact():
     np.testing.assert_array_less(found.bias_constant_low, found.bias_constant_high)
 
 
+def test_a_cell_that_is_not_there_leaves_the_others_their_intervals():
+    groups = made_up_halves(SMALL, 0, axes={"noise": [0.1, 0.5]}, sizes=SIZES, replicates=40)
+    whole = rates(*groups, observables=["train_error"], draws=50).squeeze()
+    gone = (groups[0].noise == 0.5) & (groups[0].n == SIZES[0])
+    found = rates(groups[0].where(~gone), groups[1], observables=["train_error"], draws=50).squeeze()
+    for name in ("bias_constant", "bias_constant_low", "bias_constant_high"):
+        xr.testing.assert_equal(found[name].sel(noise=0.1), whole[name].sel(noise=0.1))
+        assert np.isfinite(found[name]).all()
+
+
 def test_no_bias_is_rarely_seen_and_intervals_of_the_constant_cover_as_often_as_they_say():
     seeds = 40
     found = [measured(Truth(), seed, 24, 60, ("train_error",)).squeeze() for seed in range(seeds)]
