@@ -1,7 +1,8 @@
 """Predicted fluctuations beside measured ones, and what each costs.
 
-``python benchmarks/fluctuations.py [FOLDER] [n] [replicates]`` runs varied problems, keeps what runs showed in a folder
-prints the table of what is there. Whatever is stopped goes on where it was; 2000 replicates at n = 2000 are minutes.
+``python -m benchmarks.fluctuations [FOLDER] [n] [replicates]`` runs varied problems, keeps what runs showed in a folder, and
+prints the table of what is there and what a prediction costs beside runs that would know as much. Whatever is stopped
+goes on where it was; 2000 replicates at n = 2000 are minutes.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 import xarray as xr
 
 import sedyn
+from analysis.statistics.correlations import apart, largest_by_chance
 from sedyn.descent import readout
 
 SHARED = {"width": 2, "depth": 2, "steps": 8, "learning_rate": 1.0, "noise": 0.5, "init_overlap": 0.4}
@@ -64,10 +66,10 @@ def run(folder: Path, n: int, replicates: int) -> None:
             path = folder / f"{name.replace(' ', '_').replace(',', '')}.{n}.{start}.nc"
             if path.exists():
                 continue
-            begun = time.perf_counter()
+            begun = time.process_time()
             runs = sedyn.simulate(problem_of(name, n), range(start, start + TOGETHER))
             kept = runs[[name for name in (*OBSERVABLES, "test_error_stderr") if runs[name].size]]
-            kept.attrs = {"seconds": time.perf_counter() - begun}
+            kept.attrs = {"seconds": time.process_time() - begun}
             part = path.with_suffix(".part")
             kept.to_netcdf(part, engine="scipy")
             part.rename(path)
@@ -77,10 +79,14 @@ def run(folder: Path, n: int, replicates: int) -> None:
 def table(folder: Path, n: int) -> None:
     """Print measured over predicted standard deviations, smallest and largest over iterations and entries."""
     print(f"n = {n}: measured over predicted standard deviation, from smallest to largest over iterations and entries;")
-    print("largest difference of correlations between iterations; seconds of the prediction and of a run")
+    print(
+        "largest difference of correlations between iterations, and its p-value; seconds of the prediction and of a run"
+    )
     names = ["train_error", "test_error", "estimate_minus_test_error", "signal_overlap", "deep_weights"]
     print(
-        f"{'problem':26s}{'runs':>6s}{'error':>7s}" + "".join(f"{name[-17:]:>19s}" for name in names) + "   corr.  time"
+        f"{'problem':26s}{'runs':>6s}{'error':>7s}"
+        + "".join(f"{name[-17:]:>19s}" for name in names)
+        + "   corr. of train, test error   time"
     )
     for name in PROBLEMS:
         paths = sorted(folder.glob(f"{name.replace(' ', '_').replace(',', '')}.{n}.*.nc"))
@@ -88,9 +94,9 @@ def table(folder: Path, n: int) -> None:
             continue
         parts = [xr.load_dataset(path, engine="scipy") for path in paths]
         runs = xr.concat(parts, "replicate", combine_attrs="drop").isel(iteration=slice(1, None))
-        begun = time.perf_counter()
+        begun = time.process_time()
         predicted = sedyn.fluctuations(problem_of(name, n)).isel(iteration=slice(1, None), iteration_=slice(1, None))
-        seconds, count = time.perf_counter() - begun, runs.sizes["replicate"]
+        seconds, count = time.process_time() - begun, runs.sizes["replicate"]
         cells = []
         if "estimated_test_error" in predicted:
             runs["estimate_minus_test_error"] = runs.estimated_test_error - runs.test_error
@@ -105,12 +111,41 @@ def table(folder: Path, n: int) -> None:
             with np.errstate(invalid="ignore", divide="ignore"):
                 ratio = np.sqrt(measured / variance)[variance > 1e-6]
             cells.append(f"{ratio.min():8.3f} - {ratio.max():.3f}" if ratio.size else " " * 16)
-        test = predicted.test_error.values
-        scale = np.sqrt(np.diagonal(test))
-        apart = abs(np.corrcoef(runs.test_error.values, rowvar=False) - test / np.outer(scale, scale)).max()
+        correlations = []
+        for observable in ("train_error", "test_error"):
+            rng = np.random.default_rng(0)
+            one = apart(runs[observable].values, predicted[observable].values, 2000, rng)
+            correlations.append(f"{abs(one.found).max():.3f} (p {largest_by_chance([one]):.3f})")
         each = sum(part.attrs["seconds"] for part in parts) / count
         print(f"{name:26s}{count:6d}{(2 * count) ** -0.5:7.3f}" + "".join(f"{cell:>19s}" for cell in cells)
-              + f"{apart:8.3f} {seconds:5.1f} {each:.3f}", flush=True)  # fmt: skip
+              + f"   {', '.join(correlations)} {seconds:5.1f} {each:.4f}", flush=True)  # fmt: skip
+
+
+def cost(n: int = 4096, replicates: int = 400) -> None:
+    """Print what a prediction costs, beside theory and beside runs that would know standard deviations as well."""
+    problem, seconds = problem_of("tanh", n), {}
+    sedyn.simulate(problem, 2, estimate=False)  # compiles
+    predicted = None
+    for words, work in (
+        ("prediction", lambda: sedyn.fluctuations(problem)),
+        ("theory", lambda: sedyn.state_evolution(problem)),
+        ("run", lambda: sedyn.simulate(problem, replicates, estimate=False)),
+    ):
+        taken = []
+        for _ in range(3):
+            begun = time.process_time()
+            found = work()
+            taken.append(time.process_time() - begun)
+        seconds[words], predicted = min(taken), found if predicted is None else predicted
+    each = seconds["run"] / replicates
+    print(f"processor seconds, least of 3: prediction {seconds['prediction']:.2f}, theory {seconds['theory']:.2f}, "
+          f"a run at n = {n} {each:.4f}")  # fmt: skip
+    for name in ("train_error", "test_error"):
+        variance, error = (np.diagonal(predicted[name + end].values)[1:] for end in ("", "_stderr"))
+        doubt = np.sqrt(np.mean((error / (2 * variance)) ** 2))
+        needed = 1 / (2 * doubt**2)
+        print(f"standard deviation of {name} known to {100 * doubt:.2f} %: as {needed:.0f} runs would, "
+              f"{needed * each / seconds['prediction']:.0f} times the prediction's seconds")  # fmt: skip
 
 
 if __name__ == "__main__":
@@ -119,3 +154,4 @@ if __name__ == "__main__":
     Path(where).mkdir(parents=True, exist_ok=True)
     run(Path(where), size, wanted)
     table(Path(where), size)
+    cost()
