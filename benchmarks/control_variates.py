@@ -50,7 +50,10 @@ def last_errors(
     state = dynamics.init(problem, inputs, tape)
     for update in updates_of(problem):
         state = dynamics.step(problem, inputs, tape, state, update)
-    return tape, [state.trained.error, test_error(problem, tape, state.coefficients, state.deep_weights, fresh)]
+    return tape, [
+        state.trained.error,
+        test_error(problem, tape, state.coefficients, state.deep_weights, fresh, state.start.signals),
+    ]
 
 
 def deviations(problem: sedyn.Problem, points: Innovations, runs: Sequence[Innovations]) -> np.ndarray:

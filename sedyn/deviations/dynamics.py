@@ -16,7 +16,7 @@ import numpy as np
 from sedyn.arrays.shapes import Float
 from sedyn.deviations.estimate import Estimate, curvature, estimated_error, init_estimate, step_estimate
 from sedyn.deviations.inputs import Innovations
-from sedyn.deviations.network import Trained, test_error, train
+from sedyn.deviations.network import Signals, Trained, lengthened, test_error, train
 from sedyn.deviations.tape import Adjoints, Node, Tape
 from sedyn.model.algorithm import require_step, step_deep_weights
 from sedyn.model.architecture import initial_deep_weights
@@ -27,7 +27,7 @@ from sedyn.model.problem import Problem
 from sedyn.model.row_averages import ROW_FUNCTIONS
 from sedyn.model.update import Update
 
-__all__ = ["KICKS", "Revealed", "State", "init", "observe", "step"]
+__all__ = ["KICKS", "Revealed", "Start", "State", "init", "observe", "step"]
 
 # The gradient noise of deeper parameters, beside the two sides of a tape.
 KICKS = "kicks"
@@ -48,6 +48,23 @@ class Revealed(NamedTuple):
     images: Node
 
 
+class Start(NamedTuple):
+    """Columns [M, Z^0]^T that signals and first layer are made of, times the roots of the eigenvalues.
+
+    Attributes
+    ----------
+    rows : Node, shape (k + q, M)
+    coefficients : Node, shape (k + q, k + q)
+        Of the rows in the basis that they begin; the identity where they are orthonormal.
+    signals : Signals
+        What the lengths of signals have to do with samples.
+    """
+
+    rows: Node
+    coefficients: Node
+    signals: Signals
+
+
 class State(NamedTuple):
     """A weighted run at one iteration t.
 
@@ -55,8 +72,8 @@ class State(NamedTuple):
     ----------
     iteration : int
         t.
-    start : Node, shape (k + q, M)
-        Orthonormal columns [M, Z^0]^T that signals and first layer are made of, times the roots of the eigenvalues.
+    start : Start
+        What signals and first layer are made of.
     first_weights, previous_first_weights : Node, shape (q, M)
         W~^t, in the coordinates in which features are white, and what its momentum is the difference from.
     deep_weights, previous_deep_weights : tuple of Node
@@ -72,7 +89,7 @@ class State(NamedTuple):
     """
 
     iteration: int
-    start: Node
+    start: Start
     first_weights: Node
     previous_first_weights: Node
     deep_weights: tuple[Node, ...]
@@ -97,12 +114,11 @@ def init(problem: Problem, inputs: Innovations, tape: Tape) -> State:
     -------
     State
     """
-    q, k = problem.units, problem.signals
-    start = _whitened(inputs, tape)
+    q = problem.units
+    start, known = _start(problem, inputs, tape)
     deep = tuple(tape.node(np.atleast_2d(each), _nothing) for each in initial_deep_weights(problem))
-    known = Revealed(start, Node(inputs.samples.innovations[: k + q]))
     none = Revealed(Node(np.empty((0, known.images.shape[1]))), Node(np.empty((0, known.basis.shape[1]))))
-    first = Node(_of_start(problem)[:q]) @ start
+    first = Node(_of_start(problem)[:q]) @ start.rows
     estimate = None if loss_named(problem.loss).bends_abruptly else init_estimate(problem)
     return _look(problem, inputs, tape, 0, start, (first, first), (deep, deep), known, none, estimate)
 
@@ -162,10 +178,10 @@ def observe(problem: Problem, inputs: Innovations, tape: Tape, state: State) -> 
         `deep_weights` as many as there are deeper parameters, under their place in V.
     """
     q, k = problem.units, problem.signals
-    start = Node(_of_start(problem).T)
+    start = state.start.coefficients.T @ Node(_of_start(problem).T)
     with_start = state.coefficients[:, : k + q] @ start
     deep = {f"deep_weights {place}": node for place, node in enumerate(state.deep_weights)}
-    test = test_error(problem, tape, state.coefficients, state.deep_weights, inputs.samples)
+    test = test_error(problem, tape, state.coefficients, state.deep_weights, inputs.samples, state.start.signals)
     estimated = {}
     if state.estimate is not None:
         found = estimated_error(
@@ -236,7 +252,7 @@ def _look(
     inputs: Innovations,
     tape: Tape,
     t: int,
-    start: Node,
+    start: Start,
     first: tuple[Node, Node],
     deep: tuple[tuple[Node, ...], tuple[Node, ...]],
     known: Revealed,
@@ -256,6 +272,27 @@ def _look(
     batch = None if t == problem.steps else limit_weights(problem, t, draws.batches)
     trained = train(problem, tape, h, deep[0], draws.labels, batch)
     return State(t, start, *first, *deep, known, gradients, split.coefficients, trained, estimate)
+
+
+def _start(problem: Problem, inputs: Innovations, tape: Tape) -> tuple[Start, Revealed]:
+    """What training starts from, and what is known of X with it.
+
+    A start that is random has a Gram matrix of its own, and so have the signals. Samples keep their indices, the
+    products with signals, and have the law that such signals give these (docs/theory.md#random-start).
+    """
+    q, k = problem.units, problem.signals
+    drawn = inputs.samples.innovations
+    if problem.initialization == "exact":
+        rows, ones = _whitened(inputs, tape), Node(np.eye(k + q))
+        signals = Signals(ones[:k, :k], ones[:k, :k])
+        return Start(rows, ones, signals), Revealed(rows, Node(drawn[: k + q]))
+    rows = Node(np.sqrt(inputs.eigenvalues) * inputs.of_start)
+    gram = lengthened(tape, tape.gram(rows, rows, "features"), drawn[:k])
+    whitening = tape.whitening(gram)
+    basis = whitening @ rows
+    signals = Signals(gram[:k, :k], whitening[:k, :k])
+    images = tape.stack([signals.whitening @ Node(drawn[:k]), Node(drawn[k : k + q])])
+    return Start(rows, tape.gram(rows, basis, "features"), signals), Revealed(basis, images)
 
 
 def _whitened(inputs: Innovations, tape: Tape) -> Node:
@@ -281,7 +318,7 @@ def _of_start(problem: Problem) -> Float[np.ndarray, "qk kq"]:
 def _row_averages(problem: Problem, inputs: Innovations, tape: Tape, state: State) -> Node:
     """Averages of test functions over first-layer rows (docs/theory.md#row-averages)."""
     unscaled, q, weights = 1 / np.sqrt(inputs.eigenvalues), problem.units, tape.weights["features"]
-    whole = Node(_of_start(problem)) @ state.start
+    whole = Node(_of_start(problem)) @ state.start.rows
     rows = []
     for function in ROW_FUNCTIONS.values():
         reference = function.reference(q)

@@ -70,7 +70,7 @@ def fluctuations(problem: Problem, samples: int = 2**12, randomizations: int = 4
     Raises
     ------
     InvalidInput
-        If an argument is out of range; if the activation has a kink or the start is random.
+        If an argument is out of range; if the activation has a kink.
 
     Notes
     -----
@@ -128,14 +128,11 @@ def require_fluctuations(problem: Problem, samples: int, field: str = "samples")
     Raises
     ------
     InvalidInput
-        If the activation has a kink or the start is random, or the samples are too few or too many.
+        If the activation has a kink, or the samples are too few or too many.
     """
     if has_kink(problem):
         remedy = "has a kink, where a sample's gradient jumps; use a smooth one, for example softplus or gelu"
         raise InvalidInput("activation", problem.activation, remedy)
-    if problem.initialization != "exact":
-        remedy = "overlaps that are random add to fluctuations; fluctuations are known for initialization=exact"
-        raise InvalidInput("initialization", problem.initialization, remedy)
     require_samples(problem, samples, field)
     needed, there = fluctuations_memory(problem, samples), machine.room("cpu")
     if needed > there:

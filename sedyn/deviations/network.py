@@ -18,7 +18,18 @@ from sedyn.model.network import DeepWeights, Derivatives, Network, differentiate
 from sedyn.model.problem import Problem
 from sedyn.theory.inputs import Draws
 
-__all__ = ["STEP", "Trained", "add_deep", "flat_of", "parameters_of", "shaped", "test_error", "train"]
+__all__ = [
+    "STEP",
+    "Signals",
+    "Trained",
+    "add_deep",
+    "flat_of",
+    "lengthened",
+    "parameters_of",
+    "shaped",
+    "test_error",
+    "train",
+]
 
 # Central differences of this step have an error of about its square, and rounding over it.
 STEP = 1e-5
@@ -117,7 +128,64 @@ def train(
     return Trained(h, error, gradient, _split(tape, tape.node(counted[1][None, :], pull_deep), deep))
 
 
-def test_error(problem: Problem, tape: Tape, coefficients: Node, deep: tuple[Node, ...], draws: Draws) -> Node:
+class Signals(NamedTuple):
+    """Lengths of the signals and angles between them, of signals with the Gram matrix that theory is told: identities.
+
+    Attributes
+    ----------
+    gram : Node, shape (k, k)
+        Of what signals are made of.
+    whitening : Node, shape (k, k)
+        Inverse of its Cholesky factor: from indices to products with orthonormal directions.
+    """
+
+    gram: Node
+    whitening: Node
+
+
+def lengthened(tape: Tape, gram: Node, indices: Float[np.ndarray, "k N"]) -> Node:
+    """Let samples follow the lengths of the signals: the way back adds what the law of their indices does.
+
+    Parameters
+    ----------
+    tape : Tape
+        On which no average over samples has been taken.
+    gram : Node, shape (K, K)
+        Of directions that begin with the signals.
+    indices : ndarray, shape (k, N)
+
+    Returns
+    -------
+    Node, shape (K, K)
+        The same.
+    """
+    k, weights = len(indices), tape.weights["samples"]
+
+    def pull(adjoints: Adjoints, adjoint: np.ndarray) -> None:
+        own = adjoint.copy()
+        own[:, :k, :k] += _by_law(gram.value[:k, :k], indices, adjoints.of_weights["samples"] * weights)
+        adjoints.add(gram, own)
+
+    return tape.node(gram.value, pull)
+
+
+def _by_law(
+    gram: Float[np.ndarray, "k k"], indices: Float[np.ndarray, "k N"], counted: Float[np.ndarray, "B N"]
+) -> Float[np.ndarray, "B k k"]:
+    """Derivative in a covariance of averages over normal indices, by the derivative of their density."""
+    inverse = np.linalg.inv(gram)
+    scaled = inverse @ indices
+    return 0.5 * (np.einsum("bn,in,jn->bij", counted, scaled, scaled) - counted.sum(1)[:, None, None] * inverse)
+
+
+def test_error(
+    problem: Problem,
+    tape: Tape,
+    coefficients: Node,
+    deep: tuple[Node, ...],
+    draws: Draws,
+    signals: Signals,
+) -> Node:
     """Average over fresh samples (docs/theory.md#test-error-quadrature).
 
     Parameters
@@ -129,6 +197,7 @@ def test_error(problem: Problem, tape: Tape, coefficients: Node, deep: tuple[Nod
     deep : tuple of Node
     draws : Draws
         Points to average over.
+    signals : Signals
 
     Returns
     -------
@@ -136,7 +205,8 @@ def test_error(problem: Problem, tape: Tape, coefficients: Node, deep: tuple[Nod
     """
     q, k = problem.units, problem.signals
     index, others = coefficients.value[:, :k], coefficients.value[:, k:]
-    indices, own = draws.innovations[:k], draws.innovations[k : k + q]
+    drawn, own = draws.innovations[:k], draws.innovations[k : k + q]
+    indices = signals.whitening.value @ drawn
     root, vectors, deviations = _root(others @ others.T)
     found = differentiate(
         index @ indices + root @ own, Network.of(problem, parameters_of(problem, deep), draws.labels), curvature=False
@@ -149,10 +219,14 @@ def test_error(problem: Problem, tape: Tape, coefficients: Node, deep: tuple[Nod
     of_covariance = vectors @ (turned + turned.T) @ vectors.T
     through = np.concatenate([of_index, of_covariance @ others], axis=1)
     of_deep = 2 * flat_of(found.deep_gradient)
+    of_whitening = 2 * index.T @ found.gradient @ drawn.T / samples
+    of_gram = _by_law(signals.gram.value, drawn, 2 * found.loss[None] / samples)
 
     def pull(adjoints: Adjoints, adjoint: np.ndarray) -> None:
         adjoints.add(coefficients, adjoint * through)
         add_deep(adjoints, deep, adjoint[:, 0] * of_deep)
+        adjoints.add(signals.whitening, adjoint * of_whitening)
+        adjoints.add(signals.gram, adjoint * of_gram)
 
     return tape.node(np.array([[2 * found.loss.mean()]]), pull)
 

@@ -45,7 +45,6 @@ def test_there_is_a_first_round_in_any_case():
     ("changes", "observable", "reason"),
     [
         ({"activation": "relu"}, "test_error", "activation='relu': has a kink"),
-        ({"initialization": "random"}, "test_error", "initialization='random': overlaps that are random"),
         ({"loss": "huber(0.5)"}, "estimated_test_error", "theory has no finite fluctuations of it"),
         ({"steps": 200}, "test_error", "problem.steps=200: its fluctuations would take more time"),
         (

@@ -42,8 +42,10 @@ def plain_innovations(problem, seed):
     return Innovations(draws, start, gradients, none, np.ones(problem.d), np.zeros(problem.d, dtype=int), np.ones(1))
 
 
-def test_with_equal_weights_it_is_gradient_descent_on_a_matrix():
-    problem, inputs = PROBLEM, plain_innovations(PROBLEM, 0)
+@pytest.mark.parametrize("initialization", ["exact", "random"])
+def test_with_equal_weights_it_is_gradient_descent_on_a_matrix(initialization):
+    problem = sedyn.Problem(**{**PROBLEM.to_dict(), "initialization": initialization})
+    inputs = plain_innovations(problem, 0)
     found = weighted(problem, inputs)
     last, q = found[-1][0], problem.units
     # What is known of X, with directions of length one, and the rest drawn anew.
@@ -53,7 +55,7 @@ def test_with_equal_weights_it_is_gradient_descent_on_a_matrix():
     rest -= q_g.T @ (q_g @ rest)
     rest -= (rest @ q_w.T) @ q_w
     matrix = b.T @ q_w + q_g.T @ (c - (c @ q_w.T) @ q_w) + rest
-    mixing, directions = mixing_of(problem).T, last.start.value
+    mixing, directions = mixing_of(problem).T, last.start.rows.value
     start = mixing[:, :q] @ directions[problem.signals :] + mixing[:, q:] @ directions[: problem.signals]
     ones = np.ones(problem.d)
     data = Data(DenseDesign(matrix), ones, inputs.samples.labels, start, initial_deep_weights(problem))
@@ -66,7 +68,9 @@ def test_with_equal_weights_it_is_gradient_descent_on_a_matrix():
             np.testing.assert_allclose(node.value, deep, atol=1e-10)
 
 
-def test_a_run_with_two_kinds_of_weights_is_the_run_of_repeated_rows():
+@pytest.mark.parametrize("initialization", ["exact", "random"])
+def test_a_run_with_two_kinds_of_weights_is_the_run_of_repeated_rows(initialization):
+    problem = sedyn.Problem(**{**PROBLEM.to_dict(), "initialization": initialization})
     inputs, rng = plain_innovations(PROBLEM, 2), np.random.default_rng(3)
     times = {"samples": rng.integers(1, 4, PROBLEM.n), "features": rng.integers(1, 4, PROBLEM.d)}
     weights = {side: count / count.sum() for side, count in times.items()}
@@ -83,14 +87,17 @@ def test_a_run_with_two_kinds_of_weights_is_the_run_of_repeated_rows():
         np.zeros(columns.size, dtype=int),
         np.ones(1),
     )
-    alike = zip(weighted(PROBLEM, inputs, weights), weighted(PROBLEM, repeated), strict=True)
+    alike = zip(weighted(problem, inputs, weights), weighted(problem, repeated), strict=True)
     for (_, seen), (_, expected) in alike:
         for name, node in seen.items():
             if name not in {"test_error", "estimate_minus_test_error"}:  # averages over points without weights
                 np.testing.assert_allclose(node.value, expected[name].value, atol=1e-10)
 
 
-@pytest.mark.parametrize("changes", [{}, {"covariance": "two_level(4,0.25)", "batch_fraction": 0.5, "signals": 2}])
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"covariance": "two_level(4,0.25)", "batch_fraction": 0.5, "signals": 2}, {"initialization": "random"}],
+)
 def test_at_the_limits_law_it_is_state_evolution(changes):
     problem = sedyn.Problem(**{**PROBLEM.to_dict(), **changes})
     names = ["train_error", "test_error", "initial_overlap", "signal_overlap", "weight_gram"]
