@@ -323,7 +323,7 @@ def every_case():
     return [*of_problems(), *of_functions(), *of_estimators(), *of_methods(), *of_searches()]
 
 
-def fault_of(case, field=None):
+def fault_of(case, field=None, again=True):
     """What is wrong with how a bad value is taken; nothing if it is refused in one line, of this field, and at once."""
     name, call = case
     start = time.perf_counter()
@@ -336,7 +336,10 @@ def fault_of(case, field=None):
             return f"{name}: not one line: {words[:200]!r}"
         if field not in (None, refusal.field):
             return f"{name}: not named: {words[:200]!r}"
-        return f"{name}: refused after {seconds:.1f} s: {words[:200]}" if seconds > SLOWEST_SECONDS else None
+        if seconds > SLOWEST_SECONDS:
+            # Once may be the machine's fault, which does other things as well.
+            return fault_of(case, field, again=False) if again else f"{name}: after {seconds:.1f} s: {words[:200]}"
+        return None
     except Exception as error:
         return f"{name}: {type(error).__name__}: {str(error)[:200]}"
     return f"{name}: accepted {[default for default in call.__defaults__ if not isinstance(default, np.ndarray)]}"
