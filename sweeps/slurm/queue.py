@@ -8,6 +8,7 @@ renamed, and to claim a task is to rename its file, which of several workers onl
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import pickle
@@ -70,6 +71,17 @@ def make_folder(folder: Path, location: str) -> None:
         raise InvalidInput("store", location, remedy) from None
     if there.st_uid != os.getuid() or there.st_mode & 0o022:
         raise InvalidInput("store", location, f"others may write in {folder}; remove that")
+
+
+def _own_words(path: Path) -> Any:
+    """Read what a worker obeys.
+
+    Who may write in the folder of the stores can put another folder in the place of this one; the files are his then.
+    """
+    with open(path, "rb") as file:
+        if os.fstat(file.fileno()).st_uid != os.getuid():
+            raise PermissionError(errno.EPERM, "this file is another user's and is not obeyed", str(path))
+        return pickle.load(file)
 
 
 def current_owner(folder: Path) -> str | None:
@@ -136,7 +148,7 @@ class Queue:
 
     def setup(self) -> Any:
         """Read what workers are told; `FileNotFoundError` if another driver has taken this one's place."""
-        return pickle.loads((self._own / SETUP).read_bytes())
+        return _own_words(self._own / SETUP)
 
     def put(self, key: str, attempt: Any) -> None:
         """Offer a task to whoever comes first.
@@ -161,7 +173,7 @@ class Queue:
             path = self._own / _RUNNING / claimed.file
             with contextlib.suppress(FileNotFoundError):  # another one was faster
                 os.rename(self._own / _WAITING / key, path)
-                return claimed, pickle.loads(path.read_bytes())
+                return claimed, _own_words(path)
         return None
 
     def hand_back(self, claimed: Claimed) -> None:

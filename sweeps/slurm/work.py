@@ -97,7 +97,7 @@ def main(folder: Path, name: str, walltime: float) -> int:
             owner = None
             time.sleep(POLL_SECONDS)
             continue
-        except InvalidInput as error:
+        except (InvalidInput, PermissionError) as error:
             say(error, error=True)
             return 2
         first, idle_since = False, time.monotonic()

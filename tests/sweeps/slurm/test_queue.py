@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import pickle
 import threading
 
 import pytest
@@ -32,6 +34,17 @@ def test_a_task_goes_out_comes_back_and_is_reported_once(queue):
     assert queue.ended() == []
     assert queue.claim("7_0.0")[1] == ("second", 1)
     assert queue.claim("7_0.0") is None
+
+
+@pytest.mark.parametrize("read", [Queue.setup, lambda queue: queue.claim("7_0.0")])
+def test_what_another_user_has_put_there_is_not_obeyed(queue, monkeypatch, read):
+    """As in a folder of his that he has put in the place of this one; a pickle runs code when it is read."""
+    queue.put("000", "task")
+    own = os.getuid()
+    monkeypatch.setattr(os, "getuid", lambda: own + 1)
+    monkeypatch.setattr(pickle, "load", lambda *_: pytest.fail("it was read"))
+    with pytest.raises(PermissionError, match="another user's and is not obeyed"):
+        read(queue)
 
 
 def test_of_many_workers_each_task_has_one(queue):
