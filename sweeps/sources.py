@@ -128,10 +128,10 @@ def _imports_of(name: str, spec: ModuleSpec) -> Iterator[str]:
             yield base
             yield from (f"{base}.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.Call) and _called(node) in _IMPORTING and node.args:
-            name = node.args[0].value if isinstance(node.args[0], ast.Constant) else None
-            if isinstance(name, str):
+            asked = node.args[0].value if isinstance(node.args[0], ast.Constant) else None
+            if isinstance(asked, str):
                 with contextlib.suppress(ImportError):  # one that leads out of its package, as it would when it runs
-                    yield importlib.util.resolve_name(name, package)
+                    yield importlib.util.resolve_name(asked, package)
 
 
 def _called(node: ast.Call) -> str:
