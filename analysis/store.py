@@ -151,4 +151,6 @@ def along_n(group: xr.Dataset) -> xr.Dataset:
     group = group.isel(dict.fromkeys(single, 0), drop=True).assign_attrs(fixed)
     if "n" in group.dims:
         return group.sortby("n")
-    return group.drop_vars("n", errors="ignore").expand_dims(n=[group.attrs.get("n", 0)])
+    only = {"n": [group.attrs.get("n", 0)]}
+    asked = {ASKED: group[ASKED].expand_dims(only)} if ASKED in group.coords else {}
+    return group.drop_vars("n", errors="ignore").expand_dims(only).assign_coords(asked)

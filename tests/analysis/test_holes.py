@@ -106,3 +106,17 @@ def test_rows_of_one_field_are_read_along_it(tmp_path):
     simulation, _ = open_store(location)
     assert cells(simulation.train_error) == [{"noise": 0.1}, {"noise": 0.2}, {"noise": 0.5}]
     assert simulation.train_error.notnull().all()
+
+
+def test_a_design_of_one_size_is_reported_cell_by_cell(tmp_path):
+    rows = [{"noise": 0.1 * k, "learning_rate": 0.8 / k} for k in range(1, 5)]
+    base = {name: value for name, value in BASE.items() if name not in ("noise", "learning_rate")}
+    location = str(tmp_path / "a.zarr")
+    finish(location, spec_of({}, base, rows=rows, **SMALL))
+    simulation, _ = open_store(location)
+    assert simulation.asked.dims == simulation.train_error.dims[: simulation.asked.ndim]
+    assert len(cells(simulation.train_error)) == 4
+    chapter = read_chapter(location, SECTIONS)
+    assert chapter.lead.startswith("n = 40, 4 problems at each n, 3 replicates")
+    panels = [ax.get_title() for ax in chapter.learning_curves.figure.axes if ax.get_title()]
+    assert len(panels) == 4
