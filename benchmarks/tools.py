@@ -6,13 +6,15 @@ Every tool simulates the same replicates, one a task, with two workers of one BL
 keeps the results as its users do: the sweep in its store; plain Ray and joblib return them, and one file is written at
 the end; Hydra's multirun, whose own launcher is one process, writes a file in the folder of each job; xyzpy, if it is
 installed, a file of the whole grid. Rounds go through all tools in turn, and the best of each counts: others use the
-machine too.
+machine too. Where they use all of it, what a task costs the processor beside its work still says something: that is
+measured first, in one process of each tool.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -30,7 +32,7 @@ import ray
 import xarray as xr
 
 import sedyn
-from benchmarks.sweep import computing_seconds, drive, simulations, timed, warm_up
+from benchmarks.sweep import computing_seconds, drive, overhead, simulations, timed, warm_up
 from sweeps.compute import Compute
 from sweeps.executors import RayExecutor
 from sweeps.plan import SweepSpec
@@ -38,6 +40,7 @@ from sweeps.worker import WorkerSetup
 
 WORKERS, TASKS, ROUNDS = 2, 100, 3
 LONG_TASKS, SHARE_GOAL = 42, 0.99
+WORKED = "processor_seconds"
 BASE = {"n": 128, "d": 64, "width": 2, "depth": 2, "steps": 5}
 ROOT = Path(__file__).parents[1]
 JOB = """
@@ -58,8 +61,10 @@ def noises(count: int) -> list[float]:
 
 
 def simulate(noise: float) -> xr.Dataset:
-    """Do the work of a task."""
-    return sedyn.simulate(sedyn.Problem(**BASE, noise=noise), 1)
+    """Do the work of a task, and say how long it kept the processor."""
+    start = time.process_time()
+    found = sedyn.simulate(sedyn.Problem(**BASE, noise=noise), 1)
+    return found.assign_attrs({WORKED: time.process_time() - start})
 
 
 def spec(count: int) -> SweepSpec:
@@ -94,37 +99,83 @@ def by_joblib(folder: str, count: int) -> float:
 
 def by_hydra(folder: str, count: int) -> float:
     """A job of Hydra's multirun for each; its time is that of a run less that of one job alone."""
-    script = Path(folder) / "job.py"
-    script.write_text(JOB)
 
     def seconds(jobs: int) -> float:
-        values = ",".join(map(str, noises(jobs)))
-        words = [sys.executable, str(script), "--multirun", f"+noise={values}", f"hydra.sweep.dir={folder}/hydra{jobs}"]
         start = time.perf_counter()
-        subprocess.run([*words, "hydra.job.chdir=true"], check=True, capture_output=True, cwd=ROOT)
+        run_hydra(folder, jobs)
         return time.perf_counter() - start
 
     return (count - 1) / (seconds(count) - seconds(1))
 
 
+def run_hydra(folder: str, jobs: int) -> None:
+    """Run so many jobs, each in a folder of its own."""
+    script = Path(folder) / "job.py"
+    script.write_text(JOB)
+    values = ",".join(map(str, noises(jobs)))
+    words = [sys.executable, str(script), "--multirun", f"+noise={values}", f"hydra.sweep.dir={folder}/hydra{jobs}"]
+    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = {**os.environ, "PYTHONPATH": path}
+    subprocess.run([*words, "hydra.job.chdir=true"], check=True, capture_output=True, env=environment)
+
+
 def by_xyzpy(folder: str, count: int) -> float:
     """A combination of xyzpy's harvester for each."""
+    start = time.perf_counter()
+    harvest(folder, count, parallel=True, num_workers=WORKERS)
+    return count / (time.perf_counter() - start)
+
+
+def harvest(folder: str, count: int, **how: object) -> xr.Dataset:
+    """Let xyzpy fill the grid."""
     import xyzpy
 
-    def error(noise: float) -> np.ndarray:
-        return simulate(noise).test_error.values[0]
+    def work(noise: float) -> tuple[np.ndarray, float]:
+        found = simulate(noise)
+        return found.test_error.values[0], found.attrs[WORKED]
 
     iterations = range(BASE["steps"] + 1)
-    runner = xyzpy.Runner(
-        error, "test_error", var_dims={"test_error": ["iteration"]}, var_coords={"iteration": iterations}
-    )
+    names = {"var_dims": {"test_error": ["iteration"]}, "var_coords": {"iteration": iterations}}
+    runner = xyzpy.Runner(work, ["test_error", WORKED], **names)
     harvester = xyzpy.Harvester(runner, f"{folder}/xyzpy.h5", engine="scipy")
-    error(0.1)
-    start = time.perf_counter()
-    harvester.harvest_combos({"noise": noises(count)}, verbosity=0, parallel=True, num_workers=WORKERS)
-    rate = count / (time.perf_counter() - start)
+    harvester.harvest_combos({"noise": noises(count)}, verbosity=0, **how)
     assert harvester.full_ds.test_error.notnull().all()
-    return rate
+    return harvester.full_ds
+
+
+def alone() -> None:
+    """Print what a task costs the processor beside its work, in one process of each tool."""
+    with tempfile.TemporaryDirectory(prefix="tools-") as folder:
+        overhead(folder)
+        simulate(0.1)  # which loads what the first call needs
+        spent = {"joblib": _beside(lambda: _by_joblib_alone(folder))}
+        if importlib.util.find_spec("xyzpy") is not None:
+            spent["xyzpy"] = _beside(lambda: float(harvest(folder, TASKS)[WORKED].sum()))
+        one, all_of_them = (_of_hydra(folder, jobs) for jobs in (1, TASKS))
+        spent["Hydra multirun"] = 1e3 * (all_of_them - one) / (TASKS - 1)
+    for name, milliseconds in spent.items():
+        print(f"{name}: {milliseconds:.2f} ms of the processor a task beside its work")
+
+
+def _beside(run: Callable[[], float]) -> float:
+    start = time.process_time()
+    worked = run()
+    return 1e3 * (time.process_time() - start - worked) / TASKS
+
+
+def _by_joblib_alone(folder: str) -> float:
+    results = joblib.Parallel(n_jobs=1)(map(joblib.delayed(simulate), noises(TASKS)))
+    _kept(results, folder, "alone", 0.0)
+    return sum(result.attrs[WORKED] for result in results)
+
+
+def _of_hydra(folder: str, jobs: int) -> float:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    run_hydra(folder, jobs)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    files = Path(folder, f"hydra{jobs}").glob("*/result.nc")
+    worked = sum(float(xr.load_dataset(file, engine="scipy").attrs[WORKED]) for file in files)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime - worked
 
 
 def _kept(results: list[xr.Dataset], folder: str, name: str, start: float) -> float:
@@ -169,6 +220,7 @@ def share_at_work() -> None:
 
 
 def main() -> None:
+    alone()
     ray.init(
         address="local",
         num_cpus=WORKERS,
