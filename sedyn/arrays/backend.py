@@ -46,6 +46,7 @@ __all__ = [
     "ndtri",
     "on_cuda",
     "orders_of",
+    "orthonormal_rows",
     "ranks_of",
     "resolve_device",
     "stdtr",
@@ -417,6 +418,28 @@ def ranks_of(orders: Integer[Array, "*leading n"]) -> Integer[Array, "*leading n
     ranks = np.empty_like(orders)
     np.put_along_axis(ranks, orders, np.arange(orders.shape[-1]), axis=-1)
     return ranks
+
+
+def orthonormal_rows(x: Float[Array, "*leading q d"]) -> Float[Array, "*leading q d"]:
+    """Orthonormal rows that span, from the first on, the same spaces as those of an array, each towards its own.
+
+    Parameters
+    ----------
+    x : array, shape (..., q, d)
+        With independent rows.
+
+    Returns
+    -------
+    array, of the same shape
+    """
+    xp = array_namespace(x)
+    if isinstance(x, np.ndarray):
+        q, r = xp.linalg.qr(xp.matrix_transpose(x))
+        return xp.matrix_transpose(q) * xp.sign(xp.linalg.diagonal(r))[..., :, None]
+    for _ in range(2):  # a device's library takes such factors one by one; the second turn makes up for squared errors
+        factor = xp.linalg.cholesky(xp.matmul(x, xp.matrix_transpose(x)))
+        x = xp.matmul(xp.linalg.inv(factor), x)
+    return x
 
 
 def erf(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:

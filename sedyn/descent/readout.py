@@ -60,29 +60,30 @@ FEATURES_PER_BLOCK = 2**22
 
 
 class Weights(NamedTuple):
-    """Weights of R replicates at one iteration, and overlaps of the first layer in the features' covariance.
+    """Weights of R replicates at some iterations, and overlaps of the first layer in the features' covariance.
 
     Attributes
     ----------
-    first_weights : array, shape (R, q, d)
+    first_weights : array, shape (R, iterations, q, d)
     deep_weights : tuple of array
-    signal_overlap : array, shape (R, q, k)
+        With axes (R, iterations) in front.
+    signal_overlap : array, shape (R, iterations, q, k)
         With the signals.
-    weight_gram : array, shape (R, q, q)
+    weight_gram : array, shape (R, iterations, q, q)
         Among each other.
     """
 
-    first_weights: Float[Array, "R q d"]
+    first_weights: Float[Array, "R iterations q d"]
     deep_weights: DeepWeights
-    signal_overlap: Float[Array, "R q k"]
-    weight_gram: Float[Array, "R q q"]
+    signal_overlap: Float[Array, "R iterations q k"]
+    weight_gram: Float[Array, "R iterations q q"]
 
 
 class Readout(Protocol):
-    """Test errors of several replicates, whose weights it meets at one iteration after another."""
+    """Test errors of several replicates, whose weights it meets at some iterations after others."""
 
     def meet(self, weights: Weights) -> None:
-        """Meet the weights of the next iteration."""
+        """Meet the weights of the next iterations."""
         ...
 
     def scores(self) -> dict[str, Float[Array, "iterations R"]]:
@@ -138,18 +139,25 @@ class GaussianReadout:
 
     def meet(self, weights: Weights) -> None:
         """Keep what the quadrature sees of the weights; see `Readout.meet`."""
-        xp = array_namespace(self.of_signals)
-        above = xp.concat([self.of_signals, xp.matrix_transpose(weights.signal_overlap)], axis=-1)
-        below = xp.concat([weights.signal_overlap, weights.weight_gram], axis=-1)
+        xp, overlap = array_namespace(self.of_signals), weights.signal_overlap
+        shape = (*overlap.shape[:2], *self.of_signals.shape[1:])
+        of_signals = xp.broadcast_to(self.of_signals[:, None, ...], shape)
+        above = xp.concat([of_signals, xp.matrix_transpose(overlap)], axis=-1)
+        below = xp.concat([overlap, weights.weight_gram], axis=-1)
         self.met.append((xp.concat([above, below], axis=-2), weights.deep_weights))
 
     def scores(self) -> dict[str, Float[Array, "iterations R"]]:
         """Test scores and their standard errors; see `Readout.scores`."""
+        of_each, layers = zip(*self.met, strict=True)
+        xp = array_namespace(self.of_signals)
+        overlaps = xp.concat(of_each, axis=1)
+        deep = tuple(xp.concat(layer, axis=1) for layer in zip(*layers, strict=True))
         given = self.problem, self.points, self.labels
-        at_once = path_scores(*given, self.met)
-        if at_once is None:
-            return _named(self.problem, [quadrature_scores(*given, *weights) for weights in self.met], axis=1)
-        return _by_name(self.problem, *at_once)
+        at_once = path_scores(*given, overlaps, deep)
+        if at_once is not None:
+            return _by_name(self.problem, *at_once)
+        each = [(overlaps[:, t, ...], tuple(layer[:, t, ...] for layer in deep)) for t in range(overlaps.shape[1])]
+        return _named(self.problem, [quadrature_scores(*given, *weights) for weights in each], axis=1)
 
 
 class SampledReadout:
@@ -168,7 +176,9 @@ class SampledReadout:
 
     def meet(self, weights: Weights) -> None:
         """Keep the weights until the samples are drawn; see `Readout.meet`."""
-        self.met.append((weights.first_weights * self.scales, weights.deep_weights))
+        for t in range(weights.first_weights.shape[1]):
+            deep = tuple(layer[:, t, ...] for layer in weights.deep_weights)
+            self.met.append((weights.first_weights[:, t, ...] * self.scales, deep))
 
     def scores(self) -> dict[str, Float[Array, "iterations R"]]:
         """Test scores and their standard errors; see `Readout.scores`."""
@@ -327,7 +337,11 @@ def quadrature_scores(
 
 
 def path_scores(
-    problem: Problem, points: Quadrature, labels: LabelLaw, met: Sequence[tuple[Float[Array, "R kq kq"], DeepWeights]]
+    problem: Problem,
+    points: Quadrature,
+    labels: LabelLaw,
+    overlaps: Float[Array, "R iterations kq kq"],
+    deep_weights: DeepWeights,
 ) -> tuple[Float[Array, "scores iterations R"], Float[Array, "scores iterations R"]] | None:
     """Find `quadrature_scores` of all iterations at once, where a kernel does.
 
@@ -335,8 +349,10 @@ def path_scores(
     ----------
     problem, points, labels
         As for `quadrature_scores`.
-    met : sequence of (array, tuple of array)
-        Overlaps and deeper weights at each iteration.
+    overlaps : array, shape (R, iterations, k + q, k + q)
+        At each iteration.
+    deep_weights : tuple of array
+        With axes (R, iterations) in front.
 
     Returns
     -------
@@ -346,11 +362,9 @@ def path_scores(
     known = labels.as_some(loss_named(problem.loss))
     if known is None or score_names(problem) != ("error",):
         return None
-    (some, more), (overlaps, deep) = known, zip(*met, strict=True)
-    xp = array_namespace(overlaps[0])
-    roots, finite = _roots(problem, xp.stack(overlaps, axis=1))
-    parameters = tuple(xp.stack(layer, axis=1) for layer in zip(*deep, strict=True))
-    given = layers_of(problem), loss_named(problem.loss), roots, parameters, points.normals
+    (some, more), xp = known, array_namespace(overlaps)
+    roots, finite = _roots(problem, overlaps)
+    given = layers_of(problem), loss_named(problem.loss), roots, deep_weights, points.normals
     losses = dispatch.average_scores(*given, some, points.weights)
     if losses is None:
         return None

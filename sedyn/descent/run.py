@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -52,22 +52,27 @@ def run(
     steps = list(updates)
     with np.errstate(over="ignore", invalid="ignore"):
         whole = _whole_path(problem, inputs, steps)
-        observed = _step_by_step(problem, inputs, steps) if whole is None else _at_once(problem, inputs, whole)
-        records: list[dict[str, Array]] = []
-        for state, record in observed:
-            overlaps = record["signal_overlap"], record["weight_gram"]
-            readout.meet(Weights(state.first_weights, state.deep_weights, *overlaps))
-            records.append(record | _compared(laws, inputs, state))
-        found = to_host(stack_records(records) | readout.scores())
-    return {name: np.moveaxis(values, 1, 0) for name, values in until_divergence(found).items()}
+        if whole is None:
+            found = _step_by_step(problem, inputs, steps, readout, laws)
+        else:
+            found = _at_once(problem, inputs, whole, readout, laws)
+        observed = to_host(found | readout.scores())
+    return {name: np.moveaxis(values, 1, 0) for name, values in until_divergence(observed).items()}
 
 
-Observed = Iterator[tuple[dynamics.State, dict[str, Array]]]
-
-
-def _step_by_step(problem: Problem, inputs: Data, updates: Sequence[Update]) -> Observed:
+def _step_by_step(
+    problem: Problem, inputs: Data, updates: Sequence[Update], readout: Readout, laws: Sequence[Laws]
+) -> dict[str, Array]:
+    """What is observed at one iteration after another, with axes (iterations, R) in front."""
+    records: list[dict[str, Array]] = []
     for state in states(dynamics, problem, inputs, updates):
-        yield state, dynamics.observe(problem, inputs, state)
+        record = dynamics.observe(problem, inputs, state)
+        first, *overlaps = (
+            array[:, None, ...] for array in (state.first_weights, record["signal_overlap"], record["weight_gram"])
+        )
+        readout.meet(Weights(first, tuple(layer[:, None, ...] for layer in state.deep_weights), *overlaps))
+        records.append(record | _compared(laws, inputs, state.iteration, state.first_weights, state.trained))
+    return stack_records(records)
 
 
 def _whole_path(problem: Problem, inputs: Data, updates: Sequence[Update]) -> dynamics.State | None:
@@ -95,33 +100,30 @@ def _whole_path(problem: Problem, inputs: Data, updates: Sequence[Update]) -> dy
     return dynamics.State(problem.steps, path.trained, path.losses, *weights, None, None, estimate)
 
 
-def _at_once(problem: Problem, inputs: Data, whole: dynamics.State) -> Observed:
-    xp = array_namespace(inputs.start)
+def _at_once(
+    problem: Problem, inputs: Data, whole: dynamics.State, readout: Readout, laws: Sequence[Laws]
+) -> dict[str, Array]:
+    """What is observed of a state of all iterations, with axes (iterations, R) in front."""
+    xp, iterations = array_namespace(inputs.start), problem.steps + 1
 
     def along(array: Array) -> Array:
-        shape = (array.shape[0], problem.steps + 1, *array.shape[1:])
-        return xp.broadcast_to(array[:, None, ...], shape)
+        return xp.broadcast_to(array[:, None, ...], (array.shape[0], iterations, *array.shape[1:]))
 
     beside = inputs._replace(start=along(inputs.start), labels=along(inputs.labels))
     record = dynamics.observe(problem, beside, whole)
-    for t in range(problem.steps + 1):
-        deep = tuple(layer[:, t, ...] for layer in whole.deep_weights)
-        first = whole.first_weights[:, t, ...]
-        state = whole._replace(
-            iteration=t,
-            trained=whole.trained[:, t, ...],
-            losses=whole.losses[:, t, ...],
-            first_weights=first,
-            previous_first_weights=first,
-            deep_weights=deep,
-            previous_deep_weights=deep,
-            estimate=None,
-        )
-        yield state, {name: values[:, t, ...] for name, values in record.items()}
+    readout.meet(Weights(whole.first_weights, whole.deep_weights, record["signal_overlap"], record["weight_gram"]))
+    found = {name: xp.moveaxis(values, 1, 0) for name, values in record.items()}
+    if laws:
+        first, trained = whole.first_weights, whole.trained
+        each = [_compared(laws, inputs, t, first[:, t, ...], trained[:, t, ...]) for t in range(iterations)]
+        found |= stack_records(each)
+    return found
 
 
-def _compared(laws: Sequence[Laws], inputs: Data, state: dynamics.State) -> dict[str, Array]:
+def _compared(
+    laws: Sequence[Laws], inputs: Data, iteration: int, first_weights: Array, trained: Array
+) -> dict[str, Array]:
     """Compare each replicate with its laws, where there are any."""
-    parts = inputs.start, state.first_weights, state.trained, inputs.labels
-    compared = [compare(each, state.iteration, *(part[r, ...] for part in parts)) for r, each in enumerate(laws)]
+    parts = inputs.start, first_weights, trained, inputs.labels
+    compared = [compare(each, iteration, *(part[r, ...] for part in parts)) for r, each in enumerate(laws)]
     return stack_records(compared) if compared else {}

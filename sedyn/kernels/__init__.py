@@ -4,3 +4,4 @@
 from sedyn.kernels.cpu import serving as _cpu  # noqa: F401
 from sedyn.kernels.cuda import descent as _descent  # noqa: F401
 from sedyn.kernels.cuda import launch as _cuda  # noqa: F401
+from sedyn.kernels.cuda import paths as _paths  # noqa: F401

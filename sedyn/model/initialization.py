@@ -10,6 +10,7 @@ import math
 
 import numpy as np
 
+from sedyn.arrays import backend
 from sedyn.arrays.backend import Array, array_namespace, asarray_like
 from sedyn.arrays.shapes import Float
 from sedyn.model.problem import Problem
@@ -81,8 +82,5 @@ def initial_weights_and_signals(problem: Problem, normals: Float[Array, "... qk 
 
 
 def _orthogonal_rows(normals: Array) -> Array:
-    # A polar factor would do as well; the signs of the diagonal make this one uniform (Haar).
-    xp = array_namespace(normals)
-    q, r = xp.linalg.qr(xp.matrix_transpose(normals))
-    signs = xp.sign(xp.linalg.diagonal(r))[..., :, None]
-    return xp.matrix_transpose(q) * signs * math.sqrt(normals.shape[-1])
+    # A polar factor would do as well; the signs of the factor make this one uniform (Haar).
+    return backend.orthonormal_rows(normals) * math.sqrt(normals.shape[-1])

@@ -447,6 +447,8 @@ def until_divergence(found: Mapping[str, Float[np.ndarray, "..."]]) -> dict[str,
     """
     finite = np.isfinite(found["train_error"]) & np.isfinite(found["test_error"])
     alive = np.logical_and.accumulate(finite & np.isfinite(found["weight_gram"]).all(axis=(-2, -1)))
+    if alive.all():
+        return dict(found)
     return {
         name: np.where(alive.reshape(*alive.shape, *[1] * (values.ndim - alive.ndim)), values, np.nan)
         for name, values in found.items()

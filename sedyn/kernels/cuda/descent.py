@@ -17,13 +17,23 @@ import numpy as np
 
 from sedyn.arrays import backend
 from sedyn.arrays.backend import Array, Card, array_namespace
-from sedyn.arrays.shapes import Float
+from sedyn.arrays.shapes import Float, Shaped
 from sedyn.kernels import dispatch
 from sedyn.kernels.cuda.launch import in_double_precision, macros, packed, rows
 from sedyn.kernels.program import Program, form_of
 from sedyn.model.network import Derivatives, Network
 
-__all__ = ["LEAST_ARCHITECTURE", "SAMPLES_PER_UNIT", "Cut", "bytes_moved", "cut", "descend"]
+__all__ = [
+    "LEAST_ARCHITECTURE",
+    "SAMPLES_PER_UNIT",
+    "Cut",
+    "Pass",
+    "bytes_moved",
+    "cut",
+    "descend",
+    "pass_over",
+    "reads",
+]
 
 DESCEND = Path(__file__).with_name("descend.cu")
 # The first that copies to shared memory without waiting, and the first with clusters of blocks.
@@ -179,62 +189,173 @@ def descend(
     derivatives : Derivatives
     products : array, shape (R, q, d)
     """
-    replicates, samples, features = matrices.shape
-    width, sample_weights = weights.shape[1], network.sample_weights
-    program, loss = form_of(network, width, "gpu"), network.loss
+    replicates, width, _ = weights.shape
+    samples, program = matrices.shape[1], form_of(network, width, "gpu")
     assert program is not None  # or this is not called
-    own = cut(samples, features, program, matrices.itemsize, backend.gpu_card())
+    xp, like = array_namespace(weights), {"dtype": weights.dtype, "device": weights.device}
+    own = pass_over(matrices, scale, program, network, curvature=curvature)
     assert own is not None  # likewise
-    xp, parts = array_namespace(weights), -(-samples // own.part_rows)
-    like: dict[str, Any] = {"dtype": weights.dtype, "device": weights.device}
-    y = rows(network.labels, (replicates, *network.labels.shape[-2:]), replicates)
-    parameters = packed(network.deep, program, (replicates,), y)
+    batch = network.sample_weights
     trained, gradient = (xp.empty((replicates, width, samples), **like) for _ in range(2))
     value, products = xp.empty((replicates, samples), **like), xp.empty(weights.shape, **like)
     second = xp.empty((replicates, width, width, samples), **like) if curvature else None
-    sums = xp.empty((replicates, parts, width, features), dtype=matrices.dtype, device=weights.device)
-    deep, deep_gradient = (xp.empty((replicates, *n, program.parameters), **like) for n in ((parts,), ()))
-    chosen = macros(program, loss, weighted=sample_weights is not None, curvature=curvature) | {
+    deep_gradient = xp.empty((replicates, program.parameters), **like)
+    y = rows(network.labels, (replicates, *network.labels.shape[-2:]), replicates)
+    own.launch(
+        rows(weights, weights.shape, replicates),
+        y,
+        None if batch is None else rows(batch, (replicates, samples), replicates),
+        packed(network.deep, program, (replicates,), y),
+        trained,
+        value,
+        gradient,
+        second,
+    )
+    own.gather(products, deep_gradient)
+    return trained, Derivatives(value, gradient, program.unpacked(deep_gradient), second), products
+
+
+class Pass(NamedTuple):
+    """A pass over designs, to be launched once or again and again.
+
+    Attributes
+    ----------
+    matrices : array, shape (R, n, d)
+    scale : float
+        Each X is this times its matrix.
+    cut : Cut
+    chosen : dict
+        What kernels of ``descend.cu`` are compiled for.
+    sums : array, shape (R, parts, q, d)
+        X^T g of the samples of each part, over the scale; set by `launch`.
+    deep : array, shape (R, parts, P)
+        Sums over these samples of the derivatives in the parameters; likewise.
+    """
+
+    matrices: Float[Array, "R n d"]
+    scale: float
+    cut: Cut
+    chosen: dict[str, int | str]
+    sums: Float[Array, "R parts q d"]
+    deep: Float[Array, "R parts P"]
+
+    def launch(
+        self,
+        weights: Float[Array, "R *_"],
+        labels: Float[Array, "R _"],
+        batch: Float[Array, "R n"] | None,
+        parameters: Float[Array, "R _"],
+        trained: Float[Array, "R q n"],
+        losses: Float[Array, "R n"],
+        gradient: Float[Array, "R q n"],
+        curvature: Float[Array, "R q q n"] | None,
+    ) -> None:
+        """Go through the samples; all arrays without gaps.
+
+        Parameters
+        ----------
+        weights : array, shape (R, q, d) or (R, q d)
+        labels : array, shape (R, C n)
+        batch : array, shape (R, n), or None
+            Weights of samples; not read where the pass was made for none.
+        parameters : array, shape (R, P)
+        trained, losses, gradient : array, shapes (R, q, n), (R, n) and (R, q, n)
+            Set.
+        curvature : array, shape (R, q, q, n), or None
+            Set where the pass was made for it.
+        """
+        replicates, samples, features = self.matrices.shape
+        kernel = backend.cuda_kernel(DESCEND, "descend", shared_memory=self.cut.shared_memory, **self.chosen)
+        kernel(
+            (self.sums.shape[1] * self.cut.cluster, replicates),
+            (self.cut.threads,),
+            (
+                self.matrices,
+                weights,
+                np.float64(self.scale),
+                labels,
+                labels if batch is None else batch,  # then not read
+                parameters,
+                *map(np.int64, (samples, features, self.cut.part_rows, self.cut.tile_rows)),
+                trained,
+                losses,
+                gradient,
+                gradient if curvature is None else curvature,  # then not written
+                self.sums,
+                self.deep,
+            ),
+        )
+
+    def gather(self, products: Float[Array, "R q d"], deep_gradient: Float[Array, "R P"]) -> None:
+        """Set X^T g, and means over samples of the derivatives in the parameters, from what `launch` has left.
+
+        Parameters
+        ----------
+        products : array, shape (R, q, d)
+        deep_gradient : array, shape (R, P)
+        """
+        replicates, samples, features = self.matrices.shape
+        numbers = products.shape[1] * features + deep_gradient.shape[1]
+        sizes = map(np.int64, (self.sums.shape[1], samples, features))
+        backend.cuda_kernel(DESCEND, "gather", **self.chosen)(
+            (-(-numbers // GATHER_BLOCK), replicates),
+            (GATHER_BLOCK,),
+            (self.sums, self.deep, *sizes, np.float64(self.scale), products, deep_gradient),
+        )
+
+
+def pass_over(
+    matrices: Float[Array, "R n d"], scale: float, program: Program, network: Network, *, curvature: bool
+) -> Pass | None:
+    """Make a pass over designs ready.
+
+    Parameters
+    ----------
+    matrices : array, shape (R, n, d)
+        In single or double precision, without gaps.
+    scale : float
+        Each X is this times its matrix.
+    program : Program
+        Of the network.
+    network : Network
+        Gives the loss, whether samples are weighted, and library and device.
+    curvature : bool
+        Whether D is wanted.
+
+    Returns
+    -------
+    Pass or None
+        None where this kernel does not serve, see `cut`.
+    """
+    own = cut(*matrices.shape[1:], program, matrices.itemsize, backend.gpu_card())
+    if own is None:
+        return None
+    (replicates, samples, features), y = matrices.shape, network.labels
+    xp, parts = array_namespace(y), -(-samples // own.part_rows)
+    sums = xp.empty((replicates, parts, program.inputs, features), dtype=matrices.dtype, device=y.device)
+    deep = xp.empty((replicates, parts, program.parameters), dtype=y.dtype, device=y.device)
+    chosen = macros(program, network.loss, weighted=network.sample_weights is not None, curvature=curvature) | {
         "NUMBER": {8: "double", 4: "float"}[matrices.itemsize],
         "THREADS": own.threads,
         "COLUMNS": own.columns,
         "VECTOR": own.vector,
         "CLUSTER": own.cluster,
     }
-    backend.cuda_kernel(DESCEND, "descend", shared_memory=own.shared_memory, **chosen)(
-        (parts * own.cluster, replicates),
-        (own.threads,),
-        (
-            matrices,
-            rows(weights, weights.shape, replicates),
-            np.float64(scale),
-            y,
-            y if sample_weights is None else rows(sample_weights, (replicates, samples), replicates),  # else not read
-            parameters,
-            *map(np.int64, (samples, features, own.part_rows, own.tile_rows)),
-            trained,
-            value,
-            gradient,
-            gradient if second is None else second,  # then not written
-            sums,
-            deep,
-        ),
-    )
-    backend.cuda_kernel(DESCEND, "gather", **chosen)(
-        (-(-(width * features + program.parameters) // GATHER_BLOCK), replicates),
-        (GATHER_BLOCK,),
-        (sums, deep, *map(np.int64, (parts, samples, features)), np.float64(scale), products, deep_gradient),
-    )
-    return trained, Derivatives(value, gradient, program.unpacked(deep_gradient), second), products
+    return Pass(matrices, scale, own, chosen, sums, deep)
+
+
+def reads(matrices: Shaped[Array, "R n d"]) -> bool:
+    """Whether designs are of a kind that passes read: cupy's floats, without gaps."""
+    return backend.on_cuda(matrices) and matrices.dtype in (np.float32, np.float64) and backend.is_contiguous(matrices)
 
 
 def _descends(matrices: Array, weights: Array, network: Network, scale: float, *, curvature: bool) -> bool:
     others = [weights, network.labels, *network.deep]
     others += [] if network.sample_weights is None else [network.sample_weights]
-    if not in_double_precision(others) or matrices.dtype not in (np.float32, np.float64):
+    if not (in_double_precision(others) and reads(matrices)):
         return False
     program = form_of(network, weights.shape[1], "gpu")
-    if program is None or not backend.is_contiguous(matrices):
+    if program is None:
         return False
     return cut(*matrices.shape[1:], program, matrices.itemsize, backend.gpu_card()) is not None
 

@@ -35,7 +35,8 @@ def on_host(monkeypatch, request):
             patch.setattr(backend, "cuda_kernel", counted)
             patch.setattr(backend, "gpu_card", lambda: card)
             for operation in (dispatch.descend_path, dispatch.remove_own_gradients, dispatch.average_scores):
-                patch.setattr(operation, "_kernels", [])  # those of a CPU, which would take the host's arrays
+                # Without those of a CPU, which would take the host's arrays.
+                patch.setattr(operation, "_kernels", [each for each in operation._kernels if "cuda" in each[1].__module__])
             launches.clear()
             result = function(*args, **kwargs)
         assert launches

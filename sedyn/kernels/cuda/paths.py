@@ -1,0 +1,237 @@
+"""All iterations of replicates side by side on a GPU: two launches a step, and one for the test errors of all of them.
+
+Nothing is asked of the host between steps, and nothing but pointers goes there. Arrays have their iterations in front,
+so that each launch meets those of one iteration without gaps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path as File
+from typing import Any
+
+import numpy as np
+
+from sedyn.arrays import backend
+from sedyn.arrays.backend import Array, array_namespace
+from sedyn.arrays.shapes import Float, Shaped
+from sedyn.kernels import dispatch
+from sedyn.kernels.cuda.descent import pass_over, reads
+from sedyn.kernels.cuda.launch import in_double_precision, macros, packed, rows
+from sedyn.kernels.program import Program, form_of, program_with_form
+from sedyn.model.algorithm import Descent, Path
+from sedyn.model.functions import Loss
+from sedyn.model.label_laws import SomeLabels
+from sedyn.model.layers import Stack
+from sedyn.model.network import DeepWeights
+from sedyn.model.update import NUMBERS, Update
+
+__all__ = ["average_scores", "descend_path"]
+
+ADVANCE, SCORES = (File(__file__).with_name(name) for name in ("advance.cu", "scores.cu"))
+ADVANCE_BLOCK, SCORES_BLOCK = 256, 128
+
+
+def descend_path(matrices: Float[Array, "R n d"], scale: float, descent: Descent) -> Path | None:
+    """Gradient descent on replicates side by side, by a launch of ``descend.cu`` and of ``advance.cu`` for each step.
+
+    The lines of the definition have these in the source:
+
+    ======================================  ================================================================
+    `sedyn.descent.dynamics`                ``descend.cu`` and ``advance.cu``
+    ======================================  ================================================================
+    ``first_weights[0] * inputs.scales``    ``scaled``, set by the step before
+    ``inputs.design.descend``               ``descend``; its sums over parts are added up by ``added_up``
+    ``drive *= scales / aspect_ratio``      ``gains``
+    ``update(...)``, ``of_deep_weights``    ``advanced``
+    ======================================  ================================================================
+
+    Parameters
+    ----------
+    matrices : array, shape (R, n, d)
+    scale : float
+        Each design is this times its matrix.
+    descent : Descent
+
+    Returns
+    -------
+    Path or None
+        None where the kernels do not serve.
+    """
+    scales, start, network, sample_weights, updates, kicks, all_layers, curvature = descent
+    (replicates, width, d), n, steps = start.shape, matrices.shape[1], len(updates)
+    program = form_of(network, width, "gpu")
+    plain = all(each.unit_decay is None for each in updates)
+    if program is None or not plain or not in_double_precision([start, network.labels, *network.deep]):
+        return None
+    weighted = network if sample_weights is None else network._replace(sample_weights=sample_weights[:, 0, :])
+    own = pass_over(matrices, scale, program, weighted, curvature=curvature)
+    if own is None:
+        return None
+    xp, like = array_namespace(start), {"dtype": start.dtype, "device": start.device}
+
+    def room(iterations: int, *shape: int) -> Array:
+        return xp.empty((iterations, replicates, *shape), **like)
+
+    # At the last iteration, which no step follows, derivatives are found and not kept.
+    kept = steps + 1 if curvature else 1
+    trained, losses, first = room(steps + 1, width, n), room(steps + 1, n), room(steps + 1, width, d)
+    gradients, parameters = room(kept, width, n), room(steps + 1, program.parameters)
+    curvatures = room(kept, width, width, n) if curvature else None
+    y = rows(network.labels, (replicates, *network.labels.shape[-2:]), replicates)
+    first[0, ...] = start
+    if program.parameters:
+        parameters[0, ...] = packed(network.deep, program, (replicates,), y)
+    previous, deep_previous, scaled = xp.asarray(start, copy=True), xp.asarray(parameters[0], copy=True), start * scales
+    batches = None if sample_weights is None else _iterations_first(sample_weights)
+    kicked = None if kicks is None else _iterations_first(kicks[0])
+    deep_kicked = None if kicks is None else _deep_kicks(kicks[1], program, replicates, steps, y)
+    gains, numbers = scales * (scale * d / n), _numbers(updates, start)
+    advance = backend.cuda_kernel(
+        ADVANCE,
+        "advance_weights",
+        NUMBER=own.chosen["NUMBER"],
+        INPUTS=width,
+        PARAMETERS=program.parameters,
+        NESTEROV=int(bool(updates and updates[0].nesterov)),
+        LEARNS=int(all_layers),
+        KICKED=int(kicks is not None),
+    )
+    grid = -(-(width * d + program.parameters) // ADVANCE_BLOCK), replicates
+    sizes = tuple(map(np.int64, (own.sums.shape[1], n, d)))
+    for t in range(steps + 1):
+        at, step = min(t, kept - 1), min(t, steps - 1)
+        own.launch(
+            scaled,
+            y,
+            None if batches is None else batches[step],
+            parameters[t],
+            trained[t],
+            losses[t],
+            gradients[at],
+            None if curvatures is None else curvatures[at],
+        )
+        if t == steps:
+            break
+        here, following = first[t], first[t + 1]
+        noise = (here, parameters[t]) if deep_kicked is None else (kicked[t], deep_kicked[t])  # the former are not read
+        of_first = here, previous, following, scaled
+        of_deep = parameters[t], deep_previous, parameters[t + 1]
+        advance(
+            grid,
+            (ADVANCE_BLOCK,),
+            (own.sums, own.deep, *sizes, scales, gains, numbers[t], *noise, *of_first, *of_deep),
+        )
+
+    def replicates_first(array: Array) -> Array:
+        return xp.moveaxis(array, 0, 1)
+
+    return Path(
+        *map(replicates_first, (trained, losses, first)),
+        program.unpacked(replicates_first(parameters)),
+        replicates_first(gradients[:steps]) if curvature else None,
+        None if curvatures is None else replicates_first(curvatures[:steps]),
+    )
+
+
+def average_scores(
+    layers: Stack,
+    loss: Loss,
+    roots: Float[Array, "R iterations q kq"],
+    deep: DeepWeights,
+    normals: Float[Array, "R kq N"],
+    labels: SomeLabels,
+    weights: Float[Array, "R shifts M"],
+) -> Float[Array, "R iterations shifts"] | None:
+    """Average losses at all iterations over points that stand for fresh samples, by one launch of ``scores.cu``.
+
+    The lines of the definition have these in the source:
+
+    ==============================================  ==============================================
+    `sedyn.descent.readout.quadrature_scores`       ``scores.cu``
+    ==============================================  ==============================================
+    ``xp.matmul(root, points.normals)``             ``own.signals[a] += root[...] * normal``
+    ``dispatch.forward``                            ``Program::forward``
+    ``LabelLaw.as_some``, the average over labels   ``mean += probabilities[...] * LOSS(...).value``
+    ``xp.sum(... * points.weights, axis=-1)``       ``total``, added up over threads in ``totals``
+    ==============================================  ==============================================
+
+    Parameters
+    ----------
+    layers : Stack
+    loss : Loss
+    roots : array, shape (R, T + 1, q, k + q)
+        Take the points' standard normals to pre-activations.
+    deep : tuple of array
+        With axes (R, T + 1) in front.
+    normals : array, shape (R, k + q, N)
+    labels : SomeLabels
+        Of the points.
+    weights : array, shape (R, shifts, N / shifts)
+        Of the points, those of one shift after those of another.
+
+    Returns
+    -------
+    array, shape (R, T + 1, shifts), or None
+        None if the network is wide, or it or the loss has no form here.
+    """
+    (replicates, iterations, width, given), (_, shifts, size) = roots.shape, weights.shape
+    program = program_with_form(layers, width, "gpu")
+    if program is None or loss.cuda is None:
+        return None
+    choices = labels.probabilities.shape[-2]
+    found = array_namespace(roots).empty((replicates, iterations, shifts), dtype=roots.dtype, device=roots.device)
+    doubles = width * given + program.parameters + SCORES_BLOCK
+    chosen = macros(program, loss, weighted=False, curvature=False)
+    chosen |= {"THREADS": SCORES_BLOCK, "GIVEN": given, "CHOICES": choices, "CLUSTER": 1}
+    every = replicates * iterations
+    arguments = (
+        rows(roots, roots.shape, every),
+        packed(deep, program, (replicates, iterations), roots),
+        rows(normals, normals.shape, replicates),
+        *(rows(each, (replicates, *each.shape[1:]), replicates) for each in labels),
+        rows(weights, weights.shape, replicates),
+        *map(np.int64, (iterations, size)),
+        found,
+    )
+    kernel = backend.cuda_kernel(SCORES, "average", shared_memory=8 * doubles, **chosen)
+    kernel((shifts * iterations, replicates), (SCORES_BLOCK,), arguments)
+    return found
+
+
+def _iterations_first(array: Float[Array, "R steps *shape"]) -> Float[Array, "steps R *shape"]:
+    return backend.contiguous(array_namespace(array).moveaxis(array, 1, 0))
+
+
+def _deep_kicks(kicks: DeepWeights, program: Program, replicates: int, steps: int, otherwise: Array) -> Array:
+    """Gradient noise of the layers above, shape (T, R, P)."""
+    xp = array_namespace(otherwise)
+    if not program.parameters:
+        return xp.empty((steps, replicates, 0), dtype=otherwise.dtype, device=otherwise.device)
+    each = packed(kicks, program, (replicates, steps), otherwise)
+    return _iterations_first(xp.reshape(each, (replicates, steps, program.parameters)))
+
+
+def _numbers(updates: Sequence[Update], like: Float[Array, "R q d"]) -> Float[Array, "steps R 5"]:
+    """Numbers of all updates, one for all replicates or one for each."""
+    xp, replicates = array_namespace(like), like.shape[0]
+
+    def of_each(number: float | Array) -> Array:
+        return xp.broadcast_to(xp.asarray(number, dtype=like.dtype, device=like.device), (replicates,))
+
+    if not updates:
+        return xp.empty((0, replicates, NUMBERS), dtype=like.dtype, device=like.device)
+    return xp.stack([xp.stack([of_each(each) for each in own[:NUMBERS]], axis=-1) for own in updates])
+
+
+def _goes_through(matrices: Shaped[Array, "R n d"], *_: object) -> bool:
+    """Whether designs are of a kind whose path these kernels may find; asked without the descent too."""
+    return reads(matrices)
+
+
+def _averages(layers: Stack, loss: Loss, roots: Array, *others: object) -> bool:
+    return in_double_precision([roots])
+
+
+dispatch.descend_path.register(_goes_through, descend_path)
+dispatch.average_scores.register(_averages, average_scores)
