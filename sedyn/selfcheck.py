@@ -7,6 +7,7 @@ a real one.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -21,11 +22,12 @@ from sedyn.arrays.backend import Array, to_host, to_numpy
 from sedyn.arrays.shapes import Float
 from sedyn.descent import dynamics
 from sedyn.descent.inputs import Data
+from sedyn.descent.simulation import simulate
 from sedyn.designs.deferred import DeferredDesign
 from sedyn.designs.dense import DenseDesign, dense_design
 from sedyn.designs.protocol import Design
 from sedyn.estimate.by_spectrum import BySpectrum
-from sedyn.kernels.dispatch import mean_response
+from sedyn.kernels.dispatch import definitions_only, mean_response
 from sedyn.model.algorithm import states
 from sedyn.model.architecture import initial_deep_weights
 from sedyn.model.batching import Batches, batch_weights
@@ -44,6 +46,7 @@ __all__ = ["TOLERANCE", "Check", "check_kernels", "kernels"]
 
 TOLERANCE = 1e-8  # of differences, relative to the largest entry; iterations enlarge rounding
 SAMPLES = 2048
+SIDE_BY_SIDE = 300  # training samples of replicates that run side by side
 LAWS = ("gaussian", "rademacher", "uniform", "laplace", "student_t(12)", "sparse(0.3)", "exponential")
 
 Results = Mapping[str, np.ndarray]
@@ -139,12 +142,26 @@ def kernels(n: int, samples: int = SAMPLES) -> dict[str, Kernel]:
 
         return Kernel(run)
 
+    def small(problem: Problem) -> Problem:
+        return dataclasses.replace(problem, n=SIDE_BY_SIDE, d=2 * SIDE_BY_SIDE // 3)
+
     def dense(problem: Problem, *, estimate: bool) -> Kernel:
         def run(device: str) -> Results:
             design = DenseDesign(backend.asarray(matrix, device), 1 / math.sqrt(d))
             return _descend(problem, design, device, estimate)
 
         return Kernel(run, lambda: _descend(problem, PlainDesign(matrix / math.sqrt(d)), "cpu", estimate))
+
+    def side_by_side(problem: Problem, *, estimate: bool) -> Kernel:
+        def run(device: str) -> Results:
+            found = simulate(problem, 3, engine="dense", device=device, estimate=estimate)
+            return {str(name): values.to_numpy() for name, values in found.items()}
+
+        def definition() -> Results:
+            with definitions_only():
+                return run("cpu")
+
+        return Kernel(run, definition)
 
     def deferred(device: str) -> Results:
         capacity = full.signals + full.units * (full.steps + 1)
@@ -169,6 +186,10 @@ def kernels(n: int, samples: int = SAMPLES) -> dict[str, Kernel]:
         "dense descent and estimate": dense(full, estimate=True),
         "dense descent and estimate, mini-batches": dense(batches, estimate=True),
         "dense descent and estimate, classes": dense(classes, estimate=True),
+        "dense descents side by side": side_by_side(small(full), estimate=False),
+        "dense descents side by side and estimates": side_by_side(small(full), estimate=True),
+        "dense descents side by side and estimates, mini-batches": side_by_side(small(batches), estimate=True),
+        "dense descents side by side, classes": side_by_side(small(classes), estimate=False),
         "deferred descent and estimate": Kernel(deferred),
     }
 

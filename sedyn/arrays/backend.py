@@ -42,6 +42,7 @@ __all__ = [
     "is_contiguous",
     "launches",
     "limit_gpu_memory",
+    "matmul_rows",
     "ndtr",
     "ndtri",
     "on_cuda",
@@ -418,6 +419,25 @@ def ranks_of(orders: Integer[Array, "*leading n"]) -> Integer[Array, "*leading n
     ranks = np.empty_like(orders)
     np.put_along_axis(ranks, orders, np.arange(orders.shape[-1]), axis=-1)
     return ranks
+
+
+def matmul_rows(rows: Float[Array, "R q d"], matrices: Float[Array, "R n d"]) -> Float[Array, "R q n"]:
+    """Products of few rows with all rows of matrices, each with its own; the matrices stay as they are.
+
+    Parameters
+    ----------
+    rows : array, shape (R, q, d)
+    matrices : array, shape (R, n, d)
+
+    Returns
+    -------
+    array, shape (R, q, n)
+    """
+    xp = array_namespace(rows)
+    if isinstance(rows, np.ndarray):
+        return xp.matmul(rows, xp.matrix_transpose(matrices))
+    # A device's library copies what it is to take transposed: the few.
+    return xp.matrix_transpose(xp.matmul(matrices, xp.matrix_transpose(rows)))
 
 
 def orthonormal_rows(x: Float[Array, "*leading q d"]) -> Float[Array, "*leading q d"]:

@@ -349,9 +349,13 @@ def _stacked_bytes(problem: Problem, engine: str, dtype: str) -> int:
     doubles = _working_doubles(problem, estimate=True)
     if engine == "deferred":
         return round(DOUBLE * (doubles + _revealed_doubles(problem)))
-    # All iterations at once, of weights, pre-activations, losses and what the estimate makes of them.
-    doubles += (problem.steps + 1) * (problem.units * (2 * problem.n + problem.d) + problem.n)
+    doubles += _path_doubles(problem)
     return round(problem.n * problem.d * feature_law("gaussian").bytes_per_entry(dtype) + DOUBLE * doubles)
+
+
+def _path_doubles(problem: Problem) -> int:
+    """All iterations at once, of weights, pre-activations, losses and what the estimate makes of them."""
+    return (problem.steps + 1) * (problem.units * (2 * problem.n + problem.d) + problem.n)
 
 
 def _fresh_samples(problem: Problem) -> int:
@@ -367,6 +371,7 @@ def _more_bytes_on_gpu(problem: Problem, engine: str, dtype: str, estimate: bool
     if estimate:
         more += adjoint_memory(problem, n)
     if engine == "dense":  # every law as floats, and draws in double precision with what a law computes them from
+        more += DOUBLE * _path_doubles(problem)
         for count, kind in ((n, dtype), (2 * _fresh_samples(problem), "float64")):
             law, floats = (problem.feature_law.bytes_per_entry(kind, device) for device in ("cpu", "gpu"))
             more += count * d * (floats - law)

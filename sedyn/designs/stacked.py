@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -86,11 +87,11 @@ class StackedDesign(Design):
 
     def matmul(self, weights: Float[Array, "R q d"]) -> Float[Array, "R q n"]:
         """X w, one product for each of the weights."""
-        return self._times(weights, array_namespace(weights).matrix_transpose(self.matrices))
+        return self._times(backend.matmul_rows, weights)
 
     def rmatmul(self, gradients: Float[Array, "R q n"]) -> Float[Array, "R q d"]:
         """X^T g, one product for each of the gradients."""
-        return self._times(gradients, self.matrices)
+        return self._times(array_namespace(gradients).matmul, gradients)
 
     def descend(
         self, weights: Float[Array, "R q d"], network: Network, *, curvature: bool
@@ -109,9 +110,9 @@ class StackedDesign(Design):
         """Gradient descent of all iterations at once; None where no kernel does it, and steps one by one serve."""
         return dispatch.descend_path(self.matrices, self.scale, descent)
 
-    def _times(self, vectors: Array, matrices: Array) -> Array:
-        xp = array_namespace(vectors)
-        products = xp.matmul(xp.astype(vectors * self.scale, matrices.dtype, copy=False), matrices)
+    def _times(self, product: Callable[[Array, Array], Array], vectors: Array) -> Array:
+        xp, matrices = array_namespace(vectors), self.matrices
+        products = product(xp.astype(vectors * self.scale, matrices.dtype, copy=False), matrices)
         return xp.astype(products, vectors.dtype, copy=False)
 
 

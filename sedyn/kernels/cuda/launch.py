@@ -239,7 +239,7 @@ def forward(h: Float[Array, "... q N"], deep: DeepWeights, layers: Stack) -> Flo
 
 
 def packed(
-    deep: DeepWeights, program: Program, leading: Sequence[int], otherwise: Float[Array, "R _"]
+    deep: DeepWeights, program: Program, leading: Sequence[int], otherwise: Float[Array, "_ _"]
 ) -> Float[Array, "R _"]:
     """Bring the parameters of networks to one row for each replicate, in the order of the program.
 

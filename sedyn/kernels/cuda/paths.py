@@ -184,10 +184,10 @@ def average_scores(
     doubles = width * given + program.parameters + SCORES_BLOCK
     chosen = macros(program, loss, weighted=False, curvature=False)
     chosen |= {"THREADS": SCORES_BLOCK, "GIVEN": given, "CHOICES": choices, "CLUSTER": 1}
-    every = replicates * iterations
+    flat = rows(roots, roots.shape, replicates * iterations)
     arguments = (
-        rows(roots, roots.shape, every),
-        packed(deep, program, (replicates, iterations), roots),
+        flat,
+        packed(deep, program, (replicates, iterations), flat),
         rows(normals, normals.shape, replicates),
         *(rows(each, (replicates, *each.shape[1:]), replicates) for each in labels),
         rows(weights, weights.shape, replicates),

@@ -26,8 +26,13 @@ def on_host(monkeypatch, request):
     launches, runtime = [], request.getfixturevalue("runtime")
 
     def counted(*args, **macros):
-        launches.append(args[1])
-        return host_kernel(runtime, *args, **macros)
+        kernel = host_kernel(runtime, *args, **macros)
+
+        def launch(*grid_block_and_arguments):
+            launches.append(args[1])
+            kernel(*grid_block_and_arguments)
+
+        return launch
 
     def call(function, *args, card=H100, **kwargs):
         with monkeypatch.context() as patch:
@@ -35,8 +40,9 @@ def on_host(monkeypatch, request):
             patch.setattr(backend, "cuda_kernel", counted)
             patch.setattr(backend, "gpu_card", lambda: card)
             for operation in (dispatch.descend_path, dispatch.remove_own_gradients, dispatch.average_scores):
-                # Without those of a CPU, which would take the host's arrays.
-                patch.setattr(operation, "_kernels", [each for each in operation._kernels if "cuda" in each[1].__module__])
+                # Those of a CPU would take the host's arrays.
+                kept = [each for each in operation._kernels if each[1].__module__.startswith("sedyn.kernels.cuda")]
+                patch.setattr(operation, "_kernels", kept)
             launches.clear()
             result = function(*args, **kwargs)
         assert launches
