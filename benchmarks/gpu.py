@@ -229,12 +229,12 @@ def by_jax(machine: Machine, row: Row) -> float:
     return machine.seconds(lambda: run(x, y, w, *deep), jax.block_until_ready)
 
 
-def attempted(run: Callable[..., float], *args: Any, **kwargs: Any) -> float:
+def attempted(run: Callable[[Row], float], row: Row, name: str) -> float:
     """What a contender takes; NaN if it is not installed or its memory does not do, which is said at the end."""
     try:
-        return run(*args, **kwargs)
+        return run(row)
     except Exception as error:  # whatever other people's libraries raise
-        REASONS[f"{run.__name__}: {type(error).__name__}: {error}".splitlines()[0]] = None
+        REASONS[f"{name}: {type(error).__name__}: {error}".splitlines()[0]] = None
         return float("nan")
 
 
@@ -275,6 +275,49 @@ def sweep(machine: Machine) -> None:
         print(f"| sweep of {experiment}, the whole command | {time.perf_counter() - start:.1f} s, {last} |")
 
 
+def passes(machine: Machine, rows: list[Row]) -> None:
+    """Print how fast designs are read."""
+    card, bandwidth = backend.gpu_card() if machine.device == "gpu" else H100, copied(machine)
+    name = backend.device_description(machine.device)
+    print(f"{name}: a copy moves {bandwidth / 1e12:.3g} TB/s; {STEPS} steps a run\n")
+    print("| replicates side by side | launches a pass | bytes / designs | a pass, ms | TB/s | of a copy |")
+    print("|---|---:|---:|---:|---:|---:|")
+    for row in rows:
+        seconds = attempted(lambda row: one_pass(machine, row), row, name="a pass")
+        speed = row.bytes / seconds
+        numbers = f"{1e3 * seconds:.3f} | {speed / 1e12:.3g} | {speed / bandwidth:.0%}"
+        print(f"| {row} | {' | '.join(counted(row, card))} | {numbers} |", flush=True)
+        backend.free_device_memory(machine.device)
+
+
+def contest(machine: Machine, rows: list[Row], until: float) -> None:
+    """Print what whole runs take, and what others take for their descent alone; who compiles longest comes last."""
+    contenders: dict[str, Callable[[Row], float]] = {
+        "simulate": lambda row: simulated(machine, row, estimate=False),
+        "with estimate": lambda row: simulated(machine, row, estimate=True),
+        "batched products": lambda row: by_library(machine, row),
+        "torch": lambda row: by_torch(machine, row, compiled=False),
+        "loop": lambda row: by_torch_one_by_one(machine, row),
+        "jax": lambda row: by_jax(machine, row),
+        "torch compiled": lambda row: by_torch(machine, row, compiled=machine.device == "gpu"),
+    }
+    found: dict[tuple[str, Row], str] = {}
+    for name, contender in contenders.items():
+        for row in rows:
+            if time.perf_counter() > until:
+                found[name, row] = "not reached"
+                continue
+            seconds = attempted(contender, row, name=name)
+            found[name, row] = f"{1e3 * seconds:.2f}"
+            if name == "simulate":
+                found["runs a second", row] = f"{row.replicates / seconds:.0f}"
+            backend.free_device_memory(machine.device)
+    names = ["simulate", "runs a second", *list(contenders)[1:]]
+    print(f"\n| milliseconds of all | {' | '.join(names)} |\n|---|{'---:|' * len(names)}")
+    for row in rows:
+        print(f"| {row} | {' | '.join(found[name, row] for name in names)} |")
+
+
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -284,42 +327,15 @@ def main() -> None:
     if not asked.dry and (reason := backend.gpu_unusable_because()):
         print(f"no GPU here: {reason}; --dry shows that the script works")
         return
-    begun, machine = time.perf_counter(), Machine("cpu", 1) if asked.dry else Machine("gpu", 3)
-    card = H100 if asked.dry else backend.gpu_card()
-    bandwidth = copied(machine)
-    print(
-        f"{backend.device_description(machine.device)}: a copy moves {bandwidth / 1e12:.3g} TB/s; {STEPS} steps a run\n"
-    )
-    print("| replicates side by side | launches a pass | bytes / designs | a pass, ms | TB/s | of a copy |")
-    print("|---|---:|---:|---:|---:|---:|")
+    until, machine = time.perf_counter() + BUDGET, Machine("cpu", 1) if asked.dry else Machine("gpu", 3)
     rows = DRY_ROWS if asked.dry else ROWS
-    for row in rows:
-        seconds = attempted(one_pass, machine, row)
-        speed = row.bytes / seconds
-        numbers = f"{1e3 * seconds:.3f} | {speed / 1e12:.3g} | {speed / bandwidth:.0%}"
-        print(f"| {row} | {' | '.join(counted(row, card))} | {numbers} |", flush=True)
-        backend.free_device_memory(machine.device)
-    names = "simulate", "with estimate", "runs a second", "batched products", "torch", "compiled", "loop", "jax"
-    print(f"\n| milliseconds of all | {' | '.join(names)} |\n|---|{'---:|' * len(names)}")
-    for row in rows:
-        if time.perf_counter() - begun > BUDGET:
-            print(f"| {row} | not reached in {BUDGET} s |" + " |" * (len(names) - 1))
-            continue
-        plain, estimated = (attempted(simulated, machine, row, estimate=estimate) for estimate in (False, True))
-        others = (
-            attempted(by_library, machine, row),
-            *(attempted(by_torch, machine, row, compiled=compiled) for compiled in (False, not asked.dry)),
-            attempted(by_torch_one_by_one, machine, row),
-            attempted(by_jax, machine, row),
-        )
-        times = [f"{1e3 * each:.2f}" for each in (plain, estimated)], [f"{1e3 * each:.2f}" for each in others]
-        print(f"| {row} | {' | '.join([*times[0], f'{row.replicates / plain:.0f}', *times[1]])} |", flush=True)
-        backend.free_device_memory(machine.device)
+    passes(machine, rows)
     print("\n| else | takes |\n|---|---:|")
     theory(machine)
     first_use(machine)
     if not asked.no_sweep:
         sweep(machine)
+    contest(machine, rows, until)
     print("".join(f"\nno number from {reason}" for reason in REASONS))
 
 

@@ -123,14 +123,20 @@ class BySpectrum(NamedTuple):
         return WholePath(self._step_by_step(path, updates) if fresh is None else fresh)
 
     def _step_by_step(self, path: Path, updates: Sequence[Update]) -> Float[Array, "R iterations q n"]:
-        assert path.gradients is not None
-        assert path.curvatures is not None
-        estimate, fresh = self, [path.trained[:, 0, ...]]
+        gradients, curvatures, trained, response = path.gradients, path.curvatures, path.trained, self.weight_response
+        assert gradients is not None
+        assert curvatures is not None
+        if self.row_scales is not None:
+            gradients, curvatures = gradients * self.row_scales, curvatures * self.row_scales
         for t, update in enumerate(updates):
-            gradient, curvature = path.gradients[:, t, ...], path.curvatures[:, t, ...]
-            estimate = estimate.step(Derivatives(path.losses[:, t, :], gradient, (), curvature), update)
-            fresh.append(estimate.fresh_like(path.trained[:, t + 1, ...]))
-        return array_namespace(path.trained).stack(fresh, axis=1)
+            known = response.mean.values[..., : t + 1, :, :]
+            of_gradients = self.aspect_ratio * mean_response(curvatures[:, : t + 1, ...], known)
+            response = step_weight_response(response, of_gradients, update, self.aspect_ratio)
+        xp, (replicates, steps, q, n) = array_namespace(trained), gradients.shape
+        answers = xp.moveaxis(response.mean.values[..., :steps, :, :], -3, -2)  # (R, iterations, q, steps, q)
+        answers = xp.reshape(answers, (replicates, (steps + 1) * q, steps * q))
+        kept = xp.matmul(answers, xp.reshape(gradients, (replicates, steps * q, n)))
+        return trained - xp.reshape(kept, trained.shape)
 
 
 class WholePath(NamedTuple):

@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -241,7 +241,7 @@ class Pass(NamedTuple):
 
     def launch(
         self,
-        weights: Float[Array, "R *_"],
+        weights: Float[Array, "R ..."],
         labels: Float[Array, "R _"],
         batch: Float[Array, "R n"] | None,
         parameters: Float[Array, "R _"],

@@ -193,9 +193,10 @@ def mean_response(
     *leading, iterations, width, _, samples = curvatures.shape
     xp, replicates = array_namespace(curvatures), math.prod(leading)
     stacked = xp.reshape(curvatures, (1, *curvatures.shape)) if not leading else curvatures
-    # The histories of several replicates are filled side by side: one's past is a slice, which need not be copied.
-    if not backend.is_contiguous(stacked[0, ...]):
+    # Of several replicates and iterations side by side those that are there are a slice, which need not be copied.
+    if not backend.is_contiguous(stacked[0, 0, ...]):
         stacked = backend.contiguous(stacked)
+    strides = tuple(np.int64(each // stacked.itemsize) for each in stacked.strides[:2])
     couplings = backend.contiguous(weight_response)
     kept = max(1, min(MOST_ITERATIONS, REGISTERS // width**2))
     kernel = backend.cuda_kernel(RESPONSE, "adjoints", WIDTH=width, ITERATIONS=kept)
@@ -206,7 +207,7 @@ def mean_response(
         count = min(chunk, samples - first)
         adjoints = xp.empty((replicates, iterations, width, width, count), **like)
         sizes = (np.int64(size) for size in (samples, first, count, iterations))
-        arguments = (stacked, np.int64(stacked.strides[0] // stacked.itemsize), couplings, *sizes, adjoints)
+        arguments = (stacked, *strides, couplings, *sizes, adjoints)
         kernel((-(-count // BLOCK), replicates), (BLOCK,), arguments)
         total += xp.sum(adjoints, axis=-1)
     return xp.reshape(total, curvatures.shape[:-1]) / samples

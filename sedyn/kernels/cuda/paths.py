@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path as File
-from typing import Any
 
 import numpy as np
 
 from sedyn.arrays import backend
 from sedyn.arrays.backend import Array, array_namespace
-from sedyn.arrays.shapes import Float, Shaped
+from sedyn.arrays.shapes import Float
 from sedyn.kernels import dispatch
 from sedyn.kernels.cuda.descent import pass_over, reads
 from sedyn.kernels.cuda.launch import in_double_precision, macros, packed, rows
@@ -82,10 +81,12 @@ def descend_path(matrices: Float[Array, "R n d"], scale: float, descent: Descent
     first[0, ...] = start
     if program.parameters:
         parameters[0, ...] = packed(network.deep, program, (replicates,), y)
-    previous, deep_previous, scaled = xp.asarray(start, copy=True), xp.asarray(parameters[0], copy=True), start * scales
+    previous, deep_previous = (xp.asarray(array[0, ...], copy=True) for array in (first, parameters))
+    scaled = first[0, ...] * scales
     batches = None if sample_weights is None else _iterations_first(sample_weights)
-    kicked = None if kicks is None else _iterations_first(kicks[0])
-    deep_kicked = None if kicks is None else _deep_kicks(kicks[1], program, replicates, steps, y)
+    noise = (
+        None if kicks is None else (_iterations_first(kicks[0]), _deep_kicks(kicks[1], program, replicates, steps, y))
+    )
     gains, numbers = scales * (scale * d / n), _numbers(updates, start)
     advance = backend.cuda_kernel(
         ADVANCE,
@@ -114,20 +115,22 @@ def descend_path(matrices: Float[Array, "R n d"], scale: float, descent: Descent
         if t == steps:
             break
         here, following = first[t], first[t + 1]
-        noise = (here, parameters[t]) if deep_kicked is None else (kicked[t], deep_kicked[t])  # the former are not read
+        of_noise = (here, parameters[t]) if noise is None else (noise[0][t], noise[1][t])  # the former are not read
         of_first = here, previous, following, scaled
         of_deep = parameters[t], deep_previous, parameters[t + 1]
         advance(
             grid,
             (ADVANCE_BLOCK,),
-            (own.sums, own.deep, *sizes, scales, gains, numbers[t], *noise, *of_first, *of_deep),
+            (own.sums, own.deep, *sizes, scales, gains, numbers[t], *of_noise, *of_first, *of_deep),
         )
 
     def replicates_first(array: Array) -> Array:
         return xp.moveaxis(array, 0, 1)
 
     return Path(
-        *map(replicates_first, (trained, losses, first)),
+        replicates_first(trained),
+        replicates_first(losses),
+        replicates_first(first),
         program.unpacked(replicates_first(parameters)),
         replicates_first(gradients[:steps]) if curvature else None,
         None if curvatures is None else replicates_first(curvatures[:steps]),
@@ -203,11 +206,13 @@ def _iterations_first(array: Float[Array, "R steps *shape"]) -> Float[Array, "st
     return backend.contiguous(array_namespace(array).moveaxis(array, 1, 0))
 
 
-def _deep_kicks(kicks: DeepWeights, program: Program, replicates: int, steps: int, otherwise: Array) -> Array:
+def _deep_kicks(
+    kicks: DeepWeights, program: Program, replicates: int, steps: int, otherwise: Float[Array, "_ _"]
+) -> Float[Array, "..."]:
     """Gradient noise of the layers above, shape (T, R, P)."""
     xp = array_namespace(otherwise)
     if not program.parameters:
-        return xp.empty((steps, replicates, 0), dtype=otherwise.dtype, device=otherwise.device)
+        return xp.broadcast_to(otherwise[None, ...], (steps, *otherwise.shape))
     each = packed(kicks, program, (replicates, steps), otherwise)
     return _iterations_first(xp.reshape(each, (replicates, steps, program.parameters)))
 
@@ -224,14 +229,5 @@ def _numbers(updates: Sequence[Update], like: Float[Array, "R q d"]) -> Float[Ar
     return xp.stack([xp.stack([of_each(each) for each in own[:NUMBERS]], axis=-1) for own in updates])
 
 
-def _goes_through(matrices: Shaped[Array, "R n d"], *_: object) -> bool:
-    """Whether designs are of a kind whose path these kernels may find; asked without the descent too."""
-    return reads(matrices)
-
-
-def _averages(layers: Stack, loss: Loss, roots: Array, *others: object) -> bool:
-    return in_double_precision([roots])
-
-
-dispatch.descend_path.register(_goes_through, descend_path)
-dispatch.average_scores.register(_averages, average_scores)
+dispatch.descend_path.register(lambda matrices, *_: reads(matrices), descend_path)
+dispatch.average_scores.register(lambda layers, loss, roots, *_: in_double_precision([roots]), average_scores)

@@ -25,6 +25,7 @@ __device__ inline void add_product(double sum[WIDTH][WIDTH], const double left[W
 extern "C" __global__ void adjoints(
     const double* curvatures,       // D, (replicates, iterations, WIDTH, WIDTH, samples)
     long long replicate_stride,     // entries from one replicate's D to the next
+    long long iteration_stride,     // and from one iteration's
     const double* weight_response,  // R_w(r, s), (replicates, iterations, iterations, WIDTH, WIDTH)
     long long samples,
     long long first,                // of the samples that this launch is for
@@ -42,7 +43,7 @@ extern "C" __global__ void adjoints(
     const long long last = iterations - 1;
 #pragma unroll
     for (int entry = 0; entry < SQUARE; ++entry)
-        lambda[(last * SQUARE + entry) * count] = curvatures[(last * SQUARE + entry) * samples];
+        lambda[(last * SQUARE + entry) * count] = curvatures[last * iteration_stride + entry * samples];
 
     // sums[j] is for s = stop - 1 - j.
     for (long long stop = last; stop > 0; stop -= ITERATIONS) {
@@ -65,7 +66,7 @@ extern "C" __global__ void adjoints(
                 for (int b = 0; b < WIDTH; ++b)
 #pragma unroll
                     for (int c = 0; c < WIDTH; ++c) {
-                        const double bend = curvatures[(s * SQUARE + b * WIDTH + c) * samples];
+                        const double bend = curvatures[s * iteration_stride + (b * WIDTH + c) * samples];
 #pragma unroll
                         for (int a = 0; a < WIDTH; ++a) found[a][c] += sums[j][a][b] * bend;
                     }
