@@ -1,13 +1,27 @@
 // A pass of gradient descent over designs side by side that reads every entry from memory once: samples are staged in
-// shared memory, go forward there, through the network and backward (docs/theory.md#descent). While one tile of samples
-// is at work the next is on its way. `sedyn.designs.protocol.Design.descend` defines the result; `sedyn.kernels.cuda.descent`
-// launches this, says how the two correspond and chooses the sizes.
+// shared memory, go forward there, through the network and backward (docs/theory.md#descent).
+// `sedyn.designs.protocol.Design.descend` defines the result; `sedyn.kernels.cuda.descent` launches this, says how the two
+// correspond and chooses the sizes.
+//
+// Tiles of samples are in flight one behind the other. Each thread of the first warps has some features for good: their
+// weights and their sums over samples are in its registers, and it copies its own entries of a tile ahead, so that nobody
+// waits for anybody else's copies. It goes forward with one tile, then backward with the one that is LAG behind, and into
+// the place of each sample that is done with it begins to copy another, STAGES behind. Meanwhile other warps evaluate
+// networks, a tile each, a lane a sample: `summed` tells them that all warps, of all blocks of a cluster, have added up
+// their features, `pulled` tells the first warps that the gradient is there. A block can be a ring of LAG + 1 tiles
+// behind another of its cluster, so sums have places for two. If a warp has all features of a sample, no other is waited
+// for: each has tiles of its own, and takes them forward, through the network and backward by itself.
 //
 // Compiled by macros, beside those of network.cu:
 //   NUMBER    the type of the designs' entries, which products are computed in
-//   THREADS   of a block
-//   COLUMNS   of each thread on the way backward, at most
-//   VECTOR    entries that are copied at a time, a divisor of the features of a design
+//   WARPS     of a block, that go forward and backward
+//   NETWORKS  warps of a block beside them, that evaluate networks; 0 if each of the first does so for itself
+//   RESIDENT  blocks that a processor of the card is to hold, at least
+//   COLUMNS   features of a thread, at most
+//   VECTOR    of them that are beside each other and copied at a time, a divisor of COLUMNS and of a design's features
+//   TILE      samples of a tile, a power of 2 up to the lanes of a warp
+//   STAGES    tiles in shared memory, more than LAG
+//   LAG       tiles between forward and backward; 0 if there are no NETWORKS
 //   CLUSTER   blocks that share the features of a sample
 // The first index of a block counts parts of the samples and, fastest, the blocks of a cluster; the second replicates.
 
@@ -15,180 +29,313 @@
 #include "hardware.cu"
 
 #define WARP 32
-#define WARPS (THREADS / WARP)
-#define TOGETHER 2  // samples that go forward together, so that weights are read for all of them at once
-#define STRIDE (PARAMETERS | 1)  // of the sums of a sample: rows of odd length meet different banks of shared memory
+#define ALONE (NETWORKS == 0)
+#define STREAMS (ALONE ? WARPS : 1)  // of tiles of a block, each with its ring
+#define SHARERS (ALONE ? 1 : WARPS)  // warps that share the features of a sample
+#define SOURCES (SHARERS * CLUSTER)  // of what is added up to a sample's signals
+#define EVALUATORS (ALONE ? WARPS : NETWORKS)
+#define CHUNKS (COLUMNS / VECTOR)
+#define PLACES (ALONE ? 1 : 2 * STAGES)
 
-// Begin to copy some rows of a matrix to shared memory, a warp a row.
-__device__ inline void begin_rows(NUMBER* tile, int pitch, const NUMBER* from, long long features, int rows, int columns) {
-    for (int row = threadIdx.x / WARP; row < rows; row += WARPS)
-        for (int column = threadIdx.x % WARP * VECTOR; column < columns; column += WARP * VECTOR)
-            begin_copy<VECTOR * sizeof(NUMBER)>(tile + row * pitch + column, from + row * features + column);
+// Samples that go forward together: their numbers, at most one for each lane, are added up over lanes at once.
+constexpr int together(int rows) {
+    return rows > 1 && (rows > 8 || rows > TILE || rows * INPUTS > WARP) ? together(rows / 2) : rows;
+}
+constexpr int power_from(int least, int power) { return power < least ? power_from(least, 2 * power) : power; }
+constexpr int TOGETHER = together(WARP), NUMBERS = power_from(TOGETHER * INPUTS, 1);
+
+struct alignas(VECTOR * sizeof(NUMBER)) Entries {
+    NUMBER of[VECTOR];
+};
+
+// The features of a thread, among those of its block.
+struct Columns {
+    int first, count;
+    NUMBER weights[CHUNKS][VECTOR][INPUTS], found[CHUNKS][VECTOR][INPUTS];
+
+    __device__ inline int at(int chunk) const { return first + chunk * SHARERS * WARP * VECTOR; }
+    __device__ inline bool has(int chunk) const { return at(chunk) < count; }
+
+    __device__ inline void begin_row(NUMBER* row, const NUMBER* from) const {
+#pragma unroll
+        for (int k = 0; k < CHUNKS; ++k)
+            if (has(k)) begin_copy<VECTOR * sizeof(NUMBER)>(row + at(k), from + at(k));
+    }
+
+    __device__ inline void forward(const NUMBER* row, NUMBER* total) const {
+#pragma unroll
+        for (int k = 0; k < CHUNKS; ++k)
+            if (has(k)) {
+                const Entries entries = *(const Entries*)(row + at(k));
+#pragma unroll
+                for (int i = 0; i < VECTOR; ++i)
+#pragma unroll
+                    for (int a = 0; a < INPUTS; ++a) total[a] += entries.of[i] * weights[k][i][a];
+            }
+    }
+
+    __device__ inline void backward(const NUMBER* row, const NUMBER* pulls) {
+        NUMBER pull[INPUTS];
+#pragma unroll
+        for (int a = 0; a < INPUTS; ++a) pull[a] = pulls[a];
+#pragma unroll
+        for (int k = 0; k < CHUNKS; ++k)
+            if (has(k)) {
+                const Entries entries = *(const Entries*)(row + at(k));
+#pragma unroll
+                for (int i = 0; i < VECTOR; ++i)
+#pragma unroll
+                    for (int a = 0; a < INPUTS; ++a) found[k][i][a] += pull[a] * entries.of[i];
+            }
+    }
+};
+
+// Add up numbers over the lanes of a warp, each lane keeping half of what it has and giving away the other: a lane has
+// the total of number lane * NUMBERS / WARP in the end.
+__device__ inline NUMBER add_over_lanes(NUMBER* numbers, int lane) {
+#pragma unroll
+    for (int level = 1; level < WARP; level *= 2) {
+        const int other = WARP / 2 / level, half = NUMBERS / 2 / level;
+        const bool upper = lane & other;
+#pragma unroll
+        for (int i = 0; i < half; ++i) {
+            const NUMBER given = upper ? numbers[i] : numbers[i + half], kept = upper ? numbers[i + half] : numbers[i];
+            numbers[i] = kept + __shfl_xor_sync(0xffffffffu, given, other);
+        }
+        if (half == 0) numbers[0] += __shfl_xor_sync(0xffffffffu, numbers[0], other);
+    }
+    return numbers[0];
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS) IN_CLUSTERS descend(
-    const NUMBER* matrices,    // (replicates, samples, features)
-    const double* weights,     // (replicates, INPUTS, features)
-    double scale,              // each X is this times its matrix
-    const double* y,           // (replicates, OUTPUTS, samples)
-    const double* batch,       // (replicates, samples), read if WEIGHTED
-    const double* parameters,  // (replicates, PARAMETERS)
+// Wait for the copies of this thread but for the last groups, or MOST or LEAST if that is less or more.
+template <int MOST, int LEAST>
+__device__ inline void finish_copies_but(int groups) {
+    if (MOST == LEAST || groups >= MOST)
+        finish_copies<MOST>();
+    else
+        finish_copies_but<(MOST > LEAST ? MOST - 1 : LEAST), LEAST>(groups);
+}
+
+// A tile of samples forward: what a warp's features add to their signals goes to all blocks of the cluster.
+__device__ inline void forward_tile(const Columns& own, const NUMBER* tile, int pitch, int lane, unsigned source, double* shares) {
+#pragma unroll 1
+    for (int row = 0; row < TILE; row += TOGETHER) {
+        NUMBER total[NUMBERS];
+#pragma unroll
+        for (int i = 0; i < NUMBERS; ++i) total[i] = 0;
+#pragma unroll
+        for (int i = 0; i < TOGETHER; ++i) own.forward(tile + (row + i) * pitch, total + i * INPUTS);
+        const double value = (double)add_over_lanes(total, lane);
+        const int number = lane * NUMBERS / WARP;
+        if (number < TOGETHER * INPUTS && lane % (WARP / NUMBERS) == 0) {
+            double* place = shares + (source * TILE + row) * INPUTS + number;
+#pragma unroll
+            for (unsigned block = 0; block < CLUSTER; ++block) write_in_cluster(place, block, value);
+        }
+    }
+}
+
+// The arrays of a replicate that a network reads and writes, as below.
+struct Replicate {
+    const double *y, *batch, *parameters;
+    long long samples;
+    double *trained, *loss, *gradient, *curvature;
+    bool keep;
+
+    // The network of a tile, a lane a sample; the lanes together add up its signals.
+    __device__ inline void
+    evaluate(const Given& given, long long sample, bool there, int lane, const double* shares, NUMBER* pulls, double* sums) const {
+        Sample own;
+#pragma unroll
+        for (int a = 0; a < INPUTS; ++a) own.signals[a] = 0;
+#pragma unroll 4
+        for (int source = lane / TILE; source < SOURCES; source += WARP / TILE)
+#pragma unroll
+            for (int a = 0; a < INPUTS; ++a) own.signals[a] += shares[(source * TILE + lane % TILE) * INPUTS + a];
+#pragma unroll
+        for (int other = TILE; other < WARP; other *= 2)
+            if (other < TILE * SOURCES)
+#pragma unroll
+                for (int a = 0; a < INPUTS; ++a) own.signals[a] += __shfl_xor_sync(0xffffffffu, own.signals[a], other);
+        if (there) {
+#pragma unroll
+            for (int a = 0; a < INPUTS; ++a)
+                if (keep) trained[a * samples + sample] = own.signals[a];
+            differentiate_sample(own, given, parameters, samples, sample, keep, loss, gradient, curvature, sums);
+#pragma unroll
+            for (int a = 0; a < INPUTS; ++a) pulls[lane * INPUTS + a] = (NUMBER)own.pulls[a];
+        }
+    }
+};
+
+extern "C" __global__ void __launch_bounds__((WARPS + NETWORKS) * WARP, RESIDENT) IN_CLUSTERS descend(
+    const NUMBER* __restrict__ matrices,    // (replicates, samples, features)
+    const double* __restrict__ weights,     // (replicates, INPUTS, features)
+    double scale,                           // each X is this times its matrix
+    const double* __restrict__ y,           // (replicates, OUTPUTS, samples)
+    const double* __restrict__ batch,       // (replicates, samples), read if WEIGHTED
+    const double* __restrict__ parameters,  // (replicates, PARAMETERS)
     long long samples,
     long long features,
-    long long part_rows,  // samples of a part
-    long long tile_rows,  // of a tile, an even number
-    double* trained,      // (replicates, INPUTS, samples)
-    double* loss,         // (replicates, samples)
-    double* gradient,     // (replicates, INPUTS, samples)
-    double* curvature,    // (replicates, INPUTS, INPUTS, samples), written if CURVATURE
-    NUMBER* sums,         // (replicates, parts, INPUTS, features), of the samples of each part
-    double* deep          // (replicates, parts, PARAMETERS)
+    long long part_rows,             // samples of a part
+    double* __restrict__ trained,    // (replicates, INPUTS, samples)
+    double* __restrict__ loss,       // (replicates, samples)
+    double* __restrict__ gradient,   // (replicates, INPUTS, samples)
+    double* __restrict__ curvature,  // (replicates, INPUTS, INPUTS, samples), written if CURVATURE
+    NUMBER* __restrict__ sums,       // (replicates, parts, INPUTS, features), of the samples of each part
+    double* __restrict__ deep        // (replicates, parts, PARAMETERS)
 ) {
     const int thread = threadIdx.x, warp = thread / WARP, lane = thread % WARP;
     const unsigned member = blockIdx.x % CLUSTER;
     const long long part = blockIdx.x / CLUSTER, parts = gridDim.x / CLUSTER, replicate = blockIdx.y;
     // Features of this block: rows of shared memory begin at multiples of 16 bytes.
     const int pitch = (int)((features + CLUSTER - 1) / CLUSTER + 3) / 4 * 4;
-    const long long first_column = member * (long long)pitch;
-    const int columns = (int)(features - first_column < pitch ? (features > first_column ? features - first_column : 0) : pitch);
-    const int tile_size = (int)tile_rows;
-    // Warps that share the features of the samples that go forward together, where there are more warps than such.
-    const int pairs = tile_size / TOGETHER, split = WARPS > pairs ? WARPS / pairs : 1, sources = split * CLUSTER;
+    const long long first_column = member * (long long)pitch, left = features - first_column;
+    const int stream = ALONE && warp < WARPS ? warp : 0;
+    const long long first = part * part_rows + stream * TILE;
+    const long long last = (part + 1) * part_rows < samples ? (part + 1) * part_rows : samples;
+    const int tiles = last > first ? (int)((last - first + STREAMS * TILE - 1) / (STREAMS * TILE)) : 0;
 
     matrices += replicate * samples * features + first_column;
     weights += replicate * INPUTS * features + first_column;
-    y += replicate * OUTPUTS * samples;
-    batch += replicate * samples;
     parameters += replicate * PARAMETERS;
-    trained += replicate * INPUTS * samples;
-    loss += replicate * samples;
-    gradient += replicate * INPUTS * samples;
-    curvature += replicate * INPUTS * INPUTS * samples;
     sums += (replicate * parts + part) * INPUTS * features + first_column;
     deep += (replicate * parts + part) * PARAMETERS;
 
-    NUMBER* tiles = (NUMBER*)shared_memory;                          // two of (tile_size, pitch)
-    NUMBER* own_weights = tiles + 2 * tile_size * pitch;             // (INPUTS, pitch)
-    double* partial = (double*)(own_weights + INPUTS * pitch);       // two of (sources, tile_size, INPUTS)
-    double* deep_sums = partial + 2 * sources * tile_size * INPUTS;  // (tile_size, STRIDE)
-    NUMBER* pulls = (NUMBER*)(deep_sums + tile_size * STRIDE);       // (tile_size, INPUTS)
+    NUMBER* rings = (NUMBER*)shared_memory;                              // (STREAMS, STAGES, TILE, pitch)
+    double* partial = (double*)(rings + STREAMS * STAGES * TILE * pitch);  // (STREAMS, PLACES, SOURCES, TILE, INPUTS)
+    double* own_parameters = partial + STREAMS * PLACES * SOURCES * TILE * INPUTS;  // (PARAMETERS)
+    double* deep_sums = own_parameters + PARAMETERS;                                // (EVALUATORS, PARAMETERS)
+    Barrier* summed = (Barrier*)(deep_sums + EVALUATORS * PARAMETERS);              // (2 * STAGES)
+    Barrier* pulled = summed + 2 * STAGES;                                          // (STAGES)
+    NUMBER* pulls = (NUMBER*)(pulled + STAGES);                                     // (STREAMS, STAGES, TILE, INPUTS)
+    NUMBER* ring = rings + stream * STAGES * TILE * pitch;
+    partial += stream * PLACES * SOURCES * TILE * INPUTS;
+    pulls += stream * STAGES * TILE * INPUTS;
 
-    const long long first = part * part_rows, last = first + part_rows < samples ? first + part_rows : samples;
-    const int few = (int)(last - first < tile_size ? last - first : tile_size);
-    begin_rows(tiles, pitch, matrices + first * features, features, few, columns);
-#pragma unroll
-    for (int a = 0; a < INPUTS; ++a)
-        for (int column = thread; column < columns; column += THREADS)
-            own_weights[a * pitch + column] = (NUMBER)(weights[a * features + column] * scale);
-    for (int i = thread; i < tile_size * STRIDE; i += THREADS) deep_sums[i] = 0;
-    NUMBER found[INPUTS][COLUMNS];
-#pragma unroll
-    for (int a = 0; a < INPUTS; ++a)
-#pragma unroll
-        for (int k = 0; k < COLUMNS; ++k) found[a][k] = 0;
-    if (CLUSTER > 1) sync_cluster();  // nobody writes to a block that has not begun
-
-    int turn = 0;
-    for (long long start = first; start < last; start += tile_size, turn ^= 1) {
-        const int rows = (int)(last - start < tile_size ? last - start : tile_size);
-        const NUMBER* tile = tiles + turn * tile_size * pitch;
-        double* shares = partial + turn * sources * tile_size * INPUTS;
-        finish_copies();
-        __syncthreads();  // the tile is there, and nobody is at work on the other any more
-        const long long next = start + tile_size;
-        if (next < last) {
-            const int more = (int)(last - next < tile_size ? last - next : tile_size);
-            begin_rows(tiles + (turn ^ 1) * tile_size * pitch, pitch, matrices + next * features, features, more, columns);
+    Columns own;
+    own.first = (ALONE ? lane : thread) * VECTOR;
+    own.count = (int)(left < pitch ? (left > 0 ? left : 0) : pitch);
+    if (warp < WARPS) {
+        for (int tile = 0; tile < STAGES; ++tile) {
+            const long long start = first + (long long)tile * STREAMS * TILE;
+            for (int row = 0; row < TILE; ++row)
+                if (start + row < last)
+                    own.begin_row(ring + (tile * TILE + row) * pitch, matrices + (start + row) * features);
+            group_copies();
         }
+#pragma unroll
+        for (int k = 0; k < CHUNKS; ++k)
+#pragma unroll
+            for (int i = 0; i < VECTOR; ++i)
+#pragma unroll
+                for (int a = 0; a < INPUTS; ++a) {
+                    own.weights[k][i][a] = own.has(k) ? (NUMBER)(weights[a * features + own.at(k) + i] * scale) : 0;
+                    own.found[k][i][a] = 0;
+                }
+    }
+    for (int i = thread; i < PARAMETERS; i += (WARPS + NETWORKS) * WARP) own_parameters[i] = parameters[i];
+    if (!ALONE && thread == 0)
+        for (int i = 0; i < 3 * STAGES; ++i) begin_rounds(summed + i, i < 2 * STAGES ? SOURCES : 1);
+    sync_cluster();  // nobody writes to a block that has not begun
 
-        // Forward: a warp's share of the features of samples that go together.
-        for (int item = warp; item < pairs * split; item += WARPS) {
-            const int row = item / split * TOGETHER, share = item % split;
-            const NUMBER* entries = tile + row * pitch;
-            NUMBER total[TOGETHER][INPUTS];
-#pragma unroll
-            for (int i = 0; i < TOGETHER; ++i)
-#pragma unroll
-                for (int a = 0; a < INPUTS; ++a) total[i][a] = 0;
-            for (int column = share * WARP + lane; column < columns; column += split * WARP) {
-                NUMBER entry[TOGETHER];
-#pragma unroll
-                for (int i = 0; i < TOGETHER; ++i) entry[i] = entries[i * pitch + column];
-#pragma unroll
-                for (int a = 0; a < INPUTS; ++a) {
-                    const NUMBER weight = own_weights[a * pitch + column];
-#pragma unroll
-                    for (int i = 0; i < TOGETHER; ++i) total[i][a] += entry[i] * weight;
-                }
+    const Replicate here = {
+        y + replicate * OUTPUTS * samples,
+        batch + replicate * samples,
+        own_parameters,
+        samples,
+        trained + replicate * INPUTS * samples,
+        loss + replicate * samples,
+        gradient + replicate * INPUTS * samples,
+        curvature + replicate * INPUTS * INPUTS * samples,
+        member == 0
+    };
+    double deeper[AT_LEAST_1(PARAMETERS)] = {};
+    if (warp < WARPS) {
+#pragma unroll 1
+        for (int now = 0; now < tiles + LAG; ++now) {
+            if (now < tiles) {
+                const long long sample = first + (long long)now * STREAMS * TILE + lane;
+                const bool there = lane < TILE && sample < last;
+                Given given;
+                if (ALONE && there) given = given_of(here.y, here.batch, samples, sample);
+                finish_copies_but<STAGES - 1, STAGES - 1 - LAG>(STAGES - 1 - now);
+                double* shares = partial + now % PLACES * (SOURCES * TILE * INPUTS);
+                forward_tile(own, ring + now % STAGES * (TILE * pitch), pitch, lane, member * SHARERS + (ALONE ? 0 : warp), shares);
+                __syncwarp();
+                if (ALONE) {
+                    here.evaluate(given, sample, there, lane, shares, pulls, deeper);
+                    __syncwarp();
+                } else if (lane < CLUSTER)
+                    arrive_in_cluster(summed + now % PLACES, (unsigned)lane);
             }
-#pragma unroll
-            for (int i = 0; i < TOGETHER; ++i)
-#pragma unroll
-                for (int a = 0; a < INPUTS; ++a) {
-#pragma unroll
-                    for (int other = WARP / 2; other > 0; other /= 2)
-                        total[i][a] += __shfl_xor_sync(0xffffffffu, total[i][a], other);
+            if (now >= LAG) {
+                const int done = now - LAG, stage = done % STAGES;
+                const long long start = first + (long long)done * STREAMS * TILE, next = start + STAGES * STREAMS * TILE;
+                const NUMBER* gradients = ALONE ? pulls : pulls + stage * TILE * INPUTS;
+                if (!ALONE) wait_for_round(pulled + stage, done / STAGES & 1);
+#pragma unroll 4
+                for (int row = 0; row < TILE; ++row) {
+                    NUMBER* place = ring + (stage * TILE + row) * pitch;
+                    if (start + row < last) own.backward(place, gradients + row * INPUTS);
+                    if (next + row < last) own.begin_row(place, matrices + (next + row) * features);
                 }
-            // A lane for each block of the cluster.
-            if (lane < CLUSTER) {
+                group_copies();
+                if (ALONE) __syncwarp();  // nobody writes the next pulls while another reads these
+            }
+        }
+    } else {
+#pragma unroll 1
+        for (int now = warp - WARPS; now < tiles; now += AT_LEAST_1(NETWORKS)) {
+            const long long sample = first + (long long)now * TILE + lane;
+            const bool there = lane < TILE && sample < last;
+            Given given;
+            if (there) given = given_of(here.y, here.batch, samples, sample);
+            wait_for_round(summed + now % PLACES, now / PLACES & 1);
+            const double* shares = partial + now % PLACES * (SOURCES * TILE * INPUTS);
+            here.evaluate(given, sample, there, lane, shares, pulls + now % STAGES * (TILE * INPUTS), deeper);
+            __syncwarp();
+            if (lane == 0) arrive_in_cluster(pulled + now % STAGES, member);
+        }
+    }
+
+    // What the block has found: sums over its streams and evaluators, in their order.
+    if (ALONE || warp >= WARPS) {
+        const int evaluator = ALONE ? warp : warp - WARPS;
 #pragma unroll
-                for (int i = 0; i < TOGETHER; ++i)
+        for (int parameter = 0; parameter < PARAMETERS; ++parameter) {
+#pragma unroll
+            for (int other = TILE / 2; other > 0; other /= 2)
+                deeper[parameter] += __shfl_xor_sync(0xffffffffu, deeper[parameter], other);
+            if (lane == 0) deep_sums[evaluator * PARAMETERS + parameter] = deeper[parameter];
+        }
+    }
+    if (warp < WARPS)
+#pragma unroll
+        for (int k = 0; k < CHUNKS; ++k)
+            if (own.has(k))
+#pragma unroll
+                for (int i = 0; i < VECTOR; ++i)
 #pragma unroll
                     for (int a = 0; a < INPUTS; ++a) {
-                        double* place = shares + (((int)member * split + share) * tile_size + row + i) * INPUTS + a;
-                        write_in_cluster(place, (unsigned)lane, (double)total[i][a]);
+                        if (STREAMS > 1)
+                            ring[a * pitch + own.at(k) + i] = own.found[k][i][a];
+                        else
+                            sums[a * features + own.at(k) + i] = own.found[k][i][a];
                     }
-            }
-        }
-        sync_cluster();
-
-        // The network: a thread a sample, the same in every block of a cluster.
-        for (int row = thread; row < rows; row += THREADS) {
-            const long long sample = start + row;
-            Sample own;
+    sync_cluster();  // nobody ends while others write to it
+    if (STREAMS > 1)
+        for (int column = thread; column < own.count; column += WARPS * WARP)
 #pragma unroll
             for (int a = 0; a < INPUTS; ++a) {
-                double h = 0;
-                for (int source = 0; source < sources; ++source) h += shares[(source * tile_size + row) * INPUTS + a];
-                own.signals[a] = h;
-                if (member == 0) trained[a * samples + sample] = h;
+                NUMBER total = 0;
+                for (int each = 0; each < STREAMS; ++each) total += rings[(each * STAGES * TILE + a) * pitch + column];
+                sums[a * features + column] = total;
             }
-            differentiate_sample(
-                own, y, batch, parameters, samples, sample, member == 0, loss, gradient, curvature, deep_sums + row * STRIDE);
-#pragma unroll
-            for (int a = 0; a < INPUTS; ++a) pulls[row * INPUTS + a] = (NUMBER)own.pulls[a];
-        }
-        __syncthreads();
-
-        // Backward: a thread's columns.
-        for (int row = 0; row < rows; ++row) {
-            NUMBER pull[INPUTS];
-#pragma unroll
-            for (int a = 0; a < INPUTS; ++a) pull[a] = pulls[row * INPUTS + a];
-#pragma unroll
-            for (int k = 0; k < COLUMNS; ++k) {
-                const int column = thread + k * THREADS;
-                if (column < columns) {
-                    const NUMBER entry = tile[row * pitch + column];
-#pragma unroll
-                    for (int a = 0; a < INPUTS; ++a) found[a][k] += pull[a] * entry;
-                }
-            }
-        }
-    }
-
-#pragma unroll
-    for (int k = 0; k < COLUMNS; ++k) {
-        const int column = thread + k * THREADS;
-        if (column < columns) {
-#pragma unroll
-            for (int a = 0; a < INPUTS; ++a) sums[a * features + column] = found[a][k];
-        }
-    }
     if (member == 0)
-        for (int parameter = thread; parameter < PARAMETERS; parameter += THREADS) {
+        for (int parameter = thread; parameter < PARAMETERS; parameter += (WARPS + NETWORKS) * WARP) {
             double total = 0;
-            for (int row = 0; row < tile_size; ++row) total += deep_sums[row * STRIDE + parameter];
+            for (int each = 0; each < EVALUATORS; ++each) total += deep_sums[each * PARAMETERS + parameter];
             deep[parameter] = total;
         }
 }

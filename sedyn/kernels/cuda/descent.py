@@ -8,7 +8,6 @@ those beside it.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -41,42 +40,61 @@ LEAST_ARCHITECTURE, CLUSTERED_ARCHITECTURE = 80, 90
 # Blocks that share the features of a sample: all sizes that every card with clusters has.
 CLUSTERS = 1, 2, 4, 8
 # Samples of a part, for each unit: its sums are then a small share of what it reads.
-SAMPLES_PER_UNIT = 24
-# Parts of one design that fill a card, and features of a block below which a cluster is not worth its waiting.
-PARTS, LEAST_FEATURES = 264, 1024
-# Threads of a block, and words of 4 bytes that each may sum in registers.
-THREADS, WORDS = (128, 256, 512), {128: 32, 256: 32, 512: 64}
-# Blocks that a processor of the card holds at a time, the bytes of a tile then, and its least samples.
-TILES = (2, 2**15, 4), (1, 2**16, 2)
-MOST_TILE_ROWS = 128
-WARP, TOGETHER, ALIGNMENT = 32, 2, 4
+SAMPLES_PER_UNIT = 40
+# Blocks that fill a card, and features of a block below which a cluster is not worth its waiting.
+BLOCKS, LEAST_FEATURES = 264, 1024
+WARP, ALIGNMENT = 32, 4
+# Warps of a block that go forward and backward, and words of 4 bytes of the sums of a thread, where it can be and at most.
+MOST_WARPS, WORDS = 16, (32, 40)
+# Bytes of a tile, and warps that evaluate networks beside.
+TILE_BYTES, NETWORKS = 2**14, 4
+# Warps of a block that have all features of their samples, each.
+ALONE = 4
+# Blocks that a processor of the card holds at a time, the most first; registers that it has and what a thread takes
+# beside its weights and sums; and bytes of shared memory that a block takes beside its own.
+RESIDENT, REGISTERS, OTHER_REGISTERS, RESERVED = (6, 5, 4, 3, 2, 1), 2**16, 44, 1024
+# Stages that are worth having fewer blocks, and no more than are.
+LEAST_STAGES, MOST_STAGES = 4, 12
 GATHER_BLOCK = 256
 
 
 class Cut(NamedTuple):
-    """How a design is cut.
+    """How a design is cut: what ``descend.cu`` is compiled for, as it says at its top, and launched with.
 
     Attributes
     ----------
     cluster : int
         Blocks that share the features of a sample.
-    threads, columns : int
-        Of a block, and features that each sums over samples.
-    part_rows, tile_rows : int
-        Samples of a part, and of what is staged at a time.
-    vector : int
-        Entries that are copied at a time.
+    warps, networks : int
+        Of a block, that go forward and backward, and beside them that evaluate networks.
+    resident : int
+        Blocks that a processor of the card holds at a time.
+    columns, vector : int
+        Features of a thread, and of them those that are copied at a time.
+    tile, stages, lag : int
+        Samples of a tile, tiles in shared memory, and tiles between forward and backward.
+    part_rows : int
+        Samples of a part.
     shared_memory : int
         Bytes of a block.
     """
 
     cluster: int
-    threads: int
+    warps: int
+    networks: int
+    resident: int
     columns: int
-    part_rows: int
-    tile_rows: int
     vector: int
+    tile: int
+    stages: int
+    lag: int
+    part_rows: int
     shared_memory: int
+
+    @property
+    def macros(self) -> dict[str, int]:
+        """What the source is compiled for."""
+        return {name.upper(): value for name, value in self._asdict().items() if name not in ("part_rows", "shared_memory")}
 
 
 @lru_cache(maxsize=256)
@@ -95,46 +113,70 @@ def cut(samples: int, features: int, program: Program, itemsize: int, card: Card
     Returns
     -------
     Cut or None
-        None if a sample does not fit into shared memory, or the card cannot: two products of the library serve.
+        None if a sample does not fit into a block's memory, or the card cannot: two products of the library serve.
     """
     if card.architecture < LEAST_ARCHITECTURE:
         return None
-    part_rows = min(samples, max(SAMPLES_PER_UNIT * program.inputs, -(-samples // PARTS)))
     found = None
     for cluster in CLUSTERS if card.architecture >= CLUSTERED_ARCHITECTURE else CLUSTERS[:1]:
-        spread = -(-samples // part_rows) * cluster
-        if found is not None and (2 * spread > PARTS or features < cluster * LEAST_FEATURES):
-            return found
-        found = next(_cuts(part_rows, features, program, itemsize, card, cluster), found)
+        if found is not None:
+            blocks = -(-samples // found.part_rows) * cluster
+            if 2 * blocks > BLOCKS or features < cluster * LEAST_FEATURES:
+                return found
+        found = _cut_for(samples, features, program, itemsize, card, cluster) or found
     return found
 
 
-def _cuts(part_rows: int, features: int, program: Program, itemsize: int, card: Card, cluster: int) -> Iterator[Cut]:
-    """All that fit for a size of clusters, the best first."""
+def _cut_for(samples: int, features: int, program: Program, itemsize: int, card: Card, cluster: int) -> Cut | None:
+    """The best for a size of clusters."""
     pitch = math.ceil(math.ceil(features / cluster) / ALIGNMENT) * ALIGNMENT
-    vector = 16 // itemsize if features % (16 // itemsize) == 0 else 1
-    for threads in THREADS:
-        columns = 1 << (-(-pitch // threads) - 1).bit_length()
-        if (threads == min(THREADS) and columns > 1) or columns * program.inputs * itemsize // 4 > WORDS[threads]:
+    vector = math.gcd(features, 16 // itemsize)
+    while vector > 1 and vector * WARP >= 2 * pitch:  # half of the lanes would have nothing to do
+        vector //= 2
+    for words in WORDS:
+        most = max(1, 4 * words // (itemsize * program.inputs) // vector) * vector
+        warps = math.ceil(pitch / (WARP * most))
+        if warps <= MOST_WARPS:
+            break
+    else:
+        return None
+    columns = math.ceil(pitch / (WARP * warps * vector)) * vector
+    alone = warps == cluster == 1
+    streams, networks = (ALONE, 0) if alone else (1, NETWORKS)
+    tile = min(WARP, 1 << max(0, (TILE_BYTES // (pitch * itemsize)).bit_length() - 1))
+    while tile > 1 and tile * streams >= 2 * samples:
+        tile //= 2
+    part_rows = max(SAMPLES_PER_UNIT * program.inputs, -(-samples * cluster // BLOCKS))
+    part_rows = math.ceil(min(samples, part_rows) / (tile * streams)) * tile * streams
+    registers = 2 * columns * program.inputs * itemsize // 4 + OTHER_REGISTERS
+    warps *= streams
+    found = None
+    for resident in RESIDENT:
+        if resident > 1 and resident * (warps + networks) * WARP * registers > REGISTERS:
             continue
-        for resident, tile_bytes, least in TILES:
-            most = min(MOST_TILE_ROWS, part_rows + part_rows % TOGETHER, tile_bytes // (pitch * itemsize))
-            least = min(least, part_rows + part_rows % TOGETHER)
-            for tile_rows in range(most // TOGETHER * TOGETHER, least - 1, -TOGETHER):
-                shared = _shared_memory(tile_rows, pitch, program, itemsize, threads, cluster)
-                if shared <= card.shared_memory // resident:
-                    whole = -(-part_rows // tile_rows) * tile_rows
-                    yield Cut(cluster, threads, columns, whole, tile_rows, vector, shared)
-                    break
+        memory = (card.shared_memory + RESERVED) // resident - RESERVED
+        for stages in range(min(MOST_STAGES, part_rows // (tile * streams)), 0, -1):
+            lag = 0 if alone else (stages - 1) // 2
+            sizes = cluster, warps, networks, resident, columns, vector, tile, stages, lag, part_rows
+            own = Cut(*sizes, _shared_memory(Cut(*sizes, 0), pitch, program, itemsize))
+            if own.shared_memory <= memory and (not alone or stages * tile >= program.inputs):
+                break
+        else:
+            continue
+        found = found or own
+        if own.stages >= min(LEAST_STAGES, part_rows // tile):
+            return own
+    return found
 
 
-def _shared_memory(tile_rows: int, pitch: int, program: Program, itemsize: int, threads: int, cluster: int) -> int:
+def _shared_memory(own: Cut, pitch: int, program: Program, itemsize: int) -> int:
     """Bytes of what ``descend.cu`` keeps in shared memory, in its order."""
-    pairs = tile_rows // TOGETHER
-    sources = max(1, threads // WARP // pairs) * cluster
-    entries = (2 * tile_rows + program.inputs) * pitch
-    doubles = 2 * sources * tile_rows * program.inputs + tile_rows * (program.parameters | 1)
-    return itemsize * (entries + tile_rows * program.inputs) + 8 * doubles
+    alone = own.networks == 0
+    streams, places, sources = (own.warps, 1, 1) if alone else (1, 2 * own.stages, own.warps * own.cluster)
+    entries = streams * own.stages * own.tile * pitch
+    doubles = streams * places * sources * own.tile * program.inputs
+    doubles += program.parameters * (1 + (own.warps if alone else own.networks)) + 3 * own.stages
+    return itemsize * (entries + streams * own.stages * own.tile * program.inputs) + 8 * doubles
 
 
 def bytes_moved(samples: int, features: int, program: Program, itemsize: int, own: Cut) -> int:
@@ -166,7 +208,7 @@ def descend(
     =========================================  ===============================================================
     `sedyn.designs.protocol.Design.descend`    ``descend.cu``
     =========================================  ===============================================================
-    ``self.matmul(weights)``                   ``total``, added up over warps and blocks to ``h``
+    ``self.matmul(weights)``                   ``forward_tile``; over warps and blocks in ``evaluate``
     ``dispatch.differentiate``                 ``differentiate_sample``, as in ``network.cu``
     ``self.rmatmul(derivatives.gradient)``     ``found``, sums over a part's samples; over parts in ``gather``
     =========================================  ===============================================================
@@ -268,7 +310,7 @@ class Pass(NamedTuple):
         kernel = backend.cuda_kernel(DESCEND, "descend", shared_memory=self.cut.shared_memory, **self.chosen)
         kernel(
             (self.sums.shape[1] * self.cut.cluster, replicates),
-            (self.cut.threads,),
+            ((self.cut.warps + self.cut.networks) * WARP,),
             (
                 self.matrices,
                 weights,
@@ -276,7 +318,7 @@ class Pass(NamedTuple):
                 labels,
                 labels if batch is None else batch,  # then not read
                 parameters,
-                *map(np.int64, (samples, features, self.cut.part_rows, self.cut.tile_rows)),
+                *map(np.int64, (samples, features, self.cut.part_rows)),
                 trained,
                 losses,
                 gradient,
@@ -336,10 +378,7 @@ def pass_over(
     deep = xp.empty((replicates, parts, program.parameters), dtype=y.dtype, device=y.device)
     chosen = macros(program, network.loss, weighted=network.sample_weights is not None, curvature=curvature) | {
         "NUMBER": {8: "double", 4: "float"}[matrices.itemsize],
-        "THREADS": own.threads,
-        "COLUMNS": own.columns,
-        "VECTOR": own.vector,
-        "CLUSTER": own.cluster,
+        **own.macros,
     }
     return Pass(matrices, scale, own, chosen, sums, deep)
 

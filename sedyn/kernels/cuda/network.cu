@@ -356,13 +356,25 @@ struct From<STEP, false> {
 
 using Program = From<0, (OPERATIONS > 0)>;
 
+// What a sample is trained to.
+struct Given {
+    double labels[OUTPUTS], weight;
+};
+
+__device__ inline Given given_of(const double* y, const double* batch, long long samples, long long sample) {
+    Given found;
+#pragma unroll
+    for (int c = 0; c < OUTPUTS; ++c) found.labels[c] = y[c * samples + sample];
+    found.weight = WEIGHTED ? batch[sample] : 1;
+    return found;
+}
+
 // Loss, gradient and curvature of one sample, whose pre-activations are the first signals; what each parameter's
 // derivative adds to its sum is added to `sums`. Arrays are those of one replicate, and written if `keep`. Afterwards
 // the first pulls are the gradient.
 __device__ inline void differentiate_sample(
     Sample& own,
-    const double* y,
-    const double* batch,
+    const Given& given,
     const double* parameters,
     long long samples,
     long long sample,
@@ -372,15 +384,12 @@ __device__ inline void differentiate_sample(
     double* curvature,
     double* sums
 ) {
-    double labels[OUTPUTS];
 #pragma unroll
     for (int row = 0; row < ROWS; ++row) own.pulls[row] = 0;
     Program::forward(own, parameters);
 
-#pragma unroll
-    for (int c = 0; c < OUTPUTS; ++c) labels[c] = y[c * samples + sample];
-    const Losses error = LOSS(own.signals + OUTPUT, labels);
-    const double weight = WEIGHTED ? batch[sample] : 1;
+    const Losses error = LOSS(own.signals + OUTPUT, given.labels);
+    const double weight = given.weight;
 #pragma unroll
     for (int c = 0; c < OUTPUTS; ++c) own.pulls[OUTPUT + c] = error.slopes[c] * weight;
     Program::backward(own, parameters, sums);
@@ -451,7 +460,8 @@ extern "C" __global__ void differentiate(
         Sample own;
 #pragma unroll
         for (int a = 0; a < INPUTS; ++a) own.signals[a] = h[a * samples + sample];
-        differentiate_sample(own, y, batch, parameters, samples, sample, true, loss, gradient, curvature, sums);
+        const Given given = given_of(y, batch, samples, sample);
+        differentiate_sample(own, given, parameters, samples, sample, true, loss, gradient, curvature, sums);
     }
 #pragma unroll
     for (int parameter = 0; parameter < PARAMETERS; ++parameter) deep[parameter * threads + thread] = sums[parameter];

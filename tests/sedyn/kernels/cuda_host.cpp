@@ -1,6 +1,6 @@
 // Runs kernels on the host: the threads of a cluster of blocks take turns, each until it waits for others. Who goes first
-// is drawn anew at every turn, so that a result that hangs on the order shows; copies happen when they are waited for,
-// and not before; a barrier that some never reach ends the process.
+// is drawn anew at every turn, so that a result that hangs on the order shows; copies happen at once or not before they
+// are waited for, as is drawn too; a barrier that some never reach ends the process.
 #include "cuda_host.h"
 
 #include <ucontext.h>
@@ -8,14 +8,10 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <deque>
 #include <vector>
 
 Index blockIdx, threadIdx, blockDim, gridDim;
-
-// Those who wait for each other, so many of them.
-struct Barrier {
-    unsigned size, arrived, round;
-};
 
 struct Copy {
     void* to;
@@ -27,9 +23,9 @@ struct Thread {
     ucontext_t context;
     std::vector<char> stack;
     bool done;
-    const Barrier* waits;
-    unsigned round;
-    std::vector<Copy> copies;
+    const unsigned* rounds;  // that this waits for to be of another parity than this
+    unsigned parity;
+    std::deque<std::vector<Copy>> copies;  // groups, the last one open
     double sent;
 };
 
@@ -55,18 +51,28 @@ static unsigned char* memory_of(unsigned block) {
 
 unsigned char* shared_memory_here() { return memory_of(present); }
 
-static void wait_at(Barrier& barrier) {
-    Thread& own = threads[running];
-    own.waits = &barrier;
-    own.round = barrier.round;
+static void arrive(Barrier& barrier) {
     if (++barrier.arrived == barrier.size) {
         barrier.arrived = 0;
         ++barrier.round;
     }
+}
+
+void wait_for_round(Barrier* barrier, unsigned parity) {
+    Thread& own = threads[running];
+    own.rounds = &barrier->round;
+    own.parity = parity;
     swapcontext(&own.context, &scheduler);
 }
 
+static void wait_at(Barrier& barrier) {
+    const unsigned parity = barrier.round % 2;
+    arrive(barrier);
+    wait_for_round(&barrier, parity);
+}
+
 void __syncthreads() { wait_at(blocks[present]); }
+void __syncwarp() { wait_at(warps[running / 32]); }
 void sync_cluster() { wait_at(everyone); }
 
 double shuffled(double value, int mask) {
@@ -78,19 +84,38 @@ double shuffled(double value, int mask) {
     return found;
 }
 
+static unsigned drawn() {
+    seed = 1664525 * seed + 1013904223;
+    return seed >> 8;
+}
+
+static void happen(const Copy& copy) { std::memcpy(copy.to, copy.from, copy.bytes); }
+
 void begin_copy_of(int bytes, void* to, const void* from) {
     if ((size_t)to % bytes || (size_t)from % bytes) refuse("a copy from or to an odd place");
-    threads[running].copies.push_back({to, from, bytes});
+    const Copy copy = {to, from, bytes};
+    if (drawn() % 2)
+        happen(copy);
+    else
+        threads[running].copies.back().push_back(copy);
 }
 
-void finish_copies() {
-    for (const Copy& each : threads[running].copies) std::memcpy(each.to, each.from, each.bytes);
-    threads[running].copies.clear();
+void group_copies() { threads[running].copies.emplace_back(); }
+
+void finish_groups_but(size_t last) {
+    for (auto& groups = threads[running].copies; groups.size() > last + 1; groups.pop_front())
+        for (const Copy& each : groups.front()) happen(each);
 }
 
-void write_in_cluster(double* place, unsigned block, double value) {
-    *(double*)(memory_of(block) + ((unsigned char*)place - memory_of(present))) = value;
+template <class Any>
+static Any* in_block(Any* place, unsigned block) {
+    return (Any*)(memory_of(block) + ((unsigned char*)place - memory_of(present)));
 }
+
+void write_in_cluster(double* place, unsigned block, double value) { *in_block(place, block) = value; }
+
+void begin_rounds(Barrier* barrier, unsigned size) { *barrier = {(unsigned short)size, 0, 0}; }
+void arrive_in_cluster(Barrier* barrier, unsigned block) { arrive(*in_block(barrier, block)); }
 
 static void begin() {
     body(given);
@@ -104,15 +129,15 @@ static void run_cluster(Index first, unsigned block, unsigned cluster, size_t sh
         threads = std::vector<Thread>(count);
         for (Thread& each : threads) each.stack.resize(1 << 17);
     }
-    blocks.assign(cluster, Barrier{block, 0, 0});
-    warps.assign((count + 31) / 32, Barrier{block < 32 ? block : 32, 0, 0});
-    everyone = Barrier{count, 0, 0};
+    blocks.assign(cluster, Barrier{(unsigned short)block, 0, 0});
+    warps.assign((count + 31) / 32, Barrier{(unsigned short)(block < 32 ? block : 32), 0, 0});
+    everyone = Barrier{(unsigned short)count, 0, 0};
     memories.assign(cluster, std::vector<unsigned char>(shared + 16, 0xff));  // as numbers NaN
     for (unsigned i = 0; i < count; ++i) {
         Thread& own = threads[i];
         own.done = false;
-        own.waits = nullptr;
-        own.copies.clear();
+        own.rounds = nullptr;
+        own.copies.assign(1, {});
         getcontext(&own.context);
         own.context.uc_stack.ss_sp = own.stack.data();
         own.context.uc_stack.ss_size = own.stack.size();
@@ -120,11 +145,10 @@ static void run_cluster(Index first, unsigned block, unsigned cluster, size_t sh
     }
     for (unsigned left = count; left > 0;) {
         bool moved = false;
-        seed = 1664525 * seed + 1013904223;
-        const unsigned start = (seed >> 8) % count, stride = seed >> 31 ? 1 : count - 1;
+        const unsigned start = drawn() % count, stride = drawn() % 2 ? 1 : count - 1;
         for (unsigned turn = 0, i = start; turn < count; ++turn, i = (i + stride) % count) {
             Thread& own = threads[i];
-            if (own.done || (own.waits && own.waits->round == own.round)) continue;
+            if (own.done || (own.rounds && *own.rounds % 2 == own.parity)) continue;
             running = i;
             present = i / block;
             blockIdx = {first.x + present, first.y};

@@ -5,7 +5,7 @@
 #define __global__
 #define __device__
 #define __host__
-#define __launch_bounds__(threads)
+#define __launch_bounds__(...)
 #define IN_CLUSTERS
 
 static inline void sincospi(double x, double* sine, double* cosine) {
@@ -22,10 +22,21 @@ unsigned char* shared_memory_here();
 #define shared_memory shared_memory_here()
 void __syncthreads();
 void sync_cluster();
+void __syncwarp();
 double shuffled(double value, int mask);
 void begin_copy_of(int bytes, void* to, const void* from);
-void finish_copies();
+void group_copies();
+void finish_groups_but(size_t last);
 void write_in_cluster(double* place, unsigned block, double value);
+
+// Rounds are counted, up to what lies in eight bytes of shared memory.
+struct Barrier {
+    unsigned short size, arrived;
+    unsigned round;
+};
+void begin_rounds(Barrier* barrier, unsigned size);
+void wait_for_round(Barrier* barrier, unsigned parity);
+void arrive_in_cluster(Barrier* barrier, unsigned block);
 
 template <class Number>
 static Number __shfl_xor_sync(unsigned, Number value, int mask) {
@@ -35,6 +46,11 @@ static Number __shfl_xor_sync(unsigned, Number value, int mask) {
 template <int BYTES>
 static void begin_copy(void* to, const void* from) {
     begin_copy_of(BYTES, to, from);
+}
+
+template <int LAST>
+static void finish_copies() {
+    finish_groups_but(LAST);
 }
 
 void run_grid(void (*body)(void**), void** arguments, Index grid, unsigned block, unsigned cluster, size_t shared);
