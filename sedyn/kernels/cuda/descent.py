@@ -7,6 +7,7 @@ those beside it.
 
 from __future__ import annotations
 
+import itertools
 import math
 from functools import lru_cache
 from pathlib import Path
@@ -53,7 +54,7 @@ ALONE = 4
 # Blocks that a processor of the card holds at a time, the most first; registers that it has and what a thread takes
 # beside its weights and sums; and bytes of shared memory that a block takes beside its own.
 RESIDENT, REGISTERS, OTHER_REGISTERS, RESERVED = (6, 5, 4, 3, 2, 1), 2**16, 44, 1024
-# Stages that are worth having fewer blocks, and no more than are.
+# Stages of those who wait for others, and of anybody: more are of no use.
 LEAST_STAGES, MOST_STAGES = 4, 12
 GATHER_BLOCK = 256
 
@@ -142,31 +143,26 @@ def _cut_for(samples: int, features: int, program: Program, itemsize: int, card:
         return None
     columns = math.ceil(pitch / (WARP * warps * vector)) * vector
     alone = warps == cluster == 1
-    streams, networks = (ALONE, 0) if alone else (1, NETWORKS)
-    tile = min(WARP, 1 << max(0, (TILE_BYTES // (pitch * itemsize)).bit_length() - 1))
-    while tile > 1 and tile * streams >= 2 * samples:
-        tile //= 2
-    part_rows = max(SAMPLES_PER_UNIT * program.inputs, -(-samples * cluster // BLOCKS))
-    part_rows = math.ceil(min(samples, part_rows) / (tile * streams)) * tile * streams
-    registers = 2 * columns * program.inputs * itemsize // 4 + OTHER_REGISTERS
+    streams, least = (ALONE, 1) if alone else (1, LEAST_STAGES)
     warps *= streams
-    found = None
-    for resident in RESIDENT:
-        if resident > 1 and resident * (warps + networks) * WARP * registers > REGISTERS:
-            continue
+    registers = 2 * columns * program.inputs * itemsize // 4 + OTHER_REGISTERS
+    largest = min(WARP, 1 << max(0, (TILE_BYTES // (pitch * itemsize)).bit_length() - 1))
+    while largest > 1 and largest * streams >= 2 * samples:
+        largest //= 2
+    part_rows = min(samples, max(SAMPLES_PER_UNIT * program.inputs, -(-samples * cluster // BLOCKS)))
+    for resident, halvings in itertools.product(RESIDENT, range(largest.bit_length())):
+        tile = largest >> halvings
+        whole = math.ceil(part_rows / (tile * streams)) * tile * streams
         memory = (card.shared_memory + RESERVED) // resident - RESERVED
-        for stages in range(min(MOST_STAGES, part_rows // (tile * streams)), 0, -1):
-            lag = 0 if alone else (stages - 1) // 2
-            sizes = cluster, warps, networks, resident, columns, vector, tile, stages, lag, part_rows
+        for stages in range(min(MOST_STAGES, max(least, whole // (tile * streams))), least - 1, -1):
+            lag = 0 if alone else stages // 2
+            networks = 0 if alone else min(NETWORKS, lag + 1)
+            sizes = cluster, warps, networks, resident, columns, vector, tile, stages, lag, whole
             own = Cut(*sizes, _shared_memory(Cut(*sizes, 0), pitch, program, itemsize))
-            if own.shared_memory <= memory and (not alone or stages * tile >= program.inputs):
-                break
-        else:
-            continue
-        found = found or own
-        if own.stages >= min(LEAST_STAGES, part_rows // tile):
-            return own
-    return found
+            few = resident * (warps + networks) * WARP * registers <= REGISTERS or resident == 1
+            if few and own.shared_memory <= memory and (not alone or stages * tile >= program.inputs):
+                return own
+    return None
 
 
 def _shared_memory(own: Cut, pitch: int, program: Program, itemsize: int) -> int:

@@ -94,7 +94,7 @@ def test_every_kind_of_network(on_host, structure, loss):
 # Shared memory so small that a sample's features have to be shared, or a tile to be of few samples.
 @pytest.mark.parametrize(
     ("d", "kilobytes", "cluster", "dtype"),
-    [(600, 40, 1, "float64"), (601, 22, 2, "float64"), (1204, 22, 4, "float64"), (2600, 16, 8, "float32")],
+    [(600, 22, 1, "float64"), (601, 13, 2, "float64"), (1204, 16, 4, "float64"), (2600, 12, 8, "float32")],
 )
 def test_features_shared_by_blocks_of_a_cluster(on_host, d, kilobytes, cluster, dtype):
     card = Card(90, kilobytes * 1024)
@@ -105,9 +105,32 @@ def test_features_shared_by_blocks_of_a_cluster(on_host, d, kilobytes, cluster, 
 
 
 def test_a_cluster_whose_last_blocks_have_nothing_to_do(on_host, monkeypatch):
-    own = descent.cut(50, 20, program_of(drawn_pass(1, 50, 20)[2].layers, 3), 8, H100)
-    monkeypatch.setattr(descent, "cut", lambda *shape: own._replace(cluster=8, shared_memory=8 * own.shared_memory))
+    own = descent._cut_for(50, 20, program_of(drawn_pass(1, 50, 20)[2].layers, 3), 8, H100, 8)
+    monkeypatch.setattr(descent, "cut", lambda *shape: own)
     compare(on_host, 1, 50, 20)
+
+
+# Each an order in which tiles, networks and blocks of a cluster could get in each other's way.
+@pytest.mark.parametrize("cluster", [1, 2])
+@pytest.mark.parametrize(("tile", "stages", "lag", "networks"), [(1, 2, 1, 1), (2, 4, 3, 8), (4, 5, 1, 2), (32, 3, 2, 3)])
+def test_tiles_in_flight(on_host, monkeypatch, tile, stages, lag, networks, cluster):
+    program = program_of(drawn_pass(1, 150, 70)[2].layers, 3)
+    own = descent._cut_for(150, 70, program, 8, H100, 2)._replace(cluster=cluster, columns=2, warps=2, part_rows=96)
+    own = own._replace(tile=tile, stages=stages, lag=lag, networks=networks)
+    own = own._replace(shared_memory=descent._shared_memory(own, 72, program, 8))
+    monkeypatch.setattr(descent, "cut", lambda *shape: own)
+    compare(on_host, 2, 150, 70)
+
+
+@pytest.mark.parametrize(("warps", "tile", "stages"), [(1, 4, 3), (3, 8, 2), (2, 32, 1)])
+def test_warps_with_all_features_of_their_samples(on_host, monkeypatch, warps, tile, stages):
+    program = program_of(drawn_pass(1, 150, 60)[2].layers, 3)
+    own = descent.cut(150, 60, program, 8, H100)
+    assert own.networks == 0
+    own = own._replace(warps=warps, tile=tile, stages=stages, part_rows=warps * tile * 2)
+    own = own._replace(shared_memory=descent._shared_memory(own, 60, program, 8))
+    monkeypatch.setattr(descent, "cut", lambda *shape: own)
+    compare(on_host, 2, 150, 60)
 
 
 @pytest.mark.parametrize(("d", "card"), [(40, H100), (602, Card(90, 22 * 1024))])
@@ -166,12 +189,18 @@ def test_every_cut_is_whole_and_fits():
             continue
         served += 1
         pitch = math.ceil(math.ceil(d / own.cluster) / 4) * 4
-        assert own.columns * own.threads >= pitch
-        assert own.tile_rows % 2 == own.part_rows % own.tile_rows == 0
+        alone = own.networks == 0
+        assert own.columns * 32 * (1 if alone else own.warps) >= pitch
+        assert own.part_rows % (own.tile * (own.warps if alone else 1)) == 0
+        assert 32 % own.tile == 0
+        assert own.stages > own.lag
+        assert (own.lag == 0) == alone
+        assert own.networks <= 2 * own.stages
+        assert not alone or own.stages * own.tile >= width
         assert own.shared_memory <= card.shared_memory
-        assert own.cluster == 1 or card == H100
-        assert d % own.vector == 0
-        assert own.vector * itemsize in (itemsize, 16)
+        assert own.cluster == 1 or (card == H100 and not alone)
+        assert d % own.vector == own.columns % own.vector == 0
+        assert own.vector * itemsize in (4, 8, 16)
     assert served > 200
 
 
