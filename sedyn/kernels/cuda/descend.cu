@@ -20,6 +20,7 @@
 //   COLUMNS   features of a thread, at most
 //   VECTOR    of them that are beside each other and copied at a time, a divisor of COLUMNS and of a design's features
 //   TILE      samples of a tile, a power of 2 up to the lanes of a warp
+//   FULL      1 if all threads have COLUMNS features
 //   STAGES    tiles in shared memory, more than LAG
 //   LAG       tiles between forward and backward; 0 if there are no NETWORKS
 //   CLUSTER   blocks that share the features of a sample
@@ -48,30 +49,43 @@ struct alignas(VECTOR * sizeof(NUMBER)) Entries {
     NUMBER of[VECTOR];
 };
 
-// The features of a thread, among those of its block.
+// The features of a thread, among those of its block: vectors that are a step apart.
+#define STEP (SHARERS * WARP * VECTOR)
+
 struct Columns {
     int first, count;
     NUMBER weights[CHUNKS][VECTOR][INPUTS], found[CHUNKS][VECTOR][INPUTS];
 
-    __device__ inline int at(int chunk) const { return first + chunk * SHARERS * WARP * VECTOR; }
-    __device__ inline bool has(int chunk) const { return at(chunk) < count; }
+    __device__ inline bool has(int chunk) const { return FULL || first + chunk * STEP < count; }
+
+    // Rows are pointed to at the first feature of the thread.
+    __device__ inline Entries read(const NUMBER* row, int chunk) const {
+        Entries found = {};
+        if (has(chunk)) found = *(const Entries*)(row + chunk * STEP);
+        return found;
+    }
 
     __device__ inline void begin_row(NUMBER* row, const NUMBER* from) const {
 #pragma unroll
         for (int k = 0; k < CHUNKS; ++k)
-            if (has(k)) begin_copy<VECTOR * sizeof(NUMBER)>(row + at(k), from + at(k));
+            if (has(k)) begin_copy<VECTOR * sizeof(NUMBER)>(row + k * STEP, from + k * STEP);
+    }
+
+    __device__ inline void clear_row(NUMBER* row) const {
+#pragma unroll
+        for (int k = 0; k < CHUNKS; ++k)
+            if (has(k)) *(Entries*)(row + k * STEP) = {};
     }
 
     __device__ inline void forward(const NUMBER* row, NUMBER* total) const {
 #pragma unroll
-        for (int k = 0; k < CHUNKS; ++k)
-            if (has(k)) {
-                const Entries entries = *(const Entries*)(row + at(k));
+        for (int k = 0; k < CHUNKS; ++k) {
+            const Entries entries = read(row, k);
 #pragma unroll
-                for (int i = 0; i < VECTOR; ++i)
+            for (int i = 0; i < VECTOR; ++i)
 #pragma unroll
-                    for (int a = 0; a < INPUTS; ++a) total[a] += entries.of[i] * weights[k][i][a];
-            }
+                for (int a = 0; a < INPUTS; ++a) total[a] += entries.of[i] * weights[k][i][a];
+        }
     }
 
     __device__ inline void backward(const NUMBER* row, const NUMBER* pulls) {
@@ -79,14 +93,13 @@ struct Columns {
 #pragma unroll
         for (int a = 0; a < INPUTS; ++a) pull[a] = pulls[a];
 #pragma unroll
-        for (int k = 0; k < CHUNKS; ++k)
-            if (has(k)) {
-                const Entries entries = *(const Entries*)(row + at(k));
+        for (int k = 0; k < CHUNKS; ++k) {
+            const Entries entries = read(row, k);
 #pragma unroll
-                for (int i = 0; i < VECTOR; ++i)
+            for (int i = 0; i < VECTOR; ++i)
 #pragma unroll
-                    for (int a = 0; a < INPUTS; ++a) found[k][i][a] += pull[a] * entries.of[i];
-            }
+                for (int a = 0; a < INPUTS; ++a) found[k][i][a] += pull[a] * entries.of[i];
+        }
     }
 };
 
@@ -157,6 +170,9 @@ struct Replicate {
             if (other < TILE * SOURCES)
 #pragma unroll
                 for (int a = 0; a < INPUTS; ++a) own.signals[a] += __shfl_xor_sync(0xffffffffu, own.signals[a], other);
+        if (lane < TILE && !there)
+#pragma unroll
+            for (int a = 0; a < INPUTS; ++a) pulls[lane * INPUTS + a] = 0;
         if (there) {
 #pragma unroll
             for (int a = 0; a < INPUTS; ++a)
@@ -189,12 +205,13 @@ extern "C" __global__ void __launch_bounds__((WARPS + NETWORKS) * WARP, RESIDENT
     const unsigned member = blockIdx.x % CLUSTER;
     const long long part = blockIdx.x / CLUSTER, parts = gridDim.x / CLUSTER, replicate = blockIdx.y;
     // Features of this block: rows of shared memory begin at multiples of 16 bytes.
-    const int pitch = (int)((features + CLUSTER - 1) / CLUSTER + 3) / 4 * 4;
+    const int pitch = FULL ? STEP * CHUNKS : (int)((features + CLUSTER - 1) / CLUSTER + 3) / 4 * 4;
     const long long first_column = member * (long long)pitch, left = features - first_column;
+    // Samples of this warp's stream: tiles of those from the first on.
     const int stream = ALONE && warp < WARPS ? warp : 0;
-    const long long first = part * part_rows + stream * TILE;
-    const long long last = (part + 1) * part_rows < samples ? (part + 1) * part_rows : samples;
-    const int tiles = last > first ? (int)((last - first + STREAMS * TILE - 1) / (STREAMS * TILE)) : 0;
+    const long long first = part * part_rows + stream * TILE, end = (part + 1) * part_rows;
+    const int rows = (int)((end < samples ? end : samples) - first);
+    const int tiles = rows > 0 ? (rows + STREAMS * TILE - 1) / (STREAMS * TILE) : 0;
 
     matrices += replicate * samples * features + first_column;
     weights += replicate * INPUTS * features + first_column;
@@ -216,12 +233,17 @@ extern "C" __global__ void __launch_bounds__((WARPS + NETWORKS) * WARP, RESIDENT
     Columns own;
     own.first = (ALONE ? lane : thread) * VECTOR;
     own.count = (int)(left < pitch ? (left > 0 ? left : 0) : pitch);
+    ring += own.first;
+    const NUMBER* coming = matrices + first * features + own.first;  // the next to be copied
     if (warp < WARPS) {
+#pragma unroll 1
         for (int tile = 0; tile < STAGES; ++tile) {
-            const long long start = first + (long long)tile * STREAMS * TILE;
-            for (int row = 0; row < TILE; ++row)
-                if (start + row < last)
-                    own.begin_row(ring + (tile * TILE + row) * pitch, matrices + (start + row) * features);
+            for (int row = 0; row < TILE; ++row, coming += features)
+                if (tile * STREAMS * TILE + row < rows)
+                    own.begin_row(ring + (tile * TILE + row) * pitch, coming);
+                else
+                    own.clear_row(ring + (tile * TILE + row) * pitch);
+            coming += (STREAMS - 1) * TILE * features;
             group_copies();
         }
 #pragma unroll
@@ -230,7 +252,7 @@ extern "C" __global__ void __launch_bounds__((WARPS + NETWORKS) * WARP, RESIDENT
             for (int i = 0; i < VECTOR; ++i)
 #pragma unroll
                 for (int a = 0; a < INPUTS; ++a) {
-                    own.weights[k][i][a] = own.has(k) ? (NUMBER)(weights[a * features + own.at(k) + i] * scale) : 0;
+                    own.weights[k][i][a] = own.has(k) ? (NUMBER)(weights[a * features + own.first + k * STEP + i] * scale) : 0;
                     own.found[k][i][a] = 0;
                 }
     }
@@ -255,13 +277,15 @@ extern "C" __global__ void __launch_bounds__((WARPS + NETWORKS) * WARP, RESIDENT
 #pragma unroll 1
         for (int now = 0; now < tiles + LAG; ++now) {
             if (now < tiles) {
-                const long long sample = first + (long long)now * STREAMS * TILE + lane;
-                const bool there = lane < TILE && sample < last;
+                const int row = now * STREAMS * TILE + lane;
+                const bool there = lane < TILE && row < rows;
+                const long long sample = first + row;
                 Given given;
                 if (ALONE && there) given = given_of(here.y, here.batch, samples, sample);
                 finish_copies_but<STAGES - 1, STAGES - 1 - LAG>(STAGES - 1 - now);
                 double* shares = partial + now % PLACES * (SOURCES * TILE * INPUTS);
-                forward_tile(own, ring + now % STAGES * (TILE * pitch), pitch, lane, member * SHARERS + (ALONE ? 0 : warp), shares);
+                const unsigned source = member * SHARERS + (ALONE ? 0 : warp);
+                forward_tile(own, ring + now % STAGES * (TILE * pitch), pitch, lane, source, shares);
                 __syncwarp();
                 if (ALONE) {
                     here.evaluate(given, sample, there, lane, shares, pulls, deeper);
@@ -270,16 +294,16 @@ extern "C" __global__ void __launch_bounds__((WARPS + NETWORKS) * WARP, RESIDENT
                     arrive_in_cluster(summed + now % PLACES, (unsigned)lane);
             }
             if (now >= LAG) {
-                const int done = now - LAG, stage = done % STAGES;
-                const long long start = first + (long long)done * STREAMS * TILE, next = start + STAGES * STREAMS * TILE;
-                const NUMBER* gradients = ALONE ? pulls : pulls + stage * TILE * INPUTS;
+                const int done = now - LAG, stage = done % STAGES, next = (done + STAGES) * STREAMS * TILE;
+                NUMBER* tile = ring + stage * (TILE * pitch);
+                const NUMBER* gradients = ALONE ? pulls : pulls + stage * (TILE * INPUTS);
                 if (!ALONE) wait_for_round(pulled + stage, done / STAGES & 1);
 #pragma unroll 4
-                for (int row = 0; row < TILE; ++row) {
-                    NUMBER* place = ring + (stage * TILE + row) * pitch;
-                    if (start + row < last) own.backward(place, gradients + row * INPUTS);
-                    if (next + row < last) own.begin_row(place, matrices + (next + row) * features);
-                }
+                for (int row = 0; row < TILE; ++row) own.backward(tile + row * pitch, gradients + row * INPUTS);
+#pragma unroll 4
+                for (int row = 0; row < TILE; ++row, coming += features)
+                    if (next + row < rows) own.begin_row(tile + row * pitch, coming);
+                coming += (STREAMS - 1) * TILE * features;
                 group_copies();
                 if (ALONE) __syncwarp();  // nobody writes the next pulls while another reads these
             }
@@ -287,8 +311,9 @@ extern "C" __global__ void __launch_bounds__((WARPS + NETWORKS) * WARP, RESIDENT
     } else {
 #pragma unroll 1
         for (int now = warp - WARPS; now < tiles; now += AT_LEAST_1(NETWORKS)) {
-            const long long sample = first + (long long)now * TILE + lane;
-            const bool there = lane < TILE && sample < last;
+            const int row = now * TILE + lane;
+            const bool there = lane < TILE && row < rows;
+            const long long sample = first + row;
             Given given;
             if (there) given = given_of(here.y, here.batch, samples, sample);
             wait_for_round(summed + now % PLACES, now / PLACES & 1);
@@ -318,10 +343,11 @@ extern "C" __global__ void __launch_bounds__((WARPS + NETWORKS) * WARP, RESIDENT
                 for (int i = 0; i < VECTOR; ++i)
 #pragma unroll
                     for (int a = 0; a < INPUTS; ++a) {
+                        const int column = k * STEP + i;
                         if (STREAMS > 1)
-                            ring[a * pitch + own.at(k) + i] = own.found[k][i][a];
+                            ring[a * pitch + column] = own.found[k][i][a];
                         else
-                            sums[a * features + own.at(k) + i] = own.found[k][i][a];
+                            sums[a * features + own.first + column] = own.found[k][i][a];
                     }
     sync_cluster();  // nobody ends while others write to it
     if (STREAMS > 1)

@@ -72,6 +72,8 @@ class Cut(NamedTuple):
         Blocks that a processor of the card holds at a time.
     columns, vector : int
         Features of a thread, and of them those that are copied at a time.
+    full : int
+        1 if all threads have as many.
     tile, stages, lag : int
         Samples of a tile, tiles in shared memory, and tiles between forward and backward.
     part_rows : int
@@ -86,6 +88,7 @@ class Cut(NamedTuple):
     resident: int
     columns: int
     vector: int
+    full: int
     tile: int
     stages: int
     lag: int
@@ -143,6 +146,7 @@ def _cut_for(samples: int, features: int, program: Program, itemsize: int, card:
         return None
     columns = math.ceil(pitch / (WARP * warps * vector)) * vector
     alone = warps == cluster == 1
+    full = int(features == cluster * warps * WARP * columns)
     streams, least = (ALONE, 1) if alone else (1, LEAST_STAGES)
     warps *= streams
     registers = 2 * columns * program.inputs * itemsize // 4 + OTHER_REGISTERS
@@ -157,7 +161,7 @@ def _cut_for(samples: int, features: int, program: Program, itemsize: int, card:
         for stages in range(min(MOST_STAGES, max(least, whole // (tile * streams))), least - 1, -1):
             lag = 0 if alone else stages // 2
             networks = 0 if alone else min(NETWORKS, lag + 1)
-            sizes = cluster, warps, networks, resident, columns, vector, tile, stages, lag, whole
+            sizes = cluster, warps, networks, resident, columns, vector, full, tile, stages, lag, whole
             own = Cut(*sizes, _shared_memory(Cut(*sizes, 0), pitch, program, itemsize))
             few = resident * (warps + networks) * WARP * registers <= REGISTERS or resident == 1
             if few and own.shared_memory <= memory and (not alone or stages * tile >= program.inputs):

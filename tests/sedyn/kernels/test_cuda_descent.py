@@ -190,7 +190,9 @@ def test_every_cut_is_whole_and_fits():
         served += 1
         pitch = math.ceil(math.ceil(d / own.cluster) / 4) * 4
         alone = own.networks == 0
-        assert own.columns * 32 * (1 if alone else own.warps) >= pitch
+        together = own.columns * 32 * (1 if alone else own.warps)
+        assert together >= pitch
+        assert own.full == (together * own.cluster == d)
         assert own.part_rows % (own.tile * (own.warps if alone else 1)) == 0
         assert 32 % own.tile == 0
         assert own.stages > own.lag
