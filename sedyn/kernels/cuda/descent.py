@@ -98,7 +98,9 @@ class Cut(NamedTuple):
     @property
     def macros(self) -> dict[str, int]:
         """What the source is compiled for."""
-        return {name.upper(): value for name, value in self._asdict().items() if name not in ("part_rows", "shared_memory")}
+        return {
+            name.upper(): value for name, value in self._asdict().items() if name not in ("part_rows", "shared_memory")
+        }
 
 
 @lru_cache(maxsize=256)

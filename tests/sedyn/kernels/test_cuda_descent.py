@@ -112,7 +112,9 @@ def test_a_cluster_whose_last_blocks_have_nothing_to_do(on_host, monkeypatch):
 
 # Each an order in which tiles, networks and blocks of a cluster could get in each other's way.
 @pytest.mark.parametrize("cluster", [1, 2])
-@pytest.mark.parametrize(("tile", "stages", "lag", "networks"), [(1, 2, 1, 1), (2, 4, 3, 8), (4, 5, 1, 2), (32, 3, 2, 3)])
+@pytest.mark.parametrize(
+    ("tile", "stages", "lag", "networks"), [(1, 2, 1, 1), (2, 4, 3, 8), (4, 5, 1, 2), (32, 3, 2, 3)]
+)
 def test_tiles_in_flight(on_host, monkeypatch, tile, stages, lag, networks, cluster):
     program = program_of(drawn_pass(1, 150, 70)[2].layers, 3)
     own = descent._cut_for(150, 70, program, 8, H100, 2)._replace(cluster=cluster, columns=2, warps=2, part_rows=96)
