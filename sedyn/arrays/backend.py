@@ -58,6 +58,9 @@ __all__ = [
     "watch_device_memory",
 ]
 
+# Of a GPU's memory, what a process may keep between calls.
+KEPT_SHARE = 1 / 16
+
 Array = Any  # an array of any library that keeps the array API standard
 
 
@@ -185,19 +188,24 @@ def device_generator(seed: np.random.SeedSequence, device: str) -> Any | None:
 
 @contextmanager
 def use_device(device: str) -> Iterator[None]:
-    """Give the device's memory pool back to the system when the work inside is done."""
+    """Give the device's memory pool back to the system when the work inside is done, unless it is small.
+
+    Taking it anew costs more than many a call computes.
+    """
     try:
         yield
     finally:
-        free_device_memory(device)
+        free_device_memory(device, beyond=KEPT_SHARE)
 
 
-def free_device_memory(device: str) -> None:
-    """Give a resolved device's unused memory back to the system."""
+def free_device_memory(device: str, beyond: float = 0.0) -> None:
+    """Give a resolved device's unused memory back to the system, if that is more than a share of all."""
     if device == "gpu":
         import cupy
 
-        cupy.get_default_memory_pool().free_all_blocks()
+        pool, (_, total) = cupy.get_default_memory_pool(), cupy.cuda.runtime.memGetInfo()
+        if pool.free_bytes() > beyond * total:
+            pool.free_all_blocks()
 
 
 @contextmanager
@@ -252,7 +260,7 @@ def gpu_memory() -> tuple[int, int]:
     free, total = cupy.cuda.runtime.memGetInfo()
     pool = cupy.get_default_memory_pool()
     limit = pool.get_limit() or total
-    return min(free, limit - pool.used_bytes()), total
+    return min(free + pool.free_bytes(), limit - pool.used_bytes()), total
 
 
 def to_numpy(array: Shaped[Array, "*shape"]) -> Shaped[np.ndarray, "*shape"]:

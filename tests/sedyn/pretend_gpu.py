@@ -78,7 +78,7 @@ def install(patch: pytest.MonkeyPatch) -> None:
         patch.delattr(Array, name)
     patch.setattr(backend, "resolve_device", lambda device: device)
     patch.setattr(backend, "device_description", lambda device: device)
-    patch.setattr(backend, "free_device_memory", lambda device: None)
+    patch.setattr(backend, "free_device_memory", lambda device, beyond=0.0: None)
     patch.setattr(backend, "gpu_memory", lambda: (2**24, 2**24))
     patch.setattr(backend, "asarray", lambda array, device: array if device == "cpu" else on_device(array))
     patch.setattr(

@@ -99,7 +99,9 @@ def test_a_block_that_does_not_fit_is_halved_and_gives_the_same_numbers(tmp_path
         return simulate(cells, **options)
 
     monkeypatch.setattr(sedyn, "simulate_together", limited)
-    monkeypatch.setattr(backend, "free_device_memory", lambda device: freed.append(device) or free(device))
+    monkeypatch.setattr(
+        backend, "free_device_memory", lambda device, beyond=0.0: freed.append(device) or free(device, beyond)
+    )
     finish(halved, spec)
     assert tried[0] == 5
     assert max(tried[1:]) < 5

@@ -100,7 +100,7 @@ def test_cells_that_do_not_fit_together_are_halved(location, expected, monkeypat
         return simulate(cells, **options)
 
     monkeypatch.setattr(sedyn, "simulate_together", limited)
-    monkeypatch.setattr(backend, "free_device_memory", lambda device: None)
+    monkeypatch.setattr(backend, "free_device_memory", lambda device, beyond=0.0: None)
     finish(location, joining())
     assert tried[:4] == [[3] * 5, [3, 3], [3], [1]]
     assert_whole(location, expected)

@@ -219,14 +219,17 @@ def _deep_kicks(
 
 def _numbers(updates: Sequence[Update], like: Float[Array, "R q d"]) -> Float[Array, "steps R 5"]:
     """Numbers of all updates, one for all replicates or one for each."""
-    xp, replicates = array_namespace(like), like.shape[0]
+    xp, replicates, steps = array_namespace(like), like.shape[0], len(updates)
 
     def of_each(number: float | Array) -> Array:
-        return xp.broadcast_to(xp.asarray(number, dtype=like.dtype, device=like.device), (replicates,))
+        if isinstance(number, float):
+            return xp.full((replicates,), number, dtype=like.dtype, device=like.device)
+        return number
 
     if not updates:
         return xp.empty((0, replicates, NUMBERS), dtype=like.dtype, device=like.device)
-    return xp.stack([xp.stack([of_each(each) for each in own[:NUMBERS]], axis=-1) for own in updates])
+    numbers = xp.stack([of_each(each) for own in updates for each in own[:NUMBERS]])  # all at once
+    return backend.contiguous(xp.moveaxis(xp.reshape(numbers, (steps, NUMBERS, replicates)), 1, 2))
 
 
 dispatch.descend_path.register(lambda matrices, *_: reads(matrices), descend_path)
