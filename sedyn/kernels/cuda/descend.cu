@@ -8,8 +8,8 @@
 // waits for anybody else's copies. It goes forward with one tile, then backward with the one that is LAG behind, and into
 // the place of each sample that is done with it begins to copy another, STAGES behind. Meanwhile other warps evaluate
 // networks, a tile each, a lane a sample: `summed` tells them that all warps, of all blocks of a cluster, have added up
-// their features, `pulled` tells the first warps that the gradient is there. A block can be a ring of LAG + 1 tiles
-// behind another of its cluster, so sums have places for two. If a warp has all features of a sample, no other is waited
+// their features, `pulled` tells the first warps that the gradient is there. A block can be LAG + 1 tiles behind another of
+// its cluster, so sums have places for twice as many. If a warp has all features of a sample, no other is waited
 // for: each has tiles of its own, and takes them forward, through the network and backward by itself.
 //
 // Compiled by macros, beside those of network.cu:
@@ -36,14 +36,19 @@
 #define SOURCES (SHARERS * CLUSTER)  // of what is added up to a sample's signals
 #define EVALUATORS (ALONE ? WARPS : NETWORKS)
 #define CHUNKS (COLUMNS / VECTOR)
-#define PLACES (ALONE ? 1 : 2 * STAGES)
+#define PLACES (LAG + 1)  // of what is on its way between warps
 
 // Samples that go forward together: their numbers, at most one for each lane, are added up over lanes at once.
-constexpr int together(int rows) {
+__host__ __device__ constexpr int together(int rows) {
     return rows > 1 && (rows > 8 || rows > TILE || rows * INPUTS > WARP) ? together(rows / 2) : rows;
 }
-constexpr int power_from(int least, int power) { return power < least ? power_from(least, 2 * power) : power; }
+__host__ __device__ constexpr int power_from(int least, int power) {
+    return power < least ? power_from(least, 2 * power) : power;
+}
 constexpr int TOGETHER = together(WARP), NUMBERS = power_from(TOGETHER * INPUTS, 1);
+
+// Bytes before the ring, which is for whole vectors.
+#define BEFORE ((8 * (PARAMETERS * (1 + EVALUATORS) + 3 * PLACES) + 15) / 16 * 16)
 
 struct alignas(VECTOR * sizeof(NUMBER)) Entries {
     NUMBER of[VECTOR];
@@ -130,7 +135,7 @@ __device__ inline void finish_copies_but(int groups) {
 }
 
 // A tile of samples forward: what a warp's features add to their signals goes to all blocks of the cluster.
-__device__ inline void forward_tile(const Columns& own, const NUMBER* tile, int pitch, int lane, unsigned source, double* shares) {
+__device__ inline void forward_tile(const Columns& own, const NUMBER* tile, int pitch, int lane, unsigned source, NUMBER* shares) {
 #pragma unroll 1
     for (int row = 0; row < TILE; row += TOGETHER) {
         NUMBER total[NUMBERS];
@@ -138,10 +143,10 @@ __device__ inline void forward_tile(const Columns& own, const NUMBER* tile, int 
         for (int i = 0; i < NUMBERS; ++i) total[i] = 0;
 #pragma unroll
         for (int i = 0; i < TOGETHER; ++i) own.forward(tile + (row + i) * pitch, total + i * INPUTS);
-        const double value = (double)add_over_lanes(total, lane);
+        const NUMBER value = add_over_lanes(total, lane);
         const int number = lane * NUMBERS / WARP;
         if (number < TOGETHER * INPUTS && lane % (WARP / NUMBERS) == 0) {
-            double* place = shares + (source * TILE + row) * INPUTS + number;
+            NUMBER* place = shares + (source * TILE + row) * INPUTS + number;
 #pragma unroll
             for (unsigned block = 0; block < CLUSTER; ++block) write_in_cluster(place, block, value);
         }
@@ -157,14 +162,14 @@ struct Replicate {
 
     // The network of a tile, a lane a sample; the lanes together add up its signals.
     __device__ inline void
-    evaluate(const Given& given, long long sample, bool there, int lane, const double* shares, NUMBER* pulls, double* sums) const {
+    evaluate(const Given& given, long long sample, bool there, int lane, const NUMBER* shares, NUMBER* pulls, double* sums) const {
         Sample own;
 #pragma unroll
         for (int a = 0; a < INPUTS; ++a) own.signals[a] = 0;
 #pragma unroll 4
         for (int source = lane / TILE; source < SOURCES; source += WARP / TILE)
 #pragma unroll
-            for (int a = 0; a < INPUTS; ++a) own.signals[a] += shares[(source * TILE + lane % TILE) * INPUTS + a];
+            for (int a = 0; a < INPUTS; ++a) own.signals[a] += (double)shares[(source * TILE + lane % TILE) * INPUTS + a];
 #pragma unroll
         for (int other = TILE; other < WARP; other *= 2)
             if (other < TILE * SOURCES)
@@ -219,16 +224,16 @@ extern "C" __global__ void __launch_bounds__((WARPS + NETWORKS) * WARP, RESIDENT
     sums += (replicate * parts + part) * INPUTS * features + first_column;
     deep += (replicate * parts + part) * PARAMETERS;
 
-    NUMBER* rings = (NUMBER*)shared_memory;                              // (STREAMS, STAGES, TILE, pitch)
-    double* partial = (double*)(rings + STREAMS * STAGES * TILE * pitch);  // (STREAMS, PLACES, SOURCES, TILE, INPUTS)
-    double* own_parameters = partial + STREAMS * PLACES * SOURCES * TILE * INPUTS;  // (PARAMETERS)
-    double* deep_sums = own_parameters + PARAMETERS;                                // (EVALUATORS, PARAMETERS)
-    Barrier* summed = (Barrier*)(deep_sums + EVALUATORS * PARAMETERS);              // (2 * STAGES)
-    Barrier* pulled = summed + 2 * STAGES;                                          // (STAGES)
-    NUMBER* pulls = (NUMBER*)(pulled + STAGES);                                     // (STREAMS, STAGES, TILE, INPUTS)
+    double* own_parameters = (double*)shared_memory;                      // (PARAMETERS)
+    double* deep_sums = own_parameters + PARAMETERS;                      // (EVALUATORS, PARAMETERS)
+    Barrier* summed = (Barrier*)(deep_sums + EVALUATORS * PARAMETERS);    // (2 * PLACES)
+    Barrier* pulled = summed + 2 * PLACES;                                // (PLACES)
+    NUMBER* rings = (NUMBER*)(shared_memory + BEFORE);                    // (STREAMS, STAGES, TILE, pitch)
+    NUMBER* partial = rings + STREAMS * STAGES * TILE * pitch;            // (STREAMS, 2 * PLACES, SOURCES, TILE, INPUTS)
+    NUMBER* pulls = partial + STREAMS * 2 * PLACES * SOURCES * TILE * INPUTS;  // (STREAMS, PLACES, TILE, INPUTS)
     NUMBER* ring = rings + stream * STAGES * TILE * pitch;
-    partial += stream * PLACES * SOURCES * TILE * INPUTS;
-    pulls += stream * STAGES * TILE * INPUTS;
+    partial += stream * 2 * PLACES * SOURCES * TILE * INPUTS;
+    pulls += stream * PLACES * TILE * INPUTS;
 
     Columns own;
     own.first = (ALONE ? lane : thread) * VECTOR;
@@ -258,7 +263,7 @@ extern "C" __global__ void __launch_bounds__((WARPS + NETWORKS) * WARP, RESIDENT
     }
     for (int i = thread; i < PARAMETERS; i += (WARPS + NETWORKS) * WARP) own_parameters[i] = parameters[i];
     if (!ALONE && thread == 0)
-        for (int i = 0; i < 3 * STAGES; ++i) begin_rounds(summed + i, i < 2 * STAGES ? SOURCES : 1);
+        for (int i = 0; i < 3 * PLACES; ++i) begin_rounds(summed + i, i < 2 * PLACES ? SOURCES : 1);
     sync_cluster();  // nobody writes to a block that has not begun
 
     const Replicate here = {
@@ -283,7 +288,7 @@ extern "C" __global__ void __launch_bounds__((WARPS + NETWORKS) * WARP, RESIDENT
                 Given given;
                 if (ALONE && there) given = given_of(here.y, here.batch, samples, sample);
                 finish_copies_but<STAGES - 1, STAGES - 1 - LAG>(STAGES - 1 - now);
-                double* shares = partial + now % PLACES * (SOURCES * TILE * INPUTS);
+                NUMBER* shares = partial + now % (2 * PLACES) * (SOURCES * TILE * INPUTS);
                 const unsigned source = member * SHARERS + (ALONE ? 0 : warp);
                 forward_tile(own, ring + now % STAGES * (TILE * pitch), pitch, lane, source, shares);
                 __syncwarp();
@@ -291,13 +296,13 @@ extern "C" __global__ void __launch_bounds__((WARPS + NETWORKS) * WARP, RESIDENT
                     here.evaluate(given, sample, there, lane, shares, pulls, deeper);
                     __syncwarp();
                 } else if (lane < CLUSTER)
-                    arrive_in_cluster(summed + now % PLACES, (unsigned)lane);
+                    arrive_in_cluster(summed + now % (2 * PLACES), (unsigned)lane);
             }
             if (now >= LAG) {
                 const int done = now - LAG, stage = done % STAGES, next = (done + STAGES) * STREAMS * TILE;
                 NUMBER* tile = ring + stage * (TILE * pitch);
-                const NUMBER* gradients = ALONE ? pulls : pulls + stage * (TILE * INPUTS);
-                if (!ALONE) wait_for_round(pulled + stage, done / STAGES & 1);
+                const NUMBER* gradients = pulls + done % PLACES * (TILE * INPUTS);
+                if (!ALONE) wait_for_round(pulled + done % PLACES, done / PLACES & 1);
 #pragma unroll 4
                 for (int row = 0; row < TILE; ++row) own.backward(tile + row * pitch, gradients + row * INPUTS);
 #pragma unroll 4
@@ -316,11 +321,11 @@ extern "C" __global__ void __launch_bounds__((WARPS + NETWORKS) * WARP, RESIDENT
             const long long sample = first + row;
             Given given;
             if (there) given = given_of(here.y, here.batch, samples, sample);
-            wait_for_round(summed + now % PLACES, now / PLACES & 1);
-            const double* shares = partial + now % PLACES * (SOURCES * TILE * INPUTS);
-            here.evaluate(given, sample, there, lane, shares, pulls + now % STAGES * (TILE * INPUTS), deeper);
+            wait_for_round(summed + now % (2 * PLACES), now / (2 * PLACES) & 1);
+            const NUMBER* shares = partial + now % (2 * PLACES) * (SOURCES * TILE * INPUTS);
+            here.evaluate(given, sample, there, lane, shares, pulls + now % PLACES * (TILE * INPUTS), deeper);
             __syncwarp();
-            if (lane == 0) arrive_in_cluster(pulled + now % STAGES, member);
+            if (lane == 0) arrive_in_cluster(pulled + now % PLACES, member);
         }
     }
 

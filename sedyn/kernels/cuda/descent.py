@@ -47,8 +47,8 @@ BLOCKS, LEAST_FEATURES = 264, 1024
 WARP, ALIGNMENT = 32, 4
 # Warps of a block that go forward and backward, and words of 4 bytes of the sums of a thread, where it can be and at most.
 MOST_WARPS, WORDS = 16, (32, 40)
-# Bytes of a tile, and warps that evaluate networks beside.
-TILE_BYTES, NETWORKS = 2**14, 4
+# Bytes of a tile, and warps that evaluate networks beside, at least: a processor has its warps in fours.
+TILE_BYTES, NETWORKS = 2**14, 2
 # Warps of a block that have all features of their samples, each.
 ALONE = 4
 # Blocks that a processor of the card holds at a time, the most first; registers that it has and what a thread takes
@@ -162,10 +162,11 @@ def _cut_for(samples: int, features: int, program: Program, itemsize: int, card:
         memory = (card.shared_memory + RESERVED) // resident - RESERVED
         for stages in range(min(MOST_STAGES, max(least, whole // (tile * streams))), least - 1, -1):
             lag = 0 if alone else stages // 2
-            networks = 0 if alone else min(NETWORKS, lag + 1)
+            networks = 0 if alone else min(NETWORKS + -(warps + NETWORKS) % 4, lag + 1)
             sizes = cluster, warps, networks, resident, columns, vector, full, tile, stages, lag, whole
             own = Cut(*sizes, _shared_memory(Cut(*sizes, 0), pitch, program, itemsize))
-            few = resident * (warps + networks) * WARP * registers <= REGISTERS or resident == 1
+            held = resident * math.ceil((warps + networks) / 4) * 4 * WARP * registers
+            few = held <= REGISTERS or resident == 1
             if few and own.shared_memory <= memory and (not alone or stages * tile >= program.inputs):
                 return own
     return None
@@ -174,11 +175,11 @@ def _cut_for(samples: int, features: int, program: Program, itemsize: int, card:
 def _shared_memory(own: Cut, pitch: int, program: Program, itemsize: int) -> int:
     """Bytes of what ``descend.cu`` keeps in shared memory, in its order."""
     alone = own.networks == 0
-    streams, places, sources = (own.warps, 1, 1) if alone else (1, 2 * own.stages, own.warps * own.cluster)
-    entries = streams * own.stages * own.tile * pitch
-    doubles = streams * places * sources * own.tile * program.inputs
-    doubles += program.parameters * (1 + (own.warps if alone else own.networks)) + 3 * own.stages
-    return itemsize * (entries + streams * own.stages * own.tile * program.inputs) + 8 * doubles
+    streams, sources = (own.warps, 1) if alone else (1, own.warps * own.cluster)
+    entries = own.stages * own.tile * pitch
+    passed = (own.lag + 1) * own.tile * program.inputs * (2 * sources + 1)
+    doubles = program.parameters * (1 + (own.warps if alone else own.networks)) + 3 * (own.lag + 1)
+    return math.ceil(8 * doubles / 16) * 16 + itemsize * streams * (entries + passed)
 
 
 def bytes_moved(samples: int, features: int, program: Program, itemsize: int, own: Cut) -> int:

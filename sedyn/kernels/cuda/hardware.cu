@@ -69,6 +69,7 @@ __device__ inline void wait_for_round(Barrier* barrier, unsigned parity) {
 
 // Wait for all threads of the cluster, and see what they wrote.
 __device__ inline void sync_cluster() {
+    __syncwarp();
     asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
     asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory");
     asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
@@ -84,6 +85,9 @@ __device__ inline unsigned in_block(const void* place, unsigned block) {
 __device__ inline void write_in_cluster(double* place, unsigned block, double value) {
     asm volatile("st.shared::cluster.f64 [%0], %1;" ::"r"(in_block(place, block)), "d"(value) : "memory");
 }
+__device__ inline void write_in_cluster(float* place, unsigned block, float value) {
+    asm volatile("st.shared::cluster.f32 [%0], %1;" ::"r"(in_block(place, block)), "f"(value) : "memory");
+}
 
 __device__ inline void arrive_in_cluster(Barrier* barrier, unsigned block) {
     asm volatile("mbarrier.arrive.release.cluster.shared::cluster.b64 _, [%0];" ::"r"(in_block(barrier, block)) : "memory");
@@ -91,7 +95,10 @@ __device__ inline void arrive_in_cluster(Barrier* barrier, unsigned block) {
 #else
 #define IN_CLUSTERS
 __device__ inline void sync_cluster() { __syncthreads(); }
-__device__ inline void write_in_cluster(double* place, unsigned, double value) { *place = value; }
+template <class Number>
+__device__ inline void write_in_cluster(Number* place, unsigned, Number value) {
+    *place = value;
+}
 __device__ inline void arrive_in_cluster(Barrier* barrier, unsigned) {
     asm volatile("{ .reg .b64 state; mbarrier.arrive.shared.b64 state, [%0]; }" ::"r"(in_shared_memory(barrier)) : "memory");
 }

@@ -107,15 +107,12 @@ void finish_groups_but(size_t last) {
         for (const Copy& each : groups.front()) happen(each);
 }
 
-template <class Any>
-static Any* in_block(Any* place, unsigned block) {
-    return (Any*)(memory_of(block) + ((unsigned char*)place - memory_of(present)));
+void* in_block(void* place, unsigned block) {
+    return memory_of(block) + ((unsigned char*)place - memory_of(present));
 }
 
-void write_in_cluster(double* place, unsigned block, double value) { *in_block(place, block) = value; }
-
 void begin_rounds(Barrier* barrier, unsigned size) { *barrier = {(unsigned short)size, 0, 0}; }
-void arrive_in_cluster(Barrier* barrier, unsigned block) { arrive(*in_block(barrier, block)); }
+void arrive_in_cluster(Barrier* barrier, unsigned block) { arrive(*(Barrier*)in_block(barrier, block)); }
 
 static void begin() {
     body(given);

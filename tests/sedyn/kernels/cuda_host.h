@@ -27,7 +27,7 @@ double shuffled(double value, int mask);
 void begin_copy_of(int bytes, void* to, const void* from);
 void group_copies();
 void finish_groups_but(size_t last);
-void write_in_cluster(double* place, unsigned block, double value);
+void* in_block(void* place, unsigned block);
 
 // Rounds are counted, up to what lies in eight bytes of shared memory.
 struct Barrier {
@@ -41,6 +41,11 @@ void arrive_in_cluster(Barrier* barrier, unsigned block);
 template <class Number>
 static Number __shfl_xor_sync(unsigned, Number value, int mask) {
     return (Number)shuffled(value, mask);
+}
+
+template <class Number>
+static void write_in_cluster(Number* place, unsigned block, Number value) {
+    *(Number*)in_block(place, block) = value;
 }
 
 template <int BYTES>
