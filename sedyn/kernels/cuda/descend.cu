@@ -305,10 +305,12 @@ extern "C" __global__ void __launch_bounds__((WARPS + NETWORKS) * WARP, RESIDENT
                 if (!ALONE) wait_for_round(pulled + done % PLACES, done / PLACES & 1);
 #pragma unroll 4
                 for (int row = 0; row < TILE; ++row) own.backward(tile + row * pitch, gradients + row * INPUTS);
+                if (next < rows) {
 #pragma unroll 4
-                for (int row = 0; row < TILE; ++row, coming += features)
-                    if (next + row < rows) own.begin_row(tile + row * pitch, coming);
-                coming += (STREAMS - 1) * TILE * features;
+                    for (int row = 0; row < TILE; ++row, coming += features)
+                        if (next + row < rows) own.begin_row(tile + row * pitch, coming);
+                    coming += (STREAMS - 1) * TILE * features;
+                }
                 group_copies();
                 if (ALONE) __syncwarp();  // nobody writes the next pulls while another reads these
             }

@@ -45,7 +45,7 @@ SAMPLES_PER_UNIT = 40
 # Blocks that fill a card, and features of a block below which a cluster is not worth its waiting.
 BLOCKS, LEAST_FEATURES = 264, 1024
 WARP, ALIGNMENT = 32, 4
-# Warps of a block that go forward and backward, and words of 4 bytes of the sums of a thread, where it can be and at most.
+# Warps of a block that go forward and backward; words of 4 bytes of the sums of a thread, where it can be and at most.
 MOST_WARPS, WORDS = 16, (32, 40)
 # Bytes of a tile, and warps that evaluate networks beside, at least: a processor has its warps in fours.
 TILE_BYTES, NETWORKS = 2**14, 2
@@ -98,9 +98,7 @@ class Cut(NamedTuple):
     @property
     def macros(self) -> dict[str, int]:
         """What the source is compiled for."""
-        return {
-            name.upper(): value for name, value in self._asdict().items() if name not in ("part_rows", "shared_memory")
-        }
+        return {name.upper(): value for name, value in zip(self._fields[:-2], self, strict=False)}
 
 
 @lru_cache(maxsize=256)
