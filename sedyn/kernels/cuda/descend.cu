@@ -17,6 +17,7 @@
 //   WARPS     of a block, that go forward and backward
 //   NETWORKS  warps of a block beside them, that evaluate networks; 0 if each of the first does so for itself
 //   RESIDENT  blocks that a processor of the card is to hold, at least
+//   SIDE      samples that such a warp has side by side, 1, 2 or 4; 1 if there are NETWORKS
 //   COLUMNS   features of a thread, at most
 //   VECTOR    of them that are beside each other and copied at a time, a divisor of COLUMNS and of a design's features
 //   TILE      samples of a tile, a power of 2 up to the lanes of a warp
@@ -31,6 +32,7 @@
 
 #define WARP 32
 #define ALONE (NETWORKS == 0)
+#define LANES (WARP / SIDE)  // of a sample
 #define STREAMS (ALONE ? WARPS : 1)  // of tiles of a block, each with its ring
 #define SHARERS (ALONE ? 1 : WARPS)  // warps that share the features of a sample
 #define SOURCES (SHARERS * CLUSTER)  // of what is added up to a sample's signals
@@ -38,9 +40,9 @@
 #define CHUNKS (COLUMNS / VECTOR)
 #define PLACES (LAG + 1)  // of what is on its way between warps
 
-// Samples that go forward together: their numbers, at most one for each lane, are added up over lanes at once.
+// Samples that go forward together: their numbers, at most one for each of their lanes, are added up at once.
 __host__ __device__ constexpr int together(int rows) {
-    return rows > 1 && (rows > 8 || rows > TILE || rows * INPUTS > WARP) ? together(rows / 2) : rows;
+    return rows > 1 && (rows > 8 || rows * SIDE > TILE || rows * INPUTS > LANES) ? together(rows / 2) : rows;
 }
 __host__ __device__ constexpr int power_from(int least, int power) {
     return power < least ? power_from(least, 2 * power) : power;
@@ -55,7 +57,7 @@ struct alignas(VECTOR * sizeof(NUMBER)) Entries {
 };
 
 // The features of a thread, among those of its block: vectors that are a step apart.
-#define STEP (SHARERS * WARP * VECTOR)
+#define STEP (SHARERS * LANES * VECTOR)
 
 struct Columns {
     int first, count;
@@ -108,12 +110,12 @@ struct Columns {
     }
 };
 
-// Add up numbers over the lanes of a warp, each lane keeping half of what it has and giving away the other: a lane has
-// the total of number lane * NUMBERS / WARP in the end.
+// Add up numbers over the lanes of a sample, each lane keeping half of what it has and giving away the other: a lane has
+// the total of number lane * NUMBERS / LANES in the end.
 __device__ inline NUMBER add_over_lanes(NUMBER* numbers, int lane) {
 #pragma unroll
-    for (int level = 1; level < WARP; level *= 2) {
-        const int other = WARP / 2 / level, half = NUMBERS / 2 / level;
+    for (int level = 1; level < LANES; level *= 2) {
+        const int other = LANES / 2 / level, half = NUMBERS / 2 / level;
         const bool upper = lane & other;
 #pragma unroll
         for (int i = 0; i < half; ++i) {
@@ -136,17 +138,18 @@ __device__ inline void finish_copies_but(int groups) {
 
 // A tile of samples forward: what a warp's features add to their signals goes to all blocks of the cluster.
 __device__ inline void forward_tile(const Columns& own, const NUMBER* tile, int pitch, int lane, unsigned source, NUMBER* shares) {
+    const int side = lane / LANES, number = lane % LANES * NUMBERS / LANES;
 #pragma unroll 1
-    for (int row = 0; row < TILE; row += TOGETHER) {
+    for (int row = 0; row < TILE; row += TOGETHER * SIDE) {
         NUMBER total[NUMBERS];
 #pragma unroll
         for (int i = 0; i < NUMBERS; ++i) total[i] = 0;
 #pragma unroll
-        for (int i = 0; i < TOGETHER; ++i) own.forward(tile + (row + i) * pitch, total + i * INPUTS);
+        for (int i = 0; i < TOGETHER; ++i) own.forward(tile + (row + i * SIDE) * pitch, total + i * INPUTS);
         const NUMBER value = add_over_lanes(total, lane);
-        const int number = lane * NUMBERS / WARP;
-        if (number < TOGETHER * INPUTS && lane % (WARP / NUMBERS) == 0) {
-            NUMBER* place = shares + (source * TILE + row) * INPUTS + number;
+        if (number < TOGETHER * INPUTS && lane % (LANES / NUMBERS) == 0) {
+            const int sample = row + number / INPUTS * SIDE + side;
+            NUMBER* place = shares + (source * TILE + sample) * INPUTS + number % INPUTS;
 #pragma unroll
             for (unsigned block = 0; block < CLUSTER; ++block) write_in_cluster(place, block, value);
         }
@@ -236,15 +239,17 @@ extern "C" __global__ void __launch_bounds__((WARPS + NETWORKS) * WARP, RESIDENT
     pulls += stream * PLACES * TILE * INPUTS;
 
     Columns own;
-    own.first = (ALONE ? lane : thread) * VECTOR;
+    own.first = (ALONE ? lane % LANES : thread) * VECTOR;
     own.count = (int)(left < pitch ? (left > 0 ? left : 0) : pitch);
-    ring += own.first;
-    const NUMBER* coming = matrices + first * features + own.first;  // the next to be copied
+    const int side = ALONE ? lane / LANES : 0;  // of the samples that a warp has side by side
+    ring += side * pitch + own.first;
+    pulls += side * INPUTS;
+    const NUMBER* coming = matrices + (first + side) * features + own.first;  // the next to be copied
     if (warp < WARPS) {
 #pragma unroll 1
         for (int tile = 0; tile < STAGES; ++tile) {
-            for (int row = 0; row < TILE; ++row, coming += features)
-                if (tile * STREAMS * TILE + row < rows)
+            for (int row = 0; row < TILE; row += SIDE, coming += SIDE * features)
+                if (tile * STREAMS * TILE + row + side < rows)
                     own.begin_row(ring + (tile * TILE + row) * pitch, coming);
                 else
                     own.clear_row(ring + (tile * TILE + row) * pitch);
@@ -293,7 +298,7 @@ extern "C" __global__ void __launch_bounds__((WARPS + NETWORKS) * WARP, RESIDENT
                 forward_tile(own, ring + now % STAGES * (TILE * pitch), pitch, lane, source, shares);
                 __syncwarp();
                 if (ALONE) {
-                    here.evaluate(given, sample, there, lane, shares, pulls, deeper);
+                    here.evaluate(given, sample, there, lane, shares, pulls - side * INPUTS, deeper);
                     __syncwarp();
                 } else if (lane < CLUSTER)
                     arrive_in_cluster(summed + now % (2 * PLACES), (unsigned)lane);
@@ -304,11 +309,11 @@ extern "C" __global__ void __launch_bounds__((WARPS + NETWORKS) * WARP, RESIDENT
                 const NUMBER* gradients = pulls + done % PLACES * (TILE * INPUTS);
                 if (!ALONE) wait_for_round(pulled + done % PLACES, done / PLACES & 1);
 #pragma unroll 4
-                for (int row = 0; row < TILE; ++row) own.backward(tile + row * pitch, gradients + row * INPUTS);
+                for (int row = 0; row < TILE; row += SIDE) own.backward(tile + row * pitch, gradients + row * INPUTS);
                 if (next < rows) {
 #pragma unroll 4
-                    for (int row = 0; row < TILE; ++row, coming += features)
-                        if (next + row < rows) own.begin_row(tile + row * pitch, coming);
+                    for (int row = 0; row < TILE; row += SIDE, coming += SIDE * features)
+                        if (next + row + side < rows) own.begin_row(tile + row * pitch, coming);
                     coming += (STREAMS - 1) * TILE * features;
                 }
                 group_copies();
@@ -345,17 +350,20 @@ extern "C" __global__ void __launch_bounds__((WARPS + NETWORKS) * WARP, RESIDENT
     if (warp < WARPS)
 #pragma unroll
         for (int k = 0; k < CHUNKS; ++k)
-            if (own.has(k))
 #pragma unroll
-                for (int i = 0; i < VECTOR; ++i)
+            for (int i = 0; i < VECTOR; ++i)
 #pragma unroll
-                    for (int a = 0; a < INPUTS; ++a) {
-                        const int column = k * STEP + i;
-                        if (STREAMS > 1)
-                            ring[a * pitch + column] = own.found[k][i][a];
-                        else
-                            sums[a * features + own.first + column] = own.found[k][i][a];
-                    }
+                for (int a = 0; a < INPUTS; ++a) {
+                    NUMBER total = own.found[k][i][a];
+#pragma unroll
+                    for (int other = LANES; other < WARP; other *= 2) total += __shfl_xor_sync(0xffffffffu, total, other);
+                    const int column = k * STEP + i;
+                    if (!own.has(k) || side > 0) continue;
+                    if (STREAMS > 1)
+                        ring[a * pitch + column] = total;
+                    else
+                        sums[a * features + own.first + column] = total;
+                }
     sync_cluster();  // nobody ends while others write to it
     if (STREAMS > 1)
         for (int column = thread; column < own.count; column += WARPS * WARP)

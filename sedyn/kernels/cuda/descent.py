@@ -49,8 +49,8 @@ WARP, ALIGNMENT = 32, 4
 MOST_WARPS, WORDS = 16, (32, 40)
 # Bytes of a tile, and warps that evaluate networks beside, at least: a processor has its warps in fours.
 TILE_BYTES, NETWORKS = 2**14, 2
-# Warps of a block that have all features of their samples, each.
-ALONE = 4
+# Warps of a block that have all features of their samples, each, and samples that one may have side by side.
+ALONE, SIDES = 4, (4, 2, 1)
 # Blocks that a processor of the card holds at a time, the most first; registers that it has and what a thread takes
 # beside its weights and sums; and bytes of shared memory that a block takes beside its own.
 RESIDENT, REGISTERS, OTHER_REGISTERS, RESERVED = (6, 5, 4, 3, 2, 1), 2**16, 44, 1024
@@ -70,6 +70,8 @@ class Cut(NamedTuple):
         Of a block, that go forward and backward, and beside them that evaluate networks.
     resident : int
         Blocks that a processor of the card holds at a time.
+    side : int
+        Samples that a warp has side by side.
     columns, vector : int
         Features of a thread, and of them those that are copied at a time.
     full : int
@@ -86,6 +88,7 @@ class Cut(NamedTuple):
     warps: int
     networks: int
     resident: int
+    side: int
     columns: int
     vector: int
     full: int
@@ -135,8 +138,7 @@ def _cut_for(samples: int, features: int, program: Program, itemsize: int, card:
     """The best for a size of clusters."""
     pitch = math.ceil(math.ceil(features / cluster) / ALIGNMENT) * ALIGNMENT
     vector = math.gcd(features, 16 // itemsize)
-    while vector > 1 and vector * WARP >= 2 * pitch:  # half of the lanes would have nothing to do
-        vector //= 2
+    side = next(side for side in SIDES if (cluster == 1 and vector * WARP >= side * pitch) or side == 1)
     for words in WORDS:
         most = max(1, 4 * words // (itemsize * program.inputs) // vector) * vector
         warps = math.ceil(pitch / (WARP * most))
@@ -144,24 +146,24 @@ def _cut_for(samples: int, features: int, program: Program, itemsize: int, card:
             break
     else:
         return None
-    columns = math.ceil(pitch / (WARP * warps * vector)) * vector
+    columns = math.ceil(pitch * side / (WARP * warps * vector)) * vector
     alone = warps == cluster == 1
-    full = int(features == cluster * warps * WARP * columns)
+    full = int(side * features == cluster * warps * WARP * columns)
     streams, least = (ALONE, 1) if alone else (1, LEAST_STAGES)
     warps *= streams
     registers = 2 * columns * program.inputs * itemsize // 4 + OTHER_REGISTERS
     largest = min(WARP, 1 << max(0, (TILE_BYTES // (pitch * itemsize)).bit_length() - 1))
-    while largest > 1 and largest * streams >= 2 * samples:
+    while largest > side and largest * streams >= 2 * samples:
         largest //= 2
     part_rows = min(samples, max(SAMPLES_PER_UNIT * program.inputs, -(-samples * cluster // BLOCKS)))
-    for resident, halvings in itertools.product(RESIDENT, range(largest.bit_length())):
+    for resident, halvings in itertools.product(RESIDENT, range((largest // side).bit_length())):
         tile = largest >> halvings
         whole = math.ceil(part_rows / (tile * streams)) * tile * streams
         memory = (card.shared_memory + RESERVED) // resident - RESERVED
         for stages in range(min(MOST_STAGES, max(least, whole // (tile * streams))), least - 1, -1):
             lag = 0 if alone else stages // 2
             networks = 0 if alone else min(NETWORKS + -(warps + NETWORKS) % 4, lag + 1)
-            sizes = cluster, warps, networks, resident, columns, vector, full, tile, stages, lag, whole
+            sizes = cluster, warps, networks, resident, side, columns, vector, full, tile, stages, lag, whole
             own = Cut(*sizes, _shared_memory(Cut(*sizes, 0), pitch, program, itemsize))
             held = resident * math.ceil((warps + networks) / 4) * 4 * WARP * registers
             few = held <= REGISTERS or resident == 1

@@ -28,10 +28,10 @@ def network_macros(structure, loss="logistic", weighted=True, curvature=True):
     return launch.macros(program_of(network.layers, len(h)), network.loss, weighted=weighted, curvature=curvature)
 
 
-def descent_macros(structure, number, warps, networks, columns, vector, tile, cluster=1, full=1):
+def descent_macros(structure, number, warps, networks, columns, vector, tile, cluster=1, full=1, side=1):
     """What the source of a pass over designs is compiled for."""
     lag = int(networks > 0)
-    own = descent.Cut(cluster, warps, networks, 1, columns, vector, full, tile, 1 + 2 * lag, lag, 1, 1)
+    own = descent.Cut(cluster, warps, networks, 1, side, columns, vector, full, tile, 1 + 2 * lag, lag, 1, 1)
     return network_macros(structure) | {"NUMBER": number} | own.macros
 
 
@@ -43,7 +43,7 @@ SOURCES = {
     "normals": (normals.CUDA, {"NUMBER": "float"}),
     "response": (launch.RESPONSE, {"WIDTH": 4, "ITERATIONS": 4}),
     "descent": (descent.DESCEND, descent_macros({"depth": 3}, "float", 4, 4, 8, 4, 4)),
-    "descent, of few features": (descent.DESCEND, descent_macros({"depth": 3}, "double", 4, 0, 2, 2, 32)),
+    "descent, of few features": (descent.DESCEND, descent_macros({"depth": 3}, "double", 4, 0, 2, 2, 32, side=2)),
     "descent, wide": (descent.DESCEND, descent_macros({"width": 8, "depth": 3}, "double", 16, 4, 2, 1, 2)),
     "descent, in clusters": (descent.DESCEND, descent_macros(EVERYTHING, "float", 16, 4, 8, 4, 1, cluster=8, full=0)),
 }

@@ -117,7 +117,8 @@ def test_a_cluster_whose_last_blocks_have_nothing_to_do(on_host, monkeypatch):
 )
 def test_tiles_in_flight(on_host, monkeypatch, tile, stages, lag, networks, cluster):
     program = program_of(drawn_pass(1, 150, 70)[2].layers, 3)
-    own = descent._cut_for(150, 70, program, 8, H100, 2)._replace(cluster=cluster, columns=2, warps=2, part_rows=96)
+    own = descent._cut_for(150, 70, program, 8, H100, 2)
+    own = own._replace(cluster=cluster, columns=2, warps=2, part_rows=96)
     own = own._replace(tile=tile, stages=stages, lag=lag, networks=networks)
     own = own._replace(shared_memory=descent._shared_memory(own, 72, program, 8))
     monkeypatch.setattr(descent, "cut", lambda *shape: own)
@@ -192,7 +193,9 @@ def test_every_cut_is_whole_and_fits():
         served += 1
         pitch = math.ceil(math.ceil(d / own.cluster) / 4) * 4
         alone = own.networks == 0
-        together = own.columns * 32 * (1 if alone else own.warps)
+        together = own.columns * 32 // own.side * (1 if alone else own.warps)
+        assert own.side <= own.tile
+        assert own.side == 1 or alone
         assert together >= pitch
         assert own.full == (together * own.cluster == d)
         assert own.part_rows % (own.tile * (own.warps if alone else 1)) == 0
