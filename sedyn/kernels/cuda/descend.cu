@@ -48,6 +48,7 @@ __host__ __device__ constexpr int power_from(int least, int power) {
     return power < least ? power_from(least, 2 * power) : power;
 }
 constexpr int TOGETHER = together(WARP), NUMBERS = power_from(TOGETHER * INPUTS, 1);
+constexpr int DEEPER = PARAMETERS < WARP ? power_from(PARAMETERS, 1) : WARP;  // parameters whose sums are added up at once
 
 // Bytes before the ring, which is for whole vectors.
 #define BEFORE ((8 * (PARAMETERS * (1 + EVALUATORS) + 3 * PLACES) + 15) / 16 * 16)
@@ -110,16 +111,17 @@ struct Columns {
     }
 };
 
-// Add up numbers over the lanes of a sample, each lane keeping half of what it has and giving away the other: a lane has
-// the total of number lane * NUMBERS / LANES in the end.
-__device__ inline NUMBER add_over_lanes(NUMBER* numbers, int lane) {
+// Add up NUMBERS over MANY lanes, each keeping half of what it has and giving away the other: a lane has the total of
+// number lane % MANY * NUMBERS / MANY in the end.
+template <int NUMBERS, int MANY, class Number>
+__device__ inline Number add_over_lanes(Number* numbers, int lane) {
 #pragma unroll
-    for (int level = 1; level < LANES; level *= 2) {
-        const int other = LANES / 2 / level, half = NUMBERS / 2 / level;
+    for (int level = 1; level < MANY; level *= 2) {
+        const int other = MANY / 2 / level, half = NUMBERS / 2 / level;
         const bool upper = lane & other;
 #pragma unroll
         for (int i = 0; i < half; ++i) {
-            const NUMBER given = upper ? numbers[i] : numbers[i + half], kept = upper ? numbers[i + half] : numbers[i];
+            const Number given = upper ? numbers[i] : numbers[i + half], kept = upper ? numbers[i + half] : numbers[i];
             numbers[i] = kept + __shfl_xor_sync(0xffffffffu, given, other);
         }
         if (half == 0) numbers[0] += __shfl_xor_sync(0xffffffffu, numbers[0], other);
@@ -146,7 +148,7 @@ __device__ inline void forward_tile(const Columns& own, const NUMBER* tile, int 
         for (int i = 0; i < NUMBERS; ++i) total[i] = 0;
 #pragma unroll
         for (int i = 0; i < TOGETHER; ++i) own.forward(tile + (row + i * SIDE) * pitch, total + i * INPUTS);
-        const NUMBER value = add_over_lanes(total, lane);
+        const NUMBER value = add_over_lanes<NUMBERS, LANES>(total, lane);
         if (number < TOGETHER * INPUTS && lane % (LANES / NUMBERS) == 0) {
             const int sample = row + number / INPUTS * SIDE + side;
             NUMBER* place = shares + (source * TILE + sample) * INPUTS + number % INPUTS;
@@ -216,7 +218,8 @@ extern "C" __global__ void __launch_bounds__((WARPS + NETWORKS) * WARP, RESIDENT
     const int pitch = FULL ? STEP * CHUNKS : (int)((features + CLUSTER - 1) / CLUSTER + 3) / 4 * 4;
     const long long first_column = member * (long long)pitch, left = features - first_column;
     // Samples of this warp's stream: tiles of those from the first on.
-    const int stream = ALONE && warp < WARPS ? warp : 0;
+    const bool first_warps = ALONE || warp < WARPS;
+    const int stream = ALONE ? warp : 0;
     const long long first = part * part_rows + stream * TILE, end = (part + 1) * part_rows;
     const int rows = (int)((end < samples ? end : samples) - first);
     const int tiles = rows > 0 ? (rows + STREAMS * TILE - 1) / (STREAMS * TILE) : 0;
@@ -245,7 +248,7 @@ extern "C" __global__ void __launch_bounds__((WARPS + NETWORKS) * WARP, RESIDENT
     ring += side * pitch + own.first;
     pulls += side * INPUTS;
     const NUMBER* coming = matrices + (first + side) * features + own.first;  // the next to be copied
-    if (warp < WARPS) {
+    if (first_warps) {
 #pragma unroll 1
         for (int tile = 0; tile < STAGES; ++tile) {
             for (int row = 0; row < TILE; row += SIDE, coming += SIDE * features)
@@ -283,7 +286,7 @@ extern "C" __global__ void __launch_bounds__((WARPS + NETWORKS) * WARP, RESIDENT
         member == 0
     };
     double deeper[AT_LEAST_1(PARAMETERS)] = {};
-    if (warp < WARPS) {
+    if (first_warps) {
 #pragma unroll 1
         for (int now = 0; now < tiles + LAG; ++now) {
             if (now < tiles) {
@@ -337,17 +340,19 @@ extern "C" __global__ void __launch_bounds__((WARPS + NETWORKS) * WARP, RESIDENT
     }
 
     // What the block has found: sums over its streams and evaluators, in their order.
-    if (ALONE || warp >= WARPS) {
-        const int evaluator = ALONE ? warp : warp - WARPS;
+    if (ALONE || !first_warps) {
+        const int evaluator = ALONE ? warp : warp - WARPS, number = lane * DEEPER / WARP;
 #pragma unroll
-        for (int parameter = 0; parameter < PARAMETERS; ++parameter) {
+        for (int start = 0; start < PARAMETERS; start += DEEPER) {
+            double some[DEEPER];
 #pragma unroll
-            for (int other = TILE / 2; other > 0; other /= 2)
-                deeper[parameter] += __shfl_xor_sync(0xffffffffu, deeper[parameter], other);
-            if (lane == 0) deep_sums[evaluator * PARAMETERS + parameter] = deeper[parameter];
+            for (int i = 0; i < DEEPER; ++i) some[i] = start + i < PARAMETERS ? deeper[start + i] : 0;
+            const double total = add_over_lanes<DEEPER, WARP>(some, lane);
+            if (lane % (WARP / DEEPER) == 0 && start + number < PARAMETERS)
+                deep_sums[evaluator * PARAMETERS + start + number] = total;
         }
     }
-    if (warp < WARPS)
+    if (first_warps)
 #pragma unroll
         for (int k = 0; k < CHUNKS; ++k)
 #pragma unroll
