@@ -165,4 +165,5 @@ void run_grid(void (*kernel)(void**), void** arguments, Index grid, unsigned blo
     given = arguments;
     for (unsigned y = 0; y < grid.y; ++y)
         for (unsigned x = 0; x < grid.x; x += cluster) run_cluster({x, y}, block, cluster, shared);
+    threads = std::vector<Thread>();  // every kernel is a library with threads of its own
 }
