@@ -39,6 +39,7 @@
 #define EVALUATORS (ALONE ? WARPS : NETWORKS)
 #define CHUNKS (COLUMNS / VECTOR)
 #define PLACES (LAG + 1)  // of what is on its way between warps
+#define STRIDE (PARAMETERS | 1)  // of the sums of a lane: rows of odd length meet different banks of shared memory
 
 // Samples that go forward together: their numbers, at most one for each of their lanes, are added up at once.
 __host__ __device__ constexpr int together(int rows) {
@@ -51,7 +52,7 @@ constexpr int TOGETHER = together(WARP), NUMBERS = power_from(TOGETHER * INPUTS,
 constexpr int DEEPER = PARAMETERS < WARP ? power_from(PARAMETERS, 1) : WARP;  // parameters whose sums are added up at once
 
 // Bytes before the ring, which is for whole vectors.
-#define BEFORE ((8 * (PARAMETERS * (1 + EVALUATORS) + 3 * PLACES) + 15) / 16 * 16)
+#define BEFORE ((8 * (PARAMETERS * (1 + EVALUATORS) + NETWORKS * TILE * STRIDE + 3 * PLACES) + 15) / 16 * 16)
 
 struct alignas(VECTOR * sizeof(NUMBER)) Entries {
     NUMBER of[VECTOR];
@@ -232,7 +233,8 @@ extern "C" __global__ void __launch_bounds__((WARPS + NETWORKS) * WARP, RESIDENT
 
     double* own_parameters = (double*)shared_memory;                      // (PARAMETERS)
     double* deep_sums = own_parameters + PARAMETERS;                      // (EVALUATORS, PARAMETERS)
-    Barrier* summed = (Barrier*)(deep_sums + EVALUATORS * PARAMETERS);    // (2 * PLACES)
+    double* lane_sums = deep_sums + EVALUATORS * PARAMETERS;              // (NETWORKS, TILE, STRIDE)
+    Barrier* summed = (Barrier*)(lane_sums + NETWORKS * TILE * STRIDE);   // (2 * PLACES)
     Barrier* pulled = summed + 2 * PLACES;                                // (PLACES)
     NUMBER* rings = (NUMBER*)(shared_memory + BEFORE);                    // (STREAMS, STAGES, TILE, pitch)
     NUMBER* partial = rings + STREAMS * STAGES * TILE * pitch;            // (STREAMS, 2 * PLACES, SOURCES, TILE, INPUTS)
@@ -285,7 +287,11 @@ extern "C" __global__ void __launch_bounds__((WARPS + NETWORKS) * WARP, RESIDENT
         curvature + replicate * INPUTS * INPUTS * samples,
         member == 0
     };
-    double deeper[AT_LEAST_1(PARAMETERS)] = {};
+    // Sums of the deeper parameters' derivatives: a lane has its own, in registers where it has all to itself.
+    double in_registers[AT_LEAST_1(ALONE * PARAMETERS)] = {};
+    double* deeper = ALONE ? in_registers : lane_sums + ((warp - WARPS) * TILE + lane) * STRIDE;
+    if (!first_warps && lane < TILE)
+        for (int parameter = 0; parameter < PARAMETERS; ++parameter) deeper[parameter] = 0;
     if (first_warps) {
 #pragma unroll 1
         for (int now = 0; now < tiles + LAG; ++now) {
@@ -346,7 +352,7 @@ extern "C" __global__ void __launch_bounds__((WARPS + NETWORKS) * WARP, RESIDENT
         for (int start = 0; start < PARAMETERS; start += DEEPER) {
             double some[DEEPER];
 #pragma unroll
-            for (int i = 0; i < DEEPER; ++i) some[i] = start + i < PARAMETERS ? deeper[start + i] : 0;
+            for (int i = 0; i < DEEPER; ++i) some[i] = lane < TILE && start + i < PARAMETERS ? deeper[start + i] : 0;
             const double total = add_over_lanes<DEEPER, WARP>(some, lane);
             if (lane % (WARP / DEEPER) == 0 && start + number < PARAMETERS)
                 deep_sums[evaluator * PARAMETERS + start + number] = total;

@@ -179,6 +179,7 @@ def _shared_memory(own: Cut, pitch: int, program: Program, itemsize: int) -> int
     entries = own.stages * own.tile * pitch
     passed = (own.lag + 1) * own.tile * program.inputs * (2 * sources + 1)
     doubles = program.parameters * (1 + (own.warps if alone else own.networks)) + 3 * (own.lag + 1)
+    doubles += own.networks * own.tile * (program.parameters | 1)
     return math.ceil(8 * doubles / 16) * 16 + itemsize * streams * (entries + passed)
 
 
