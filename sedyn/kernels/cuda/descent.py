@@ -7,7 +7,6 @@ those beside it.
 
 from __future__ import annotations
 
-import itertools
 import math
 from functools import lru_cache
 from pathlib import Path
@@ -25,7 +24,7 @@ from sedyn.model.network import Derivatives, Network
 
 __all__ = [
     "LEAST_ARCHITECTURE",
-    "SAMPLES_PER_UNIT",
+    "LEAST_PART_ROWS",
     "Cut",
     "Pass",
     "bytes_moved",
@@ -40,20 +39,25 @@ DESCEND = Path(__file__).with_name("descend.cu")
 LEAST_ARCHITECTURE, CLUSTERED_ARCHITECTURE = 80, 90
 # Blocks that share the features of a sample: all sizes that every card with clusters has.
 CLUSTERS = 1, 2, 4, 8
-# Samples of a part, for each unit: its sums are then a small share of what it reads.
-SAMPLES_PER_UNIT = 40
-# Blocks that fill a card, and features of a block below which a cluster is not worth its waiting.
-BLOCKS, LEAST_FEATURES = 264, 1024
+# Bytes of the parts that a processor of the card has at a time, against what a part begins and ends with; measured.
+PART_BYTES = 2**21
+# A design so large has a card for itself, and at least so many blocks; and no more than fill one are of use.
+LARGE_BYTES, FEW_BLOCKS, BLOCKS = 2**26, 66, 264
+# Samples of a part at the least that memory is planned for.
+LEAST_PART_ROWS = 32
 WARP, ALIGNMENT = 32, 4
 # Warps of a block that go forward and backward; words of 4 bytes of the sums of a thread, where it can be and at most.
 MOST_WARPS, WORDS = 16, (32, 40)
-# Bytes of a tile, and warps that evaluate networks beside, at least: a processor has its warps in fours.
-TILE_BYTES, NETWORKS = 2**14, 2
+# Bytes of a tile, of a block that is alone on its processor and of others; measured.
+TILE_BYTES, SMALL_TILE_BYTES = 2**15, 2**14
+# Warps that evaluate networks beside, at least: a processor has its warps in fours.
+NETWORKS = 2
 # Warps of a block that have all features of their samples, each, and samples that one may have side by side.
 ALONE, SIDES = 4, (4, 2, 1)
-# Blocks that a processor of the card holds at a time, the most first; registers that it has and what a thread takes
-# beside its weights and sums; and bytes of shared memory that a block takes beside its own.
-RESIDENT, REGISTERS, OTHER_REGISTERS, RESERVED = (6, 5, 4, 3, 2, 1), 2**16, 44, 1024
+# Blocks that a processor of the card holds at a time, the most first; registers that it has, what a thread takes
+# beside its weights and sums, and what one takes that evaluates networks as well, for each row of the program too: with
+# fewer some go to memory, which costs more than another block brings. And bytes of shared memory beside a block's own.
+RESIDENT, REGISTERS, OTHER_REGISTERS, NETWORK_REGISTERS, RESERVED = (6, 5, 4, 3, 2, 1), 2**16, 74, (58, 2), 1024
 # Stages of those who wait for others, and of anybody: more are of no use.
 LEAST_STAGES, MOST_STAGES = 4, 12
 GATHER_BLOCK = 256
@@ -124,18 +128,15 @@ def cut(samples: int, features: int, program: Program, itemsize: int, card: Card
     """
     if card.architecture < LEAST_ARCHITECTURE:
         return None
-    found = None
     for cluster in CLUSTERS if card.architecture >= CLUSTERED_ARCHITECTURE else CLUSTERS[:1]:
+        found = _cut_for(samples, features, program, itemsize, card, cluster)
         if found is not None:
-            blocks = -(-samples // found.part_rows) * cluster
-            if 2 * blocks > BLOCKS or features < cluster * LEAST_FEATURES:
-                return found
-        found = _cut_for(samples, features, program, itemsize, card, cluster) or found
-    return found
+            return found
+    return None
 
 
 def _cut_for(samples: int, features: int, program: Program, itemsize: int, card: Card, cluster: int) -> Cut | None:
-    """The best for a size of clusters."""
+    """The best for a size of clusters, if a sample fits."""
     pitch = math.ceil(math.ceil(features / cluster) / ALIGNMENT) * ALIGNMENT
     vector = math.gcd(features, 16 // itemsize)
     side = next(side for side in SIDES if (cluster == 1 and vector * WARP >= side * pitch) or side == 1)
@@ -151,24 +152,31 @@ def _cut_for(samples: int, features: int, program: Program, itemsize: int, card:
     full = int(side * features == cluster * warps * WARP * columns)
     streams, least = (ALONE, 1) if alone else (1, LEAST_STAGES)
     warps *= streams
-    registers = 2 * columns * program.inputs * itemsize // 4 + OTHER_REGISTERS
-    largest = min(WARP, 1 << max(0, (TILE_BYTES // (pitch * itemsize)).bit_length() - 1))
-    while largest > side and largest * streams >= 2 * samples:
-        largest //= 2
-    part_rows = min(samples, max(SAMPLES_PER_UNIT * program.inputs, -(-samples * cluster // BLOCKS)))
-    for resident, halvings in itertools.product(RESIDENT, range((largest // side).bit_length())):
-        tile = largest >> halvings
-        whole = math.ceil(part_rows / (tile * streams)) * tile * streams
-        memory = (card.shared_memory + RESERVED) // resident - RESERVED
-        for stages in range(min(MOST_STAGES, max(least, whole // (tile * streams))), least - 1, -1):
-            lag = 0 if alone else stages // 2
-            networks = 0 if alone else min(NETWORKS + -(warps + NETWORKS) % 4, lag + 1)
-            sizes = cluster, warps, networks, resident, side, columns, vector, full, tile, stages, lag, whole
-            own = Cut(*sizes, _shared_memory(Cut(*sizes, 0), pitch, program, itemsize))
-            held = resident * math.ceil((warps + networks) / 4) * 4 * WARP * registers
-            few = held <= REGISTERS or resident == 1
-            if few and own.shared_memory <= memory and (not alone or stages * tile >= program.inputs):
-                return own
+    base, for_each = NETWORK_REGISTERS
+    registers = 2 * columns * program.inputs * itemsize // 4
+    registers += base + for_each * program.rows if alone else OTHER_REGISTERS
+    for resident in RESIDENT:
+        tile_bytes = TILE_BYTES if resident == 1 else SMALL_TILE_BYTES
+        largest = min(WARP, 1 << max(0, (tile_bytes // (pitch * itemsize)).bit_length() - 1))
+        while largest > side and largest * streams >= 2 * samples:
+            largest //= 2
+        part_rows = PART_BYTES // (resident * pitch * itemsize)
+        if samples * features * itemsize >= LARGE_BYTES:
+            part_rows = min(part_rows, -(-samples * cluster // FEW_BLOCKS))
+        part_rows = max(part_rows, -(-samples * cluster // BLOCKS))
+        for halvings in range((largest // side).bit_length()):
+            tile = largest >> halvings
+            whole = math.ceil(min(samples, part_rows) / (tile * streams)) * tile * streams
+            memory = (card.shared_memory + RESERVED) // resident - RESERVED
+            for stages in range(min(MOST_STAGES, max(least, whole // (tile * streams))), least - 1, -1):
+                lag = 0 if alone else stages // 2
+                networks = 0 if alone else min(NETWORKS + -(warps + NETWORKS) % 4, lag + 1)
+                sizes = cluster, warps, networks, resident, side, columns, vector, full, tile, stages, lag, whole
+                own = Cut(*sizes, _shared_memory(Cut(*sizes, 0), pitch, program, itemsize))
+                held = resident * math.ceil((warps + networks) / 4) * 4 * WARP * registers
+                few = held <= REGISTERS or resident == 1
+                if few and own.shared_memory <= memory and (not alone or stages * tile >= program.inputs):
+                    return own
     return None
 
 
