@@ -30,7 +30,7 @@ from sedyn.kernels.program import program_with_form
 from sedyn.model.architecture import initial_deep_weights, layers_of
 from sedyn.model.network import Network
 
-RATE, STEPS, BUDGET = 0.3, 15, 210
+RATE, STEPS, BUDGET = 0.3, 15, 190
 # Why there is no number, each once.
 REASONS: dict[str, None] = {}
 # Whose counts a dry run tells.
@@ -67,6 +67,7 @@ ROWS = [
     Row(4096, 128, 64, dtype="float64"),
     Row(256, 512, 256),
     Row(64, 2048, 1024),
+    Row(256, 2048, 1024),
     Row(64, 2048, 1024, dtype="float64"),
     Row(64, 2048, 1024, width=8),
     Row(64, 2048, 1024, width=16),

@@ -282,11 +282,14 @@ def to_host(arrays: Mapping[str, Shaped[Array, "..."]]) -> dict[str, Shaped[Arra
 
 def device_description(device: str) -> str:
     """Name a resolved device for the record, for example ``cpu`` or ``gpu: NVIDIA H100``."""
-    if device == "cpu":
-        return "cpu"
+    return "cpu" if device == "cpu" else f"gpu: {_gpu_name()}"
+
+
+@cache
+def _gpu_name() -> str:
     import cupy
 
-    return "gpu: " + cupy.cuda.runtime.getDeviceProperties(0)["name"].decode()
+    return cupy.cuda.runtime.getDeviceProperties(0)["name"].decode()
 
 
 def on_cuda(x: Shaped[Array, "..."]) -> bool:

@@ -327,7 +327,7 @@ def _huber(f: Array, y: Array, order: int, threshold: float) -> tuple[Array, ...
     # The second derivative jumps but has no point mass, so gradient responses are means of derivatives.
     xp = array_namespace(f)
     residual = f - y
-    clipped = xp.clip(residual, -threshold, threshold)
+    clipped = xp.minimum(xp.maximum(residual, -threshold), threshold)
     inside = xp.astype(xp.abs(residual) < threshold, f.dtype)
     return (clipped * (residual - 0.5 * clipped), clipped, inside)[: order + 1]
 

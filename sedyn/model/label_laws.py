@@ -243,7 +243,7 @@ def label_law(
         deviation = xp.full((1, 1), float(problem.noise), dtype=indices.dtype, device=indices.device)
     if noise_variables(problem):
         return DrawnLabels(labels_of(problem, indices, label_noise(problem, normals, deviation)))
-    clean, deviation = clean_labels(problem, indices), xp.clip(deviation, LEAST_NOISE, None)
+    clean, deviation = clean_labels(problem, indices), xp.maximum(deviation, LEAST_NOISE)
     if problem.labels == "additive":
         return AdditiveLabels(clean, deviation, law)
     if problem.labels == "binary":

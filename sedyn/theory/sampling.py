@@ -201,7 +201,7 @@ def causal_root(covariance: Float[Array, "*leading q q"]) -> Float[Array, "*lead
     divisors = xp.where(deviations > 0, deviations, 1.0)
     correlation = covariance / divisors[..., :, None] / divisors[..., None, :]
     one = xp.eye(covariance.shape[-1], dtype=covariance.dtype, device=covariance.device)
-    correlation = xp.where(one > 0, 1 + NEGLIGIBLE_VARIANCE, xp.clip(correlation, -1.0, 1.0))
+    correlation = xp.where(one > 0, 1 + NEGLIGIBLE_VARIANCE, xp.minimum(xp.maximum(correlation, -1.0), 1.0))
     return deviations[..., :, None] * xp.linalg.cholesky(correlation)
 
 
