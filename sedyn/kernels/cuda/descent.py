@@ -42,7 +42,7 @@ CLUSTERS = 1, 2, 4, 8
 # Bytes of the parts that a processor of the card has at a time, against what a part begins and ends with; measured.
 PART_BYTES = 2**21
 # A design so large has a card for itself, and at least so many blocks; and no more than fill one are of use.
-LARGE_BYTES, FEW_BLOCKS, BLOCKS = 2**26, 66, 264
+LARGE_BYTES, FEW_BLOCKS, BLOCKS = 2**26, 66, 528
 # Samples of a part at the least that memory is planned for.
 LEAST_PART_ROWS = 32
 WARP, ALIGNMENT = 32, 4
@@ -54,12 +54,14 @@ TILE_BYTES, SMALL_TILE_BYTES = 2**15, 2**14
 NETWORKS = 2
 # Warps of a block that have all features of their samples, each, and samples that one may have side by side.
 ALONE, SIDES = 4, (4, 2, 1)
-# Blocks that a processor of the card holds at a time, the most first; registers that it has, what a thread takes
-# beside its weights and sums, and what one takes that evaluates networks as well, for each row of the program too: with
-# fewer some go to memory, which costs more than another block brings. And bytes of shared memory beside a block's own.
-RESIDENT, REGISTERS, OTHER_REGISTERS, NETWORK_REGISTERS, RESERVED = (6, 5, 4, 3, 2, 1), 2**16, 74, (58, 2), 1024
-# Stages of those who wait for others, and of anybody: more are of no use.
-LEAST_STAGES, MOST_STAGES = 4, 12
+# Blocks that a processor of the card holds at a time, the most first; the registers that it has, and bytes of shared
+# memory that a block takes beside its own.
+RESIDENT, REGISTERS, RESERVED = (6, 5, 4, 3, 2, 1), 2**16, 1024
+# Registers of a thread: beside its weights and sums; of one that evaluates networks, and for each row of the program;
+# and of one that does both. With fewer some go to memory, which costs more than another block brings; measured.
+OF_FEATURES, OF_NETWORKS, OF_BOTH, OF_ROW = 37, 46, 58, 2
+# Stages of those who wait for others, where they fit, and of anybody: more are of no use.
+LEAST_STAGES, MOST_STAGES = (5, 4), 12
 GATHER_BLOCK = 256
 
 
@@ -150,33 +152,36 @@ def _cut_for(samples: int, features: int, program: Program, itemsize: int, card:
     columns = math.ceil(pitch * side / (WARP * warps * vector)) * vector
     alone = warps == cluster == 1
     full = int(side * features == cluster * warps * WARP * columns)
-    streams, least = (ALONE, 1) if alone else (1, LEAST_STAGES)
+    streams = ALONE if alone else 1
     warps *= streams
-    base, for_each = NETWORK_REGISTERS
-    registers = 2 * columns * program.inputs * itemsize // 4
-    registers += base + for_each * program.rows if alone else OTHER_REGISTERS
-    for resident in RESIDENT:
-        tile_bytes = TILE_BYTES if resident == 1 else SMALL_TILE_BYTES
-        largest = min(WARP, 1 << max(0, (tile_bytes // (pitch * itemsize)).bit_length() - 1))
-        while largest > side and largest * streams >= 2 * samples:
-            largest //= 2
-        part_rows = PART_BYTES // (resident * pitch * itemsize)
-        if samples * features * itemsize >= LARGE_BYTES:
-            part_rows = min(part_rows, -(-samples * cluster // FEW_BLOCKS))
-        part_rows = max(part_rows, -(-samples * cluster // BLOCKS))
-        for halvings in range((largest // side).bit_length()):
-            tile = largest >> halvings
-            whole = math.ceil(min(samples, part_rows) / (tile * streams)) * tile * streams
-            memory = (card.shared_memory + RESERVED) // resident - RESERVED
-            for stages in range(min(MOST_STAGES, max(least, whole // (tile * streams))), least - 1, -1):
-                lag = 0 if alone else stages // 2
-                networks = 0 if alone else min(NETWORKS + -(warps + NETWORKS) % 4, lag + 1)
-                sizes = cluster, warps, networks, resident, side, columns, vector, full, tile, stages, lag, whole
-                own = Cut(*sizes, _shared_memory(Cut(*sizes, 0), pitch, program, itemsize))
-                held = resident * math.ceil((warps + networks) / 4) * 4 * WARP * registers
-                few = held <= REGISTERS or resident == 1
-                if few and own.shared_memory <= memory and (not alone or stages * tile >= program.inputs):
-                    return own
+    evaluating = 0 if alone else NETWORKS + -(warps + NETWORKS) % 4
+    words = 2 * columns * program.inputs * itemsize // 4
+    networks_need = OF_ROW * program.rows + (OF_BOTH + words if alone else OF_NETWORKS)
+    registers = max(words + OF_FEATURES, networks_need)
+    for least in (1,) if alone else LEAST_STAGES:
+        for halvings in range(WARP.bit_length()):
+            for resident in RESIDENT:
+                tile_bytes = TILE_BYTES if resident == 1 else SMALL_TILE_BYTES
+                tile = min(WARP, 1 << max(0, (tile_bytes // (pitch * itemsize)).bit_length() - 1))
+                while tile > side and tile * streams >= 2 * samples:
+                    tile //= 2
+                tile >>= halvings
+                part_rows = PART_BYTES // (resident * pitch * itemsize)
+                if samples * features * itemsize >= LARGE_BYTES:
+                    part_rows = min(part_rows, -(-samples * cluster // FEW_BLOCKS))
+                part_rows = min(samples, max(part_rows, -(-samples * cluster // BLOCKS)))
+                held = resident * (warps + evaluating) * WARP * registers
+                if tile < side or (held > REGISTERS and resident > 1):
+                    continue
+                whole = math.ceil(part_rows / (tile * streams)) * tile * streams
+                memory = (card.shared_memory + RESERVED) // resident - RESERVED
+                for stages in range(min(MOST_STAGES, max(least, whole // (tile * streams))), least - 1, -1):
+                    lag = 0 if alone else (stages + 1) // 2
+                    networks = min(evaluating, lag + 1)
+                    sizes = cluster, warps, networks, resident, side, columns, vector, full, tile, stages, lag, whole
+                    own = Cut(*sizes, _shared_memory(Cut(*sizes, 0), pitch, program, itemsize))
+                    if own.shared_memory <= memory and (not alone or stages * tile >= program.inputs):
+                        return own
     return None
 
 
