@@ -321,21 +321,15 @@ def contest(machine: Machine, rows: list[Row], until: float) -> None:
         "jax": lambda row: by_jax(machine, row),
         "torch compiled": lambda row: by_torch(machine, row, compiled=machine.device == "gpu"),
     }
-    found: dict[tuple[str, Row], str] = {}
+    print("\n| replicates side by side | who | milliseconds of all | runs a second |\n|---|---|---:|---:|")
     for name, contender in contenders.items():
         for row in rows:
             if time.perf_counter() > until:
-                found[name, row] = "not reached"
+                print(f"| {row} | {name} | not reached in {BUDGET} s | |")
                 continue
             seconds = attempted(contender, row, name=name)
-            found[name, row] = f"{1e3 * seconds:.2f}"
-            if name == "simulate":
-                found["runs a second", row] = f"{row.replicates / seconds:.0f}"
+            print(f"| {row} | {name} | {1e3 * seconds:.2f} | {row.replicates / seconds:.0f} |", flush=True)
             backend.free_device_memory(machine.device)
-    names = ["simulate", "runs a second", *list(contenders)[1:]]
-    print(f"\n| milliseconds of all | {' | '.join(names)} |\n|---|{'---:|' * len(names)}")
-    for row in rows:
-        print(f"| {row} | {' | '.join(found[name, row] for name in names)} |")
 
 
 def main() -> None:
