@@ -113,4 +113,4 @@ def test_a_fit_that_excludes_the_claim_is_not_waited_for():
 def test_runs_that_tell_a_number_from_zero():
     lack = lacking_sign(Interval(0.1, -0.1, 0.3), 500, {"noise": 0.3})
     np.testing.assert_allclose(lack.runs, 4.0)
-    assert lack[1:] == ({500: 1.0}, {"noise": 0.3})
+    assert (lack.leverage, lack.cells) == ({500: 1.0}, {"noise": 0.3})
