@@ -39,6 +39,8 @@ def test_an_axis_along_which_theory_ends_is_left_to_the_section_that_examines_it
     assert found["rates"][0] == "rates"
     assert section in found["rates"]
     assert set(found["other"]) == set(found[section])
+    # Nor is one variance, or one estimate, of all of them.
+    assert not {"deep_concentration", "generalization_estimate"} & set(found["other"])
 
 
 def test_the_question_of_the_stores_name_comes_first(tree, tmp_path):
