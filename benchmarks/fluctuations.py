@@ -1,8 +1,8 @@
 """Predicted fluctuations beside measured ones, and what each costs.
 
-``python -m benchmarks.fluctuations [FOLDER] [n] [replicates]`` runs varied problems, keeps what runs showed in a folder, and
-prints the table of what is there and what a prediction costs beside runs that would know as much. Whatever is stopped
-goes on where it was; 2000 replicates at n = 2000 are minutes.
+``python -m benchmarks.fluctuations [FOLDER] [n] [replicates]`` runs varied problems, keeps what they show in a folder,
+and prints the table of what is there and what a prediction costs beside runs that would know as much. Whatever is
+stopped goes on where it was; 2000 replicates at n = 2000 are minutes.
 """
 
 from __future__ import annotations
