@@ -17,7 +17,7 @@ import numpy as np
 
 from sedyn.arrays.shapes import Float
 from sedyn.estimate.by_modes import ByModes
-from sedyn.estimate.rows import modes_and_spectrum, row_scales
+from sedyn.estimate.rows import RowModes, modes_and_spectrum, row_scales
 from sedyn.model.network import Derivatives
 from sedyn.model.quadrature import SpectralMeasure, gauss_quadrature
 from sedyn.model.update import Update
@@ -27,10 +27,12 @@ __all__ = ["Begun", "SelfConsistent", "effective_curvature"]
 # The effective curvature is found anew each time the iteration has grown by this share.
 REFRESHED = 0.2
 FIXED_POINT_STEPS = 2  # from the point before, which is near
-# Samples that it is found from, at least, where there are so many.
+# Samples that it is found from, and the mean one is followed for, at least, where there are so many.
 ENOUGH_SAMPLES = 128
 # Eigenvalues of matrices to be inverted are held above these.
 LEAST_LEFT, LEAST_OF_A_SAMPLE = 0.01, 0.5
+# What counts as no curvature, as a share of all.
+NEXT_TO_NOTHING = 1e-12
 # Nodes for the eigenvalues.
 NODES = 16
 # Rounds in which a start that has learned and the effective curvature agree.
@@ -69,8 +71,9 @@ class SelfConsistent(NamedTuple):
     Attributes
     ----------
     estimate : ByModes
-        Of features times the roots of the weights, twice along an axis in front: with the effective curvature, and with
-        the mean one.
+        Of features times the roots of the weights, with the effective curvature.
+    by_mean : ByModes
+        Of some of the samples, with the mean curvature.
     weights : ndarray, shape (n,)
         Of the samples, with mean 1.
     spectrum : SpectralMeasure
@@ -81,11 +84,14 @@ class SelfConsistent(NamedTuple):
         The mean curvature less the effective one.
     iteration, refreshed_at : int
         t, and where the effective curvature was found last.
-    beyond : ndarray, shape (2, q, n)
+    beyond : ndarray, shape (q, n)
         What each sample keeps beyond what modes and one curvature say, as it was known at the start.
+    beyond_mean : ndarray, shape (q, samples)
+        The same of some of the samples, where it is the mean curvature.
     """
 
     estimate: ByModes
+    by_mean: ByModes
     weights: Float[np.ndarray, " n"]
     spectrum: SpectralMeasure
     answers: Float[np.ndarray, "m q q"]
@@ -93,7 +99,8 @@ class SelfConsistent(NamedTuple):
     lowered: Float[np.ndarray, "q q"]
     iteration: int
     refreshed_at: int
-    beyond: Float[np.ndarray, "2 q n"]
+    beyond: Float[np.ndarray, "q n"]
+    beyond_mean: Float[np.ndarray, "q samples"]
 
     @classmethod
     def begin(
@@ -128,9 +135,13 @@ class SelfConsistent(NamedTuple):
         modes, eigenvalues = modes_and_spectrum(weighted, centred=centred, weights=weights)
         nodes, shares = gauss_quadrature(eigenvalues, NODES)
         nothing = np.zeros((nodes.size, units, units))
-        estimate = ByModes.begin(modes, row_scales(weighted), np.empty((2, units, d)))
+        scales, like, some = row_scales(weighted), np.empty((units, d)), _some(n)
+        estimate = ByModes.begin(modes, scales, like)
+        own = RowModes(modes.nodes[:, some].copy(), modes.weights[:, some].copy(), modes.centred)
+        by_mean = ByModes.begin(own, scales[some], like)
         spectrum = SpectralMeasure(nodes, shares * (eigenvalues.size / n))
-        whole = cls(estimate, weights, spectrum, nothing, nothing, nothing[0], 0, 0, estimate.kept)
+        beyond = estimate.kept, by_mean.kept
+        whole = cls(estimate, by_mean, weights, spectrum, nothing, nothing, nothing[0], 0, 0, *beyond)
         return whole if begun is None else whole._after(begun)
 
     def _after(self, begun: Begun) -> SelfConsistent:
@@ -153,21 +164,26 @@ class SelfConsistent(NamedTuple):
         decays = np.full(modes.nodes.shape, decay)
         if modes.centred:
             decays[-1] = NEXT_TO_NO_DECAY
-        carried, beyond = self.estimate.carried.copy(), self.beyond.copy()
-        for k, curvature in enumerate((effective, mean)):
-            shapes = answers_to(modes.nodes.T, decays.T, curvature)  # (n, B, C, C)
-            own = np.einsum("bi,ibce->ice", modes.weights, shapes)
-            pushes = np.linalg.solve(identity - curvature @ own, gradients.T[:, :, None])
-            carried[k, units] = -np.moveaxis((shapes @ pushes[:, None])[..., 0], 2, 0).swapaxes(1, 2)
-        own_kept = (modes.weights * carried).sum(axis=-2)
-        beyond[:, units] = kept - own_kept[:, units]
-        estimate = self.estimate._replace(carried=carried, previous=carried, kept=own_kept)
-        return self._replace(estimate=estimate, answers=answers, previous=answers, lowered=lowered, beyond=beyond)
+
+        def begun(estimate: ByModes, curvature: np.ndarray, own: slice) -> tuple[ByModes, np.ndarray]:
+            """Where a recursion stands, and what it does not know."""
+            shapes = answers_to(estimate.modes.nodes.T, decays.T[own], curvature)  # (n, B, C, C)
+            keeps = np.einsum("bi,ibce->ice", estimate.modes.weights, shapes)
+            pushes = np.linalg.solve(identity - curvature @ keeps, gradients.T[own, :, None])
+            carried, beyond = estimate.carried.copy(), np.zeros_like(estimate.kept)
+            carried[units] = -np.moveaxis((shapes @ pushes[:, None])[..., 0], 2, 0).swapaxes(1, 2)
+            known = (estimate.modes.weights * carried).sum(axis=-2)
+            beyond[units] = kept[:, own] - known[units]
+            return estimate._replace(carried=carried, previous=carried, kept=known), beyond
+
+        estimate, beyond = begun(self.estimate, effective, slice(None))
+        by_mean, beyond_mean = begun(self.by_mean, mean, _some(self.weights.size))
+        starts = {"estimate": estimate, "by_mean": by_mean, "beyond": beyond, "beyond_mean": beyond_mean}
+        return self._replace(answers=answers, previous=answers, lowered=lowered, **starts)
 
     def _effective(self, curvatures: np.ndarray, kept: np.ndarray, start: np.ndarray) -> np.ndarray:
         """Find the effective curvature from some of the samples, which the mean of all is lowered to."""
-        shares = self.estimate.row_scales
-        some = slice(None, None, max(1, shares.size // ENOUGH_SAMPLES))
+        shares, some = self.estimate.row_scales, _some(self.weights.size)
         own, their = curvatures[..., some], shares[some] / shares[some].mean()
         lowered = (own * their).mean(axis=-1) - effective_curvature(own, their, kept, start)
         return (curvatures * shares).mean(axis=-1) - lowered
@@ -188,17 +204,39 @@ class SelfConsistent(NamedTuple):
             effective = _held(effective, mean)
         push = np.eye(effective.shape[0]) + effective @ self.answers
         answers, previous = update(self.answers, self.previous, self.spectrum.nodes[:, None, None] * push)
-        estimate = self.estimate.move(derivatives.gradient / self.weights, np.stack([effective, mean]), update)
-        known = self._replace(estimate=estimate, answers=answers, previous=previous, lowered=lowered)
+        gradient = derivatives.gradient / self.weights
+        moved = {
+            "estimate": self.estimate.move(gradient, effective, update),
+            "by_mean": self.by_mean.move(gradient[:, _some(n)], mean, update),
+        }
+        known = self._replace(answers=answers, previous=previous, lowered=lowered, **moved)
         return known._replace(iteration=t + 1, refreshed_at=refreshed_at)
 
     def fresh_like(self, trained: Float[np.ndarray, "q n"]) -> Float[np.ndarray, "q n"]:
         """Pre-activations without what they keep of their own gradients; see `Estimate.fresh_like`."""
-        return trained - self.estimate.kept[0] - self.beyond[0]
+        return trained - self.estimate.kept - self.beyond
 
-    def fresh_like_by_mean(self, trained: Float[np.ndarray, "q n"]) -> Float[np.ndarray, "q n"]:
-        """The same by the mean curvature: where it is another, neither is to be believed."""
-        return trained - self.estimate.kept[1] - self.beyond[1]
+    def some_both_ways(
+        self, trained: Float[np.ndarray, "q n"]
+    ) -> tuple[slice, Float[np.ndarray, "q samples"], Float[np.ndarray, "q samples"]]:
+        """Do so for some samples, and by the mean curvature: where it is another, neither is to be believed.
+
+        Parameters
+        ----------
+        trained : ndarray, shape (q, n)
+
+        Returns
+        -------
+        samples : slice
+        own, by_mean : ndarray, shape (q, samples)
+        """
+        some = _some(self.weights.size)
+        return some, self.fresh_like(trained)[:, some], trained[:, some] - self.by_mean.kept - self.beyond_mean
+
+
+def _some(n: int) -> slice:
+    """Enough of the samples."""
+    return slice(None, None, max(1, n // ENOUGH_SAMPLES))
 
 
 def effective_curvature(
@@ -251,6 +289,9 @@ def _positive(matrix: Float[np.ndarray, "... q q"]) -> Float[np.ndarray, "... q 
 
 def _held(effective: Float[np.ndarray, "q q"], mean: Float[np.ndarray, "q q"]) -> Float[np.ndarray, "q q"]:
     """Curvature with eigenvalues held above the lowest of the mean, or above zero if that is less."""
+    with suppress(np.linalg.LinAlgError):  # nothing is below zero, as in most steps: this is told sooner
+        np.linalg.cholesky(effective + NEXT_TO_NOTHING * np.trace(effective) * np.eye(len(effective)))
+        return effective
     least = min(0.0, float(np.linalg.eigvalsh(mean)[0]))
     values, vectors = np.linalg.eigh(_symmetric(effective))
     return effective if values[0] >= least else (vectors * values.clip(least)) @ vectors.T

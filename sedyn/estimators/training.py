@@ -238,12 +238,14 @@ def fit_network(
         rows = table.features / np.sqrt(problem.d)
         left_out = fresh_outputs(problem, data, updates, rows, alone, centred=True, weights=table.weights, starts=own)
 
+    shares = table.weights / table.weights.sum()
+
     def error(outputs: Float[np.ndarray, "C n"]) -> float:
-        return float(2 * np.average(losses(loss, outputs, table.labels), weights=table.weights))
+        return float(2 * (shares @ losses(loss, outputs, table.labels)))
 
     def clearly_lower(than: Float[np.ndarray, " n"], found: Float[np.ndarray, " n"]) -> bool:
         gained = than - found
-        return bool(np.average(gained, weights=table.weights) > CLEARLY * stderr_of_mean(gained, table.weights))
+        return bool(shares @ gained > CLEARLY * stderr_of_mean(gained, table.weights))
 
     train: list[float] = []
     estimates: list[float] = []
@@ -253,7 +255,7 @@ def fit_network(
     best, lowest, least, diverged, told = 0, np.inf, np.inf, False, time.monotonic()
     with np.errstate(over="ignore", invalid="ignore"):
         for state in states(dynamics, problem, data, updates):
-            trained = float(2 * np.average(state.losses, weights=table.weights))
+            trained = float(2 * (shares @ state.losses))
             if not np.isfinite(trained):
                 diverged = True
                 break
@@ -261,7 +263,7 @@ def fit_network(
             if exact or (state.estimate is not None and not (last_only and state.iteration < problem.steps)):
                 fresh = _fresh(state, next(left_out, None), layers)
                 estimated, each = error(fresh), losses_with_doubt(loss, fresh, table.labels)
-                doubtful = float(np.average(each, weights=table.weights))
+                doubtful = float(shares @ each)
                 start = start if estimates else each
             lower = doubtful < least and (linear is None or clearly_lower(start, each))
             if not early_stopping or not estimates or lower:
@@ -277,8 +279,9 @@ def fit_network(
                 break
     known, second = kept if exact or estimate is not None else None, np.nan
     if isinstance(chosen.estimate, SelfConsistent):
-        fresh = forward(chosen.estimate.fresh_like_by_mean(chosen.trained), chosen.deep_weights, layers)
-        second = error(fresh)
+        some, *both = chosen.estimate.some_both_ways(chosen.trained)
+        own, other = (losses(loss, forward(h, chosen.deep_weights, layers), table.labels[:, some]) for h in both)
+        second = error(kept) + float(2 * np.average(other - own, weights=table.weights[some]))
     weights = chosen.first_weights, chosen.deep_weights
     return Fit(train, estimates, chosen.iteration, *weights, known, second, diverged)
 
