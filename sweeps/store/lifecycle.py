@@ -315,7 +315,10 @@ class Store:
         """
         path = f"{group}/{name}"
         if path not in self._arrays:
-            array = self._root[path]
+            try:
+                array = self._root[path]
+            except KeyError:
+                raise InvalidInput("store", self.location, f"has no {path}; its zarr.json is damaged") from None
             assert isinstance(array, zarr.Array)
             self._arrays[path] = array
         return self._arrays[path]

@@ -12,7 +12,7 @@ __all__ = ["Patience", "ask_once", "options_of"]
 
 FIRST_SECONDS = 1.5  # of patience with a storage that never answered; its address may be wrong
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 3.0
-TRIES = 6  # at least, where somebody was reached: on a busy machine one try may take all the seconds
+TRIES = 5  # at least, where somebody was reached: on a busy machine one try may take all the seconds
 # In the names of exceptions where nobody was reached; each storage's client has its own.
 _UNREACHED = ("Timeout", "Endpoint", "Connector", "Refused")
 # What another try does not change: an answer about the object, or a mistake of the program.

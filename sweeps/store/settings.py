@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from sedyn.errors import InvalidInput
@@ -35,6 +36,7 @@ COUNTED_FORMAT = 6  # the first whose replicates draw from counted streams; olde
 CHECKED_FORMAT = 5  # the first in which documents, chunks and results have checksums
 _OLDEST_FORMAT = 4  # that opens and validates
 _FILES_NAMED = 3
+_MOST = 2**32  # of anything that a store counts
 _OF_SPEC = ("aspect", "seed", "engine", "dtype", "laws", "estimate", "halves", "fluctuations")
 
 
@@ -144,11 +146,56 @@ def require_known(location: str, known: Mapping[str, Any]) -> None:
         )
     if isinstance(form, int) and form < _OLDEST_FORMAT:
         raise InvalidInput("store", location, f"has format {form}, older than {_OLDEST_FORMAT}; name another store")
-    shapes = {"format": int, "replicates": int, "block": int, "problem": dict, "axes": dict, "d": dict, "sizes": dict}
-    shapes |= {"theory": dict, "environments": dict}
-    wrong = [name for name, kind in shapes.items() if not isinstance(known.get(name), kind)]
+    wrong = [name for name, fits in _NEEDED.items() if not fits(known.get(name))]
+    wrong += [name for name, fits in _ADDED.items() if name in known and not fits(known[name])]
     if wrong:
         raise InvalidInput("store", location, f"its zarr.json is damaged ({', '.join(wrong)}); name another store")
+
+
+def _is_flag(value: object) -> bool:
+    return isinstance(value, bool)
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= _MOST
+
+
+def _maps_to(fits: Callable[[Any], bool], *names: str) -> Callable[[object], bool]:
+    """Make the check of a mapping whose every value fits, and that has some names."""
+    return lambda value: isinstance(value, dict) and {*names} <= {*value} and all(map(fits, value.values()))
+
+
+def _lists(fits: Callable[[Any], bool]) -> Callable[[object], bool]:
+    """Make the check of a list whose every value fits."""
+    return lambda value: isinstance(value, list) and all(map(fits, value))
+
+
+def _is_environment(value: object) -> bool:
+    try:
+        found = json.loads(value) if isinstance(value, str) else None
+    except ValueError:
+        return False
+    return isinstance(found, dict) and {"host", "device", "commit"} <= {*found}
+
+
+# What settings are made of: those that every store has, and those that came later.
+_NEEDED: dict[str, Callable[[Any], bool]] = {
+    "format": lambda value: isinstance(value, int),
+    "replicates": _is_count,
+    "block": _is_count,
+    "problem": lambda value: isinstance(value, dict),
+    "axes": _maps_to(lambda values: isinstance(values, list) and bool(values)),
+    "d": _maps_to(_is_count),
+    "sizes": _maps_to(lambda size: size == 0 or _is_count(size), "layer"),  # no deep layers, for example
+    "theory": _maps_to(_is_count, "samples", "randomizations"),
+    "environments": _maps_to(_is_environment),
+    "laws": _is_flag,
+}
+_ADDED: dict[str, Callable[[Any], bool]] = {
+    **dict.fromkeys(("estimate", "halves", "fluctuations"), _is_flag),
+    "parts": _lists(lambda part: isinstance(part, str) and part in PARTS),
+    "codes": _lists(lambda code: isinstance(code, dict) and isinstance(code.get("files"), dict) and "digest" in code),
+}
 
 
 def with_axes(known: Mapping[str, Any], axes: Iterable[str]) -> dict[str, Any]:

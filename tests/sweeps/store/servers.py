@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import logging
 import random
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -163,7 +164,11 @@ class Network:
         Share of requests that fail.
     away : bool
         Whether nothing answers.
+    address : tuple of (str, int)
+        Where it begins.
     """
+
+    address: tuple[str, int]
 
     def __init__(self, server: tuple[str, int]) -> None:
         self.server, self.failing, self.away = server, 0.0, False
@@ -184,10 +189,18 @@ class Network:
             self.away = False
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *request: Any) -> None:
+        """Print what goes wrong here, but not that a client has gone, as one does that has waited long enough."""
+        if not isinstance(sys.exception(), ConnectionError | TimeoutError):
+            super().handle_error(*request)
+
+
 @contextmanager
 def _serving(handler: type[_Handler], **attributes: Any) -> Iterator[tuple[str, int]]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads = True
+    server = _Server(("127.0.0.1", 0), handler)
     for name, value in attributes.items():
         setattr(server, name, value)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
@@ -225,6 +238,7 @@ def network(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     with serving as server:
         network = Network(server)
         with _serving(_Proxy, network=network) as (host, port):
+            network.address = host, port
             monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
             monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
             monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")

@@ -16,7 +16,7 @@ from analysis.report import main as report
 from sedyn.errors import InvalidInput
 from sweeps import status, validate
 from sweeps.application.sweep import main
-from sweeps.store import Store
+from sweeps.store import Store, metadata
 from tests.sweeps.stores import finish, spec_of, tree_of
 
 PROBLEM = ["problem.n=40", "problem.d=20", "problem.steps=3", "theory.samples=64", "theory.randomizations=2"]
@@ -207,6 +207,27 @@ def test_a_damaged_root_is_one_line_and_nothing_is_written(store, capsys):
             assert "zarr.json is damaged" in shown or "holds" in shown, (name, command, shown)
         assert root.read_bytes() == damaged
     assert {file: file.read_bytes() for file in files_of(store)} == before
+
+
+NO_SETTING = [None, [], {}, -1, "abc", True, [1], {"a": 1}, 1e300, [[]], 10**30]
+
+
+def test_settings_that_no_program_of_ours_wrote_end_no_command_in_a_trace(store, capsys):
+    """Though their checksum is right: whoever makes up a store may have computed it."""
+    root = store / "zarr.json"
+    document = json.loads(root.read_bytes())
+    settings = document["attributes"]["sedyn_sweep"]
+    made_up = [{**settings, name: value} for name in settings for value in NO_SETTING]
+    made_up += [{known: settings[known] for known in settings if known != name} for name in settings]
+    draw = random.Random(0)
+    for said in draw.sample(made_up, 60):
+        changed = {**document, "attributes": {"sedyn_sweep": said}}
+        changed["attributes"]["sedyn_checksum"] = metadata._checksum(changed)
+        root.write_text(json.dumps(changed))
+        for command in (status.main, validate.main):
+            ended = command([str(store)])
+            shown = capsys.readouterr()
+            assert ended in (0, 1) or (shown.err.count("\n"), shown.out) == (1, ""), said
 
 
 def test_a_format_newer_than_ours_is_refused_in_one_line(store, capsys):
