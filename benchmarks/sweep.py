@@ -68,7 +68,7 @@ def computing_seconds(store: Store) -> float:
 
 
 def drive(store: Store, tasks: list, executor: object) -> Summary:
-    with make_progress([]) as progress:
+    with make_progress(tasks) as progress:
         return run_tasks(FixedTasks(tasks), store, executor, progress)
 
 

@@ -2,11 +2,13 @@
 
 Predicted seconds order tasks, and are wrong by a factor that differs by kind of task and by machine. What
 finished tasks took corrects them: for each kind, one factor for calls and one for arithmetic (`sweeps.cost.work.Work`),
-which few tasks draw towards one factor for all. Of a kind that has not had its turn nothing else is known.
+which few tasks draw towards one factor for all. Of a kind that has not had its turn nothing else is known. Tasks that
+took far longer than their like say nothing of those that follow: a worker's first loads and compiles what it needs.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
 
 import numpy as np
@@ -18,6 +20,8 @@ __all__ = ["Pace"]
 
 RECENT = 0.1  # weight of a task among those before it
 PRIOR = 1.0  # tasks that the factor for all counts for, of each kind
+KEPT = 32  # tasks of a kind that are remembered, the latest
+FAR = 3.0  # times the median of what they took over what was predicted, beyond which one is left out
 
 
 class Pace:
@@ -25,8 +29,9 @@ class Pace:
 
     def __init__(self) -> None:
         self._left: dict[str, np.ndarray] = {}  # work that is left, by kind
-        self._normal: dict[str, tuple[np.ndarray, np.ndarray]] = {}  # equations of least squares for the factors
-        self._predicted = self._taken = 0.0
+        self._seen: dict[
+            str, deque[tuple[float, ...]]
+        ] = {}  # calls' and arithmetic's shares, times as long, prediction
         self._recent = 0.0  # mean seconds of the last tasks
 
     def add(self, tasks: Iterable[Task]) -> None:
@@ -48,11 +53,10 @@ class Pace:
         self._left[kind] = self._left[kind] - work
         if not np.isfinite(seconds):
             return
-        self._recent += (seconds - self._recent) * (RECENT if self._taken else 1.0)
-        self._predicted, self._taken = self._predicted + sum(work), self._taken + seconds
-        relative = work / sum(work)
-        matrix, right = self._normal.get(kind, (np.zeros((2, 2)), np.zeros(2)))
-        self._normal[kind] = matrix + np.outer(relative, relative), right + relative * seconds / sum(work)
+        self._recent += (seconds - self._recent) * (RECENT if self._seen else 1.0)
+        predicted = float(sum(work))
+        seen = self._seen.setdefault(kind, deque(maxlen=KEPT))
+        seen.append((*(work / predicted), seconds / predicted, predicted))
 
     def seconds_left(self, workers: int) -> float | None:
         """Predict how long the rest takes.
@@ -67,18 +71,27 @@ class Pace:
         float or None
             None before the first task is done.
         """
-        if not self._taken:
+        if not self._seen:
             return None
-        left = sum(float(self._factors(kind) @ np.maximum(work, 0.0)) for kind, work in self._left.items())
+        seen = {kind: _like_the_others(np.array(tasks)) for kind, tasks in self._seen.items()}
+        ratios, predicted = np.concatenate(list(seen.values()))[:, 2:].T
+        common = np.full(2, float(ratios @ predicted / predicted.sum()))
+        left = sum(float(_factors(seen.get(kind), common) @ np.maximum(work, 0)) for kind, work in self._left.items())
         return max(left / max(workers, 1) - self._recent / 2, 0.0)
 
-    def _factors(self, kind: str) -> np.ndarray:
-        """How much longer calls and arithmetic of a kind take than predicted."""
-        common = np.full(2, self._taken / self._predicted)
-        if kind not in self._normal:
-            return common
-        matrix, right = self._normal[kind]
-        return np.maximum(np.linalg.solve(matrix + PRIOR * np.eye(2), right + PRIOR * common), 0.0)
+
+def _like_the_others(tasks: np.ndarray) -> np.ndarray:
+    """Leave out tasks that took far longer than most, against what was predicted."""
+    return tasks[tasks[:, 2] <= FAR * np.median(tasks[:, 2])]
+
+
+def _factors(tasks: np.ndarray | None, common: np.ndarray) -> np.ndarray:
+    """How much longer calls and arithmetic of a kind take than predicted, by least squares."""
+    if tasks is None:
+        return common
+    shares, ratios = tasks[:, :2], tasks[:, 2]
+    factors = np.linalg.solve(shares.T @ shares + PRIOR * np.eye(2), shares.T @ ratios + PRIOR * common)
+    return np.maximum(factors, 0.0)
 
 
 def _kind(task: Task) -> str:

@@ -75,3 +75,14 @@ def test_tasks_that_nobody_timed_are_left_out_of_what_is_left():
     before = pace.seconds_left(1)
     pace.finish(tasks[1], float("nan"))
     assert pace.seconds_left(1) < before
+
+
+def test_the_first_tasks_of_workers_which_load_what_they_need_do_not_mislead():
+    tasks = [task for task in missing_tasks(None, SPEC) if not isinstance(task, TheoryTask)]
+    seconds = {id(task): seconds_of(task) + (20.0 if k < 2 else 0.0) for k, task in enumerate(tasks)}
+    pace = Pace()
+    pace.add(tasks)
+    found = list(run(tasks, seconds, 2, pace))
+    end, longest = found[-1][0], max(map(seconds_of, tasks))
+    looks = [(left, end - now) for now, _, left in found[10:]]
+    assert all(abs(left - true) <= 0.3 * true + longest for left, true in looks)
