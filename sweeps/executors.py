@@ -249,14 +249,17 @@ def _reason(error: Exception) -> str:
 
 
 def _resources(ray: Any, compute: Compute) -> dict[str, float]:
-    """What the cluster has and, where workers were asked for by number, what its autoscaler may add."""
-    present = dict(ray.cluster_resources())
-    if not (compute.joins_cluster and compute.workers):
-        return present
-    from ray._private.state import state
+    """What the cluster has or, where workers were asked for by number, as much as they need if that is more.
 
-    reachable = state.get_max_resources_from_cluster_config() or {}
-    return {name: max(present.get(name, 0.0), reachable.get(name, 0.0)) for name in {*present, *reachable}}
+    How far an autoscaler may go Ray does not say; a cluster that never has so much works with what it has.
+    """
+    present = dict(ray.cluster_resources())
+    if compute.joins_cluster and compute.workers:
+        needed = {"CPU": float(compute.workers)}
+        if compute.device == "gpu":
+            needed["GPU"] = compute.workers * (compute.gpus_per_worker or 1.0)
+        present |= {name: max(present.get(name, 0.0), count) for name, count in needed.items()}
+    return present
 
 
 def gpu_share(compute: Compute, memory: int) -> float:

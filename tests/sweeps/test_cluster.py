@@ -23,7 +23,7 @@ from ray.autoscaler._private.util import prepare_config, validate_config
 from sedyn.errors import InvalidInput
 from sweeps import validate
 from sweeps.compute import Compute
-from sweeps.executors import _placement
+from sweeps.executors import _placement, _resources
 from tests.sweeps.raycluster import SCHEMA
 
 ROOT = Path(__file__).parents[2]
@@ -93,6 +93,26 @@ def test_workers_are_placed_by_what_the_cluster_has(resources, compute, expected
 def test_what_the_cluster_lacks_is_refused_at_once(resources, compute, message):
     with pytest.raises(InvalidInput, match=message):
         _placement(resources, compute, "cpu", 1)
+
+
+@pytest.mark.parametrize(
+    ("present", "compute", "expected"),
+    [
+        ({}, Compute(address="auto", workers=4), ("cpu", 4, 0.0)),
+        ({"CPU": 2}, Compute(address="auto", workers=4), ("cpu", 4, 0.0)),
+        ({"CPU": 8}, Compute(address="auto", workers=4), ("cpu", 4, 0.0)),
+        ({"CPU": 8}, Compute(address="auto", workers=4, device="gpu", gpus_per_worker=0.5), ("gpu", 4, 0.5)),
+    ],
+)
+def test_workers_that_were_asked_for_by_number_are_waited_for_on_a_cluster_that_may_grow(present, compute, expected):
+    class Ray:
+        """A cluster as it is before it grows."""
+
+        @staticmethod
+        def cluster_resources():
+            return present
+
+    assert _placement(_resources(Ray, compute), compute, "cpu", 1) == expected
 
 
 def test_a_share_of_gpus_that_is_absent_is_refused_before_there_is_a_store(sweep, tmp_path, capsys, monkeypatch):
