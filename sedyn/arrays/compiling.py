@@ -32,6 +32,7 @@ SOURCES = (
         "kernels/cpu/points.py",
         "kernels/cpu/response.py",
         "kernels/cpu/revealing.py",
+        "kernels/cpu/rows.py",
     ),
     "kernels/cpu/tiles.py",
 )

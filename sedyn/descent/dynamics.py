@@ -13,13 +13,13 @@ from sedyn.arrays.blocks import summed
 from sedyn.arrays.shapes import Float
 from sedyn.descent.inputs import Data
 from sedyn.estimate.protocol import Estimate
+from sedyn.kernels.dispatch import row_moments
 from sedyn.model.algorithm import require_step, step_deep_weights
 from sedyn.model.evaluation import mean_scores, score_names
 from sedyn.model.label_laws import DrawnLabels
 from sedyn.model.network import DeepWeights, Derivatives, Network
 from sedyn.model.observables import pad_deep_weights
 from sedyn.model.problem import Problem
-from sedyn.model.row_averages import row_sums
 from sedyn.model.update import Update
 
 __all__ = ["State", "init", "observe", "scores", "step"]
@@ -137,11 +137,7 @@ def observe(problem: Problem, inputs: Data, state: State) -> dict[str, Float[Arr
 
     def sums(columns: slice) -> Array:
         weights, known = state.first_weights[..., columns], inputs.start[..., columns]
-        scales = inputs.scales[columns]
-        scaled = weights * scales
-        gram = xp.matmul(scaled, xp.matrix_transpose(scaled))
-        with_start = xp.matmul(scaled * scales, xp.matrix_transpose(known))
-        return xp.concat([gram, with_start, xp.matrix_transpose(row_sums(weights, known))], axis=-1)
+        return row_moments(weights, known, inputs.scales[columns])
 
     averages, start_of_functions = summed(sums, state.first_weights) / d, 2 * q + problem.signals
     return {

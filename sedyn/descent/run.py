@@ -106,10 +106,8 @@ def _at_once(
     """What is observed of a state of all iterations, with axes (iterations, R) in front."""
     xp, iterations = array_namespace(inputs.start), problem.steps + 1
 
-    def along(array: Array) -> Array:
-        return xp.broadcast_to(array[:, None, ...], (array.shape[0], iterations, *array.shape[1:]))
-
-    beside = inputs._replace(start=along(inputs.start), labels=along(inputs.labels))
+    labels = xp.broadcast_to(inputs.labels[:, None, ...], (*whole.losses.shape[:2], *inputs.labels.shape[1:]))
+    beside = inputs._replace(start=inputs.start[:, None, ...], labels=labels)
     record = dynamics.observe(problem, beside, whole)
     readout.meet(Weights(whole.first_weights, whole.deep_weights, record["signal_overlap"], record["weight_gram"]))
     found = {name: xp.moveaxis(values, 1, 0) for name, values in record.items()}

@@ -20,7 +20,7 @@ from sedyn.arrays import revealing
 from sedyn.arrays.backend import Array
 from sedyn.arrays.shapes import Float, Integer
 from sedyn.errors import InvalidInput
-from sedyn.model import adjoint, network
+from sedyn.model import adjoint, network, row_averages
 from sedyn.model.algorithm import Descent, Path
 from sedyn.model.functions import Loss
 from sedyn.model.label_laws import SomeLabels
@@ -40,6 +40,7 @@ __all__ = [
     "remove_own_gradients",
     "require_form",
     "revealing_product",
+    "row_moments",
     "stored_samples",
     "stretched_points",
 ]
@@ -273,6 +274,7 @@ descend_path = Operation(_no_path)
 remove_own_gradients = Operation(_no_removal)
 average_scores = Operation(_no_average)
 stretched_points = Operation(_no_points)
+row_moments = Operation(row_averages.row_moments)
 revealing_product = Operation(revealing.revealing_product)
 stored_samples = Operation(_no_stored_samples)
 

@@ -16,7 +16,7 @@ import numpy as np
 from sedyn.arrays.backend import Array, array_namespace
 from sedyn.arrays.shapes import Float
 
-__all__ = ["ROW_FUNCTIONS", "RowFunction", "normal_averages", "row_sums"]
+__all__ = ["ROW_FUNCTIONS", "RowFunction", "normal_averages", "row_moments", "row_sums"]
 
 
 class RowFunction(NamedTuple):
@@ -54,7 +54,7 @@ ROW_FUNCTIONS: dict[str, RowFunction] = {
 
 
 def row_sums(
-    weights: Float[Array, "*replicates q d"], start: Float[Array, "*replicates qk d"]
+    weights: Float[Array, "*replicates q d"], start: Float[Array, "... qk d"]
 ) -> Float[Array, "*replicates functions q"]:
     """Sum every test function over the rows.
 
@@ -76,6 +76,32 @@ def row_sums(
         difference = weights if reference is None else weights - start[..., reference, :]
         sums.append(xp.sum(function.apply(xp, difference), axis=-1))
     return xp.stack(sums, axis=-2)
+
+
+def row_moments(
+    weights: Float[Array, "*replicates q d"], start: Float[Array, "... qk d"], scales: Float[Array, " d"]
+) -> Float[Array, "*replicates q _"]:
+    """Sum over the rows all that is observed of them (docs/theory.md#overlaps).
+
+    Parameters
+    ----------
+    weights : array, shape (..., q, d)
+        Transpose of W^t.
+    start : array, shape (..., q + k, d)
+        [W^0, mu]^T; of the axes in front some may have length 1, the last ones, and stand for all.
+    scales : array, shape (d,)
+        Square roots of the eigenvalues of the feature covariance.
+
+    Returns
+    -------
+    array, shape (..., q, 2 q + k + functions)
+        Of each unit the products with all units, then with W^0 and mu, in the features' covariance, and `row_sums`.
+    """
+    xp = array_namespace(weights)
+    scaled = weights * scales
+    gram = xp.matmul(scaled, xp.matrix_transpose(scaled))
+    with_start = xp.matmul(scaled * scales, xp.matrix_transpose(start))
+    return xp.concat([gram, with_start, xp.matrix_transpose(row_sums(weights, start))], axis=-1)
 
 
 def normal_averages(

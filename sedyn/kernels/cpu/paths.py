@@ -155,7 +155,7 @@ def descend_paths(
             for start in range(0, samples, samples_together):
                 stop = min(start + samples_together, samples)
                 some = matrices[r, start:stop]
-                products(some, 0, weights, forward)
+                products(some, 0, weights, forward, None)
                 for a in range(q):
                     for i in range(stop - start):
                         trained[r, t, a, start + i] = forward[a, i]
@@ -165,7 +165,7 @@ def descend_paths(
                     for a in range(q):
                         for i in range(stop - start):
                             backward[a, i] = gradient[a, start + i]
-                    add_products(some, 0, backward, total)
+                    add_products(some, 0, backward, total, None)
             if last:
                 continue
             for a in range(q):
@@ -224,9 +224,11 @@ def remove_own_gradients(
     widest_vectors()
     steps, q, samples = curvatures.shape[1], curvatures.shape[2], curvatures.shape[4]
     units, size = -(-q // UNITS) * UNITS, nodes.size
-    at_nodes, previous = np.zeros((steps + 1, steps + 1, q, size * q)), np.empty((steps + 1, q, size * q))
-    pushed, couplings = np.empty((q, size * q)), np.zeros((steps, units, steps * q))
-    factors, part, total = np.zeros((units, steps * q)), np.empty((units, samples)), np.empty((steps, q, q))
+    # What unit a of the weights at t answers to a push of unit c at s, at node b: (t, a, (s, b, c)).
+    answers, previous = np.zeros((steps + 1, q, steps * size * q)), np.empty((q, steps * size * q))
+    responses, pushed = np.zeros((units, (steps + 1) * q)), np.empty((units, steps * size * q))
+    couplings, factors = np.zeros((steps, units, steps * q)), np.zeros((units, steps * q))
+    part, total = np.empty((units, samples)), np.empty((steps, q, q))
     for r in range(trained.shape[0]):
         for a in range(q):
             for i in range(samples):
@@ -236,42 +238,43 @@ def remove_own_gradients(
                 for a in range(q):
                     for b in range(q):
                         total[s, a, b] = 0
-            known = couplings[: t + 1, :, : (t + 1) * q]
-            add_adjoints(curvatures[r, : t + 1], (0, samples), known, samples_together, total[: t + 1])
+            coupled = couplings[: t + 1, :, : (t + 1) * q]
+            add_adjoints(curvatures[r, : t + 1], (0, samples), coupled, samples_together, total[: t + 1])
             for a in range(q):
-                for k in range(size * q):
-                    at_nodes[t, t, a, k] = previous[t, a, k] = 0
-            for s in range(t + 1):
-                # Its gradient at each node: what pushes at s have made of later weights, and the push itself.
-                for a in range(q):
-                    for k in range(size * q):
-                        pushed[a, k] = 0
-                    for u in range(s + 1, t + 1):
-                        for c in range(q):
-                            response = delta * (total[u, c, a] / samples)
-                            for k in range(size * q):
-                                pushed[a, k] += response * at_nodes[u, s, c, k]
+                for k in range(t * size * q, (t + 1) * size * q):
+                    answers[t, a, k] = previous[a, k] = 0
+                for s in range(t + 1):
+                    for c in range(q):
+                        responses[a, s * q + c] = delta * (total[s, c, a] / samples)
+            # Gradients at each node: what pushes have made of the weights since, and the push at t itself.
+            columns = (t + 1) * size * q
+            clear(pushed[:, :columns])
+            known = answers[: t + 1].reshape((t + 1) * q, steps * size * q)
+            add_products(known[:, :columns], 0, responses[:, : (t + 1) * q], pushed[:, :columns], None)
+            for a in range(q):
+                for b in range(size):
+                    pushed[a, (t * size + b) * q + a] += 1
+                for s in range(t + 1):
                     for b in range(size):
-                        if s == t:
-                            pushed[a, b * q + a] += 1
                         for c in range(q):
-                            pushed[a, b * q + c] *= nodes[b] / delta
-                rate, momentum, decay = numbers[r, t, 0], numbers[r, t, 1], numbers[r, t, 2]
-                following = at_nodes[t + 1, s]
-                advance(at_nodes[t, s], previous[s], pushed, rate, momentum, decay, pushed, 0.0, nesterov, following)
+                            pushed[a, (s * size + b) * q + c] *= nodes[b] / delta
+            rate, momentum, decay = numbers[r, t, 0], numbers[r, t, 1], numbers[r, t, 2]
+            here, before, drive = answers[t, :, :columns], previous[:, :columns], pushed[:q, :columns]
+            advance(here, before, drive, rate, momentum, decay, drive, 0.0, nesterov, answers[t + 1, :, :columns])
+            for s in range(t + 1):
                 for a in range(q):
                     for c in range(q):
                         mean = 0.0
                         for b in range(size):
-                            mean += shares[b] * following[a, b * q + c]
+                            mean += shares[b] * answers[t + 1, a, (s * size + b) * q + c]
                         factors[a, s * q + c] = -mean
                         if t + 1 < steps:
                             couplings[s, c, (t + 1) * q + a] = mean
             for a in range(units):
                 for i in range(samples):
                     part[a, i] = trained[r, t + 1, a, i] if a < q else 0.0
-            before = gradients[r, : t + 1].reshape((t + 1) * q, samples)
-            add_products(before, 0, factors[:, : (t + 1) * q], part)
+            own = gradients[r, : t + 1].reshape((t + 1) * q, samples)
+            add_products(own, 0, factors[:, : (t + 1) * q], part, None)
             for a in range(q):
                 for i in range(samples):
                     fresh[r, t + 1, a, i] = part[a, i]

@@ -43,12 +43,12 @@ def descend_path(matrices: Float[np.ndarray, "R n d"], scale: float, descent: De
     Returns
     -------
     Path or None
-        None if the network is wide or has no compiled form.
+        None if the network is wide or has no compiled form, or units decay each at a rate of its own.
     """
     scales, start, network, sample_weights, updates, kicks, all_layers, curvature = descent
     (count, q, d), n, steps = start.shape, matrices.shape[1], len(updates)
     networks = networks_of(network, (count,), q)
-    if networks is None:
+    if networks is None or any(update.unit_decay is not None for update in updates):
         return None
     program, shared, parameters, labels, _ = networks
     trained, losses = np.empty((count, steps + 1, q, n)), np.empty((count, steps + 1, n))
@@ -177,7 +177,7 @@ def numbers_of(updates: Sequence[Update], replicates: int) -> tuple[Float[np.nda
     Returns
     -------
     numbers : ndarray, shape (R, T, 5)
-        As for `sedyn.kernels.cpu.paths.descend_paths`.
+        As for `sedyn.kernels.cpu.paths.descend_paths`; without decay of single units, which that does not serve.
     nesterov : bool
         Whether momentum has Nesterov's form.
     """

@@ -14,6 +14,7 @@ from sedyn.arrays.shapes import Float
 from sedyn.arrays.threads import run_each
 from sedyn.kernels.cpu.passes import UNITS, add_products, clear
 from sedyn.kernels.cpu.several import parts_of, shares
+from sedyn.kernels.cpu.tiles import bend
 
 __all__ = ["add_adjoints", "mean_response", "samples_at_a_time"]
 
@@ -122,30 +123,17 @@ def add_adjoints(
     widest_vectors()
     iterations, q = curvatures.shape[0], curvatures.shape[1]
     # One row for each iteration and each row of Lambda^T, whose columns have the samples innermost.
-    adjoints, pushes = np.zeros((iterations * q, q * together)), np.zeros((couplings.shape[1], q * together))
+    adjoints, pushes = np.empty((iterations * q, q * together)), np.empty((couplings.shape[1], q * together))
+    rows, sums_of_rows = curvatures.reshape(iterations * q * q, curvatures.shape[3]), sums.reshape(iterations * q, q)
     for start in range(samples[0], samples[1], together):
         count = min(together, samples[1] - start)
         for s in range(iterations - 1, -1, -1):
             clear(pushes)
             if s < iterations - 1:
                 known = (s + 1) * q
-                add_products(adjoints[known:], 0, couplings[s, :, known:], pushes)
+                add_products(adjoints[known:], 0, couplings[s, :, known:], pushes, None)
             else:  # the unit matrix
                 for a in range(q):
                     for i in range(count):
                         pushes[a, a * together + i] = 1
-            for a in range(q):
-                for b in range(q):
-                    found, first = adjoints[s * q + a, b * together : b * together + count], q % 2
-                    bend, push = curvatures[s, a, 0, start:], pushes[0, b * together :]
-                    for i in range(count):
-                        found[i] = bend[i] * push[i] if first else 0.0
-                    for k in range(first, q, 2):
-                        bend, push = curvatures[s, a, k, start:], pushes[k, b * together :]
-                        second_bend, second_push = curvatures[s, a, k + 1, start:], pushes[k + 1, b * together :]
-                        for i in range(count):
-                            found[i] += bend[i] * push[i] + second_bend[i] * second_push[i]
-                    total = 0.0
-                    for i in range(count):
-                        total += found[i]
-                    sums[s, a, b] += total
+            bend(rows, s * q, start, pushes, together, count, adjoints, sums_of_rows)

@@ -85,6 +85,12 @@ def _stretched_points(
     return points.stretched_points(words, bits, digits, stretched, factor)
 
 
+def _row_moments(weights: Array, start: Array, scales: Array) -> Array:
+    from sedyn.kernels.cpu import rows
+
+    return rows.row_moments(weights, start, scales)
+
+
 def _has_form(h: Array, network: Network, *, curvature: bool = True) -> bool:
     return _in_numbers(h) and form_of(network, h.shape[-2], "cpu") is not None
 
@@ -119,5 +125,6 @@ dispatch.descend_path.register(lambda matrices, *_: isinstance(matrices, np.ndar
 dispatch.remove_own_gradients.register(lambda path, *_: _in_numbers(path.trained), _remove_own_gradients)
 dispatch.average_scores.register(lambda layers, loss, roots, *_: _in_numbers(roots), _average_scores)
 dispatch.stretched_points.register(lambda words, *_: isinstance(words, np.ndarray), _stretched_points)
+dispatch.row_moments.register(lambda weights, *_: _in_numbers(weights), _row_moments)
 dispatch.revealing_product.register(lambda vectors, own, other: isinstance(vectors, np.ndarray), _revealing_product)
 dispatch.stored_samples.register(lambda matrix, dtype: isinstance(matrix, np.ndarray), _stored_samples)

@@ -19,7 +19,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
 
-__all__ = ["ROWS", "UNITS", "VECTOR", "add_backward", "add_forward"]
+__all__ = ["ROWS", "UNITS", "VECTOR", "add_backward", "add_forward", "bend"]
 
 # Bytes of a vector, and rows of a tile: its sums fit in 32 registers, or in 16 where vectors have 32 bytes. What is
 # left over of the rows goes in smaller tiles.
@@ -152,15 +152,16 @@ class _Entries:
         first = builder.add(builder.mul(row, self.stride), builder.mul(column, INDEX(self.size)))
         self.first = builder.add(builder.ptrtoint(array.data, INDEX), first)
 
-    def _address(self, row: int, column: ir.Value, kind: ir.Type) -> ir.Value:
-        offset = self.builder.add(self.builder.mul(INDEX(row), self.stride), self.builder.mul(column, INDEX(self.size)))
+    def _address(self, row: int | ir.Value, column: ir.Value, kind: ir.Type) -> ir.Value:
+        place = row if isinstance(row, ir.Value) else INDEX(row)
+        offset = self.builder.add(self.builder.mul(place, self.stride), self.builder.mul(column, INDEX(self.size)))
         return self.builder.inttoptr(self.builder.add(self.first, offset), kind.as_pointer())
 
-    def load(self, row: int, column: ir.Value, lanes: int) -> ir.Value:
+    def load(self, row: int | ir.Value, column: ir.Value, lanes: int) -> ir.Value:
         """Entries of some columns from one on."""
         return self.builder.load(self._address(row, column, _several(self.type, lanes)), align=self.size)
 
-    def store(self, entries: ir.Value, row: int, column: ir.Value) -> None:
+    def store(self, entries: ir.Value, row: int | ir.Value, column: ir.Value) -> None:
         """Set as many entries as are given."""
         self.builder.store(entries, self._address(row, column, entries.type), align=self.size)
 
@@ -212,6 +213,80 @@ class _Writer:
         undefined, first = ir.Constant(self.vector, ir.Undefined), ir.Constant(SHORT, 0)
         lanes = ir.Constant(ir.VectorType(SHORT, self.lanes), [0] * self.lanes)
         return self.builder.shuffle_vector(self.builder.insert_element(undefined, number, first), undefined, lanes)
+
+
+@intrinsic
+def bend(
+    _: Any, curvatures: Any, first: Any, start: Any, pushes: Any, together: Any, count: Any, adjoints: Any, sums: Any
+) -> Any:
+    """Set the adjoints of some samples at one iteration, and add them up; see `sedyn.kernels.cpu.response`.
+
+    Of unit a of the iteration and unit b, they are the sums over units k of curvatures times pushes.
+
+    Parameters
+    ----------
+    _ : object
+        The compiler's own, which callers leave out.
+    curvatures : ndarray, shape (iterations q q, N)
+    first : int
+        The row of the iteration's first unit in `adjoints` and `sums`.
+    start : int
+        The sample that comes first.
+    pushes : ndarray, shape (at least q, q together)
+    together, count : int
+        How many samples there is room for, and how many there are.
+    adjoints : ndarray, shape (iterations q, q together)
+    sums : ndarray, shape (iterations q, q)
+    """
+
+    def generate(context: Any, builder: ir.IRBuilder, _signature: Any, arguments: Any) -> Any:
+        curved, row, sample, pushed, room, samples, found, totals = arguments
+        code = _Writer(builder, context.get_data_type(adjoints.dtype), adjoints.dtype)
+        entries = partial(_Entries, context, builder)
+        q, zero = entries(sums, totals).columns, code.number(0)
+
+        def row_of(a: ir.Value) -> None:
+            own = builder.add(row, a)
+            code.each(FIRST, q, 1, partial(of_units, own))
+
+        def of_units(own: ir.Value, b: ir.Value) -> None:
+            column = builder.mul(b, room)
+            of_row = entries(curvatures, curved, builder.mul(own, q), sample)
+            of_push, place = entries(pushes, pushed, FIRST, column), entries(adjoints, found, own, column)
+            total, rest = code.variable(code.spread(zero)), code.variable(zero)
+            several = builder.mul(INDEX(code.lanes), INDEX(4))
+            fours = builder.sub(samples, builder.urem(samples, several))
+            whole = code.whole_vectors(samples)
+
+            def carry(vectors: int, lanes: int, sum_: ir.Value, i: ir.Value) -> None:
+                places = [builder.add(i, INDEX(v * lanes)) for v in range(vectors)]
+                values = [code.variable(zero if lanes == 1 else code.spread(zero)) for _ in places]
+
+                def add(k: ir.Value) -> None:
+                    for value, at in zip(values, places, strict=True):
+                        product = of_row.load(k, at, lanes), of_push.load(k, at, lanes)
+                        code.store(code.multiply_add(*product, code.load(value)), value)
+
+                code.each(FIRST, q, 1, add)
+                for value, at in zip(values, places, strict=True):
+                    place.store(code.load(value), 0, at)
+                    code.store(builder.fadd(code.load(sum_), code.load(value), flags=LOOSE), sum_)
+
+            code.each(FIRST, fours, 4 * code.lanes, partial(carry, 4, code.lanes, total))
+            code.each(fours, whole, code.lanes, partial(carry, 1, code.lanes, total))
+            code.each(whole, samples, 1, partial(carry, 1, 1, rest))
+            found_total, vector = code.load(rest), code.load(total)
+            for lane in range(code.lanes):
+                found_total = builder.fadd(found_total, builder.extract_element(vector, SHORT(lane)), flags=LOOSE)
+            of_sums = entries(sums, totals, own, b)
+            of_sums.store(builder.fadd(of_sums.load(0, FIRST, 1), found_total, flags=LOOSE), 0, FIRST)
+
+        code.each(FIRST, q, 1, row_of)
+        return context.get_dummy_value()
+
+    whole_number = types.intp
+    given = curvatures, whole_number, whole_number, pushes, whole_number, whole_number, adjoints, sums
+    return types.void(*given), generate
 
 
 def _several(kind: ir.Type, lanes: int) -> ir.Type:

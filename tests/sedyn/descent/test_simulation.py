@@ -9,7 +9,9 @@ import xarray as xr
 import sedyn
 from sedyn import InvalidInput, Problem
 from sedyn.descent import engines, simulation
+from sedyn.kernels import dispatch
 from sedyn.model.problem import INDIVIDUAL
+from sedyn.model.update import updates_together
 
 PROBLEMS = {
     "full batch": {"width": 3, "depth": 3},
@@ -122,6 +124,22 @@ def test_small_replicates_go_through_all_iterations_at_once(fields, monkeypatch)
 
     monkeypatch.setattr("sedyn.descent.dynamics.step", refuse)
     assert np.isfinite(sedyn.simulate(problem, 2, engine="dense").train_error).all()
+
+
+def test_decay_of_some_units_is_not_forgotten(monkeypatch):
+    """Updates of a fit may have it; compiled code that goes through all iterations at once does not."""
+    problem, decay = Problem(n=131, d=67, steps=4, width=2), np.array([[0.9], [0.0]])
+    plain = sedyn.simulate(problem, 2, engine="dense")
+
+    def decaying(problems, start):
+        return [update._replace(unit_decay=decay) for update in updates_together(problems, start)]
+
+    monkeypatch.setattr("sedyn.descent.simulation.updates_together", decaying)
+    found = sedyn.simulate(problem, 2, engine="dense", estimate=False)
+    with dispatch.definitions_only():
+        expected = sedyn.simulate(problem, 2, engine="dense", estimate=False)
+    xr.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-11)
+    assert (np.abs(found.weight_gram - plain.weight_gram)[:, -1, 0, 0] > 0.1).all()
 
 
 def test_a_diverging_replicate_leaves_the_others_alone():

@@ -5,6 +5,7 @@ import pytest
 
 import sedyn
 from sedyn import Problem
+from sedyn.kernels.dispatch import definitions_only, row_moments
 from sedyn.model.row_averages import ROW_FUNCTIONS, normal_averages
 from tests.helpers import assert_within_se, mean_and_se
 
@@ -97,3 +98,15 @@ def test_the_distance_to_the_initialization_begins_at_zero():
     distance = theory.row_average.sel(function="distance_to_initialization")
     assert (distance[0] == 0).all()
     assert (distance[1:] > 0).all()
+
+
+@pytest.mark.parametrize(("leading", "of_start"), [((3, 5), (3, 1)), ((3,), (3,)), ((), ())])
+@pytest.mark.parametrize(("q", "k", "d"), [(1, 1, 7), (3, 2, 64), (9, 1, 40)])
+def test_compiled_moments_are_those_of_array_operations(leading, of_start, q, k, d):
+    rng = np.random.default_rng(0)
+    weights, start, scales = (rng.standard_normal(shape) for shape in ((*leading, q, d), (*of_start, q + k, d), (d,)))
+    found = row_moments(weights, start, scales)
+    with definitions_only():
+        expected = row_moments(weights, start, scales)
+    assert found.shape == (*leading, q, 2 * q + k + len(ROW_FUNCTIONS))
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12 * np.abs(expected).max())
