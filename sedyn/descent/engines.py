@@ -319,6 +319,9 @@ def _bytes(problem: Problem, engine: str, dtype: str, estimate: bool, device: st
     doubles, design = _working_doubles(problem, estimate), 0.0
     if engine == "dense":
         design = n * d * problem.feature_law.bytes_per_entry(dtype)
+        if device == "cpu" and stacks(problem, device, dtype):
+            design = n * d * feature_law("gaussian").bytes_per_entry(dtype)  # floats whatever the law
+            doubles += _path_doubles(problem)
     else:
         doubles += _revealed_doubles(problem)
     fresh = _fresh_samples(problem)
@@ -342,6 +345,11 @@ def _working_doubles(problem: Problem, estimate: bool) -> float:
 def _revealed_doubles(problem: Problem) -> int:
     """Numbers that a deferred design knows at its end: a basis and its images on each side."""
     return (problem.n + problem.d) * (2 * problem.units * (problem.steps + 1) + problem.signals)
+
+
+def _path_doubles(problem: Problem) -> int:
+    """Numbers of all iterations at once: weights, pre-activations, losses and what the estimate makes of them."""
+    return (problem.steps + 1) * (problem.units * (2 * problem.n + problem.d) + problem.n)
 
 
 def _stacked_bytes(problem: Problem, engine: str, dtype: str) -> int:

@@ -83,7 +83,8 @@ def row_moments(
     -------
     ndarray, shape (..., q, 2 q + k + functions)
     """
-    (*leading, q, d), known = weights.shape, start.shape[-2]
+    *leading, q, _ = weights.shape
+    known = start.shape[-2]
     found = np.empty((math.prod(leading), q, q + known + FUNCTIONS))
     weights, start = (np.ascontiguousarray(each).reshape(-1, *each.shape[-2:]) for each in (weights, start))
     fill_moments(weights, start, np.ascontiguousarray(scales), found)

@@ -1,3 +1,4 @@
+import dataclasses
 import tracemalloc
 
 import pytest
@@ -109,14 +110,15 @@ def test_replicates_that_fit_leave_a_margin():
         ("dense", {"n": 2000, "d": 2000}, "float32", False),
         ("dense", {"n": 3000, "d": 3000, "features": "rademacher"}, "float64", False),
         ("dense", {"n": 100, "d": 20_000, "features": "uniform"}, "float32", False),
+        ("dense", {"n": 1000, "d": 100, "steps": 60}, "float64", True),  # all iterations at once
         ("deferred", {"n": 10_000, "d": 5000}, "float64", False),
         ("deferred", {"n": 10_000, "d": 5000}, "float64", True),
     ],
 )
 def test_memory_needed_is_what_is_taken(engine, fields, dtype, estimate):
-    problem = Problem(**fields, width=4, steps=12)
+    problem = Problem(**{"width": 4, "steps": 12, **fields})
     # Compiling what is not compiled yet takes memory too.
-    sedyn.simulate(Problem(**fields, width=4, steps=1), 1, engine=engine, dtype=dtype, estimate=estimate)
+    sedyn.simulate(dataclasses.replace(problem, steps=1), 1, engine=engine, dtype=dtype, estimate=estimate)
     tracemalloc.start()
     try:
         sedyn.simulate(problem, 1, engine=engine, dtype=dtype, estimate=estimate)
