@@ -361,11 +361,6 @@ def _stacked_bytes(problem: Problem, engine: str, dtype: str) -> int:
     return round(problem.n * problem.d * feature_law("gaussian").bytes_per_entry(dtype) + DOUBLE * doubles)
 
 
-def _path_doubles(problem: Problem) -> int:
-    """All iterations at once, of weights, pre-activations, losses and what the estimate makes of them."""
-    return (problem.steps + 1) * (problem.units * (2 * problem.n + problem.d) + problem.n)
-
-
 def _fresh_samples(problem: Problem) -> int:
     """Samples that a test error is measured on, as many as are held at a time; none with Gaussian features."""
     if problem.features == "gaussian":
