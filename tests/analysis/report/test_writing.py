@@ -145,3 +145,12 @@ def test_a_file_that_cannot_be_written_is_one_line(path, capsys, measured_once, 
     shown = capsys.readouterr().err
     assert f"{name}': cannot be written (Is a directory)" in shown
     assert shown.count("\n") == 1
+
+
+def test_a_page_in_a_folder_that_is_not_there_is_refused_before_any_work(path, tmp_path, capsys):
+    before = sorted(path.parent.iterdir())
+    assert main([str(path), "--output", str(tmp_path / "nowhere" / "page.html")]) == 2
+    shown = capsys.readouterr()
+    assert "there is no such folder" in shown.err
+    assert (shown.out, shown.err.count("\n")) == ("", 1)
+    assert sorted(path.parent.iterdir()) == before
