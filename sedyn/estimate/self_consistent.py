@@ -165,7 +165,7 @@ class SelfConsistent(NamedTuple):
         if modes.centred:
             decays[-1] = NEXT_TO_NO_DECAY
 
-        def begun(estimate: ByModes, curvature: np.ndarray, own: slice) -> tuple[ByModes, np.ndarray]:
+        def placed(estimate: ByModes, curvature: np.ndarray, own: slice) -> tuple[ByModes, np.ndarray]:
             """Where a recursion stands, and what it does not know."""
             shapes = answers_to(estimate.modes.nodes.T, decays.T[own], curvature)  # (n, B, C, C)
             keeps = np.einsum("bi,ibce->ice", estimate.modes.weights, shapes)
@@ -176,10 +176,10 @@ class SelfConsistent(NamedTuple):
             beyond[units] = kept[:, own] - known[units]
             return estimate._replace(carried=carried, previous=carried, kept=known), beyond
 
-        estimate, beyond = begun(self.estimate, effective, slice(None))
-        by_mean, beyond_mean = begun(self.by_mean, mean, _some(self.weights.size))
-        starts = {"estimate": estimate, "by_mean": by_mean, "beyond": beyond, "beyond_mean": beyond_mean}
-        return self._replace(answers=answers, previous=answers, lowered=lowered, **starts)
+        estimate, beyond = placed(self.estimate, effective, slice(None))
+        by_mean, beyond_mean = placed(self.by_mean, mean, _some(self.weights.size))
+        known = self._replace(answers=answers, previous=answers, lowered=lowered)
+        return known._replace(estimate=estimate, by_mean=by_mean, beyond=beyond, beyond_mean=beyond_mean)
 
     def _effective(self, curvatures: np.ndarray, kept: np.ndarray, start: np.ndarray) -> np.ndarray:
         """Find the effective curvature from some of the samples, which the mean of all is lowered to."""
@@ -205,11 +205,9 @@ class SelfConsistent(NamedTuple):
         push = np.eye(effective.shape[0]) + effective @ self.answers
         answers, previous = update(self.answers, self.previous, self.spectrum.nodes[:, None, None] * push)
         gradient = derivatives.gradient / self.weights
-        moved = {
-            "estimate": self.estimate.move(gradient, effective, update),
-            "by_mean": self.by_mean.move(gradient[:, _some(n)], mean, update),
-        }
-        known = self._replace(answers=answers, previous=previous, lowered=lowered, **moved)
+        estimate = self.estimate.move(gradient, effective, update)
+        by_mean = self.by_mean.move(gradient[:, _some(n)], mean, update)
+        known = self._replace(estimate=estimate, by_mean=by_mean, answers=answers, previous=previous, lowered=lowered)
         return known._replace(iteration=t + 1, refreshed_at=refreshed_at)
 
     def fresh_like(self, trained: Float[np.ndarray, "q n"]) -> Float[np.ndarray, "q n"]:

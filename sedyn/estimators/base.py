@@ -35,7 +35,7 @@ from sedyn.estimators.rates import (
     updates_of_fit,
 )
 from sedyn.estimators.samples import Samples
-from sedyn.estimators.scores import FreshLike, stderr_of_mean
+from sedyn.estimators.scores import FreshLike, loss_of_one_contradiction, stderr_of_mean
 from sedyn.estimators.training import Begun, Fit, Patience, Table, fit_network
 from sedyn.model.architecture import layers_of
 from sedyn.model.functions import loss_named
@@ -115,10 +115,10 @@ class NetworkEstimator(FreshLike, Options, BaseEstimator):
         table = Table(features, labels.values, weights)
         begun = None
         if linear:
-            if warm:
-                problem = replace(problem, weight_decay=self.problem_.weight_decay)
-            elif begun := self._begun(problem, table):
-                problem = replace(problem, weight_decay=begun.model.penalty)
+            penalty = self._penalty_before() if warm else None
+            if penalty is None and (begun := self._begun(problem, table)):
+                penalty = begun.model.penalty
+            begun, problem = None if warm else begun, replace(problem, weight_decay=penalty or 0.0)
         largest = largest_eigenvalue(features, weights) * curvature_bound(loss_named(problem.loss), outputs)
         problem = self._with_rates(problem, largest)
         largest += problem.weight_decay
@@ -148,13 +148,18 @@ class NetworkEstimator(FreshLike, Options, BaseEstimator):
             problem = replace(problem, **_shorter(problem, len(fit.train_error) - 1))
         self.first_weights_ = fit.first_weights / np.sqrt(problem.d)
         self.deep_weights_, self.problem_ = fit.deep_weights, problem
-        self.best_iteration_, self.learning_rate_ = fit.iteration, problem.learning_rate
+        self.best_iteration_ = fit.iteration
+        self.learning_rate_, self.weight_decay_ = problem.learning_rate, problem.weight_decay
+        self._decay_is_of_linear_units = linear
         self._keep_fresh(samples.y, weights, fit.fresh_outputs)
+        surprise = self._keep_estimate(problem, fit, labels, weights)
         found = []
         if wanted:
+            rests_on_few = surprise > self.estimated_test_error_
             starts = {"begun": begun is not None, "warm": warm is not None, "exact": exact}
-            found = doubts_about(problem, fit, samples, largest, most_steps=most_steps, **starts)
-        self._keep_estimate(problem, fit, labels, weights)
+            found = doubts_about(
+                problem, fit, samples, largest, most_steps=most_steps, rests_on_few=rests_on_few, **starts
+            )
         self.history_ = self._history(problem, fit, labels.scale**2, reason, found, exact=exact)
         for doubt in found:
             doubt.tell(stacklevel=4)
@@ -224,6 +229,10 @@ class NetworkEstimator(FreshLike, Options, BaseEstimator):
             raise InvalidInput("warm_start", True, "the fit before has other layers or features; set warm_start=False")
         return self.first_weights_ * np.sqrt(problem.d), self.deep_weights_
 
+    def _penalty_before(self) -> float | None:
+        """Of the linear units in the fit before, if it was chosen for them."""
+        return self.problem_.weight_decay if self._decay_is_of_linear_units else None
+
     def _names(self) -> list[str]:
         """Names of the columns, or their numbers."""
         if hasattr(self, "feature_names_in_"):
@@ -237,16 +246,29 @@ class NetworkEstimator(FreshLike, Options, BaseEstimator):
         message = f"learning_rate={self.learning_rate!r}: {remedy} (stopped at iteration {best})"
         warnings.warn(message, ConvergenceWarning, stacklevel=4)
 
-    def _keep_estimate(self, problem: Problem, fit: Fit, labels: Labels, weights: np.ndarray) -> None:
-        """Set the estimate of the weights that are kept; its spread over samples and a second one make its error."""
+    def _keep_estimate(self, problem: Problem, fit: Fit, labels: Labels, weights: np.ndarray) -> float:
+        """Set the estimate of the weights that are kept, and its error.
+
+        That is made of its spread over samples, of a second estimate, and of what one sample would add that looks like
+        another class: where classes are told apart, the spread of the samples that are there knows of none.
+
+        Returns
+        -------
+        float
+            The last of these.
+        """
         self.estimated_test_error_ = self.estimated_test_error_stderr_ = np.nan
-        if fit.fresh_outputs is not None:
-            each = 2 * labels.scale**2 * losses(loss_named(problem.loss), fit.fresh_outputs, labels.values)
-            self.estimated_test_error_ = float(np.average(each, weights=weights))
-            self.estimated_test_error_stderr_ = stderr_of_mean(each, weights)
-            if np.isfinite(fit.second_estimate):
-                away = labels.scale**2 * fit.second_estimate - self.estimated_test_error_
-                self.estimated_test_error_stderr_ = float(np.hypot(self.estimated_test_error_stderr_, away))
+        if fit.fresh_outputs is None:
+            return 0.0
+        loss, squared_scale = loss_named(problem.loss), labels.scale**2
+        each = 2 * squared_scale * losses(loss, fit.fresh_outputs, labels.values)
+        self.estimated_test_error_ = float(np.average(each, weights=weights))
+        surprise = 2 * squared_scale * loss_of_one_contradiction(loss, fit.fresh_outputs, labels.values, weights)
+        parts = [stderr_of_mean(each, weights), surprise]
+        if np.isfinite(fit.second_estimate):
+            parts.append(squared_scale * fit.second_estimate - self.estimated_test_error_)
+        self.estimated_test_error_stderr_ = float(np.linalg.norm(parts))
+        return surprise
 
     def _history(
         self, problem: Problem, fit: Fit, squared_scale: float, reason: str | None, found: list[Doubt], *, exact: bool

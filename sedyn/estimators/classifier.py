@@ -47,8 +47,8 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):
     """Classes by a network of finite width, stopped where its estimated test error is least.
 
     As `NetworkRegressor`, with one output whose labels are -1 and 1 for two classes, and an output for each of more.
-    The loss is logistic unless another one is asked for, which for more than two classes is softmax; outputs start at
-    the prior log-odds.
+    The loss is logistic unless another one is asked for, which for more than two classes is softmax. With a learning
+    rate or a weight decay of one's own, outputs start at the prior log-odds.
 
     Attributes
     ----------
@@ -57,8 +57,8 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):
     history_ : xarray.Dataset
         `train_error` and `estimated_test_error` by iteration: twice the mean loss, which for labels is the squared
         error.
-    best_iteration_, estimated_test_error_, estimated_test_error_stderr_, learning_rate_, kept_features_, \
-feature_mean_, feature_scale_, spectrum_, first_weights_, deep_weights_
+    best_iteration_, estimated_test_error_, estimated_test_error_stderr_, learning_rate_, weight_decay_, \
+kept_features_, feature_mean_, feature_scale_, spectrum_, first_weights_, deep_weights_
         As in `NetworkRegressor`.
 
     Examples

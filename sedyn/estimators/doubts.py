@@ -49,6 +49,7 @@ def doubts_about(
     largest: float,
     *,
     most_steps: int,
+    rests_on_few: bool,
     begun: bool,
     warm: bool,
     exact: bool,
@@ -64,6 +65,8 @@ def doubts_about(
         Curvature of a linear model's mean loss in its steepest direction.
     most_steps : int
         How many steps there may have been.
+    rests_on_few : bool
+        Whether one sample in n + 1 that looks like another class would more than double the estimate.
     begun : bool
         Whether training began with a fitted linear model, which may be all that there is to learn.
     warm : bool
@@ -89,6 +92,8 @@ def doubts_about(
         == most_steps,
         f"two ways to estimate disagree, the other gives {other / max(kept, TINY):.2f} of it; use fewer steps, a "
         "smaller width, or estimate='exact'": apart,
+        "classes are told apart so well that one sample more could double the estimate; see its standard error, or "
+        "estimated_score('accuracy')": rests_on_few,
         f"learning_rate={max(rates):.3g} is near or beyond the largest stable one, {stable:.3g}, where estimates are "
         "too high; use a smaller one, or learning_rate='auto'": max(rates) > EDGE * stable,
         f"{samples.repeated:.0%} of the samples repeat others; copies count as one sample, whose error is estimated "

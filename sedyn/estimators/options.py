@@ -130,8 +130,8 @@ class Options(Training):
     fit_intercept: bool = field(
         True,
         FLAG,
-        "Whether units have biases, unless `bias` says which, and outputs start at the mean of the targets or at the "
-        "prior log-odds.",
+        "Whether units have biases, unless `bias` says which; where training begins with no linear model, outputs "
+        "start at the mean of the targets or at the prior log-odds.",
     )
     spectrum: str | Sequence[float] | np.ndarray = field(
         "modes",

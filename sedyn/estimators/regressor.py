@@ -24,9 +24,10 @@ class NetworkRegressor(RegressorMixin, NetworkEstimator):
     """Network of finite width, trained by gradient descent and stopped where its estimated test error is least.
 
     Features and targets are standardized, features are divided by the root of their number, and predictions are scaled
-    back. A linear model is part of the network (`skip`), and with ``deep_init="zero"`` outputs start at the mean of the
-    targets. At each iteration the test error is estimated from the training samples alone, so that all of them train:
-    no holdout, no retraining. Training ends once the estimate has turned, unless `steps` says how long it lasts.
+    back. A linear model is part of the network (`skip`), and training begins at its solution with the penalty of least
+    leave-one-out error; with a learning rate or a weight decay of one's own, at the mean of the targets. At each
+    iteration the test error is estimated from the training samples alone, so that all of them train: no holdout, no
+    retraining. Training ends once the estimate has turned, unless `steps` says how long it lasts.
 
     The learning rate is of the mean loss with standardized features and targets, and the number of a loss, as
     Huber's threshold, is in units of the targets' standard deviation. An activation with a kink (relu) has no
@@ -45,6 +46,8 @@ class NetworkRegressor(RegressorMixin, NetworkEstimator):
         Of these weights, and its standard error over samples; NaN where there is no estimate.
     learning_rate_ : float or tuple of float
         The one that was given or chosen.
+    weight_decay_ : float
+        Likewise; of the linear units alone where it was chosen.
     kept_features_ : ndarray of int
         Columns that vary; constant ones are dropped.
     feature_mean_, feature_scale_ : ndarray, shape (kept features,)

@@ -19,7 +19,14 @@ from sedyn.errors import InvalidInput
 from sedyn.model.functions import Loss
 from sedyn.model.network import losses
 
-__all__ = ["COVERAGE", "FreshLike", "losses_with_doubt", "stderr_of_mean", "weighted_quantiles"]
+__all__ = [
+    "COVERAGE",
+    "FreshLike",
+    "loss_of_one_contradiction",
+    "losses_with_doubt",
+    "stderr_of_mean",
+    "weighted_quantiles",
+]
 
 CONTRADICTING = 0.1
 """Share of one sample with which a further one has another label than any that were seen like it."""
@@ -60,12 +67,39 @@ def losses_with_doubt(
         Of classes with the chance of another label: where all samples are told apart, their losses alone would prefer
         the model that is surest of itself.
     """
-    own = losses(loss, outputs, labels)
-    if not (loss.joint or loss.binary):
+    own, others = losses(loss, outputs, labels), _of_others(loss, outputs, labels)
+    if others is None:
         return own
-    others = (1 - labels) / (len(labels) - 1) if loss.joint else -labels
     chance = CONTRADICTING / (own.size + 1)
-    return (1 - chance) * own + chance * losses(loss, outputs, others)
+    return (1 - chance) * own + chance * others
+
+
+def loss_of_one_contradiction(
+    loss: Loss, outputs: Float[np.ndarray, "C n"], labels: Float[np.ndarray, "C n"], weights: Float[np.ndarray, " n"]
+) -> float:
+    """What the mean loss would be more by, were one sample in n + 1 of another class than what it looks like.
+
+    Parameters
+    ----------
+    loss : Loss
+    outputs, labels : ndarray, shape (C, n)
+    weights : ndarray, shape (n,)
+        Of the samples.
+
+    Returns
+    -------
+    float
+        Zero where labels are no classes.
+    """
+    others = _of_others(loss, outputs, labels)
+    return 0.0 if others is None else float(np.average(others, weights=weights)) / (weights.size + 1)
+
+
+def _of_others(loss: Loss, outputs: np.ndarray, labels: np.ndarray) -> Float[np.ndarray, " n"] | None:
+    """Losses with another label, the mean over all others; None where labels are no classes."""
+    if not (loss.joint or loss.binary):
+        return None
+    return losses(loss, outputs, (1 - labels) / (len(labels) - 1) if loss.joint else -labels)
 
 
 def weighted_quantiles(

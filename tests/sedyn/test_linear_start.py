@@ -10,6 +10,7 @@ from sklearn.linear_model import LogisticRegression, Ridge, RidgeCV
 from sedyn import NetworkClassifier, NetworkRegressor
 from sedyn.descent.leave_one_out import seconds_for
 from sedyn.estimators import base, linear
+from sedyn.estimators.doubts import EstimateWarning
 from sedyn.estimators.linear import choose, modes_of, solve
 from sedyn.estimators.newton import Objectives, minimum
 from sedyn.estimators.price import fit_memory, seconds_of_starts
@@ -220,6 +221,17 @@ def test_a_rate_of_ones_own_begins_at_zero_and_a_decay_of_ones_own_is_of_all_wei
     assert warm.fit(X, y).problem_.weight_decay == decay > 0
 
 
+def test_a_warm_start_takes_over_no_penalty_that_was_chosen_for_other_weights():
+    X, labels = table(60, 8)
+    chosen = NetworkRegressor(steps=3, random_state=0).fit(X, labels[0]).weight_decay_
+    model = NetworkRegressor(warm_start=True, weight_decay=0.7, steps=3, random_state=0).fit(X, labels[0])
+    assert model.weight_decay_ == 0.7
+    weights = model.first_weights_
+    model.set_params(weight_decay="auto", steps=1, early_stopping=False, learning_rate="auto").fit(X, labels[0])
+    assert model.weight_decay_ == chosen != 0.7
+    assert np.abs(model.first_weights_ - weights).max() < 0.5 * np.abs(weights).max()  # goes on from there
+
+
 def test_losses_of_left_out_samples_are_the_estimate_before_the_first_step(monkeypatch):
     monkeypatch.setattr(base, "AFFORDABLE_SECONDS", 0.0)
     X, labels = table(60, 8, 2)
@@ -243,6 +255,20 @@ def test_classes_that_are_told_apart_leave_a_doubt():
     assert losses(loss, outputs, labels).max() < 0.01
     # Without doubt outputs would be about the logarithm of the smallest penalty's inverse, 25 and more.
     assert 3 < np.abs(outputs).mean() < 12
+
+
+def test_an_estimate_of_classes_that_are_told_apart_says_what_one_sample_could_add():
+    rng = np.random.default_rng(0)
+    y = np.repeat([0, 1], 20)
+    apart, mixed = rng.standard_normal((2, 40, 3))
+    apart[:, 0] += 8 * y
+    mixed[:, 0] += y
+    with pytest.warns(EstimateWarning, match="one sample more could double"):
+        model = NetworkClassifier(random_state=0).fit(apart, y)
+    outputs = np.abs(model._fresh_outputs[0])
+    assert model.estimated_test_error_stderr_ > 0.99 * 2 * outputs.mean() / 41 > model.estimated_test_error_
+    model = NetworkClassifier(random_state=0).fit(mixed, y)
+    assert not any("one sample more" in message for message in model.history_.attrs["warnings"])
 
 
 def test_a_network_is_kept_if_it_is_clearly_better_than_the_linear_model():
