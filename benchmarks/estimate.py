@@ -1,8 +1,9 @@
 """The estimators on real tables: the model against linear ones, its estimate against other ways to know a test error.
 
-``python -m benchmarks.estimate [--splits 3] [--out results.json]`` runs what is missing in the file of results, table
-by table, and prints the tables of `benchmarks/README.md`. The panel is `benchmarks/tables.py`. With ``--comparison`` it
-does the same with published ways to know a test error beside ours, see `benchmarks.estimators.comparison`.
+``python -m benchmarks.estimate [--splits 3] [--first 0] [--out results.json]`` runs what is missing in the file of
+results, table by table, and prints the tables of `benchmarks/README.md`. The panel is `benchmarks/tables.py`. With
+``--comparison`` it does the same with published ways to know a test error beside ours, see
+`benchmarks.estimators.comparison`.
 """
 
 from __future__ import annotations
@@ -87,10 +88,10 @@ def measure(table: Table, data: Split) -> dict[str, float]:
     return found | validated(table, data, model)
 
 
-def run(out: Path, splits: int) -> dict[str, dict[str, float]]:
+def run(out: Path, splits: range) -> dict[str, dict[str, float]]:
     """All that is missing in the file of results, which is written after each split."""
     known = json.loads(out.read_text()) if out.exists() else {}
-    for seed in range(splits):
+    for seed in splits:
         for name, table in TABLES.items():
             if (key := f"{name}|{seed}") not in known:
                 with warnings.catch_warnings(), threadpool_limits(1):
@@ -132,6 +133,7 @@ def show(known: dict[str, dict[str, float]]) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--splits", type=int, default=3)
+    parser.add_argument("--first", type=int, default=0, help="number of the first split; without --comparison")
     parser.add_argument("--comparison", action="store_true", help="published estimators beside ours")
     parser.add_argument("--again", action="store_true", help="in it, only what our own estimate makes is measured anew")
     parser.add_argument("--out", type=Path, help="file of results; estimate.json or comparison.json if not given")
@@ -139,4 +141,4 @@ if __name__ == "__main__":
     if given.comparison:
         report.show(comparison.run(given.out or Path("comparison.json"), given.splits, again=given.again))
     else:
-        show(run(given.out or Path("estimate.json"), given.splits))
+        show(run(given.out or Path("estimate.json"), range(given.first, given.first + given.splits)))
