@@ -69,7 +69,16 @@ class Objectives(NamedTuple):
     shifts: Float[np.ndarray, "... M"] | None = None
 
     def at(self, parameters: Float[np.ndarray, "... C M"]) -> Point:
-        """Look at outputs, values and derivatives."""
+        """Look at outputs, values and derivatives.
+
+        Parameters
+        ----------
+        parameters : ndarray, shape (..., C, M)
+
+        Returns
+        -------
+        Point
+        """
         outputs = self._outputs(parameters)
         values, gradients, curvatures = self.loss.jet(outputs, np.broadcast_to(self.labels, outputs.shape), 2)
         if not self.loss.joint:
@@ -79,12 +88,31 @@ class Objectives(NamedTuple):
         return Point(parameters, outputs, gradients, curvatures, value)
 
     def slope(self, point: Point) -> Float[np.ndarray, "... C M"]:
-        """Derivative of the values in the parameters."""
+        """Derivative of the values in the parameters.
+
+        Parameters
+        ----------
+        point : Point
+
+        Returns
+        -------
+        ndarray, shape (..., C, M)
+        """
         pulls = self._pulls(point.gradients * self.weights[..., None, :])
         return pulls + self.penalties[..., None, :] * point.parameters
 
     def bend(self, point: Point, direction: Float[np.ndarray, "... C M"]) -> Float[np.ndarray, "... C M"]:
-        """Product of the second derivative with a direction."""
+        """Product of the second derivative with a direction.
+
+        Parameters
+        ----------
+        point : Point
+        direction : ndarray, shape (..., C, M)
+
+        Returns
+        -------
+        ndarray, shape (..., C, M)
+        """
         pushes = np.einsum("...cen,...en->...cn", point.curvatures, self._outputs(direction))
         return self._pulls(pushes * self.weights[..., None, :]) + self.penalties[..., None, :] * direction
 
