@@ -199,7 +199,14 @@ def use_device(device: str) -> Iterator[None]:
 
 
 def free_device_memory(device: str, beyond: float = 0.0) -> None:
-    """Give a resolved device's unused memory back to the system, if that is more than a share of all."""
+    """Give a resolved device's unused memory back to the system.
+
+    Parameters
+    ----------
+    device : {'cpu', 'gpu'}
+    beyond : float, optional
+        Only if that is more than this share of all memory that the device has.
+    """
     if device == "gpu":
         import cupy
 

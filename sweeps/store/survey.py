@@ -140,8 +140,12 @@ def theory_lacking(spec: SweepSpec, table: Lacking, members: np.ndarray) -> Theo
     ----------
     spec : SweepSpec
     table : Lacking
-    members : ndarray of int
+    members : ndarray of int, shape (m,)
         Which cells share it.
+
+    Returns
+    -------
+    TheoryTask
     """
     solved = table.solved[members]
     positions = tuple(table.position(cell) or () for cell in members[~solved].tolist())
