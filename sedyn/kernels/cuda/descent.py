@@ -7,6 +7,7 @@ those beside it.
 
 from __future__ import annotations
 
+import itertools
 import math
 from functools import lru_cache
 from pathlib import Path
@@ -158,31 +159,40 @@ def _cut_for(samples: int, features: int, program: Program, itemsize: int, card:
     words = 2 * columns * program.inputs * itemsize // 4
     networks_need = OF_ROW * program.rows + (OF_BOTH + words if alone else OF_NETWORKS)
     registers = max(words + OF_FEATURES, networks_need)
-    for least in (1,) if alone else LEAST_STAGES:
-        for halvings in range(WARP.bit_length()):
-            for resident in RESIDENT:
-                tile_bytes = TILE_BYTES if resident == 1 else SMALL_TILE_BYTES
-                tile = min(WARP, 1 << max(0, (tile_bytes // (pitch * itemsize)).bit_length() - 1))
-                while tile > side and tile * streams >= 2 * samples:
-                    tile //= 2
-                tile >>= halvings
-                part_rows = PART_BYTES // (resident * pitch * itemsize)
-                if samples * features * itemsize >= LARGE_BYTES:
-                    part_rows = min(part_rows, -(-samples * cluster // FEW_BLOCKS))
-                part_rows = min(samples, max(part_rows, -(-samples * cluster // BLOCKS)))
-                held = resident * (warps + evaluating) * WARP * registers
-                if tile < side or (held > REGISTERS and resident > 1):
-                    continue
-                whole = math.ceil(part_rows / (tile * streams)) * tile * streams
-                memory = (card.shared_memory + RESERVED) // resident - RESERVED
-                for stages in range(min(MOST_STAGES, max(least, whole // (tile * streams))), least - 1, -1):
-                    lag = 0 if alone else (stages + 1) // 2
-                    networks = min(evaluating, lag + 1)
-                    sizes = cluster, warps, networks, resident, side, columns, vector, full, tile, stages, lag, whole
-                    own = Cut(*sizes, _shared_memory(Cut(*sizes, 0), pitch, program, itemsize))
-                    if own.shared_memory <= memory and (not alone or stages * tile >= program.inputs):
-                        return own
+    choices = itertools.product((1,) if alone else LEAST_STAGES, range(WARP.bit_length()), RESIDENT)
+    for least, halvings, resident in choices:
+        tile = _largest_tile(samples, pitch * itemsize, streams, side, resident) >> halvings
+        held = resident * (warps + evaluating) * WARP * registers
+        if tile < side or (held > REGISTERS and resident > 1):
+            continue
+        rows_together = tile * streams
+        part_rows = _part_rows(samples, features, pitch, itemsize, cluster, resident)
+        part_rows = math.ceil(part_rows / rows_together) * rows_together
+        memory = (card.shared_memory + RESERVED) // resident - RESERVED
+        for stages in range(min(MOST_STAGES, max(least, part_rows // rows_together)), least - 1, -1):
+            lag = 0 if alone else (stages + 1) // 2
+            networks = min(evaluating, lag + 1)
+            sizes = cluster, warps, networks, resident, side, columns, vector, full, tile, stages, lag, part_rows
+            own = Cut(*sizes, _shared_memory(Cut(*sizes, 0), pitch, program, itemsize))
+            if own.shared_memory <= memory and (not alone or stages * tile >= program.inputs):
+                return own
     return None
+
+
+def _largest_tile(samples: int, row_bytes: int, streams: int, side: int, resident: int) -> int:
+    """Samples of a tile, a power of two, before it is halved for want of memory."""
+    tile = min(WARP, 1 << max(0, ((TILE_BYTES if resident == 1 else SMALL_TILE_BYTES) // row_bytes).bit_length() - 1))
+    while tile > side and tile * streams >= 2 * samples:
+        tile //= 2
+    return tile
+
+
+def _part_rows(samples: int, features: int, pitch: int, itemsize: int, cluster: int, resident: int) -> int:
+    """Samples of a part, before they are made whole tiles."""
+    wanted = PART_BYTES // (resident * pitch * itemsize)
+    if samples * features * itemsize >= LARGE_BYTES:
+        wanted = min(wanted, -(-samples * cluster // FEW_BLOCKS))
+    return min(samples, max(wanted, -(-samples * cluster // BLOCKS)))
 
 
 def _shared_memory(own: Cut, pitch: int, program: Program, itemsize: int) -> int:
