@@ -14,7 +14,7 @@ from sedyn.descent.readout import FEATURES_PER_BLOCK, fresh_samples
 from sedyn.designs import deferred
 from sedyn.designs.entries import ENTRIES_PER_DEVICE_DRAW
 from sedyn.errors import InvalidInput, require_one_of
-from sedyn.kernels.cuda.descent import LEAST_PART_ROWS
+from sedyn.kernels.cuda.descent import most_parts
 from sedyn.kernels.cuda.launch import adjoint_memory
 from sedyn.kernels.program import no_form_because
 from sedyn.model.features import feature_law
@@ -379,5 +379,5 @@ def _more_bytes_on_gpu(problem: Problem, engine: str, dtype: str, estimate: bool
             law, floats = (problem.feature_law.bytes_per_entry(kind, device) for device in ("cpu", "gpu"))
             more += count * d * (floats - law)
         more += 3 * DOUBLE * min(n * d, ENTRIES_PER_DEVICE_DRAW)
-        more += DOUBLE * d * problem.units * (n / LEAST_PART_ROWS + 1)  # sums of each part of the samples
+        more += DOUBLE * d * problem.units * most_parts(n, d, DOUBLE)  # sums of each part of the samples
     return round(more)

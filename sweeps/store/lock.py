@@ -116,6 +116,8 @@ class _FileLease:
     @remark.setter
     def remark(self, text: str) -> None:
         self._remark = text
+        if os.fstat(self._descriptor).st_nlink > 1:
+            return  # it is somebody's file too, by another name
         with contextlib.suppress(OSError):  # of a full disk; the lock holds all the same
             os.pwrite(self._descriptor, text.encode()[:MOST_BYTES].ljust(MOST_BYTES, b"\0"), 0)
 

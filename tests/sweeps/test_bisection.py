@@ -7,7 +7,6 @@ import re
 
 import numpy as np
 import pytest
-import xarray as xr
 
 from sweeps import worker
 from sweeps.bisection import diverges
@@ -93,13 +92,13 @@ def test_a_cell_that_fails_is_not_asked_for_again_and_again(sweep, monkeypatch):
     assert max(map(given.count, given)) <= ATTEMPTS
 
 
-def test_a_plan_says_what_a_refinement_adds_and_then_that_nothing_is(sweep, capsys):
+def test_a_plan_says_what_a_refinement_adds_and_then_that_nothing_is(sweep, read, capsys):
     words = (*WORDS, "refine.axis=learning_rate", "refine.within=0.5")
     assert sweep(*words, "plan=true") == 0
     said = capsys.readouterr().out
     match = re.search(r"up to (\d+) values of learning_rate follow, one by one, in each of 2 lines", said)
     assert sweep(*words) == 0
-    added = len(xr.open_datatree("stores/sweep.zarr", engine="zarr").cell) - 4
+    added = read().simulation.sizes["cell"] - 4
     assert 0 < added <= 2 * int(match[1])
     capsys.readouterr()
     assert sweep(*words, "plan=true") == 0

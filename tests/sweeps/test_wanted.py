@@ -23,7 +23,7 @@ TARGET = Target("train_error", 0.05, 20)
 def location(tmp_path):
     """A store of a sweep that met its target, with another number of replicates in every cell."""
     place = str(tmp_path / "stores" / "a.zarr")
-    run_out_of_order(PreciseTasks(Store.prepare(place, SPEC), SPEC, TARGET), place, 0)
+    run_out_of_order(PreciseTasks(Store.prepare(place, SPEC), SPEC, TARGET, "cpu"), place, 0)
     return place
 
 

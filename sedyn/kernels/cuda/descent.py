@@ -25,12 +25,12 @@ from sedyn.model.network import Derivatives, Network
 
 __all__ = [
     "LEAST_ARCHITECTURE",
-    "LEAST_PART_ROWS",
     "Cut",
     "Pass",
     "bytes_moved",
     "cut",
     "descend",
+    "most_parts",
     "pass_over",
     "reads",
 ]
@@ -44,8 +44,6 @@ CLUSTERS = 1, 2, 4, 8
 PART_BYTES = 2**21
 # A design so large has a card for itself, and at least so many blocks; and no more than fill one are of use.
 LARGE_BYTES, FEW_BLOCKS, BLOCKS = 2**26, 66, 528
-# Samples of a part at the least that memory is planned for.
-LEAST_PART_ROWS = 32
 WARP, ALIGNMENT = 32, 4
 # Warps of a block that go forward and backward; words of 4 bytes of the sums of a thread, where it can be and at most.
 MOST_WARPS, WORDS = 16, (32, 40)
@@ -204,6 +202,21 @@ def _shared_memory(own: Cut, pitch: int, program: Program, itemsize: int) -> int
     doubles = program.parameters * (1 + (own.warps if alone else own.networks)) + 3 * (own.lag + 1)
     doubles += own.networks * own.tile * (program.parameters | 1)
     return math.ceil(8 * doubles / 16) * 16 + itemsize * streams * (entries + passed)
+
+
+def most_parts(samples: int, features: int, itemsize: int) -> int:
+    """Count the parts that a design is cut into at most, on any card.
+
+    Parameters
+    ----------
+    samples, features, itemsize : int
+        As for `cut`.
+
+    Returns
+    -------
+    int
+    """
+    return min(samples, BLOCKS, 1 + max(RESIDENT) * samples * features * itemsize // PART_BYTES)
 
 
 def bytes_moved(samples: int, features: int, program: Program, itemsize: int, own: Cut) -> int:

@@ -96,4 +96,4 @@ def test_a_shift_that_may_be_below_or_above_says_how_many_runs_decide():
     finding = SECTION.findings(found)[1]
     assert finding.verdict == "undecided"
     np.testing.assert_allclose(finding.lack.runs, 2.5)
-    assert finding.lack[1:] == ({int(found.n[-1]): 1.0}, {"features": "rademacher"})
+    assert finding.lack[1:3] == ({int(found.n[-1]): 1.0}, {"features": "rademacher"})
