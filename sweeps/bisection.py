@@ -22,6 +22,10 @@ from sweeps.store import DONE, Store, read_simulation, states
 __all__ = ["RefinedTasks", "diverges", "foreseen", "refined"]
 
 
+# Halvings of an interval that are foreseen at most: one that begins at zero could be halved for ever.
+MOST_HALVINGS = 50
+
+
 def diverges(errors: np.ndarray) -> bool:
     """Give the verdict on a cell: whether half of its runs or more diverge.
 
@@ -93,8 +97,10 @@ def foreseen(spec: SweepSpec, refinement: Refinement) -> tuple[int, int]:
     for values in lines.values():
         for low, high in pairwise(sorted(values)):
             halvings = 0
-            while high - low > refinement.within * max(abs(low), abs(high)):
-                low, halvings = _between(low, high, whole=refinement.whole), halvings + 1
+            while halvings < MOST_HALVINGS and high - low > refinement.within * max(abs(low), abs(high)):
+                middle, halvings = _between(low, high, whole=refinement.whole), halvings + 1
+                # Towards zero, where what is close is closest.
+                low, high = (low, middle) if abs(low) < abs(high) else (middle, high)
                 if refinement.whole and high - low == 1:
                     break
             most = max(most, halvings)

@@ -163,12 +163,14 @@ def _verdict(store: Store, spec: SweepSpec, target: Target, judge: Judge) -> Ite
 
 
 def _refinement(store: Store, spec: SweepSpec, refinement: Refinement) -> str:
-    """Say how many cells the next round of a refinement has."""
+    """Say how many cells the next round of a refinement has that is not done yet."""
     following = refined(store, spec, refinement)
-    more = 0 if following is None else len(following.cells) - len(spec.cells)
-    return (
-        f"refine: the next round adds {more} values of {refinement.axis}" if more else "refine: nothing is to be added"
-    )
+    while following is not None:
+        if missing_tasks(store, following):
+            more = len(following.cells) - len(spec.cells)
+            return f"refine: the next round adds {more} values of {refinement.axis}"
+        spec, following = following, refined(store, following, refinement)
+    return "refine: nothing is to be added"
 
 
 def _jobs(seconds: float, tasks: int, compute: Compute) -> str:
