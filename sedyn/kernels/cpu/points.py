@@ -15,9 +15,9 @@ from sedyn.arrays.compiling import compiled, widest_vectors
 from sedyn.arrays.shapes import Float, Integer
 from sedyn.arrays.threads import run_each
 from sedyn.kernels.cpu.functions import exp, log
-from sedyn.kernels.cpu.network import LANES, UNITS, call_combine
+from sedyn.kernels.cpu.network import call_combine
+from sedyn.kernels.cpu.passes import UNITS, products
 from sedyn.kernels.cpu.several import shares
-from sedyn.kernels.cpu.tiles import add_forward
 
 __all__ = ["quantile", "stretched_points"]
 
@@ -102,7 +102,7 @@ def fill_points(
     units, unit = -(-dimensions // UNITS) * UNITS, 0.5 ** (64 - drop)
     points, weighted, matched = np.empty((dimensions, count)), np.zeros((units, count)), np.empty((dimensions, count))
     covariance, inverse = np.empty((dimensions, dimensions)), np.empty((dimensions, dimensions))
-    sums = np.empty((units, dimensions * LANES))
+    moments = np.empty((units, dimensions))
     for r in range(words.shape[0]):
         for shift in range(words.shape[1]):
             of_points = weights[r, shift]
@@ -132,16 +132,10 @@ def fill_points(
                     points[a, i] -= mean
                     weighted[a, i] = of_points[i] * points[a, i]
             # Moments are matched causally, each coordinate by those before it: by the inverse of a triangular root.
-            for a in range(units):
-                for k in range(sums.shape[1]):
-                    sums[a, k] = 0
-            for a in range(0, units, UNITS):
-                add_forward(points, weighted, a, sums, None)
+            products(points, 0, weighted, moments, None)
             for a in range(dimensions):
                 for b in range(a + 1):
-                    entry = 0.0
-                    for lane in range(b * LANES, (b + 1) * LANES):
-                        entry += sums[a, lane]
+                    entry = moments[a, b]
                     for c in range(b):
                         entry -= covariance[a, c] * covariance[b, c]
                     covariance[a, b] = math.sqrt(entry) if a == b else entry / covariance[b, b]

@@ -9,8 +9,7 @@ import numpy as np
 from sedyn.arrays.compiling import compiled, widest_vectors
 from sedyn.arrays.shapes import Float
 from sedyn.kernels.cpu.functions import exp
-from sedyn.kernels.cpu.network import LANES, UNITS
-from sedyn.kernels.cpu.tiles import add_forward
+from sedyn.kernels.cpu.passes import UNITS, products
 
 __all__ = ["row_moments"]
 
@@ -35,7 +34,7 @@ def fill_moments(weights: np.ndarray, start: np.ndarray, scales: np.ndarray, fou
     widest_vectors()
     count, q, d = weights.shape
     known, units = start.shape[1], -(-q // UNITS) * UNITS
-    rows, scaled, sums = np.empty((q + known, d)), np.zeros((units, d)), np.empty((units, (q + known) * LANES))
+    rows, scaled, moments = np.empty((q + known, d)), np.zeros((units, d)), np.empty((units, q + known))
     for m in range(count):
         own, beside = weights[m], start[m // (count // start.shape[0])]
         for a in range(q):
@@ -46,17 +45,10 @@ def fill_moments(weights: np.ndarray, start: np.ndarray, scales: np.ndarray, fou
         for a in range(known):
             for j in range(d):
                 rows[q + a, j] = beside[a, j] * scales[j]
-        for a in range(units):
-            for k in range(sums.shape[1]):
-                sums[a, k] = 0
-        for a in range(0, units, UNITS):
-            add_forward(rows, scaled, a, sums, None)
+        products(rows, 0, scaled, moments, None)
         for a in range(q):
             for b in range(q + known):
-                total = 0.0
-                for lane in range(b * LANES, (b + 1) * LANES):
-                    total += sums[a, lane]
-                found[m, a, b] = total
+                found[m, a, b] = moments[a, b]
             size = bump = to_signal = to_start = 0.0
             for j in range(d):
                 weight = own[a, j]
