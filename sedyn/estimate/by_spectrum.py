@@ -120,9 +120,9 @@ class BySpectrum(NamedTuple):
         fresh = None
         if self.row_scales is None:
             fresh = remove_own_gradients(path, spectrum.nodes, spectrum.weights, delta, updates)
-        return WholePath(self._step_by_step(path, updates) if fresh is None else fresh)
+        return WholePath(self._fresh_along(path, updates) if fresh is None else fresh)
 
-    def _step_by_step(self, path: Path, updates: Sequence[Update]) -> Float[Array, "R iterations q n"]:
+    def _fresh_along(self, path: Path, updates: Sequence[Update]) -> Float[Array, "R iterations q n"]:
         gradients, curvatures, trained, response = path.gradients, path.curvatures, path.trained, self.weight_response
         assert gradients is not None
         assert curvatures is not None
@@ -132,11 +132,10 @@ class BySpectrum(NamedTuple):
             known = response.mean.values[..., : t + 1, :, :]
             of_gradients = self.aspect_ratio * mean_response(curvatures[:, : t + 1, ...], known)
             response = step_weight_response(response, of_gradients, update, self.aspect_ratio)
-        xp, (replicates, steps, q, n) = array_namespace(trained), gradients.shape
-        answers = xp.moveaxis(response.mean.values[..., :steps, :, :], -3, -2)  # (R, iterations, q, steps, q)
-        answers = xp.reshape(answers, (replicates, (steps + 1) * q, steps * q))
-        kept = xp.matmul(answers, xp.reshape(gradients, (replicates, steps * q, n)))
-        return trained - xp.reshape(kept, trained.shape)
+        xp, (replicates, steps, q, _) = array_namespace(trained), gradients.shape
+        answers = xp.moveaxis(response.mean.values[..., :steps, :, :], 1, 2)
+        answers = xp.reshape(answers, (replicates, steps, (steps + 1) * q, q))
+        return trained - xp.reshape(onsager_term(answers, gradients), trained.shape)
 
 
 class WholePath(NamedTuple):

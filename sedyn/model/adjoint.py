@@ -95,21 +95,21 @@ def apply_per_sample(
 
 
 def onsager_term(
-    weight_response: Float[Array, "... s q q"], gradients: Float[Array, "... s q N"]
-) -> Float[Array, "... q N"]:
+    weight_response: Float[Array, "... s p q"], gradients: Float[Array, "... s q N"]
+) -> Float[Array, "... p N"]:
     """Sum over s of R_w(t, s) g^s, the Onsager term of pre-activations (docs/theory.md#trained-pre-activations).
 
     Parameters
     ----------
-    weight_response : array, shape (..., S, q, q)
-        R_w(t, s).
+    weight_response : array, shape (..., S, p, q)
+        R_w(t, s), or that of several t one below the other.
     gradients : array, shape (..., S, q, N)
 
     Returns
     -------
-    array, shape (..., q, N)
+    array, shape (..., p, N)
     """
     xp = array_namespace(gradients)
     *replicates, iterations, q, samples = gradients.shape
-    row = xp.reshape(xp.moveaxis(weight_response, -3, -2), (*replicates, q, iterations * q))
+    row = xp.reshape(xp.moveaxis(weight_response, -3, -2), (*replicates, weight_response.shape[-2], iterations * q))
     return xp.matmul(row, xp.reshape(gradients, (*replicates, iterations * q, samples)))
