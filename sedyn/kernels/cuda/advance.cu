@@ -11,6 +11,8 @@
 //   KICKED      1 if there is gradient noise
 // One thread a weight: the first index of a block counts weights, the second replicates.
 
+#include "parts.cu"
+
 // What one replicate's weights do in one step.
 struct Update {
     double rate, momentum, decay, strength;
@@ -28,14 +30,6 @@ __device__ inline double advanced(Update own, double current, double* previous, 
     *previous = current;
 #endif
     return following;
-}
-
-// What a weight's place has in all parts, added up in their order.
-template <class Number>
-__device__ inline double added_up(const Number* part, long long parts, long long size) {
-    double total = 0;
-    for (long long p = 0; p < parts; ++p) total += (double)part[p * size];
-    return total;
 }
 
 extern "C" __global__ void advance_weights(

@@ -29,6 +29,7 @@
 
 #include "network.cu"
 #include "hardware.cu"
+#include "parts.cu"
 
 #define WARP 32
 #define ALONE (NETWORKS == 0)
@@ -406,12 +407,9 @@ extern "C" __global__ void gather(
     const long long place = (long long)blockIdx.x * blockDim.x + threadIdx.x, replicate = blockIdx.y;
     const long long size = INPUTS * features, parameter = place - size;
     if (place < size) {
-        double total = 0;
-        for (long long part = 0; part < parts; ++part) total += (double)sums[(replicate * parts + part) * size + place];
-        products[replicate * size + place] = total * scale;
+        products[replicate * size + place] = added_up(sums + replicate * parts * size + place, parts, size) * scale;
     } else if (parameter < PARAMETERS) {
-        double total = 0;
-        for (long long part = 0; part < parts; ++part) total += deep[(replicate * parts + part) * PARAMETERS + parameter];
-        deep_gradient[replicate * PARAMETERS + parameter] = total / (double)samples;
+        deep_gradient[replicate * PARAMETERS + parameter] =
+            added_up(deep + replicate * parts * PARAMETERS + parameter, parts, PARAMETERS) / (double)samples;
     }
 }
