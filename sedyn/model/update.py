@@ -11,7 +11,7 @@ from sedyn.arrays.backend import Array, array_namespace
 from sedyn.arrays.shapes import Float
 from sedyn.model.problem import Problem, runs_of
 
-__all__ = ["Update", "update_of", "updates_of", "updates_together"]
+__all__ = ["Update", "numbers_of", "update_of", "updates_of", "updates_together"]
 
 NUMBERS = 5
 """How many fields of an update, the first, are numbers that replicates may each have."""
@@ -89,6 +89,36 @@ class Update(NamedTuple):
             change += momentum * (current - previous)
         change += current
         return change, current
+
+
+def numbers_of(updates: Sequence[Update], like: Float[Array, "R ..."]) -> Float[Array, "R steps 5"] | None:
+    """Bring updates to one array, as kernels of all steps take them.
+
+    Parameters
+    ----------
+    updates : sequence of Update
+        One for each step; a number of an update is one for all replicates, or one for each.
+    like : array, shape (R, ...)
+        Gives the number of replicates, library, dtype and device.
+
+    Returns
+    -------
+    array, shape (R, T, 5), or None
+        The numbers in the order of the fields; None where units decay each at a rate of its own, which they do not say.
+    """
+    if any(own.unit_decay is not None for own in updates):
+        return None
+    xp, replicates = array_namespace(like), like.shape[0]
+
+    def of_each(number: float | Array) -> Array:
+        if isinstance(number, float | int):
+            return xp.full((replicates,), number, dtype=like.dtype, device=like.device)
+        return number
+
+    if not updates:
+        return xp.empty((replicates, 0, NUMBERS), dtype=like.dtype, device=like.device)
+    numbers = xp.stack([of_each(each) for own in updates for each in own[:NUMBERS]], axis=-1)  # all at once
+    return xp.reshape(numbers, (replicates, len(updates), NUMBERS))
 
 
 def _matters(number: float | Array) -> bool:

@@ -21,7 +21,7 @@ from sedyn.model.functions import Loss
 from sedyn.model.label_laws import SomeLabels
 from sedyn.model.layers import Stack
 from sedyn.model.network import DeepWeights
-from sedyn.model.update import Update
+from sedyn.model.update import Update, numbers_of
 
 __all__ = ["average_scores", "descend_path", "remove_own_gradients"]
 
@@ -48,7 +48,8 @@ def descend_path(matrices: Float[np.ndarray, "R n d"], scale: float, descent: De
     scales, start, network, sample_weights, updates, kicks, all_layers, curvature = descent
     (count, q, d), n, steps = start.shape, matrices.shape[1], len(updates)
     networks = networks_of(network, (count,), q)
-    if networks is None or any(update.unit_decay is not None for update in updates):
+    numbers = numbers_of(updates, start)
+    if networks is None or numbers is None:
         return None
     program, shared, parameters, labels, _ = networks
     trained, losses = np.empty((count, steps + 1, q, n)), np.empty((count, steps + 1, n))
@@ -58,7 +59,7 @@ def descend_path(matrices: Float[np.ndarray, "R n d"], scale: float, descent: De
     curvatures = np.empty((count, steps, q, q, n) if curvature else (count, 0, 0, 0, 0))
     weights = np.empty((count, 0, 0)) if sample_weights is None else sample_weights
     together = min(samples_together(program, curvature=curvature), -(-n // passes.ROWS) * passes.ROWS)
-    numbers, nesterov = numbers_of(updates, count)
+    nesterov = bool(updates and updates[0].nesterov)
     noise, deep_noise = np.empty((count, 0, 0, 0)), np.empty((count, 0, 0))
     if kicks is not None:
         noise = np.ascontiguousarray(kicks[0])
@@ -105,7 +106,8 @@ def remove_own_gradients(
     assert curvatures is not None
     count, steps, q, _, n = curvatures.shape
     fresh, together = np.empty_like(path.trained), samples_at_a_time(steps, q, n)
-    numbers, nesterov = numbers_of(updates, count)
+    numbers, nesterov = numbers_of(updates, path.first_weights), bool(updates and updates[0].nesterov)
+    assert numbers is not None  # or there is no path
 
     def remove(some: slice) -> None:
         spectrum = nodes, shares_of, delta
@@ -162,28 +164,3 @@ def average_scores(
 
     run_each(average, shares(count))
     return found
-
-
-def numbers_of(updates: Sequence[Update], replicates: int) -> tuple[Float[np.ndarray, "R steps 5"], bool]:
-    """Bring updates to the form that compiled functions take.
-
-    Parameters
-    ----------
-    updates : sequence of Update
-        One for each step.
-    replicates : int
-        How many there are, R; a number of an update is one for all, or one for each.
-
-    Returns
-    -------
-    numbers : ndarray, shape (R, T, 5)
-        As for `sedyn.kernels.cpu.paths.descend_paths`; without decay of single units, which that does not serve.
-    nesterov : bool
-        Whether momentum has Nesterov's form.
-    """
-    numbers = np.empty((replicates, len(updates), 5))
-    for t, own in enumerate(updates):
-        found = own.learning_rate, own.momentum, own.weight_decay, own.deep_learning_rate, own.temperature
-        for k, number in enumerate(found):
-            numbers[:, t, k] = number
-    return numbers, bool(updates and updates[0].nesterov)

@@ -6,7 +6,6 @@ so that each launch meets those of one iteration without gaps.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path as File
 
 import numpy as np
@@ -23,7 +22,7 @@ from sedyn.model.functions import Loss
 from sedyn.model.label_laws import SomeLabels
 from sedyn.model.layers import Stack
 from sedyn.model.network import DeepWeights
-from sedyn.model.update import NUMBERS, Update
+from sedyn.model.update import numbers_of
 
 __all__ = ["average_scores", "descend_path"]
 
@@ -60,8 +59,8 @@ def descend_path(matrices: Float[Array, "R n d"], scale: float, descent: Descent
     scales, start, network, sample_weights, updates, kicks, all_layers, curvature = descent
     (replicates, width, d), n, steps = start.shape, matrices.shape[1], len(updates)
     program = form_of(network, width, "gpu")
-    plain = all(each.unit_decay is None for each in updates)
-    if program is None or not plain or not in_double_precision([start, network.labels, *network.deep]):
+    numbers = numbers_of(updates, start)
+    if program is None or numbers is None or not in_double_precision([start, network.labels, *network.deep]):
         return None
     weighted = network if sample_weights is None else network._replace(sample_weights=sample_weights[:, 0, :])
     own = pass_over(matrices, scale, program, weighted, curvature=curvature)
@@ -87,7 +86,7 @@ def descend_path(matrices: Float[Array, "R n d"], scale: float, descent: Descent
     noise = (
         None if kicks is None else (_iterations_first(kicks[0]), _deep_kicks(kicks[1], program, replicates, steps, y))
     )
-    gains, numbers = scales * (scale * d / n), _numbers(updates, start)
+    gains, numbers = scales * (scale * d / n), _iterations_first(numbers)
     advance = backend.cuda_kernel(
         ADVANCE,
         "advance_weights",
@@ -215,21 +214,6 @@ def _deep_kicks(
         return xp.broadcast_to(otherwise[None, ...], (steps, *otherwise.shape))
     each = packed(kicks, program, (replicates, steps), otherwise)
     return _iterations_first(xp.reshape(each, (replicates, steps, program.parameters)))
-
-
-def _numbers(updates: Sequence[Update], like: Float[Array, "R q d"]) -> Float[Array, "steps R 5"]:
-    """Numbers of all updates, one for all replicates or one for each."""
-    xp, replicates, steps = array_namespace(like), like.shape[0], len(updates)
-
-    def of_each(number: float | Array) -> Array:
-        if isinstance(number, float):
-            return xp.full((replicates,), number, dtype=like.dtype, device=like.device)
-        return number
-
-    if not updates:
-        return xp.empty((0, replicates, NUMBERS), dtype=like.dtype, device=like.device)
-    numbers = xp.stack([of_each(each) for own in updates for each in own[:NUMBERS]])  # all at once
-    return backend.contiguous(xp.moveaxis(xp.reshape(numbers, (steps, NUMBERS, replicates)), 1, 2))
 
 
 dispatch.descend_path.register(lambda matrices, *_: reads(matrices), descend_path)
