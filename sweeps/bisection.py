@@ -19,7 +19,7 @@ from sweeps.rounds import RoundTasks
 from sweeps.schedule import missing_tasks
 from sweeps.store import DONE, Store, read_simulation, states
 
-__all__ = ["RefinedTasks", "diverges", "foreseen", "refined"]
+__all__ = ["RefinedTasks", "diverges", "foreseen", "refined", "unfinished"]
 
 
 # Halvings of an interval that are foreseen at most: one that begins at zero could be halved for ever.
@@ -74,6 +74,30 @@ def refined(store: Store, spec: SweepSpec, refinement: Refinement) -> SweepSpec 
             if here != there and far and key_of(tuple(place.values())) not in known:
                 added.append(place)
     return replace(spec, rows=[*(spec.rows or ()), *added]) if added else None
+
+
+def unfinished(store: Store, spec: SweepSpec, refinement: Refinement) -> tuple[SweepSpec, SweepSpec | None]:
+    """Find the first refinement of a sweep that has a cell which is not done, and what it refines.
+
+    Parameters
+    ----------
+    store : Store
+        With what was computed so far.
+    spec : SweepSpec
+        Of rows alone.
+    refinement : Refinement
+
+    Returns
+    -------
+    refined : SweepSpec
+        All whose cells are done.
+    following : SweepSpec or None
+        None where nothing is to be added.
+    """
+    following = refined(store, spec, refinement)
+    while following is not None and not missing_tasks(store, following):
+        spec, following = following, refined(store, following, refinement)
+    return spec, following
 
 
 def foreseen(spec: SweepSpec, refinement: Refinement) -> tuple[int, int]:
@@ -131,11 +155,11 @@ class RefinedTasks(RoundTasks):
 
     def _plan(self, *, first: bool) -> Sequence[Task]:
         tasks = missing_tasks(self._store, self.spec, self._device) if first else []
-        while not tasks:
-            spec = refined(self._store, self.spec, self._refinement)
-            if spec is None:
-                break
-            self.spec = spec
-            self._store.extend(spec)
-            tasks = missing_tasks(self._store, spec, self._device)
-        return tasks
+        if tasks:
+            return tasks
+        self.spec, following = unfinished(self._store, self.spec, self._refinement)
+        if following is None:
+            return []
+        self.spec = following
+        self._store.extend(following)
+        return missing_tasks(self._store, following, self._device)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from sweeps.bisection import foreseen, refined
+from sweeps.bisection import foreseen, unfinished
 from sweeps.compute import Compute, worker_count
 from sweeps.cost import CostModel, calibrate, makespan, memory_of
 from sweeps.foresight import foresee
@@ -164,13 +164,10 @@ def _verdict(store: Store, spec: SweepSpec, target: Target, judge: Judge) -> Ite
 
 def _refinement(store: Store, spec: SweepSpec, refinement: Refinement) -> str:
     """Say how many cells the next round of a refinement has that is not done yet."""
-    following = refined(store, spec, refinement)
-    while following is not None:
-        if missing_tasks(store, following):
-            more = len(following.cells) - len(spec.cells)
-            return f"refine: the next round adds {more} values of {refinement.axis}"
-        spec, following = following, refined(store, following, refinement)
-    return "refine: nothing is to be added"
+    before, following = unfinished(store, spec, refinement)
+    if following is None:
+        return "refine: nothing is to be added"
+    return f"refine: the next round adds {len(following.cells) - len(before.cells)} values of {refinement.axis}"
 
 
 def _jobs(seconds: float, tasks: int, compute: Compute) -> str:
