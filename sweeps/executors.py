@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import time
 from collections import deque
 from typing import Any
 
-from sedyn.arrays import backend
-from sedyn.arrays.machine import SHARE_OF_MEMORY, memory_limit
 from sedyn.errors import InvalidInput
 from sweeps.attempts import Attempt, Executor, Lost
-from sweeps.compute import Compute, require_gpus
-from sweeps.cost import GPU_CONTEXT_BYTES
+from sweeps.compute import Compute
+from sweeps.placement import place, resources_of
 from sweeps.sessions import Session
+from sweeps.sharing import Sharing
 from sweeps.slurm.executor import SlurmExecutor
 from sweeps.store import local_path
 from sweeps.worker import Outcome, Worker, WorkerSetup
@@ -22,11 +20,11 @@ from sweeps.worker import Outcome, Worker, WorkerSetup
 __all__ = ["InlineExecutor", "RayExecutor", "make_executor"]
 
 CALLS_IN_FLIGHT = 2  # per actor: one runs, one waits, so that no actor idles while the driver answers
-RAY_RESOLUTION = 10_000  # parts of a GPU that Ray can tell apart
 REFUSALS = 3  # of an actor in a row; then it is given up
 POLL_RESTART_SECONDS = 0.1
 _REFUSAL = f"{InvalidInput.__name__}: "  # in a line that ends a trace
 NOTICE_SECONDS = 10.0  # without a worker; then it is said what is missing
+LOOK_SECONDS = 2.0  # between looks at the other sweeps of a cluster
 
 
 def make_executor(compute: Compute, setup: WorkerSetup, memory: int) -> Executor:
@@ -85,7 +83,9 @@ class RayExecutor:
     """A pool of Ray actors, on this machine or on a running cluster.
 
     Actors join as they start, so that a cluster may grow while it works. One that is lost gives its calls back, and the
-    driver decides; another one takes its place. Ray itself restarts nothing: it would for ever, and say nothing.
+    driver decides; another one takes its place. Ray itself restarts nothing: it would for ever, and say nothing. Where
+    other sweeps are on the cluster, actors beyond this one's part go when their calls have come back, and come again
+    when there is room for them.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ class RayExecutor:
         ray = self._ray = self._session.ray
         self._actors: list[Any] = []
         try:
-            device, count, share = _placement(_resources(ray, compute), compute, setup.device, memory)
+            device, count, share = place(resources_of(ray, compute), compute, setup.device, memory)
         except BaseException:
             self.close()
             raise
@@ -122,6 +122,9 @@ class RayExecutor:
         self._load: dict[int, int] = {}  # calls in flight of each actor that is there
         self._invited: dict[Any, int] = {}  # actors that are not there yet
         self._vacant: set[int] = set()  # actors that are gone, and not invited again yet
+        self._leaving: set[int] = set()  # actors that get no more calls, since other sweeps need their places
+        self._resting: set[int] = set()  # actors that have left
+        self._sharing, self._looked = Sharing(ray, share), time.monotonic()
         self._refusals = [0] * count
         self._given_up: dict[int, str] = {}  # actors that do not start, and why
         self._begun = time.monotonic()
@@ -134,11 +137,11 @@ class RayExecutor:
             self._actors, self._begun = [None] * self._count, time.monotonic()
             for actor in range(self._count):
                 self._invite(actor)
-        return min(self._load.values(), default=CALLS_IN_FLIGHT) < CALLS_IN_FLIGHT
+        return min((self._load[actor] for actor in self._staying()), default=CALLS_IN_FLIGHT) < CALLS_IN_FLIGHT
 
     def submit(self, attempt: Attempt) -> None:
         """Send an attempt to the actor with the least to do."""
-        actor = min(self._load, key=self._load.__getitem__)
+        actor = min(self._staying(), key=self._load.__getitem__)
         call = self._actors[actor].run.remote(attempt.task, attempt.number)
         self._load[actor] += 1
         self._flying[call] = attempt, actor
@@ -148,9 +151,12 @@ class RayExecutor:
         return len(self._load)
 
     def hindrance(self) -> str:
-        """Say which workers cannot start, or what a cluster lacks that has none for this sweep yet; empty otherwise."""
+        """Say which workers cannot start or are left to other sweeps, or what a cluster lacks; empty otherwise."""
         if self._given_up:
             return f"{len(self._given_up)} of {self._count} workers cannot start: {next(iter(self._given_up.values()))}"
+        if self._resting and self._sharing.others:
+            kept, sweeps = self._count - len(self._resting), self._sharing.others + 1
+            return f"{kept} of {self._count} workers, for {sweeps} sweeps share the cluster"
         if self._load or not self._invited or time.monotonic() - self._begun < NOTICE_SECONDS:
             return ""
         gpus = self._resources["num_gpus"]
@@ -178,6 +184,7 @@ class RayExecutor:
             for actor in self._vacant:
                 self._invite(actor)
             self._vacant.clear()
+        self._keep_to_part()
         awaited = [*self._flying, *self._invited]
         if not awaited:
             time.sleep(timeout)
@@ -203,13 +210,49 @@ class RayExecutor:
             if actor in self._load:
                 self._load[actor] -= 1
             elif all(other != actor for _, other in self._flying.values()):
-                self._vacant.add(actor)
+                (self._resting if actor in self._leaving else self._vacant).add(actor)
+                self._leaving.discard(actor)
         return outcomes
+
+    def _staying(self) -> list[int]:
+        """Actors that are there and get calls."""
+        return [actor for actor in self._load if actor not in self._leaving]
+
+    def _keep_to_part(self) -> None:
+        """Let go the actors beyond this sweep's part of the cluster, or ask for those that are missing."""
+        for actor in [actor for actor in self._leaving if self._load.get(actor) == 0]:
+            self._rest(actor)
+            del self._load[actor]
+            self._leaving.discard(actor)
+        if not self._load or time.monotonic() - self._looked < LOOK_SECONDS or not self._session.answers():
+            return
+        self._looked = time.monotonic()
+        staying = self._staying()
+        busy = [actor for actor in staying if self._load[actor]]
+        wanted = self._count - len(self._given_up)
+        # Whoever is without work when all that there is has been sent out is not needed.
+        part = self._sharing.part(wanted, needed=len(busy) if len(busy) < len(staying) else wanted)
+        missing = part - len(staying) - len(self._invited) - len(self._vacant)
+        if len(staying) > part:
+            self._leaving.update(sorted(staying, key=self._load.__getitem__)[: len(staying) - part])
+            for actor in self._invited.values():  # they would take the places that are given up
+                self._rest(actor)
+            self._invited.clear()
+        while missing > 0 and (self._leaving or self._resting):
+            if self._leaving:
+                self._leaving.pop()
+            else:
+                self._invite(self._resting.pop())
+            missing -= 1
+
+    def _rest(self, actor: int) -> None:
+        self._ray.kill(self._actors[actor])
+        self._resting.add(actor)
 
     def _invite(self, actor: int) -> None:
         """Start an actor; nothing is sent to it before it is ready."""
         remote = self._ray.remote(**self._resources, max_restarts=0, max_task_retries=0)(Worker)
-        self._actors[actor] = remote.remote(self._setup)
+        self._actors[actor] = remote.options(**self._sharing.options()).remote(self._setup)
         self._invited[self._actors[actor].__ray_ready__.remote()] = actor
 
     def _welcome(self, call: Any, lost: tuple[type[Exception], ...]) -> None:
@@ -246,66 +289,3 @@ def _reason(error: Exception) -> str:
             return f"its process ended ({line.partition('exit detail:')[2].strip().partition('. ')[0].rstrip('.')})"
     last = lines[-1] if lines else type(error).__name__
     return last.rpartition(_REFUSAL)[2]
-
-
-def _resources(ray: Any, compute: Compute) -> dict[str, float]:
-    """What the cluster has or, where workers were asked for by number, as much as they need if that is more.
-
-    How far an autoscaler may go Ray does not say; a cluster that never has so much works with what it has.
-    """
-    present = dict(ray.cluster_resources())
-    if compute.joins_cluster and compute.workers:
-        needed = {"CPU": float(compute.workers)}
-        if compute.device == "gpu":
-            needed["GPU"] = compute.workers * (compute.gpus_per_worker or 1.0)
-        present |= {name: max(present.get(name, 0.0), count) for name, count in needed.items()}
-    return present
-
-
-def gpu_share(compute: Compute, memory: int) -> float:
-    """Choose the share of a GPU that a worker reserves.
-
-    Parameters
-    ----------
-    compute : Compute
-        What was asked for.
-    memory : int
-        Bytes of the device's memory that the largest task needs.
-
-    Returns
-    -------
-    float
-    """
-    if compute.gpus_per_worker is not None:
-        return compute.gpus_per_worker
-    if compute.joins_cluster:
-        return 1.0
-    _, total = backend.gpu_memory()
-    return 1 / max(1, int(SHARE_OF_MEMORY * total / (memory + GPU_CONTEXT_BYTES)))
-
-
-def _placement(resources: dict[str, float], compute: Compute, device: str, memory: int) -> tuple[str, int, float]:
-    """Choose the device, the number of actors and each one's share of a GPU, from what the cluster says it has."""
-    cores, gpus = int(resources.get("CPU", 0)), resources.get("GPU", 0.0)
-    if compute.joins_cluster:
-        device = "gpu" if compute.device == "gpu" or (compute.device == "auto" and gpus > 0) else "cpu"
-    if device == "gpu":
-        require_gpus(gpus, compute)
-    if cores < 1:
-        remedy = "the cluster has no node with a core; say how many workers it should grow to, or add a node"
-        raise InvalidInput("compute.workers", compute.workers, remedy)
-    share, possible = 0.0, cores
-    if device == "gpu":
-        share = gpu_share(compute, memory)
-        if compute.gpus_per_worker is None:
-            share = max(share, gpus / cores)  # no smaller than the cores can fill
-        share = math.floor(share * RAY_RESOLUTION) / RAY_RESOLUTION
-        possible = min(cores, int(gpus / share))
-    if compute.workers is not None and compute.workers > possible:
-        raise InvalidInput(
-            "compute.workers", compute.workers, f"the cluster has room for {possible}; use that many or null"
-        )
-    count = compute.workers or possible
-    if compute.address is None and device == "cpu":
-        count = min(count, max(1, int(SHARE_OF_MEMORY * memory_limit() / memory)))
-    return device, count, share

@@ -23,7 +23,7 @@ from ray.autoscaler._private.util import prepare_config, validate_config
 from sedyn.errors import InvalidInput
 from sweeps import validate
 from sweeps.compute import Compute
-from sweeps.executors import _placement, _resources
+from sweeps.placement import place, resources_of
 from tests.sweeps.raycluster import SCHEMA
 
 ROOT = Path(__file__).parents[2]
@@ -78,7 +78,7 @@ def test_the_image_is_made_of_what_is_there():
     ],
 )
 def test_workers_are_placed_by_what_the_cluster_has(resources, compute, expected):
-    assert _placement(resources, compute, "cpu", 1) == expected
+    assert place(resources, compute, "cpu", 1) == expected
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_workers_are_placed_by_what_the_cluster_has(resources, compute, expected
 )
 def test_what_the_cluster_lacks_is_refused_at_once(resources, compute, message):
     with pytest.raises(InvalidInput, match=message):
-        _placement(resources, compute, "cpu", 1)
+        place(resources, compute, "cpu", 1)
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_workers_that_were_asked_for_by_number_are_waited_for_on_a_cluster_that_
         def cluster_resources():
             return present
 
-    assert _placement(_resources(Ray, compute), compute, "cpu", 1) == expected
+    assert place(resources_of(Ray, compute), compute, "cpu", 1) == expected
 
 
 def test_a_share_of_gpus_that_is_absent_is_refused_before_there_is_a_store(sweep, tmp_path, capsys, monkeypatch):

@@ -12,9 +12,11 @@ import xarray as xr
 import sedyn
 from sedyn.arrays import backend
 from sedyn.errors import InvalidInput
-from sweeps import executors, worker
+from sweeps import executors, placement, worker
+from sweeps.attempts import Attempt
 from sweeps.compute import Compute
-from sweeps.executors import Attempt, RayExecutor, _placement
+from sweeps.executors import RayExecutor
+from sweeps.placement import place
 from sweeps.schedule import missing_tasks
 from sweeps.store import Store, settings_of
 from sweeps.worker import Outcome, Worker, WorkerSetup, execute
@@ -80,9 +82,9 @@ def test_more_gpu_than_there_is_is_refused_at_once(tmp_path, ray_session):
 )
 def test_workers_on_a_gpu_are_as_many_as_its_memory_allows(monkeypatch, memory, cores, expected):
     monkeypatch.setattr(backend, "gpu_memory", lambda: (GIBIBYTE, 20 * GIBIBYTE))
-    monkeypatch.setattr(executors, "memory_limit", lambda: 10**15)
+    monkeypatch.setattr(placement, "memory_limit", lambda: 10**15)
     resources = {"CPU": cores, "GPU": 1.0}
-    assert _placement(resources, Compute(gpus_per_worker=None), "gpu", memory) == ("gpu", *expected)
+    assert place(resources, Compute(gpus_per_worker=None), "gpu", memory) == ("gpu", *expected)
 
 
 @pytest.mark.parametrize("most", [1, 2])
