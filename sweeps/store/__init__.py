@@ -6,8 +6,8 @@ written after its results. Metadata is consolidated in the root after every chan
 from the old shape to the new one in a single step. Only the driver changes metadata; workers write chunks.
 
 Its modules from the lowest to the highest: `patience`; `remote` and `claims`; `objects`, `location` and `lock`;
-`places` and `chunks`; `settings`; `metadata`; `layout`; `migration` and `description`; `lifecycle`; `survey`,
-`writing` and `selection`; `integrity`.
+`places` and `chunks`; `settings`; `metadata`; `layout`; `consistency`; `migration` and `description`; `lifecycle`;
+`survey`, `writing` and `selection`; `integrity`.
 """
 
 from sweeps.store.claims import StoreTaken

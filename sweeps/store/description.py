@@ -1,7 +1,8 @@
 """What describes the results, and whether it is as it should be: the documents of arrays and groups, and coordinates.
 
 Each document stands in its place and, for readers, in the root's document; the values of coordinates follow from the
-settings. So all of it but the root's document can be written anew.
+settings. So all of it but the root's document can be written anew; unless a coordinate is whole and has other values
+than the settings, when nobody knows which of the two is right.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ import zarr
 from zarr.abc.store import Store as ZarrStore
 
 from sweeps.store import metadata, objects
-from sweeps.store.chunks import chunk_numbers, chunks_of
+from sweeps.store.chunks import chunk_numbers, chunks_of, content_of, is_checked
+from sweeps.store.consistency import contradicted
 from sweeps.store.layout import indexes_of, write_coordinate
 from sweeps.store.migration import is_unfinished
+from sweeps.store.places import ASKED
 
 __all__ = ["find_broken", "restore"]
 
@@ -36,6 +39,11 @@ def find_broken(store: ZarrStore, settings: Mapping[str, Any]) -> list[str]:
     -------
     list of str
         Paths of documents and coordinates. Empty while a migration is unfinished, which the next sweep ends.
+
+    Raises
+    ------
+    InvalidInput
+        If a coordinate is whole, and has other values than the settings.
     """
     documents, coordinates = _find(store, settings)
     return _names(documents, coordinates)
@@ -54,8 +62,15 @@ def restore(store: ZarrStore, settings: Mapping[str, Any]) -> list[str]:
     -------
     list of str
         As `find_broken` does.
+
+    Raises
+    ------
+    InvalidInput
+        As for `find_broken`; nothing is written then.
     """
     documents, coordinates = _find(store, settings)
+    for path in documents:
+        objects.delete(store, f"{path}/zarr.json")  # it may be a folder, which no file takes the place of
     metadata.write_documents(store, documents)
     for path, values in coordinates.items():
         array = _arrays(store)[path]
@@ -109,7 +124,21 @@ def _broken_coordinates(store: ZarrStore, settings: Mapping[str, Any]) -> dict[s
         assert isinstance(array, zarr.Array)
         if not _holds(array, values):
             broken[path] = values
+            if path != f"status/{ASKED}" and _is_whole(array):  # that one changes in place, before the settings do
+                others = zip(values.tolist(), np.asarray(array[:]).tolist(), strict=False)
+                mine, other = next(pair for pair in others if pair[0] != pair[1])
+                words = (
+                    f"they have {mine!r} where {path} has {other!r} (if they are right, delete its chunks and repair)"
+                )
+                raise contradicted(str(store), words)
     return broken
+
+
+def _is_whole(array: zarr.Array) -> bool:
+    """Whether checksums say that all of an array is as it was written."""
+    keys = [f"{array.path}/{array.metadata.encode_chunk_key(numbers)}" for numbers in np.ndindex(array.cdata_shape)]
+    contents = objects.read(array.store, keys)
+    return is_checked(array) and all(data is not None and content_of(array, data) is not None for data in contents)
 
 
 def _holds(array: zarr.Array, values: np.ndarray) -> bool:

@@ -22,6 +22,8 @@ __all__ = [
     "FAILED",
     "PENDING",
     "Layout",
+    "arrays_of",
+    "constants_of",
     "document",
     "facts_of",
     "indexes_of",
@@ -179,19 +181,13 @@ def lay_out(root: zarr.Group, settings: Mapping[str, Any]) -> list[str]:
     list of str
         Path of every array.
     """
-    auxiliary = [name for name, (dim, _) in _coordinates(settings).items() if name != dim]
-    compared_with = {f"theory_{name}": value for name, value in settings["theory"].items()} if settings["laws"] else {}
-    constants = {**settings["problem"], "seed": settings["seed"], "dtype": settings["dtype"], **compared_with}
-    sizes = {dim: len(values) for dim, values in _coordinates(settings).values()}
-    indexes = indexes_of(settings)
-    wanted = {path: (values.shape, layout) for path, (layout, values) in indexes.items()}
+    constants, indexes = constants_of(settings), indexes_of(settings)
+    wanted = {path: (values.shape, layout) for path, (layout, values) in indexes.items()} | arrays_of(settings)
     known: set[str] = set()
-    for group_name, arrays in layouts(settings).items():
+    for group_name in layouts(settings):
         group = root.require_group(group_name)
-        group.attrs.put({**constants, **({"coordinates": " ".join(auxiliary)} if auxiliary else {})})
+        group.attrs.put(constants)
         known |= {f"{group_name}/{name}" for name in objects.list_names(root.store, group_name) if name in group}
-        for name, layout in arrays.items():
-            wanted[f"{group_name}/{name}"] = tuple(sizes[dim] for dim in layout.dims), layout
     # What was asked for gains a dimension with the store; its chunks then have other names.
     other = {path for path in known & indexes.keys() if _dimensions(root, path) != len(wanted[path][0])}
     new = {path: document(*array) for path, array in wanted.items() if path not in known or path in other}
@@ -203,6 +199,36 @@ def lay_out(root: zarr.Group, settings: Mapping[str, Any]) -> list[str]:
         assert isinstance(array, zarr.Array)
         write_coordinate(array, values)
     return sorted(wanted, key=lambda path: path.partition("/")[0])  # zarr wants what a group has in one piece
+
+
+def arrays_of(settings: Mapping[str, Any]) -> dict[str, tuple[tuple[int, ...], Layout]]:
+    """Lay out every array of results and of status, by its path, with its shape.
+
+    Parameters
+    ----------
+    settings : mapping
+        Of the store.
+    """
+    sizes = {dim: len(values) for dim, values in _coordinates(settings).values()}
+    return {
+        f"{group}/{name}": (tuple(sizes[dim] for dim in layout.dims), layout)
+        for group, arrays in layouts(settings).items()
+        for name, layout in arrays.items()
+    }
+
+
+def constants_of(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What every group tells its readers: the fields of the problem that do not vary, and coordinates beside indexes.
+
+    Parameters
+    ----------
+    settings : mapping
+        Of the store.
+    """
+    auxiliary = [name for name, (dim, _) in _coordinates(settings).items() if name != dim]
+    compared_with = {f"theory_{name}": value for name, value in settings["theory"].items()} if settings["laws"] else {}
+    constants = {**settings["problem"], "seed": settings["seed"], "dtype": settings["dtype"], **compared_with}
+    return {**constants, **({"coordinates": " ".join(auxiliary)} if auxiliary else {})}
 
 
 def indexes_of(settings: Mapping[str, Any]) -> dict[str, tuple[Layout, np.ndarray]]:

@@ -20,13 +20,17 @@ from sweeps.plan import ROW, Cell, SimulationTask, SweepSpec, TheoryTask, key_of
 from sweeps.provenance import Environment
 from sweeps.sources import Code
 from sweeps.store import metadata, objects
+from sweeps.store.consistency import require_consistent
 from sweeps.store.description import restore
 from sweeps.store.layout import lay_out, layouts
 from sweeps.store.location import local_path
 from sweeps.store.migration import add_axes, finish_interrupted
 from sweeps.store.places import CELL, TIED, columns, indexed, place_of_cell, require_room
 from sweeps.store.settings import (
+    SOLVED_WITH,
     TARGET,
+    WANTED,
+    completed,
     grown,
     places_of,
     require_known,
@@ -38,9 +42,6 @@ from sweeps.store.settings import (
 )
 
 __all__ = ["SOLVED_WITH", "TARGET", "WANTED", "Store", "open_root"]
-
-WANTED = "wanted"  # among the settings: replicates of single cells, where a target needed more
-SOLVED_WITH = "solved_with"  # among the settings: samples that theories of single cells are solved with, likewise
 
 
 class Store:
@@ -476,7 +477,7 @@ def open_root(location: str, *, consolidated: bool) -> zarr.Group | None:
         raise InvalidInput("store", location, "exists and is no Zarr store; name another path")
     try:
         store = objects.reach(location)
-        found = metadata.root_settings(store)
+        found, shown = metadata.root_settings(store)
     except FileNotFoundError:
         return None
     except metadata.Damaged:
@@ -487,8 +488,13 @@ def open_root(location: str, *, consolidated: bool) -> zarr.Group | None:
     if found:
         require_known(location, found)
     try:
-        return zarr.open_group(store, mode="r+", zarr_format=3, use_consolidated=None if consolidated else False)
-    except (KeyError, TypeError, ValueError) as error:
+        root = zarr.open_group(store, mode="r+", zarr_format=3, use_consolidated=None if consolidated else False)
+        if found.get("ready"):  # what is being made shows nothing yet
+            require_consistent(location, completed(found), shown)
+        return root
+    except InvalidInput:
+        raise
+    except (AttributeError, KeyError, TypeError, ValueError) as error:  # of a document that is none
         raise InvalidInput("store", location, f"its zarr.json is damaged ({error}); name another path") from None
 
 

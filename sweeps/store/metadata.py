@@ -52,12 +52,19 @@ class Damaged(Exception):
     """The root's document is no document, or not the one that was written."""
 
 
-def root_settings(store: ZarrStore) -> dict[str, Any]:
-    """Read the root's document, and what the store was made with; empty if it holds no sweep.
+def root_settings(store: ZarrStore) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Read the root's document: what the store was made with, and the documents that readers go by.
 
     Parameters
     ----------
     store : zarr store
+
+    Returns
+    -------
+    settings : dict
+        Empty if it holds no sweep.
+    shown : dict
+        Documents by path; empty where none are shown.
 
     Raises
     ------
@@ -79,7 +86,7 @@ def root_settings(store: ZarrStore) -> dict[str, Any]:
     checked = isinstance(form, int) and CHECKED_FORMAT <= form <= FORMAT  # a newer one may have another
     if checked and root["attributes"].get(_CHECKSUM) != _checksum(root):
         raise Damaged
-    return settings
+    return settings, (root.get("consolidated_metadata") or {}).get("metadata", {})
 
 
 def shown_documents(store: ZarrStore) -> dict[str, dict[str, Any]]:

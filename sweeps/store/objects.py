@@ -1,7 +1,9 @@
 """The objects of a Zarr store, on a disk or behind a URL: read, written, listed and deleted by their keys.
 
 On a disk an object is a file that appears in one step: a reader sees the old content or the new, whatever happens to
-the process that writes. A storage behind a URL takes whole objects only.
+the process that writes. What stands in the place of a file and is none, as a pipe, a socket, a device or a folder, is
+an object of no bytes, which no reader takes for whole: nobody waits for what will never be written into it. A storage
+behind a URL takes whole objects only.
 """
 
 from __future__ import annotations
@@ -10,13 +12,14 @@ import asyncio
 import contextlib
 import itertools
 import os
+import stat
 import uuid
 from collections.abc import Coroutine, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from zarr.abc.store import Store as ZarrStore
-from zarr.core.buffer import default_buffer_prototype
+from zarr.core.buffer import Buffer, default_buffer_prototype
 from zarr.core.sync import sync
 from zarr.storage import LocalStore
 
@@ -42,6 +45,16 @@ _COUNT = itertools.count()
 _PARTIAL = ".partial"
 
 
+class _Files(LocalStore):
+    """The files of a folder, as zarr reads them."""
+
+    async def get(self, key: str, *arguments: Any, **options: Any) -> Buffer | None:
+        return await super().get(key, *arguments, **options) if _may_be_read(f"{self.root}/{key}") else _nothing()
+
+    def get_sync(self, key: str, **options: Any) -> Buffer | None:
+        return super().get_sync(key, **options) if _may_be_read(f"{self.root}/{key}") else _nothing()
+
+
 def reach(location: str) -> ZarrStore:
     """Reach the objects at a location; nothing is asked or made yet.
 
@@ -57,7 +70,7 @@ def reach(location: str) -> ZarrStore:
     """
     path = local_path(location)
     if path is not None:
-        return LocalStore(os.path.realpath(path))  # as the lock has it, also through a link to what is not there yet
+        return _Files(os.path.realpath(path))  # as the lock has it, also through a link to what is not there yet
     return RemoteStore.at(location)
 
 
@@ -77,7 +90,7 @@ def read(store: ZarrStore, keys: Sequence[str]) -> list[bytes | None]:
     Returns
     -------
     list of bytes
-        None in the place of an object that is not there.
+        None in the place of an object that is not there; no bytes in that of what is no file.
     """
     folder = folder_of(store)
     if folder is not None:
@@ -197,15 +210,30 @@ def _list_folder(folder: str) -> Iterator[tuple[str, int]]:
     with entries:
         for entry in entries:
             with contextlib.suppress(FileNotFoundError):  # of a file that has its last name meanwhile; others follow
-                yield entry.name, entry.stat().st_size
+                found = entry.stat()
+                yield entry.name, found.st_size if stat.S_ISREG(found.st_mode) else 0
 
 
 def _read_file(path: str) -> bytes | None:
+    if not _may_be_read(path):
+        return b""
     try:
         with open(path, "rb", buffering=0) as file:
             return file.read()
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError):
         return None
+
+
+def _may_be_read(path: str) -> bool:
+    """Whether there is a file, or nothing."""
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+
+
+def _nothing() -> Buffer:
+    return default_buffer_prototype().buffer.from_bytes(b"")
 
 
 def _write_file(path: str, data: bytes, settled: bool) -> None:

@@ -12,12 +12,14 @@ from sedyn.model.problem import DEFAULTS
 from sweeps.cost import block_of
 from sweeps.plan import PROBLEM_FIELDS, SweepSpec, key_of
 from sweeps.sources import Code, differing
-from sweeps.store.places import CELL, DIMENSIONS, TIED, asking, axes_of, columns, place_of_cell
+from sweeps.store.places import ASKED, CELL, DIMENSIONS, TIED, asking, axes_of, columns, place_of_cell
 
 __all__ = [
     "CHECKED_FORMAT",
     "FORMAT",
+    "SOLVED_WITH",
     "TARGET",
+    "WANTED",
     "completed",
     "grown",
     "is_of_code",
@@ -31,6 +33,8 @@ __all__ = [
 ]
 
 TARGET = "sought"  # among the settings: what further replicates were for, and how many the first round had
+WANTED = "wanted"  # among the settings: replicates of single cells, where a target needed more
+SOLVED_WITH = "solved_with"  # among the settings: samples that theories of single cells are solved with, likewise
 FORMAT = 6  # of a new store
 COUNTED_FORMAT = 6  # the first whose replicates draw from counted streams; older ones do not grow
 CHECKED_FORMAT = 5  # the first in which documents, chunks and results have checksums
@@ -178,13 +182,34 @@ def _is_environment(value: object) -> bool:
     return isinstance(found, dict) and {"host", "device", "commit"} <= {*found}
 
 
+def _is_value(value: object) -> bool:
+    """Whether a field of a problem may have it: what several fields have together, and layers, are lists."""
+    return all(map(_is_value, value)) if isinstance(value, list) else not isinstance(value, dict)
+
+
+def _is_values(value: object) -> bool:
+    return isinstance(value, list) and bool(value) and _is_value(value)
+
+
+def _is_of_cell(value: object) -> bool:
+    """Whether it names a cell by its values, and a number of it."""
+    if not isinstance(value, list) or len(value) != 2:
+        return False
+    cell, count = value
+    return isinstance(cell, dict) and all(map(_is_value, cell.values())) and _is_count(count)
+
+
+def _is_asking(value: object) -> bool:
+    return isinstance(value, dict) and _is_flag(value.get("asked")) and _maps_to(_is_values)(value.get("where"))
+
+
 # What settings are made of: those that every store has, and those that came later.
 _NEEDED: dict[str, Callable[[Any], bool]] = {
     "format": lambda value: isinstance(value, int),
     "replicates": _is_count,
     "block": _is_count,
     "problem": lambda value: isinstance(value, dict),
-    "axes": _maps_to(lambda values: isinstance(values, list) and bool(values)),
+    "axes": _maps_to(_is_values),
     "d": _maps_to(_is_count),
     "sizes": _maps_to(lambda size: size == 0 or _is_count(size), "layer"),  # no deep layers, for example
     "theory": _maps_to(_is_count, "samples", "randomizations"),
@@ -194,6 +219,10 @@ _NEEDED: dict[str, Callable[[Any], bool]] = {
 _ADDED: dict[str, Callable[[Any], bool]] = {
     **dict.fromkeys(("estimate", "halves", "fluctuations"), _is_flag),
     "parts": _lists(lambda part: isinstance(part, str) and part in PARTS),
+    TIED: _lists(lambda name: isinstance(name, str)),
+    ASKED: _lists(_is_asking),
+    **dict.fromkeys((WANTED, SOLVED_WITH), _lists(_is_of_cell)),
+    TARGET: lambda value: isinstance(value, dict) and _is_count(value.get("replicates")),
     "codes": _lists(lambda code: isinstance(code, dict) and isinstance(code.get("files"), dict) and "digest" in code),
 }
 

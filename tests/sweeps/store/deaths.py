@@ -1,4 +1,4 @@
-"""Make a store and die at an operation on files: ``python -m tests.sweeps.store.deaths FOLDER STEP COUNT``.
+"""Make a store and die at an operation on files: ``python -m tests.sweeps.store.deaths FOLDER FIRST STEP``.
 
 Each death is that of a child, which this process, still without a thread, forks; so their start costs nothing.
 """
@@ -45,12 +45,12 @@ def die_at(number: int) -> Callable[[], int]:
     return lambda: count
 
 
-def main(folder: str, step: int) -> None:
+def main(folder: str, first: int, step: int) -> None:
     """Die at every so many operations, in a folder of its own for each; of a growth where there is a store to copy."""
     import shutil
 
     grow = Path(folder, "whole.zarr").exists()
-    number = 0
+    number = first
     while True:
         place = Path(folder, f"{number}")
         place.mkdir()
@@ -68,4 +68,4 @@ def main(folder: str, step: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))

@@ -6,13 +6,17 @@ import json
 import os
 import random
 import shutil
+import socket
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import xarray as xr
 
 from analysis.report import main as report
+from analysis.watch import main as watch
 from sedyn.errors import InvalidInput
 from sweeps import status, validate
 from sweeps.application.sweep import main
@@ -158,6 +162,64 @@ def test_whoever_reads_damaged_numbers_gets_an_error_and_no_numbers(store, kind)
         tree["simulation"].test_error.load()
 
 
+def replace(file: Path, kind: str) -> None:
+    """Let there be something else where a file was."""
+    file.unlink()
+    if kind == "pipe":
+        os.mkfifo(file)
+    elif kind == "socket":
+        here = os.getcwd()
+        os.chdir(file.parent)  # a socket's path is short
+        with socket.socket(socket.AF_UNIX) as one:
+            one.bind(file.name)
+        os.chdir(here)
+    elif kind == "device":
+        file.symlink_to("/dev/zero")
+    else:
+        (file / "in it").mkdir(parents=True)
+
+
+ANY_FILES = (
+    *("simulation/test_error/c.1.1.0", "status/simulation/c.0.0", "status/simulation_facts/c.0.0.0"),
+    *("simulation/noise/c.0", "theory/zarr.json", "simulation/train_error/zarr.json"),
+)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("kind", ["pipe", "socket", "device", "folder"])
+def test_what_is_no_file_is_damage_that_nobody_waits_for(store, whole, kind, capsys):
+    for name in ANY_FILES:
+        replace(store / name, kind)
+    for command in (status.main, watch, report):
+        assert command([str(store)]) == 2
+        shown = capsys.readouterr().err
+        assert "damaged" in shown or "checksum do not match" in shown
+        assert shown.count("\n") == 1
+    assert validate.main([str(store)]) == 1
+    shown = capsys.readouterr().out
+    assert all(name.rpartition("/")[0] in shown for name in ANY_FILES if not name.startswith("status/simulation/"))
+    assert validate.main([str(store), "--repair"]) == 0
+    assert validate.main([str(store)]) == 0
+    assert main([*SWEEP, f"store={store}"]) == 0
+    assert_same(store, whole)
+    for name in ANY_FILES:
+        replace(store / name, kind)
+    assert main([*SWEEP, f"store={store}"]) == 0  # a run alone mends, too
+    assert validate.main([str(store)]) == 0
+    assert_same(store, whole)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("kind", ["pipe", "socket", "device", "folder"])
+def test_a_root_that_is_no_file_is_one_line(store, kind, capsys):
+    replace(store / "zarr.json", kind)
+    for run in (validate.main, status.main, watch, report, lambda where: main([*SWEEP, f"store={where[0]}"])):
+        assert run([str(store)]) == 2
+        shown = capsys.readouterr().err
+        assert "zarr.json is damaged" in shown
+        assert shown.count("\n") == 1
+
+
 def damaged_roots(data: bytes) -> dict[str, bytes]:
     """Documents of a root that are none, or not what was written."""
     document = json.loads(data)
@@ -209,25 +271,133 @@ def test_a_damaged_root_is_one_line_and_nothing_is_written(store, capsys):
     assert {file: file.read_bytes() for file in files_of(store)} == before
 
 
+def write_settings(store: Path, said: dict[str, Any]) -> None:
+    """Put settings into a store with a right checksum: whoever makes up a store may have computed it."""
+    root = store / "zarr.json"
+    document = json.loads(root.read_bytes())
+    changed = {**document, "attributes": {"sedyn_sweep": said}}
+    changed["attributes"]["sedyn_checksum"] = metadata._checksum(changed)
+    root.write_text(json.dumps(changed))
+
+
+def settings_in(store: Path) -> dict[str, Any]:
+    return json.loads((store / "zarr.json").read_bytes())["attributes"]["sedyn_sweep"]
+
+
 NO_SETTING = [None, [], {}, -1, "abc", True, [1], {"a": 1}, 1e300, [[]], 10**30]
 
 
 def test_settings_that_no_program_of_ours_wrote_end_no_command_in_a_trace(store, capsys):
-    """Though their checksum is right: whoever makes up a store may have computed it."""
-    root = store / "zarr.json"
-    document = json.loads(root.read_bytes())
-    settings = document["attributes"]["sedyn_sweep"]
+    settings = settings_in(store)
     made_up = [{**settings, name: value} for name in settings for value in NO_SETTING]
     made_up += [{known: settings[known] for known in settings if known != name} for name in settings]
     draw = random.Random(0)
     for said in draw.sample(made_up, 60):
-        changed = {**document, "attributes": {"sedyn_sweep": said}}
-        changed["attributes"]["sedyn_checksum"] = metadata._checksum(changed)
-        root.write_text(json.dumps(changed))
-        for command in (status.main, validate.main):
-            ended = command([str(store)])
-            shown = capsys.readouterr()
-            assert ended in (0, 1) or (shown.err.count("\n"), shown.out) == (1, ""), said
+        assert_no_trace(store, said, capsys)
+
+
+def assert_no_trace(store: Path, said: dict[str, Any], capsys: pytest.CaptureFixture) -> None:
+    write_settings(store, said)
+    for command in (status.main, validate.main):
+        ended = command([str(store)])
+        shown = capsys.readouterr()
+        assert ended in (0, 1) or (ended, shown.err.count("\n"), shown.out) == (2, 1, ""), said
+
+
+# What no array or coordinate would be like, with the words that say so.
+CONTRADICTIONS = {
+    "block": (3, "block is 3, and simulation/train_error has chunks of 2 along replicate"),
+    "replicates": (7, "replicates makes 7 along replicate, and simulation/train_error has 5"),
+    "axes": ({"noise": [0.1, 0.5, 0.9]}, "axes.noise makes 3 along noise, and simulation/train_error has 2"),
+    "axes of others": ({"noise_law": ["gaussian"]}, "noise_law is a constant and varies"),
+    "axes none": ({}, "axes are none, and simulation/train_error lies along ['noise', 'replicate', 'iteration']"),
+    "axes twice": ({"noise": [0.5, 0.5]}, "axes.noise has a value twice"),
+    "axes otherwise": ({"noise": [0.1, 0.7]}, "they have 0.7 where simulation/noise has 0.5"),
+    "sizes": ({"iteration": 9}, "sizes.iteration makes 9 along iteration, and simulation/train_error has 4"),
+    "problem": ({"momentum": 0.5}, "momentum is 0.5, and in the attributes of simulation 0.0"),
+    "problem twice": ({"noise": 0.1}, "noise is a constant and varies"),
+    "seed": (8, "seed is 8, and in the attributes of simulation 0"),
+    "dtype": ("float32", "dtype is 'float32', and in the attributes of simulation 'float64'"),
+    "estimate": (False, "simulation/estimated_test_error is there, and estimate, halves,"),
+    "halves": (True, "_halves is needed, and not there"),
+    "laws": (True, "is needed, and not there"),
+    "fluctuations": (True, "is needed, and not there"),
+    "parts": (["classes"], "is needed, and not there"),
+    "format": (4, "format is 4, whose chunks are encoded otherwise than those of"),
+    "d": ({"64": 32}, "d has no value for n=40"),
+    "tied": (["noise"], "axes.cell and tied go together, and one is missing"),
+    "asked": ([{"asked": True, "where": {"noise": [0.3]}}], "asked has noise=0.3, and axes.noise has not"),
+    "wanted": ([[{"noise": 0.3}, 4]], "wanted has noise=0.3, which no cell has"),
+    "solved_with": ([[{"noise": 0.3}, 4]], "solved_with has noise=0.3, which no cell has"),
+    "sought": ({"replicates": 6}, "sought.replicates has 6, and replicates is 5"),
+}
+
+
+def test_settings_that_contradict_what_is_there_are_one_line_that_says_so(store, capsys):
+    before = {file: file.read_bytes() for file in files_of(store)}
+    settings, where = settings_in(store), f"store={store}"
+    commands = {
+        "validate": lambda: validate.main([str(store)]),
+        "repair": lambda: validate.main([str(store), "--repair"]),
+        "sweep": lambda: main([*SWEEP, "replicates=6", where]),
+        "status": lambda: status.main([str(store)]),
+        "watch": lambda: watch([str(store)]),
+        "report": lambda: report([str(store)]),
+        "plan": lambda: main([*SWEEP, where, "plan=true"]),
+    }
+    for what, (value, words) in CONTRADICTIONS.items():
+        name = what.partition(" ")[0]
+        part = name in ("problem", "sizes")  # of which one entry is changed
+        write_settings(store, {**settings, name: {**settings[name], **value} if part else value})
+        # All ask as the store is opened, but that only those that change it and validate read coordinates.
+        of_this = {"block": commands, "axes otherwise": ("validate", "repair", "sweep")}.get(what, ("validate",))
+        for command in of_this:
+            assert commands[command]() == 2, (what, command)
+            shown = capsys.readouterr().err
+            assert words in shown, (what, command, shown)
+            assert shown.count("\n") == 1, (what, command, shown)
+    assert {file: file.read_bytes() for file in files_of(store)} == before
+
+
+def plausible(value: Any) -> Iterator[Any]:
+    """Make values that might stand in the place of one, at any depth."""
+    if isinstance(value, bool) or value is None:
+        yield not value
+    elif isinstance(value, int | float):
+        yield from {value + 1, value - 1, 2 * value + 1, 1, 3} - {value}
+    elif isinstance(value, str):
+        yield from (value + "x", "erf", "")
+    elif isinstance(value, list):
+        yield from (value[:-1], [*value, *value[-1:]], value[::-1], [])
+        for k, one in enumerate(value[:3]):
+            yield from ([*value[:k], other, *value[k + 1 :]] for other in plausible(one))
+    else:
+        yield from ({}, {**value, "other": 1})
+        for name in value:
+            yield {key: one for key, one in value.items() if key != name}
+            yield from ({**value, name: other} for other in plausible(value[name]))
+
+
+GROWN = {
+    "unevenly": [["grid.noise=[0.1,0.5]"], ["grid.noise=[0.1]", "grid.width=[2,3]"]],
+    "together": [["zip.noise=[0.1,0.5]", "zip.width=[2,3]"]],
+    "to a target": [["grid.noise=[0.1,0.5]", "target.stderr=0.0001", "target.max_replicates=5"]],
+}
+
+
+@pytest.mark.parametrize(
+    "count", [1, pytest.param(10**6, marks=[pytest.mark.slow, pytest.mark.timeout(3000)])], ids=["some", "all"]
+)
+@pytest.mark.parametrize("how", GROWN)
+def test_plausible_settings_end_no_command_in_a_trace(how, count, location, capsys):
+    for words in GROWN[how]:
+        assert main([*PROBLEM, *words, "replicates=3", "block=2", "compute=inline", f"store={location}"]) == 0
+    capsys.readouterr()
+    settings, draw = settings_in(Path(location)), random.Random(how)
+    for name in settings:
+        made = [{**settings, name: other} for other in plausible(settings[name])]
+        for said in draw.sample(made, min(count, len(made))):
+            assert_no_trace(Path(location), said, capsys)
 
 
 def test_a_format_newer_than_ours_is_refused_in_one_line(store, capsys):

@@ -24,9 +24,13 @@ def description(location: Path) -> dict:
     return {"settings": settings, **shown_documents(store.objects)}
 
 
+PIECES = 16  # of all deaths, each of which takes a few minutes by itself
+PIECE = [pytest.param(first, PIECES, marks=[pytest.mark.slow, pytest.mark.timeout(3000)]) for first in range(PIECES)]
+
+
 @pytest.mark.parametrize("grow", [False, True])
-@pytest.mark.parametrize("step", [211, pytest.param(1, marks=[pytest.mark.slow, pytest.mark.timeout(3000)])])
-def test_a_death_at_any_operation_on_files_loses_nothing(tmp_path, grow, step):
+@pytest.mark.parametrize(("first", "step"), [(0, 211), *PIECE])
+def test_a_death_at_any_operation_on_files_loses_nothing(tmp_path, grow, first, step):
     folder = tmp_path / "stores"
     folder.mkdir()
     undisturbed = folder / "undisturbed" / "a.zarr"
@@ -36,7 +40,7 @@ def test_a_death_at_any_operation_on_files_loses_nothing(tmp_path, grow, step):
         finish(str(undisturbed), SPEC)
         prepare(str(undisturbed), grow=True)
     expected = description(undisturbed)
-    command = [sys.executable, "-m", "tests.sweeps.store.deaths", str(folder), str(step)]
+    command = [sys.executable, "-m", "tests.sweeps.store.deaths", str(folder), str(first), str(step)]
     subprocess.run(command, cwd=ROOT, check=True, timeout=2000)
     places = sorted((place for place in folder.iterdir() if place.name.isdecimal()), key=lambda place: int(place.name))
     assert len(places) > 400 / step
