@@ -25,11 +25,14 @@ from sweeps.schedule import joined, simulation_tasks
 from sweeps.store import DONE, Store, facts, missing, solve_with, states
 from sweeps.target import Judge, Open, Standing, Target
 
-__all__ = ["Round", "VerdictTasks", "least_costly", "next_round"]
+__all__ = ["APART", "GROWTH", "Round", "VerdictTasks", "least_costly", "next_round"]
 
 GROWTH = 4
 """Times as many replicates or samples of a cell, at most, from round to round: what few say about how many are needed
 is rough."""
+APART = 1.25
+"""Times as many replicates, at least, before a finding is judged again for their sake: at what level a claim holds goes
+by how often it is looked at (`analysis.answers.finding.HOLDING`)."""
 REACH = 2.0
 """Times as much as the limits allow that a finding may need, and be pursued all the same: its need is an estimate."""
 NAMED = 5
@@ -175,7 +178,7 @@ def next_round(store: Store, spec: SweepSpec, target: Target, judge: Judge) -> R
         variance = cells.matching(one)
         if not (np.isfinite(one.runs) and variance.any()):
             continue
-        wanted = least_costly(variance, cells.predicted, have, target.max_replicates, one.runs)
+        wanted = least_costly(variance, cells.predicted, have, target.max_replicates, max(one.runs, APART))
         gained = (variance / have).sum() / (variance / wanted).sum()
         if gained * REACH >= one.runs and cost(wanted) <= REACH * left and (wanted > have).any():
             wishes.append((float(((wanted - have) * cells.predicted).sum()), wanted))

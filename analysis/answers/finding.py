@@ -6,25 +6,30 @@ from collections.abc import Hashable, Mapping
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+from scipy import stats
 
 from analysis.answers.words import interval_text, number_text, power_text
 from analysis.statistics.intervals import Interval
 from analysis.statistics.power_law import Exponents, leverages
 
 __all__ = [
+    "ALONE",
     "CERTAIN",
     "EXTENSION",
+    "HOLDING",
     "MARGIN",
     "PAPER",
-    "TOGETHER",
     "UNSETTLED",
     "Claim",
     "Finding",
     "Lack",
     "Verdict",
+    "Widths",
     "judge",
     "lacking",
     "lacking_sign",
+    "together",
+    "within",
 ]
 
 Verdict = Literal["holds", "fails", "undecided"]
@@ -35,11 +40,52 @@ seldom as intervals fail to cover."""
 CERTAIN = 2.0
 """A claim is refuted by an interval so many times as wide as the one stated: a page has hundreds of findings, and of
 claims that are true hardly one may fail."""
+HOLDING = 1.3
+"""A claim holds if an interval so many times as wide as the one stated excludes what must not pass for it. A sweep to
+verdicts looks after every round and ends where all claims hold: of 22 looks at a number, each with at least
+`sweeps.verdict.APART` times the replicates of the one before, the 2.55 standard errors that an end of this interval is
+away are exceeded at one or more with a probability of 5 %, the 1.96 of the stated one with 17 %."""
 UNSETTLED = 4.0
 """Times as many replicates where a number is too far from a claim to hold, and its interval has the claim inside: where
 it will be nobody knows yet."""
-TOGETHER = 1.3
-"""The same of intervals that are wide enough to hold together, five or more of them."""
+
+
+class Widths(NamedTuple):
+    """Times as wide as stated that intervals are taken to be.
+
+    Attributes
+    ----------
+    certain : float
+        For a claim to be refuted.
+    holding : float
+        For what must not pass for a claim to be excluded.
+    """
+
+    certain: float
+    holding: float
+
+
+ALONE = Widths(CERTAIN, HOLDING)
+"""Of an interval that holds by itself."""
+
+
+def together(count: int, level: float = 0.95) -> Widths:
+    """Find how much wider to take intervals that are as wide as it takes for so many to hold together.
+
+    Parameters
+    ----------
+    count : int
+        Of intervals that hold at the level by Bonferroni.
+    level : float
+        That of all.
+
+    Returns
+    -------
+    Widths
+        Ends as many standard errors away as of `ALONE`, or of the interval itself if that is more.
+    """
+    alone, each = stats.norm.ppf((1 + level) / 2), stats.norm.ppf(1 - (1 - level) / 2 / count)
+    return Widths(*(max(width * float(alone / each), 1.0) for width in ALONE))
 
 
 class Claim(NamedTuple):
@@ -137,14 +183,14 @@ class Finding(NamedTuple):
 
 
 def judge(
-    exponents: Exponents, claim: float, larger_from: float, margin: float = MARGIN, certain: float = CERTAIN
+    exponents: Exponents, claim: float, larger_from: float, margin: float = MARGIN, widths: Widths = ALONE
 ) -> tuple[Verdict, str]:
     """Compare an exponent of n with the exponent claimed (docs/theory.md#exponent).
 
     It fails if two fits put it on the same side of the claim, however near: that of the larger half of the sizes, and,
-    by an interval `certain` times as wide, that of all sizes with a correction of order 1/n. What small sizes add to a
-    power that is reached at large ones is in neither. It holds if no fit speaks against the claim and one that has it
-    inside its interval is so precise that it would have told a power off by `margin`.
+    by a wider interval, that of all sizes with a correction of order 1/n. What small sizes add to a power that is
+    reached at large ones is in neither. It holds if no fit speaks against the claim and one that has it inside its
+    interval is so precise that it would have told a power off by `margin` (`within`).
 
     Parameters
     ----------
@@ -156,8 +202,8 @@ def judge(
         The smallest n of the larger half of the sizes.
     margin : float
         Distance to an exponent that must not pass for the one claimed.
-    certain : float
-        `CERTAIN`, or `TOGETHER` of one of many exponents whose intervals hold together.
+    widths : Widths
+        `ALONE`, or those of `together` where the intervals of many exponents hold together.
 
     Returns
     -------
@@ -170,20 +216,20 @@ def judge(
         return "undecided", "no exponent: too little data"
     side, late = whole.side(claim), larger.side(claim)
     words = {1: f"slower than {power}", -1: f"faster than {power}", 0: f"consistent with {power}"}
-    if late and late == corrected.wider(certain).side(claim):
+    if late and late == corrected.wider(widths.certain).side(claim):
         return "fails", f"{words[late]}, from n = {larger_from:,.0f} on as well" if side == late else (
             f"{words[late]} from n = {larger_from:,.0f} on"
         )
-    if larger.wider(certain).side(claim):
+    if larger.wider(widths.certain).side(claim):
         return "undecided", f"{words[late]} from n = {larger_from:,.0f} on, unless by what small n add; larger n decide"
     if side == 0:
-        if _precise(whole, claim, margin):
+        if within(whole, claim, margin, widths.holding):
             return "holds", words[0]
         return "undecided", f"{words[0]}, but the interval is wide"
     over = f"{words[side]} over these n"
-    if _precise(larger, claim, margin):
+    if within(larger, claim, margin, widths.holding):
         return "holds", f"{over}, consistent with it from n = {larger_from:,.0f} on"
-    if _precise(corrected, claim, margin):
+    if within(corrected, claim, margin, widths.holding):
         return "holds", f"{over}, consistent with it beside a correction of order 1/n"
     return "undecided", f"{over}; larger n decide"
 
@@ -193,7 +239,7 @@ def lacking(
     claim: float,
     n: np.ndarray,
     margin: float = MARGIN,
-    certain: float = CERTAIN,
+    widths: Widths = ALONE,
 ) -> Lack:
     """Estimate how many times as many replicates would let `judge` decide, if the exponents stay as they are.
 
@@ -203,7 +249,7 @@ def lacking(
 
     Parameters
     ----------
-    exponents, claim, margin, certain
+    exponents, claim, margin, widths
         As for `judge`.
     n : ndarray, shape (sizes,)
         The sizes.
@@ -217,12 +263,15 @@ def lacking(
     off = [abs(each.value - claim) for each in exponents]
     larger, corrected = exponents.larger, exponents.corrected
     ways: list[tuple[float, int]] = []  # times as many, and the fit that decides
-    if not larger.wider(certain).side(claim):
+    if not larger.wider(widths.certain).side(claim):
         outside = exponents.whole.side(claim) != 0
         inside = [fit for fit in ((1, 2) if outside else (0,)) if off[fit] <= half[fit] and off[fit] < margin]
-        ways += [(half[fit] / (margin - off[fit]) if off[fit] < margin / 2 else UNSETTLED**0.5, fit) for fit in inside]
+        ways += [
+            (widths.holding * half[fit] / (margin - off[fit]) if off[fit] < margin / 2 else UNSETTLED**0.5, fit)
+            for fit in inside
+        ]
     if off[1] > 0 and off[2] > 0 and (larger.value > claim) == (corrected.value > claim):
-        late, wide = half[1] / off[1], certain * half[2] / off[2]
+        late, wide = half[1] / off[1], widths.certain * half[2] / off[2]
         ways.append((max(late, wide), 2 if wide > late else 1))
     ways = [way for way in ways if np.isfinite(way[0])]
     if not ways:
@@ -232,12 +281,12 @@ def lacking(
 
 
 def lacking_sign(number: Interval, n: int, cell: Mapping[Hashable, Any]) -> Lack:
-    """Estimate how many times as many replicates would tell a number at one size from 0.
+    """Estimate how many times as many replicates would show that a number at one size is above 0, or below.
 
     Parameters
     ----------
     number : Interval
-        Whose interval has 0 inside.
+        Whose interval is not wholly on one side of 0, or not far enough.
     n : int
         The size.
     cell : mapping
@@ -248,10 +297,26 @@ def lacking_sign(number: Interval, n: int, cell: Mapping[Hashable, Any]) -> Lack
     Lack
     """
     half = (number.high - number.low) / 2
-    factor = (half / abs(number.value)) ** 2 if number.value and np.isfinite(half) else np.nan
+    needed = HOLDING if number.value > 0 else CERTAIN
+    factor = (needed * half / abs(number.value)) ** 2 if number.value and np.isfinite(half) else np.nan
     return Lack(float(factor), {n: 1.0}, {str(axis): value for axis, value in cell.items()})
 
 
-def _precise(exponent: Interval, claim: float, margin: float) -> bool:
-    """Whether an interval has the claim inside and excludes what must not pass for it."""
-    return claim - margin < exponent.low <= claim <= exponent.high < claim + margin
+def within(number: Interval, claim: float, margin: float, holding: float = HOLDING) -> bool:
+    """Tell whether an interval has a claim inside and, made wider, excludes what must not pass for it.
+
+    Parameters
+    ----------
+    number : Interval
+    claim : float
+    margin : float
+        Distance to a number that must not pass for the one claimed.
+    holding : float
+        Times as wide as stated.
+
+    Returns
+    -------
+    bool
+    """
+    wide = number.wider(holding)
+    return bool(claim - margin < wide.low and number.low <= claim <= number.high and wide.high < claim + margin)

@@ -53,11 +53,12 @@ class Section(NamedTuple):
         From the two groups and the measured dataset to figures.
     tables : callable
         From the measured dataset to tables.
-    sums_up : bool
-        Whether it gives one answer over all cells of the grid.
+    presumes : bool
+        Whether its claim takes for granted that theory describes every cell of the grid: it gives one answer over all
+        of them, or asks what theory is good for.
     examines : str, optional
-        Grid axis along which it takes theory to where that ends. One answer over all its values would mislead, so where
-        this question is answered, those that sum up are not asked.
+        Grid axis along which it takes theory to where that ends. Where this question is answered, those that presume
+        theory at all its values are not asked.
     """
 
     name: str
@@ -67,7 +68,7 @@ class Section(NamedTuple):
     findings: Callable[[xr.Dataset], Sequence[Finding]]
     figures: Callable[[xr.Dataset, xr.Dataset, xr.Dataset], Sequence[Captioned]]
     tables: Callable[[xr.Dataset], Sequence[Tabulated]]
-    sums_up: bool = False
+    presumes: bool = False
     examines: str | None = None
 
     def unanswerable(self, simulation: xr.Dataset) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -38,7 +39,7 @@ from analysis.statistics import large as sizes
 from analysis.statistics import rates as distances
 from analysis.statistics import sgd as batches
 from analysis.statistics import universality as feature_laws
-from sweeps.verdict import GROWTH
+from sweeps.verdict import APART, GROWTH
 
 __all__ = ["CASES", "Case", "findings_of"]
 
@@ -80,7 +81,8 @@ def findings_of(case: Case, seed: int) -> Sequence[Finding]:
     """Make a store and judge it: once, or after every round of a sweep to verdicts.
 
     A round has as many more replicates, everywhere, as the finding that is hardest to decide asks for, and not more
-    than a sweep adds; the last is that in which no finding is open, or asks for any, or all replicates are there.
+    or less than a sweep adds; the last is that in which no finding is open, or asks for any, or all replicates are
+    there.
 
     Parameters
     ----------
@@ -100,7 +102,7 @@ def findings_of(case: Case, seed: int) -> Sequence[Finding]:
         lacks = [one.lack.runs for one in found if one.verdict == "undecided" and np.isfinite(one.lack.runs)]
         if count == most or not lacks:
             return found
-        count = min(most, max(count + 1, int(count * min(max(lacks), GROWTH))))
+        count = min(most, math.ceil(count * min(max(*lacks, APART), GROWTH)))
 
 
 def _rates(groups: Groups) -> list[Finding]:

@@ -7,7 +7,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 
 from analysis.answers import style
-from analysis.answers.finding import CERTAIN, EXTENSION, Claim, Finding, Lack, Verdict
+from analysis.answers.finding import CERTAIN, EXTENSION, HOLDING, Claim, Finding, Lack, Verdict
 from analysis.answers.section import Captioned, Tabulated
 from analysis.answers.words import cell_values, cells, exponent_texts, short_text, title_of
 from analysis.statistics.bias import root_and_limit
@@ -76,7 +76,7 @@ def bias_verdict(measured: xr.Dataset, observable: str, source: str = THEORY) ->
     if not _seen(one, source):
         size = f"{int(one.n[-1]):,}"
         return "undecided", f"no bias seen; at n = {size} it is at most {_share(one, source)} of the fluctuation"
-    if high < fastest:
+    if exponent.wider(HOLDING).high < fastest:
         side = "faster" if high < EXPECTED else "more slowly"
         claim = "as claimed, like 1/n" if low <= EXPECTED <= high else f"{side} than 1/n over these n"
         return "holds", f"falls faster than the fluctuation; {claim}"
@@ -138,7 +138,7 @@ def _lack(one: xr.Dataset, source: str) -> Lack:
         Interval.of(one.sel(part="fluctuation"), "overall_exponent"),
     )
     apart = fluctuation.low - exponent.value
-    factor = ((exponent.high - exponent.value) / apart) ** 2 if apart > 0 else np.nan
+    factor = (HOLDING * (exponent.high - exponent.value) / apart) ** 2 if apart > 0 else np.nan
     return Lack(max(float(factor), 1.0) if np.isfinite(factor) else np.nan, leverage)
 
 

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter
 
 from analysis.answers import style
-from analysis.answers.finding import CERTAIN, EXTENSION, Claim, Finding, Lack, Verdict
+from analysis.answers.finding import CERTAIN, EXTENSION, HOLDING, Claim, Finding, Lack, Verdict
 from analysis.answers.needs import at_least, no_axis_but
 from analysis.answers.section import Captioned, Section, Tabulated
 from analysis.answers.words import short_text, title_of
@@ -67,15 +67,15 @@ def _findings(measured: xr.Dataset) -> list[Finding]:
 
 
 def _verdict(power: Interval) -> tuple[Verdict, str]:
-    if power.high <= 0:
-        return "holds", "over these sizes wider networks are closer to theory at the same n"
     if power.wider(CERTAIN).low > LINEAR:
         return "fails", "over these sizes n must grow faster than the width for a run to stay as close to theory"
+    if not power.wider(HOLDING).high < WIDE:
+        return "undecided", "width/n and width^2/n are both possible at this precision"
+    if power.high <= 0:
+        return "holds", "over these sizes wider networks are closer to theory at the same n"
     if power.high < LINEAR:
         return "holds", "over these sizes n may grow more slowly than the width, and a run stays as close to theory"
-    if power.high < WIDE:
-        return "holds", "over these sizes a run stays as close to theory if n grows with the width"
-    return "undecided", "width/n and width^2/n are both possible at this precision"
+    return "holds", "over these sizes a run stays as close to theory if n grows with the width"
 
 
 def _part_finding(one: xr.Dataset, name: str, part: str) -> Finding:
@@ -85,7 +85,7 @@ def _part_finding(one: xr.Dataset, name: str, part: str) -> Finding:
     kind: Verdict = "undecided"
     if known and exponent.wider(CERTAIN).low > ALLOWED[part]:
         kind = "fails"
-    elif known and exponent.high < WIDE * ALLOWED[part]:
+    elif known and exponent.wider(HOLDING).high < WIDE * ALLOWED[part]:
         kind = "holds"
     words = _fluctuation_words(exponent) if part == "fluctuation" else _bias_words(one, kind)
     numbers = exponent if known else Interval(np.nan, np.nan, np.nan)
@@ -98,7 +98,7 @@ def _part_finding(one: xr.Dataset, name: str, part: str) -> Finding:
 def _lack(one: xr.Dataset, exponent: Interval, below: float) -> Lack:
     """What would tell an exponent of the width from one that must not pass for what is claimed."""
     apart = below - exponent.value
-    factor = ((exponent.high - exponent.value) / apart) ** 2 if apart > 0 else np.nan
+    factor = (HOLDING * (exponent.high - exponent.value) / apart) ** 2 if apart > 0 else np.nan
     return Lack(max(float(factor), 1.0), _leverage(one, 0.0)) if np.isfinite(factor) else Lack()
 
 

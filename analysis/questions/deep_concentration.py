@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from analysis.answers import style
-from analysis.answers.finding import MARGIN, PAPER, Claim, Finding, Lack, judge, lacking
+from analysis.answers.finding import MARGIN, PAPER, Claim, Finding, Lack, judge, lacking, together
 from analysis.answers.needs import at_least
 from analysis.answers.section import Captioned, Section, Tabulated
 from analysis.answers.words import cell_values, cell_words, cells, exponent_texts
@@ -42,14 +42,12 @@ def _finished(simulation: xr.Dataset) -> str | None:
 
 
 def _findings(measured: xr.Dataset) -> list[Finding]:
-    start = float(measured.larger_from)
-    n = measured.n.values
-    found = [_finding("deeper weights together", Exponents.of(measured, "overall_exponent"), start, n)]
+    found = [_finding("deeper weights together", measured, Exponents.of(measured, "overall_exponent"))]
     varied = {dim for dim, size in measured.exponent.sizes.items() if size > 1}
     if varied <= {"layer", "depth"}:  # the cells of a larger grid are in the table
         each = [(cell, Exponents.of(measured.sel(cell), "exponent")) for cell in cells(measured.exponent)]
         found += [
-            _finding(cell_words(cell), exponents, start, n, cell)
+            _finding(cell_words(cell), measured, exponents, cell)
             for cell, exponents in each
             if np.isfinite(exponents.whole.value)
         ]
@@ -57,10 +55,11 @@ def _findings(measured: xr.Dataset) -> list[Finding]:
 
 
 def _finding(
-    subject: str, exponents: Exponents, start: float, n: np.ndarray, cell: Mapping[Hashable, Any] | None = None
+    subject: str, measured: xr.Dataset, exponents: Exponents, cell: Mapping[Hashable, Any] | None = None
 ) -> Finding:
-    kind, words = judge(exponents, EXPECTED, start, 2 * MARGIN)
-    lack = lacking(exponents, EXPECTED, n, 2 * MARGIN) if kind == "undecided" else Lack()
+    widths = together(measured.attrs["together"])
+    kind, words = judge(exponents, EXPECTED, float(measured.larger_from), 2 * MARGIN, widths)
+    lack = lacking(exponents, EXPECTED, measured.n.values, 2 * MARGIN, widths) if kind == "undecided" else Lack()
     lack = lack._replace(cells={str(axis): value for axis, value in (cell or {}).items() if axis != "layer"})
     return Finding(subject, kind, words, "exponent of the variance", *exponents.whole, claim=CLAIM, lack=lack)
 
@@ -120,5 +119,5 @@ SECTION = Section(
     findings=_findings,
     figures=_figures,
     tables=_tables,
-    sums_up=True,
+    presumes=True,
 )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Mapping
+from typing import Any
+
 import xarray as xr
 
 from analysis.answers import style
 from analysis.answers.costs import at_largest_known, cost_table
-from analysis.answers.finding import CERTAIN, EXTENSION, Claim, Finding, Lack, Verdict, lacking_sign
+from analysis.answers.finding import CERTAIN, EXTENSION, HOLDING, Claim, Finding, Lack, Verdict, lacking_sign
 from analysis.answers.needs import at_least, estimate
 from analysis.answers.section import Captioned, Section, Tabulated
 from analysis.answers.words import cell_words, cells
@@ -17,7 +20,7 @@ __all__ = ["SECTION"]
 
 CLAIM = Claim("above 0", EXTENSION, "estimated-test-error")
 NEGLIGIBLE = 0.01
-"""Regret of going on, over the least error, below which there is nothing to stop for."""
+"""Regret of going on, over the least error, below which there is nothing to stop for: no finding is about the cell."""
 
 
 def _chosen_alike(simulation: xr.Dataset) -> str | None:
@@ -27,20 +30,26 @@ def _chosen_alike(simulation: xr.Dataset) -> str | None:
 
 
 def _overfits(simulation: xr.Dataset) -> str | None:
-    measured = early_stopping(simulation)
-    if float((measured.mean_otherwise / measured.oracle_test_error.mean("replicate")).max()) < NEGLIGIBLE:
-        return f"no cell overfits: going on to the last iteration costs less than {NEGLIGIBLE:.0%} everywhere"
-    return None
+    if _overfitting(early_stopping(simulation)):
+        return None
+    return f"no cell overfits: going on to the last iteration costs less than {NEGLIGIBLE:.0%} everywhere"
+
+
+def _overfitting(measured: xr.Dataset) -> list[tuple[Mapping[Hashable, Any], xr.Dataset]]:
+    """Cells in which there is something to stop for, each with what is known at its largest n."""
+    found = [(cell, at_largest_known(measured, cell)) for cell in cells(measured.saved)]
+    return [
+        (cell, here)
+        for cell, here in found
+        if here is not None and float(here.mean_otherwise) >= NEGLIGIBLE * float(here.oracle_test_error.mean())
+    ]
 
 
 def _findings(measured: xr.Dataset) -> list[Finding]:
     findings = []
-    for cell in cells(measured.saved):
-        here = at_largest_known(measured, cell)
-        if here is None:
-            continue
+    for cell, here in _overfitting(measured):
+        kind, sentence = _verdict(here)
         least = float(here.oracle_test_error.mean())
-        kind, sentence = _verdict(here, least)
         regret, going_on = (float(here[name]) / least for name in ("mean_regret", "mean_otherwise"))
         costs = f"stopping costs {regret:.1%} of the least test error, going on {going_on:.1%}"
         subject, sentence = cell_words(cell) or "all runs", f"{sentence}: at n = {int(here.n):,} {costs}"
@@ -50,12 +59,11 @@ def _findings(measured: xr.Dataset) -> list[Finding]:
     return findings
 
 
-def _verdict(here: xr.Dataset, least: float) -> tuple[Verdict, str]:
-    if here.saved_low > 0:
+def _verdict(here: xr.Dataset) -> tuple[Verdict, str]:
+    saved = Interval.of(here, "saved")
+    if saved.wider(HOLDING).low > 0:
         return "holds", "stopping by the estimate pays"
-    if Interval.of(here, "saved").wider(CERTAIN).high < 0:
-        if float(here.mean_otherwise) < NEGLIGIBLE * least:
-            return "undecided", "nothing to stop for, these runs do not overfit"
+    if saved.wider(CERTAIN).high < 0:
         return "fails", "stopping by the estimate costs more than going on"
     return "undecided", "stopping and going on cost alike at this precision"
 
@@ -95,4 +103,5 @@ SECTION = Section(
     findings=_findings,
     figures=_figures,
     tables=_tables,
+    presumes=True,
 )

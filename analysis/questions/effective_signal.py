@@ -111,5 +111,5 @@ SECTION = Section(
     findings=_findings,
     figures=_figures,
     tables=_tables,
-    sums_up=True,
+    presumes=True,
 )

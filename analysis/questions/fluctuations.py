@@ -7,7 +7,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 
 from analysis.answers import style
-from analysis.answers.finding import CERTAIN, EXTENSION, Claim, Finding, Lack, Verdict
+from analysis.answers.finding import CERTAIN, EXTENSION, HOLDING, Claim, Finding, Lack, Verdict, within
 from analysis.answers.needs import at_least, fluctuations
 from analysis.answers.section import Captioned, Section, Tabulated
 from analysis.answers.words import cell_values, cell_words, cells, title_of
@@ -46,20 +46,16 @@ def _of_scatter(one: xr.Dataset, name: str) -> Finding:
     answer: Verdict = "undecided"
     if side and side == constant.wider(CERTAIN).side(1.0):
         answer, words = "fails", f"{'more' if side > 0 else 'less'} than predicted, at n = {n:,} as well"
-    elif _within(constant, 1.0, MARGIN) or (_within(largest, 1.0, MARGIN) and not constant.side(1.0)):
+    elif within(constant, 1.0, MARGIN) or (within(largest, 1.0, MARGIN) and not constant.side(1.0)):
         answer, words = "holds", f"as predicted within {100 * MARGIN:.0f} % as n grows"
     elif side and not constant.side(1.0):
         words = f"not yet as predicted at n = {n:,}, and what is missing falls like 1/n"
     else:
         words = "consistent with the prediction, but the interval is wide"
-        factor = max((half / (MARGIN - off)) ** 2, 1.0) if off < MARGIN else np.nan
+        factor = max((HOLDING * half / (MARGIN - off)) ** 2, 1.0) if off < MARGIN else np.nan
     return Finding(
         subject, answer, words, "measured over predicted", *constant, claim=CLAIM, lack=Lack(factor, {n: 1.0})
     )
-
-
-def _within(interval: Interval, claim: float, margin: float) -> bool:
-    return bool(claim - margin < interval.low <= claim <= interval.high < claim + margin)
 
 
 def _of_runs(one: xr.Dataset, name: str) -> Finding:
@@ -77,7 +73,7 @@ def _of_runs(one: xr.Dataset, name: str) -> Finding:
             words += ", and what is missing fades as n grows"
         else:
             answer = "fails"
-    elif _within(interval, SHARE, SHARE_MARGIN) and uniform > LEAST_P_VALUE:
+    elif within(interval, SHARE, SHARE_MARGIN) and uniform > LEAST_P_VALUE:
         answer = "holds"
     return Finding(subject, answer, words, "share refused at level 0.05", *interval, claim=OF_RUNS)
 
@@ -208,5 +204,5 @@ SECTION = Section(
     findings=_findings,
     figures=_figures,
     tables=_tables,
-    sums_up=True,
+    presumes=True,
 )

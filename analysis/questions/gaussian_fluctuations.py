@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from analysis.answers import style
-from analysis.answers.finding import PAPER, TOGETHER, Claim, Finding, Lack, Verdict, judge, lacking
+from analysis.answers.finding import PAPER, Claim, Finding, Lack, Verdict, judge, lacking, together
 from analysis.answers.needs import at_least, laws
 from analysis.answers.section import Captioned, Section, Tabulated
 from analysis.answers.words import cell_values, cell_words, cells, exponent_texts
@@ -67,8 +67,8 @@ def _finding(subject: str, one: xr.Dataset, cell: Mapping[Hashable, Any] | None)
     """Judge one distance of a law in one cell, or in all together."""
     prefix, one = ("overall_", one) if cell is None else ("", one.sel(cell))
     exponents = Exponents.of(one, f"{prefix}exponent")
-    exponent = exponents.whole
-    answer, words = judge(exponents, EXPECTED, float(one["larger_from"]), certain=TOGETHER)
+    exponent, widths = exponents.whole, together(one.attrs["together"])
+    answer, words = judge(exponents, EXPECTED, float(one["larger_from"]), widths=widths)
     if exponent.side(EXPECTED) < 0 and exponents.larger.side(EXPECTED) <= 0:
         # The null level falls like n^-1/2, so this cannot go on.
         answer, words = "holds", "faster than n^-1/2 over these n, an excess over the null level that dies out"
@@ -82,7 +82,7 @@ def _finding(subject: str, one: xr.Dataset, cell: Mapping[Hashable, Any] | None)
         numbers = f"{ratio.value:.2f} [{ratio.low:.2f}, {ratio.high:.2f}]"
         words += f"; at n = {int(last['n']):,} {numbers} times its null level"
     claim = CLAIMS[str(one["law"].values)]
-    lack = lacking(exponents, EXPECTED, one["n"].values, certain=TOGETHER) if answer == "undecided" else Lack()
+    lack = lacking(exponents, EXPECTED, one["n"].values, widths=widths) if answer == "undecided" else Lack()
     lack = lack._replace(cells={str(axis): value for axis, value in (cell or {}).items()})
     return Finding(subject, answer, words, f"exponent, {_names(one)[1]} distance", *exponent, claim=claim, lack=lack)
 

@@ -7,7 +7,7 @@ import xarray as xr
 
 from analysis.answers import style
 from analysis.answers.costs import at_largest_known, cost_table
-from analysis.answers.finding import CERTAIN, EXTENSION, Claim, Finding, Lack, Verdict, lacking_sign
+from analysis.answers.finding import CERTAIN, EXTENSION, HOLDING, Claim, Finding, Lack, Verdict, lacking_sign
 from analysis.answers.needs import at_least, estimate
 from analysis.answers.section import Captioned, Section, Tabulated
 from analysis.answers.words import cell_words, cells
@@ -46,9 +46,10 @@ def _findings(measured: xr.Dataset) -> list[Finding]:
 
 
 def _verdict(here: xr.Dataset) -> tuple[Verdict, str]:
-    if here.saved_low > 0:
+    saved = Interval.of(here, "saved")
+    if saved.wider(HOLDING).low > 0:
         return "holds", "choosing by the estimate pays"
-    if Interval.of(here, "saved").wider(CERTAIN).high < 0:
+    if saved.wider(CERTAIN).high < 0:
         return "fails", "choosing by the estimate costs more than choosing blindly"
     return "undecided", "choosing by the estimate and blindly cost alike at this precision"
 

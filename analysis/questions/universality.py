@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from analysis.answers import style
-from analysis.answers.finding import PAPER, Claim, Finding, Lack, Verdict
+from analysis.answers.finding import HOLDING, PAPER, Claim, Finding, Lack, Verdict
 from analysis.answers.needs import at_least, no_axis_but
 from analysis.answers.section import Captioned, Section, Tabulated
 from analysis.answers.words import exponent_texts, title_of
@@ -44,7 +44,7 @@ def _finding(law: xr.Dataset, name: str) -> Finding:
 
 def _lack(sharp: xr.Dataset, name: str) -> Lack:
     """What would decide at the largest n: the noise of a squared shift is one over the replicates."""
-    square, high = sharp.share.values**2, sharp.share_high.values**2
+    square, high = sharp.share.values**2, _at_most(sharp).values ** 2
     open_ = high >= 1
     if not open_.any() or (square[open_] >= 1).any():
         return Lack()
@@ -52,10 +52,16 @@ def _lack(sharp: xr.Dataset, name: str) -> Lack:
     return Lack(max(factor, 1.0), {int(sharp.n): 1.0}, {"features": name})
 
 
+def _at_most(law: xr.Dataset) -> xr.DataArray:
+    """Take the upper ends of all shares, from intervals so wide that a law may hold by them: those of their squares."""
+    square = law.share**2
+    return (square + HOLDING * (law.share_high**2 - square)) ** 0.5
+
+
 def _verdict(law: xr.Dataset, sharp: xr.DataArray, worst: int) -> tuple[Verdict, str]:
     n = law.n.values
     largest = f"n = {int(n[-1]):,}"
-    high = law.share_high.where(sharp).max("observable").values
+    high = _at_most(law).where(sharp).max("observable").values
     low = law.share_low.max("observable").values
     far = ~(high < 1) | (low > 1)
     if not far[-1]:

@@ -155,9 +155,9 @@ def _asked(sections: Sequence[Section], name: str, simulation: xr.Dataset) -> li
     apart = [one for one, reason in zip(ordered, reasons, strict=True) if one.examines and reason is None]
     asked = []
     for section, reason in zip(ordered, reasons, strict=True):
-        if apart and section.sums_up and section.name != name:
+        if apart and section.presumes and section.name != name:
             axis = str(apart[0].examines).replace("_", " ")
-            reason = f"one answer over every {axis} would mislead; {apart[0].name} examines them apart"
+            reason = f"it presumes theory all along {axis}; {apart[0].name} examines where that ends"
         asked.append((section, reason))
     return asked
 

@@ -40,7 +40,7 @@ def deep_concentration(simulation: xr.Dataset, *, draws: int = 400, level: float
     Dataset
         On (grid axes, layer, n, iteration): ``variance``, mean over the entries of a layer, and ``variance_stderr``.
         On (grid axes, layer): ``exponent``, ``exponent_low``, ``exponent_high``, over all iterations; without
-        dimensions ``overall_exponent`` likewise.
+        dimensions ``overall_exponent`` likewise. The attribute ``together`` is how many intervals hold together.
     """
     weights = without_diverged(simulation)["deep_weights"]
     axes = grid_axes(weights)
@@ -72,7 +72,7 @@ def deep_concentration(simulation: xr.Dataset, *, draws: int = 400, level: float
         },
         coords={dim: ordered[dim] for dim in dims},
     )
-    return worded(result, _WORDS, draws=draws, level=level, bootstrap_seed=seed)
+    return worded(result, _WORDS, draws=draws, level=level, together=several, bootstrap_seed=seed)
 
 
 _WORDS = {

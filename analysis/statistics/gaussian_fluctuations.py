@@ -79,6 +79,7 @@ def gaussian_fluctuations(
         On (part, grid axes, n, probability), at the last iteration: ``quantile_excess``, quantile minus what it is on
         average for as many draws of the predicted law, mean over units and replicates, with
         ``quantile_excess_stderr``; and on (part, n, probability) or with the axes of d: ``normal_quantile``.
+        The attribute ``together`` is how many intervals hold together.
 
     Notes
     -----
@@ -94,7 +95,7 @@ def gaussian_fluctuations(
     for key in ("law", "metric"):
         result = result.assign_coords({key: ("comparison", np.array([getattr(one, key) for one in compared], object))})
     result = result.merge(_quantiles(runs, predicted))
-    return worded(result, _WORDS, draws=draws, level=level, bootstrap_seed=seed)
+    return worded(result, _WORDS, draws=draws, level=level, together=exponents, bootstrap_seed=seed)
 
 
 _WORDS = {

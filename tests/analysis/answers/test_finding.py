@@ -1,9 +1,21 @@
 import numpy as np
 import pytest
 
-from analysis.answers.finding import PAPER, Claim, Finding, judge, lacking, lacking_sign
-from analysis.statistics.intervals import Interval
+from analysis.answers.finding import (
+    ALONE,
+    HOLDING,
+    PAPER,
+    Claim,
+    Finding,
+    judge,
+    lacking,
+    lacking_sign,
+    together,
+    within,
+)
+from analysis.statistics.intervals import Interval, student_reach
 from analysis.statistics.power_law import Exponents, leverages, three_fits
+from sweeps.verdict import APART
 
 
 def test_a_finding_is_one_line():
@@ -27,7 +39,8 @@ def alike(low, high):
 @pytest.mark.parametrize(
     ("low", "high", "verdict", "words"),
     [
-        (-0.59, -0.41, "holds", "consistent with n^-1/2"),
+        (-0.57, -0.43, "holds", "consistent with n^-1/2"),
+        (-0.59, -0.41, "undecided", "consistent with n^-1/2, but the interval is wide"),
         (-0.6, -0.3, "undecided", "consistent with n^-1/2, but the interval is wide"),
         (-0.49, -0.3, "undecided", "slower than n^-1/2 over these n; larger n decide"),
         (-0.7, -0.55, "undecided", "faster than n^-1/2 over these n; larger n decide"),
@@ -62,21 +75,55 @@ def test_the_larger_half_and_a_correction_decide_together(whole, larger, correct
 
 
 def test_what_is_off_by_the_margin_does_not_hold_unless_its_interval_misses():
-    assert judge(alike(-0.59, -0.41), -0.5, 64)[0] == "holds"
-    assert judge(alike(-0.59, -0.39), -0.5, 64)[0] == "undecided"
-    assert judge(alike(-0.59, -0.39), -0.5, 64, margin=0.2)[0] == "holds"
+    assert judge(alike(-0.57, -0.43), -0.5, 64)[0] == "holds"
+    assert judge(alike(-0.57, -0.41), -0.5, 64)[0] == "undecided"
+    assert judge(alike(-0.57, -0.41), -0.5, 64, margin=0.2)[0] == "holds"
+    assert judge(alike(-0.57, -0.41), -0.5, 64, widths=together(5))[0] == "holds"
+
+
+def test_what_must_not_pass_is_excluded_by_a_wider_interval():
+    """An end of it is 1.3 times as far away as of the one stated, and the stated one has the claim inside."""
+    assert within(Interval(0.0, -0.7, 0.76), 0.0, 1.0)
+    assert not within(Interval(0.0, -0.7, 0.78), 0.0, 1.0)
+    assert not within(Interval(0.0, -0.78, 0.7), 0.0, 1.0)
+    assert within(Interval(0.0, -0.7, 0.78), 0.0, 1.0, holding=1.0)
+    assert not within(Interval(0.2, 0.1, 0.3), 0.0, 1.0)
+
+
+def test_intervals_that_hold_together_are_wide_already():
+    """Ends are as many standard errors away as where one is alone, and not nearer than those of the interval."""
+    np.testing.assert_allclose(together(1), ALONE)
+    for count, reach in ((2, 2.2414), (5, 2.5758), (15, 2.9352)):
+        widths = together(count)
+        np.testing.assert_allclose(widths.certain * reach, 2 * 1.95996, rtol=1e-4)
+        np.testing.assert_allclose(widths.holding * reach, max(1.3 * 1.95996, reach), rtol=1e-4)
+
+
+def test_looks_that_are_so_far_apart_let_what_must_not_pass_hold_in_a_twentieth():
+    """A power off by the margin is judged with 32 to 4,096 runs; its number is a mean over them."""
+    counts = 32 * APART ** np.arange(int(np.log(128) / np.log(APART)) + 1)
+    rng = np.random.default_rng(0)
+    added = rng.standard_normal((20_000, len(counts))) * np.sqrt(np.diff(counts, prepend=0))
+    errors = 1 / np.sqrt(counts)
+    means = 0.1 + added.cumsum(1) / counts
+    shares = []
+    for holding in (1.0, HOLDING):
+        held = means + holding * student_reach(10**6, 0.95) * errors < 0.1
+        shares.append(held.any(1).mean())
+    assert shares[1] < 0.05 + 3 * np.sqrt(0.05 * 0.95 / len(means))
+    assert shares[0] > 3 * shares[1]
 
 
 def test_powers_have_names():
-    assert judge(alike(-1.09, -0.91), -1.0, 64) == ("holds", "consistent with 1/n")
-    assert judge(alike(-2.09, -1.91), -2.0, 64) == ("holds", "consistent with n^-2")
+    assert judge(alike(-1.07, -0.93), -1.0, 64) == ("holds", "consistent with 1/n")
+    assert judge(alike(-2.07, -1.93), -2.0, 64) == ("holds", "consistent with n^-2")
 
 
 @pytest.mark.parametrize(
     ("exponent", "half", "expected"),
     [
-        (-0.5, 0.2, 4.0),
-        (-0.47, 0.14, 4.0),
+        (-0.5, 0.2, 6.76),
+        (-0.47, 0.14, 6.76),
         (-0.42, 0.12, 4.0),
         (-0.3, 0.3, 9.0),
         (-0.5, 0.05, 1.0),
@@ -105,12 +152,13 @@ def test_a_fit_that_excludes_the_claim_is_not_waited_for():
     n = np.array([64, 128, 256, 512])
     corrected = Interval(-0.51, -0.63, -0.39)
     lack = lacking(Exponents(whole, Interval(-0.5, -0.62, -0.38), corrected), -0.5, n)
-    np.testing.assert_allclose(lack.runs, 1.2**2)  # the larger half, which has the claim in its middle
+    np.testing.assert_allclose(lack.runs, (1.3 * 1.2) ** 2)  # the larger half, which has the claim in its middle
     assert lack.leverage[64] == 0
     assert np.isnan(lacking(Exponents(whole, larger, Interval(-0.49, -0.6, -0.38)), -0.5, n).runs)
 
 
 def test_runs_that_tell_a_number_from_zero():
     lack = lacking_sign(Interval(0.1, -0.1, 0.3), 500, {"noise": 0.3})
-    np.testing.assert_allclose(lack.runs, 4.0)
+    np.testing.assert_allclose(lack.runs, 2.6**2)
     assert (lack.leverage, lack.cells) == ({500: 1.0}, {"noise": 0.3})
+    np.testing.assert_allclose(lacking_sign(Interval(-0.1, -0.3, 0.1), 500, {}).runs, 4.0**2)

@@ -72,7 +72,7 @@ def test_the_ratio_is_the_plain_formula():
 def test_what_is_as_predicted_never_fails_and_intervals_cover():
     inside, found, stores = [], [], 40
     for seed in range(stores):
-        measured = fluctuations(*groups(readout=0.002, seed=seed), draws=100)
+        measured = fluctuations(*groups(readout=0.002, replicates=350, seed=seed), draws=100)
         inside.append((measured.constant_low < 1) & (measured.constant_high > 1))
         found += SECTION.findings(measured)
         assert (measured.correlation_difference < 3 * measured.correlation_noise).sel(observable="train_error").all()

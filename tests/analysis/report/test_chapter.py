@@ -43,6 +43,24 @@ def test_an_axis_along_which_theory_ends_is_left_to_the_section_that_examines_it
     assert not {"deep_concentration", "generalization_estimate"} & set(found["other"])
 
 
+def test_what_an_estimate_is_good_for_is_not_asked_where_theory_ends(tmp_path):
+    """Of features whose test errors are least at the start, unless the store is made for that question."""
+    backwards = [
+        group.isel(iteration=slice(None, None, -1)).assign_coords(iteration=group.iteration)
+        for group in synthetic_groups({"features": ["gaussian", "rademacher"]}, replicates=6)
+    ]
+    groups = dict(zip(("simulation", "theory"), backwards, strict=True))
+    found = {}
+    for name in ("universality", "early_stopping"):
+        xr.DataTree.from_dict(groups).to_zarr(tmp_path / f"{name}.zarr", mode="w", consolidated=False)
+        chapter = read_chapter(tmp_path / f"{name}.zarr", [unmeasured(section) for section in SECTIONS])
+        found[name] = dict(chapter.unanswered).get("early_stopping")
+    assert found == {
+        "universality": "it presumes theory all along features; universality examines where that ends",
+        "early_stopping": None,
+    }
+
+
 def test_the_question_of_the_stores_name_comes_first(tree, tmp_path):
     for name in ("deep_concentration", "rates"):
         tree.to_zarr(tmp_path / f"{name}.zarr", mode="w", consolidated=False)
