@@ -57,7 +57,7 @@ def test_an_undecided_bias_says_how_many_runs_would_tell_it_from_the_fluctuation
     found = measured(bias=10.0, replicates=100)
     assert bias_finding(found, "train_error").lack == Lack()
     found = found.sel(observable=["train_error"])
-    # An interval that reaches twice as far as the fluctuation needs 1.3^2 times four times the runs, whatever the sizes.
+    # One that reaches twice as far as the fluctuation needs four times the runs, and 1.3^2 times as many for its width.
     apart = (found.overall_exponent_low.sel(part="fluctuation") - found.bias_exponent).item()
     wide = found.assign(bias_exponent_high=found.bias_exponent + 2 * apart)
     lack = bias_finding(wide, "train_error").lack
