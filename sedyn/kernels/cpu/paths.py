@@ -14,7 +14,8 @@ from sedyn.arrays.compiling import calling, compiled, widest_vectors
 from sedyn.kernels.cpu.functions import LOSE
 from sedyn.kernels.cpu.network import CompiledNetwork, call_combine, call_differentiate_samples, call_forward
 from sedyn.kernels.cpu.passes import UNITS, add_products, clear, products
-from sedyn.kernels.cpu.response import add_adjoints
+from sedyn.kernels.cpu.response import LANES, add_adjoints, add_lanes, copy
+from sedyn.kernels.cpu.tiles import TOGETHER
 
 __all__ = ["average_scores", "descend_paths", "remove_own_gradients"]
 
@@ -197,7 +198,6 @@ def remove_own_gradients(
     delta: float,
     numbers: np.ndarray,
     nesterov: bool,
-    samples_together: int,
     trained: np.ndarray,
     fresh: np.ndarray,
 ) -> None:
@@ -216,8 +216,6 @@ def remove_own_gradients(
         As for `descend_paths`.
     nesterov : bool
         The form of momentum.
-    samples_together : int
-        See `sedyn.kernels.cpu.response.add_adjoints`.
     trained, fresh : ndarray, shape (R, T + 1, q, n)
         The latter is set.
     """
@@ -227,19 +225,22 @@ def remove_own_gradients(
     # What unit a of the weights at t answers to a push of unit c at s, at node b: (t, a, (s, b, c)).
     answers, previous = np.zeros((steps + 1, q, steps * size * q)), np.empty((q, steps * size * q))
     responses, pushed = np.zeros((units, (steps + 1) * q)), np.empty((units, steps * size * q))
-    couplings, factors = np.zeros((steps, units, steps * q)), np.zeros((units, steps * q))
-    part, total = np.empty((units, samples)), np.empty((steps, q, q))
+    couplings, factors = np.zeros((steps, q, steps * q)), np.zeros((units, steps * q))
+    adjoints, blocks = np.empty((steps * q * q, TOGETHER)), np.empty((-(-samples // TOGETHER), steps * q * q, TOGETHER))
+    part, partial, total = np.empty((units, samples)), np.empty((steps * q, q * LANES)), np.empty((steps, q, q))
     for r in range(trained.shape[0]):
+        rows = curvatures[r].reshape(steps * q * q, samples)
+        for block in range(blocks.shape[0]):
+            copy(rows[:, block * TOGETHER : min((block + 1) * TOGETHER, samples)], blocks[block])
         for a in range(q):
             for i in range(samples):
                 fresh[r, 0, a, i] = trained[r, 0, a, i]
         for t in range(steps):
-            for s in range(t + 1):
-                for a in range(q):
-                    for b in range(q):
-                        total[s, a, b] = 0
-            coupled = couplings[: t + 1, :, : (t + 1) * q]
-            add_adjoints(curvatures[r, : t + 1], (0, samples), coupled, samples_together, total[: t + 1])
+            known = (t + 1) * q
+            clear(partial[:known])
+            for block in range(blocks.shape[0]):
+                add_adjoints(blocks[block], couplings[: t + 1, :, :known], adjoints, partial)
+            add_lanes(partial, total[: t + 1])
             for a in range(q):
                 for k in range(t * size * q, (t + 1) * size * q):
                     answers[t, a, k] = previous[a, k] = 0
@@ -249,8 +250,8 @@ def remove_own_gradients(
             # Gradients at each node: what pushes have made of the weights since, and the push at t itself.
             columns = (t + 1) * size * q
             clear(pushed[:, :columns])
-            known = answers[: t + 1].reshape((t + 1) * q, steps * size * q)
-            add_products(known[:, :columns], 0, responses[:, : (t + 1) * q], pushed[:, :columns], None)
+            answered = answers[: t + 1].reshape(known, steps * size * q)
+            add_products(answered[:, :columns], 0, responses[:, :known], pushed[:, :columns], None)
             for a in range(q):
                 for b in range(size):
                     pushed[a, (t * size + b) * q + a] += 1
@@ -273,8 +274,7 @@ def remove_own_gradients(
             for a in range(units):
                 for i in range(samples):
                     part[a, i] = trained[r, t + 1, a, i] if a < q else 0.0
-            own = gradients[r, : t + 1].reshape((t + 1) * q, samples)
-            add_products(own, 0, factors[:, : (t + 1) * q], part, None)
+            add_products(gradients[r, : t + 1].reshape(known, samples), 0, factors[:, :known], part, None)
             for a in range(q):
                 for i in range(samples):
                     fresh[r, t + 1, a, i] = part[a, i]

@@ -13,7 +13,6 @@ from sedyn.arrays.shapes import Float
 from sedyn.arrays.threads import run_each
 from sedyn.kernels.cpu import passes, paths
 from sedyn.kernels.cpu.network import addresses_of, operations_of
-from sedyn.kernels.cpu.response import samples_at_a_time
 from sedyn.kernels.cpu.several import networks_of, packed, samples_together, shares
 from sedyn.kernels.program import program_with_form
 from sedyn.model.algorithm import Descent, Path
@@ -104,15 +103,14 @@ def remove_own_gradients(
     gradients, curvatures = path.gradients, path.curvatures
     assert gradients is not None
     assert curvatures is not None
-    count, steps, q, _, n = curvatures.shape
-    fresh, together = np.empty_like(path.trained), samples_at_a_time(steps, q, n)
+    count, fresh = len(curvatures), np.empty_like(path.trained)
     numbers, nesterov = numbers_of(updates, path.first_weights), bool(updates and updates[0].nesterov)
     assert numbers is not None  # or there is no path
 
     def remove(some: slice) -> None:
         spectrum = nodes, shares_of, delta
         kept = gradients[some], curvatures[some]
-        paths.remove_own_gradients(*kept, *spectrum, numbers[some], nesterov, together, path.trained[some], fresh[some])
+        paths.remove_own_gradients(*kept, *spectrum, numbers[some], nesterov, path.trained[some], fresh[some])
 
     run_each(remove, shares(count))
     return fresh

@@ -12,16 +12,14 @@ import numpy as np
 from sedyn.arrays.compiling import compiled, widest_vectors
 from sedyn.arrays.shapes import Float
 from sedyn.arrays.threads import run_each
-from sedyn.kernels.cpu.passes import UNITS, add_products, clear
+from sedyn.kernels.cpu.passes import clear
 from sedyn.kernels.cpu.several import parts_of, shares
-from sedyn.kernels.cpu.tiles import bend
+from sedyn.kernels.cpu.tiles import TOGETHER, VECTOR, push_and_bend
 
-__all__ = ["add_adjoints", "mean_response", "samples_at_a_time"]
+__all__ = ["LANES", "add_adjoints", "add_lanes", "copy", "mean_response"]
 
-# Samples that are a thread's work, and bytes of the adjoints of those that are carried through the pass together.
-SAMPLES, CACHED_BYTES = 512, 2**19
-# Fewer samples together would leave vectors empty.
-FEWEST = 16
+# Samples that are a thread's work.
+SAMPLES, LANES = 512, VECTOR // 8
 
 _compiled = compiled({"reassoc", "contract", "nsz"})
 _taken_in = compiled({"reassoc", "contract", "nsz"}, forceinline=True)
@@ -44,96 +42,103 @@ def mean_response(
     ndarray, shape (..., t + 1, q, q)
     """
     *leading, iterations, q, _, samples = curvatures.shape
-    replicates, units = math.prod(leading), -(-q // UNITS) * UNITS
+    replicates = math.prod(leading)
     stacked = np.ascontiguousarray(curvatures).reshape(replicates, *curvatures.shape[-4:])
-    # R_w(r, s)[c, b] at (s, b, r q + c), rows below q zero: factors of the products with all that is known at s.
-    couplings = np.zeros((replicates, iterations, units, iterations * q))
+    # R_w(r, s)[c, b] at (s, b, r q + c): factors of the products with all that is known at s.
     moved = np.moveaxis(weight_response.reshape(replicates, *weight_response.shape[-4:]), (1, 2, 3, 4), (3, 1, 4, 2))
-    couplings[:, :, :q, :] = moved.reshape(replicates, iterations, q, iterations * q)
+    couplings = np.ascontiguousarray(moved).reshape(replicates, iterations, q, iterations * q)
     parts = parts_of(replicates, samples, SAMPLES)
-    sums = np.zeros((len(parts), iterations, q, q))
-    together = samples_at_a_time(iterations, q, samples)
+    sums = np.empty((len(parts), iterations, q, q))
 
-    run_each(lambda own: add_adjoints_each(stacked, parts[own], couplings, together, sums[own]), shares(len(parts)))
+    run_each(lambda own: add_adjoints_each(stacked, parts[own], couplings, sums[own]), shares(len(parts)))
     sums = sums.reshape(replicates, -1, iterations, q, q)
     total = sums.sum(axis=1).reshape(*leading, iterations, q, q)
     return np.swapaxes(total, -1, -2) / samples
 
 
-def samples_at_a_time(iterations: int, q: int, samples: int) -> int:
-    """Say how many samples are carried through the pass together.
-
-    Parameters
-    ----------
-    iterations, q : int
-        How many iterations and units the adjoints have.
-    samples : int
-        How many samples there are.
-
-    Returns
-    -------
-    int
-        A multiple of `FEWEST`.
-    """
-    together = CACHED_BYTES // (8 * iterations * q * q)
-    return max(FEWEST, min(SAMPLES, -(-samples // FEWEST) * FEWEST, together - together % FEWEST))
-
-
 @_compiled
-def add_adjoints_each(
-    curvatures: np.ndarray, parts: np.ndarray, couplings: np.ndarray, together: int, sums: np.ndarray
-) -> None:
-    """Set the sums of some parts of the samples of several replicates to those of `add_adjoints`.
+def add_adjoints_each(curvatures: np.ndarray, parts: np.ndarray, couplings: np.ndarray, sums: np.ndarray) -> None:
+    """Set the sums of some parts of the samples of several replicates of transposed adjoints.
 
     Parameters
     ----------
-    curvatures, couplings : ndarray, shapes (R, t + 1, q, q, N) and (R, t + 1, q', (t + 1) q)
-        As for `add_adjoints`, with an axis of replicates in front.
+    curvatures, couplings : ndarray, shapes (R, t + 1, q, q, N) and (R, t + 1, q, (t + 1) q)
+        Couplings as for `add_adjoints`, with an axis of replicates in front.
     parts : ndarray of int, shape (m, 3)
         Of each part the replicate, the first sample, and the one after the last.
-    together : int
-        How many samples are carried through the pass at a time.
     sums : ndarray, shape (m, t + 1, q, q)
-        Zeros.
+        Set.
     """
+    widest_vectors()
+    iterations, q = curvatures.shape[1], curvatures.shape[2]
+    adjoints, partial = np.empty((iterations * q * q, TOGETHER)), np.empty((iterations * q, q * LANES))
+    filled = np.empty((iterations * q * q, TOGETHER))
     for number in range(parts.shape[0]):
-        r, samples = parts[number, 0], (parts[number, 1], parts[number, 2])
-        add_adjoints(curvatures[r], samples, couplings[r], together, sums[number])
+        r, last = parts[number, 0], parts[number, 2]
+        rows = curvatures[r].reshape(iterations * q * q, curvatures.shape[4])
+        clear(partial)
+        for start in range(parts[number, 1], last, TOGETHER):
+            some = rows[:, start : min(start + TOGETHER, last)]
+            if some.shape[1] < TOGETHER:
+                copy(some, filled)
+                some = filled[:, :TOGETHER]
+            add_adjoints(some, couplings[r], adjoints, partial)
+        add_lanes(partial, sums[number])
 
 
 @_taken_in
-def add_adjoints(
-    curvatures: np.ndarray, samples: tuple[int, int], couplings: np.ndarray, together: int, sums: np.ndarray
-) -> None:
+def copy(curvatures: np.ndarray, out: np.ndarray) -> None:
+    """Copy the curvatures of a few samples, and put zeros after them.
+
+    Parameters
+    ----------
+    curvatures : ndarray, shape (rows, m)
+    out : ndarray, shape (rows, at least m)
+        Set.
+    """
+    for row in range(curvatures.shape[0]):
+        for i in range(curvatures.shape[1]):
+            out[row, i] = curvatures[row, i]
+        for i in range(curvatures.shape[1], out.shape[1]):
+            out[row, i] = 0
+
+
+@_taken_in
+def add_adjoints(curvatures: np.ndarray, couplings: np.ndarray, adjoints: np.ndarray, partial: np.ndarray) -> None:
     """Add the transposed adjoints of some samples.
 
     Parameters
     ----------
-    curvatures : ndarray, shape (t + 1, q, q, N)
-    samples : tuple of int
-        The first, and the one after the last.
-    couplings : ndarray, shape (t + 1, q', (t + 1) q)
-        At (s, b, r q + c) is R_w(r, s)[c, b], or zero for b beyond q; q' a multiple of
-        `sedyn.kernels.cpu.passes.UNITS`.
-    together : int
-        How many samples are carried through the pass at a time.
-    sums : ndarray, shape (t + 1, q, q)
-        To them is added the sum over samples of Lambda_s^T.
+    curvatures : ndarray, shape (at least (t + 1) q q, `TOGETHER`)
+        Zeros in place of samples that there are fewer.
+    couplings : ndarray, shape (t + 1, q, (t + 1) q)
+        At (s, b, r q + c) is R_w(r, s)[c, b].
+    adjoints : ndarray, shape (at least (t + 1) q q, `TOGETHER`)
+        Room.
+    partial : ndarray, shape ((t + 1) q, q lanes)
+        To them are added partial sums over samples of Lambda_s^T, see `add_lanes`.
     """
     widest_vectors()
-    iterations, q = curvatures.shape[0], curvatures.shape[1]
-    # One row for each iteration and each row of Lambda^T, whose columns have the samples innermost.
-    adjoints, pushes = np.empty((iterations * q, q * together)), np.empty((couplings.shape[1], q * together))
-    rows, sums_of_rows = curvatures.reshape(iterations * q * q, curvatures.shape[3]), sums.reshape(iterations * q, q)
-    for start in range(samples[0], samples[1], together):
-        count = min(together, samples[1] - start)
-        for s in range(iterations - 1, -1, -1):
-            clear(pushes)
-            if s < iterations - 1:
-                known = (s + 1) * q
-                add_products(adjoints[known:], 0, couplings[s, :, known:], pushes, None)
-            else:  # the unit matrix
-                for a in range(q):
-                    for i in range(count):
-                        pushes[a, a * together + i] = 1
-            bend(rows, s * q, start, pushes, together, count, adjoints, sums_of_rows)
+    q = couplings.shape[1]
+    for s in range(couplings.shape[0] - 1, -1, -1):
+        push_and_bend(curvatures, s * q, couplings[s], adjoints, partial)
+
+
+@_taken_in
+def add_lanes(partial: np.ndarray, sums: np.ndarray) -> None:
+    """Add up partial sums.
+
+    Parameters
+    ----------
+    partial : ndarray, shape ((t + 1) q, q lanes)
+        As many of each as a vector has lanes.
+    sums : ndarray, shape (t + 1, q, q)
+        Set.
+    """
+    for s in range(sums.shape[0]):
+        for a in range(sums.shape[1]):
+            for b in range(sums.shape[2]):
+                total = 0.0
+                for lane in range(b * LANES, (b + 1) * LANES):
+                    total += partial[s * sums.shape[1] + a, lane]
+                sums[s, a, b] = total

@@ -19,7 +19,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
 
-__all__ = ["ROWS", "UNITS", "VECTOR", "add_backward", "add_forward", "bend"]
+__all__ = ["ROWS", "TOGETHER", "UNITS", "VECTOR", "add_backward", "add_forward", "push_and_bend"]
 
 # Bytes of a vector, and rows of a tile: its sums fit in 32 registers, or in 16 where vectors have 32 bytes. What is
 # left over of the rows goes in smaller tiles.
@@ -27,6 +27,8 @@ _FEATURES = llvmlite.binding.get_host_cpu_features()
 VECTOR = 64 if _FEATURES.get("avx512f") else 32 if _FEATURES.get("avx2") else 16
 TILES = (3, 2, 1) if VECTOR == 32 else (6, 4, 2, 1)
 ROWS, UNITS = TILES[0], 4
+# Samples whose adjoints are carried along together, in whole vectors.
+TOGETHER = 32
 
 INDEX, SHORT, BYTES = ir.IntType(64), ir.IntType(32), ir.IntType(8).as_pointer()
 FIRST = INDEX(0)
@@ -216,77 +218,88 @@ class _Writer:
 
 
 @intrinsic
-def bend(
-    _: Any, curvatures: Any, first: Any, start: Any, pushes: Any, together: Any, count: Any, adjoints: Any, sums: Any
-) -> Any:
+def push_and_bend(_: Any, curvatures: Any, first: Any, couplings: Any, adjoints: Any, sums: Any) -> Any:
     """Set the adjoints of some samples at one iteration, and add them up; see `sedyn.kernels.cpu.response`.
 
-    Of unit a of the iteration and unit b, they are the sums over units k of curvatures times pushes.
+    A push is the sum of couplings times what is known, the adjoints of later iterations, or, at the last one, the unit
+    matrix. Of unit a of the iteration and unit b, adjoints are the sums over units k of curvatures times pushes, which
+    stay in registers.
 
     Parameters
     ----------
     _ : object
         The compiler's own, which callers leave out.
-    curvatures : ndarray, shape (iterations q q, N)
+    curvatures : ndarray, shape (iterations q q, `TOGETHER`)
+        Of the samples; zeros in place of those that there are fewer.
     first : int
         The row of the iteration's first unit in `adjoints` and `sums`.
-    start : int
-        The sample that comes first.
-    pushes : ndarray, shape (at least q, q together)
-    together, count : int
-        How many samples there is room for, and how many there are.
-    adjoints : ndarray, shape (iterations q, q together)
-    sums : ndarray, shape (iterations q, q)
+    couplings : ndarray, shape (q, iterations q)
+        Of the iteration.
+    adjoints : ndarray, shape (at least q iterations q, `TOGETHER`)
+        Those of one unit b after those of another.
+    sums : ndarray, shape (iterations q, q lanes)
+        To them are added as many partial sums of each as a vector has lanes.
     """
 
     def generate(context: Any, builder: ir.IRBuilder, _signature: Any, arguments: Any) -> Any:
-        curved, row, sample, pushed, room, samples, found, totals = arguments
+        curved, row, coupled, found, totals = arguments
         code = _Writer(builder, context.get_data_type(adjoints.dtype), adjoints.dtype)
         entries = partial(_Entries, context, builder)
-        q, zero = entries(sums, totals).columns, code.number(0)
+        coupling, zero = entries(couplings, coupled), code.number(0)
+        q, end, known = coupling.rows, coupling.columns, builder.add(row, coupling.rows)
+        nothing_known, vectors = builder.icmp_unsigned("==", known, end), 4 if VECTOR == 64 else 2
 
-        def row_of(a: ir.Value) -> None:
-            own = builder.add(row, a)
-            code.each(FIRST, q, 1, partial(of_units, own))
+        def of_unit(b: ir.Value) -> None:
+            code.each(FIRST, INDEX(TOGETHER), vectors * code.lanes, partial(of_samples, b))
 
-        def of_units(own: ir.Value, b: ir.Value) -> None:
-            column = builder.mul(b, room)
-            of_row = entries(curvatures, curved, builder.mul(own, q), sample)
-            of_push, place = entries(pushes, pushed, FIRST, column), entries(adjoints, found, own, column)
-            total, rest = code.variable(code.spread(zero)), code.variable(zero)
-            several = builder.mul(INDEX(code.lanes), INDEX(4))
-            fours = builder.sub(samples, builder.urem(samples, several))
-            whole = code.whole_vectors(samples)
+        def of_samples(b: ir.Value, i: ir.Value) -> None:
+            unit = FIRST
+            for units in range(UNITS, 0, -1):
+                after = builder.sub(q, builder.urem(builder.sub(q, unit), INDEX(units)))
+                code.each(unit, after, units, partial(tile, units, b, i))
+                unit = after
 
-            def carry(vectors: int, lanes: int, sum_: ir.Value, i: ir.Value) -> None:
-                places = [builder.add(i, INDEX(v * lanes)) for v in range(vectors)]
-                values = [code.variable(zero if lanes == 1 else code.spread(zero)) for _ in places]
+        def tile(units: int, b: ir.Value, i: ir.Value, k: ir.Value) -> None:
+            places = [INDEX(v * code.lanes) for v in range(vectors)]
+            inner = [builder.add(k, INDEX(unit)) for unit in range(units)]
+            last = [builder.and_(nothing_known, builder.icmp_unsigned("==", each, b)) for each in inner]
+            seeds = [code.spread(builder.select(each, code.number(1), zero)) for each in last]
+            pushes = [[code.variable(seed) for _ in places] for seed in seeds]
+            later = entries(adjoints, found, builder.mul(b, end), i)
 
-                def add(k: ir.Value) -> None:
-                    for value, at in zip(values, places, strict=True):
-                        product = of_row.load(k, at, lanes), of_push.load(k, at, lanes)
-                        code.store(code.multiply_add(*product, code.load(value)), value)
+            def add(r: ir.Value) -> None:
+                there = [later.load(r, place, code.lanes) for place in places]
+                for unit, own in zip(inner, pushes, strict=True):
+                    factor = code.spread(coupling.load(unit, r, 1))
+                    for push, each in zip(own, there, strict=True):
+                        code.store(code.multiply_add(each, factor, code.load(push)), push)
 
-                code.each(FIRST, q, 1, add)
-                for value, at in zip(values, places, strict=True):
-                    place.store(code.load(value), 0, at)
-                    code.store(builder.fadd(code.load(sum_), code.load(value), flags=LOOSE), sum_)
+            code.each(known, end, 1, add)
+            pushed = [[code.load(push) for push in own] for own in pushes]
+            # The first tile sets what the others add to.
+            begun = builder.icmp_unsigned(">", k, FIRST)
 
-            code.each(FIRST, fours, 4 * code.lanes, partial(carry, 4, code.lanes, total))
-            code.each(fours, whole, code.lanes, partial(carry, 1, code.lanes, total))
-            code.each(whole, samples, 1, partial(carry, 1, 1, rest))
-            found_total, vector = code.load(rest), code.load(total)
-            for lane in range(code.lanes):
-                found_total = builder.fadd(found_total, builder.extract_element(vector, SHORT(lane)), flags=LOOSE)
-            of_sums = entries(sums, totals, own, b)
-            of_sums.store(builder.fadd(of_sums.load(0, FIRST, 1), found_total, flags=LOOSE), 0, FIRST)
+            def bend(a: ir.Value) -> None:
+                own = builder.add(row, a)
+                of_row = entries(curvatures, curved, builder.add(builder.mul(own, q), k), i)
+                target = entries(adjoints, found, builder.add(builder.mul(b, end), own), i)
+                total = entries(sums, totals, own, builder.mul(b, INDEX(code.lanes)))
+                sum_ = total.load(0, FIRST, code.lanes)
+                for v, place in enumerate(places):
+                    value = code.spread(zero)
+                    for unit in range(units):
+                        value = code.multiply_add(of_row.load(unit, place, code.lanes), pushed[unit][v], value)
+                    sum_ = builder.fadd(sum_, value, flags=LOOSE)
+                    before = builder.select(begun, target.load(0, place, code.lanes), code.spread(zero))
+                    target.store(builder.fadd(before, value, flags=LOOSE), 0, place)
+                total.store(sum_, 0, FIRST)
 
-        code.each(FIRST, q, 1, row_of)
+            code.each(FIRST, q, 1, bend)
+
+        code.each(FIRST, q, 1, of_unit)
         return context.get_dummy_value()
 
-    whole_number = types.intp
-    given = curvatures, whole_number, whole_number, pushes, whole_number, whole_number, adjoints, sums
-    return types.void(*given), generate
+    return types.void(curvatures, types.intp, couplings, adjoints, sums), generate
 
 
 def _several(kind: ir.Type, lanes: int) -> ir.Type:

@@ -41,7 +41,6 @@ def assert_same(found, expected):
 def test_adjoint_is_the_forward_jacobian(mean, iterations, q, samples, monkeypatch):
     monkeypatch.setattr(adjoint, "SAMPLES_PER_CHUNK", 16)
     monkeypatch.setattr(response, "SAMPLES", 64)
-    monkeypatch.setattr(response, "CACHED_BYTES", 0)  # as few samples together as may be
     curvatures, weight_response = random_recursion(iterations, q, samples)
     assert_same(mean(curvatures, weight_response), forward_jacobians(curvatures, weight_response))
 
