@@ -351,6 +351,22 @@ def coordinates_of(sizes: Mapping[str, int]) -> dict[str, Shaped[np.ndarray, " _
     return {dim: named[dim] if dim in named else np.arange(size) + first.get(dim, 0) for dim, size in sizes.items()}
 
 
+@lru_cache(maxsize=64)  # indexes are most of what a small dataset costs, and neighbours share them
+def _coordinates(
+    sizes: tuple[tuple[str, int], ...], replicates: tuple[int, ...] | None, used: frozenset[str]
+) -> xr.Coordinates:
+    """Index those dimensions that are used, in the order of their sizes; replicates come last."""
+    import xarray as xr
+
+    found: dict[str, np.ndarray] = coordinates_of(dict(sizes))
+    if replicates is not None:
+        found["replicate"] = np.asarray(replicates, dtype=np.int64)
+    shared = {name: np.array(values) for name, values in found.items() if name in used}
+    for values in shared.values():
+        values.setflags(write=False)
+    return xr.Coordinates(shared)
+
+
 def quantiles(values: Float[Array, "*leading N"]) -> Float[Array, "*leading probabilities"]:
     """Quantiles at `PROBABILITIES` along the last axis; numpy's, by linear interpolation."""
     xp = array_namespace(values)
@@ -485,9 +501,6 @@ def to_dataset(
     import xarray as xr  # slow to load, and many who want these names make no dataset
 
     leading = () if replicates is None else ("replicate",)
-    coordinates: dict[str, Any] = coordinates_of(dimension_sizes(problem))
-    if replicates is not None:
-        coordinates["replicate"] = np.asarray(replicates, dtype=np.int64)
     variables = {
         name: (
             (*leading, *observable.dims),
@@ -496,10 +509,11 @@ def to_dataset(
         )
         for name, observable in observables.items()
     }
-    used = {dim for dims, *_ in variables.values() for dim in dims}
+    used = frozenset(dim for dims, *_ in variables.values() for dim in dims)
+    sizes = tuple(dimension_sizes(problem).items())
     return xr.Dataset(
         variables,
-        coords={name: values for name, values in coordinates.items() if name in used},
+        coords=_coordinates(sizes, None if replicates is None else tuple(replicates), used),
         # Nothing is no value of an attribute in a file.
         attrs={name: value for name, value in problem.to_dict().items() if value is not None} | dict(attributes),
     )

@@ -183,8 +183,12 @@ class Bundle:
     count: float
     make: Callable[[], tuple[SimulationTask | JoinedTask | TheoryTask, ...]]
 
+    def made(self) -> Bundle:
+        """Make its tasks once, and let go of what they are made from."""
+        return _made(self.like, self.count, self.make())
+
     def __reduce__(self) -> tuple[Any, ...]:
-        """Send what was made, without what it was made from."""
+        """Send what was made."""
         return _made, (self.like, self.count, self.make())
 
     @property
