@@ -59,6 +59,9 @@ class Section(NamedTuple):
     examines : str, optional
         Grid axis along which it takes theory to where that ends. Where this question is answered, those that presume
         theory at all its values are not asked.
+    judged : callable, optional
+        As `measure`, with what `findings` take and no more, where that is less: what a sweep to verdicts waits for
+        after every round.
     """
 
     name: str
@@ -70,6 +73,7 @@ class Section(NamedTuple):
     tables: Callable[[xr.Dataset], Sequence[Tabulated]]
     presumes: bool = False
     examines: str | None = None
+    judged: Callable[[xr.Dataset, xr.Dataset], xr.Dataset] | None = None
 
     def unanswerable(self, simulation: xr.Dataset) -> str | None:
         """Say why a store does not answer the question, or None if it does.

@@ -29,7 +29,7 @@ from analysis.statistics.datasets import LEAST_SIZES
 from analysis.statistics.intervals import Interval
 from analysis.statistics.loglog import power_line
 from analysis.statistics.power_law import Exponents
-from analysis.statistics.rates import REASONS
+from analysis.statistics.rates import REASONS, rates
 from analysis.statistics.rates_along import BY, rates_with_slices
 from sedyn.model.problem import DEFAULTS
 
@@ -337,4 +337,5 @@ SECTION = Section(
     figures=_figures,
     tables=_tables,
     presumes=True,
+    judged=rates,
 )

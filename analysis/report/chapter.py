@@ -140,7 +140,10 @@ def findings_on(path: str | Path, sections: Sequence[Section]) -> list[tuple[Sec
     """
     simulation, theory, _, _ = _read(path)
     asked = [section for section, reason in _asked(sections, _name(path), simulation) if reason is None]
-    return [(each, found) for each in asked for found in each.findings(each.measure(simulation, theory))]
+    measures = [(section, section.judged or section.measure) for section in asked]
+    return [
+        (section, found) for section, measure in measures for found in section.findings(measure(simulation, theory))
+    ]
 
 
 def _name(path: str | Path) -> str:

@@ -123,23 +123,23 @@ _WORDS = {
 }
 
 
-def share_below(quantiles: np.ndarray, ends: np.ndarray, size: int, probability: np.ndarray) -> np.ndarray:
+def share_below(quantiles: np.ndarray, ends: np.ndarray, size: int | np.ndarray, probability: np.ndarray) -> np.ndarray:
     """Count, from quantiles that are kept of some draws, the share of them below given points.
 
     Parameters
     ----------
-    quantiles : ndarray, shape (P,)
+    quantiles : ndarray, shape (..., P)
         Of draws from a law near the standard normal one, as `numpy.quantile` interpolates them.
     ends : ndarray, shape (E,)
         Points between the outermost quantiles.
-    size : int
+    size : int or ndarray of int, shape (...)
         Number of draws.
     probability : ndarray, shape (P,)
         Increasing, of the quantiles.
 
     Returns
     -------
-    ndarray, shape (E,)
+    ndarray, shape (..., E)
         NaN throughout if a quantile is not known.
 
     Notes
@@ -147,9 +147,15 @@ def share_below(quantiles: np.ndarray, ends: np.ndarray, size: int, probability:
     Between quantiles the law is taken for a normal one, stretched. The k-th smallest draw is at probability
     (k - 1)/(N - 1), and on average k - 1/2 draws are below a point that lies there.
     """
-    if not np.isfinite(quantiles).all():
-        return np.full(len(ends), np.nan)
-    return ((size - 1) * special.ndtr(np.interp(ends, quantiles, special.ndtri(probability))) + 0.5) / size
+    known = np.isfinite(quantiles).all(-1)
+    kept, scores = np.where(known[..., None], quantiles, probability), special.ndtri(probability)
+    below = ((kept[..., None, :] <= ends[:, None]).sum(-1) - 1).clip(0, len(probability) - 2)
+    low, high = (np.take_along_axis(kept, below + step, -1) for step in (0, 1))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        way = np.nan_to_num((ends - low) / (high - low), nan=1.0).clip(0.0, 1.0)
+    at = scores[below] + way * (scores[below + 1] - scores[below])
+    draws = np.asarray(size)[..., None]
+    return np.where(known[..., None], ((draws - 1) * special.ndtr(at) + 0.5) / draws, np.nan)
 
 
 def _scores(quantiles: np.ndarray, law: np.ndarray, probability: np.ndarray) -> np.ndarray:
@@ -196,7 +202,6 @@ def _shares(name: str, runs: xr.Dataset, predicted: xr.Dataset, lower: np.ndarra
         size,
         input_core_dims=[["probability"], ["end"], []],
         output_core_dims=[["end"]],
-        vectorize=True,
         kwargs={"probability": probability},
     )
     inside = below.isel(end=slice(len(lower), None)) - below.isel(end=slice(len(lower)))

@@ -1,7 +1,8 @@
 import pytest
 import xarray as xr
 
-from analysis.report.chapter import read_chapter
+from analysis.questions import rates
+from analysis.report.chapter import findings_on, read_chapter
 from analysis.report.sections import SECTIONS
 from tests.analysis.grid import groups as synthetic_groups
 
@@ -67,3 +68,16 @@ def test_the_question_of_the_stores_name_comes_first(tree, tmp_path):
         answers = read_chapter(tmp_path / f"{name}.zarr", [unmeasured(section) for section in SECTIONS]).answers
         assert answers[0].section.name == name
         assert {"rates", "deep_concentration"} <= {answer.section.name for answer in answers}
+
+
+def test_what_a_sweep_to_verdicts_waits_for_is_what_the_page_says(tree, tmp_path):
+    """With less measured: exponents of each slice are in tables alone."""
+    tree.to_zarr(tmp_path / "rates.zarr", mode="w", consolidated=False)
+    (answer,) = read_chapter(tmp_path / "rates.zarr", [rates.SECTION]).answers
+    found = findings_on(tmp_path / "rates.zarr", [rates.SECTION])
+    assert [str(finding) for _, finding in found] == [str(finding) for finding in answer.findings]
+    assert [finding.lack.runs for _, finding in found] == pytest.approx(
+        [finding.lack.runs for finding in answer.findings], nan_ok=True
+    )
+    simulation, theory = (tree[name].to_dataset() for name in ("simulation", "theory"))
+    assert set(rates.SECTION.judged(simulation, theory)) < set(answer.measured)
