@@ -7,7 +7,8 @@ import each other.
 1. `plan`: cells and tasks. `compute`: where a sweep should compute. `provenance`: what computed a result. `sources`:
    the code that does. `user_modules`: what a user registers. `interruption`: ending in order.
 2. `cost`: every prediction of seconds and bytes. `target`: how precise cells should be. `refinement`: which axis gets
-   more values. `theories`: solutions that a worker keeps. `sessions`: Ray, from its start to its end.
+   more values. `theories`: solutions that a worker keeps. `sessions`: Ray, from its start to its end. `registered`: by
+   digests, what a user registered and a sweep uses.
 3. `pace`: how long the rest takes. Above it `store`: one Zarr store, from its making to what is in it. `progress`: what
    a person sees.
 4. `bundles`: tasks of many cells. Above it `schedule`: from what is missing to tasks. `worker`: what one task does.

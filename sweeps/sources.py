@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import sedyn
 
-__all__ = ["Code", "code_of", "differing"]
+__all__ = ["Code", "Sources", "code_of", "differing", "digest_of"]
 
 _OWN = ("sedyn", "sweeps", "analysis")
 _HEXADECIMALS = 16
@@ -37,15 +37,19 @@ class Code(NamedTuple):
         Digest of each source, by a name that is the same wherever it lies.
     replaces : bool
         Whether it may go on in a store that other code began.
+    registered : tuple of (str, str)
+        What of the files is no file: what a sweep uses of that which a user registered, by field and name, see
+        `sweeps.registered`.
     """
 
     files: Mapping[str, str]
     replaces: bool = False
+    registered: tuple[tuple[str, str], ...] = ()
 
     @property
     def digest(self) -> str:
         """One digest of all."""
-        return _digest("\n".join(f"{name} {self.files[name]}" for name in sorted(self.files)).encode())
+        return digest_of("\n".join(f"{name} {self.files[name]}" for name in sorted(self.files)).encode())
 
 
 def code_of(modules: Sequence[str] = (), *, replaces: bool = False) -> Code:
@@ -65,6 +69,34 @@ def code_of(modules: Sequence[str] = (), *, replaces: bool = False) -> Code:
     return Code(files, replaces)
 
 
+class Sources:
+    """Which modules belong to the code.
+
+    Parameters
+    ----------
+    modules : sequence of str
+        As for `code_of`.
+
+    Attributes
+    ----------
+    names : set of str
+        Those of a user's that these lead to.
+    """
+
+    def __init__(self, modules: Sequence[str]) -> None:
+        self.names = set(_reached(modules))
+
+    def is_a_users(self, module: str) -> bool:
+        """Whether a module is neither sedyn's, nor Python's, nor installed; also where no file has it."""
+        root = module.partition(".")[0]
+        return root == "__main__" or _spec_of(root) is None or _is_a_users(root)
+
+    def file_of(self, module: str) -> str | None:
+        """Name the file of a module that is found when it is imported by name; None if there is none."""
+        spec = None if module == "__main__" else _spec_of(module)
+        return spec.origin if spec is not None and spec.has_location else None
+
+
 def differing(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
     """Name the files that differ, a user's own first.
 
@@ -81,7 +113,7 @@ def differing(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
 def _sources_of_sedyn() -> Mapping[str, str]:
     package = Path(str(sedyn.__file__)).parent
     files = sorted(file for file in package.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
-    return {file.relative_to(package.parent).as_posix(): _digest(file.read_bytes()) for file in files}
+    return {file.relative_to(package.parent).as_posix(): digest_of(file.read_bytes()) for file in files}
 
 
 def _reached(modules: Sequence[str]) -> dict[str, ModuleSpec]:
@@ -160,11 +192,12 @@ def _digest_of_module(name: str, file: Path) -> str:
     """Digest a module's source as it was when this process had it first: what changes later is not what it runs."""
     module = sys.modules.get(name)
     if module is None:
-        return _digest(file.read_bytes())
+        return digest_of(file.read_bytes())
     if name not in _KNOWN or _KNOWN[name][0] is not module:
-        _KNOWN[name] = module, _digest(file.read_bytes())
+        _KNOWN[name] = module, digest_of(file.read_bytes())
     return _KNOWN[name][1]
 
 
-def _digest(content: bytes) -> str:
+def digest_of(content: bytes) -> str:
+    """Digest some bytes."""
     return hashlib.sha256(content).hexdigest()[:_HEXADECIMALS]

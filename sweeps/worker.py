@@ -19,7 +19,8 @@ from sedyn.errors import InvalidInput
 from sedyn.model.observables import beside_theory, parts_of
 from sweeps.plan import Bundle, JoinedTask, SimulationTask, Task, TheoryTask
 from sweeps.provenance import Environment, environment, peak_memory, reset_peak_memory
-from sweeps.sources import code_of, differing
+from sweeps.registered import code_with
+from sweeps.sources import differing
 from sweeps.store import DONE, FAILED, Store, read_theory, write_results, write_status
 from sweeps.theories import Theories
 from sweeps.user_modules import import_modules
@@ -60,6 +61,8 @@ class WorkerSetup(NamedTuple):
         Commit of the project, recorded with every result.
     code : mapping of str to str
         Digest of each source that the driver has; a worker that has another one computes nothing. Empty: nobody asks.
+    registered : tuple of (str, str)
+        What of that code a user registered, see `sweeps.registered`.
     search_path : tuple of str
         Folders where the driver finds modules; a worker elsewhere ignores those that it has not.
     gpu_share : float
@@ -76,6 +79,7 @@ class WorkerSetup(NamedTuple):
     search_path: tuple[str, ...] = ()
     gpu_share: float = 1.0
     owner: str | None = None
+    registered: tuple[tuple[str, str], ...] = ()
 
 
 def execute(
@@ -220,7 +224,7 @@ class Worker:
             backend.limit_gpu_memory(setup.gpu_share)
         sys.path += [folder for folder in setup.search_path if folder not in sys.path and os.path.isdir(folder)]
         import_modules(setup.imports)
-        code = code_of(setup.imports)
+        code = code_with(setup.imports, setup.registered)
         if setup.code and (names := differing(setup.code, code.files)):
             remedy = (
                 f"a worker on {platform.node()} has another {names[0]} than the driver; start again with one of them"

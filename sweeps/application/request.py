@@ -18,7 +18,8 @@ from sweeps.application.rows import design, product_of, table, union, zipped
 from sweeps.compute import Compute
 from sweeps.plan import PROBLEM_FIELDS, SweepSpec
 from sweeps.refinement import Refinement
-from sweeps.sources import Code, code_of
+from sweeps.registered import code_with, registered_in, require_for_workers
+from sweeps.sources import Code
 from sweeps.target import Judge, Target
 from sweeps.user_modules import import_modules
 
@@ -111,7 +112,7 @@ def read_request(composed: Composed) -> Request:
         target.require_start(spec.replicates)
         target.require_values(spec)
     spec.cells  # noqa: B018 - builds and so checks every problem of the grid, which need not wait for the next line
-    code, report = _read_code(config, imports), _find_function("report", config.report)
+    code, report = _read_code(config, imports, spec, compute), _find_function("report", config.report)
     judged = target is not None and target.verdict
     judge = _find_function("target.judge", config.target.judge) if judged else None
     if judged and judge is None:
@@ -127,9 +128,12 @@ def _read_imports(config: DictConfig) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _read_code(config: DictConfig, imports: Sequence[str]) -> Code:
+def _read_code(config: DictConfig, imports: Sequence[str], spec: SweepSpec, compute: Compute) -> Code:
     require_one_of("code", config.code, ("same", "any"))
-    return code_of(imports, replaces=config.code == "any")
+    registered = registered_in(spec)
+    if compute.executor != "inline":
+        require_for_workers(imports, registered)
+    return code_with(imports, registered, replaces=config.code == "any")
 
 
 def _read_target(config: DictConfig) -> Target | None:

@@ -128,7 +128,7 @@ def _compute(request: Request) -> int:
     with ExitStack() as stack:
         lease = stack.enter_context(only_driver(request.location))
         setup = WorkerSetup(request.location, device, request.imports, git_commit(), request.code.files, search_path)
-        setup = setup._replace(owner=lease.owner)
+        setup = setup._replace(owner=lease.owner, registered=request.code.registered)
         if compute.joins_cluster:  # and may be refused, before there is a store
             executor = stack.enter_context(closing(make_executor(compute, setup, largest_memory(spec))))
         try:
