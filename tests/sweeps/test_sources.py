@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import importlib
 import json
-import os
-import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import xarray as xr
 
 from sedyn.errors import InvalidInput
+from sedyn.model.functions import ACTIVATIONS
 from sweeps import sources, status
+from sweeps.application.sweep import main
 from sweeps.sources import code_of, differing
 from sweeps.store import Store
 from sweeps.worker import Worker, WorkerSetup
 from tests.sweeps.stores import finish, spec_of
 
-ROOT = Path(__file__).parents[2]
 SMALL = ["problem.n=20", "problem.d=10", "problem.steps=2", "theory.samples=64", "theory.randomizations=2"]
 SMALL += ["compute=inline", "imports=[mine]", "problem.activation=mine"]
 
@@ -43,25 +45,47 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
-def sweep(folder: Path, *words: str) -> subprocess.CompletedProcess:
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)]), "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [sys.executable, "-m", "sweeps", *SMALL, *words]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+class Ended(NamedTuple):
+    """How a sweep ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
 
 
-def test_a_users_function_that_changes_is_refused_or_recorded(folder, capsys):
-    assert sweep(folder, "replicates=2").returncode == 0
+@pytest.fixture
+def sweep(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> Iterator[Callable]:
+    """Run a sweep as in a process of its own, which has imported nothing of the user's and registered nothing."""
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    monkeypatch.chdir(folder)
+
+    def run(*words: str) -> Ended:
+        for name in [name for name in sys.modules if name.partition(".")[0] in ("mine", "helper")]:
+            del sys.modules[name]
+        importlib.invalidate_caches()
+        ACTIVATIONS._entries.pop("mine", None)
+        capsys.readouterr()
+        return Ended(main([*SMALL, *words]), *capsys.readouterr())
+
+    yield run
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("mine", "helper")]:
+        del sys.modules[name]
+
+
+def test_a_users_function_that_changes_is_refused_or_recorded(folder, sweep, capsys):
+    assert sweep("replicates=2").returncode == 0
     (folder / "helper" / "numbers.py").write_text("A = 3.0\n")
     for plan in ("plan=false", "plan=true"):
-        refused = sweep(folder, "replicates=4", plan)
+        refused = sweep("replicates=4", plan)
         assert refused.returncode == 2
         assert "was made by other code: helper/numbers.py changed" in refused.stderr
         assert "code=any" in refused.stderr
         assert refused.stderr.count("\n") == 1
-    assert "nothing was missing" in sweep(folder, "replicates=2").stdout  # and nothing is mixed
-    assert sweep(folder, "replicates=2", "plan=true").returncode == 0
-    assert sweep(folder, "replicates=4", "code=any").returncode == 0
-    assert sweep(folder, "replicates=5").returncode == 0  # the code that was taken is the store's now
+    assert "nothing was missing" in sweep("replicates=2").stdout  # and nothing is mixed
+    assert sweep("replicates=2", "plan=true").returncode == 0
+    assert sweep("replicates=4", "code=any").returncode == 0
+    assert sweep("replicates=5").returncode == 0  # the code that was taken is the store's now
     tree = xr.open_datatree(folder / "stores" / "sweep.zarr", engine="zarr").load()
     made = tree["status"].simulation_facts.sel(fact="environment").values.astype(int).tolist()
     assert made[0] == made[1] != made[2] == made[3] == made[4]
@@ -73,7 +97,7 @@ def test_a_users_function_that_changes_is_refused_or_recorded(folder, capsys):
     assert f"code {codes[0]} made 2 replicates and 1 theory, code {codes[1]} 3 replicates and 0 theories" in shown
     assert "they differ in helper/numbers.py" in shown
     (folder / "helper" / "numbers.py").write_text("A = 1.0\n")
-    assert "helper/numbers.py" in sweep(folder, "replicates=6").stderr
+    assert "helper/numbers.py" in sweep("replicates=6").stderr
 
 
 def test_a_store_of_before_the_digests_goes_on_growing(location):
