@@ -21,7 +21,7 @@ from sedyn.estimate.protocol import Estimate, no_estimate_because
 from sedyn.estimate.rows import row_scales
 from sedyn.estimate.self_consistent import Begun as BegunEstimate
 from sedyn.estimate.self_consistent import SelfConsistent
-from sedyn.estimators.doubts import Doubt, doubts_about
+from sedyn.estimators.doubts import TINY, Doubt, doubts_about
 from sedyn.estimators.features import Standardization, eigenvalues_of, read_table, require_finite, standardization_of
 from sedyn.estimators.linear import choose, modes_of
 from sedyn.estimators.options import AUTO, Options
@@ -35,7 +35,12 @@ from sedyn.estimators.rates import (
     updates_of_fit,
 )
 from sedyn.estimators.samples import Samples
-from sedyn.estimators.scores import FreshLike, loss_of_one_contradiction, stderr_of_mean
+from sedyn.estimators.scores import (
+    FreshLike,
+    loss_of_one_contradiction,
+    stderr_of_mean,
+    stderr_of_what_is_learned,
+)
 from sedyn.estimators.training import Begun, Fit, Patience, Table, fit_network
 from sedyn.model.architecture import layers_of
 from sedyn.model.functions import loss_named
@@ -77,6 +82,8 @@ class NetworkEstimator(FreshLike, Options, BaseEstimator):
     """A network that is fitted to features and labels, and keeps the history of its training."""
 
     problem_: Problem
+    selection_bias_: float
+    _fresh_losses: Float[np.ndarray, " n"]
 
     def _loss(self, labels: Labels) -> str:
         """Name the loss of the network's outputs."""
@@ -247,26 +254,31 @@ class NetworkEstimator(FreshLike, Options, BaseEstimator):
         warnings.warn(message, ConvergenceWarning, stacklevel=4)
 
     def _keep_estimate(self, problem: Problem, fit: Fit, labels: Labels, weights: np.ndarray) -> float:
-        """Set the estimate of the weights that are kept, and its error.
+        """Set the estimate of the weights that are kept, what choosing them has gained by chance, and its error.
 
-        That is made of its spread over samples, of a second estimate, and of what one sample would add that looks like
-        another class: where classes are told apart, the spread of the samples that are there knows of none.
+        That is made of its spread over samples, of what these have taught each other, of what was gained, of a second
+        estimate, and of what one sample would add that looks like another class: where classes are told apart, the
+        spread of the samples that are there knows of none.
 
         Returns
         -------
         float
             The last of these.
         """
-        self.estimated_test_error_ = self.estimated_test_error_stderr_ = np.nan
+        self.estimated_test_error_ = self.estimated_test_error_stderr_ = self.selection_bias_ = np.nan
         if fit.fresh_outputs is None:
             return 0.0
-        loss, squared_scale = loss_named(problem.loss), labels.scale**2
-        each = 2 * squared_scale * losses(loss, fit.fresh_outputs, labels.values)
-        self.estimated_test_error_ = float(np.average(each, weights=weights))
-        surprise = 2 * squared_scale * loss_of_one_contradiction(loss, fit.fresh_outputs, labels.values, weights)
-        parts = [stderr_of_mean(each, weights), surprise]
+        loss, scale, values = loss_named(problem.loss), 2 * labels.scale**2, labels.values
+        each = scale * losses(loss, fit.fresh_outputs, values)
+        self._fresh_losses, estimate = each, float(np.average(each, weights=weights))
+        self.selection_bias_ = scale * fit.gained
+        self.estimated_test_error_ = estimate + self.selection_bias_
+        surprise = scale * loss_of_one_contradiction(loss, fit.fresh_outputs, values, weights)
+        learned = scale * stderr_of_what_is_learned(loss, fit.outputs, fit.fresh_outputs, values, weights, fit.gained)
+        spread = stderr_of_mean(each, weights) * self.estimated_test_error_ / max(estimate, TINY)
+        parts = [spread, learned, self.selection_bias_, surprise]
         if np.isfinite(fit.second_estimate):
-            parts.append(squared_scale * fit.second_estimate - self.estimated_test_error_)
+            parts.append(labels.scale**2 * fit.second_estimate - estimate)
         self.estimated_test_error_stderr_ = float(np.linalg.norm(parts))
         return surprise
 

@@ -57,8 +57,8 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):
     history_ : xarray.Dataset
         `train_error` and `estimated_test_error` by iteration: twice the mean loss, which for labels is the squared
         error.
-    best_iteration_, estimated_test_error_, estimated_test_error_stderr_, learning_rate_, weight_decay_, \
-kept_features_, feature_mean_, feature_scale_, spectrum_, first_weights_, deep_weights_
+    best_iteration_, estimated_test_error_, estimated_test_error_stderr_, selection_bias_, learning_rate_, \
+weight_decay_, kept_features_, feature_mean_, feature_scale_, spectrum_, first_weights_, deep_weights_
         As in `NetworkRegressor`.
 
     Examples

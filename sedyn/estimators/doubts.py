@@ -11,7 +11,7 @@ from sedyn.estimators.samples import Samples
 from sedyn.estimators.training import Fit
 from sedyn.model.problem import Problem
 
-__all__ = ["Doubt", "EstimateWarning", "doubts_about"]
+__all__ = ["TINY", "Doubt", "EstimateWarning", "doubts_about"]
 
 REPEATED = 0.1
 """Share of samples that repeat others from which on they are spoken of."""

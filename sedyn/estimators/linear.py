@@ -15,6 +15,7 @@ from scipy.linalg.blas import dtrmm
 from scipy.linalg.lapack import dpotri
 
 from sedyn.arrays.shapes import Float
+from sedyn.estimators.choosing import Resamples
 from sedyn.estimators.newton import Objectives, Point, minimum
 from sedyn.estimators.rates import curvature_bound
 from sedyn.estimators.scores import losses_with_doubt
@@ -32,8 +33,6 @@ IN_A_DECADE = {True: 8, False: 2}  # of a parabola, and where a solution takes N
 DECADES_OF_PATIENCE = 2
 # Samples of the largest errors, without which the model is fitted again where what they keep is known to first order.
 FITTED_AGAIN = 20
-# Samples of the samples, of which each has a best penalty.
-RESAMPLED = 100
 # What Newton's method leaves to gain, as a share of the objective: where penalties are compared, and of what is kept.
 ROUGHLY, EXACTLY = 1e-6, 1e-16
 # Those of classes may be shifted together, which changes nothing: they need some.
@@ -84,12 +83,16 @@ class LinearModel(NamedTuple):
         Times half the squared weights, beside the mean loss.
     kept : ndarray, shape (C, n)
         What a sample's outputs keep of its own gradient: without it they are leave-one-out's.
+    gained : ndarray, shape (R,)
+        By how much the penalties that resamples of the samples choose have a larger mean loss than this one, on the
+        samples that were not drawn.
     """
 
     weights: Float[np.ndarray, "C d"]
     intercept: Float[np.ndarray, " C"]
     penalty: float
     kept: Float[np.ndarray, "C n"]
+    gained: Float[np.ndarray, " R"]
 
 
 def modes_of(features: Float[np.ndarray, "n d"], weights: Float[np.ndarray, " n"], *, intercept: bool) -> Modes:
@@ -144,18 +147,21 @@ def choose(
     family = _Family(modes, labels, weights, loss)
     if not family.parabola and family.unknowns > LARGEST_SYSTEM:
         return None
-    penalty, near = _best_penalty(family)
+    resamples = Resamples.of(weights)
+    penalty, near, of_resamples = _best_penalty(family, resamples)
     point = family.minima(np.array([penalty]), near, EXACTLY)
     curvature = family.curvature(penalty, point.curvatures[0])
     kept = family.kept(curvature, point.curvatures[0], point.gradients[0])
     parameters = point.parameters.reshape(len(labels), -1)
+    left_out = point.outputs.reshape(labels.shape) - kept
+    own = resamples.sums(losses_with_doubt(loss, left_out, labels))
+    gained = resamples.left_out(of_resamples - own)
     if not family.parabola:
-        left_out = losses(loss, point.outputs.reshape(labels.shape) - kept, labels)
-        worst = np.argsort(-weights * left_out)[:FITTED_AGAIN]
+        worst = np.argsort(-weights * losses(loss, left_out, labels))[:FITTED_AGAIN]
         others = np.where(np.arange(weights.size) == worst[:, None], 0.0, weights)
         own = family.fitted_again(penalty, others, None, point.parameters, curvature)
         kept[:, worst] = np.einsum("kcm,km->ck", parameters - own, family.rows[worst])
-    return LinearModel(*_in_features(modes, parameters), penalty, kept)
+    return LinearModel(*_in_features(modes, parameters), penalty, kept, gained)
 
 
 def solve(
@@ -340,9 +346,9 @@ class _Family:
         return -np.moveaxis(solved[..., 0], -1, -2).reshape(self.shape)
 
 
-def _best_penalty(family: _Family) -> tuple[float, Point]:
-    """The penalty of least leave-one-out error, and a model with one near."""
-    n, decade = family.weights.size, IN_A_DECADE[family.parabola]
+def _best_penalty(family: _Family, resamples: Resamples) -> tuple[float, Point, Float[np.ndarray, "R G"]]:
+    """The penalty of least leave-one-out error, a model with one near, and the sums of losses of resamples' own."""
+    decade = IN_A_DECADE[family.parabola]
     largest = curvature_bound(family.loss, family.shape[0]) * family.modes.eigenvalues.max()
     count = 1 + round(decade * np.log10(LARGEST_SHARE / SMALLEST_SHARE))
     penalties = LARGEST_SHARE * largest * 10 ** (-np.arange(count) / decade)
@@ -355,13 +361,13 @@ def _best_penalty(family: _Family) -> tuple[float, Point]:
         ):
             kept = family.kept(family.curvature(penalty, curvatures), curvatures, gradients)
             left_out = outputs.reshape(family.shape) - kept
-            errors.append(family.weights * losses_with_doubt(family.loss, left_out, labels))
+            errors.append(resamples.sums(losses_with_doubt(family.loss, left_out, labels)))
         since = len(errors) - 1 - np.argmin(np.sum(errors, axis=1))
         if not family.parabola and since >= DECADES_OF_PATIENCE * decade:
             break
-    counts = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), RESAMPLED)
-    lowest = penalties[np.argmin(counts @ np.array(errors).T, axis=1)]
-    return float(np.exp(np.log(lowest).mean())), point
+    sums = np.array(errors)
+    lowest = np.argmin(resamples.drawn(sums), axis=1)
+    return float(np.exp(np.log(penalties[lowest]).mean())), point, sums[lowest]
 
 
 def _coefficients(modes: Modes, weights: np.ndarray, intercept: np.ndarray) -> np.ndarray:

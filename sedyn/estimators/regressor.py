@@ -43,7 +43,11 @@ class NetworkRegressor(RegressorMixin, NetworkEstimator):
     best_iteration_ : int
         Iteration the weights are from.
     estimated_test_error_, estimated_test_error_stderr_ : float
-        Of these weights, and its standard error over samples; NaN where there is no estimate.
+        Of these weights: the estimate at `best_iteration_` and `selection_bias_`; and its standard error. NaN where
+        there is no estimate.
+    selection_bias_ : float
+        What the least estimate is too low by, about, since iteration and penalty were chosen by it
+        (docs/theory.md#chosen).
     learning_rate_ : float or tuple of float
         The one that was given or chosen.
     weight_decay_ : float

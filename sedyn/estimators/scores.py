@@ -25,6 +25,7 @@ __all__ = [
     "loss_of_one_contradiction",
     "losses_with_doubt",
     "stderr_of_mean",
+    "stderr_of_what_is_learned",
     "weighted_quantiles",
 ]
 
@@ -49,6 +50,42 @@ def stderr_of_mean(values: Float[np.ndarray, " n"], weights: Float[np.ndarray, "
     shares = weights / weights.sum()
     away = values - shares @ values
     return float(np.sqrt(shares**2 @ away**2 * values.size / max(1, values.size - 1)))
+
+
+def stderr_of_what_is_learned(
+    loss: Loss,
+    outputs: Float[np.ndarray, "C n"],
+    fresh: Float[np.ndarray, "C n"],
+    labels: Float[np.ndarray, "C n"],
+    weights: Float[np.ndarray, " n"],
+    gained: float,
+) -> float:
+    """Standard error of the mean loss of fresh-like samples since they have taught each other (docs/theory.md#taught).
+
+    What samples teach is right for each other by chance, and the spread of their losses knows nothing of it.
+
+    Parameters
+    ----------
+    loss : Loss
+    outputs, fresh, labels : ndarray, shape (C, n)
+        Outputs for the samples, and for them as if they were fresh.
+    weights : ndarray, shape (n,)
+        Of the samples.
+    gained : float
+        What the mean loss of fresh-like samples is too low by.
+
+    Returns
+    -------
+    float
+    """
+    shares = weights / weights.sum()
+    _, gradients, curvatures = loss.jet(fresh, labels, 2)
+    curvature = np.einsum("ccn->n", curvatures) if loss.joint else curvatures.sum(axis=0)
+    learned = shares @ (losses(loss, fresh, labels) - losses(loss, outputs, labels)) + gained
+    if min(shares @ curvature, learned) <= 0:
+        return 0.0
+    squares = shares @ (gradients**2).sum(axis=0)
+    return float(np.sqrt(2 * (shares @ shares) * squares / (shares @ curvature) * learned))
 
 
 def losses_with_doubt(

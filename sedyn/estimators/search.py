@@ -16,6 +16,7 @@ from sedyn.arrays.shapes import Shaped
 from sedyn.checks import FLAG, tried
 from sedyn.errors import InvalidInput
 from sedyn.estimators.base import NetworkEstimator
+from sedyn.estimators.choosing import Resamples
 
 __all__ = ["NetworkSearch"]
 
@@ -53,6 +54,9 @@ class NetworkSearch(MetaEstimatorMixin, BaseEstimator):
     best_score_ : float
         The estimate of its score, which is optimistic by what choosing among candidates gains; or minus its estimated
         test error.
+    selection_bias_ : float
+        What `best_score_` is too high by, about, since it is the best of several (docs/theory.md#chosen): the choice is
+        made again on samples of the samples, and judged on the others. NaN with `scoring`.
     results_ : list of dict
         ``params``, ``score``, ``seconds`` and ``steps`` of every candidate, in the order of the grid.
 
@@ -98,7 +102,7 @@ class NetworkSearch(MetaEstimatorMixin, BaseEstimator):
         """
         FLAG("verbose", self.verbose)
         candidates = self._candidates()
-        self.results_, best = [], -np.inf
+        self.results_, best, models = [], -np.inf, []
         for params in candidates:
             start = time.perf_counter()
             model = clone(self.estimator).set_params(**params).fit(X, y, sample_weight)
@@ -108,12 +112,22 @@ class NetworkSearch(MetaEstimatorMixin, BaseEstimator):
             self.results_.append(result)
             if self.verbose:
                 self._tell(result, len(candidates))
+            if np.isfinite(score):
+                models.append(model)
             if score > best:
                 best, self.best_estimator_, self.best_params_ = score, model, params
         if not np.isfinite(best):
             raise InvalidInput("grid", self.grid, "no candidate has an estimate; leave early_stopping=True")
         self.best_score_ = best
+        self.selection_bias_ = np.nan if self.scoring is not None else self._gained(models)
         return self
+
+    def _gained(self, models: Sequence[NetworkEstimator]) -> float:
+        """What the least estimate of all is too low by."""
+        resamples = Resamples.of(self.best_estimator_._fresh_weights)
+        sums = np.array([resamples.sums(model._fresh_losses + model.selection_bias_) for model in models])
+        own, best = resamples.drawn(sums).argmin(axis=1), models.index(self.best_estimator_)
+        return max(0.0, float(resamples.left_out(sums[own] - sums[best]).mean()))
 
     def _candidates(self) -> list[dict[str, Any]]:
         if not isinstance(self.estimator, NetworkEstimator):

@@ -15,6 +15,7 @@ from sedyn.descent.leave_one_out import fresh_outputs
 from sedyn.designs.dense import DenseDesign
 from sedyn.estimate.protocol import Estimate
 from sedyn.estimate.self_consistent import SelfConsistent
+from sedyn.estimators.choosing import Resamples
 from sedyn.estimators.linear import LinearModel, Modes, solve
 from sedyn.estimators.rates import hidden_units
 from sedyn.estimators.scores import losses_with_doubt, stderr_of_mean
@@ -151,8 +152,12 @@ class Fit(NamedTuple):
         W^t.
     deep_weights : tuple of ndarray
         V^t.
+    outputs : ndarray, shape (C, n)
+        Outputs there for the training samples.
     fresh_outputs : ndarray, shape (C, n), or None
         Outputs there for each training sample as if it were a fresh one; None without an estimate.
+    gained : float
+        What the mean loss is too low by there, by chance, since iteration and penalty are those of a low one.
     second_estimate : float
         The estimate there with the mean curvature in place of the effective one; NaN where there is one estimate alone.
     diverged : bool
@@ -164,7 +169,9 @@ class Fit(NamedTuple):
     iteration: int
     first_weights: Float[np.ndarray, "q d"]
     deep_weights: DeepWeights
+    outputs: Float[np.ndarray, "C n"]
     fresh_outputs: Float[np.ndarray, "C n"] | None
+    gained: float
     second_estimate: float
     diverged: bool
 
@@ -247,6 +254,7 @@ def fit_network(
         gained = than - found
         return bool(shares @ gained > CLEARLY * stderr_of_mean(gained, table.weights))
 
+    resamples, sums = Resamples.of(table.weights), []
     train: list[float] = []
     estimates: list[float] = []
     chosen = dynamics.init(problem, data)  # what is kept if not even the start is finite
@@ -265,6 +273,7 @@ def fit_network(
                 estimated, each = error(fresh), losses_with_doubt(loss, fresh, table.labels)
                 doubtful = float(shares @ each)
                 start = start if estimates else each
+                sums.append(resamples.sums(each))
             lower = doubtful < least and (linear is None or clearly_lower(start, each))
             if not early_stopping or not estimates or lower:
                 chosen, kept, least = state, fresh, doubtful
@@ -282,8 +291,32 @@ def fit_network(
         some, *both = chosen.estimate.some_both_ways(chosen.trained)
         own, other = (losses(loss, forward(h, chosen.deep_weights, layers), table.labels[:, some]) for h in both)
         second = error(kept) + float(2 * np.average(other - own, weights=table.weights[some]))
+    gained = np.zeros(1) if linear is None else linear.model.gained
+    if early_stopping and sums:
+        gained = _gained(np.array(sums), chosen.iteration, resamples, None if linear is None else gained)
     weights = chosen.first_weights, chosen.deep_weights
-    return Fit(train, estimates, chosen.iteration, *weights, known, second, diverged)
+    outputs = forward(chosen.trained, chosen.deep_weights, layers)
+    return Fit(train, estimates, chosen.iteration, *weights, outputs, known, max(0.0, gained.mean()), second, diverged)
+
+
+def _gained(
+    sums: Float[np.ndarray, "iterations G"],
+    chosen: int,
+    resamples: Resamples,
+    by_penalty: Float[np.ndarray, " R"] | None,
+) -> Float[np.ndarray, " R"]:
+    """By how much what resamples choose is worse on the samples that were not drawn (docs/theory.md#chosen).
+
+    Where training began with a linear model, they choose iterations that are clearly better than that, or else the
+    penalty that they chose, with what that is worse by.
+    """
+    drawn = resamples.drawn(sums)
+    if by_penalty is not None:
+        drawn[~resamples.clearly_lower(sums, CLEARLY)] = np.inf
+        drawn[:, 0] = np.where(np.isfinite(drawn[:, 1:]).any(axis=1), np.inf, 0)
+    own = drawn.argmin(axis=1)
+    gained = resamples.left_out(sums[own] - sums[chosen])
+    return gained if by_penalty is None else gained + (own == 0) * by_penalty
 
 
 def _fresh(state: dynamics.State, left_out: Float[np.ndarray, "C n"] | None, layers: Stack) -> Float[np.ndarray, "C n"]:

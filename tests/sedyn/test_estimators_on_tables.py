@@ -52,7 +52,7 @@ def test_it_ends_once_the_estimate_has_turned_and_says_where(diabetes):
     estimate = fitted.history_.estimated_test_error
     assert 0 < fitted.best_iteration_ < estimate.size - 1 < 1000
     assert fitted.best_iteration_ == estimate.argmin()
-    assert fitted.estimated_test_error_ == pytest.approx(estimate.min().item())
+    assert fitted.estimated_test_error_ == pytest.approx(estimate.min().item() + fitted.selection_bias_)
     assert fitted.history_.sizes["iteration"] == fitted.problem_.steps + 1
 
 
@@ -204,9 +204,8 @@ def test_scores_are_of_fresh_like_samples(diabetes, fitted):
     assert 0.5 < stderr / (np.abs(fresh - fitted._fresh_y).std() / np.sqrt(len(y))) < 2
     measured = -mean_absolute_error(y_new, fitted.predict(X_new))
     assert abs(score - measured) < 4 * stderr
-    assert (
-        fitted.estimated_score_ == fitted.estimated_score() == pytest.approx(1 - fitted.estimated_test_error_ / y.var())
-    )
+    kept = fitted.estimated_test_error_ - fitted.selection_bias_
+    assert fitted.estimated_score_ == fitted.estimated_score() == pytest.approx(1 - kept / y.var())
     with pytest.raises(InvalidInput, match="scoring='accurate'"):
         fitted.estimated_score("accurate")
     without = NetworkRegressor(activation="relu", early_stopping=False, steps=2).fit(X, y)
@@ -218,11 +217,16 @@ def test_standard_error_of_the_estimate_is_that_of_its_mean(diabetes):
     X, _, y, _ = diabetes
     fitted = NetworkRegressor(weight_decay=0.0, random_state=0).fit(X, y)
     each = (fitted._fresh_y - fitted.response_mean_ - fitted.response_scale_ * fitted._fresh_outputs[0]) ** 2
-    assert fitted.estimated_test_error_ == pytest.approx(each.mean())
-    away = fitted.estimated_test_error_ - fitted.history_.attrs["second_estimate"]
+    gained = fitted.selection_bias_
+    assert fitted.estimated_test_error_ == pytest.approx(each.mean() + gained)
+    away = each.mean() - fitted.history_.attrs["second_estimate"]
     assert abs(away) > 1e-6 * fitted.estimated_test_error_
-    spread = each.std(ddof=1) / np.sqrt(each.size)
-    assert fitted.estimated_test_error_stderr_ == pytest.approx(np.hypot(spread, away), rel=1e-9)
+    spread = each.std(ddof=1) / np.sqrt(each.size) * (1 + gained / each.mean())
+    # Of squared errors curvatures are 2, and the squares of gradients four times the errors.
+    trained = np.mean((fitted.predict(X) - y) ** 2)
+    learned = np.sqrt(4 * each.mean() * (each.mean() + gained - trained) / each.size)
+    stated = np.linalg.norm([spread, away, gained, learned])
+    assert fitted.estimated_test_error_stderr_ == pytest.approx(stated, rel=1e-9)
     rng = np.random.default_rng(0)
     values, weights = rng.standard_normal((2000, 30)), rng.uniform(0, 2, 30)
     means = np.average(values, axis=1, weights=weights)
@@ -392,7 +396,8 @@ def test_what_is_kept_is_of_the_best_iteration_if_that_is_the_first(diabetes):
     X, y = diabetes[0][:60], np.random.default_rng(0).permutation(diabetes[2][:60])
     model = NetworkRegressor(learning_rate=0.5, steps=5, random_state=0).fit(X, y)
     assert model.best_iteration_ == 0
-    assert model.estimated_test_error_ == pytest.approx(model.history_.estimated_test_error[0].item())
+    kept = model.estimated_test_error_ - model.selection_bias_
+    assert kept == pytest.approx(model.history_.estimated_test_error[0].item())
     np.testing.assert_allclose(model.predict(X), y.mean())
     np.testing.assert_allclose(model._fresh_outputs, 0, atol=1e-12)
 
