@@ -33,6 +33,7 @@ class TaskSource(Protocol):
 
     announced: int  # tasks that will be given out, as far as is known
     tasks: Sequence[Task]  # those of them that are known at the start
+    reads_results: bool  # whether what comes next depends on results
 
     @property
     def note(self) -> str:
@@ -70,6 +71,7 @@ class FixedTasks:
     """
 
     note = reached = ""
+    reads_results = False
 
     def __init__(self, tasks: Sequence[Task]) -> None:
         self.tasks = tasks
@@ -188,6 +190,7 @@ def run_tasks(
                 continue
             seconds = float("nan") if isinstance(outcome, Lost) else outcome.seconds
             if isinstance(outcome, Lost):
+                store.merge()  # it may have written before it was lost
                 error = f"its worker was lost {ATTEMPTS} times, last: {outcome.reason}"
                 for part in task.parts:
                     if not is_done(store, part):
@@ -204,11 +207,15 @@ def run_tasks(
             else:
                 done += 1
             progress.advance(task, failed=bool(error), seconds=seconds)
+            if source.reads_results:
+                store.merge()
             progress.add(source.finish(task, failed=bool(error)))
+        store.merge_if_due()
         progress.workers = executor.workers()
         note = executor.hindrance() or source.note
         progress.tick(note)
         if lease is not None and time.monotonic() - remarked >= REMARK_SECONDS:
             lease.remark, remarked = progress.line(note), time.monotonic()
+    store.merge(last=True)
     stopped = done + len(failures) < source.announced
     return Summary(done, failures, time.monotonic() - start, len(reasons), stopped)

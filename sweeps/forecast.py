@@ -16,7 +16,7 @@ from sweeps.refinement import Refinement
 from sweeps.schedule import missing_tasks
 from sweeps.slurm.jobs import grace
 from sweeps.sources import Code
-from sweeps.store import Store, lacking, settings_of, stored_bytes
+from sweeps.store import Store, lacking, settings_for, stored_size
 from sweeps.target import Judge, Target
 from sweeps.verdict import next_round
 
@@ -62,7 +62,7 @@ def forecast(
         If there is a store of other settings, or of other code that lacks something.
     """
     store, device = Store.look(location, spec), spec.device
-    settings = settings_of(spec) | ({} if store is None else {"block": store.block})
+    settings = settings_for(spec, None if store is None else store.settings)
     tasks = missing_tasks(store, spec, compute.task_device)
     if tasks:
         Store.look(location, spec, code)
@@ -104,7 +104,7 @@ def forecast(
     most = max(tasks, key=lambda task: memory_of(task, device))
     yield f"most memory: {_memory(model, most, device)}: {most.name}"
     if target is not None:
-        most_bytes = stored_bytes(settings, target.max_replicates) / MEBIBYTE
+        most_bytes = stored_size(settings, target.max_replicates).bytes / MEBIBYTE
         what = "every finding decided" if judge else f"standard error of {target.observable} {target.stderr:g}"
         time = "" if target.max_seconds is None else f" in {_duration(target.max_seconds)} of computing in all"
         yield (
@@ -119,7 +119,8 @@ def forecast(
             f"refine: this is the first round; up to {cells} values of {refinement.axis} follow, one by one, "
             f"in each of {lines} {'line' if lines == 1 else 'lines'} whose verdict changes once"
         )
-    yield f"store's size: {stored_bytes(settings, spec.replicates) / MEBIBYTE:.1f} MiB"
+    size = stored_size(settings, spec.replicates)
+    yield f"store's size: {size.bytes / MEBIBYTE:.1f} MiB in {size.files} files"
 
 
 def _precision(spec: SweepSpec, target: Target, model: CostModel) -> Iterator[str]:

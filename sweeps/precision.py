@@ -85,6 +85,8 @@ class PreciseTasks:
         What tasks are planned for.
     """
 
+    reads_results = True
+
     def __init__(self, store: Store, spec: SweepSpec, target: Target, device: str) -> None:
         self._store, self._spec, self._target, self._device = store, store.spelled(spec), target, device
         self._states = states(store, "simulation")

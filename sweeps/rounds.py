@@ -23,6 +23,8 @@ class RoundTasks(ABC):
         Whether a task has no result.
     """
 
+    reads_results = True
+
     def __init__(self) -> None:
         self._waiting: list[Task] = []
         self._running = self.announced = 0

@@ -28,7 +28,7 @@ def missing_tasks(store: Store | None, spec: SweepSpec, device: str | None = Non
         by default what engines were chosen for.
     """
     spec = spec if store is None else store.spelled(spec)
-    block = block_of(spec) if store is None else store.block
+    block = block_of(spec) if store is None or store.is_sharded else store.block  # of a chunk's replicates
     device = device or spec.device
     if spec.is_large:
         tasks_of = partial(simulation_tasks, spec, block=block, device=device)

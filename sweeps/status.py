@@ -13,7 +13,7 @@ from sedyn.errors import InvalidInput
 from sweeps.application.command import parser_of
 from sweeps.interruption import stoppable
 from sweeps.sources import differing
-from sweeps.store import DONE, FAILED, Store, facts, failures, is_asked, remark_of_driver, states
+from sweeps.store import DONE, FAILED, Store, facts, failures, is_asked, remark_of_driver, states, waiting_bytes
 from sweeps.terminal import say
 from sweeps.wanted import awaited
 
@@ -48,6 +48,8 @@ def summary(store: Store) -> list[str]:
     lines += _codes(store)
     counts = {error: errors.count(error) for error in errors}
     lines += [f"failed {count} times: {error}" for error, count in list(counts.items())[:ERRORS_SHOWN]]
+    if waiting := waiting_bytes(store.objects):
+        lines.append(f"{waiting / 2**20:.1f} MiB of results are logged, and count when the sweep has merged them")
     remark = remark_of_driver(store.location)
     lines.append("no sweep is running on this machine" if remark is None else f"a sweep is running{_after(remark)}")
     return lines

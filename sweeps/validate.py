@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from typing import Any
-
-import numpy as np
 
 from sedyn.errors import InvalidInput
 from sweeps.application.command import parser_of
 from sweeps.interruption import stoppable
 from sweeps.store import (
-    DONE,
     Fault,
     Store,
-    done_chunks,
+    damaged_records,
     find_broken,
     find_damage,
     mend,
     only_driver,
     orphans,
     restore,
-    states,
+    starts_not_finite,
 )
 from sweeps.terminal import say
 
@@ -42,17 +38,7 @@ def faults(store: Store, found: Sequence[Fault]) -> Iterator[Fault]:
     """
     yield from found
     known = {(fault.group, fault.lead) for fault in found}
-    for group in ("simulation", "theory"):
-        done = states(store, group) == DONE
-        for lead in map(tuple, np.argwhere(done_chunks(store, group)).tolist()):
-            if (group, lead) in known:
-                continue
-            place: Any = lead
-            if group == "simulation":
-                place = (*lead[:-1], slice(lead[-1] * store.block, (lead[-1] + 1) * store.block))
-            start_errors = np.asarray(store.array(group, "train_error")[(*place, 0)])[done[place]]
-            if not np.isfinite(start_errors).all():
-                yield Fault(group, lead, f"{group}/train_error is not finite at the first iteration at {lead}")
+    yield from (fault for fault in starts_not_finite(store) if (fault.group, fault.lead) not in known)
 
 
 @stoppable("what was repaired stays repaired")
@@ -69,7 +55,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         store = Store.open(options.path)
         with only_driver(options.path):
+            torn = damaged_records(store.objects)
             broken = (restore if options.repair else find_broken)(store.objects, store.settings)
+            if options.repair:
+                store.merge(last=True)
             damage, litter = find_damage(store), orphans(store.objects)
             found = list(faults(store, damage.faults))
             if options.repair:
@@ -83,6 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say(f"store={options.path!r} cannot be read or written: {error}", error=True)
         return 2
     wrong = [f"{path} is missing, damaged or changed" for path in broken]
+    wrong += [f"{record} is damaged" for record in torn]
     wrong += [fault.reason for fault in found]
     wrong += [f"{group}/{name} has a chunk at {place} that is damaged" for group, name, place in damage.cut]
     for reason in wrong[:FAULTS_SHOWN]:

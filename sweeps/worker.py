@@ -7,6 +7,7 @@ import platform
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import scipy.linalg  # noqa: F401 - loads scipy's own BLAS, so that its threads can be limited
@@ -121,9 +122,9 @@ def execute(
     """
     start = time.perf_counter()
     if isinstance(task, Bundle):
-        ends = [
-            execute(one, store, device=device, attempt=attempt, where=where, theories=theories) for one in task.make()
-        ]
+        run = partial(execute, store=store, device=device, attempt=attempt, where=where, theories=theories)
+        with store.log.together():
+            ends = [run(one) for one in task.make()]
         return Outcome(time.perf_counter() - start, next((end.error for end in ends if end.error), ""), where)
     reset_peak_memory()
     parts: Sequence[SimulationTask | TheoryTask] = task.parts
@@ -137,20 +138,21 @@ def execute(
     if error and len(parts) > 1:
         alone = [execute(part, store, device=device, attempt=attempt, where=where, theories=theories) for part in parts]
         return Outcome(time.perf_counter() - start, next((end.error for end in alone if end.error), ""), where)
-    for number, part in enumerate(parts):
-        checksum = float("nan") if error else write_results(store, part, results[number])
-        write_status(
-            store,
-            part,
-            FAILED if error else DONE,
-            seconds=computed * part.size / task.size,
-            attempt=attempt,
-            error=error,
-            peak_memory=peak,
-            gpu_peak_memory=gpu_peak_memory(),
-            environment=0 if where is None else where.code,
-            checksum=checksum,
-        )
+    with store.log.together():
+        for number, part in enumerate(parts):
+            checksum = float("nan") if error else write_results(store, part, results[number])
+            write_status(
+                store,
+                part,
+                FAILED if error else DONE,
+                seconds=computed * part.size / task.size,
+                attempt=attempt,
+                error=error,
+                peak_memory=peak,
+                gpu_peak_memory=gpu_peak_memory(),
+                environment=0 if where is None else where.code,
+                checksum=checksum,
+            )
     return Outcome(time.perf_counter() - start, error, where)
 
 
@@ -246,6 +248,7 @@ class Worker:
         attempt : int
             How often it was tried, this time included.
         """
+        task = task.made() if isinstance(task, Bundle) else task
         if not all(self._store.has_room(part) for part in task.parts):
             self._store = Store.open(self._store.location, self._owner)  # the driver has made room since
         with self._threads.limit(limits=1):

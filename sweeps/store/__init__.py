@@ -5,18 +5,22 @@ one block of replicates), so that a task owns the chunks it writes and no chunk 
 written after its results. Metadata is consolidated in the root after every change of shape, so that a reader changes
 from the old shape to the new one in a single step. Only the driver changes metadata; workers write chunks.
 
+A store of many cells has the chunks of neighbours in shards, whose only writer is the driver; its workers append to
+logs of their own, below `logs`, and the driver merges these into the shards.
+
 Its modules from the lowest to the highest: `patience`; `remote` and `claims`; `objects`, `location` and `lock`;
-`places` and `chunks`; `settings`; `metadata`; `layout`; `consistency`; `migration` and `description`; `lifecycle`;
-`survey`, `writing` and `selection`; `integrity`.
+`places` and `chunks`; `shards` and `logs`; `merging` and `settings`; `metadata`; `layout`; `consistency`; `migration`
+and `description`; `lifecycle`; `survey`, `writing` and `selection`; `integrity`.
 """
 
 from sweeps.store.claims import StoreTaken
 from sweeps.store.description import find_broken, restore
-from sweeps.store.integrity import Fault, done_chunks, find_damage, mend
-from sweeps.store.layout import DONE, FAILED, PENDING, stored_bytes
+from sweeps.store.integrity import Damage, Fault, find_damage, mend, starts_not_finite
+from sweeps.store.layout import DONE, FAILED, PENDING, settings_for, stored_size
 from sweeps.store.lifecycle import TARGET, WANTED, Store, open_root
 from sweeps.store.location import local_path
 from sweeps.store.lock import Lease, is_driven, only_driver, remark_of_driver
+from sweeps.store.merging import damaged_records, waiting_bytes
 from sweeps.store.metadata import SETTINGS
 from sweeps.store.objects import orphans
 from sweeps.store.places import CELL, TIED, columns, is_asked
@@ -45,13 +49,14 @@ __all__ = [
     "TARGET",
     "TIED",
     "WANTED",
+    "Damage",
     "Fault",
     "Lacking",
     "Lease",
     "Store",
     "StoreTaken",
     "columns",
-    "done_chunks",
+    "damaged_records",
     "drop",
     "facts",
     "failures",
@@ -73,11 +78,14 @@ __all__ = [
     "redo",
     "remark_of_driver",
     "restore",
+    "settings_for",
     "settings_of",
     "solve_with",
+    "starts_not_finite",
     "states",
-    "stored_bytes",
+    "stored_size",
     "theory_lacking",
+    "waiting_bytes",
     "write_results",
     "write_status",
 ]

@@ -12,6 +12,7 @@ from zarr.codecs import Crc32cCodec
 
 __all__ = [
     "CHECKSUM_BYTES",
+    "checksum_of",
     "chunk_numbers",
     "chunks_of",
     "content_of",
@@ -58,7 +59,7 @@ def chunks_of(array: zarr.Array, lead: tuple[int, ...], values: np.ndarray) -> I
         part = padded[place_of((0,) * blocks_in_lead + numbers, shape)]
         key = array.metadata.encode_chunk_key((*lead, *numbers))
         data = part.astype(array.dtype.newbyteorder("<")).tobytes()
-        yield f"{array.path}/{key}", data + _checksum(data) if checked else data
+        yield f"{array.path}/{key}", data + checksum_of(data) if checked else data
 
 
 def is_checked(array: zarr.Array) -> bool:
@@ -87,7 +88,7 @@ def content_of(array: zarr.Array, data: bytes) -> bytes | None:
     """
     if is_checked(array):
         data, checksum = data[:-CHECKSUM_BYTES], data[-CHECKSUM_BYTES:]
-        if _checksum(data) != checksum:
+        if checksum_of(data) != checksum:
             return None
     if array.dtype.kind == "T":  # of variable length
         return data or None
@@ -126,7 +127,13 @@ def sum_of(values: np.ndarray, before: int = 0) -> int:
     return google_crc32c.extend(before, values[~np.isnan(values)].astype("<f8").tobytes())
 
 
-def _checksum(data: bytes) -> bytes:
+def checksum_of(data: bytes) -> bytes:
+    """Make the CRC-32C that follows some bytes.
+
+    Parameters
+    ----------
+    data : bytes
+    """
     return google_crc32c.value(data).to_bytes(CHECKSUM_BYTES, "little")
 
 
@@ -152,7 +159,7 @@ def chunk_numbers(name: str, dimensions: int) -> tuple[int, ...] | None:
 
 
 def numbers_of(array: zarr.Array, name: str) -> tuple[int, ...] | None:
-    """Read where in an array a chunk is; None if the name is not that of a chunk of it.
+    """Read where in an array a chunk, or a shard, is; None if the name is not that of one of it.
 
     Parameters
     ----------
@@ -161,7 +168,8 @@ def numbers_of(array: zarr.Array, name: str) -> tuple[int, ...] | None:
         As for `chunk_numbers`.
     """
     numbers = chunk_numbers(name, array.ndim)
-    if numbers is None or any(k * size >= end for k, size, end in zip(numbers, array.chunks, array.shape, strict=True)):
+    sizes = array.shards or array.chunks
+    if numbers is None or any(k * size >= end for k, size, end in zip(numbers, sizes, array.shape, strict=True)):
         return None
     return numbers
 

@@ -29,9 +29,10 @@ from sweeps.store.chunks import (
 )
 from sweeps.store.layout import DONE, facts_of, layouts, needed
 from sweeps.store.lifecycle import Store
+from sweeps.store.shards import clear, damaged_chunks, read_shard, write_shard
 from sweeps.store.survey import intact, states
 
-__all__ = ["Damage", "Fault", "done_chunks", "find_damage", "mend"]
+__all__ = ["Damage", "Fault", "done_chunks", "find_damage", "mend", "starts_not_finite"]
 
 _READ_TOGETHER = 256  # chunks
 Numbers = tuple[int, ...]
@@ -87,7 +88,10 @@ def find_damage(store: Store, *, content: bool = True) -> Damage:
             kind = name.partition("_")[0] if group == "status" else group
             wanted = needed(store.settings, name)
             everywhere = np.broadcast_to(wanted if kind == "theory" else wanted[..., None], done[kind].shape)
-            survey = _survey(store, group, name, everywhere, sums.get(group), content=content)
+            if store.is_sharded:
+                survey = _survey_shards(store, group, name, everywhere, content=content)
+            else:
+                survey = _survey(store, group, name, everywhere, sums.get(group), content=content)
             damage.cut.extend((group, name, numbers) for numbers in survey.cut)
             if group == "status" and not name.endswith("_facts"):
                 continue  # nothing is done where the state is missing; a finished task has no error
@@ -109,10 +113,28 @@ def mend(store: Store, damage: Damage) -> None:
     damage : Damage
         As `find_damage` lists it.
     """
+    if store.is_sharded:
+        _mend_shards(store, damage)
+        return
     for fault in damage.faults:
         _discard(store, "status", fault.group, fault.lead)
     for cut in damage.cut:
         _discard(store, *cut)
+
+
+def starts_not_finite(store: Store) -> list[Fault]:
+    """Find faults that only numbers tell: each finished task starts with finite errors.
+
+    Parameters
+    ----------
+    store : Store
+    """
+    found = []
+    for group in ("simulation", "theory"):
+        wrong = (states(store, group) == DONE) & ~np.isfinite(intact(store, group, "train_error")[..., 0])
+        for lead in map(tuple, np.argwhere(_in_chunks(store, group, wrong)).tolist()):
+            found.append(Fault(group, lead, f"{group}/train_error is not finite at the first iteration at {lead}"))
+    return found
 
 
 def done_chunks(store: Store, group: str) -> np.ndarray:
@@ -188,6 +210,66 @@ def _survey(
         if all(k < size for k, size in zip(numbers, shape, strict=False)):
             found.there[numbers[:leading]] = False
     return found
+
+
+def _survey_shards(store: Store, group: str, name: str, wanted: np.ndarray, *, content: bool) -> _Survey:
+    """Look at the shards of one array, wanted of some cells (and blocks).
+
+    A shard is written whole, by one writer, and its index has a checksum: what it does not have was never there.
+    """
+    array, leading = store.array(group, name), wanted.ndim
+    assert array.shards is not None
+    there, found = np.zeros(wanted.shape, bool), _Survey(np.asarray(~wanted), [])
+    if 0 in array.shape:
+        found.there[...] = True
+        return found
+    sides = tuple(1 if k == len(store.axes) else size for k, size in enumerate(array.shards[:leading]))
+    damaged: list[Any] = []
+    for key in objects.list_names(store.objects, array.path):
+        if (shard := chunk_numbers(key, array.ndim)) is None:
+            continue
+        (data,) = objects.read(store.objects, [f"{array.path}/{key}"]) if content else (None,)
+        read = damaged_chunks(array, data) if data is not None else ([], [])
+        if numbers_of(array, key) is None or read is None:
+            found.cut.append(shard)
+            damaged.append(place_of(shard[:leading], sides))
+            continue
+        if not any(shard[leading:]):  # further ones come from growth; cells that were there before have none
+            there[place_of(shard[:leading], sides)] = True
+        if read[1]:
+            found.cut.append(shard)
+        for chunk in read[1]:
+            starts = [k * size for k, size in zip(shard[:leading], sides, strict=True)]
+            steps = [1 if k == len(store.axes) else size for k, size in enumerate(array.chunks[:leading])]
+            local = zip(starts, chunk, steps, strict=False)
+            damaged.append(tuple(slice(start + k * step, start + (k + 1) * step) for start, k, step in local))
+    for place in damaged:
+        there[place] = False
+    found.there[...] |= there
+    for place in damaged:  # also where it is not needed, since nobody knows what it was
+        found.there[place] = False
+    return found
+
+
+def _mend_shards(store: Store, damage: Damage) -> None:
+    """Do as `mend` does where chunks lie in shards: each shard is written once."""
+    for kind in ("simulation", "theory"):
+        array = store.array("status", kind)
+        which = np.zeros(array.shape, bool)
+        for lead in (fault.lead for fault in damage.faults if fault.group == kind):
+            place: Any = lead
+            if kind == "simulation":
+                place = (*lead[:-1], slice(lead[-1] * store.block, (lead[-1] + 1) * store.block))
+            which[place] = True
+        if which.any():
+            clear(store.objects, array, which)
+    for group, name, shard in damage.cut:
+        array = store.array(group, name)
+        key = array.metadata.encode_chunk_key(shard)
+        if numbers_of(array, key) is None:
+            _discard(store, group, name, shard)
+        else:
+            write_shard(store.objects, array, shard, read_shard(store.objects, array, shard))
 
 
 def _has_size(array: zarr.Array, size: int) -> bool:

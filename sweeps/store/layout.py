@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,11 +11,12 @@ import zarr
 
 from sedyn.model import observables
 from sedyn.model.observables import COMPARED, Observable, coordinates_of, fluctuations_beside_theory
-from sweeps.plan import ESTIMATE
+from sweeps.plan import ESTIMATE, SweepSpec
 from sweeps.store import metadata, objects
 from sweeps.store.chunks import CHECKSUM_BYTES, chunks_of
 from sweeps.store.places import ASKED, CELL, columns, is_asked
-from sweeps.store.settings import CHECKED_FORMAT
+from sweeps.store.settings import CHECKED_FORMAT, SHARDED_FORMAT, SHARDS, settings_of
+from sweeps.store.shards import shard_bytes
 
 __all__ = [
     "DONE",
@@ -22,6 +24,7 @@ __all__ = [
     "FAILED",
     "PENDING",
     "Layout",
+    "Size",
     "arrays_of",
     "constants_of",
     "document",
@@ -31,8 +34,9 @@ __all__ = [
     "layouts",
     "needed",
     "predicted",
+    "settings_for",
     "simulated",
-    "stored_bytes",
+    "stored_size",
     "write_coordinate",
 ]
 
@@ -40,7 +44,14 @@ __all__ = [
 PENDING, DONE, FAILED = 0, 1, 2
 _COORDINATE_CHUNK = 256  # fixed, so that a coordinate that grows keeps the bytes its readers know
 
+_BLOCK_BYTES = 4096  # of which disks give a file whole ones, nearly all of them
+
 _ASKED_PLACES = 4096  # of one chunk of what was asked for, or about so many
+
+# Of a shard, and of a chunk in one: a million small cells make some thousand files, a chunk is read in an instant, and
+# damage to it is to few cells.
+SHARD_CELLS, SHARD_BYTES = 2**13, 2**26
+CHUNK_CELLS, CHUNK_BYTES = 2**6, 2**20
 
 _WORDS = {"replicate": "replicate", "iteration": "gradient-descent step", "layer": "weight layer", "cell": "cell"}
 # Numbers about a task. They share one array, since files are most of what a short task costs beside its computing.
@@ -66,6 +77,8 @@ class Layout(NamedTuple):
     attributes : dict
     checked : bool
         Whether chunks end with a checksum.
+    shards : tuple of int, optional
+        Shape of a shard of chunks, where they lie in shards.
     """
 
     dims: tuple[str, ...]
@@ -74,6 +87,12 @@ class Layout(NamedTuple):
     fill_value: Any
     attributes: dict[str, Any]
     checked: bool
+    shards: tuple[int, ...] | None = None
+
+    @property
+    def chunk_bytes(self) -> int:
+        """Of a chunk of numbers, its checksum included."""
+        return math.prod(self.chunks) * np.dtype(self.dtype).itemsize + CHECKSUM_BYTES * self.checked
 
 
 def simulated(settings: Mapping[str, Any]) -> dict[str, Observable]:
@@ -123,15 +142,20 @@ def facts_of(settings: Mapping[str, Any]) -> dict[str, str]:
     settings : mapping
         Of the store.
     """
-    known = settings["format"] >= CHECKED_FORMAT
+    # What reaches a shard has a checksum on its way, and a single writer.
+    known = settings["format"] >= CHECKED_FORMAT and SHARDS not in settings
     return {name: text for name, text in FACTS.items() if known or name != "checksum"}
 
 
 def layouts(settings: Mapping[str, Any]) -> dict[str, dict[str, Layout]]:
     """Lay out every array that has the grid's axes first, by group and name."""
     sizes, axes = settings["sizes"], tuple(settings["axes"])
-    cell, checked = (axes, (1,) * len(axes)), settings["format"] >= CHECKED_FORMAT
+    sides = [settings.get(SHARDS, {}).get(axis, (1, 1)) for axis in axes]
+    cell, checked = (axes, tuple(side for side, _ in sides)), settings["format"] >= CHECKED_FORMAT
     replicated = (*axes, "replicate"), (*cell[1], settings["block"])
+
+    def shards_of(chunks: tuple[int, ...]) -> tuple[int, ...] | None:
+        return (*(side for _, side in sides), *chunks[len(axes) :]) if SHARDS in settings else None
 
     def of_observables(
         variables: Mapping[str, Observable], dims: tuple[str, ...], chunks: tuple[int, ...]
@@ -139,11 +163,12 @@ def layouts(settings: Mapping[str, Any]) -> dict[str, dict[str, Layout]]:
         return {
             name: Layout(
                 (*dims, *observable.dims),
-                (*chunks, *(max(1, sizes[dim]) for dim in observable.dims)),
+                whole := (*chunks, *(max(1, sizes[dim]) for dim in observable.dims)),
                 "float64",
                 np.nan,
                 {"long_name": observable.long_name, "units": observable.units},
                 checked,
+                shards_of(whole),
             )
             for name, observable in variables.items()
         }
@@ -152,11 +177,21 @@ def layouts(settings: Mapping[str, Any]) -> dict[str, dict[str, Layout]]:
         state = {"long_name": "state of the task", "flag_values": [PENDING, DONE, FAILED]}
         names = facts_of(settings)
         facts = {"long_name": "numbers about the task", **names, **settings["environments"]}
-        words = {"long_name": "why the task failed"}
+        words, shards = {"long_name": "why the task failed"}, shards_of(chunks)
         return {
-            kind: Layout(dims, chunks, "int8", PENDING, {**state, "flag_meanings": "pending done failed"}, checked),
-            f"{kind}_facts": Layout((*dims, "fact"), (*chunks, len(names)), "float64", np.nan, facts, checked),
-            f"{kind}_error": Layout(dims, chunks, np.dtypes.StringDType(), "", words, checked),
+            kind: Layout(
+                dims, chunks, "int8", PENDING, {**state, "flag_meanings": "pending done failed"}, checked, shards
+            ),
+            f"{kind}_facts": Layout(
+                (*dims, "fact"),
+                (*chunks, len(names)),
+                "float64",
+                np.nan,
+                facts,
+                checked,
+                shards_of((*chunks, len(names))),
+            ),
+            f"{kind}_error": Layout(dims, chunks, np.dtypes.StringDType(), "", words, checked, shards),
         }
 
     return {
@@ -254,8 +289,57 @@ def indexes_of(settings: Mapping[str, Any]) -> dict[str, tuple[Layout, np.ndarra
     return found
 
 
-def stored_bytes(settings: Mapping[str, Any], replicates: int) -> int:
-    """Count the bytes of all chunks of a finished store.
+def settings_for(spec: SweepSpec, known: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Describe the store that has the cells of a sweep: where one is made, that of many cells has shards.
+
+    Parameters
+    ----------
+    spec : SweepSpec
+    known : mapping, optional
+        Settings of the store that there is, which lays out chunks as it did.
+    """
+    settings = settings_of(spec)
+    if known is not None:
+        return settings | {key: known[key] for key in ("format", "block", SHARDS) if key in known}
+    if not spec.is_large:
+        return settings
+    # Whoever writes shards has all replicates of a cell together, however many a task has.
+    settings |= {"format": SHARDED_FORMAT, "block": spec.replicates, SHARDS: {}}
+    numbers = (layout for arrays in layouts(settings).values() for layout in arrays.values())
+    cell_bytes = max(layout.chunk_bytes for layout in numbers if isinstance(layout.dtype, str))
+    sizes = {axis: len(values) for axis, values in settings["axes"].items()}
+    chunk = _sides(sizes, min(CHUNK_CELLS, max(1, CHUNK_BYTES // cell_bytes)))
+    chunks = {axis: -(-size // chunk[axis]) for axis, size in sizes.items()}
+    most = min(SHARD_CELLS, max(1, SHARD_BYTES // cell_bytes)) // math.prod(chunk.values())
+    shard = _sides(chunks, max(1, most))
+    return settings | {SHARDS: {axis: [chunk[axis], chunk[axis] * shard[axis]] for axis in sizes}}
+
+
+def _sides(sizes: Mapping[str, int], most: int) -> dict[str, int]:
+    """Choose the sides of a block of so many places at most, along the last axes, which vary fastest."""
+    found: dict[str, int] = {}
+    for axis in reversed(list(sizes)):
+        found[axis] = min(sizes[axis], most)
+        most //= found[axis]
+    return {axis: max(1, found[axis]) for axis in sizes}
+
+
+class Size(NamedTuple):
+    """What a finished store takes.
+
+    Attributes
+    ----------
+    bytes : int
+        Of a disk, on which every file has whole blocks.
+    files : int
+    """
+
+    bytes: int
+    files: int
+
+
+def stored_size(settings: Mapping[str, Any], replicates: int) -> Size:
+    """Count the files of a finished store, and what they take of a disk.
 
     Parameters
     ----------
@@ -264,15 +348,27 @@ def stored_bytes(settings: Mapping[str, Any], replicates: int) -> int:
     replicates : int
         In every cell.
     """
-    total = 0
-    cells = int(is_asked(settings).sum())
-    for arrays in layouts(settings).values():
-        for layout in arrays.values():
-            if isinstance(layout.dtype, str) and not any(settings["sizes"].get(dim) == 0 for dim in layout.dims):
-                blocks = -(-replicates // settings["block"]) if "replicate" in layout.dims else 1
-                chunk = int(np.prod(layout.chunks)) * np.dtype(layout.dtype).itemsize
-                total += cells * blocks * (chunk + CHECKSUM_BYTES * layout.checked)
-    return total
+    groups, indexes = layouts(settings), indexes_of(settings)
+    small = 1 + len(groups) + sum(map(len, groups.values())) + len(indexes)  # documents
+    small += sum(_count(values.shape, layout.chunks) for layout, values in indexes.values())
+    size = Size(small * _BLOCK_BYTES, small)
+    shape, cells = [len(values) for values in settings["axes"].values()], int(is_asked(settings).sum())
+    for layout in (layout for arrays in groups.values() for layout in arrays.values()):
+        if not isinstance(layout.dtype, str) or any(settings["sizes"].get(dim) == 0 for dim in layout.dims):
+            continue  # words are of tasks that fail
+        files, held = cells, cells * layout.chunk_bytes
+        if layout.shards is not None:
+            files, chunks = _count(shape, layout.shards), _count(shape, layout.chunks)
+            held = chunks * layout.chunk_bytes + files * shard_bytes(0, _count(layout.shards, layout.chunks))
+        files_of_all = files * (-(-replicates // settings["block"]) if "replicate" in layout.dims else 1)
+        blocks = math.ceil(held / files / _BLOCK_BYTES)
+        size = Size(size.bytes + files_of_all * blocks * _BLOCK_BYTES, size.files + files_of_all)
+    return size
+
+
+def _count(shape: Iterable[int], parts: Iterable[int]) -> int:
+    """Count the parts of a size that cover a shape, along the dimensions that it has."""
+    return math.prod(-(-size // part) for size, part in zip(shape, parts, strict=False))
 
 
 def _coordinates(settings: Mapping[str, Any]) -> dict[str, tuple[str, np.ndarray]]:
@@ -318,14 +414,19 @@ def document(shape: tuple[int, ...], layout: Layout) -> dict[str, Any]:
         data_type, fill_value, codec = dtype.name, dtype.type(layout.fill_value).item(), {"name": "bytes"}
         if dtype.itemsize > 1:
             codec["configuration"] = {"endian": "little"}
+    little, checksum = {"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}
+    codecs = [codec, checksum] if layout.checked else [codec]
+    if layout.shards is not None:
+        how = {"chunk_shape": list(layout.chunks), "codecs": codecs, "index_codecs": [little, checksum]}
+        codecs = [{"name": "sharding_indexed", "configuration": {**how, "index_location": "end"}}]
     return {
         "shape": list(shape),
         "data_type": data_type,
-        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": list(layout.chunks)}},
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": list(layout.shards or layout.chunks)}},
         # One folder an array: a folder for every index would be most of the cost of a write.
         "chunk_key_encoding": {"name": "default", "configuration": {"separator": "."}},
         "fill_value": "NaN" if fill_value != fill_value else fill_value,
-        "codecs": [codec, {"name": "crc32c"}] if layout.checked else [codec],
+        "codecs": codecs,
         "attributes": layout.attributes,
         "dimension_names": list(layout.dims),
         "zarr_format": 3,

@@ -22,11 +22,14 @@ from sweeps.sources import Code
 from sweeps.store import metadata, objects
 from sweeps.store.consistency import require_consistent
 from sweeps.store.description import restore
-from sweeps.store.layout import lay_out, layouts
+from sweeps.store.layout import lay_out, layouts, settings_for
 from sweeps.store.location import local_path
+from sweeps.store.logs import Log
+from sweeps.store.merging import Merger
 from sweeps.store.migration import add_axes, finish_interrupted
 from sweeps.store.places import CELL, TIED, columns, indexed, place_of_cell, require_room
 from sweeps.store.settings import (
+    SHARDS,
     SOLVED_WITH,
     TARGET,
     WANTED,
@@ -63,12 +66,18 @@ class Store:
         Room for so many in every cell.
     restored : list of str
         What of its description was damaged, and was written anew when it was prepared.
+    is_sharded : bool
+        Whether what workers write comes by logs.
+    log : Log
+        Where this process writes then.
     """
 
     def __init__(self, location: str, root: zarr.Group) -> None:
         self.location = location
         self.restored: list[str] = []
         self._read(root, metadata.stored_settings(root))
+        self.log = Log(self.objects, self.require_ours)
+        self._merger = Merger(self.objects, self.require_ours, self.array, len(self.axes))
 
     def _read(self, root: zarr.Group, settings: dict[str, Any]) -> None:
         self._root = root
@@ -81,6 +90,7 @@ class Store:
         self._owned = metadata.Owned(self.objects, settings.get(metadata.OWNER))
         self._columns = {name: values for name, (_, values) in columns(settings).items()}
         self._places = indexed(settings)
+        self.is_sharded = SHARDS in settings
         self._wanted, self._solved_with = (
             {json.dumps(cell, sort_keys=True): count for cell, count in settings.get(key, [])}
             for key in (WANTED, SOLVED_WITH)
@@ -182,6 +192,7 @@ class Store:
                 known = metadata.hand_over(root.store, known, owner)
             restored = restore(root.store, known)
             known = finish_interrupted(root, known)
+            cls.open(location).merge(last=True)
             wanted, asked, cells = _compared(known, spec)
             require_room(location, grown(wanted, asked, cells))
             constants = {axis: known["problem"].get(axis) for axis in wanted["axes"] if axis not in known["axes"]}
@@ -190,7 +201,7 @@ class Store:
             settings = _wanted_at(constants, grown(known, asked, cells))
         else:
             restored = []
-            settings = settings_of(spec) | ({} if owner is None else {metadata.OWNER: owner})
+            settings = settings_for(spec) | ({} if owner is None else {metadata.OWNER: owner})
             root = _make_root(location, settings)
         if code is not None:
             settings = with_code(settings, code)
@@ -276,6 +287,22 @@ class Store:
         settings = grown(self.settings, asked, cells)
         require_room(self.location, settings)
         self.become(settings)
+
+    def merge(self, *, last: bool = False) -> None:
+        """Bring what workers have logged to where it is read.
+
+        Parameters
+        ----------
+        last : bool, optional
+            Whether no worker writes any more.
+        """
+        if self.is_sharded:
+            self._merger.merge(last=last)
+
+    def merge_if_due(self) -> None:
+        """Merge where there is much to merge, or something has waited long."""
+        if self.is_sharded and self._merger.is_due():
+            self.merge()
 
     def require_ours(self) -> None:
         """Make sure that no other driver has taken the store over since it was opened.

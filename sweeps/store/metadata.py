@@ -22,7 +22,7 @@ from zarr.abc.store import Store as ZarrStore
 
 from sweeps.store import objects
 from sweeps.store.claims import StoreTaken
-from sweeps.store.settings import CHECKED_FORMAT, FORMAT, completed
+from sweeps.store.settings import CHECKED_FORMAT, NEWEST_FORMAT, completed
 
 __all__ = [
     "OWNER",
@@ -83,7 +83,7 @@ def root_settings(store: ZarrStore) -> tuple[dict[str, Any], dict[str, Any]]:
     if not isinstance(settings, dict):
         raise Damaged
     form = settings.get("format")
-    checked = isinstance(form, int) and CHECKED_FORMAT <= form <= FORMAT  # a newer one may have another
+    checked = isinstance(form, int) and CHECKED_FORMAT <= form <= NEWEST_FORMAT  # a newer one may have another
     if checked and root["attributes"].get(_CHECKSUM) != _checksum(root):
         raise Damaged
     return settings, (root.get("consolidated_metadata") or {}).get("metadata", {})

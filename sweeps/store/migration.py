@@ -111,5 +111,8 @@ def _add_dimensions(store: ZarrStore, path: str, dimensions: int, added: Mapping
     for position, name in added.items():
         document["shape"].insert(position, 1)
         document["chunk_grid"]["configuration"]["chunk_shape"].insert(position, 1)
+        for codec in document["codecs"]:
+            if codec["name"] == "sharding_indexed":  # a side of one leaves the order of its chunks as it is
+                codec["configuration"]["chunk_shape"].insert(position, 1)
         document.setdefault("dimension_names", []).insert(position, name)
     metadata.write_documents(store, {path: document})

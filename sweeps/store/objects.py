@@ -27,10 +27,12 @@ from sweeps.store.location import local_path
 from sweeps.store.remote import RemoteStore
 
 __all__ = [
+    "append",
     "delete",
     "delete_folder",
     "folder_of",
     "is_orphan",
+    "leave_folder",
     "list_names",
     "list_sizes",
     "orphans",
@@ -124,6 +126,37 @@ def write(store: ZarrStore, objects: Iterable[tuple[str, bytes]], *, settled: bo
     _together([store.set(key, from_bytes(data)) for key, data in objects])  # a list: making them may read the store
 
 
+def append(path: str, data: bytes) -> None:
+    """Add to the end of a file that has one writer, and wait until the disk has it.
+
+    Parameters
+    ----------
+    path : str
+        Of the file, which is made where there is none.
+    data : bytes
+
+    Raises
+    ------
+    OSError
+        If it cannot be written, the disk being full for example; the file may then end with a part of it.
+    """
+    how = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+    try:
+        descriptor = os.open(path, how, 0o666)
+    except FileNotFoundError:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        descriptor = os.open(path, how, 0o666)
+    try:
+        is_new = not os.fstat(descriptor).st_size
+        while data:
+            data = data[os.write(descriptor, data) :]
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    if is_new:
+        settle(os.path.dirname(path))
+
+
 def delete(store: ZarrStore, key: str) -> None:
     """Delete one object.
 
@@ -144,6 +177,20 @@ def delete_folder(store: ZarrStore, prefix: str) -> None:
     prefix : str
     """
     sync(store.delete_dir(prefix))
+
+
+def leave_folder(store: ZarrStore, prefix: str) -> None:
+    """Remove a folder if nothing is in it, and wait until the disk knows; behind a URL there are none.
+
+    Parameters
+    ----------
+    store : zarr store
+    prefix : str
+    """
+    if folder := folder_of(store):
+        with contextlib.suppress(OSError):
+            os.rmdir(f"{folder}/{prefix}")
+            settle(folder)  # lest a power cut bring back what was in it
 
 
 def list_names(store: ZarrStore, prefix: str) -> list[str]:

@@ -15,6 +15,7 @@ from sweeps.store.chunks import numbers_of
 from sweeps.store.layout import layouts
 from sweeps.store.lifecycle import Store
 from sweeps.store.places import CELL, TIED, block_of, columns, is_asked, without
+from sweeps.store.shards import clear
 
 __all__ = ["chosen", "drop", "redo"]
 
@@ -77,6 +78,7 @@ def redo(store: Store, where: Mapping[str, Sequence[Any]]) -> tuple[int, int]:
     cells, others : int
         How many were chosen, and how many more share their theories.
     """
+    store.merge(last=True)
     mask = _places(store, chosen(store, where))
     sharing = _sharing(store, mask)
     _delete(store, ["status/simulation"], mask)
@@ -116,6 +118,7 @@ def drop(store: Store, where: Mapping[str, Sequence[Any]]) -> int:
     int
         How many were asked for before.
     """
+    store.merge(last=True)
     found = chosen(store, where)
     mask = _places(store, found)
     settings = without(store.settings, found)
@@ -159,6 +162,9 @@ def _delete(store: Store, paths: Iterable[str], mask: np.ndarray) -> None:
     for path in paths:
         group, _, name = path.partition("/")
         array = store.array(group, name)
+        if array.shards is not None:
+            clear(store.objects, array, mask)
+            continue
         for key in objects.list_names(store.objects, array.path):
             numbers = numbers_of(array, key)
             if numbers is not None and mask[numbers[: mask.ndim]]:

@@ -17,6 +17,9 @@ from sweeps.store.places import ASKED, CELL, DIMENSIONS, TIED, asking, axes_of, 
 __all__ = [
     "CHECKED_FORMAT",
     "FORMAT",
+    "NEWEST_FORMAT",
+    "SHARDED_FORMAT",
+    "SHARDS",
     "SOLVED_WITH",
     "TARGET",
     "WANTED",
@@ -35,12 +38,15 @@ __all__ = [
 TARGET = "sought"  # among the settings: what further replicates were for, and how many the first round had
 WANTED = "wanted"  # among the settings: replicates of single cells, where a target needed more
 SOLVED_WITH = "solved_with"  # among the settings: samples that theories of single cells are solved with, likewise
-FORMAT = 6  # of a new store
+FORMAT = 6  # of a new store of few cells
+SHARDED_FORMAT = 7  # of one of many: their chunks lie in shards, and come there by logs
+NEWEST_FORMAT = 7
 COUNTED_FORMAT = 6  # the first whose replicates draw from counted streams; older ones do not grow
 CHECKED_FORMAT = 5  # the first in which documents, chunks and results have checksums
 _OLDEST_FORMAT = 4  # that opens and validates
 _FILES_NAMED = 3
 _MOST = 2**32  # of anything that a store counts
+SHARDS = "shards"  # among the settings: cells of a chunk and of a shard along each axis, where there are shards
 _OF_SPEC = ("aspect", "seed", "engine", "dtype", "laws", "estimate", "halves", "fluctuations")
 
 
@@ -144,9 +150,9 @@ def require_known(location: str, known: Mapping[str, Any]) -> None:
         If its format is older or newer than what is known here, or something is lacking.
     """
     form, upgrade = known.get("format"), "update sedyn, or name another store"
-    if isinstance(form, int) and form > FORMAT:
+    if isinstance(form, int) and form > NEWEST_FORMAT:
         raise InvalidInput(
-            "store", location, f"has format {form}, and this version knows none after {FORMAT}; {upgrade}"
+            "store", location, f"has format {form}, and this version knows none after {NEWEST_FORMAT}; {upgrade}"
         )
     if isinstance(form, int) and form < _OLDEST_FORMAT:
         raise InvalidInput("store", location, f"has format {form}, older than {_OLDEST_FORMAT}; name another store")
@@ -223,6 +229,7 @@ _ADDED: dict[str, Callable[[Any], bool]] = {
     ASKED: _lists(_is_asking),
     **dict.fromkeys((WANTED, SOLVED_WITH), _lists(_is_of_cell)),
     TARGET: lambda value: isinstance(value, dict) and _is_count(value.get("replicates")),
+    SHARDS: _maps_to(lambda sides: isinstance(sides, list) and len(sides) == 2 and all(map(_is_count, sides))),
     "codes": _lists(lambda code: isinstance(code, dict) and isinstance(code.get("files"), dict) and "digest" in code),
 }
 

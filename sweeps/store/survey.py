@@ -12,6 +12,7 @@ from sweeps.store import objects
 from sweeps.store.chunks import numbers_of, place_of, values_of
 from sweeps.store.layout import DONE, FAILED, PENDING, facts_of, predicted
 from sweeps.store.lifecycle import SOLVED_WITH, Store
+from sweeps.store.shards import unpack
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -190,9 +191,12 @@ def intact(store: Store, group: str, name: str) -> np.ndarray:
     places = {f"{array.path}/{key}": numbers for key, numbers in names.items() if numbers is not None}
     found = np.full(array.shape, array.fill_value, array.dtype)
     for numbers, data in zip(places.values(), objects.read(store.objects, list(places)), strict=True):
-        whole = None if data is None else values_of(array, data)
+        if array.shards is None:
+            whole = None if data is None else values_of(array, data)
+        else:
+            whole = None if data is None or (shard := unpack(array, data)) is None else shard[0]
         if whole is not None:
-            place = place_of(numbers, array.chunks)
+            place = place_of(numbers, array.shards or array.chunks)
             found[place] = whole[tuple(slice(size) for size in found[place].shape)]
     return found
 

@@ -1,11 +1,12 @@
 """What a task writes: its results, and after them its status.
 
 A task owns the chunks that it writes, whole, so that no chunk has two writers and repeating a task writes the same.
+Where chunks lie in shards, it writes to a log instead.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from sweeps.store import objects
 from sweeps.store.chunks import chunks_of, sum_of
 from sweeps.store.layout import FACTS, facts_of, predicted, simulated
 from sweeps.store.lifecycle import Store
+from sweeps.store.logs import Entry
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -38,21 +40,25 @@ def write_results(store: Store, task: SimulationTask | TheoryTask, results: xr.D
     -------
     ndarray, shape (replicates,) or ()
         Sum of what was written, which belongs to the status: a mixture with what another wrote does not have it.
+        0 where it goes to a log, which nobody else writes.
 
     Raises
     ------
     StoreTaken
         If another driver has taken the store over.
     """
-    store.require_ours()
     simulation = isinstance(task, SimulationTask)
     leading: tuple[str, ...] = ("replicate",) if simulation else ()
     observables = (simulated if simulation else predicted)(store.settings)
     values = {
-        name: results.variables[name].transpose(*leading, *observable.dims).values
+        name: _ordered(results.variables[name], (*leading, *observable.dims))
         for name, observable in observables.items()
-        if name in results  # the problems of other cells may have more
+        if name in results.variables  # the problems of other cells may have more
     }
+    if store.is_sharded:
+        _log(store, task, {f"{task.group}/{name}": each for name, each in values.items()})
+        return np.zeros((task.size,) if simulation else (), np.int64)
+    store.require_ours()
     for position in task.positions:
         arrays = (_chunks(store, (task.group, name), task, position, values[name]) for name in values)
         objects.write(store.objects, chain.from_iterable(arrays))
@@ -92,19 +98,36 @@ def write_status(
     StoreTaken
         If another driver has taken the store over.
     """
-    store.require_ours()
-    if error:
-        for span in _spans(task, store.block):
-            store.array("status", f"{task.group}_error")[span] = error
     facts |= {"seconds": seconds / task.size}
     assert set(facts) <= set(FACTS), "a fact without a place in any store"
     names = facts_of(store.settings)
     leading = (task.size,) if isinstance(task, SimulationTask) else ()
     numbers = np.stack([np.broadcast_to(facts.get(name, np.nan), leading) for name in names], axis=-1)
+    if store.is_sharded:
+        said = {f"status/{task.group}_facts": numbers, f"status/{task.group}": np.full(leading, state, np.int8)}
+        said |= {f"status/{task.group}_error": np.full(leading, error)} if error else {}
+        _log(store, task, said)
+        return
+    store.require_ours()
+    if error:
+        for span in _spans(task, store.block):
+            store.array("status", f"{task.group}_error")[span] = error
     for name, value in ((f"{task.group}_facts", numbers), (task.group, np.asarray(state, np.int8))):
         values = np.broadcast_to(value, (*leading, *value.shape[len(leading) :]))
         places = (_chunks(store, ("status", name), task, position, values) for position in task.positions)
         objects.write(store.objects, chain.from_iterable(places))
+
+
+def _ordered(variable: xr.Variable, dims: tuple[str, ...]) -> np.ndarray:
+    """Put the dimensions of a variable in an order."""
+    return np.asarray(np.transpose(variable.values, [variable.dims.index(dim) for dim in dims]))
+
+
+def _log(store: Store, task: SimulationTask | TheoryTask, values: Mapping[str, np.ndarray]) -> None:
+    """Log what a task has for each of its cells, by the path of the array."""
+    replicates = task.replicates if isinstance(task, SimulationTask) else ()
+    shared = np.zeros(len(task.positions), int), replicates, {path: each[None] for path, each in values.items()}
+    store.log.append([Entry(np.array(task.positions), *shared)])
 
 
 def _spans(task: SimulationTask | TheoryTask, block: int) -> Iterator[tuple[Any, ...]]:

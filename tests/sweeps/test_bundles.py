@@ -66,7 +66,7 @@ def test_what_lacks_unlike_replicates_is_in_bundles_of_its_own(large, location):
     assert found["simulation"] == {((k,), r) for k in range(4) for r in range(5) if k == 3 or r > 2}
     assert found["theory"] == {((3,), 0)}
     finish(location, more)
-    assert (states(Store.open(location), "simulation") == DONE).all()
+    assert (states(Store.prepare(location, more), "simulation") == DONE).all()
 
 
 def test_a_bundle_is_planned_without_its_problems_and_sent_without_its_sweep(large):

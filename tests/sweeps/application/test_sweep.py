@@ -232,7 +232,7 @@ def test_a_plan_is_printed_and_nothing_is_made(sweep, tmp_path, capsys):
     assert "tasks: 8 (6 simulation, 2 theory)" in shown
     assert re.search(r"predicted: [0-9.e-]+ s of computing, [0-9.e-]+ s on 1 worker of this machine \(cpu\)", shown)
     assert re.search(r"most memory: [0-9]+ MiB: ", shown)
-    assert "store's size: 0.0 MiB" in shown
+    assert "store's size: 0.8 MiB in 201 files" in shown
     assert "done: " not in shown
     assert not list(tmp_path.iterdir())
 

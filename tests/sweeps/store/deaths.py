@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from sweeps.plan import SweepSpec
 from sweeps.store import Store, only_driver
 from tests.sweeps.stores import spec_of
 
@@ -20,10 +21,13 @@ SPEC = spec_of({"noise": (0.1, 0.5)})
 GROWN = spec_of({"noise": (0.1, 0.5, 0.9), "momentum": (0.0, 0.5)}, replicates=7)
 
 
-def prepare(location: str, *, grow: bool) -> None:
-    """Make a store, or make it grow, as a driver does."""
+LOGGED = spec_of({"noise": (0.0, 0.1, 0.3), "width": (1, 2)}, block=None)
+
+
+def prepare(location: str, spec: SweepSpec) -> None:
+    """Make a store, make it grow, or merge its logs, as a driver does."""
     with only_driver(location) as lease:
-        Store.prepare(location, GROWN if grow else SPEC, owner=lease.owner)
+        Store.prepare(location, spec, owner=lease.owner)
 
 
 def die_at(number: int) -> Callable[[], int]:
@@ -46,20 +50,24 @@ def die_at(number: int) -> Callable[[], int]:
 
 
 def main(folder: str, first: int, step: int) -> None:
-    """Die at every so many operations, in a folder of its own for each; of a growth where there is a store to copy."""
+    """Die at every so many operations, in a folder of its own for each.
+
+    Of a growth where there is a whole store to copy, and of a merge where one has logs.
+    """
     import shutil
 
-    grow = Path(folder, "whole.zarr").exists()
+    specs = {"whole": GROWN, "logged": LOGGED}
+    found = next((name for name in specs if Path(folder, f"{name}.zarr").exists()), None)
     number = first
     while True:
         place = Path(folder, f"{number}")
         place.mkdir()
-        if grow:
-            shutil.copytree(Path(folder, "whole.zarr"), place / "a.zarr")
+        if found is not None:
+            shutil.copytree(Path(folder, f"{found}.zarr"), place / "a.zarr")
         child = os.fork()
         if not child:
             die_at(number)
-            prepare(str(place / "a.zarr"), grow=grow)
+            prepare(str(place / "a.zarr"), SPEC if found is None else specs[found])
             os._exit(0)
         _, ended = os.waitpid(child, 0)
         if os.waitstatus_to_exitcode(ended) != 9:

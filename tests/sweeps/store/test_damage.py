@@ -402,13 +402,13 @@ def test_plausible_settings_end_no_command_in_a_trace(how, count, location, caps
 
 def test_a_format_newer_than_ours_is_refused_in_one_line(store, capsys):
     root = json.loads((store / "zarr.json").read_bytes())
-    root["attributes"]["sedyn_sweep"]["format"] = 7
+    root["attributes"]["sedyn_sweep"]["format"] = 8
     root["attributes"]["sedyn_checksum"] = "of a kind that is not known yet"
     (store / "zarr.json").write_text(json.dumps(root))
     for run in (validate.main, status.main, report, lambda where: main([*SWEEP, f"store={where[0]}"])):
         assert run([str(store)]) == 2
         shown = capsys.readouterr().err
-        assert "has format 7, and this version knows none after 6; update sedyn" in shown
+        assert "has format 8, and this version knows none after 7; update sedyn" in shown
         assert shown.count("\n") == 1
 
 

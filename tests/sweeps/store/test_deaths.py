@@ -34,11 +34,11 @@ def test_a_death_at_any_operation_on_files_loses_nothing(tmp_path, grow, first, 
     folder = tmp_path / "stores"
     folder.mkdir()
     undisturbed = folder / "undisturbed" / "a.zarr"
-    prepare(str(undisturbed), grow=False)
+    prepare(str(undisturbed), SPEC)
     if grow:
         finish(str(folder / "whole.zarr"), SPEC)
         finish(str(undisturbed), SPEC)
-        prepare(str(undisturbed), grow=True)
+        prepare(str(undisturbed), GROWN)
     expected = description(undisturbed)
     command = [sys.executable, "-m", "tests.sweeps.store.deaths", str(folder), str(first), str(step)]
     subprocess.run(command, cwd=ROOT, check=True, timeout=2000)
@@ -49,7 +49,7 @@ def test_a_death_at_any_operation_on_files_loses_nothing(tmp_path, grow, first, 
         if grow:
             tree = tree_of(str(location))  # which a reader may have had at that moment
             assert (tree["status"].simulation == 1).sum() == 2 * SPEC.replicates, place
-        prepare(str(location), grow=grow)
+        prepare(str(location), GROWN if grow else SPEC)
         assert description(location) == expected, place
         assert validate.main([str(location), "--repair"]) == 0
         assert validate.main([str(location)]) == 0

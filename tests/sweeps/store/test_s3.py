@@ -12,7 +12,8 @@ import xarray as xr
 
 from sweeps import status, validate
 from sweeps.application.sweep import main
-from sweeps.store import claims, objects, remote
+from sweeps.plan import cells as plan_cells
+from sweeps.store import Store, claims, objects, remote
 from tests.sweeps.store.rivals import drive_together
 from tests.sweeps.store.servers import network  # noqa: F401
 from tests.sweeps.stores import tree_of
@@ -57,6 +58,20 @@ def test_a_sweep_ends_whole_over_a_network_that_fails(network, undisturbed, caps
     assert "simulation: 3 of 3 replicates done" in capsys.readouterr().out
     assert main([*SWEEP, f"store={URL}"]) == 0
     assert "nothing was missing" in capsys.readouterr().out
+    network.failing = 0.0
+    assert_whole(undisturbed)
+
+
+@pytest.mark.parametrize("network", ["moto", pytest.param("careless", marks=pytest.mark.slow)], indirect=["network"])
+def test_a_sweep_of_shards_ends_whole_over_a_network_that_fails(network, undisturbed, monkeypatch, capsys):  # noqa: F811
+    monkeypatch.setattr(plan_cells, "MANY_CELLS", 2)
+    network.failing = 0.2
+    assert main([*SWEEP, f"store={URL}"]) == 0
+    assert Store.open(URL).is_sharded
+    assert main([*SWEEP, f"store={URL}"]) == 0
+    shown = capsys.readouterr()
+    assert "nothing was missing" in shown.out
+    assert "Traceback" not in shown.err
     network.failing = 0.0
     assert_whole(undisturbed)
 

@@ -1,0 +1,228 @@
+"""Shards: many chunks in one object, so that a million cells fit in a few thousand files.
+
+A shard has the chunks of cells that lie beside each other, each with a checksum of its own, and at its end an index
+that says where each is, with its checksum (the codec ``sharding_indexed`` of Zarr). It is read and written whole here,
+and has one writer, the driver.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import zarr
+from zarr.abc.store import Store as ZarrStore
+
+from sweeps.store import objects
+from sweeps.store.chunks import CHECKSUM_BYTES, checksum_of, content_of, is_checked, numbers_of, place_of
+
+__all__ = ["clear", "damaged_chunks", "pack", "read_shard", "shard_bytes", "unpack", "write_shard"]
+
+_MISSING = 2**64 - 1  # in the place of an offset and a size
+_ENTRY_BYTES = 16
+
+
+def unpack(array: zarr.Array, data: bytes) -> tuple[np.ndarray, list[tuple[int, ...]]] | None:
+    """Read the numbers of a shard.
+
+    Parameters
+    ----------
+    array : zarr.Array, of any shape
+        Sharded.
+    data : bytes
+        What is stored.
+
+    Returns
+    -------
+    values : ndarray, shape of a shard
+        The fill value where there is nothing, or nothing that can be read.
+    damaged : list of tuple of int
+        Number of each chunk within the shard that is damaged.
+        None in the place of both if nothing can be read at all.
+    """
+    if (index := _index_of(array, data)) is None:
+        return None
+    values, damaged = np.full(_shape(array), array.fill_value, array.dtype), []
+    for numbers, content in _contents(array, data, index):
+        if content is None:
+            damaged.append(numbers)
+        elif array.dtype.kind != "T":
+            chunk = np.frombuffer(content, array.dtype.newbyteorder("<")).reshape(array.chunks)
+            values[place_of(numbers, array.chunks)] = chunk
+    return values, damaged
+
+
+def damaged_chunks(array: zarr.Array, data: bytes) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]] | None:
+    """Tell which chunks of a shard are there, by their numbers within it, and which of them are damaged.
+
+    Parameters
+    ----------
+    array : zarr.Array, of any shape
+        Sharded.
+    data : bytes
+        What is stored.
+
+    Returns
+    -------
+    whole, damaged : list of tuple of int
+        None in the place of both if nothing can be read at all.
+    """
+    if (index := _index_of(array, data)) is None:
+        return None
+    found: tuple[list[tuple[int, ...]], list[tuple[int, ...]]] = [], []
+    for numbers, content in _contents(array, data, index):
+        found[content is None].append(numbers)
+    return found
+
+
+def pack(array: zarr.Array, values: np.ndarray) -> bytes:
+    """Write the numbers of a shard; chunks that hold the fill value alone are left out, and the index says so.
+
+    Parameters
+    ----------
+    array : zarr.Array, of any shape
+        Sharded.
+    values : ndarray, shape of a shard
+
+    Returns
+    -------
+    bytes
+    """
+    checked, parts, offset = is_checked(array), [], 0
+    counts = _counts(array)
+    index = np.full((math.prod(counts), 2), _MISSING, "<u8")
+    little = values.astype(array.dtype.newbyteorder("<"), copy=False)
+    for number, numbers in enumerate(np.ndindex(*counts)):
+        chunk = little[place_of(numbers, array.chunks)]
+        if not _is_empty(chunk, array.fill_value):
+            content = chunk.tobytes()
+            parts.append(content + checksum_of(content) if checked else content)
+            index[number] = offset, len(parts[-1])
+            offset += len(parts[-1])
+    return b"".join([*parts, index.tobytes(), checksum_of(index.tobytes())])
+
+
+def read_shard(store: ZarrStore, array: zarr.Array, numbers: tuple[int, ...]) -> np.ndarray:
+    """Read a shard as it is; the fill value where there is nothing, or nothing that can be read.
+
+    Parameters
+    ----------
+    store : zarr store
+    array : zarr.Array, of any shape
+        Sharded.
+    numbers : tuple of int
+        Which of its shards.
+
+    Returns
+    -------
+    ndarray, shape of a shard
+    """
+    empty = np.full(_shape(array), array.fill_value, array.dtype)
+    if array.dtype.kind == "T":
+        try:
+            words = np.asarray(array[place_of(numbers, _shape(array))])
+        except OSError:
+            raise
+        except Exception:  # whatever a codec makes of a damaged chunk
+            return empty
+        empty[tuple(slice(size) for size in words.shape)] = words
+        return empty
+    (data,) = objects.read(store, [_key(array, numbers)])
+    found = None if data is None else unpack(array, data)
+    return empty if found is None else found[0]
+
+
+def write_shard(store: ZarrStore, array: zarr.Array, numbers: tuple[int, ...], values: np.ndarray) -> None:
+    """Write a shard in the place of what is there, and wait until a disk has it.
+
+    Parameters
+    ----------
+    store : zarr store
+    array : zarr.Array, of any shape
+        Sharded.
+    numbers : tuple of int
+        Which of its shards.
+    values : ndarray, shape of a shard
+    """
+    key = _key(array, numbers)
+    if array.dtype.kind == "T":
+        place = place_of(numbers, _shape(array))
+        extent = (min(part.stop, size) - part.start for part, size in zip(place, array.shape, strict=True))
+        words = values[tuple(map(slice, extent))]
+        try:
+            array[place] = words
+        except OSError:
+            raise
+        except Exception:  # it is read first at the end of an array, and damaged
+            objects.delete(store, key)
+            array[place] = words
+        if (folder := objects.folder_of(store)) and (values != array.fill_value).any():
+            objects.settle(f"{folder}/{key}")
+        return
+    objects.write(store, [(key, pack(array, values))], settled=True)
+
+
+def clear(store: ZarrStore, array: zarr.Array, which: np.ndarray) -> None:
+    """Take values out of the shards of an array; they read as missing.
+
+    Parameters
+    ----------
+    store : zarr store
+    array : zarr.Array, of any shape
+        Sharded.
+    which : ndarray of bool, shape of the array along its first dimensions
+    """
+    for name in objects.list_names(store, array.path):
+        if (numbers := numbers_of(array, name)) is None:
+            continue
+        mine = which[place_of(numbers, _shape(array))[: which.ndim]]
+        if mine.any():
+            values = read_shard(store, array, numbers)
+            values[tuple(slice(size) for size in mine.shape)][mine] = array.fill_value
+            write_shard(store, array, numbers, values)
+
+
+def shard_bytes(chunk_bytes: int, chunks: int) -> int:
+    """Count the bytes of a shard of which no chunk is missing.
+
+    Parameters
+    ----------
+    chunk_bytes, chunks : int
+        Bytes of a chunk, and how many there are.
+    """
+    return chunks * (chunk_bytes + _ENTRY_BYTES) + CHECKSUM_BYTES
+
+
+def _index_of(array: zarr.Array, data: bytes) -> np.ndarray | None:
+    """Read where each chunk is; None if that is damaged."""
+    size = math.prod(_counts(array)) * _ENTRY_BYTES
+    index, checksum = data[-size - CHECKSUM_BYTES : -CHECKSUM_BYTES], data[-CHECKSUM_BYTES:]
+    if len(index) != size or checksum_of(index) != checksum:
+        return None
+    return np.frombuffer(index, "<u8").reshape(-1, 2)
+
+
+def _contents(array: zarr.Array, data: bytes, index: np.ndarray) -> Iterator[tuple[tuple[int, ...], bytes | None]]:
+    """Find the content of each chunk that is there; None if it is damaged."""
+    for numbers, (offset, size) in zip(np.ndindex(*_counts(array)), index.tolist(), strict=True):
+        if offset != _MISSING:
+            yield numbers, content_of(array, data[offset : offset + size])
+
+
+def _is_empty(chunk: np.ndarray, fill_value: object) -> bool:
+    empty = np.isnan(chunk) if chunk.dtype.kind == "f" else chunk == fill_value
+    return bool(empty.all())
+
+
+def _key(array: zarr.Array, numbers: tuple[int, ...]) -> str:
+    return f"{array.path}/{array.metadata.encode_chunk_key(numbers)}"
+
+
+def _shape(array: zarr.Array) -> tuple[int, ...]:
+    assert array.shards is not None, "only shards are read and written whole"
+    return array.shards
+
+
+def _counts(array: zarr.Array) -> tuple[int, ...]:
+    return tuple(whole // part for whole, part in zip(_shape(array), array.chunks, strict=True))
