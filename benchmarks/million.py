@@ -15,6 +15,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -34,24 +35,25 @@ def words_of(side: int, sizes: int, replicates: int, compute: str) -> list[str]:
     return [*words, f"replicates={replicates}", f"compute={compute}"]
 
 
-def start(module: str, *arguments: str) -> subprocess.Popen[str]:
-    """Start a command in a group of processes of its own."""
-    command = [sys.executable, "-m", module, *arguments]
-    return subprocess.Popen(
+def run(name: str, module: str, *arguments: str, kill_after: float | None = None) -> str:
+    """Run a command, to its end or until it is killed, and print what it and processes that it waited for took."""
+    command, begun = [sys.executable, "-m", module, *arguments], time.monotonic()
+    # In a group of processes of its own, which is killed whole.
+    with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
-    )
-
-
-def run(name: str, module: str, *arguments: str) -> str:
-    """Run a command to its end, and print what it took, and those of its processes that it waited for."""
-    begun, process = time.monotonic(), start(module, *arguments)
-    assert process.stdout is not None, "its output is a pipe"
-    output = process.stdout.read()
-    _, status, used = os.wait4(process.pid, 0)
-    seconds, process.returncode = time.monotonic() - begun, os.waitstatus_to_exitcode(status)
+    ) as process:
+        if kill_after is not None:
+            timer = threading.Timer(kill_after, os.killpg, (process.pid, signal.SIGKILL))
+            timer.start()
+        assert process.stdout is not None, "its output is a pipe"
+        output = process.stdout.read()
+        _, status, used = os.wait4(process.pid, 0)
+        seconds, process.returncode = time.monotonic() - begun, os.waitstatus_to_exitcode(status)
+    if kill_after is not None:
+        timer.cancel()
     processor = used.ru_utime + used.ru_stime
     print(f"| {name} | {seconds:.1f} | {processor:.1f} | {used.ru_maxrss / 1024:.0f} |", flush=True)
-    if process.returncode:
+    if process.returncode not in (0, -signal.SIGKILL):
         sys.exit(output)
     return output
 
@@ -94,12 +96,9 @@ def main() -> None:
     plan = run("plan", "sweeps", *words, "plan=true", f"store={store}")
     draw = random.Random(0)
     for number in range(given.kills):
-        process = start("sweeps", *words, f"store={store}")
-        time.sleep(draw.expovariate(1 / given.between))
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-        run(f"plan of what is left after kill {number + 1}", "sweeps", *words, "plan=true", f"store={store}")
+        until = draw.expovariate(1 / given.between)
+        run(f"until kill {number + 1}", "sweeps", *words, f"store={store}", kill_after=until)
+        run("plan of what is left", "sweeps", *words, "plan=true", f"store={store}")
     run("the rest", "sweeps", *words, f"store={store}")
     run("again, with nothing missing", "sweeps", *words, f"store={store}")
     run("status", "sweeps.status", str(store))

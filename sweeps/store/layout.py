@@ -316,12 +316,16 @@ def settings_for(spec: SweepSpec, known: Mapping[str, Any] | None = None) -> dic
 
 
 def _sides(sizes: Mapping[str, int], most: int) -> dict[str, int]:
-    """Choose the sides of a block of so many places at most, along the last axes, which vary fastest."""
+    """Choose the sides of blocks of so many places at most, along the last axes, which vary fastest.
+
+    Those along an axis are about even, since the last one is stored whole.
+    """
     found: dict[str, int] = {}
     for axis in reversed(list(sizes)):
-        found[axis] = min(sizes[axis], most)
-        most //= found[axis]
-    return {axis: max(1, found[axis]) for axis in sizes}
+        blocks = -(-sizes[axis] // most)
+        found[axis] = -(-sizes[axis] // blocks)
+        most = max(1, most // found[axis])
+    return {axis: found[axis] for axis in sizes}
 
 
 class Size(NamedTuple):

@@ -19,14 +19,14 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import zarr
 from zarr.abc.store import Store as ZarrStore
 
 from sweeps.store import objects
-from sweeps.store.logs import FOLDER, Entry, Records, records_of
+from sweeps.store.logs import FOLDER, Entry, records_of
 from sweeps.store.shards import read_shard, write_shard
 
 __all__ = ["Merger", "damaged_records", "waiting_bytes"]
@@ -78,41 +78,42 @@ class Merger:
             Whether nobody writes any more, so that all logs go, and what was torn off with them. Else a log goes when
             its writer has begun another.
         """
-        names = sorted(objects.list_names(self._store, FOLDER))
-        newest = set({name.partition(".")[0]: name for name in names}.values())  # of each writer
+        logs = dict(sorted(objects.list_sizes(self._store, FOLDER)))
+        newest = set({name.partition(".")[0]: name for name in logs}.values())  # of each writer
+        kept: set[str] = set() if last else newest
         entries: list[Entry] = []
         ends: dict[str, int] = {}
-        size = 0
-        for name in names:
+        waiting = 0
+        for name, size in logs.items():
             start = self._merged.get(name, 0)
-            found = self._records(name, start)
+            if name in kept and size <= start:
+                continue  # what is to go is read, since it may have grown since its size was looked at
+            (data,) = objects.read(self._store, [f"{FOLDER}/{name}"])
+            found = records_of(data or b"", start)
             entries += found.entries
             ends[name] = min([*found.damaged, found.end])  # what is damaged may be read better the next time
-            size += found.end - start
-            if size >= BATCH_BYTES or name == names[-1]:
-                self._apply(entries)
-                self._merged |= ends
-                entries, ends, size = [], {}, 0
-        for name in names:
-            if last or name not in newest:
-                self._require()
-                objects.delete(self._store, f"{FOLDER}/{name}")
-                del self._merged[name]
+            waiting += found.end - start
+            if waiting >= BATCH_BYTES:
+                self._apply(entries, ends)
+                entries, ends, waiting = [], {}, 0
+        self._apply(entries, ends)
+        for name in logs.keys() - kept:
+            self._require()
+            objects.delete(self._store, f"{FOLDER}/{name}")
+            del self._merged[name]
         if last:
             objects.leave_folder(self._store, FOLDER)
         self._last = time.monotonic()
 
-    def _records(self, name: str, start: int) -> Records:
-        (data,) = objects.read(self._store, [f"{FOLDER}/{name}"])
-        return records_of(data or b"", start)
-
-    def _apply(self, entries: Sequence[Entry]) -> None:
+    def _apply(self, entries: Sequence[Entry], ends: Mapping[str, int]) -> None:
+        """Bring entries to the disk, and note where in each log they end."""
         entries = [entry for entry in entries if entry.positions.shape[1] == self._axes]  # else of an older shape
         paths = dict.fromkeys(path for entry in entries for path in entry.values)
         for path in sorted(paths, key=_turn):
             self._rewrite(path, [(entry, entry.values[path]) for entry in entries if path in entry.values])
             if (folder := objects.folder_of(self._store)) is not None:
                 objects.settle(f"{folder}/{path}")
+        self._merged |= ends
 
     def _rewrite(self, path: str, wanted: Sequence[tuple[Entry, np.ndarray]]) -> None:
         group, _, name = path.partition("/")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import zarr
 
 from sedyn.errors import InvalidInput
 from sweeps.plan import Cell, SimulationTask, SweepSpec, TheoryTask
@@ -32,6 +35,9 @@ __all__ = [
     "states",
     "theory_lacking",
 ]
+
+
+_READ_TOGETHER = 256  # chunks
 
 
 class Lacking(NamedTuple):
@@ -186,19 +192,38 @@ def intact(store: Store, group: str, name: str) -> np.ndarray:
         The fill value where there is nothing, or nothing that can be read.
     """
     array = store.array(group, name)
-    # Read the chunks that exist instead of asking for each that might: a large grid is empty at first.
-    names = {key: numbers_of(array, key) for key in objects.list_names(store.objects, array.path)}
-    places = {f"{array.path}/{key}": numbers for key, numbers in names.items() if numbers is not None}
     found = np.full(array.shape, array.fill_value, array.dtype)
-    for numbers, data in zip(places.values(), objects.read(store.objects, list(places)), strict=True):
-        if array.shards is None:
-            whole = None if data is None else values_of(array, data)
-        else:
-            whole = None if data is None or (shard := unpack(array, data)) is None else shard[0]
-        if whole is not None:
-            place = place_of(numbers, array.shards or array.chunks)
-            found[place] = whole[tuple(slice(size) for size in found[place].shape)]
+    for place, values, _ in _stored(store, array):
+        found[place] = values
     return found
+
+
+def _stored(store: Store, array: zarr.Array) -> Iterator[tuple[tuple[slice, ...], np.ndarray, bool]]:
+    """Read what there is of an array of numbers: where it is, the fill value for what is damaged, whether all is whole.
+
+    Chunks, or shards, that exist are read instead of asking for each that might: a large grid is empty at first.
+    """
+    sizes = array.shards or array.chunks
+    names = {key: numbers_of(array, key) for key in objects.list_names(store.objects, array.path)}
+    places = [(f"{array.path}/{key}", numbers) for key, numbers in names.items() if numbers is not None]
+    together = max(1, _READ_TOGETHER * math.prod(array.chunks) // math.prod(sizes))
+    for start in range(0, len(places), together):
+        keys, several = zip(*places[start : start + together], strict=True)
+        for numbers, data in zip(several, objects.read(store.objects, keys), strict=True):
+            if data is None:  # deleted meanwhile
+                continue
+            values, damaged = (
+                (values_of(array, data), []) if array.shards is None else unpack(array, data) or (None, [])
+            )
+            place = tuple(
+                slice(part.start, min(part.stop, size))
+                for part, size in zip(place_of(numbers, sizes), array.shape, strict=True)
+            )
+            shape = [part.stop - part.start for part in place]
+            if values is None:
+                yield place, np.full(shape, array.fill_value, array.dtype), False
+            else:
+                yield place, values[tuple(map(slice, shape))], not damaged
 
 
 def facts(store: Store, kind: str, name: str) -> np.ndarray:
@@ -215,8 +240,19 @@ def facts(store: Store, kind: str, name: str) -> np.ndarray:
     -------
     ndarray, shape (cell axes, replicates) or (cell axes)
         NaN where there is none.
+
+    Raises
+    ------
+    InvalidInput
+        If they are damaged.
     """
-    return _values(store, "status", f"{kind}_facts", (..., list(facts_of(store.settings)).index(name)))
+    array, column = store.array("status", f"{kind}_facts"), list(facts_of(store.settings)).index(name)
+    found = np.full(array.shape[:-1], np.nan)
+    for place, values, whole in _stored(store, array):
+        if not whole:
+            raise _damaged(store, array.path, "a chunk is not what was written")
+        found[place[:-1]] = values[..., column]
+    return found
 
 
 def failures(store: Store, kind: str) -> list[str]:
@@ -310,5 +346,9 @@ def _values(store: Store, group: str, name: str, where: Any) -> np.ndarray:
     except OSError:
         raise
     except Exception as error:  # whatever a codec makes of a damaged chunk
-        remedy = f"{group}/{name} is damaged ({error}); 'sedyn validate PATH --repair' marks it for computing"
-        raise InvalidInput("store", store.location, remedy) from None
+        raise _damaged(store, f"{group}/{name}", str(error)) from None
+
+
+def _damaged(store: Store, path: str, reason: str) -> InvalidInput:
+    remedy = f"{path} is damaged ({reason}); 'sedyn validate PATH --repair' marks it for computing"
+    return InvalidInput("store", store.location, remedy)

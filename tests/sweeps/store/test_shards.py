@@ -263,6 +263,24 @@ def test_a_record_that_cannot_be_read_yet_is_read_at_a_later_merge(logged, finis
     assert missing_tasks(store, spec_of_shards()) == []
 
 
+def test_a_log_that_grew_since_it_was_listed_is_not_lost_and_one_that_did_not_is_not_read(logged, monkeypatch):
+    (log,) = Path(logged, FOLDER).iterdir()
+    newer = shutil.copy(log, log.with_suffix(".000001"))
+    store, listed, read = Store.open(logged), objects.list_sizes, objects.read
+    with monkeypatch.context() as patched:
+        patched.setattr(objects, "list_sizes", lambda *folder: [(name, 0) for name, _ in listed(*folder)])
+        store.merge()
+    assert [path.name for path in Path(logged, FOLDER).iterdir()] == [newer.name]
+    assert missing_tasks(store, spec_of_shards()) == []
+    keys = []
+    monkeypatch.setattr(objects, "read", lambda store, some: keys.extend(some) or read(store, some))
+    store.merge()
+    assert f"{FOLDER}/{newer.name}" in keys
+    keys.clear()
+    store.merge()
+    assert not keys
+
+
 @pytest.mark.parametrize("url", [False, True])
 def test_who_lost_the_store_logs_nothing_and_merges_nothing(location, small_shards, url):
     location, spec = f"memory://{location}" if url else location, spec_of_shards()
