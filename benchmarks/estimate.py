@@ -25,11 +25,13 @@ from threadpoolctl import threadpool_limits
 
 import sedyn
 from benchmarks.estimators import comparison, report
-from benchmarks.scores import error_of
+from benchmarks.scores import error_of, errors_of
 from benchmarks.tables import TABLES, Split, Table, split
 
 CLASSES_OF_ASPECT = ((0, 0.9), (0.9, 3), (3, np.inf))
 FOLDS = 5
+COVERAGE, NORMAL = 0.9, 1.645
+"""Of stated errors, and the standard errors that it is of a normal law."""
 
 
 def model_of(table: Table) -> Any:
@@ -73,13 +75,15 @@ def measure(table: Table, data: Split) -> dict[str, float]:
     seconds = time.perf_counter() - start
     linear = linear_of(table).fit(data.X, data.y)
     fresh = data.fresh_X, data.fresh_y, table.kind
+    each = errors_of(model, *fresh)
     found = {
         "n": len(data.y),
         "d": int(model.kept_features_.size),
         "seconds": seconds,
         "steps": model.problem_.steps,
         "best": model.best_iteration_,
-        "error": error_of(model, *fresh),
+        "error": float(each.mean()),
+        "scatter": float(each.std(ddof=1) / np.sqrt(each.size)),
         "linear": error_of(linear, *fresh),
         "estimate": model.estimated_test_error_,
         "stderr": model.estimated_test_error_stderr_,
@@ -120,6 +124,12 @@ def show(known: dict[str, dict[str, float]]) -> None:
     values = np.array(list(ratios.values()))
     print(f"\nerror over the linear model's: geometric mean {np.exp(np.log(values).mean()):.3f}, "
           f"largest {values.max():.2f}, lower on {np.sum(values < 1)} of {values.size} tables\n")  # fmt: skip
+    away, stderr, scatter = np.array(
+        [(found["estimate"] - found["error"], found["stderr"], found["scatter"]) for found in known.values()]
+    ).T
+    covers = [np.mean(np.abs(away) < NORMAL * np.hypot(stderr, other)) for other in (scatter, 0.0)]
+    print(f"stated errors cover in {covers[0]:.3f} at {COVERAGE}, with the scatter of fresh rows added to them; "
+          f"without it in {covers[1]:.3f}\n")  # fmt: skip
     print("| n/d | splits | rms of log(found / true): estimate | 20 % holdout | 5-fold | seconds: fit | 5-fold |")
     print("|---|---:|---:|---:|---:|---:|---:|")
     for low, high in CLASSES_OF_ASPECT:
