@@ -108,7 +108,7 @@ def test_a_killed_node_loses_nothing(store, undisturbed, cluster):
     assert_whole(store, undisturbed)
 
 
-@pytest.mark.parametrize("compute", ["inline", "local"])
+@pytest.mark.parametrize("compute", ["inline", pytest.param("local", marks=pytest.mark.slow)])
 def test_sigterm_ends_a_sweep_in_order(store, undisturbed, monkeypatch, compute):
     with tempfile.TemporaryDirectory(
         prefix="t-", dir="/tmp"

@@ -29,7 +29,7 @@ PIECE = [pytest.param(first, PIECES, marks=[pytest.mark.slow, pytest.mark.timeou
 
 
 @pytest.mark.parametrize("grow", [False, True])
-@pytest.mark.parametrize(("first", "step"), [(0, 211), *PIECE])
+@pytest.mark.parametrize(("first", "step"), [(0, 397), *PIECE])
 def test_a_death_at_any_operation_on_files_loses_nothing(tmp_path, grow, first, step):
     folder = tmp_path / "stores"
     folder.mkdir()
