@@ -85,6 +85,21 @@ def test_a_worker_that_lacks_what_the_driver_registered_computes_nothing(locatio
         Worker(WorkerSetup(location, "cpu", registered=(("activation", "mine"),)))
 
 
+@pytest.mark.slow
+def test_workers_that_import_the_module_find_the_same_digests(location, monkeypatch, ray_session, capsys):
+    folder = Path(location).parent
+    folder.mkdir()
+    kept = "import numpy as np\nkept = {}\ndef make(a, b): return lambda x: a * x * len(b)\n"
+    of_module = 'sedyn.register_link("made", make(np.array(2.0), ["b"]))\n'
+    (folder / "mine_of_all.py").write_text(kept + CELL.format(A=2.0) + of_module)
+    monkeypatch.syspath_prepend(str(folder))
+    line = [*SMALL, "imports=[mine_of_all]", "problem.activation=mine", "problem.link=made", "replicates=2"]
+    assert main([*line, "compute=local", "compute.workers=1", f"store={location}"]) == 0, capsys.readouterr().err
+    (code,) = Store.open(location).settings["codes"]
+    assert {"mine_of_all.py", "activation mine", "link made"} <= code["files"].keys()
+    monkeypatch.delitem(sys.modules, "mine_of_all")
+
+
 # What is before f, what f says, and what of this changes.
 OTHERS = {
     "a number": ("", "def f(x): return 2 * x", "2", "3"),
