@@ -26,7 +26,7 @@ __all__ = ["Begun", "SelfConsistent", "effective_curvature"]
 
 # The effective curvature is found anew each time the iteration has grown by this share.
 REFRESHED = 0.2
-FIXED_POINT_STEPS = 1  # from the point before, which is near: a second one moves estimates a tenth of what a refresh does
+FIXED_POINT_STEPS = 1  # from the point before: a second one moves estimates a tenth of what a refresh does
 # Samples that it is found from, and the mean one is followed for, at least, where there are so many.
 ENOUGH_SAMPLES = 128
 # Eigenvalues of matrices to be inverted are held above these.
