@@ -11,7 +11,7 @@ from sedyn.errors import InvalidInput
 from sweeps.compute import Compute, require_gpus
 from sweeps.cost import GPU_CONTEXT_BYTES
 
-__all__ = ["gpu_share", "place", "resources_of"]
+__all__ = ["place", "resources_of"]
 
 RAY_RESOLUTION = 10_000  # parts of a GPU that Ray can tell apart
 
@@ -42,30 +42,32 @@ def resources_of(ray: Any, compute: Compute) -> dict[str, float]:
     return present
 
 
-def gpu_share(compute: Compute, memory: int) -> float:
-    """Choose the share of a GPU that a worker reserves.
+def place(resources: dict[str, float], compute: Compute, device: str, memory: int) -> tuple[str, int, float]:
+    """Choose the device, the number of actors and each one's share of a GPU, from what the cluster says it has.
 
     Parameters
     ----------
+    resources : dict
+        Amounts, by Ray's names.
     compute : Compute
         What was asked for.
+    device : {'cpu', 'gpu'}
+        That of this machine, which counts where no cluster is joined.
     memory : int
         Bytes of the device's memory that the largest task needs.
 
     Returns
     -------
-    float
+    device : {'cpu', 'gpu'}
+    count : int
+    share : float
+        0 on a CPU.
+
+    Raises
+    ------
+    InvalidInput
+        If there is no room for what was asked for.
     """
-    if compute.gpus_per_worker is not None:
-        return compute.gpus_per_worker
-    if compute.joins_cluster:
-        return 1.0
-    _, total = backend.gpu_memory()
-    return 1 / max(1, int(SHARE_OF_MEMORY * total / (memory + GPU_CONTEXT_BYTES)))
-
-
-def place(resources: dict[str, float], compute: Compute, device: str, memory: int) -> tuple[str, int, float]:
-    """Choose the device, the number of actors and each one's share of a GPU, from what the cluster says it has."""
     cores, gpus = int(resources.get("CPU", 0)), resources.get("GPU", 0.0)
     if compute.joins_cluster:
         device = "gpu" if compute.device == "gpu" or (compute.device == "auto" and gpus > 0) else "cpu"
@@ -76,7 +78,7 @@ def place(resources: dict[str, float], compute: Compute, device: str, memory: in
         raise InvalidInput("compute.workers", compute.workers, remedy)
     share, possible = 0.0, cores
     if device == "gpu":
-        share = gpu_share(compute, memory)
+        share = _gpu_share(compute, memory)
         if compute.gpus_per_worker is None:
             share = max(share, gpus / cores)  # no smaller than the cores can fill
         share = math.floor(share * RAY_RESOLUTION) / RAY_RESOLUTION
@@ -89,3 +91,13 @@ def place(resources: dict[str, float], compute: Compute, device: str, memory: in
     if compute.address is None and device == "cpu":
         count = min(count, max(1, int(SHARE_OF_MEMORY * memory_limit() / memory)))
     return device, count, share
+
+
+def _gpu_share(compute: Compute, memory: int) -> float:
+    """Choose the share of a GPU that a worker reserves."""
+    if compute.gpus_per_worker is not None:
+        return compute.gpus_per_worker
+    if compute.joins_cluster:
+        return 1.0
+    _, total = backend.gpu_memory()
+    return 1 / max(1, int(SHARE_OF_MEMORY * total / (memory + GPU_CONTEXT_BYTES)))
