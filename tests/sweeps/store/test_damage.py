@@ -324,6 +324,8 @@ CONTRADICTIONS = {
     "fluctuations": (True, "is needed, and not there"),
     "parts": (["classes"], "is needed, and not there"),
     "format": (4, "format is 4, whose chunks are encoded otherwise than those of"),
+    "format of many cells": (7, "format is 7, and shards are not there"),
+    "shards": ({"noise": [1, 2]}, "format is 6, and shards are there"),
     "d": ({"64": 32}, "d has no value for n=40"),
     "tied": (["noise"], "axes.cell and tied go together, and one is missing"),
     "asked": ([{"asked": True, "where": {"noise": [0.3]}}], "asked has noise=0.3, and axes.noise has not"),

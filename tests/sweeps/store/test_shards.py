@@ -38,6 +38,8 @@ from sweeps.store.survey import intact
 from sweeps.worker import execute
 from tests.sweeps.store.deaths import prepare
 from tests.sweeps.store.storages import storage  # noqa: F401
+from tests.sweeps.store.test_damage import assert_no_trace, plausible, settings_in, write_settings
+from tests.sweeps.store.test_deaths import PIECE
 from tests.sweeps.stores import finish, spec_of, tree_of
 
 ROOT = Path(__file__).parents[3]
@@ -407,12 +409,22 @@ def test_behind_a_url_every_record_is_an_object(finished, small_shards, storage)
         np.testing.assert_array_equal(intact(store, group, name), intact(other, group, name))
 
 
-@pytest.mark.parametrize("step", [211, pytest.param(1, marks=[pytest.mark.slow, pytest.mark.timeout(3000)])])
-def test_a_death_at_any_operation_of_a_merge_loses_nothing(tmp_path, finished, step):
+def test_plausible_settings_of_shards_end_no_command_in_a_trace(sharded, capsys):
+    settings = settings_in(Path(sharded))
+    made = [{**settings, name: other} for name in ("shards", "format", "block") for other in plausible(settings[name])]
+    for said in random.Random(0).sample(made, 25):
+        assert_no_trace(Path(sharded), said, capsys)
+    write_settings(Path(sharded), {**settings, "shards": {**settings["shards"], "width": [2, 3]}})
+    assert validate.main([sharded]) == 2
+    assert "shards.width has shards of 3 and chunks of 2, which no axis has" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("first", "step"), [(0, 211), *PIECE])
+def test_a_death_at_any_operation_of_a_merge_loses_nothing(tmp_path, finished, first, step):
     folder = tmp_path / "stores"
     folder.mkdir()
     shutil.copytree(finished["logged"], folder / "logged.zarr")
-    command = [sys.executable, "-m", "tests.sweeps.store.deaths", str(folder), str(step)]
+    command = [sys.executable, "-m", "tests.sweeps.store.deaths", str(folder), str(first), str(step)]
     subprocess.run(command, cwd=ROOT, check=True, timeout=2000)
     places = sorted((place for place in folder.iterdir() if place.name.isdecimal()), key=lambda place: int(place.name))
     assert len(places) > 400 / step
