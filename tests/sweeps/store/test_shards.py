@@ -419,7 +419,7 @@ def test_plausible_settings_of_shards_end_no_command_in_a_trace(sharded, capsys)
     assert "shards.width has shards of 3 and chunks of 2, which no axis has" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("first", "step"), [(0, 211), *PIECE])
+@pytest.mark.parametrize(("first", "step"), [(0, 397), *PIECE])
 def test_a_death_at_any_operation_of_a_merge_loses_nothing(tmp_path, finished, first, step):
     folder = tmp_path / "stores"
     folder.mkdir()
