@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -14,13 +14,25 @@ from sedyn.errors import InvalidInput
 from sweeps.plan import fluctuation_randomizations
 from sweeps.store import CELL, SETTINGS, TIED, is_asked, open_root
 
-__all__ = ["along_n", "load", "open_store"]
+__all__ = ["Seconds", "along_n", "load", "open_store"]
 
 MOST_PLACES = 10**5  # of the grid on which cells that vary together are laid
 ASKED = "asked"
 
 # How status names what is known of the replicates of each cell.
-FACTS = "simulation_facts"
+FACTS = ("simulation_facts", "theory_facts")
+
+
+class Seconds(NamedTuple):
+    """Computing time of a store's results, of all cores together; NaN where it keeps none.
+
+    Attributes
+    ----------
+    runs, theory : float
+    """
+
+    runs: float = math.nan
+    theory: float = math.nan
 
 
 @checked(path=path)
@@ -50,7 +62,7 @@ def open_store(path: str | Path) -> tuple[xr.Dataset, xr.Dataset]:
     return simulation, theory
 
 
-def load(path: str | Path) -> tuple[xr.Dataset, xr.Dataset, dict[str, Any], float]:
+def load(path: str | Path) -> tuple[xr.Dataset, xr.Dataset, dict[str, Any], Seconds]:
     """Load a store as `open_store` does, and what it was made with.
 
     It goes by the metadata that the store shows its readers, where it shows any: so it finds the shape before a growth
@@ -65,8 +77,7 @@ def load(path: str | Path) -> tuple[xr.Dataset, xr.Dataset, dict[str, Any], floa
     simulation, theory : Dataset
     settings : dict
         Empty if the store keeps none.
-    seconds : float
-        Computing time of the replicates; NaN if the store keeps none.
+    seconds : Seconds
 
     Raises
     ------
@@ -98,13 +109,14 @@ def load(path: str | Path) -> tuple[xr.Dataset, xr.Dataset, dict[str, Any], floa
     return simulation, theory.assign_attrs(solver), settings, seconds
 
 
-def _seconds(tree: xr.DataTree) -> float:
-    """Computing time of the replicates, as the status of a store has it."""
+def _seconds(tree: xr.DataTree) -> Seconds:
     status = tree["status"].to_dataset() if "status" in tree else xr.Dataset()
-    if FACTS not in status:
-        return math.nan
-    facts = status[FACTS]
-    return float(facts.isel(fact=facts.fact.values.tolist().index("seconds")).sum())
+    found = []
+    for facts in FACTS:
+        known = facts in status
+        at = status["fact"].values.tolist().index("seconds") if known else 0
+        found.append(float(status[facts].isel(fact=at).sum()) if known else math.nan)
+    return Seconds(*found)
 
 
 def _on_grid(group: xr.Dataset, settings: dict[str, Any]) -> xr.Dataset:

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from analysis.answers import style
-from analysis.answers.finding import EXTENSION, MARGIN, Claim, Finding, Verdict, judge
+from analysis.answers.finding import EXTENSION, MARGIN, Claim, Finding, Lack, Verdict, judge, lacking
 from analysis.answers.needs import at_least, no_axis_but
 from analysis.answers.section import Captioned, Section, Tabulated
 from analysis.answers.words import cell_words, exponent_texts, title_of
@@ -71,7 +71,11 @@ def _findings(measured: xr.Dataset) -> list[Finding]:
         answer = limit_verdict(exponents, batching, float(here.gap_larger_from))
         claim = CLAIMS.get(batching, Claim("-1", *SOURCE))
         subject = f"limit of {title_of(batching)}"
-        found.append(Finding(subject, *answer, "exponent of steps", *exponents.whole, claim=claim))
+        lack = Lack()
+        if answer[0] == "undecided":  # theory alone has this limit, and its error falls as replicates' does
+            more = lacking(exponents, EXPECTED, measured.steps.values, 2 * MARGIN).runs
+            lack = Lack(cells={"batching": batching}, samples=more)
+        found.append(Finding(subject, *answer, "exponent of steps", *exponents.whole, claim=claim, lack=lack))
     for cell in _cells(measured):
         subject = f"{title_of(DECIDING)} at {cell_words(cell)}"
         found.append(rate_finding(measured.sel(cell), DECIDING, subject, source=SOURCE))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from analysis.answers import style
@@ -40,7 +41,9 @@ def _findings(measured: xr.Dataset) -> list[Finding]:
     first = kinds.index("fails") if "fails" in kinds else len(kinds)
     described = [rate for rate, kind in zip(rates[:first], kinds, strict=False) if kind == "holds"]
     if not described:
-        return [Finding("the boundary", "undecided", "no learning rate at which n^-1/2 is confirmed"), *findings]
+        least = min(findings, key=lambda finding: np.nan_to_num(finding.lack.runs, nan=np.inf)).lack
+        words = "no learning rate at which n^-1/2 is confirmed"
+        return [Finding("the boundary", "undecided", words, lack=least), *findings]
     words = f"n^-1/2 is confirmed up to learning rate {described[-1]:g}, and"
     if first < len(rates):
         return [Finding("the boundary", "fails", f"{words} lost at {rates[first]:g}"), *findings]

@@ -67,6 +67,8 @@ def _of_runs(one: xr.Dataset, name: str) -> Finding:
         return Finding(subject, "undecided", "no run could be tested")
     uniform = float(last["uniform"])
     words = f"at n = {n:,} their p-values are {'' if uniform > LEAST_P_VALUE else 'not '}uniform (p = {uniform:.2g})"
+    off, half = abs(interval.value - SHARE), (interval.high - interval.low) / 2
+    factor = max((HOLDING * half / (SHARE_MARGIN - off)) ** 2, 1.0) if off < SHARE_MARGIN else np.nan
     answer: Verdict = "undecided"
     if interval.wider(CERTAIN).side(SHARE) and uniform < LEAST_P_VALUE:
         if one.sizes["n"] > 1 and abs(interval.value - SHARE) < FADING * abs(float(first["refused"]) - SHARE):
@@ -75,7 +77,8 @@ def _of_runs(one: xr.Dataset, name: str) -> Finding:
             answer = "fails"
     elif within(interval, SHARE, SHARE_MARGIN) and uniform > LEAST_P_VALUE:
         answer = "holds"
-    return Finding(subject, answer, words, "share refused at level 0.05", *interval, claim=OF_RUNS)
+    lack = Lack(factor, {n: 1.0}) if answer == "undecided" else Lack()
+    return Finding(subject, answer, words, "share refused at level 0.05", *interval, claim=OF_RUNS, lack=lack)
 
 
 def _ratio_text(interval: Interval) -> str:

@@ -15,7 +15,7 @@ from analysis.report.cautions import cautions
 from analysis.report.command import path_word, sweep_command
 from analysis.report.figures import BANDS, CAPTION, learning_curves
 from analysis.statistics.datasets import grid_axes
-from analysis.store import load
+from analysis.store import Seconds, load
 from sedyn.errors import InvalidInput
 
 __all__ = ["Answer", "Chapter", "NothingToReport", "findings_on", "is_url", "read_chapter"]
@@ -53,8 +53,8 @@ class Chapter(NamedTuple):
         Problem, seed, versions: the provenance.
     commands : sequence of str
         The sweep that makes the same store, if the store keeps its settings, and the report of it.
-    seconds : float
-        Computing time of all replicates in the store; NaN if it does not keep that.
+    seconds : Seconds
+        Computing time of all results in the store.
     cautions : sequence of str
         What theory's standard errors do not say.
     """
@@ -66,7 +66,7 @@ class Chapter(NamedTuple):
     learning_curves: Captioned
     attributes: dict[str, Any]
     commands: Sequence[str]
-    seconds: float = math.nan
+    seconds: Seconds = Seconds()
     cautions: Sequence[str] = ()
 
 
@@ -165,7 +165,7 @@ def _asked(sections: Sequence[Section], name: str, simulation: xr.Dataset) -> li
     return asked
 
 
-def _read(path: str | Path) -> tuple[xr.Dataset, xr.Dataset, dict[str, Any], float]:
+def _read(path: str | Path) -> tuple[xr.Dataset, xr.Dataset, dict[str, Any], Seconds]:
     try:
         simulation, theory, settings, seconds = load(path)
     except InvalidInput as error:

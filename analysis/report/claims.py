@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +12,7 @@ from analysis.answers.finding import PAPER, Claim, Finding, Verdict
 from analysis.answers.words import number_text, short_text
 from analysis.report.chapter import Answer, Chapter
 from analysis.statistics.intervals import Interval
+from analysis.store import Seconds
 
 __all__ = ["ClaimLine", "claim_lines", "duration", "what_decides"]
 
@@ -88,14 +89,14 @@ def claim_lines(chapters: Sequence[Chapter]) -> list[ClaimLine]:
     return sorted(lines, key=lambda line: line.claim.source != PAPER)
 
 
-def what_decides(finding: Finding, seconds: float) -> str:
-    """Say what would decide a finding, and in what time at most: as if every cell of the store needed as many runs.
+def what_decides(finding: Finding, seconds: Seconds) -> str:
+    """Say what would decide a finding, and in what time at most: as if every cell of the store needed as much more.
 
     Parameters
     ----------
     finding : Finding
-    seconds : float
-        Computing time of all replicates of its store; NaN if that is not known.
+    seconds : Seconds
+        Computing time of its store.
 
     Returns
     -------
@@ -106,12 +107,15 @@ def what_decides(finding: Finding, seconds: float) -> str:
         return ""
     factor, samples = finding.lack.runs, finding.lack.samples
     if np.isfinite(samples):
-        return f"; {samples:.1f} times the samples of theory would decide, or let runs decide"
+        time = _at_most((samples - 1) * seconds.theory)
+        return f"; {samples:.1f} times the samples of theory would decide, or let runs decide{time}"
     if not np.isfinite(factor):
         return "; more runs of the same sizes alone do not decide"
-    cost = (factor - 1) * seconds
-    time = f", in {duration(cost)} on one core at most" if np.isfinite(cost) else ""
-    return f"; {factor:.1f} times the runs would decide{time}"
+    return f"; {factor:.1f} times the runs would decide{_at_most((factor - 1) * seconds.runs)}"
+
+
+def _at_most(cost: float) -> str:
+    return f", in {duration(cost)} on one core at most" if np.isfinite(cost) else ""
 
 
 def _line(claim: Claim, quantity: str, examines: str, placed: Sequence[_Placed]) -> ClaimLine:
@@ -150,19 +154,27 @@ def _decides(undecided: Sequence[_Placed]) -> str:
     parts = []
     if known:
         factors = [one.finding.lack.runs for one in known]
-        # A store's findings are decided together, by the most that one of them needs.
-        each = {one.chapter.name: one.chapter.seconds for one in known}
-        most = {name: max(one.finding.lack.runs for one in known if one.chapter.name == name) for name in each}
-        seconds = sum((most[name] - 1) * each[name] for name in each)
-        time = f", {duration(seconds)} on one core" if np.isfinite(seconds) else ""
+        time = _together((one.chapter.name, one.finding.lack.runs, one.chapter.seconds.runs) for one in known)
         span = f"{min(factors):.1f} to {max(factors):.1f}" if len(known) > 1 else f"{factors[0]:.1f}"
         parts.append(f"{len(known)}: {span} times the runs{time}")
-    solved = [one.finding.lack.samples for one in undecided if np.isfinite(one.finding.lack.samples)]
+    solved = [one for one in undecided if np.isfinite(one.finding.lack.samples)]
     if solved:
-        parts.append(f"{len(solved)}: up to {max(solved):.1f} times the samples of theory")
+        time = _together((one.chapter.name, one.finding.lack.samples, one.chapter.seconds.theory) for one in solved)
+        most = max(one.finding.lack.samples for one in solved)
+        parts.append(f"{len(solved)}: up to {most:.1f} times the samples of theory{time}")
     if others := len(undecided) - len(known) - len(solved):
         parts.append(f"{others}: {'see its sentence' if others == 1 else 'see their sentences'}")
     return "; ".join(parts)
+
+
+def _together(needs: Iterable[tuple[str, float, float]]) -> str:
+    """Say in what time stores get what their findings need; each store's are decided by the most that one needs."""
+    most: dict[str, float] = {}
+    taken: dict[str, float] = {}
+    for name, factor, seconds in needs:
+        most[name], taken[name] = max(most.get(name, 1.0), factor), seconds
+    cost = sum((most[name] - 1) * taken[name] for name in most)
+    return f", {duration(cost)} on one core" if np.isfinite(cost) else ""
 
 
 def duration(seconds: float) -> str:

@@ -43,7 +43,7 @@ def found(chapters: Sequence[Chapter]) -> str:
 
 def _summary(chapters: Sequence[Chapter]) -> Iterator[str]:
     counts = Counter(one.verdict for chapter in chapters for answer in chapter.answers for one in answer.findings)
-    seconds = sum(chapter.seconds for chapter in chapters)
+    seconds = sum(chapter.seconds.runs for chapter in chapters)
     yield (
         f"{counts.total()} findings on {len(chapters)} experiments, whose runs took {duration(seconds)} of one core: "
         f"{counts['holds']} hold, {counts['undecided']} are undecided, {counts['fails']} fail."
@@ -66,7 +66,7 @@ def _claims(chapters: Sequence[Chapter]) -> Iterator[str]:
 def _chapter(chapter: Chapter) -> Iterator[str]:
     yield f"## {chapter.name.replace('_', ' ').capitalize()}"
     yield ""
-    yield f"{chapter.lead} The runs took {duration(chapter.seconds)} of one core."
+    yield f"{chapter.lead} The runs took {duration(chapter.seconds.runs)} of one core."
     yield ""
     for answer in chapter.answers:
         yield f"**{answer.section.question}**"

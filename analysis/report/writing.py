@@ -22,6 +22,7 @@ from analysis.report.chapter import Answer, Chapter, is_url, read_chapter
 from analysis.report.claims import what_decides
 from analysis.report.page import page
 from analysis.report.sections import SECTIONS
+from analysis.store import Seconds
 from sedyn.checks import checked, instance_of, listed, optional, path
 from sedyn.errors import InvalidInput
 from sweeps.application.command import parser_of
@@ -116,7 +117,7 @@ def _writing(file: Path) -> Iterator[None]:
         raise InvalidInput("output", str(file), f"cannot be written ({error.strerror or error})") from None
 
 
-def _print(console: Console, answer: Answer, seconds: float) -> None:
+def _print(console: Console, answer: Answer, seconds: Seconds) -> None:
     """Print the first table of a section and its findings."""
     for table in answer.tables[:1]:
         console.print(terminal_table(table))

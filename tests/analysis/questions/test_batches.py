@@ -79,6 +79,19 @@ def test_a_wide_interval_is_undecided():
     assert (verdict, "half the batch" in sentence) == ("undecided", True)
 
 
+def test_a_limit_says_how_many_samples_of_theory_would_decide(online):
+    """Those that make an interval of -+0.4, 1.3 times as wide, one of -+0.2; replicates have nothing to do with it."""
+    measured = batches(*store(online, lambda steps: 0.1 / steps), draws=50)
+    for fit in ("gap_exponent", "gap_larger_exponent", "gap_corrected_exponent"):
+        for end, value in (("", -1.0), ("_low", -1.4), ("_high", -0.6)):
+            measured[f"{fit}{end}"][:] = value
+    for finding, batching in zip(SECTION.findings(measured)[:2], measured.batching.values, strict=True):
+        assert finding.verdict == "undecided"
+        np.testing.assert_allclose(finding.lack.samples, 2.6**2)
+        assert finding.lack.cells == {"batching": batching}
+        assert np.isnan(finding.lack.runs)
+
+
 def test_what_is_needed(online):
     simulation, _ = store(online, lambda steps: 0.1 / steps)
     assert SECTION.unanswerable(simulation) is None

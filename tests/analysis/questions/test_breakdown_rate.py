@@ -31,3 +31,12 @@ def test_boundary_of_the_learning_rate(unstable):
     assert [finding.verdict for finding in each] == ["holds", "holds", "fails", "fails"]
     assert "up to learning rate 2" in boundary.sentence
     assert "lost at 3" in boundary.sentence
+
+
+def test_a_boundary_that_is_not_found_is_decided_with_the_first_learning_rate():
+    """Two have few runs: the boundary needs what the one that is nearer to a verdict does."""
+    measured = breakdown_rate(*groups({"learning_rate": [1.0, 2.0]}, replicates=16), draws=100)
+    boundary, *each = SECTION.findings(measured)
+    assert [finding.verdict for finding in (boundary, *each)] == ["undecided"] * 3
+    assert boundary.lack.runs == min(finding.lack.runs for finding in each)
+    assert boundary.lack.cells == min(each, key=lambda finding: finding.lack.runs).lack.cells

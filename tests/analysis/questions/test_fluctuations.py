@@ -152,3 +152,15 @@ def test_cells_with_fewer_replicates_count_with_those_they_have():
     pairs = np.triu_indices(STEPS, 1)
     plain = np.concatenate([(one - CORRELATION[1:, 1:])[pairs] for one in own])
     np.testing.assert_allclose(apart, (plain**2).mean() ** 0.5, rtol=1e-9)
+
+
+def test_single_runs_say_how_many_more_would_decide():
+    """Their share's interval, made 1.3 times as wide, is to be inside the margin of 0.03 about 0.05."""
+    measured = fluctuations(*groups(replicates=60), draws=20)
+    last = {"n": -1}
+    measured["refused"][last], measured["refused_low"][last], measured["refused_high"][last] = 0.06, 0.02, 0.1
+    found = [finding for finding in SECTION.findings(measured) if finding.subject.startswith("single")]
+    for finding in found:
+        assert finding.verdict == "undecided"
+        np.testing.assert_allclose(finding.lack.runs, (1.3 * 0.04 / 0.02) ** 2)
+        assert finding.lack.leverage == {int(measured.n[-1]): 1.0}
