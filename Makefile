@@ -13,7 +13,7 @@ export RAY_USAGE_STATS_ENABLED := 0
 QUICK := $(sort $(notdir $(basename $(wildcard conf/experiment/quick/*.yaml))))
 PAGE  ?= stores/quick/report.html
 
-.PHONY: sweep experiments findings test test-slow lint docs lock bench install clean
+.PHONY: sweep experiments findings examples test test-slow lint docs lock bench install clean
 
 sweep: $(READY)
 	$(BIN)/python -m sweeps experiment=quickstart
@@ -35,6 +35,11 @@ ifeq ($(STORES),stores)
 	  || { echo "stopped at $$name; once that is mended, make findings goes on from there" >&2; exit 1; }; done
 endif
 	$(BIN)/python -m analysis.report.found $(QUICK:%=$(STORES)/%.zarr) --output docs/findings.md
+
+# The pages of the documentation that are made from the quick experiments, which run where that is needed.
+examples: PAGE := docs/examples/experiments.html
+examples: experiments
+	$(MAKE) findings STORES=stores/quick
 
 # Two processes of one thread each; the tests of a file stay together, and so share what its fixtures make.
 test: lint docs
