@@ -17,16 +17,17 @@ import numpy as np
 
 from sedyn.arrays.shapes import Float
 from sedyn.estimate.by_modes import ByModes
-from sedyn.estimate.rows import RowModes, modes_and_spectrum, row_scales
+from sedyn.estimate.rows import MODES, RowModes, modes_and_spectrum, row_scales
 from sedyn.model.network import Derivatives
 from sedyn.model.quadrature import SpectralMeasure, gauss_quadrature
 from sedyn.model.update import Update
 
-__all__ = ["Begun", "SelfConsistent", "effective_curvature"]
+__all__ = ["Begun", "SelfConsistent", "effective_curvature", "work_of"]
 
 # The effective curvature is found anew each time the iteration has grown by this share.
 REFRESHED = 0.2
-FIXED_POINT_STEPS = 1  # from the point before: a second one moves estimates a tenth of what a refresh does
+# From the point before, which is near: a second step moves estimates by a tenth of what finding it more often does.
+FIXED_POINT_STEPS = 1
 # Samples that it is found from, and the mean one is followed for, at least, where there are so many.
 ENOUGH_SAMPLES = 128
 # Eigenvalues of matrices to be inverted are held above these.
@@ -37,6 +38,8 @@ NEXT_TO_NOTHING = 1e-12
 NODES = 16
 # Rounds in which a start that has learned and the effective curvature agree.
 ROUNDS_AT_START = 5
+# Multiplications and additions for a sample's share of an effective curvature, times q^3.
+OF_A_SAMPLE = 15
 # Decay of what has none: outputs of classes may be shifted together, which changes nothing.
 NEXT_TO_NO_DECAY = 1e-8
 
@@ -230,6 +233,24 @@ class SelfConsistent(NamedTuple):
         """
         some = _some(self.weights.size)
         return some, self.fresh_like(trained)[:, some], trained[:, some] - self.by_mean.kept - self.beyond_mean
+
+
+def work_of(n: int, units: int, steps: int) -> float:
+    """Count multiplications and additions of an estimate, about.
+
+    Parameters
+    ----------
+    n, units, steps : int
+        n, q and T.
+
+    Returns
+    -------
+    float
+    """
+    samples = len(range(n)[_some(n)])
+    found = min(steps, 1 / REFRESHED + np.log(max(1.0, steps * REFRESHED)) / np.log1p(REFRESHED))
+    moved = 2.0 * (MODES + 1) * (n + samples) * units**2 + 4.0 * NODES * units**3
+    return OF_A_SAMPLE * float(found) * samples * units**3 + steps * moved
 
 
 def _some(n: int) -> slice:

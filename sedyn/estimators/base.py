@@ -25,7 +25,7 @@ from sedyn.estimators.doubts import TINY, Doubt, doubts_about
 from sedyn.estimators.features import Standardization, eigenvalues_of, read_table, require_finite, standardization_of
 from sedyn.estimators.linear import choose, modes_of
 from sedyn.estimators.options import AUTO, Options
-from sedyn.estimators.price import require_memory, seconds_of_starts
+from sedyn.estimators.price import require_memory, seconds_of_starts, tell_price
 from sedyn.estimators.rates import (
     AUTO_SHARE,
     DEEP_SHARE,
@@ -116,6 +116,8 @@ class NetworkEstimator(FreshLike, Options, BaseEstimator):
         wanted = not reason and self.estimate is not False
         linear = self._begins_linear(problem)
         require_memory(problem, estimate=wanted, history=wanted and not self._by_modes, linear=linear)
+        if wanted and not exact and self._by_modes:
+            tell_price(problem, LIKELY_STEPS)
         warm = self._warm(problem, standardization)
         self.kept_features_, self.feature_mean_, self.feature_scale_ = standardization
         features = standardization.apply(samples.X)

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import warnings
+
 from sedyn.arrays import machine
 from sedyn.descent.leave_one_out import WORK_IN_A_SECOND
 from sedyn.errors import InvalidInput
 from sedyn.estimate.rows import MODES
+from sedyn.estimate.self_consistent import work_of
 from sedyn.model.functions import loss_named
 from sedyn.model.network import numbers_of_further_outputs
 from sedyn.model.problem import Problem
 
-__all__ = ["fit_memory", "require_memory", "seconds_of_starts"]
+__all__ = ["fit_memory", "require_memory", "seconds_of_starts", "tell_price"]
 
 DOUBLE = 8
 COPIES_OF_CURVATURE = 3  # what is added up, what is added to it, and their sum
 COPIES_OF_LINEAR = 4  # its curvature, the factor, half of the inverse and a block of it
 # Products with all rows in which a linear model is fitted again without a sample: 2 to 20, of 100 rows and more.
 PRODUCTS_OF_A_START = 12
+LONG_SECONDS = 60.0
+"""What an estimate may take without a word before it."""
 
 
 def fit_memory(problem: Problem, *, estimate: bool, history: bool = False, linear: bool = False) -> int:
@@ -89,3 +94,19 @@ def seconds_of_starts(problem: Problem) -> float:
     joint = outputs if loss_named(problem.loss).joint else 1
     work = 4.0 * n * n * outputs * (min(n, problem.d) + joint) * PRODUCTS_OF_A_START
     return work / WORK_IN_A_SECOND
+
+
+def tell_price(problem: Problem, likely_steps: int) -> None:
+    """Warn before a long fit of what its estimate takes, which grows like the width's third power.
+
+    Parameters
+    ----------
+    problem : Problem
+    likely_steps : int
+        That a fit takes where it may end sooner.
+    """
+    steps = min(problem.steps, likely_steps)
+    seconds = work_of(problem.n, problem.units, steps) / WORK_IN_A_SECOND
+    if seconds > LONG_SECONDS:
+        message = f"width={problem.width}: {steps} steps with the estimate take about {seconds:.2g} s, more take more"
+        warnings.warn(f"{message}; use a smaller width, or estimate=False", UserWarning, stacklevel=5)

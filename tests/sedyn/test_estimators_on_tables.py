@@ -11,6 +11,9 @@ from sklearn.metrics import log_loss, mean_absolute_error
 from sklearn.model_selection import train_test_split
 
 from sedyn import InvalidInput, NetworkClassifier, NetworkRegressor, Problem
+from sedyn.descent.leave_one_out import WORK_IN_A_SECOND
+from sedyn.estimate.self_consistent import work_of
+from sedyn.estimators import base, price
 from sedyn.estimators.doubts import EstimateWarning
 from sedyn.estimators.rates import curvature_bound, largest_eigenvalue
 from sedyn.estimators.scores import stderr_of_mean, weighted_quantiles
@@ -430,3 +433,18 @@ def test_an_estimate_of_the_last_iteration_alone_and_none(diabetes):
         NetworkRegressor(estimate="last").fit(X, y)
     with pytest.raises(InvalidInput, match="estimate='exact'"):
         NetworkRegressor(estimate="exact", standardize=False).fit(X, y)
+
+
+def test_a_long_estimate_is_said_before(monkeypatch):
+    rng = np.random.default_rng(0)
+    X, options = rng.standard_normal((40, 5)), {"width": 3, "max_steps": 10, "random_state": 0}
+    monkeypatch.setattr(base, "AFFORDABLE_SECONDS", 0.0)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        NetworkRegressor(**options).fit(X, X[:, 0])
+    assert not any("steps with the estimate" in str(each.message) for each in told)
+    monkeypatch.setattr(price, "LONG_SECONDS", 0.0)
+    with pytest.warns(UserWarning, match="width=3: 10 steps with the estimate take about .* s"):
+        NetworkRegressor(**options).fit(X, X[:, 0])
+    assert work_of(60, 1025, 5) / WORK_IN_A_SECOND > 60  # a minute was over long before that fit was
+    assert work_of(500, 9, 200) / WORK_IN_A_SECOND < 1
