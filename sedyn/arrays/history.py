@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cached_property, partial
+
 from sedyn.arrays.backend import Array, array_namespace
 from sedyn.arrays.shapes import Shaped
 
@@ -40,9 +43,8 @@ class History:
         -------
         History
         """
-        xp = array_namespace(like)
-        room = xp.empty((*leading, capacity, *shape), dtype=like.dtype, device=like.device)
-        return cls(_Room(room, len(leading)), 0)
+        whole, xp = (*leading, capacity, *shape), array_namespace(like)
+        return cls(_Room(partial(xp.empty, whole, dtype=like.dtype, device=like.device), len(leading)), 0)
 
     def __len__(self) -> int:
         return self._count
@@ -75,10 +77,15 @@ class History:
 
 
 class _Room:
-    """An array with room for all iterations along an axis, and how many of them are taken."""
+    """An array with room for all iterations along an axis, made when it is needed, and how many of them are taken."""
 
-    def __init__(self, array: Array, axis: int, taken: int = 0) -> None:
-        self.array, self.axis, self.taken = array, axis, taken
+    def __init__(self, make: Callable[[], Array], axis: int, taken: int = 0) -> None:
+        self._make, self.axis, self.taken = make, axis, taken
+
+    @cached_property
+    def array(self) -> Array:
+        """The array."""
+        return self._make()
 
     def place(self, *indices: int | slice) -> tuple:
         """Index of the array from indices of its axes, the iterations first."""
@@ -88,4 +95,4 @@ class _Room:
         """Room like this one, with the same first arrays and no others."""
         array, filled = array_namespace(self.array).empty_like(self.array), self.place(slice(0, taken))
         array[filled] = self.array[filled]
-        return _Room(array, self.axis, taken)
+        return _Room(lambda: array, self.axis, taken)

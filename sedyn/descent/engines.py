@@ -321,7 +321,9 @@ def _bytes(problem: Problem, engine: str, dtype: str, estimate: bool, device: st
         design = n * d * problem.feature_law.bytes_per_entry(dtype)
         if device == "cpu" and stacks(problem, device, dtype):
             design = n * d * feature_law("gaussian").bytes_per_entry(dtype)  # floats whatever the law
-            doubles += _path_doubles(problem)
+            doubles += _path_doubles(problem, estimate)
+            if estimate:  # curvatures of one replicate once more, in the order in which they are read
+                doubles += n * steps * q**2
     else:
         doubles += _revealed_doubles(problem)
     fresh = _fresh_samples(problem)
@@ -347,9 +349,10 @@ def _revealed_doubles(problem: Problem) -> int:
     return (problem.n + problem.d) * (2 * problem.units * (problem.steps + 1) + problem.signals)
 
 
-def _path_doubles(problem: Problem) -> int:
+def _path_doubles(problem: Problem, estimate: bool) -> int:
     """Numbers of all iterations at once: weights, pre-activations, losses and what the estimate makes of them."""
-    return (problem.steps + 1) * (problem.units * (2 * problem.n + problem.d) + problem.n)
+    n, kinds = problem.n, 2 if estimate else 1
+    return (problem.steps + 1) * (problem.units * (kinds * n + problem.d) + n)
 
 
 def _stacked_bytes(problem: Problem, engine: str, dtype: str) -> int:
@@ -357,7 +360,7 @@ def _stacked_bytes(problem: Problem, engine: str, dtype: str) -> int:
     doubles = _working_doubles(problem, estimate=True)
     if engine == "deferred":
         return round(DOUBLE * (doubles + _revealed_doubles(problem)))
-    doubles += _path_doubles(problem)
+    doubles += _path_doubles(problem, estimate=True)
     return round(problem.n * problem.d * feature_law("gaussian").bytes_per_entry(dtype) + DOUBLE * doubles)
 
 
@@ -374,7 +377,7 @@ def _more_bytes_on_gpu(problem: Problem, engine: str, dtype: str, estimate: bool
     if estimate:
         more += adjoint_memory(problem, n)
     if engine == "dense":  # every law as floats, and draws in double precision with what a law computes them from
-        more += DOUBLE * _path_doubles(problem)
+        more += DOUBLE * _path_doubles(problem, estimate)
         for count, kind in ((n, dtype), (2 * _fresh_samples(problem), "float64")):
             law, floats = (problem.feature_law.bytes_per_entry(kind, device) for device in ("cpu", "gpu"))
             more += count * d * (floats - law)
