@@ -13,9 +13,10 @@ from sedyn.arrays.blocks import summed
 from sedyn.arrays.shapes import Float
 from sedyn.descent.inputs import Data
 from sedyn.estimate.protocol import Estimate
-from sedyn.kernels.dispatch import row_moments
+from sedyn.kernels.dispatch import forward, row_moments
 from sedyn.model.algorithm import require_step, step_deep_weights
-from sedyn.model.evaluation import mean_scores, score_names
+from sedyn.model.architecture import layers_of
+from sedyn.model.evaluation import score_names, scores_of_outputs
 from sedyn.model.label_laws import DrawnLabels
 from sedyn.model.network import DeepWeights, Derivatives, Network
 from sedyn.model.observables import pad_deep_weights
@@ -167,12 +168,15 @@ def scores(problem: Problem, inputs: Data, state: State) -> dict[str, Float[Arra
     """
     xp, names, fresh = array_namespace(state.losses), score_names(problem), None
     labels = DrawnLabels(inputs.labels)
+
+    def means(h: Array) -> Array:
+        outputs = forward(h, state.deep_weights, layers_of(problem))
+        return xp.mean(scores_of_outputs(problem, outputs, labels), axis=-1)
+
     if state.estimate is not None:
-        fresh = mean_scores(problem, state.estimate.fresh_like(state.trained), labels, state.deep_weights)
-    if names == ("error",):  # known already
-        training = 2 * xp.mean(state.losses, axis=-1)[None, ...]
-    else:
-        training = mean_scores(problem, state.trained, labels, state.deep_weights)
+        fresh = means(state.estimate.fresh_like(state.trained))
+    known_already = names == ("error",)
+    training = 2 * xp.mean(state.losses, axis=-1)[None, ...] if known_already else means(state.trained)
     fresh = xp.full_like(training, xp.nan) if fresh is None else fresh
     return {f"train_{name}": training[i, ...] for i, name in enumerate(names)} | {
         f"estimated_test_{name}": fresh[i, ...] for i, name in enumerate(names)

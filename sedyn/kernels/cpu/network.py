@@ -293,9 +293,9 @@ def add_reached(
     Parameters
     ----------
     left, right : ndarray, shape (rows, q, m)
-        As for `add_outer`.
+        As for `add_outer`; of the left the first rows are read.
     source, units : int
-        The first row of both, and how many.
+        The first row of the right, and how many.
     reached : ndarray of bool, shape (rows, q)
         As of `CompiledNetwork`.
     start : int
@@ -306,10 +306,11 @@ def add_reached(
     for a in range(curvatures.shape[0]):
         for b in range(a + 1):
             found = curvatures[a, b, start:]
-            for s in range(source, source + units):
+            for u in range(units):
+                s = source + u
                 if reached[s, a] and reached[s, b]:
                     for i in range(left.shape[2]):
-                        found[i] += left[s, a, i] * right[s, b, i]
+                        found[i] += left[u, a, i] * right[s, b, i]
 
 
 @_compiled
@@ -341,9 +342,12 @@ def curve(
     """
     operations, addresses, rows, outputs, parameters, joint, _, labels, _, reached = network
     count, q, classes = signals.shape[1], curvatures.shape[0], labels.shape[0]
-    tangents, bent, row = np.zeros((rows, q, count)), np.empty((rows, q, count)), np.empty(count)
+    # What is bent of one activation, or output, stays in the place of that of another.
+    tangents, bent, row = np.empty((rows, q, count)), np.empty((rows, q, count)), np.empty(count)
     side_by_side = tangents.reshape(rows, q * count)
     for a in range(q):
+        for k in range(q * count):
+            side_by_side[a, k] = 0
         for i in range(count):
             tangents[a, a, i] = 1
         for b in range(a + 1):
@@ -354,6 +358,9 @@ def curve(
         kind, source, given = operations[step, 0], operations[step, 1], operations[step, 2]
         target, units, place = operations[step, 3], operations[step, 4], operations[step, 5]
         if kind == Kind.dense:
+            for u in range(target, target + units):
+                for k in range(q * count):
+                    side_by_side[u, k] = 0
             call_combine((parameters, place, (units, 1), (source, given), side_by_side, (target, units), side_by_side))
         elif kind == Kind.activate:
             if addresses[place, 1]:
@@ -366,9 +373,9 @@ def curve(
                     for a in range(q):
                         whole = whole and reached[s, a]
                         for i in range(count):
-                            bent[s, a, i] = row[i] * tangents[s, a, i]
+                            bent[u, a, i] = row[i] * tangents[s, a, i]
                 if whole:
-                    call_add_outer((bent, source, tangents, source, units, start, curvatures))
+                    call_add_outer((bent, 0, tangents, source, units, start, curvatures))
                 else:
                     add_reached(bent, tangents, source, units, reached, start, curvatures)
             for u in range(units):
@@ -386,8 +393,8 @@ def curve(
             if joint or c == e:
                 for a in range(q):
                     for i in range(count):
-                        bent[outputs + c, a, i] = bends[c, e, i] * tangents[outputs + c, a, i]
-                call_add_outer((bent, outputs + c, tangents, outputs + e, 1, start, curvatures))
+                        bent[0, a, i] = bends[c, e, i] * tangents[outputs + c, a, i]
+                call_add_outer((bent, 0, tangents, outputs + e, 1, start, curvatures))
     for a in range(q):
         for b in range(a):
             lower, upper = curvatures[a, b, start:], curvatures[b, a, start:]

@@ -19,7 +19,7 @@ from sedyn.arrays.compiling import compiled, widest_vectors
 from sedyn.arrays.memory import aligned_empty
 from sedyn.arrays.shapes import Float
 from sedyn.kernels.cpu.network import CompiledNetwork, call_differentiate_samples
-from sedyn.kernels.cpu.tiles import ROWS, UNITS, VECTOR, add_backward, add_forward
+from sedyn.kernels.cpu.tiles import ROWS, UNITS, VECTOR, add_backward, add_forward, add_lanes
 
 __all__ = [
     "ROWS",
@@ -101,7 +101,8 @@ def products(matrix: np.ndarray, start: int, weights: np.ndarray, out: np.ndarra
         Distance in bytes at which memory is asked for before it is read.
     """
     (q, d), lanes, columns = weights.shape, VECTOR // weights.itemsize, CHUNK // weights.itemsize
-    sums = np.empty((q, GROUP * lanes), weights.dtype)
+    room = -(-GROUP // lanes) * lanes
+    sums, totals = np.empty((q, room * lanes), weights.dtype), np.empty((1, room), weights.dtype)
     for i in range(0, matrix.shape[0], GROUP):
         group = matrix[i : i + GROUP]
         clear(sums)
@@ -110,11 +111,9 @@ def products(matrix: np.ndarray, start: int, weights: np.ndarray, out: np.ndarra
             for a in range(0, q, UNITS):
                 add_forward(group[:, start + first : start + after], weights[:, first:after], a, sums, ahead)
         for a in range(q):
+            add_lanes(sums, a, totals)
             for k in range(group.shape[0]):
-                total = sums[a, k * lanes]
-                for lane in range(1, lanes):
-                    total += sums[a, k * lanes + lane]
-                out[a, i + k] = total
+                out[a, i + k] = totals[0, k]
 
 
 @_taken_in

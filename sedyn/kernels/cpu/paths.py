@@ -14,7 +14,7 @@ from sedyn.arrays.compiling import calling, compiled, widest_vectors
 from sedyn.kernels.cpu.functions import LOSE
 from sedyn.kernels.cpu.network import CompiledNetwork, call_combine, call_differentiate_samples, call_forward
 from sedyn.kernels.cpu.passes import UNITS, add_products, clear, products
-from sedyn.kernels.cpu.response import LANES, add_adjoints, add_lanes, copy
+from sedyn.kernels.cpu.response import LANES, add_adjoints, copy, totals_of
 from sedyn.kernels.cpu.tiles import TOGETHER
 
 __all__ = ["average_scores", "descend_paths", "remove_own_gradients"]
@@ -240,7 +240,7 @@ def remove_own_gradients(
             clear(partial[:known])
             for block in range(blocks.shape[0]):
                 add_adjoints(blocks[block], couplings[: t + 1, :, :known], adjoints, partial)
-            add_lanes(partial, total[: t + 1])
+            totals_of(partial, total[: t + 1])
             for a in range(q):
                 for k in range(t * size * q, (t + 1) * size * q):
                     answers[t, a, k] = previous[a, k] = 0

@@ -16,7 +16,7 @@ from sedyn.kernels.cpu.passes import clear
 from sedyn.kernels.cpu.several import parts_of, shares
 from sedyn.kernels.cpu.tiles import TOGETHER, VECTOR, push_and_bend
 
-__all__ = ["LANES", "add_adjoints", "add_lanes", "copy", "mean_response"]
+__all__ = ["LANES", "add_adjoints", "copy", "mean_response", "totals_of"]
 
 # Samples that are a thread's work.
 SAMPLES, LANES = 512, VECTOR // 8
@@ -83,7 +83,7 @@ def add_adjoints_each(curvatures: np.ndarray, parts: np.ndarray, couplings: np.n
                 copy(some, filled)
                 some = filled[:, :TOGETHER]
             add_adjoints(some, couplings[r], adjoints, partial)
-        add_lanes(partial, sums[number])
+        totals_of(partial, sums[number])
 
 
 @_taken_in
@@ -116,7 +116,7 @@ def add_adjoints(curvatures: np.ndarray, couplings: np.ndarray, adjoints: np.nda
     adjoints : ndarray, shape (at least (t + 1) q q, `TOGETHER`)
         Room.
     partial : ndarray, shape ((t + 1) q, q lanes)
-        To them are added partial sums over samples of Lambda_s^T, see `add_lanes`.
+        To them are added partial sums over samples of Lambda_s^T, see `totals_of`.
     """
     widest_vectors()
     q = couplings.shape[1]
@@ -125,12 +125,12 @@ def add_adjoints(curvatures: np.ndarray, couplings: np.ndarray, adjoints: np.nda
 
 
 @_taken_in
-def add_lanes(partial: np.ndarray, sums: np.ndarray) -> None:
+def totals_of(partial: np.ndarray, sums: np.ndarray) -> None:
     """Add up partial sums.
 
     Parameters
     ----------
-    partial : ndarray, shape ((t + 1) q, q lanes)
+    partial : ndarray, shape (at least (t + 1) q, q lanes)
         As many of each as a vector has lanes.
     sums : ndarray, shape (t + 1, q, q)
         Set.

@@ -26,7 +26,7 @@ from sedyn.model.network import DeepWeights, Derivatives, Network
 __all__ = ["Networks", "differentiate", "forward", "networks_of", "packed", "parts_of", "samples_together", "shares"]
 
 # The most samples that go through the network together, and bytes of what it makes of them, which stay in cache.
-MOST_TOGETHER, NETWORK_BYTES = 128, 2**17
+MOST_TOGETHER, NETWORK_BYTES = 128, 2**18
 # Samples of a part: sums over samples are those of such parts, whatever the number of threads.
 SAMPLES = 2**12
 

@@ -19,7 +19,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
 
-__all__ = ["ROWS", "TOGETHER", "UNITS", "VECTOR", "add_backward", "add_forward", "push_and_bend"]
+__all__ = ["ROWS", "TOGETHER", "UNITS", "VECTOR", "add_backward", "add_forward", "add_lanes", "push_and_bend"]
 
 # Bytes of a vector, and rows of a tile: its sums fit in 32 registers, or in 16 where vectors have 32 bytes. What is
 # left over of the rows goes in smaller tiles.
@@ -36,6 +36,7 @@ FIRST = INDEX(0)
 LOOSE = ("reassoc", "contract", "nsz")
 # Memory is asked for to be read, into the second-level cache, as data.
 READ, SECOND_LEVEL, DATA = SHORT(0), SHORT(2), SHORT(1)
+_written: Any = intrinsic  # as code, and called without the first argument
 
 
 def _write_forward(
@@ -210,6 +211,19 @@ class _Writer:
         """``total + x * y``."""
         return self.builder.fadd(total, self.builder.fmul(x, y, flags=LOOSE), flags=LOOSE)
 
+    def add_neighbours(self, one: ir.Value, other: ir.Value, width: int) -> ir.Value:
+        """Sums of neighbouring groups of lanes: of the first vector in groups of even number, of the other in odd."""
+        halves = []
+        for half in (0, width):
+            # The groups of either vector, one after another from both.
+            numbers = []
+            for first in range(0, self.lanes, 2 * width):
+                own = list(range(first + half, first + half + width))
+                numbers += own + [self.lanes + number for number in own]
+            mask = ir.Constant(ir.VectorType(SHORT, self.lanes), numbers)
+            halves.append(self.builder.shuffle_vector(one, other, mask))
+        return self.builder.fadd(*halves)
+
     def spread(self, number: ir.Value) -> ir.Value:
         """Vector of one number."""
         undefined, first = ir.Constant(self.vector, ir.Undefined), ir.Constant(SHORT, 0)
@@ -217,7 +231,43 @@ class _Writer:
         return self.builder.shuffle_vector(self.builder.insert_element(undefined, number, first), undefined, lanes)
 
 
-@intrinsic
+@_written
+def add_lanes(_: Any, sums: Any, unit: Any, totals: Any) -> Any:
+    """Set totals to sums of as many neighbouring partial sums as a vector has lanes, in pairs, and pairs of pairs.
+
+    Parameters
+    ----------
+    _ : object
+        The compiler's own, which callers leave out.
+    sums : ndarray, shape (q, r lanes)
+    unit : int
+        The row that is read.
+    totals : ndarray, shape (1, r)
+        r a multiple of the lanes.
+    """
+
+    def generate(context: Any, builder: ir.IRBuilder, _signature: Any, arguments: Any) -> Any:
+        given, row, found = arguments
+        code = _Writer(builder, context.get_data_type(sums.dtype), sums.dtype)
+        own, out = _Entries(context, builder, sums, given, row), _Entries(context, builder, totals, found)
+
+        def add(place: ir.Value) -> None:
+            first = builder.mul(place, INDEX(code.lanes))
+            vectors = [own.load(0, builder.add(first, INDEX(k * code.lanes)), code.lanes) for k in range(code.lanes)]
+            width = 1
+            while len(vectors) > 1:
+                pairs = zip(vectors[::2], vectors[1::2], strict=True)
+                vectors = [code.add_neighbours(one, other, width) for one, other in pairs]
+                width *= 2
+            out.store(vectors[0], 0, place)
+
+        code.each(FIRST, out.columns, code.lanes, add)
+        return context.get_dummy_value()
+
+    return types.void(sums, types.intp, totals), generate
+
+
+@_written
 def push_and_bend(_: Any, curvatures: Any, first: Any, couplings: Any, adjoints: Any, sums: Any) -> Any:
     """Set the adjoints of some samples at one iteration, and add them up; see `sedyn.kernels.cpu.response`.
 
