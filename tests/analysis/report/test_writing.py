@@ -71,7 +71,7 @@ def test_report_writes_its_files(path, capsys, measured_once):
     assert "learning_rate" in page
     assert "python -m analysis.report stores/small.zarr" in page
     out = capsys.readouterr().out
-    assert "train error: holds: consistent with n^-1/2 (exponent -0." in out
+    assert "test error: holds: consistent with n^-1/2 (exponent -0." in out
     assert "small.report.html" in out
 
 

@@ -12,12 +12,10 @@ from analysis.statistics.solver_error import combined_freedom, freedom, reach, s
 from analysis.statistics.stack import Stack, stack
 from analysis.statistics.universality import universality
 from analysis.store import open_store
-from sweeps.plan import SweepSpec
-from sweeps.store.settings import settings_of
 from tests.analysis import grid
 from tests.analysis.questions import test_coverage, test_gaussian_fluctuations
 from tests.analysis.statistics import test_bias
-from tests.analysis.synthetic import store
+from tests.sweeps.stores import finish, spec_of, tree_of
 
 LEVEL = 0.95
 
@@ -125,13 +123,11 @@ def test_the_shift_of_a_law_is_the_same_and_less_certain_with_few_randomizations
 
 
 def test_a_store_says_how_many_randomizations_there_were(tmp_path):
-    tree = store(depths=(2,), noises=(0.1,), steps=3, replicates=4, solver=0.05)
-    spec = SweepSpec({"n": 40, "d": 20, "steps": 3}, replicates=4, samples=64, randomizations=4)
-    tree.attrs["sedyn_sweep"] = settings_of(spec) | {"format": 4}  # without checksums
-    tree.to_zarr(tmp_path / "a.zarr", consolidated=False)
-    simulation, theory = open_store(tmp_path / "a.zarr")
+    location = str(tmp_path / "a.zarr")
+    finish(location, spec_of({"n": (20, 40)}, randomizations=4))
+    simulation, theory = open_store(location)
     assert freedom(theory) == 3
-    assert freedom(tree["theory"].to_dataset()) == np.inf
+    assert freedom(tree_of(location)["theory"].to_dataset()) == np.inf
     assert stack("train_error", simulation, theory).freedom == 3
 
 
