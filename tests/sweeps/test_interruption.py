@@ -25,8 +25,9 @@ def terminate():
 )
 def test_a_signal_ends_a_program_in_order(number, status, word, capsys):
     closed = []
-    # In the background of a shell Ctrl-C is ignored, in the tests' own process too.
-    asked = signal.signal(signal.SIGINT, signal.default_int_handler)
+    # In the background of a shell Ctrl-C is ignored, and with nohup SIGHUP, in the tests' own process too.
+    handlers = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
+    before = {each: signal.signal(each, handler) for each, handler in handlers.items()}
 
     @stoppable("nothing is lost")
     def program(arguments=None):
@@ -36,14 +37,15 @@ def test_a_signal_ends_a_program_in_order(number, status, word, capsys):
             closed.append(True)
         return 0
 
-    before = signal.getsignal(signal.SIGTERM)
+    terminated = signal.getsignal(signal.SIGTERM)
     try:
         assert program([]) == status
     finally:
-        signal.signal(signal.SIGINT, asked)
+        for each, handler in before.items():
+            signal.signal(each, handler)
     assert closed == [True]
     assert capsys.readouterr().err == f"{word}; nothing is lost\n"
-    assert signal.getsignal(signal.SIGTERM) is before
+    assert signal.getsignal(signal.SIGTERM) is terminated
 
 
 def test_a_second_signal_does_not_cut_the_end_short(capsys):

@@ -64,7 +64,7 @@ def test_a_sweep_ends_whole_over_a_network_that_fails(network, undisturbed, caps
 
 @pytest.mark.parametrize("network", ["moto", pytest.param("careless", marks=pytest.mark.slow)], indirect=["network"])
 def test_a_sweep_of_shards_ends_whole_over_a_network_that_fails(network, undisturbed, monkeypatch, capsys):  # noqa: F811
-    monkeypatch.setattr(plan_cells, "MANY_CELLS", 2)
+    monkeypatch.setattr(plan_cells, "MANY_CELLS", 1)
     network.failing = 0.2
     assert main([*SWEEP, f"store={URL}"]) == 0
     assert Store.open(URL).is_sharded
