@@ -17,8 +17,8 @@ __all__ = ["Bootstrap", "means", "medians", "variances"]
 
 AT_ONCE = 2**24
 """Numbers that `medians` sorts at once."""
-MOST_KEPT = 2**18
-"""Numbers of the draws of one place up to which these are kept for the next observable."""
+MOST_KEPT = 2**22
+"""Numbers of the draws of one place up to which these are kept for the next observable; they take up to 8 MiB."""
 
 
 class Bootstrap(NamedTuple):
@@ -75,12 +75,13 @@ class Bootstrap(NamedTuple):
 
 
 def _counts(draws: int, seed: int, count: int, place: tuple[int, ...]) -> np.ndarray:
-    drawn = _generator(seed, 0, *place).multinomial(count, np.full(count, 1 / count), draws).astype(np.int32)
+    drawn = _generator(seed, 0, *place).multinomial(count, np.full(count, 1 / count), draws)
+    drawn = drawn.astype(np.min_scalar_type(count))
     drawn.flags.writeable = False
     return drawn
 
 
-_kept_counts = lru_cache(maxsize=128)(_counts)  # observables share draws, and they take most of the time to make
+_kept_counts = lru_cache(maxsize=64)(_counts)  # observables share draws, and they take most of the time to make
 
 
 @lru_cache(maxsize=64)  # sizes and cells share solutions
