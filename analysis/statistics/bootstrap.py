@@ -114,7 +114,10 @@ def means(counts: np.ndarray, values: np.ndarray) -> np.ndarray:
     """
     finite = np.isfinite(values)
     total = np.tensordot(counts, np.where(finite, values, 0.0), 1)
-    number = np.tensordot(counts, finite.astype(float), 1)
+    if finite.all():
+        number = counts.sum(1).reshape(-1, *[1] * (values.ndim - 1))
+    else:
+        number = np.tensordot(counts, finite.astype(float), 1)
     mean = np.divide(total, number, out=np.full(total.shape, np.nan), where=number > 0)
     return np.where(number > 0, mean, mean[0])
 
