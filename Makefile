@@ -39,6 +39,7 @@ endif
 # The pages of the documentation that are made from the quick experiments, which run where that is needed.
 examples: PAGE := docs/examples/experiments.html
 examples: experiments
+	sed -i.named 's/\(&#34;host&#34;: &#34;\)[^&]*/\1example/g' $(PAGE) && rm $(PAGE).named
 	$(MAKE) findings STORES=stores/quick
 
 # Two processes of one thread each; the tests of a file stay together, and so share what its fixtures make.
