@@ -75,12 +75,12 @@ def code_with(modules: Sequence[str], registered: Sequence[Registered], *, repla
     InvalidInput
         If something is not registered here, or no digest can be made of it.
     """
-    digests, used = {}, set(modules)
+    digests, used, sources = {}, set(modules), Sources(modules)
     for field, name in registered:
         if name not in _REGISTRIES[field]:
             remedy = "is registered in the driver alone; let a module register it, and name that with imports=[module]"
             raise InvalidInput(f"problem.{field}", name, remedy)
-        found = _described(field, name, modules)
+        found = _described(field, name, sources)
         digests[f"{field} {name}"] = digest_of("\n".join(found.lines).encode())
         used |= found.modules
     code = code_of(sorted(used), replaces=replaces)
@@ -104,7 +104,7 @@ def require_for_workers(modules: Sequence[str], registered: Sequence[Registered]
     """
     known = Sources(modules)
     for field, name in registered:
-        for module in sorted(_described(field, name, modules).of_users - known.names):
+        for module in sorted(_described(field, name, known).of_users - known.names):
             remedy = (
                 f"is registered by {module} of this process, which workers do not have; let a module register it, and "
                 "name that with imports=[module], or compute here with compute=inline"
@@ -112,8 +112,8 @@ def require_for_workers(modules: Sequence[str], registered: Sequence[Registered]
             raise InvalidInput(f"problem.{field}", name, remedy)
 
 
-def _described(field: str, name: str, modules: Sequence[str]) -> _Description:
-    found = _Description(Sources(modules))
+def _described(field: str, name: str, sources: Sources) -> _Description:
+    found = _Description(sources)
     try:
         found.add(_REGISTRIES[field][name])
     except (_Indescribable, RecursionError) as error:

@@ -52,7 +52,7 @@ def _of_scatter(one: xr.Dataset, name: str) -> Finding:
         words = f"not yet as predicted at n = {n:,}, and what is missing falls like 1/n"
     else:
         words = "consistent with the prediction, but the interval is wide"
-        factor = max((HOLDING * half / (MARGIN - off)) ** 2, 1.0) if off < MARGIN else np.nan
+        factor = _lacking(off, half, MARGIN)
     return Finding(
         subject, answer, words, "measured over predicted", *constant, claim=CLAIM, lack=Lack(factor, {n: 1.0})
     )
@@ -68,7 +68,6 @@ def _of_runs(one: xr.Dataset, name: str) -> Finding:
     uniform = float(last["uniform"])
     words = f"at n = {n:,} their p-values are {'' if uniform > LEAST_P_VALUE else 'not '}uniform (p = {uniform:.2g})"
     off, half = abs(interval.value - SHARE), (interval.high - interval.low) / 2
-    factor = max((HOLDING * half / (SHARE_MARGIN - off)) ** 2, 1.0) if off < SHARE_MARGIN else np.nan
     answer: Verdict = "undecided"
     if interval.wider(CERTAIN).side(SHARE) and uniform < LEAST_P_VALUE:
         if one.sizes["n"] > 1 and abs(interval.value - SHARE) < FADING * abs(float(first["refused"]) - SHARE):
@@ -77,8 +76,13 @@ def _of_runs(one: xr.Dataset, name: str) -> Finding:
             answer = "fails"
     elif within(interval, SHARE, SHARE_MARGIN) and uniform > LEAST_P_VALUE:
         answer = "holds"
-    lack = Lack(factor, {n: 1.0}) if answer == "undecided" else Lack()
+    lack = Lack(_lacking(off, half, SHARE_MARGIN), {n: 1.0}) if answer == "undecided" else Lack()
     return Finding(subject, answer, words, "share refused at level 0.05", *interval, claim=OF_RUNS, lack=lack)
+
+
+def _lacking(off: float, half: float, margin: float) -> float:
+    """Times as many runs for a number to be `within` a margin: by how much it is off, and half of its interval."""
+    return max((HOLDING * half / (margin - off)) ** 2, 1.0) if off < margin else np.nan
 
 
 def _ratio_text(interval: Interval) -> str:

@@ -30,11 +30,10 @@ from sweeps.store.chunks import (
 from sweeps.store.layout import DONE, facts_of, layouts, needed
 from sweeps.store.lifecycle import Store
 from sweeps.store.shards import clear, damaged_chunks, read_shard, write_shard
-from sweeps.store.survey import intact, states
+from sweeps.store.survey import READ_TOGETHER, intact, states
 
 __all__ = ["Damage", "Fault", "done_chunks", "find_damage", "mend", "starts_not_finite"]
 
-_READ_TOGETHER = 256  # chunks
 Numbers = tuple[int, ...]
 
 
@@ -281,8 +280,8 @@ def _has_size(array: zarr.Array, size: int) -> bool:
 def _contents(store: Store, array: zarr.Array, chunks: Sequence[Numbers]) -> Iterator[tuple[Numbers, Any]]:
     """Read chunks; None in the place of what cannot be read."""
     read = content_of if array.dtype.kind == "T" else values_of
-    for start in range(0, len(chunks), _READ_TOGETHER):
-        some = chunks[start : start + _READ_TOGETHER]
+    for start in range(0, len(chunks), READ_TOGETHER):
+        some = chunks[start : start + READ_TOGETHER]
         keys = [f"{array.path}/{array.metadata.encode_chunk_key(numbers)}" for numbers in some]
         for numbers, data in zip(some, objects.read(store.objects, keys), strict=True):
             yield numbers, None if data is None else read(array, data)

@@ -16,7 +16,7 @@ from sweeps.store import metadata, objects
 from sweeps.store.chunks import CHECKSUM_BYTES, chunks_of
 from sweeps.store.places import ASKED, CELL, columns, is_asked
 from sweeps.store.settings import CHECKED_FORMAT, SHARDED_FORMAT, SHARDS, settings_of
-from sweeps.store.shards import shard_bytes
+from sweeps.store.shards import index_bytes
 
 __all__ = [
     "DONE",
@@ -363,7 +363,7 @@ def stored_size(settings: Mapping[str, Any], replicates: int) -> Size:
         files, held = cells, cells * layout.chunk_bytes
         if layout.shards is not None:
             files, chunks = _count(shape, layout.shards), _count(shape, layout.chunks)
-            held = chunks * layout.chunk_bytes + files * shard_bytes(0, _count(layout.shards, layout.chunks))
+            held = chunks * layout.chunk_bytes + files * index_bytes(_count(layout.shards, layout.chunks))
         files_of_all = files * (-(-replicates // settings["block"]) if "replicate" in layout.dims else 1)
         blocks = math.ceil(held / files / _BLOCK_BYTES)
         size = Size(size.bytes + files_of_all * blocks * _BLOCK_BYTES, size.files + files_of_all)

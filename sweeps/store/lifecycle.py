@@ -192,7 +192,8 @@ class Store:
                 known = metadata.hand_over(root.store, known, owner)
             restored = restore(root.store, known)
             known = finish_interrupted(root, known)
-            cls.open(location).merge(last=True)
+            if SHARDS in known:
+                cls.open(location).merge(last=True)
             wanted, asked, cells = _compared(known, spec)
             require_room(location, grown(wanted, asked, cells))
             constants = {axis: known["problem"].get(axis) for axis in wanted["axes"] if axis not in known["axes"]}

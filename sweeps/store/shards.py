@@ -17,7 +17,7 @@ from zarr.abc.store import Store as ZarrStore
 from sweeps.store import objects
 from sweeps.store.chunks import CHECKSUM_BYTES, checksum_of, content_of, is_checked, numbers_of, place_of
 
-__all__ = ["clear", "damaged_chunks", "pack", "read_shard", "shard_bytes", "unpack", "write_shard"]
+__all__ = ["clear", "damaged_chunks", "index_bytes", "pack", "read_shard", "unpack", "write_shard"]
 
 _MISSING = 2**64 - 1  # in the place of an offset and a size
 _ENTRY_BYTES = 16
@@ -183,22 +183,22 @@ def clear(store: ZarrStore, array: zarr.Array, which: np.ndarray) -> None:
             write_shard(store, array, numbers, values)
 
 
-def shard_bytes(chunk_bytes: int, chunks: int) -> int:
-    """Count the bytes of a shard of which no chunk is missing.
+def index_bytes(chunks: int) -> int:
+    """Count the bytes of the index of a shard.
 
     Parameters
     ----------
-    chunk_bytes, chunks : int
-        Bytes of a chunk, and how many there are.
+    chunks : int
+        That it has room for.
     """
-    return chunks * (chunk_bytes + _ENTRY_BYTES) + CHECKSUM_BYTES
+    return chunks * _ENTRY_BYTES + CHECKSUM_BYTES
 
 
 def _index_of(array: zarr.Array, data: bytes) -> np.ndarray | None:
     """Read where each chunk is; None if that is damaged."""
-    size = math.prod(_counts(array)) * _ENTRY_BYTES
-    index, checksum = data[-size - CHECKSUM_BYTES : -CHECKSUM_BYTES], data[-CHECKSUM_BYTES:]
-    if len(index) != size or checksum_of(index) != checksum:
+    size = index_bytes(math.prod(_counts(array)))
+    index, checksum = data[-size:-CHECKSUM_BYTES], data[-CHECKSUM_BYTES:]
+    if len(data) < size or checksum_of(index) != checksum:
         return None
     return np.frombuffer(index, "<u8").reshape(-1, 2)
 

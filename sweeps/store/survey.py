@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 __all__ = [
+    "READ_TOGETHER",
     "Lacking",
     "Missing",
     "facts",
@@ -37,7 +38,7 @@ __all__ = [
 ]
 
 
-_READ_TOGETHER = 256  # chunks
+READ_TOGETHER = 256  # chunks
 
 
 class Lacking(NamedTuple):
@@ -206,7 +207,7 @@ def _stored(store: Store, array: zarr.Array) -> Iterator[tuple[tuple[slice, ...]
     sizes = array.shards or array.chunks
     names = {key: numbers_of(array, key) for key in objects.list_names(store.objects, array.path)}
     places = [(f"{array.path}/{key}", numbers) for key, numbers in names.items() if numbers is not None]
-    together = max(1, _READ_TOGETHER * math.prod(array.chunks) // math.prod(sizes))
+    together = max(1, READ_TOGETHER * math.prod(array.chunks) // math.prod(sizes))
     for start in range(0, len(places), together):
         keys, several = zip(*places[start : start + together], strict=True)
         for numbers, data in zip(several, objects.read(store.objects, keys), strict=True):
