@@ -17,7 +17,7 @@ _COUNTED = {"n": "values of n", "steps": "numbers of steps"}
 
 
 def at_least(count: int, axis: str) -> Need:
-    """Ask for so many values of an axis.
+    """Ask for so many values of an axis, at equal values of all others.
 
     Parameters
     ----------
@@ -32,9 +32,13 @@ def at_least(count: int, axis: str) -> Need:
     """
 
     def need(simulation: xr.Dataset) -> str | None:
-        found = simulation.sizes.get(axis, 1) - (axis == "iteration")
-        words = _COUNTED.get(axis, f"{axis.replace('_', ' ')}s")
-        return f"fewer than {count} {words}" if found < count else None
+        words = f"fewer than {count} {_COUNTED.get(axis, axis.replace('_', ' ') + 's')}"
+        if simulation.sizes.get(axis, 1) - (axis == "iteration") < count:
+            return words
+        asked = simulation.coords.get("asked")
+        if asked is None or axis not in asked.dims or int(asked.sum(axis).max()) >= count:
+            return None
+        return f"{words} with all else equal"
 
     return need
 

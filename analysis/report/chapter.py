@@ -186,12 +186,14 @@ def is_url(path: str | Path) -> bool:
 
 def _lead(simulation: xr.Dataset) -> str:
     sizes = simulation["n"].values
-    problems = math.prod(simulation.sizes[axis] for axis in grid_axes(simulation["train_error"]))
-    if "asked" in simulation.coords:
-        problems = int(simulation["asked"].any("n").sum())
+    places = math.prod(simulation.sizes[axis] for axis in grid_axes(simulation["train_error"]))
+    asked = simulation.coords.get("asked")
+    counts = [places] if asked is None else asked.sum([dim for dim in asked.dims if dim != "n"]).values.tolist()
+    least, most = min(counts), max(counts)
+    problems = f"{least if least == most else f'{least} to {most}'} {'problem' if most == 1 else 'problems'}"
     span = f"n from {int(sizes.min()):,} to {int(sizes.max()):,} ({len(sizes)} sizes)"
     return (
-        f"{span if len(sizes) > 1 else f'n = {int(sizes[0]):,}'}, {problems} "
-        f"{'problem' if problems == 1 else 'problems'} at each n, {simulation.sizes.get('replicate', 1)} replicates, "
+        f"{span if len(sizes) > 1 else f'n = {int(sizes[0]):,}'}, {problems} at each n, "
+        f"{simulation.sizes.get('replicate', 1)} replicates, "
         f"{simulation.sizes['iteration'] - 1} gradient-descent steps."
     )

@@ -99,6 +99,19 @@ def test_rows_far_apart_are_no_grid_to_report_on(tmp_path, monkeypatch):
     assert xr.open_datatree(location, engine="zarr").simulation.sizes["cell"] == 6
 
 
+def test_a_design_over_n_is_asked_for_no_power_of_n(tmp_path):
+    rows = [{"n": 24 + 8 * k, "noise": 0.1 * k} for k in range(1, 5)]
+    base = {name: value for name, value in BASE.items() if name not in ("n", "noise")}
+    location = str(tmp_path / "a.zarr")
+    finish(location, spec_of({}, base, rows=rows, **SMALL))
+    chapter = read_chapter(location, SECTIONS)
+    assert chapter.lead.startswith("n from 32 to 56 (4 sizes), 1 problem at each n, 3 replicates")
+    lacking = dict(chapter.unanswered)
+    assert {lacking[name] for name in ("rates", "generalization_estimate")} == {
+        "fewer than 3 values of n with all else equal"
+    }
+
+
 def test_rows_of_one_field_are_read_along_it(tmp_path):
     location = str(tmp_path / "a.zarr")
     base = {name: value for name, value in BASE.items() if name != "noise"}

@@ -1,3 +1,4 @@
+import numpy as np
 import xarray as xr
 
 from analysis.answers.needs import at_least, estimate, laws, no_axis_but
@@ -15,6 +16,17 @@ def test_what_is_lacking_is_counted_in_words():
     assert at_least(2, "width")(SIMULATION) == "fewer than 2 widths"
     assert at_least(5, "iteration")(SIMULATION) is None  # besides the start
     assert at_least(6, "iteration")(SIMULATION) == "fewer than 6 iterations"
+
+
+def test_values_count_at_equal_values_of_what_varies_with_them():
+    one_rate_for_each_n = np.eye(SIMULATION.sizes["n"], 2, dtype=bool)
+    tied = SIMULATION.assign_coords(asked=(("n", "learning_rate"), one_rate_for_each_n))
+    assert at_least(1, "n")(tied) is None
+    assert at_least(2, "n")(tied) == "fewer than 2 values of n with all else equal"
+    assert at_least(3, "replicate")(tied) is None
+    column = one_rate_for_each_n.copy()
+    column[:, 0] = True
+    assert at_least(3, "n")(tied.assign_coords(asked=(("n", "learning_rate"), column))) is None
 
 
 def test_further_axes_are_named():
