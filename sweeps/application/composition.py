@@ -22,10 +22,10 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from sedyn.errors import LARGEST, InvalidInput, require_known
+from sedyn.errors import LARGEST, InvalidInput
 from sedyn.model.problem import Problem
 from sweeps.compute import Compute
-from sweeps.plan import plain
+from sweeps.plan import SEEDS, no_field, plain, require_fields
 
 __all__ = ["CONFIGURATIONS", "Composed", "compose", "experiments", "quoted"]
 
@@ -167,9 +167,10 @@ def _with_axes(words: Sequence[str], *, multirun: bool) -> Iterator[str]:
         key, _, values = str(override.input_line).lstrip("+").partition("=")
         parent, _, name = key.rpartition(".")
         asked: Any = override.value()
+        if parent in ("problem", *_OF_FIELDS):
+            require_fields(parent, [name])
         if isinstance(asked, Glob) or parent not in ("problem", *_OF_FIELDS) or (parent == "problem" and not multirun):
             raise InvalidInput(key, values, _ONE_BY_ONE if isinstance(asked, Glob) else _instead(key, values))
-        require_known(parent, [name], [field.name for field in fields(Problem)])
         if isinstance(asked, IntervalSweep):
             if parent not in ("problem", "ranges"):
                 remedy = f"an interval is no list; ranges.{name}=[LOW,HIGH] design.points=64 fills it with cells"
@@ -196,7 +197,7 @@ def _instead(key: str, values: str) -> str:
     """Say how to get what several values of a key are meant to give."""
     parent, _, name = key.rpartition(".")
     if key == "seed":
-        return "replicates=N gives N independent runs of each cell from one seed; another seed needs another store"
+        return SEEDS
     if key == "replicates":
         return "name the largest; its first replicates are those of a smaller number"
     if key == "aspect":
@@ -265,13 +266,11 @@ def _in_words(error: Exception, words: Sequence[str]) -> InvalidInput:
 def _unknown_key(key: str) -> InvalidInput:
     key = key.lstrip("+~")
     parent, _, name = key.rpartition(".")
-    of_a_problem = [field.name for field in fields(Problem)]
+    if parent in ("problem", *_OF_FIELDS):
+        return no_field(parent, name)
     keys: Any = OmegaConf.to_container(OmegaConf.load(CONFIGURATIONS / "config.yaml"))
     del keys["defaults"]
-    keys |= {
-        **dict.fromkeys(("problem", *_OF_FIELDS), of_a_problem),
-        "compute": [field.name for field in fields(Compute)],
-    }
+    keys["compute"] = [field.name for field in fields(Compute)]
     if isinstance(keys.get(parent), list | dict):
         return InvalidInput.unknown(parent, name, keys[parent])
     return InvalidInput.unknown("key", key, {**keys, **dict.fromkeys(_groups())})

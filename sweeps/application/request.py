@@ -16,7 +16,7 @@ from sedyn.errors import LARGEST, InvalidInput, require_flag, require_known, req
 from sweeps.application.composition import Composed
 from sweeps.application.rows import design, product_of, table, union, zipped
 from sweeps.compute import Compute
-from sweeps.plan import PROBLEM_FIELDS, SweepSpec
+from sweeps.plan import SweepSpec, require_fields
 from sweeps.refinement import Refinement
 from sweeps.registered import code_with, registered_in, require_for_workers
 from sweeps.sources import Code
@@ -154,7 +154,7 @@ def _read_spec(config: DictConfig, overridden: Collection[str], refinement: Refi
     axes = _lists(config, "grid")
     if not isinstance(config.problem, DictConfig):
         raise InvalidInput("problem", config.problem, "a mapping of fields, as in problem.n=1000")
-    require_known("problem", config.problem, PROBLEM_FIELDS)
+    require_fields("problem", config.problem)
     key, rows = _read_rows(config)
     unused = {**dict.fromkeys(_named_in_all(config) if key == "grids" else (rows[0] if rows else ())), **axes}
     for field in unused:
@@ -208,7 +208,7 @@ def _read_spec(config: DictConfig, overridden: Collection[str], refinement: Refi
 
 def _lists(config: DictConfig, key: str) -> dict[str, Any]:
     given = {name: values for name, values in _mapping(config, key).items() if values is not None}
-    require_known(key, given, PROBLEM_FIELDS)
+    require_fields(key, given)
     return given
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from sedyn.checks import one_of, path, whole
-from sedyn.errors import LARGEST, InvalidInput, require_known
+from sedyn.errors import LARGEST, InvalidInput
 from sedyn.model.problem import Problem
-from sweeps.plan import MOST_CELLS, PROBLEM_FIELDS, plain, require_few_cells
+from sweeps.plan import MOST_CELLS, PROBLEM_FIELDS, plain, require_few_cells, require_fields
 
 __all__ = ["design", "product_of", "table", "union", "value_of", "zipped"]
 
@@ -36,7 +36,7 @@ def zipped(given: Mapping[str, Any]) -> list[Row]:
     InvalidInput
         If a field is unknown, or one has more values than another.
     """
-    require_known("zip", given, PROBLEM_FIELDS)
+    require_fields("zip", given)
     for name, values in given.items():
         if not isinstance(values, list) or not values:
             raise InvalidInput(f"zip.{name}", values, f"a list of values, as in zip.{name}=[VALUE,VALUE]")
@@ -66,7 +66,7 @@ def union(given: Any, problem: Mapping[str, Any]) -> list[Row]:
     if not isinstance(given, list) or not given or not all(isinstance(grid, dict) and grid for grid in given):
         raise InvalidInput("grids", given, remedy)
     for grid in given:
-        require_known("grids", grid, PROBLEM_FIELDS)
+        require_fields("grids", grid)
         for name, values in grid.items():
             if not isinstance(values, list) or not values:
                 raise InvalidInput(f"grids: {name}", values, remedy)
@@ -118,7 +118,7 @@ def table(name: Any) -> list[Row]:
         ) from None
     if not rows or not rows[0]:
         raise InvalidInput("cells", name, "has no line below its names of columns; write one for each cell")
-    require_known(f"cells={name}: column", rows[0], PROBLEM_FIELDS)
+    require_fields(f"cells={name}: column", rows[0])
     for number, row in enumerate(rows, 1):
         if lacking := [column for column, value in row.items() if value is None or value == ""]:
             raise InvalidInput(
@@ -173,7 +173,7 @@ def design(ranges: Mapping[str, Any], points: Any, method: Any, seed: int) -> li
     InvalidInput
         If a range is none, or of a field that is no number.
     """
-    require_known("ranges", ranges, PROBLEM_FIELDS)
+    require_fields("ranges", ranges)
     ends = {name: _range_of(name, given) for name, given in ranges.items()}
     if points is None:
         raise InvalidInput("design.points", points, "how many cells fill the ranges, as in design.points=64")

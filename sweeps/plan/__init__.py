@@ -1,6 +1,15 @@
 """What a sweep consists of, its cells and its tasks: nothing here predicts, stores or runs anything."""
 
-from sweeps.plan.cells import ESTIMATE, MOST_CELLS, PROBLEM_FIELDS, SweepSpec, require_few_cells
+from sweeps.plan.cells import (
+    ESTIMATE,
+    MOST_CELLS,
+    PROBLEM_FIELDS,
+    SEEDS,
+    SweepSpec,
+    no_field,
+    require_few_cells,
+    require_fields,
+)
 from sweeps.plan.kinds import ROW, Cell, Cells
 from sweeps.plan.tasks import (
     Bundle,
@@ -21,6 +30,7 @@ __all__ = [
     "MOST_CELLS",
     "PROBLEM_FIELDS",
     "ROW",
+    "SEEDS",
     "Bundle",
     "Cell",
     "Cells",
@@ -35,6 +45,8 @@ __all__ = [
     "key_of",
     "kind_of",
     "name_of",
+    "no_field",
     "plain",
     "require_few_cells",
+    "require_fields",
 ]

@@ -14,7 +14,7 @@ from sedyn.checks import COUNT, FLAG, SEED, Check, one_of, optional, whole
 from sedyn.descent.engines import DTYPES, ENGINES, choose_engine, require_results_memory
 from sedyn.descent.simulation import MOST_REPLICATES
 from sedyn.deviations.fluctuations import require_fluctuations
-from sedyn.errors import InvalidInput, require_known
+from sedyn.errors import InvalidInput
 from sedyn.model.problem import Problem
 from sedyn.theory.inputs import RANDOMIZATIONS, least_samples, require_samples
 from sedyn.theory.memory import require_theory_memory
@@ -22,9 +22,21 @@ from sweeps.plan.kinds import ROW, Cell, Cells
 from sweeps.plan.tasks import SimulationTask, TheorySettings, TheoryTask, fluctuation_randomizations
 from sweeps.plan.values import key_of
 
-__all__ = ["ESTIMATE", "MANY_CELLS", "MOST_CELLS", "PROBLEM_FIELDS", "Cell", "SweepSpec", "require_few_cells"]
+__all__ = [
+    "ESTIMATE",
+    "MANY_CELLS",
+    "MOST_CELLS",
+    "PROBLEM_FIELDS",
+    "SEEDS",
+    "Cell",
+    "SweepSpec",
+    "no_field",
+    "require_few_cells",
+    "require_fields",
+]
 
 PROBLEM_FIELDS = tuple(f.name for f in fields(Problem))
+SEEDS = "replicates=N gives N independent runs of each cell from one seed; another seed needs another store"
 ESTIMATE = "estimated_test_error"  # the observable that a sweep can leave out
 
 
@@ -44,6 +56,46 @@ _CHECKS: dict[str, Check] = {
 }
 MOST_CELLS = 10**6
 MANY_CELLS = 2**11  # that make a sweep a large one
+
+
+def no_field(field: str, name: object) -> InvalidInput:
+    """Build the message for what is no field of a problem.
+
+    Parameters
+    ----------
+    field : str
+        Where it was given.
+    name : object
+
+    Returns
+    -------
+    InvalidInput
+        Naming the key of a sweep that is meant, or the nearest field.
+    """
+    if name == "seed":
+        return InvalidInput(field, name, f"this is no field of a problem; {SEEDS}, by its key seed=N")
+    if name in _CHECKS:
+        return InvalidInput(field, name, f"this is no field of a problem; the whole sweep has one, {name}=VALUE")
+    return InvalidInput.unknown(field, name, PROBLEM_FIELDS)
+
+
+def require_fields(field: str, names: Iterable[object]) -> None:
+    """Refuse the first of some names that is no field of a problem.
+
+    Parameters
+    ----------
+    field : str
+        Where they were given.
+    names : iterable
+
+    Raises
+    ------
+    InvalidInput
+        As `no_field` builds it.
+    """
+    for name in names:
+        if name not in PROBLEM_FIELDS:
+            raise no_field(field, name)
 
 
 def require_few_cells(sizes: Mapping[str, int]) -> None:
@@ -156,7 +208,7 @@ class SweepSpec:
         object.__setattr__(self, "base", {name: plain[name] for name in PROBLEM_FIELDS if name not in varying})
 
     def _require_axes(self) -> None:
-        require_known("grid", self.axes, PROBLEM_FIELDS)
+        require_fields("grid", self.axes)
         for axis, values in self.axes.items():
             if isinstance(values, str | Mapping) or not isinstance(values, Sequence) or not values:
                 raise InvalidInput(f"grid.{axis}", values, f"a list of values, as in grid.{axis}=[VALUE,VALUE]")
@@ -169,7 +221,7 @@ class SweepSpec:
         if not self.rows or not self.rows[0]:
             raise InvalidInput("rows", self.rows, "at least one row, of at least one field")
         for row in self.rows:
-            require_known("rows", row, PROBLEM_FIELDS)
+            require_fields("rows", row)
             if row.keys() != self.rows[0].keys():
                 raise InvalidInput("rows", dict(row), f"every row has a value of {', '.join(self.rows[0])}")
             for name, value in row.items():

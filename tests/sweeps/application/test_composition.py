@@ -13,6 +13,7 @@ from sedyn.model.problem import Problem
 from sweeps.application import composition, settings_help
 from sweeps.application.composition import compose, experiments
 from sweeps.application.sweep import main
+from sweeps.plan import cells
 
 DEFAULTS = {known.name: known.default for known in fields(Problem)}
 
@@ -32,6 +33,7 @@ def test_a_new_field_of_a_problem_can_be_set_swept_and_looked_up(monkeypatch):
         compose(["problem.colour=2"])
     monkeypatch.setattr(composition, "Problem", Coloured)
     monkeypatch.setattr(settings_help, "Problem", Coloured)
+    monkeypatch.setattr(cells, "PROBLEM_FIELDS", (*cells.PROBLEM_FIELDS, "colour"))
     assert compose().config.problem.colour == 0.5
     for words in (["problem.colour=2"], ["problem=linear", "problem.colour=2"]):
         assert compose(words).config.problem.colour == 2
@@ -66,6 +68,10 @@ def test_several_values_of_a_grid_are_its_axis_without_the_rounding_of_their_sum
     ("word", "answer"),
     [
         ("seed=0,1", "replicates=N gives N independent runs"),
+        ("problem.seed=3", "replicates=N gives N independent runs .* by its key seed=N"),
+        ("problem.seed=0,1", "replicates=N gives N independent runs .* by its key seed=N"),
+        ("grid.seed=0,1", "replicates=N gives N independent runs .* by its key seed=N"),
+        ("zip.engine=dense,deferred", "the whole sweep has one, engine=VALUE"),
         ("replicates=8,16", "name the largest"),
         ("aspect=1,2", r"write aspect=\[1,2\]"),
         ("problem.noise=0.1,0.2", r"--multirun, or write grid.noise=\[0.1,0.2\]"),
