@@ -351,20 +351,33 @@ def coordinates_of(sizes: Mapping[str, int]) -> dict[str, Shaped[np.ndarray, " _
     return {dim: named[dim] if dim in named else np.arange(size) + first.get(dim, 0) for dim, size in sizes.items()}
 
 
-@lru_cache(maxsize=64)  # indexes are most of what a small dataset costs, and neighbours share them
-def _coordinates(
-    sizes: tuple[tuple[str, int], ...], replicates: tuple[int, ...] | None, used: frozenset[str]
-) -> xr.Coordinates:
-    """Index those dimensions that are used, in the order of their sizes; replicates come last."""
-    import xarray as xr
+@lru_cache(maxsize=64)  # merging variables and indexes is most of what a small dataset costs
+def _without_values(
+    variables: tuple[tuple[str, tuple[str, ...], Observable, tuple[int, ...]], ...],
+    sizes: tuple[tuple[str, int], ...],
+    replicates: tuple[int, ...] | None,
+) -> xr.Dataset:
+    """Make a dataset of variables with these names, dimensions, words and shapes, for others to be copied from.
 
+    Those dimensions that are used are indexed, in the order of their sizes; replicates come last.
+    """
+    import xarray as xr  # slow to load, and many who want these names make no dataset
+
+    used = {dim for _, dims, *_ in variables for dim in dims}
     found: dict[str, np.ndarray] = coordinates_of(dict(sizes))
     if replicates is not None:
         found["replicate"] = np.asarray(replicates, dtype=np.int64)
     shared = {name: np.array(values) for name, values in found.items() if name in used}
     for values in shared.values():
         values.setflags(write=False)
-    return xr.Coordinates(shared)
+    nothing = np.array(np.nan)
+    return xr.Dataset(
+        {
+            name: (dims, np.broadcast_to(nothing, shape), {"long_name": known.long_name, "units": known.units})
+            for name, dims, known, shape in variables
+        },
+        coords=xr.Coordinates(shared),
+    )
 
 
 def quantiles(values: Float[Array, "*leading N"]) -> Float[Array, "*leading probabilities"]:
@@ -498,22 +511,11 @@ def to_dataset(
     -------
     xarray.Dataset
     """
-    import xarray as xr  # slow to load, and many who want these names make no dataset
-
     leading = () if replicates is None else ("replicate",)
-    variables = {
-        name: (
-            (*leading, *observable.dims),
-            arrays[name],
-            {"long_name": observable.long_name, "units": observable.units},
-        )
-        for name, observable in observables.items()
-    }
-    used = frozenset(dim for dims, *_ in variables.values() for dim in dims)
+    values = {name: np.asarray(arrays[name]) for name in observables}
+    variables = tuple((name, (*leading, *known.dims), known, values[name].shape) for name, known in observables.items())
     sizes = tuple(dimension_sizes(problem).items())
-    return xr.Dataset(
-        variables,
-        coords=_coordinates(sizes, None if replicates is None else tuple(replicates), used),
-        # Nothing is no value of an attribute in a file.
-        attrs={name: value for name, value in problem.to_dict().items() if value is not None} | dict(attributes),
-    )
+    found = _without_values(variables, sizes, None if replicates is None else tuple(replicates)).copy(data=values)
+    # Nothing is no value of an attribute in a file.
+    found.attrs = {name: value for name, value in problem.to_dict().items() if value is not None} | dict(attributes)
+    return found

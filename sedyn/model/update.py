@@ -117,8 +117,9 @@ def numbers_of(updates: Sequence[Update], like: Float[Array, "R ..."]) -> Float[
 
     if not updates:
         return xp.empty((replicates, 0, NUMBERS), dtype=like.dtype, device=like.device)
-    numbers = xp.stack([of_each(each) for own in updates for each in own[:NUMBERS]], axis=-1)  # all at once
-    return xp.reshape(numbers, (replicates, len(updates), NUMBERS))
+    numbers = xp.concat([of_each(each) for own in updates for each in own[:NUMBERS]])  # all at once, without stacking
+    of_replicates = xp.matrix_transpose(xp.reshape(numbers, (-1, replicates)))
+    return xp.reshape(xp.reshape(of_replicates, (-1,)), (replicates, len(updates), NUMBERS))
 
 
 def _matters(number: float | Array) -> bool:

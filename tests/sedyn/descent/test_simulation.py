@@ -90,6 +90,18 @@ def test_a_replicate_is_the_same_bit_by_bit_among_those_of_other_problems(fields
             xr.testing.assert_identical(alone, runs.sel(replicate=[replicate]))
 
 
+def test_datasets_of_one_shape_share_no_words():
+    problem = Problem(n=40, d=30, steps=2)
+    mine, other = (sedyn.simulate(problem, 2) for _ in range(2))
+    mine.attrs["who"] = mine.train_error.attrs["who"] = mine.replicate.attrs["who"] = "me"
+    for dataset in (other, sedyn.simulate(problem, 2)):
+        assert all("who" not in attributes for attributes in (dataset.attrs, dataset.train_error.attrs))
+        assert not dataset.replicate.attrs
+    assert not np.shares_memory(mine.train_error, other.train_error)
+    mine.train_error[:] = 0
+    xr.testing.assert_equal(other, sedyn.simulate(problem, 2))
+
+
 def test_problems_of_other_shapes_run_by_themselves_and_come_back_in_their_order():
     problems = [Problem(n=n, d=40, width=2, steps=3, noise=noise) for noise in (0.1, 0.2) for n in (60, 80)]
     among = sedyn.simulate_together([(problem, 2) for problem in problems], seed=5)
