@@ -12,6 +12,7 @@ from typing import NamedTuple
 from sedyn.arrays.backend import Array, array_namespace
 from sedyn.arrays.shapes import Float
 from sedyn.estimate.rows import RowModes
+from sedyn.kernels.dispatch import move_modes
 from sedyn.model.network import Derivatives
 from sedyn.model.update import Update
 
@@ -71,9 +72,7 @@ class ByModes(NamedTuple):
     def move(self, gradient: Float[Array, "... q n"], curvature: Float[Array, "... q q"], update: Update) -> ByModes:
         """Take in gradients, and one curvature for all samples.
 
-        A mode is pushed by the sample's gradient, and answers with the mean curvature to what it carries, less what the
-        sample itself has of that: the others', without the sample. The mode that centring took out is what biases
-        learn, and has none of the units' decay.
+        The mode that centring took out is what biases learn, and has none of the units' decay.
 
         Parameters
         ----------
@@ -87,18 +86,10 @@ class ByModes(NamedTuple):
         ByModes
             Up to t + 1.
         """
-        xp = array_namespace(self.carried)
-        *leading, q, nodes, n = self.carried.shape
-        drive = xp.matmul(curvature, xp.reshape(self.carried, (*leading, q, nodes * n)))
-        drive = xp.reshape(drive, self.carried.shape)
-        drive += (gradient - xp.matmul(curvature, self.kept))[..., None, :]
-        drive *= self.modes.nodes
-        if update.unit_decay is not None:
-            decaying = slice(None, -1 if self.modes.centred else None)
-            drive[..., decaying, :] += update.unit_decay[..., None] * self.carried[..., decaying, :]
-        carried, previous = update._replace(unit_decay=None)(self.carried, self.previous, drive)
-        kept = xp.sum(self.modes.weights * carried, axis=-2)
-        return self._replace(carried=carried, previous=previous, kept=kept)
+        nodes, weights, centred = self.modes
+        known = self.carried, self.previous, self.kept
+        moved = move_modes(nodes, weights, nodes.shape[0] - centred, *known, gradient, curvature, update)
+        return self._replace(**dict(zip(("carried", "previous", "kept"), moved, strict=True)))
 
     def fresh_like(self, trained: Float[Array, "*replicates q n"]) -> Float[Array, "*replicates q n"]:
         """h^t less each sample's shares of what its modes carry; see `Estimate.fresh_like`."""

@@ -18,6 +18,7 @@ import numpy as np
 from sedyn.arrays.shapes import Float
 from sedyn.estimate.by_modes import ByModes
 from sedyn.estimate.rows import MODES, RowModes, modes_and_spectrum, row_scales
+from sedyn.kernels.dispatch import mean_answer
 from sedyn.model.network import Derivatives
 from sedyn.model.quadrature import SpectralMeasure, gauss_quadrature
 from sedyn.model.update import Update
@@ -26,14 +27,10 @@ __all__ = ["Begun", "SelfConsistent", "effective_curvature", "work_of"]
 
 # The effective curvature is found anew each time the iteration has grown by this share.
 REFRESHED = 0.2
-# From the point before, which is near: a second step moves estimates by a tenth of what finding it more often does.
-FIXED_POINT_STEPS = 1
 # Samples that it is found from, and the mean one is followed for, at least, where there are so many.
 ENOUGH_SAMPLES = 128
-# Eigenvalues of matrices to be inverted are held above these.
-LEAST_LEFT, LEAST_OF_A_SAMPLE = 0.01, 0.5
-# What counts as no curvature, as a share of all.
-NEXT_TO_NOTHING = 1e-12
+# Eigenvalues of matrices to be inverted are held above this.
+LEAST_LEFT = 0.01
 # Nodes for the eigenvalues.
 NODES = 16
 # Rounds in which a start that has learned and the effective curvature agree.
@@ -160,7 +157,7 @@ class SelfConsistent(NamedTuple):
 
         for _ in range(ROUNDS_AT_START):
             total = np.tensordot(shares, answers_to(nodes, decay, effective), 1)
-            effective = self._effective(curvatures, total, effective)
+            effective = mean - self._lowered(curvatures[..., _some(self.weights.size)], total, effective)
         answers, lowered = self.answers.copy(), self.lowered.copy()
         answers[:, units, units] = -answers_to(nodes, decay, effective)
         lowered[units, units] = mean - effective
@@ -184,12 +181,11 @@ class SelfConsistent(NamedTuple):
         known = self._replace(answers=answers, previous=answers, lowered=lowered)
         return known._replace(estimate=estimate, by_mean=by_mean, beyond=beyond, beyond_mean=beyond_mean)
 
-    def _effective(self, curvatures: np.ndarray, kept: np.ndarray, start: np.ndarray) -> np.ndarray:
-        """Find the effective curvature from some of the samples, which the mean of all is lowered to."""
-        shares, some = self.estimate.row_scales, _some(self.weights.size)
-        own, their = curvatures[..., some], shares[some] / shares[some].mean()
-        lowered = (own * their).mean(axis=-1) - effective_curvature(own, their, kept, start)
-        return (curvatures * shares).mean(axis=-1) - lowered
+    def _lowered(self, own: np.ndarray, kept: np.ndarray, start: np.ndarray) -> np.ndarray:
+        """Find what the effective curvature is lower by than the mean, from the curvatures of some of the samples."""
+        shares = self.estimate.row_scales[_some(self.weights.size)]
+        shares = shares / shares.mean()
+        return own @ shares / shares.size - effective_curvature(own, shares, kept, start)
 
     def step(self, derivatives: Derivatives, update: Update) -> SelfConsistent:
         """Take in the derivatives at iteration t; see `Estimate.step`."""
@@ -200,12 +196,14 @@ class SelfConsistent(NamedTuple):
             kept = -np.tensordot(self.spectrum.weights, self.answers, 1)
             with suppress(np.linalg.LinAlgError):  # of a run that diverges
                 start = _held(mean - lowered, mean)
-                lowered = mean - self._effective(derivatives.curvature / self.weights, kept, start)
+                some = _some(n)
+                own = np.ascontiguousarray(derivatives.curvature[..., some])
+                lowered = self._lowered(own / self.weights[some], kept, start)
             refreshed_at = t
         effective = mean - lowered
         with suppress(np.linalg.LinAlgError):  # likewise
             effective = _held(effective, mean)
-        push = np.eye(effective.shape[0]) + effective @ self.answers
+        push = np.eye(len(effective)) + effective @ self.answers
         answers, previous = update(self.answers, self.previous, self.spectrum.nodes[:, None, None] * push)
         gradient = derivatives.gradient / self.weights
         estimate = self.estimate.move(gradient, effective, update)
@@ -275,45 +273,32 @@ def effective_curvature(
     kept : ndarray, shape (q, q)
         What a sample keeps of a constant push, on average.
     start : ndarray, shape (q, q)
-        Where the fixed point is sought from.
+        What it was before, or nearly: from there one step of the fixed point is made. A second one moves estimates by a
+        tenth of what a step more often does.
 
     Returns
     -------
     ndarray, shape (q, q)
         Of equal curvatures, these.
     """
-    each, root, effective = np.moveaxis(curvatures, -1, 0), _root(kept), _symmetric(start)
-    own = _positive(each)
-    negative = np.tensordot(shares / shares.size, each - own, 1)
-    for _ in range(FIXED_POINT_STEPS):
-        memory = _root(root @ _inverse(np.eye(len(kept)) - root @ effective @ root, LEAST_LEFT) @ root)
-        pulled = own @ memory
-        inner = _inverse(np.eye(len(kept)) + memory @ pulled, 1 - LEAST_OF_A_SAMPLE)
-        response = _symmetric(np.tensordot(shares / shares.size, own - pulled @ inner @ np.swapaxes(pulled, 1, 2), 1))
-        outer = response @ memory
-        left = _inverse(np.eye(len(kept)) - memory @ outer, LEAST_LEFT / 2)
-        effective = response + outer @ left @ outer.T + negative
-    return effective
+    root, identity = _root(kept), np.eye(len(kept))
+    memory = _root(root @ _inverse(identity - root @ _symmetric(start) @ root, LEAST_LEFT) @ root)
+    answer, negative = mean_answer(curvatures, shares, memory @ memory)
+    outer = _symmetric(answer) @ memory
+    left = _inverse(identity - memory @ outer, LEAST_LEFT / 2)
+    return _symmetric(answer) + outer @ left @ outer.T + negative
 
 
 def _symmetric(matrix: np.ndarray) -> np.ndarray:
     return (matrix + np.swapaxes(matrix, -1, -2)) / 2
 
 
-def _positive(matrix: Float[np.ndarray, "... q q"]) -> Float[np.ndarray, "... q q"]:
-    """Part of symmetric matrices that has their positive eigenvalues."""
-    values, vectors = np.linalg.eigh(matrix)
-    return (vectors * values.clip(0)[..., None, :]) @ np.swapaxes(vectors, -1, -2)
-
-
 def _held(effective: Float[np.ndarray, "q q"], mean: Float[np.ndarray, "q q"]) -> Float[np.ndarray, "q q"]:
     """Curvature with eigenvalues held above the lowest of the mean, or above zero if that is less."""
-    with suppress(np.linalg.LinAlgError):  # nothing is below zero, as in most steps: this is told sooner
-        np.linalg.cholesky(effective + NEXT_TO_NOTHING * np.trace(effective) * np.eye(len(effective)))
+    values, vectors = np.linalg.eigh(effective)
+    if values[0] >= 0 or values[0] >= (least := min(0.0, float(np.linalg.eigvalsh(mean)[0]))):
         return effective
-    least = min(0.0, float(np.linalg.eigvalsh(mean)[0]))
-    values, vectors = np.linalg.eigh(_symmetric(effective))
-    return effective if values[0] >= least else (vectors * values.clip(least)) @ vectors.T
+    return (vectors * values.clip(least)) @ vectors.T
 
 
 def _root(matrix: Float[np.ndarray, "q q"]) -> Float[np.ndarray, "q q"]:

@@ -154,7 +154,7 @@ def choose(
     kept = family.kept(curvature, point.curvatures[0], point.gradients[0])
     parameters = point.parameters.reshape(len(labels), -1)
     left_out = point.outputs.reshape(labels.shape) - kept
-    own = resamples.sums(losses_with_doubt(loss, left_out, labels))
+    own = resamples.sums(losses_with_doubt(loss, left_out, labels)[1])
     gained = resamples.left_out(of_resamples - own)
     if not family.parabola:
         worst = np.argsort(-weights * losses(loss, left_out, labels))[:FITTED_AGAIN]
@@ -361,7 +361,7 @@ def _best_penalty(family: _Family, resamples: Resamples) -> tuple[float, Point, 
         ):
             kept = family.kept(family.curvature(penalty, curvatures), curvatures, gradients)
             left_out = outputs.reshape(family.shape) - kept
-            errors.append(resamples.sums(losses_with_doubt(family.loss, left_out, labels)))
+            errors.append(resamples.sums(losses_with_doubt(family.loss, left_out, labels)[1]))
         since = len(errors) - 1 - np.argmin(np.sum(errors, axis=1))
         if not family.parabola and since >= DECADES_OF_PATIENCE * decade:
             break

@@ -90,8 +90,8 @@ def stderr_of_what_is_learned(
 
 def losses_with_doubt(
     loss: Loss, outputs: Float[np.ndarray, "C n"], labels: Float[np.ndarray, "C n"]
-) -> Float[np.ndarray, " n"]:
-    """Losses of fresh-like samples by which one model is preferred to another (docs/theory.md#doubt).
+) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
+    """Losses of fresh-like samples, and those by which one model is preferred to another (docs/theory.md#doubt).
 
     Parameters
     ----------
@@ -100,15 +100,16 @@ def losses_with_doubt(
 
     Returns
     -------
-    ndarray, shape (n,)
+    own : ndarray, shape (n,)
+    doubted : ndarray, shape (n,)
         Of classes with the chance of another label: where all samples are told apart, their losses alone would prefer
         the model that is surest of itself.
     """
     own, others = losses(loss, outputs, labels), _of_others(loss, outputs, labels)
     if others is None:
-        return own
+        return own, own
     chance = CONTRADICTING / (own.size + 1)
-    return (1 - chance) * own + chance * others
+    return own, (1 - chance) * own + chance * others
 
 
 def loss_of_one_contradiction(

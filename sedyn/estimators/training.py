@@ -270,8 +270,8 @@ def fit_network(
             estimated = doubtful = np.nan
             if exact or (state.estimate is not None and not (last_only and state.iteration < problem.steps)):
                 fresh = _fresh(state, next(left_out, None), layers)
-                estimated, each = error(fresh), losses_with_doubt(loss, fresh, table.labels)
-                doubtful = float(shares @ each)
+                own_losses, each = losses_with_doubt(loss, fresh, table.labels)
+                estimated, doubtful = 2 * float(shares @ own_losses), float(shares @ each)
                 start = start if estimates else each
                 sums.append(resamples.sums(each))
             lower = doubtful < least and (linear is None or clearly_lower(start, each))

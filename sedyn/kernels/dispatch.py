@@ -20,7 +20,7 @@ from sedyn.arrays import revealing
 from sedyn.arrays.backend import Array
 from sedyn.arrays.shapes import Float, Integer
 from sedyn.errors import InvalidInput
-from sedyn.model import adjoint, network, row_averages
+from sedyn.model import adjoint, network, own_modes, row_averages
 from sedyn.model.algorithm import Descent, Path
 from sedyn.model.functions import Loss
 from sedyn.model.label_laws import SomeLabels
@@ -36,7 +36,9 @@ __all__ = [
     "descend_path",
     "differentiate",
     "forward",
+    "mean_answer",
     "mean_response",
+    "move_modes",
     "remove_own_gradients",
     "require_form",
     "revealing_product",
@@ -275,6 +277,8 @@ remove_own_gradients = Operation(_no_removal)
 average_scores = Operation(_no_average)
 stretched_points = Operation(_no_points)
 row_moments = Operation(row_averages.row_moments)
+move_modes = Operation(own_modes.move_modes)
+mean_answer = Operation(own_modes.mean_answer)
 revealing_product = Operation(revealing.revealing_product)
 stored_samples = Operation(_no_stored_samples)
 

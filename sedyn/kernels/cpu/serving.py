@@ -10,7 +10,7 @@ import numpy as np
 
 from sedyn.arrays.backend import Array
 from sedyn.kernels import dispatch
-from sedyn.kernels.program import form_of, program_with_form
+from sedyn.kernels.program import MOST_UNITS, form_of, program_with_form
 from sedyn.model.algorithm import Descent, Path
 from sedyn.model.functions import ACTIVATIONS, LOSSES, Loss
 from sedyn.model.label_laws import SomeLabels
@@ -91,6 +91,47 @@ def _row_moments(weights: Array, start: Array, scales: Array) -> Array:
     return rows.row_moments(weights, start, scales)
 
 
+def _moves(
+    nodes: Array,
+    weights: Array,
+    decaying: int,
+    carried: Array,
+    previous: Array,
+    kept: Array,
+    gradient: Array,
+    curvature: Array,
+    update: Update,
+) -> bool:
+    one_rate_for_all = not isinstance(update.learning_rate, np.ndarray)
+    return _in_numbers(carried) and one_rate_for_all and carried.shape[-3] <= MOST_UNITS["cpu"]
+
+
+def _move_modes(
+    nodes: Array,
+    weights: Array,
+    decaying: int,
+    carried: Array,
+    previous: Array,
+    kept: Array,
+    gradient: Array,
+    curvature: Array,
+    update: Update,
+) -> tuple[Array, Array, Array]:
+    from sedyn.kernels.cpu import modes
+
+    return modes.move_modes(nodes, weights, decaying, carried, previous, kept, gradient, curvature, update)
+
+
+def _answers(curvatures: Array, shares: Array, kept: Array) -> bool:
+    return _in_numbers(curvatures) and curvatures.shape[0] <= MOST_UNITS["cpu"]
+
+
+def _mean_answer(curvatures: Array, shares: Array, kept: Array) -> tuple[Array, Array]:
+    from sedyn.kernels.cpu import modes
+
+    return modes.mean_answer(curvatures, shares, kept)
+
+
 def _has_form(h: Array, network: Network, *, curvature: bool = True) -> bool:
     return _in_numbers(h) and form_of(network, h.shape[-2], "cpu") is not None
 
@@ -128,3 +169,5 @@ dispatch.stretched_points.register(lambda words, *_: isinstance(words, np.ndarra
 dispatch.row_moments.register(lambda weights, *_: _in_numbers(weights), _row_moments)
 dispatch.revealing_product.register(lambda vectors, own, other: isinstance(vectors, np.ndarray), _revealing_product)
 dispatch.stored_samples.register(lambda matrix, dtype: isinstance(matrix, np.ndarray), _stored_samples)
+dispatch.move_modes.register(_moves, _move_modes)
+dispatch.mean_answer.register(_answers, _mean_answer)

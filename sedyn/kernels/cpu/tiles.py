@@ -19,7 +19,20 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
 
-__all__ = ["ROWS", "TOGETHER", "UNITS", "VECTOR", "add_backward", "add_forward", "add_lanes", "push_and_bend"]
+__all__ = [
+    "ROWS",
+    "TOGETHER",
+    "UNITS",
+    "VECTOR",
+    "add_backward",
+    "add_forward",
+    "add_lanes",
+    "add_multiple",
+    "add_product",
+    "follow",
+    "push_and_bend",
+    "rotate",
+]
 
 # Bytes of a vector, and rows of a tile: its sums fit in 32 registers, or in 16 where vectors have 32 bytes. What is
 # left over of the rows goes in smaller tiles.
@@ -27,13 +40,15 @@ _FEATURES = llvmlite.binding.get_host_cpu_features()
 VECTOR = 64 if _FEATURES.get("avx512f") else 32 if _FEATURES.get("avx2") else 16
 TILES = (3, 2, 1) if VECTOR == 32 else (6, 4, 2, 1)
 ROWS, UNITS = TILES[0], 4
-# Samples whose adjoints are carried along together, in whole vectors.
+# Samples that are carried along together where each has matrices of its own, in whole vectors.
 TOGETHER = 32
 
 INDEX, SHORT, BYTES = ir.IntType(64), ir.IntType(32), ir.IntType(8).as_pointer()
 FIRST = INDEX(0)
 # Terms may be added in another order, and multiplied and added at once; infinities and NaN keep their meaning.
 LOOSE = ("reassoc", "contract", "nsz")
+# Added to what is divided by where that may be zero.
+TINY = 1e-300
 # Memory is asked for to be read, into the second-level cache, as data.
 READ, SECOND_LEVEL, DATA = SHORT(0), SHORT(2), SHORT(1)
 _written: Any = intrinsic  # as code, and called without the first argument
@@ -207,9 +222,19 @@ class _Writer:
         convert = self.builder.sitofp if self.entry.signed else self.builder.uitofp
         return convert(entries, self.vector if isinstance(entries.type, ir.VectorType) else self.number)
 
+    def multiply(self, x: ir.Value, y: ir.Value) -> ir.Value:
+        """``x * y``."""
+        return self.builder.fmul(x, y, flags=LOOSE)
+
     def multiply_add(self, x: ir.Value, y: ir.Value, total: ir.Value) -> ir.Value:
         """``total + x * y``."""
-        return self.builder.fadd(total, self.builder.fmul(x, y, flags=LOOSE), flags=LOOSE)
+        return self.builder.fadd(total, self.multiply(x, y), flags=LOOSE)
+
+    def root(self, x: ir.Value) -> ir.Value:
+        """Square root."""
+        name = f"llvm.sqrt.v{self.lanes}f{64 if isinstance(self.number, ir.DoubleType) else 32}"
+        kind = ir.FunctionType(self.vector, [self.vector])
+        return self.builder.call(cgutils.get_or_insert_function(self.builder.module, kind, name), [x])
 
     def add_neighbours(self, one: ir.Value, other: ir.Value, width: int) -> ir.Value:
         """Sums of neighbouring groups of lanes: of the first vector in groups of even number, of the other in odd."""
@@ -350,6 +375,188 @@ def push_and_bend(_: Any, curvatures: Any, first: Any, couplings: Any, adjoints:
         return context.get_dummy_value()
 
     return types.void(curvatures, types.intp, couplings, adjoints, sums), generate
+
+
+def _on_rows(operands: int, write: Callable[..., tuple[ir.Value, ...]]) -> Any:
+    """Make a function of compiled code of rows of `TOGETHER` numbers, which are told by their places in a matrix."""
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        rows, places, number = signature.args[0], arguments[1 : 1 + operands], arguments[1 + operands :]
+        code = _Writer(builder, context.get_data_type(rows.dtype), rows.dtype)
+        entries, factor = _Entries(context, builder, rows, arguments[0]), [code.spread(each) for each in number]
+        for column in range(0, TOGETHER, code.lanes):
+            own = [entries.load(place, INDEX(column), code.lanes) for place in places]
+            for value, place in zip(write(code, *own, *factor), places, strict=False):
+                entries.store(value, place, INDEX(column))
+        return context.get_dummy_value()
+
+    return generate
+
+
+@_written
+def turn(_: Any, rows: Any, off: Any, low: Any, high: Any, cosine: Any, sine: Any) -> Any:
+    """Find the rotations that make symmetric matrices of two rows diagonal, and make them so (Jacobi's method).
+
+    Parameters
+    ----------
+    _ : object
+        The compiler's own, which callers leave out.
+    rows : ndarray, shape (rows, `TOGETHER`)
+    off, low, high : int
+        Places of the entries off the diagonal, and of those on it.
+    cosine, sine : int
+        Places of rows that are set to the rotations.
+    """
+
+    def write(code: _Writer, x: ir.Value, a: ir.Value, b: ir.Value, *_: ir.Value) -> tuple[ir.Value, ...]:
+        builder, one = code.builder, code.spread(code.number(1))
+        gap, twice = builder.fsub(b, a, flags=LOOSE), builder.fadd(x, x, flags=LOOSE)
+        long = code.root(code.multiply_add(gap, gap, code.multiply(twice, twice)))
+        rising = builder.fcmp_ordered(">=", gap, code.spread(code.number(0)))
+        size = builder.fadd(builder.select(rising, gap, builder.fneg(gap)), long, flags=LOOSE)
+        turned = builder.fdiv(twice, builder.fadd(size, code.spread(code.number(TINY))))
+        tangent = builder.select(rising, turned, builder.fneg(turned))
+        moved = code.multiply(tangent, x)
+        c = builder.fdiv(one, code.root(code.multiply_add(tangent, tangent, one)))
+        sums = builder.fsub(a, moved, flags=LOOSE), builder.fadd(b, moved, flags=LOOSE)
+        return code.spread(code.number(0)), *sums, c, code.multiply(tangent, c)
+
+    return types.void(rows, *[types.intp] * 5), _on_rows(5, write)
+
+
+@_written
+def rotate(_: Any, rows: Any, one: Any, other: Any, cosine: Any, sine: Any) -> Any:
+    """Rotate two rows by the angles whose cosines and sines are two others.
+
+    Parameters
+    ----------
+    _ : object
+        The compiler's own, which callers leave out.
+    rows : ndarray, shape (rows, `TOGETHER`)
+    one, other, cosine, sine : int
+        Places of rows.
+    """
+
+    def write(code: _Writer, x: ir.Value, y: ir.Value, c: ir.Value, s: ir.Value) -> tuple[ir.Value, ir.Value]:
+        turned = code.multiply_add(s, code.builder.fneg(y), code.multiply(c, x))
+        return turned, code.multiply_add(s, x, code.multiply(c, y))
+
+    return types.void(rows, *[types.intp] * 4), _on_rows(4, write)
+
+
+@_written
+def add_product(_: Any, rows: Any, total: Any, one: Any, other: Any, factor: Any) -> Any:
+    """Add the product of two rows, times a number, to a third.
+
+    Parameters
+    ----------
+    _ : object
+        The compiler's own, which callers leave out.
+    rows : ndarray, shape (rows, `TOGETHER`)
+    total, one, other : int
+        Places of rows.
+    factor : float
+    """
+
+    def write(code: _Writer, sum_: ir.Value, x: ir.Value, y: ir.Value, number: ir.Value) -> tuple[ir.Value]:
+        return (code.multiply_add(code.multiply(x, number), y, sum_),)
+
+    return types.void(rows, *[types.intp] * 3, rows.dtype), _on_rows(3, write)
+
+
+@_written
+def add_multiple(_: Any, rows: Any, total: Any, one: Any, factor: Any) -> Any:
+    """Add a row times a number to another.
+
+    Parameters
+    ----------
+    _ : object
+        The compiler's own, which callers leave out.
+    rows : ndarray, shape (rows, `TOGETHER`)
+    total, one : int
+        Places of rows.
+    factor : float
+    """
+
+    def write(code: _Writer, sum_: ir.Value, x: ir.Value, number: ir.Value) -> tuple[ir.Value]:
+        return (code.multiply_add(x, number, sum_),)
+
+    return types.void(rows, *[types.intp] * 2, rows.dtype), _on_rows(2, write)
+
+
+@_written
+def follow(
+    _: Any,
+    drives: Any,
+    own: Any,
+    behind: Any,
+    shares: Any,
+    numbers: Any,
+    nesterov: Any,
+    moved: Any,
+    after: Any,
+    kept: Any,
+) -> Any:
+    """Take what samples carry in one mode on by a step, see `sedyn.model.update.Update`, and add their shares of it.
+
+    Parameters
+    ----------
+    _ : object
+        The compiler's own, which callers leave out.
+    drives : ndarray, shape (at least q, m)
+        Before they are multiplied by the eigenvalues.
+    own, behind : ndarray, shape (q, m)
+        What is carried, and what momentum is the difference from.
+    shares : ndarray, shape (2, m)
+        Of each sample minus the rate times the mode's eigenvalue, and the sample's share in the mode.
+    numbers : ndarray, shape (q, 2)
+        Of each unit what decay leaves in a step, and the momentum.
+    nesterov : bool
+    moved, after : ndarray, shape (q, m)
+        Set to what is carried then, and what momentum is the difference from.
+    kept : ndarray, shape (q, m)
+        Added to.
+    """
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        names, flag = (
+            ("drives", "own", "behind", "shares", "numbers", "nesterov", "moved", "after", "kept"),
+            arguments[5],
+        )
+        each = {
+            name: _Entries(context, builder, kind, value)
+            for name, kind, value in zip(names, signature.args, arguments, strict=True)
+            if value is not flag
+        }
+        code = _Writer(builder, context.get_data_type(own.dtype), own.dtype)
+
+        def of_unit(a: ir.Value) -> None:
+            numbers_of_unit = [each["numbers"].load(a, INDEX(k), 1) for k in range(2)]
+
+            def carry(both: list[ir.Value], lanes: int, start: ir.Value, stop: ir.Value) -> None:
+                left, momentum = both
+
+                def move(i: ir.Value) -> None:
+                    given = ("drives", "own", "behind", "kept")
+                    drive, there, before, total = (each[name].load(a, i, lanes) for name in given)
+                    rated, share = (each["shares"].load(k, i, lanes) for k in range(2))
+                    base = code.multiply_add(rated, drive, code.multiply(left, there))
+                    ahead = builder.select(flag, base, there)
+                    following = code.multiply_add(momentum, builder.fsub(ahead, before, flags=LOOSE), base)
+                    each["moved"].store(following, a, i)
+                    each["after"].store(ahead, a, i)
+                    each["kept"].store(code.multiply_add(share, following, total), a, i)
+
+                code.each(start, stop, lanes, move)
+
+            rest = code.whole_vectors(each["own"].columns)
+            carry([code.spread(number) for number in numbers_of_unit], code.lanes, FIRST, rest)
+            carry(numbers_of_unit, 1, rest, each["own"].columns)
+
+        code.each(FIRST, each["own"].rows, 1, of_unit)
+        return context.get_dummy_value()
+
+    return types.void(drives, own, behind, shares, numbers, types.boolean, moved, after, kept), generate
 
 
 def _several(kind: ir.Type, lanes: int) -> ir.Type:

@@ -1,0 +1,283 @@
+"""What the estimate by modes does at every step, compiled, a few samples at a time, whose numbers stay in cache.
+
+`sedyn.model.own_modes` defines what is computed. Samples are innermost, so that the compiler works on several at once.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from sedyn.arrays.compiling import compiled, widest_vectors
+from sedyn.arrays.shapes import Float
+from sedyn.kernels.cpu.tiles import TOGETHER, UNITS, add_backward, add_multiple, add_product, follow, rotate, turn
+from sedyn.model.update import Update
+
+__all__ = ["mean_answer", "move_modes"]
+
+# Samples that go through the modes together.
+SAMPLES = 256
+# Off the diagonal of what is rotated, the square of all that is left, over that of the whole; and turns at most.
+ROTATED_AWAY, MOST_TURNS = 1e-28, 60
+
+_compiled = compiled({"reassoc", "contract", "nsz"}, error_model="numpy")
+_taken_in = compiled({"reassoc", "contract", "nsz"}, error_model="numpy", forceinline=True)
+
+
+def move_modes(
+    nodes: Float[np.ndarray, "B n"],
+    weights: Float[np.ndarray, "B n"],
+    decays: int,
+    carried: Float[np.ndarray, "*replicates q B n"],
+    previous: Float[np.ndarray, "*replicates q B n"],
+    kept: Float[np.ndarray, "*replicates q n"],
+    gradient: Float[np.ndarray, "*replicates q n"],
+    curvature: Float[np.ndarray, "*replicates q q"],
+    update: Update,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Take modes one step on, for arrays of numpy in double precision; see `sedyn.model.own_modes.move_modes`."""
+    *leading, q, count, n = carried.shape
+    replicates, decay = math.prod(leading), np.full((q, count), float(update.weight_decay))
+    if update.unit_decay is not None:
+        decay[:, :decays] += update.unit_decay
+    (moved, after), kept_now = np.empty((2, replicates, q, count, n)), np.empty((replicates, q, n))
+    flat = [
+        np.ascontiguousarray(each).reshape(replicates, *each.shape[len(leading) :])
+        for each in (carried, previous, kept, gradient, curvature)
+    ]
+    numbers = float(update.learning_rate), float(update.momentum), update.nesterov
+    move_each(nodes, weights, decay, *numbers, *flat, moved, after, kept_now)
+    return moved.reshape(carried.shape), after.reshape(carried.shape), kept_now.reshape(kept.shape)
+
+
+@_compiled
+def move_each(
+    nodes: np.ndarray,
+    weights: np.ndarray,
+    decay: np.ndarray,
+    rate: float,
+    momentum: float,
+    nesterov: bool,
+    carried: np.ndarray,
+    previous: np.ndarray,
+    kept: np.ndarray,
+    gradient: np.ndarray,
+    curvature: np.ndarray,
+    moved: np.ndarray,
+    after: np.ndarray,
+    kept_now: np.ndarray,
+) -> None:
+    """Set what modes carry after a step, what its momentum is the difference from, and the samples' shares of it.
+
+    Parameters
+    ----------
+    nodes, weights : ndarray, shape (B, n)
+    decay : ndarray, shape (q, B)
+        Of each unit in each mode.
+    rate, momentum, nesterov
+        Of the update.
+    carried, previous : ndarray, shape (R, q, B, n)
+    kept, gradient : ndarray, shape (R, q, n)
+    curvature : ndarray, shape (R, q, q)
+    moved, after : ndarray, shape (R, q, B, n)
+        Set.
+    kept_now : ndarray, shape (R, q, n)
+        Set.
+    """
+    widest_vectors()
+    replicates, q, count, n = carried.shape
+    units = -(-q // UNITS) * UNITS
+    pushes, drives = np.zeros((units, SAMPLES)), np.zeros((units, SAMPLES))
+    factors, shares, numbers = np.zeros((units, q)), np.empty((2, SAMPLES)), np.empty((q, 2))
+    for r in range(replicates):
+        for start in range(0, n, SAMPLES):
+            stop = min(start + SAMPLES, n)
+            m = stop - start
+            push, drive, share = pushes[:, :m], drives[:, :m], shares[:, :m]
+            now = kept_now[r, :, start:stop]
+            for a in range(q):
+                for i in range(m):
+                    push[a, i] = gradient[r, a, start + i]
+                for i in range(m):
+                    now[a, i] = 0
+                for c in range(q):
+                    factors[a, c] = -curvature[r, a, c]
+            for a in range(0, q, UNITS):
+                add_backward(kept[r, :, start:stop], factors, a, push, None)
+            for a in range(q):
+                for c in range(q):
+                    factors[a, c] = curvature[r, a, c]
+            for b in range(count):
+                for i in range(m):
+                    share[0, i] = -rate * nodes[b, start + i]
+                    share[1, i] = weights[b, start + i]
+                for a in range(q):
+                    numbers[a, 0], numbers[a, 1] = 1 - rate * decay[a, b], momentum
+                    for i in range(m):
+                        drive[a, i] = push[a, i]
+                own = carried[r, :, b, start:stop]
+                for a in range(0, q, UNITS):
+                    add_backward(own, factors, a, drive, None)
+                behind = previous[r, :, b, start:stop]
+                then = moved[r, :, b, start:stop], after[r, :, b, start:stop]
+                follow(drive, own, behind, share, numbers, nesterov, then[0], then[1], now)
+
+
+def mean_answer(
+    curvatures: Float[np.ndarray, "q q n"], shares: Float[np.ndarray, " n"], kept: Float[np.ndarray, "q q"]
+) -> tuple[Float[np.ndarray, "q q"], Float[np.ndarray, "q q"]]:
+    """Average over samples how they answer, for arrays of numpy; see `sedyn.model.own_modes.mean_answer`."""
+    answer, negative = np.zeros(kept.shape), np.zeros(kept.shape)
+    own = np.ascontiguousarray(curvatures), np.ascontiguousarray(shares / shares.size), np.ascontiguousarray(kept)
+    add_answers(*own, answer, negative)
+    return answer, negative
+
+
+@_compiled
+def add_answers(
+    curvatures: np.ndarray, shares: np.ndarray, kept: np.ndarray, answer: np.ndarray, negative: np.ndarray
+) -> None:
+    """Add answers of the positive parts, and the negative parts, of samples that go together.
+
+    Parameters
+    ----------
+    curvatures : ndarray, shape (q, q, n)
+    shares : ndarray, shape (n,)
+    kept : ndarray, shape (q, q)
+    answer, negative : ndarray, shape (q, q)
+        Added to.
+    """
+    widest_vectors()
+    q, n = curvatures.shape[0], curvatures.shape[2]
+    size = q * q
+    # Matrices one after another: curvatures, eigenvectors, these times what is kept, and what is divided by.
+    vectors, pulled, inner, some, more = size, 2 * size, 3 * size, 4 * size, 4 * size + 1
+    rows, share = np.empty((4 * size + 2, TOGETHER)), np.empty(TOGETHER)
+    for start in range(0, n, TOGETHER):
+        count = min(TOGETHER, n - start)
+        share[:] = 0
+        share[:count] = shares[start : start + count]
+        rows[:] = 0
+        for a in range(q):
+            rows[vectors + a * q + a] = 1
+            for b in range(q):
+                rows[a * q + b, :count] = curvatures[a, b, start : start + count]
+                for i in range(TOGETHER):
+                    negative[a, b] += share[i] * rows[a * q + b, i]
+        diagonalize(rows, q, some, more)
+        for a in range(q):  # eigenvectors as long as the root of their eigenvalue, of those below zero nothing
+            for i in range(TOGETHER):
+                rows[some, i] = math.sqrt(max(rows[a * q + a, i], 0.0))
+            for b in range(q):
+                for i in range(TOGETHER):
+                    rows[vectors + a * q + b, i] *= rows[some, i]
+        add_squares(rows, vectors, q, share, -1.0, negative)
+        for a in range(q):
+            for b in range(q):
+                for c in range(q):
+                    add_multiple(rows, pulled + a * q + b, vectors + a * q + c, kept[c, b])
+        for a in range(q):
+            rows[inner + a * q + a] = 1
+            for b in range(a + 1):
+                for c in range(q):
+                    add_product(rows, inner + a * q + b, pulled + a * q + c, vectors + b * q + c, 1.0)
+        divide(rows, inner, vectors, q)
+        add_squares(rows, vectors, q, share, 1.0, answer)
+
+
+@_taken_in
+def add_squares(rows: np.ndarray, vectors: int, q: int, share: np.ndarray, sign: float, out: np.ndarray) -> None:
+    """Add the weighted sum of the squares of matrices, transposed times themselves.
+
+    Parameters
+    ----------
+    rows : ndarray, shape (rows, `TOGETHER`)
+    vectors : int
+        Where the matrices' rows begin, and how many.
+    """
+    for a in range(q):
+        for b in range(a + 1):
+            found = 0.0
+            for c in range(q):
+                one, other = rows[vectors + c * q + a], rows[vectors + c * q + b]
+                for i in range(TOGETHER):
+                    found += share[i] * one[i] * other[i]
+            out[a, b] += sign * found
+            if a != b:
+                out[b, a] += sign * found
+
+
+@_taken_in
+def diagonalize(rows: np.ndarray, q: int, cosine: int, sine: int) -> None:
+    """Rotate symmetric matrices of several samples until they are diagonal, two rows at a time (Jacobi's method).
+
+    Parameters
+    ----------
+    rows : ndarray, shape (at least 2 q q, `TOGETHER`)
+        The matrices, of which the part below the diagonal is read, and eigenvalues come to be on the diagonal; and
+        after them what is rotated likewise, row by row.
+    q : int
+    cosine, sine : int
+        Rows to work with.
+    """
+    for _ in range(MOST_TURNS):
+        rows[cosine] = 0
+        rows[sine] = 0
+        for a in range(q):
+            add_product(rows, cosine, a * q + a, a * q + a, 1.0)
+            for b in range(a):
+                add_product(rows, sine, a * q + b, a * q + b, 2.0)
+        left = 0.0
+        for i in range(TOGETHER):
+            if rows[sine, i] > ROTATED_AWAY * rows[cosine, i]:
+                left = 1.0
+        if left == 0.0:
+            break
+        for high in range(1, q):
+            for low in range(high):
+                turn(rows, high * q + low, low * q + low, high * q + high, cosine, sine)
+                for k in range(low):
+                    rotate(rows, low * q + k, high * q + k, cosine, sine)
+                for k in range(low + 1, high):
+                    rotate(rows, k * q + low, high * q + k, cosine, sine)
+                for k in range(high + 1, q):
+                    rotate(rows, k * q + low, k * q + high, cosine, sine)
+                for k in range(q * q, q * q + q):
+                    rotate(rows, low * q + k, high * q + k, cosine, sine)
+
+
+@_taken_in
+def divide(rows: np.ndarray, inner: int, vectors: int, q: int) -> None:
+    """Multiply matrices by the inverse of the Cholesky factors of others, for several samples.
+
+    Parameters
+    ----------
+    rows : ndarray, shape (rows, `TOGETHER`)
+    inner : int
+        Where the positive matrices are; the parts below their diagonals become the factors.
+    vectors : int
+        Where the matrices are that become the products.
+    q : int
+    """
+    for a in range(q):
+        pivot = inner + a * q + a
+        for b in range(a):
+            add_product(rows, pivot, inner + a * q + b, inner + a * q + b, -1.0)
+        for i in range(TOGETHER):
+            rows[pivot, i] = 1 / math.sqrt(rows[pivot, i])
+        for c in range(a + 1, q):
+            for b in range(a):
+                add_product(rows, inner + c * q + a, inner + a * q + b, inner + c * q + b, -1.0)
+            scale(rows, inner + c * q + a, pivot)
+        for k in range(q):
+            for b in range(a):
+                add_product(rows, vectors + a * q + k, inner + a * q + b, vectors + b * q + k, -1.0)
+            scale(rows, vectors + a * q + k, pivot)
+
+
+@_taken_in
+def scale(rows: np.ndarray, one: int, other: int) -> None:
+    """Multiply a row by another."""
+    for i in range(TOGETHER):
+        rows[one, i] *= rows[other, i]
