@@ -16,7 +16,7 @@ from sweeps.refinement import Refinement
 from sweeps.schedule import missing_tasks
 from sweeps.slurm.jobs import grace
 from sweeps.sources import Code
-from sweeps.store import Store, lacking, settings_for, stored_size
+from sweeps.store import Store, lacking, may_have_shards, settings_for, stored_size
 from sweeps.target import Judge, Target
 from sweeps.verdict import next_round
 
@@ -62,7 +62,7 @@ def forecast(
         If there is a store of other settings, or of other code that lacks something.
     """
     store, device = Store.look(location, spec), spec.device
-    settings = settings_for(spec, None if store is None else store.settings)
+    settings = settings_for(spec, None if store is None else store.settings, shards=may_have_shards(location))
     tasks = missing_tasks(store, spec, compute.task_device)
     if tasks:
         Store.look(location, spec, code)

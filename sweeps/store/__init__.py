@@ -8,16 +8,16 @@ from the old shape to the new one in a single step. Only the driver changes meta
 A store of many cells has the chunks of neighbours in shards, whose only writer is the driver; its workers append to
 logs of their own, below `logs`, and the driver merges these into the shards.
 
-Its modules from the lowest to the highest: `patience`; `remote` and `claims`; `objects`, `location` and `lock`;
-`places` and `chunks`; `shards` and `logs`; `merging` and `settings`; `metadata`; `layout`; `consistency`; `migration`
-and `description`; `lifecycle`; `survey`, `writing` and `selection`; `integrity`.
+Its modules from the lowest to the highest: `patience` and `conditions`; `remote` and `claims`; `objects`, `location`
+and `lock`; `places` and `chunks`; `shards` and `logs`; `merging` and `settings`; `metadata`; `layout`; `consistency`;
+`migration` and `description`; `lifecycle`; `survey`, `writing` and `selection`; `integrity`.
 """
 
 from sweeps.store.claims import StoreTaken
 from sweeps.store.description import find_broken, restore
 from sweeps.store.integrity import Damage, Fault, find_damage, mend, starts_not_finite
 from sweeps.store.layout import DONE, FAILED, PENDING, settings_for, stored_size
-from sweeps.store.lifecycle import TARGET, WANTED, Store, open_root
+from sweeps.store.lifecycle import TARGET, WANTED, Store, may_have_shards, open_root
 from sweeps.store.location import local_path
 from sweeps.store.lock import Lease, is_driven, only_driver, remark_of_driver
 from sweeps.store.merging import damaged_records, waiting_bytes
@@ -68,6 +68,7 @@ __all__ = [
     "is_of_code",
     "lacking",
     "local_path",
+    "may_have_shards",
     "mend",
     "missing",
     "only_driver",

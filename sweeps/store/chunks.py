@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import struct
 from collections.abc import Iterator
 
 import google_crc32c
@@ -16,6 +17,8 @@ __all__ = [
     "chunk_numbers",
     "chunks_of",
     "content_of",
+    "decoded",
+    "encoded",
     "is_checked",
     "numbers_of",
     "place_of",
@@ -24,6 +27,7 @@ __all__ = [
 ]
 
 CHECKSUM_BYTES = 4
+_COUNT = struct.Struct("<I")  # of words, and of the bytes of each
 
 
 def chunks_of(array: zarr.Array, lead: tuple[int, ...], values: np.ndarray) -> Iterator[tuple[str, bytes]]:
@@ -53,13 +57,11 @@ def chunks_of(array: zarr.Array, lead: tuple[int, ...], values: np.ndarray) -> I
     )
     padded = np.full(extent, array.fill_value, array.dtype)
     padded[tuple(slice(size) for size in values.shape)] = values
-    checked = is_checked(array)
     inner = [range(extent[k] // shape[k]) for k in range(blocks_in_lead, values.ndim)]
     for numbers in itertools.product(*inner):
         part = padded[place_of((0,) * blocks_in_lead + numbers, shape)]
         key = array.metadata.encode_chunk_key((*lead, *numbers))
-        data = part.astype(array.dtype.newbyteorder("<")).tobytes()
-        yield f"{array.path}/{key}", data + checksum_of(data) if checked else data
+        yield f"{array.path}/{key}", encoded(array, part)
 
 
 def is_checked(array: zarr.Array) -> bool:
@@ -110,9 +112,53 @@ def values_of(array: zarr.Array, data: bytes) -> np.ndarray | None:
         None as for `content_of`.
     """
     content = content_of(array, data)
-    if content is None:
-        return None
+    return None if content is None else decoded(array, content)
+
+
+def encoded(array: zarr.Array, values: np.ndarray) -> bytes:
+    """Write a chunk.
+
+    Parameters
+    ----------
+    array : zarr.Array, of any shape
+    values : ndarray, shape of the array's chunks
+
+    Returns
+    -------
+    bytes
+    """
+    if array.dtype.kind == "T":
+        words = [word.encode() for word in values.ravel().tolist()]
+        data = _COUNT.pack(len(words)) + b"".join(_COUNT.pack(len(word)) + word for word in words)
+    else:
+        data = values.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
+    return data + checksum_of(data) if is_checked(array) else data
+
+
+def decoded(array: zarr.Array, content: bytes) -> np.ndarray:
+    """Read what is in a chunk.
+
+    Parameters
+    ----------
+    array : zarr.Array, of any shape
+    content : bytes
+        As `content_of` gives it.
+
+    Returns
+    -------
+    ndarray, shape of the array's chunks
+    """
+    if array.dtype.kind == "T":
+        return np.array(list(_words(content)), array.dtype).reshape(array.chunks)
     return np.frombuffer(content, array.dtype.newbyteorder("<")).reshape(array.chunks)
+
+
+def _words(content: bytes) -> Iterator[str]:
+    here = _COUNT.size
+    while here < len(content):
+        start = here + _COUNT.size
+        here = start + _COUNT.unpack_from(content, here)[0]
+        yield content[start:here].decode()
 
 
 def sum_of(values: np.ndarray, before: int = 0) -> int:

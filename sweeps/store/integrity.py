@@ -29,7 +29,7 @@ from sweeps.store.chunks import (
 )
 from sweeps.store.layout import DONE, facts_of, layouts, needed
 from sweeps.store.lifecycle import Store
-from sweeps.store.shards import clear, damaged_chunks, read_shard, write_shard
+from sweeps.store.shards import clear, damaged_chunks, revise
 from sweeps.store.survey import READ_TOGETHER, intact, states
 
 __all__ = ["Damage", "Fault", "done_chunks", "find_damage", "mend", "starts_not_finite"]
@@ -261,14 +261,14 @@ def _mend_shards(store: Store, damage: Damage) -> None:
                 place = (*lead[:-1], slice(lead[-1] * store.block, (lead[-1] + 1) * store.block))
             which[place] = True
         if which.any():
-            clear(store.objects, array, which)
+            clear(store.objects, array, which, store.require_ours)
     for group, name, shard in damage.cut:
         array = store.array(group, name)
         key = array.metadata.encode_chunk_key(shard)
         if numbers_of(array, key) is None:
             _discard(store, group, name, shard)
         else:
-            write_shard(store.objects, array, shard, read_shard(store.objects, array, shard))
+            revise(store.objects, array, shard, store.require_ours, lambda _: None)  # without what cannot be read
 
 
 def _has_size(array: zarr.Array, size: int) -> bool:

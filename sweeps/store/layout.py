@@ -289,7 +289,7 @@ def indexes_of(settings: Mapping[str, Any]) -> dict[str, tuple[Layout, np.ndarra
     return found
 
 
-def settings_for(spec: SweepSpec, known: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def settings_for(spec: SweepSpec, known: Mapping[str, Any] | None = None, *, shards: bool = True) -> dict[str, Any]:
     """Describe the store that has the cells of a sweep: where one is made, that of many cells has shards.
 
     Parameters
@@ -297,11 +297,13 @@ def settings_for(spec: SweepSpec, known: Mapping[str, Any] | None = None) -> dic
     spec : SweepSpec
     known : mapping, optional
         Settings of the store that there is, which lays out chunks as it did.
+    shards : bool, optional
+        Whether a new store may have them where it is.
     """
     settings = settings_of(spec)
     if known is not None:
         return settings | {key: known[key] for key in ("format", "block", SHARDS) if key in known}
-    if not spec.is_large:
+    if not (spec.is_large and shards):
         return settings
     # Whoever writes shards has all replicates of a cell together, however many a task has.
     settings |= {"format": SHARDED_FORMAT, "block": spec.replicates, SHARDS: {}}

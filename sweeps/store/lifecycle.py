@@ -44,7 +44,7 @@ from sweeps.store.settings import (
     with_code,
 )
 
-__all__ = ["SOLVED_WITH", "TARGET", "WANTED", "Store", "open_root"]
+__all__ = ["SOLVED_WITH", "TARGET", "WANTED", "Store", "may_have_shards", "open_root"]
 
 
 class Store:
@@ -202,8 +202,7 @@ class Store:
             settings = _wanted_at(constants, grown(known, asked, cells))
         else:
             restored = []
-            settings = settings_for(spec) | ({} if owner is None else {metadata.OWNER: owner})
-            root = _make_root(location, settings)
+            root, settings = _make_root(location, spec, owner)
         if code is not None:
             settings = with_code(settings, code)
         if known != settings:
@@ -465,15 +464,32 @@ def _wanted_at(constants: Mapping[str, Any], settings: dict[str, Any]) -> dict[s
     }
 
 
-def _make_root(location: str, settings: Mapping[str, Any]) -> zarr.Group:
-    """Claim a place, after whoever died in making a store there."""
-    store = objects.reach(location)
+def _make_root(location: str, spec: SweepSpec, owner: str | None) -> tuple[zarr.Group, dict[str, Any]]:
+    """Claim a place, after whoever died in making a store there.
+
+    Many cells have shards, but for a storage that may put back what a shard was before.
+    """
+    store, owned = objects.reach(location), {} if owner is None else {metadata.OWNER: owner}
     for orphan in objects.orphans(store):
         orphan.unlink()
+    settings = settings_for(spec, shards=False) | owned
     for group in layouts(settings):
         objects.delete_folder(store, group)
+    if spec.is_large and metadata.keeps_conditions(store, {**settings, "ready": False}):
+        settings = settings_for(spec) | owned
     metadata.make_root(store, {**settings, "ready": False})
-    return zarr.open_group(store, mode="r+", zarr_format=3, use_consolidated=False)
+    return zarr.open_group(store, mode="r+", zarr_format=3, use_consolidated=False), settings
+
+
+def may_have_shards(location: str) -> bool:
+    """Tell whether a new store of many cells has shards at a location, as far as this is known without asking there.
+
+    Parameters
+    ----------
+    location : str
+        Path or URL.
+    """
+    return objects.knows_conditions(objects.reach(location))
 
 
 def open_root(location: str, *, consolidated: bool) -> zarr.Group | None:

@@ -12,7 +12,8 @@ A store of a million cells cannot have a file for each, and of what many cells s
 So whoever reads the store sees a state only beside the results that it promises. A driver that dies in between has
 deleted nothing that is not in shards, and the next one, which merges first of all, writes the same again. What a dead
 worker has not finished has no whole record, and is computed again. A driver that has lost the store to another, as may
-happen behind a URL, is refused before each shard that it would write, and each log that it would delete.
+happen behind a URL, is refused before each shard that it would write, and each log that it would delete; and what it
+had on its way then fails, since it replaces what the driver read and nothing else.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import zarr
@@ -27,7 +29,7 @@ from zarr.abc.store import Store as ZarrStore
 
 from sweeps.store import objects
 from sweeps.store.logs import FOLDER, Entry, records_of
-from sweeps.store.shards import read_shard, write_shard
+from sweeps.store.shards import revise
 
 __all__ = ["Merger", "damaged_records", "waiting_bytes"]
 
@@ -123,11 +125,7 @@ class Merger:
             for numbers, place, part in _parts(array, entry, values):
                 shards.setdefault(numbers, []).append((place, part))
         for numbers, parts in shards.items():
-            whole = read_shard(self._store, array, numbers)
-            for place, part in parts:
-                whole[place] = part
-            self._require()
-            write_shard(self._store, array, numbers, whole)
+            revise(self._store, array, numbers, self._require, partial(_fill, parts))
 
 
 def waiting_bytes(store: ZarrStore) -> int:
@@ -152,6 +150,11 @@ def damaged_records(store: ZarrStore) -> list[str]:
         (data,) = objects.read(store, [f"{FOLDER}/{name}"])
         found += [f"{FOLDER}/{name} at byte {start}" for start in records_of(data or b"").damaged]
     return found
+
+
+def _fill(parts: Sequence[tuple[Place, np.ndarray]], values: np.ndarray) -> None:
+    for place, part in parts:
+        values[place] = part
 
 
 def _turn(path: str) -> tuple[int, str]:

@@ -5,8 +5,9 @@ Readers go by the consolidated metadata in the root's document. Whatever changes
 them: on a local disk each is waited for, so that they outlive a power cut.
 
 The root's document says which driver may write (`OWNER`). Whoever writes looks there first, so that a driver that lost
-the store, and workers that outlive theirs, leave it to the next. It ends with a checksum, since nothing else would tell
-a changed digit.
+the store, and workers that outlive theirs, leave it to the next; behind a URL the document is replaced if it is still
+what was read (`sweeps.store.conditions`), so that no late request names a former driver again. It ends with a checksum,
+since nothing else would tell a changed digit.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ __all__ = [
     "Owned",
     "add_attributes",
     "hand_over",
+    "keeps_conditions",
     "make_root",
     "mark",
     "publish",
@@ -45,6 +47,8 @@ __all__ = [
 
 SETTINGS = "sedyn_sweep"  # attribute of a store that keeps what it was made with
 OWNER = "driver"  # among these settings: the one that may write
+_TAKEN = "another driver has taken the store over"
+_EMPTY: Mapping[str, Any] = {"zarr_format": 3, "node_type": "group", "attributes": {}}
 _CHECKSUM = "sedyn_checksum"  # attribute of a store: of its settings and of all that readers go by
 
 
@@ -146,7 +150,20 @@ def make_root(store: ZarrStore, settings: Mapping[str, Any]) -> None:
     settings : mapping
         What it is made with.
     """
-    _write_root(store, {"zarr_format": 3, "node_type": "group", "attributes": {}}, settings)
+    version, _ = objects.read_version(store, _key(""))
+    _write_root(store, version, _EMPTY, settings)
+
+
+def keeps_conditions(store: ZarrStore, settings: Mapping[str, Any]) -> bool:
+    """Find out whether a storage lets nobody replace what is not there any more, at a place for a store.
+
+    Parameters
+    ----------
+    store : zarr store
+    settings : mapping
+        With which the place is claimed by this where the storage does not.
+    """
+    return objects.keeps_conditions(store, _key(""), _encoded(_root_with(_EMPTY, settings)))
 
 
 def hand_over(store: ZarrStore, settings: Mapping[str, Any], owner: str) -> dict[str, Any]:
@@ -166,7 +183,7 @@ def hand_over(store: ZarrStore, settings: Mapping[str, Any], owner: str) -> dict
         Its settings then.
     """
     settings = {**settings, OWNER: owner}
-    _write_root(store, read_document(store), settings)
+    _write_root(store, *_root(store), settings)
     return settings
 
 
@@ -186,7 +203,7 @@ def require_owner(settings: Mapping[str, Any], owner: str | None) -> None:
         If it is another.
     """
     if settings.get(OWNER) != owner:
-        raise StoreTaken("another driver has taken the store over")
+        raise StoreTaken(_TAKEN)
 
 
 class Owned:
@@ -232,7 +249,7 @@ def write_documents(store: ZarrStore, documents: Mapping[str, Mapping[str, Any]]
     settled : bool, optional
         Whether to wait for the disk; `publish` does so for what no reader knows of yet.
     """
-    encoded = ((_key(path), json.dumps(document).encode()) for path, document in documents.items())
+    encoded = ((_key(path), _encoded(document)) for path, document in documents.items())
     objects.write(store, encoded, settled=settled)
 
 
@@ -247,10 +264,10 @@ def mark(store: ZarrStore, settings: Mapping[str, Any], shown: Mapping[str, Mapp
     shown : mapping of str to mapping, optional
         Documents to show in the place of those of the same path.
     """
-    root = _own_root(store, settings)
+    version, root = _own_root(store, settings)
     if shown:
         root["consolidated_metadata"]["metadata"] |= shown
-    _write_root(store, root, settings)
+    _write_root(store, version, root, settings)
 
 
 def publish(store: ZarrStore, arrays: Iterable[str], settings: Mapping[str, Any]) -> None:
@@ -264,7 +281,7 @@ def publish(store: ZarrStore, arrays: Iterable[str], settings: Mapping[str, Any]
     settings : mapping
         What the store was made with.
     """
-    root, arrays = _own_root(store, settings), list(arrays)
+    (version, root), arrays = _own_root(store, settings), list(arrays)
     paths = sorted({path.rpartition("/")[0] for path in arrays}) + arrays
     found = dict(zip(paths, read_documents(store, paths), strict=True))
     documents = {path: document for path, document in found.items() if document is not None}
@@ -276,7 +293,7 @@ def publish(store: ZarrStore, arrays: Iterable[str], settings: Mapping[str, Any]
         for path in paths:  # zarr wrote the documents of arrays, and does not wait
             objects.settle(f"{folder}/{_key(path)}")
             objects.settle(f"{folder}/{path}")
-    _write_root(store, {**root, "consolidated_metadata": _consolidated(documents)}, settings)
+    _write_root(store, version, {**root, "consolidated_metadata": _consolidated(documents)}, settings)
 
 
 def add_attributes(
@@ -309,18 +326,36 @@ def _key(path: str) -> str:
     return f"{path}/zarr.json" if path else "zarr.json"
 
 
-def _own_root(store: ZarrStore, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Read the root's document for a driver that is about to replace it."""
-    root = read_document(store)
+def _root(store: ZarrStore) -> tuple[Any, dict[str, Any]]:
+    """Read the root's document, and its version, to replace it."""
+    version, data = objects.read_version(store, _key(""))
+    if (root := _parsed(data)) is None:
+        raise OSError(f"{_key('')} is gone or damaged")
+    return version, root
+
+
+def _own_root(store: ZarrStore, settings: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """Do as `_root` does for a driver that is to have the store."""
+    version, root = _root(store)
     require_owner(root["attributes"].get(SETTINGS, {}), settings.get(OWNER))
-    return root
+    return version, root
 
 
-def _write_root(store: ZarrStore, root: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+def _write_root(store: ZarrStore, version: Any, root: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+    """Replace the root's document, which only who holds the store does."""
+    if not objects.replace(store, _key(""), _encoded(_root_with(root, settings)), version):
+        raise StoreTaken(_TAKEN)
+
+
+def _root_with(root: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
     root = {**root, "attributes": {**root["attributes"], SETTINGS: settings}}
     if settings["format"] >= CHECKED_FORMAT:
         root["attributes"][_CHECKSUM] = _checksum(root)
-    write_documents(store, {"": root})
+    return root
+
+
+def _encoded(document: Mapping[str, Any]) -> bytes:
+    return json.dumps(document).encode()
 
 
 def _checksum(root: Mapping[str, Any]) -> int:

@@ -32,12 +32,16 @@ __all__ = [
     "delete_folder",
     "folder_of",
     "is_orphan",
+    "keeps_conditions",
+    "knows_conditions",
     "leave_folder",
     "list_names",
     "list_sizes",
     "orphans",
     "reach",
     "read",
+    "read_version",
+    "replace",
     "settle",
     "write",
 ]
@@ -124,6 +128,72 @@ def write(store: ZarrStore, objects: Iterable[tuple[str, bytes]], *, settled: bo
         return
     from_bytes = default_buffer_prototype().buffer.from_bytes
     _together([store.set(key, from_bytes(data)) for key, data in objects])  # a list: making them may read the store
+
+
+def read_version(store: ZarrStore, key: str) -> tuple[Any, bytes | None]:
+    """Read an object that is to be replaced.
+
+    Parameters
+    ----------
+    store : zarr store
+    key : str
+
+    Returns
+    -------
+    version : object
+        For `replace`. On a disk, where whoever holds the lock is alone, there is none.
+    content : bytes
+        Of this version or a later one. None if it is not there.
+    """
+    version = sync(store.version(key)) if isinstance(store, RemoteStore) else None
+    (content,) = read(store, [key])
+    return version, content
+
+
+def replace(store: ZarrStore, key: str, data: bytes, version: Any) -> bool:
+    """Write an object if it is still what was read, and wait until a disk has it.
+
+    Parameters
+    ----------
+    store : zarr store
+    key : str
+    data : bytes
+    version : object
+        As `read_version` found it.
+
+    Returns
+    -------
+    bool
+        Whether it is there now; else somebody else has written meanwhile. Where nobody can tell, nobody has.
+    """
+    if isinstance(store, RemoteStore):
+        return sync(store.replace(key, data, version))
+    write(store, [(key, data)], settled=True)
+    return True
+
+
+def keeps_conditions(store: ZarrStore, key: str, data: bytes) -> bool:
+    """Find out whether `replace` keeps its word behind a URL; on a disk it does.
+
+    Parameters
+    ----------
+    store : zarr store
+    key : str
+        Of an object that is written next.
+    data : bytes
+        What it may become.
+    """
+    return sync(store.keeps_conditions(key, data)) if isinstance(store, RemoteStore) else True
+
+
+def knows_conditions(store: ZarrStore) -> bool:
+    """Tell whether `replace` may keep its word, without asking the storage.
+
+    Parameters
+    ----------
+    store : zarr store
+    """
+    return store.knows_conditions if isinstance(store, RemoteStore) else True
 
 
 def append(path: str, data: bytes) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from zarr.storage import FsspecStore
 
+from sweeps.store.conditions import NO_VERSION, Changed, conditions_of, knows_conditions
 from sweeps.store.patience import Patience, ask_once, options_of
 
 __all__ = ["RemoteStore"]
@@ -63,17 +64,88 @@ class RemoteStore(FsspecStore):
         named = ((entry["name"].strip("/"), entry["size"] or 0) for entry in found)
         return [(name.rpartition("/")[-1], size) for name, size in named if name != folder.strip("/")]
 
+    @property
+    def knows_conditions(self) -> bool:
+        """Whether its client writes on a condition; the storage may ignore that, see `keeps_conditions`."""
+        return knows_conditions(self.fs.plain)
+
+    async def keeps_conditions(self, key: str, data: bytes) -> bool:
+        """Find out whether the storage keeps conditions: it is asked to replace a version that never was.
+
+        Parameters
+        ----------
+        key : str
+            Of the object that is asked for.
+        data : bytes
+            What it becomes if the storage does not.
+        """
+        try:
+            await self.fs.conditions.replace(f"{self.path}/{key}", data, NO_VERSION)
+        except Changed:
+            return True
+        except NotImplementedError:
+            pass
+        return False
+
+    async def version(self, key: str) -> Any:
+        """Tell the version of an object as it is now; None where it is not there, or nobody keeps versions.
+
+        Parameters
+        ----------
+        key : str
+        """
+        return await self.fs.conditions.version(f"{self.path}/{key}")
+
+    async def replace(self, key: str, data: bytes, version: Any) -> bool:
+        """Write an object if it is still what it was, as far as the storage keeps conditions.
+
+        Parameters
+        ----------
+        key : str
+        data : bytes
+        version : object
+            What it was.
+
+        Returns
+        -------
+        bool
+            Whether it is there now; else somebody else has written meanwhile.
+        """
+        path = f"{self.path}/{key}"
+        try:
+            await self.fs.conditions.replace(path, data, version)
+        except Changed:  # also where an earlier try did it, and its answer was lost
+            try:
+                return await self.fs._cat_file(path) == data
+            except FileNotFoundError:
+                return False
+        except NotImplementedError:
+            await self.fs._pipe_file(path, data)
+        return True
+
 
 class _PatientFiles:
-    """A client of a storage whose every coroutine is tried again while the storage does not answer."""
+    """A client of a storage whose every coroutine is tried again while the storage does not answer.
 
-    def __init__(self, files: Any) -> None:
-        self._files, self._patience = files, Patience(PATIENCE_SECONDS)
+    Attributes
+    ----------
+    plain : object
+        The client.
+    conditions : object
+        How it writes on a condition, as patiently.
+    """
+
+    def __init__(self, files: Any, patience: Patience | None = None) -> None:
+        self.plain, self._patience = files, patience or Patience(PATIENCE_SECONDS)
+
+    @property
+    def conditions(self) -> Any:
+        return _PatientFiles(conditions_of(self.plain), self._patience)
 
     def __getattr__(self, name: str) -> Any:
-        if name == "_files" or name.startswith("__"):  # asked for by copies and pickles, before there are any files
+        if name == "plain" or name.startswith("__"):  # asked for by copies and pickles, before there are any files
             raise AttributeError(name)
-        found = getattr(self._files, name)
+        found = getattr(self.plain, name)
         if not inspect.iscoroutinefunction(found):
             return found
 

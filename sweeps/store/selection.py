@@ -163,7 +163,7 @@ def _delete(store: Store, paths: Iterable[str], mask: np.ndarray) -> None:
         group, _, name = path.partition("/")
         array = store.array(group, name)
         if array.shards is not None:
-            clear(store.objects, array, mask)
+            clear(store.objects, array, mask, store.require_ours)
             continue
         for key in objects.list_names(store.objects, array.path):
             numbers = numbers_of(array, key)

@@ -2,29 +2,31 @@
 
 A shard has the chunks of cells that lie beside each other, each with a checksum of its own, and at its end an index
 that says where each is, with its checksum (the codec ``sharding_indexed`` of Zarr). It is read and written whole here,
-and has one writer, the driver.
+and has one writer, the driver. Behind a URL a shard is replaced if it is still what was read, so that a late request of
+a driver that lost the store fails (`sweeps.store.conditions`).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import zarr
 from zarr.abc.store import Store as ZarrStore
 
 from sweeps.store import objects
-from sweeps.store.chunks import CHECKSUM_BYTES, checksum_of, content_of, is_checked, numbers_of, place_of
+from sweeps.store.chunks import CHECKSUM_BYTES, checksum_of, content_of, decoded, encoded, numbers_of, place_of
 
-__all__ = ["clear", "damaged_chunks", "index_bytes", "pack", "read_shard", "unpack", "write_shard"]
+__all__ = ["clear", "damaged_chunks", "index_bytes", "pack", "revise", "unpack"]
 
+TRIES = 8  # to replace a shard: what was written without an answer that arrived is found changed
 _MISSING = 2**64 - 1  # in the place of an offset and a size
 _ENTRY_BYTES = 16
 
 
 def unpack(array: zarr.Array, data: bytes) -> tuple[np.ndarray, list[tuple[int, ...]]] | None:
-    """Read the numbers of a shard.
+    """Read the values of a shard.
 
     Parameters
     ----------
@@ -47,9 +49,8 @@ def unpack(array: zarr.Array, data: bytes) -> tuple[np.ndarray, list[tuple[int, 
     for numbers, content in _contents(array, data, index):
         if content is None:
             damaged.append(numbers)
-        elif array.dtype.kind != "T":
-            chunk = np.frombuffer(content, array.dtype.newbyteorder("<")).reshape(array.chunks)
-            values[place_of(numbers, array.chunks)] = chunk
+        else:
+            values[place_of(numbers, array.chunks)] = decoded(array, content)
     return values, damaged
 
 
@@ -77,7 +78,7 @@ def damaged_chunks(array: zarr.Array, data: bytes) -> tuple[list[tuple[int, ...]
 
 
 def pack(array: zarr.Array, values: np.ndarray) -> bytes:
-    """Write the numbers of a shard; chunks that hold the fill value alone are left out, and the index says so.
+    """Write the values of a shard; chunks that hold the fill value alone are left out, and the index says so.
 
     Parameters
     ----------
@@ -89,22 +90,26 @@ def pack(array: zarr.Array, values: np.ndarray) -> bytes:
     -------
     bytes
     """
-    checked, parts, offset = is_checked(array), [], 0
-    counts = _counts(array)
+    parts: list[bytes] = []
+    offset, counts = 0, _counts(array)
     index = np.full((math.prod(counts), 2), _MISSING, "<u8")
-    little = values.astype(array.dtype.newbyteorder("<"), copy=False)
     for number, numbers in enumerate(np.ndindex(*counts)):
-        chunk = little[place_of(numbers, array.chunks)]
+        chunk = values[place_of(numbers, array.chunks)]
         if not _is_empty(chunk, array.fill_value):
-            content = chunk.tobytes()
-            parts.append(content + checksum_of(content) if checked else content)
+            parts.append(encoded(array, chunk))
             index[number] = offset, len(parts[-1])
             offset += len(parts[-1])
     return b"".join([*parts, index.tobytes(), checksum_of(index.tobytes())])
 
 
-def read_shard(store: ZarrStore, array: zarr.Array, numbers: tuple[int, ...]) -> np.ndarray:
-    """Read a shard as it is; the fill value where there is nothing, or nothing that can be read.
+def revise(
+    store: ZarrStore,
+    array: zarr.Array,
+    numbers: tuple[int, ...],
+    require: Callable[[], None],
+    change: Callable[[np.ndarray], None],
+) -> None:
+    """Change what a shard holds, and wait until a disk has it.
 
     Parameters
     ----------
@@ -113,57 +118,31 @@ def read_shard(store: ZarrStore, array: zarr.Array, numbers: tuple[int, ...]) ->
         Sharded.
     numbers : tuple of int
         Which of its shards.
+    require : callable
+        Raises an error where the store is not its driver's any more; called before the shard is written.
+    change : callable
+        Changes the values of a shard as they are, with the fill value where there is nothing, or nothing that can be
+        read.
 
-    Returns
-    -------
-    ndarray, shape of a shard
+    Raises
+    ------
+    OSError
+        If somebody else changes the shard again and again.
     """
-    empty = np.full(_shape(array), array.fill_value, array.dtype)
-    if array.dtype.kind == "T":
-        try:
-            words = np.asarray(array[place_of(numbers, _shape(array))])
-        except OSError:
-            raise
-        except Exception:  # whatever a codec makes of a damaged chunk
-            return empty
-        empty[tuple(slice(size) for size in words.shape)] = words
-        return empty
-    (data,) = objects.read(store, [_key(array, numbers)])
-    found = None if data is None else unpack(array, data)
-    return empty if found is None else found[0]
+    key = f"{array.path}/{array.metadata.encode_chunk_key(numbers)}"
+    for _ in range(TRIES):
+        version, data = objects.read_version(store, key)
+        found = None if data is None else unpack(array, data)
+        values = np.full(_shape(array), array.fill_value, array.dtype) if found is None else found[0]
+        change(values)
+        require()
+        if objects.replace(store, key, pack(array, values), version):
+            return
+    require()
+    raise OSError(f"{key} changed {TRIES} times while it was replaced")
 
 
-def write_shard(store: ZarrStore, array: zarr.Array, numbers: tuple[int, ...], values: np.ndarray) -> None:
-    """Write a shard in the place of what is there, and wait until a disk has it.
-
-    Parameters
-    ----------
-    store : zarr store
-    array : zarr.Array, of any shape
-        Sharded.
-    numbers : tuple of int
-        Which of its shards.
-    values : ndarray, shape of a shard
-    """
-    key = _key(array, numbers)
-    if array.dtype.kind == "T":
-        place = place_of(numbers, _shape(array))
-        extent = (min(part.stop, size) - part.start for part, size in zip(place, array.shape, strict=True))
-        words = values[tuple(map(slice, extent))]
-        try:
-            array[place] = words
-        except OSError:
-            raise
-        except Exception:  # it is read first at the end of an array, and damaged
-            objects.delete(store, key)
-            array[place] = words
-        if (folder := objects.folder_of(store)) and (values != array.fill_value).any():
-            objects.settle(f"{folder}/{key}")
-        return
-    objects.write(store, [(key, pack(array, values))], settled=True)
-
-
-def clear(store: ZarrStore, array: zarr.Array, which: np.ndarray) -> None:
+def clear(store: ZarrStore, array: zarr.Array, which: np.ndarray, require: Callable[[], None]) -> None:
     """Take values out of the shards of an array; they read as missing.
 
     Parameters
@@ -172,15 +151,19 @@ def clear(store: ZarrStore, array: zarr.Array, which: np.ndarray) -> None:
     array : zarr.Array, of any shape
         Sharded.
     which : ndarray of bool, shape of the array along its first dimensions
+    require : callable
+        As for `revise`.
     """
+
+    def forget(values: np.ndarray) -> None:
+        values[tuple(slice(size) for size in mine.shape)][mine] = array.fill_value
+
     for name in objects.list_names(store, array.path):
         if (numbers := numbers_of(array, name)) is None:
             continue
         mine = which[place_of(numbers, _shape(array))[: which.ndim]]
         if mine.any():
-            values = read_shard(store, array, numbers)
-            values[tuple(slice(size) for size in mine.shape)][mine] = array.fill_value
-            write_shard(store, array, numbers, values)
+            revise(store, array, numbers, require, forget)
 
 
 def index_bytes(chunks: int) -> int:
@@ -213,10 +196,6 @@ def _contents(array: zarr.Array, data: bytes, index: np.ndarray) -> Iterator[tup
 def _is_empty(chunk: np.ndarray, fill_value: object) -> bool:
     empty = np.isnan(chunk) if chunk.dtype.kind == "f" else chunk == fill_value
     return bool(empty.all())
-
-
-def _key(array: zarr.Array, numbers: tuple[int, ...]) -> str:
-    return f"{array.path}/{array.metadata.encode_chunk_key(numbers)}"
 
 
 def _shape(array: zarr.Array) -> tuple[int, ...]:

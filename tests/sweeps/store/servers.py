@@ -9,7 +9,7 @@ import random
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -119,12 +119,25 @@ class _Careless(_Handler):
         self.answer(status, f"<Error><Code>{code}</Code></Error>".encode())
 
 
+class _Unable(_Careless):
+    """A careless server that says what it does not know."""
+
+    def do_PUT(self) -> None:
+        if self.headers.get("If-Match") or self.headers.get("If-None-Match"):
+            self.body()
+            self._error(501, "NotImplemented")
+        else:
+            super().do_PUT()
+
+
 class _Proxy(_Handler):
     """Passes requests on, or fails: with an answer, without one, or after the server has done what was asked."""
 
     def pass_on(self) -> None:
         proxy: Network = self.server.network
         content = self.body()
+        proxy.asked.append(f"{self.command} {self.path}")
+        proxy.hold_up(f"{self.command} {unquote(self.path)}")
         draw = proxy.draw()
         if proxy.away or draw < proxy.failing / 3:
             self._hang_up()
@@ -166,13 +179,30 @@ class Network:
         Whether nothing answers.
     address : tuple of (str, int)
         Where it begins.
+    asked : list of str
+        What came along.
     """
 
     address: tuple[str, int]
 
     def __init__(self, server: tuple[str, int]) -> None:
         self.server, self.failing, self.away = server, 0.0, False
+        self.asked: list[str] = []
         self._random, self._lock = random.Random(0), threading.Lock()
+        self._held: tuple[str, Callable[[], None]] | None = None
+
+    def hold(self, request: str, meanwhile: Callable[[], None]) -> None:
+        """Hold up the next request with such a beginning until something else is done."""
+        self._held = request, meanwhile
+
+    def hold_up(self, request: str) -> None:
+        """Wait with a request that is to be held up."""
+        with self._lock:
+            held = self._held
+            if held is None or not request.startswith(held[0]):
+                return
+            self._held = None
+        held[1]()
 
     def draw(self) -> float:
         """Draw a number that says how a request ends."""
@@ -234,7 +264,8 @@ def _moto() -> Iterator[tuple[str, int]]:
 def network(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Network]:
     """An S3 server behind a proxy, and an environment in which ``s3://bucket`` is there."""
     s3fs = pytest.importorskip("s3fs")
-    serving = _moto() if request.param == "moto" else _serving(_Careless, objects={})
+    own = {"careless": _Careless, "unable": _Unable}
+    serving = _moto() if request.param == "moto" else _serving(own[request.param], objects={})
     with serving as server:
         network = Network(server)
         with _serving(_Proxy, network=network) as (host, port):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import fsspec
 import numpy as np
 import pytest
 import xarray as xr
@@ -23,17 +25,21 @@ from sweeps.store import (
     FAILED,
     Store,
     StoreTaken,
+    conditions,
     drop,
     failures,
     find_damage,
+    may_have_shards,
     mend,
     objects,
     redo,
     settings_for,
     states,
     stored_size,
+    write_status,
 )
 from sweeps.store.logs import FOLDER, Entry, Log, records_of
+from sweeps.store.shards import revise
 from sweeps.store.survey import intact
 from sweeps.worker import execute
 from tests.sweeps.store.deaths import prepare
@@ -407,6 +413,88 @@ def test_behind_a_url_every_record_is_an_object(finished, small_shards, storage)
     other = Store.open(finished["sharded"])
     for group, name in (("simulation", "test_error"), ("theory", "weight_gram"), ("status", "simulation")):
         np.testing.assert_array_equal(intact(store, group, name), intact(other, group, name))
+
+
+@pytest.mark.parametrize("array", ["simulation/test_error", "status/theory", "status/simulation_error"])
+def test_who_lost_the_store_amid_the_replacement_of_a_shard_puts_nothing_back(location, small_shards, finished, array):
+    """As where a request is held up for a minute: another driver has written the same shard meanwhile."""
+    location, spec = f"memory://{location}", spec_of_shards()
+    lost = Store.prepare(location, spec, owner="first")
+    tasks = [part for task in missing_tasks(lost, spec) for one in task.make() for part in one.parts]
+    for task in tasks[::2]:
+        execute(task, lost, device="cpu")
+    for task in tasks[1::2]:
+        write_status(lost, task, FAILED, seconds=0.0, error="no luck")
+    replace, held = objects.replace, []
+
+    def late(store, key, *written):
+        if key.startswith(f"{array}/") and not held:
+            held.append(key)
+            new = Store.prepare(location, spec, owner="second")
+            for task in missing_tasks(new, spec):
+                execute(task, new, device="cpu")
+            new.merge(last=True)
+        return replace(store, key, *written)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(objects, "replace", late)
+        with pytest.raises(StoreTaken, match="another driver has taken the store over"):
+            lost.merge(last=True)
+    assert held
+    assert missing_tasks(Store.open(location), spec) == []
+    assert_same(location, finished["sharded"])
+    assert validate.main([location]) == 0
+
+
+def test_a_shard_that_changes_while_it_is_replaced_is_read_again(location, small_shards):
+    """As where a request was served and no answer came."""
+    store, now = Store.prepare(f"memory://{location}", spec_of_shards()), []
+
+    def change(which, value):
+        def put(values):
+            values[0, which, 0] = value
+
+        return put
+
+    def interfere():
+        now.append(len(now))
+        if len(now) == 1:
+            revise(store.objects, array, (0, 0, 0), lambda: None, change(1, FAILED))
+
+    array = store.array("status", "simulation")
+    revise(store.objects, array, (0, 0, 0), interfere, change(0, DONE))
+    assert len(now) == 2
+    assert states(store, "simulation")[0, :2, 0].tolist() == [DONE, FAILED]
+
+    def always():
+        revise(store.objects, array, (0, 0, 0), lambda: None, change(1, FAILED))
+
+    with pytest.raises(OSError, match="changed 8 times"):
+        revise(store.objects, array, (0, 0, 0), always, change(2, DONE))
+
+
+def test_without_conditions_a_new_store_of_many_cells_has_single_chunks(
+    location, finished, small_shards, monkeypatch, capsys
+):
+    """As on storages to which fsspec has no conditional writes; what has shards there keeps them."""
+    spec, old, new = spec_of_shards(), f"memory://{location}", f"memory://{location}.other"
+    assert may_have_shards(old)
+    finish(old, spec)
+    monkeypatch.setattr(conditions, "_kind_of", lambda files: None)
+    done(old, spec)
+    assert Store.open(old).settings["format"] == 7
+    assert_same(old, finished["sharded"])
+    assert not may_have_shards(new)
+    words = ["problem.n=40", "problem.d=20", "problem.steps=3", "theory.samples=64", "theory.randomizations=2"]
+    words += ["grid.noise=[0.1,0.2]", "replicates=2", "compute=inline", f"store={new}"]
+    assert main([*words, "plan=true"]) == 0
+    files = re.search(r"MiB in (\d+) files", capsys.readouterr().out)
+    assert main(words) == 0
+    store = Store.open(new)
+    assert store.settings["format"] == 6
+    there = fsspec.filesystem("memory").find(new)
+    assert int(files[1]) == len(there)
+    assert validate.main([new]) == 0
 
 
 def test_plausible_settings_of_shards_end_no_command_in_a_trace(sharded, capsys):
