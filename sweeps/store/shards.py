@@ -121,8 +121,8 @@ def revise(
     require : callable
         Raises an error where the store is not its driver's any more; called before the shard is written.
     change : callable
-        Changes the values of a shard as they are, with the fill value where there is nothing, or nothing that can be
-        read.
+        Changes the values of a shard, an array of its shape, as they are; the fill value stands where there is
+        nothing, or nothing that can be read.
 
     Raises
     ------

@@ -28,19 +28,27 @@ _taken_in = compiled({"reassoc", "contract", "nsz"}, error_model="numpy", forcei
 def move_modes(
     nodes: Float[np.ndarray, "B n"],
     weights: Float[np.ndarray, "B n"],
-    decays: int,
+    decaying: int,
     carried: Float[np.ndarray, "*replicates q B n"],
     previous: Float[np.ndarray, "*replicates q B n"],
     kept: Float[np.ndarray, "*replicates q n"],
     gradient: Float[np.ndarray, "*replicates q n"],
     curvature: Float[np.ndarray, "*replicates q q"],
     update: Update,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Take modes one step on, for arrays of numpy in double precision; see `sedyn.model.own_modes.move_modes`."""
+) -> tuple[
+    Float[np.ndarray, "*replicates q B n"], Float[np.ndarray, "*replicates q B n"], Float[np.ndarray, "*replicates q n"]
+]:
+    """Take modes one step on, for arrays of numpy in double precision.
+
+    Parameters
+    ----------
+    nodes, weights, decaying, carried, previous, kept, gradient, curvature, update
+        Of the shapes that `sedyn.model.own_modes.move_modes` takes.
+    """
     *leading, q, count, n = carried.shape
     replicates, decay = math.prod(leading), np.full((q, count), float(update.weight_decay))
     if update.unit_decay is not None:
-        decay[:, :decays] += update.unit_decay
+        decay[:, :decaying] += update.unit_decay
     (moved, after), kept_now = np.empty((2, replicates, q, count, n)), np.empty((replicates, q, n))
     flat = [
         np.ascontiguousarray(each).reshape(replicates, *each.shape[len(leading) :])
@@ -127,7 +135,13 @@ def move_each(
 def mean_answer(
     curvatures: Float[np.ndarray, "q q n"], shares: Float[np.ndarray, " n"], kept: Float[np.ndarray, "q q"]
 ) -> tuple[Float[np.ndarray, "q q"], Float[np.ndarray, "q q"]]:
-    """Average over samples how they answer, for arrays of numpy; see `sedyn.model.own_modes.mean_answer`."""
+    """Average over samples how they answer, for arrays of numpy.
+
+    Parameters
+    ----------
+    curvatures, shares, kept
+        Of the shapes that `sedyn.model.own_modes.mean_answer` takes.
+    """
     answer, negative = np.zeros(kept.shape), np.zeros(kept.shape)
     own = np.ascontiguousarray(curvatures), np.ascontiguousarray(shares / shares.size), np.ascontiguousarray(kept)
     add_answers(*own, answer, negative)
@@ -193,8 +207,14 @@ def add_squares(rows: np.ndarray, vectors: int, q: int, share: np.ndarray, sign:
     Parameters
     ----------
     rows : ndarray, shape (rows, `TOGETHER`)
-    vectors : int
-        Where the matrices' rows begin, and how many.
+    vectors, q : int
+        Where the matrices' rows begin, and how many rows and columns a matrix has.
+    share : ndarray, shape (`TOGETHER`,)
+        The weights.
+    sign : float
+        What all are multiplied by.
+    out : ndarray, shape (q, q)
+        Added to.
     """
     for a in range(q):
         for b in range(a + 1):
@@ -278,6 +298,12 @@ def divide(rows: np.ndarray, inner: int, vectors: int, q: int) -> None:
 
 @_taken_in
 def scale(rows: np.ndarray, one: int, other: int) -> None:
-    """Multiply a row by another."""
+    """Multiply a row by another.
+
+    Parameters
+    ----------
+    rows : ndarray, shape (rows, `TOGETHER`)
+    one, other : int
+    """
     for i in range(TOGETHER):
         rows[one, i] *= rows[other, i]
