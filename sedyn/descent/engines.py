@@ -44,7 +44,7 @@ DTYPES = ("float64", "float32")  # that a dense design is stored in
 DRAWN, PASSED, KNOWN, FRESH = 5.5, 0.4, 3.0, 15.0
 # Seconds of a step that do not depend on its size, a replicate's among others.
 STEP = {"dense": 0.012e-3, "deferred": 0.026e-3}
-# A GPU's bytes and launches a second, as in benchmarks/ROOFLINE.md: not measured.
+# A GPU's bytes a second, about what passes move on an H200 (benchmarks/README.md, `gpu.py`); and launches, assumed.
 GPU_BYTES, GPU_LAUNCHES = 3e12, 2e5
 # What half a step launches with a dense design, and how often a step reads it: by a kernel of its own, and by products.
 BY_KERNEL, BY_PRODUCTS = (1, 1), (4, 2)
@@ -217,7 +217,9 @@ def stacks(problem: Problem, device: str = "cpu", dtype: str = "float64") -> boo
     return device != "cpu" or 2 * _stacked_bytes(problem, "dense", dtype) <= STACK_BYTES
 
 
-def replicates_together(problem: Problem, engine: str, device: str = "cpu", dtype: str = "float64") -> int:
+def replicates_together(
+    problem: Problem, engine: str, device: str = "cpu", dtype: str = "float64", *, estimate: bool = True
+) -> int:
     """How many replicates are run side by side, so that each call of the array library has enough to do.
 
     Parameters
@@ -226,17 +228,19 @@ def replicates_together(problem: Problem, engine: str, device: str = "cpu", dtyp
     engine : {'dense', 'deferred'}
     device : {'cpu', 'gpu'}, optional
     dtype : {'float64', 'float32'}, optional
+    estimate : bool, optional
+        Whether the test error is estimated, which takes most of their memory.
 
     Returns
     -------
     int
     """
     if device == "gpu":
-        needed = memory_needed(problem, engine, dtype=dtype, device=device)
+        needed = memory_needed(problem, engine, dtype=dtype, estimate=estimate, device=device)
         return min(MOST_ON_A_GPU, replicates_that_fit(backend.gpu_memory()[0], needed))
     if engine == "dense" and not stacks(problem, device, dtype):
         return 1
-    return max(1, STACK_BYTES // _stacked_bytes(problem, engine, dtype))
+    return max(1, STACK_BYTES // _stacked_bytes(problem, engine, dtype, estimate))
 
 
 def _candidates(problem: Problem, engine: str) -> tuple[str, ...]:
@@ -355,12 +359,12 @@ def _path_doubles(problem: Problem, estimate: bool) -> int:
     return (problem.steps + 1) * (problem.units * (kinds * n + problem.d) + n)
 
 
-def _stacked_bytes(problem: Problem, engine: str, dtype: str) -> int:
+def _stacked_bytes(problem: Problem, engine: str, dtype: str, estimate: bool = True) -> int:
     """What each replicate adds to those it runs beside, features as floats whatever their law."""
-    doubles = _working_doubles(problem, estimate=True)
+    doubles = _working_doubles(problem, estimate)
     if engine == "deferred":
         return round(DOUBLE * (doubles + _revealed_doubles(problem)))
-    doubles += _path_doubles(problem, estimate=True)
+    doubles += _path_doubles(problem, estimate)
     return round(problem.n * problem.d * feature_law("gaussian").bytes_per_entry(dtype) + DOUBLE * doubles)
 
 

@@ -282,8 +282,8 @@ def draw_quadrature(problems: Sequence[Problem], words: Integer[Array, "R shifts
     normals, weights = stretched_points(words, readout_points(problem), k, 1 + STRETCH / k)
     normals = xp.reshape(xp.moveaxis(normals, 1, 2), (words.shape[0], words.shape[2], -1))
     # The noise comes second, so that its coordinates are among the evenest.
-    parts = [normals[:, :k, :], normals[:, k + noise :, :]]
-    return Quadrature(xp.concat(parts, axis=1), normals[:, k : k + noise, :], weights)
+    drawn, rest = normals[:, k : k + noise, :], [normals[:, :k, :], normals[:, k + noise :, :]]
+    return Quadrature(xp.concat(rest, axis=1) if noise else normals, drawn, weights)
 
 
 def labels_of_points(problems: Sequence[Problem], points: Quadrature, of_signals: Float[Array, "R k k"]) -> LabelLaw:

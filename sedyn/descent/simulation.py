@@ -283,7 +283,7 @@ def _run_together(cells: Sequence[_Cell], seed: int, device: str, dtype: str) ->
     """Run problems with one `Problem.stack_key`, as many replicates side by side as there is room for."""
     engine, estimate, halves = cells[0].choice.engine, cells[0].no_estimate_because is None, cells[0].halves
     replicates = [_Replicate(cell.problem, number, cell.laws) for cell in cells for number in cell.indices]
-    together = replicates_together(cells[0].problem, engine, device, dtype)
+    together = replicates_together(cells[0].problem, engine, device, dtype, estimate=estimate)
     parts = [
         _run(replicates[start : start + together], seed, engine, estimate, device, dtype, halves)
         for start in range(0, len(replicates), together)

@@ -169,3 +169,10 @@ def test_memory_is_told_only_of_what_there_is(arguments, message):
 def test_replicates_on_a_gpu_are_as_many_as_its_grid_has(monkeypatch):
     monkeypatch.setattr(backend, "gpu_memory", lambda: (2**40, 2**40))
     assert replicates_together(Problem(n=20, d=10, steps=1), "dense", "gpu") == 65_535
+
+
+@pytest.mark.parametrize("engine", engines.ENGINES)
+def test_more_replicates_go_side_by_side_where_no_estimate_keeps_curvatures(engine):
+    problem = Problem(n=128, d=64, width=16, depth=3, steps=15)
+    some, more = (replicates_together(problem, engine, estimate=estimate) for estimate in (True, False))
+    assert more > 3 * some
