@@ -29,6 +29,9 @@ LARGEST_SYSTEM = 1024
 # Penalties that are tried, from the largest down, as shares of the largest curvature.
 LARGEST_SHARE, SMALLEST_SHARE = 5.0, 1e-12
 IN_A_DECADE = {True: 8, False: 2}  # of a parabola, and where a solution takes Newton's method
+# Of a parabola the share of the samples of the samples whose own penalty is smaller than the one that is taken, lest a few
+# samples of large errors choose one that is far too small.
+SMALLER = 0.8
 # Decades of smaller penalties in which nothing was gained, after which none is tried by Newton's method.
 DECADES_OF_PATIENCE = 2
 # Samples of the largest errors, without which the model is fitted again where what they keep is known to first order.
@@ -128,7 +131,7 @@ def choose(
     """Fit the linear model with the penalty of least leave-one-out error.
 
     Of that error the minimum is flat and noisy. So it is sought for many samples of the samples, and the penalty is the
-    geometric mean of theirs.
+    geometric mean of theirs; of a parabola, whose errors have the heaviest tails, one that is large among theirs.
 
     Parameters
     ----------
@@ -367,7 +370,9 @@ def _best_penalty(family: _Family, resamples: Resamples) -> tuple[float, Point, 
             break
     sums = np.array(errors)
     lowest = np.argmin(resamples.drawn(sums), axis=1)
-    return float(np.exp(np.log(penalties[lowest]).mean())), point, sums[lowest]
+    logarithms = np.log(penalties[lowest])
+    chosen = np.quantile(logarithms, SMALLER) if family.parabola else logarithms.mean()
+    return float(np.exp(chosen)), point, sums[lowest]
 
 
 def _coefficients(modes: Modes, weights: np.ndarray, intercept: np.ndarray) -> np.ndarray:

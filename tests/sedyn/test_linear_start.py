@@ -10,6 +10,7 @@ from sklearn.linear_model import LogisticRegression, Ridge, RidgeCV
 from sedyn import NetworkClassifier, NetworkRegressor
 from sedyn.descent.leave_one_out import seconds_for
 from sedyn.estimators import base, linear
+from sedyn.estimators.choosing import Resamples
 from sedyn.estimators.doubts import EstimateWarning
 from sedyn.estimators.linear import choose, modes_of, solve
 from sedyn.estimators.newton import Objectives, minimum
@@ -139,6 +140,22 @@ def test_the_penalty_is_about_that_of_least_leave_one_out_error():
     errors = chosen.cv_results_.mean(axis=0)
     there = np.interp(np.log(80 * model.penalty), np.log(alphas), errors)
     assert errors.min() <= there < 1.05 * errors.min() < errors.max() / 2
+
+
+def test_few_samples_choose_no_small_penalty():
+    """Of squares the penalty is one that four of five samples of the samples find too large, if anything."""
+    X, labels = table(60, 30)
+    ones, centred = np.ones(60), X - X.mean(axis=0)
+    model = choose(modes_of(X, ones, intercept=True), labels, ones, loss_named("squared"))
+    eigenvalues, vectors = np.linalg.eigh(centred.T @ centred / 60)
+    count = 1 + round(8 * np.log10(5 / 1e-12))
+    penalties, resamples, errors = 5 * eigenvalues[-1] * 10 ** (-np.arange(count) / 8), Resamples.of(ones), []
+    for penalty in penalties:
+        hat = centred @ (vectors / (eigenvalues + penalty)) @ vectors.T @ centred.T / 60 + 1 / 60
+        errors.append(resamples.sums(((labels[0] - hat @ labels[0]) / (1 - np.diag(hat))) ** 2))
+    own = penalties[resamples.drawn(np.array(errors)).argmin(axis=1)]
+    assert own.max() > 5 * own.min()
+    assert model.penalty == pytest.approx(np.exp(np.quantile(np.log(own), 0.8)), rel=1e-9)
 
 
 def test_where_there_are_too_many_unknowns_training_begins_at_zero(monkeypatch):
