@@ -29,8 +29,8 @@ LARGEST_SYSTEM = 1024
 # Penalties that are tried, from the largest down, as shares of the largest curvature.
 LARGEST_SHARE, SMALLEST_SHARE = 5.0, 1e-12
 IN_A_DECADE = {True: 8, False: 2}  # of a parabola, and where a solution takes Newton's method
-# Of a parabola the share of the samples of the samples whose own penalty is smaller than the one that is taken, lest a few
-# samples of large errors choose one that is far too small.
+# Of a parabola the share of the samples of the samples whose own penalty is smaller than the one that is taken, lest
+# few samples of large errors choose one that is far too small.
 SMALLER = 0.8
 # Decades of smaller penalties in which nothing was gained, after which none is tried by Newton's method.
 DECADES_OF_PATIENCE = 2
