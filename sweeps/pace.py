@@ -39,7 +39,7 @@ class Pace:
         for task in tasks:
             self._left[_kind(task)] = self._left.get(_kind(task), np.zeros(2)) + np.array(work_of(task))
 
-    def finish(self, task: Task, seconds: float) -> None:
+    def finish(self, task: Task, seconds: float) -> float:
         """Take note of a task that is done.
 
         Parameters
@@ -48,15 +48,21 @@ class Pace:
             One of those that were added.
         seconds : float
             What it took; NaN if nobody knows.
+
+        Returns
+        -------
+        float
+            Seconds that were predicted.
         """
         kind, work = _kind(task), np.array(work_of(task))
+        predicted = float(sum(work))
         self._left[kind] = self._left[kind] - work
         if not np.isfinite(seconds):
-            return
+            return predicted
         self._recent += (seconds - self._recent) * (RECENT if self._seen else 1.0)
-        predicted = float(sum(work))
         seen = self._seen.setdefault(kind, deque(maxlen=KEPT))
         seen.append((*(work / predicted), seconds / predicted, predicted))
+        return predicted
 
     def seconds_left(self, workers: int) -> float | None:
         """Predict how long the rest takes.

@@ -67,8 +67,7 @@ class Progress:
         """
         self.finished += 1
         self.failed += failed
-        self.completed += seconds_of(task)
-        self._pace.finish(task, seconds)
+        self.completed += self._pace.finish(task, seconds)
 
     def tick(self, note: str = "") -> None:
         """Let time pass.

@@ -123,7 +123,7 @@ def execute(
     start = time.perf_counter()
     if isinstance(task, Bundle):
         run = partial(execute, store=store, device=device, attempt=attempt, where=where, theories=theories)
-        with store.log.together():
+        with store.chunks.together():
             ends = [run(one) for one in task.make()]
         return Outcome(time.perf_counter() - start, next((end.error for end in ends if end.error), ""), where)
     reset_peak_memory()
@@ -134,18 +134,18 @@ def execute(
             results = _compute(task, store, device, theories)
         except Exception as failure:
             error = f"{type(failure).__name__}: {failure}".splitlines()[0]
-    computed, peak = time.perf_counter() - start, peak_memory()
+    computed, peak, size = time.perf_counter() - start, peak_memory(), task.size
     if error and len(parts) > 1:
         alone = [execute(part, store, device=device, attempt=attempt, where=where, theories=theories) for part in parts]
         return Outcome(time.perf_counter() - start, next((end.error for end in alone if end.error), ""), where)
-    with store.log.together():
+    with store.chunks.together():
         for number, part in enumerate(parts):
             checksum = float("nan") if error else write_results(store, part, results[number])
             write_status(
                 store,
                 part,
                 FAILED if error else DONE,
-                seconds=computed * part.size / task.size,
+                seconds=computed * part.size / size,
                 attempt=attempt,
                 error=error,
                 peak_memory=peak,

@@ -9,8 +9,9 @@ A store of many cells has the chunks of neighbours in shards, whose only writer 
 logs of their own, below `logs`, and the driver merges these into the shards.
 
 Its modules from the lowest to the highest: `patience` and `conditions`; `remote` and `claims`; `objects`, `location`
-and `lock`; `places` and `chunks`; `shards` and `logs`; `merging` and `settings`; `metadata`; `layout`; `consistency`;
-`migration` and `description`; `lifecycle`; `survey`, `writing` and `selection`; `integrity`.
+and `lock`; `places` and `chunks`; `shards` and `logs`; `merging` and `keeping`; `single`, `sharded` and `settings`;
+`metadata`; `layout`; `consistency`; `migration` and `description`; `lifecycle`; `survey`, `writing` and `selection`;
+`integrity`.
 """
 
 from sweeps.store.claims import StoreTaken

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import google_crc32c
 import numpy as np
@@ -13,12 +14,14 @@ from zarr.codecs import Crc32cCodec
 
 __all__ = [
     "CHECKSUM_BYTES",
+    "Form",
     "checksum_of",
     "chunk_numbers",
     "chunks_of",
     "content_of",
     "decoded",
     "encoded",
+    "form_of",
     "is_checked",
     "numbers_of",
     "place_of",
@@ -30,12 +33,51 @@ CHECKSUM_BYTES = 4
 _COUNT = struct.Struct("<I")  # of words, and of the bytes of each
 
 
-def chunks_of(array: zarr.Array, lead: tuple[int, ...], values: np.ndarray) -> Iterator[tuple[str, bytes]]:
+class Form(NamedTuple):
+    """What of an array its chunks depend on; the array itself takes longer to tell than a chunk to be made.
+
+    Attributes
+    ----------
+    path : str
+    shape, sides : tuple of int
+        Of the array, and of its chunks.
+    dtype : dtype
+        Little-endian.
+    fill_value : object
+    checked : bool
+        Whether chunks end with their checksum.
+    key : callable
+        From the numbers of a chunk to its key below the path.
+    """
+
+    path: str
+    shape: tuple[int, ...]
+    sides: tuple[int, ...]
+    dtype: np.dtype
+    fill_value: Any
+    checked: bool
+    key: Callable[[tuple[int, ...]], str]
+
+
+def form_of(array: zarr.Array) -> Form:
+    """Say what chunks of an array depend on.
+
+    Parameters
+    ----------
+    array : zarr.Array, of any shape
+    """
+    dtype = array.dtype if array.dtype.kind == "T" else array.dtype.newbyteorder("<")
+    key = array.metadata.encode_chunk_key
+    return Form(array.path, array.shape, array.chunks, dtype, array.fill_value, is_checked(array), key)
+
+
+def chunks_of(form: Form, lead: tuple[int, ...], values: np.ndarray) -> Iterator[tuple[str, bytes]]:
     """Cut values into whole chunks, padded with the fill value.
 
     Parameters
     ----------
-    array : zarr.Array, shape (cell axes, perhaps replicates, inner dimensions)
+    form : Form
+        Of an array of shape (cell axes, perhaps replicates, inner dimensions).
     lead : tuple of int
         Number of the chunk along the leading dimensions (position of the cell, number of the block).
     values : ndarray, shape (replicates of the block, inner dimensions) or (inner dimensions)
@@ -46,22 +88,28 @@ def chunks_of(array: zarr.Array, lead: tuple[int, ...], values: np.ndarray) -> I
     str, bytes
         Key of the chunk in the store, and its content.
     """
-    free = array.ndim - values.ndim  # leading dimensions of which the chunk has one element
+    free = len(form.shape) - values.ndim  # leading dimensions of which the chunk has one element
     assert free <= len(lead), "values do not reach from the cell to the last dimension"
-    assert all(size == 1 for size in array.chunks[:free]), "a chunk holds one cell only"
-    shape = array.chunks[free:]
+    assert all(size == 1 for size in form.sides[:free]), "a chunk holds one cell only"
+    sides = form.sides[free:]
     blocks_in_lead = len(lead) - free
-    assert all(values.shape[k] <= shape[k] for k in range(blocks_in_lead)), "a task writes one block of replicates"
-    extent = tuple(
-        shape[k] if k < blocks_in_lead else -(-array.shape[free + k] // shape[k]) * shape[k] for k in range(values.ndim)
+    assert all(values.shape[k] <= sides[k] for k in range(blocks_in_lead)), "a task writes one block of replicates"
+    extent = (
+        *sides[:blocks_in_lead],
+        *(-(-form.shape[free + k] // sides[k]) * sides[k] for k in range(blocks_in_lead, values.ndim)),
     )
-    padded = np.full(extent, array.fill_value, array.dtype)
-    padded[tuple(slice(size) for size in values.shape)] = values
-    inner = [range(extent[k] // shape[k]) for k in range(blocks_in_lead, values.ndim)]
+    whole = values
+    if values.shape != extent:
+        whole = np.full(extent, form.fill_value, form.dtype)
+        whole[tuple(map(slice, values.shape))] = values
+    if extent == sides:  # one chunk
+        numbers = (0,) * (values.ndim - blocks_in_lead)
+        yield f"{form.path}/{form.key((*lead, *numbers))}", encoded(form, whole)
+        return
+    inner = [range(extent[k] // sides[k]) for k in range(blocks_in_lead, values.ndim)]
     for numbers in itertools.product(*inner):
-        part = padded[place_of((0,) * blocks_in_lead + numbers, shape)]
-        key = array.metadata.encode_chunk_key((*lead, *numbers))
-        yield f"{array.path}/{key}", encoded(array, part)
+        part = whole[place_of((0,) * blocks_in_lead + numbers, sides)]
+        yield f"{form.path}/{form.key((*lead, *numbers))}", encoded(form, part)
 
 
 def is_checked(array: zarr.Array) -> bool:
@@ -115,24 +163,25 @@ def values_of(array: zarr.Array, data: bytes) -> np.ndarray | None:
     return None if content is None else decoded(array, content)
 
 
-def encoded(array: zarr.Array, values: np.ndarray) -> bytes:
+def encoded(form: Form, values: np.ndarray) -> bytes:
     """Write a chunk.
 
     Parameters
     ----------
-    array : zarr.Array, of any shape
+    form : Form
+        Of the array.
     values : ndarray, shape of the array's chunks
 
     Returns
     -------
     bytes
     """
-    if array.dtype.kind == "T":
+    if form.dtype.kind == "T":
         words = [word.encode() for word in values.ravel().tolist()]
         data = _COUNT.pack(len(words)) + b"".join(_COUNT.pack(len(word)) + word for word in words)
     else:
-        data = values.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
-    return data + checksum_of(data) if is_checked(array) else data
+        data = values.astype(form.dtype, copy=False).tobytes()
+    return data + checksum_of(data) if form.checked else data
 
 
 def decoded(array: zarr.Array, content: bytes) -> np.ndarray:

@@ -15,7 +15,7 @@ import zarr
 from zarr.abc.store import Store as ZarrStore
 
 from sweeps.store import metadata, objects
-from sweeps.store.chunks import chunk_numbers, chunks_of, content_of, is_checked
+from sweeps.store.chunks import chunk_numbers, chunks_of, content_of, form_of, is_checked
 from sweeps.store.consistency import contradicted
 from sweeps.store.layout import indexes_of, write_coordinate
 from sweeps.store.migration import is_unfinished
@@ -144,7 +144,7 @@ def _is_whole(array: zarr.Array) -> bool:
 def _holds(array: zarr.Array, values: np.ndarray) -> bool:
     """Whether an array starts with these values; it may have more after a growth that was interrupted."""
     if values.dtype.kind != "U":
-        expected = dict(chunks_of(array, (), values))
+        expected = dict(chunks_of(form_of(array), (), values))
         if objects.read(array.store, list(expected)) == list(expected.values()):
             return True
     try:

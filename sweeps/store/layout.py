@@ -13,7 +13,7 @@ from sedyn.model import observables
 from sedyn.model.observables import COMPARED, Observable, coordinates_of, fluctuations_beside_theory
 from sweeps.plan import ESTIMATE, SweepSpec
 from sweeps.store import metadata, objects
-from sweeps.store.chunks import CHECKSUM_BYTES, chunks_of
+from sweeps.store.chunks import CHECKSUM_BYTES, chunks_of, form_of
 from sweeps.store.places import ASKED, CELL, columns, is_asked
 from sweeps.store.settings import CHECKED_FORMAT, SHARDED_FORMAT, SHARDS, settings_of
 from sweeps.store.shards import index_bytes
@@ -475,4 +475,4 @@ def write_coordinate(array: zarr.Array, values: np.ndarray) -> None:
     if values.dtype.kind == "U":
         array[:] = values.astype(np.dtypes.StringDType())
     else:  # whole chunks, since setting elements costs ten times as much
-        objects.write(array.store, chunks_of(array, (), values), settled=True)
+        objects.write(array.store, chunks_of(form_of(array), (), values), settled=True)

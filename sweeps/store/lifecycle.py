@@ -22,10 +22,9 @@ from sweeps.sources import Code
 from sweeps.store import metadata, objects
 from sweeps.store.consistency import require_consistent
 from sweeps.store.description import restore
+from sweeps.store.keeping import Keeping
 from sweeps.store.layout import lay_out, layouts, settings_for
 from sweeps.store.location import local_path
-from sweeps.store.logs import Log
-from sweeps.store.merging import Merger
 from sweeps.store.migration import add_axes, finish_interrupted
 from sweeps.store.places import CELL, TIED, columns, indexed, place_of_cell, require_room
 from sweeps.store.settings import (
@@ -43,6 +42,8 @@ from sweeps.store.settings import (
     with_axes,
     with_code,
 )
+from sweeps.store.sharded import ShardedChunks
+from sweeps.store.single import SingleChunks
 
 __all__ = ["SOLVED_WITH", "TARGET", "WANTED", "Store", "may_have_shards", "open_root"]
 
@@ -67,17 +68,16 @@ class Store:
     restored : list of str
         What of its description was damaged, and was written anew when it was prepared.
     is_sharded : bool
-        Whether what workers write comes by logs.
-    log : Log
-        Where this process writes then.
+        Whether chunks of many cells lie in one object.
+    chunks : Keeping
+        How they are written, read and deleted.
     """
 
     def __init__(self, location: str, root: zarr.Group) -> None:
         self.location = location
         self.restored: list[str] = []
         self._read(root, metadata.stored_settings(root))
-        self.log = Log(self.objects, self.require_ours)
-        self._merger = Merger(self.objects, self.require_ours, self.array, len(self.axes))
+        self.chunks: Keeping = ShardedChunks(self) if self.is_sharded else SingleChunks(self)
 
     def _read(self, root: zarr.Group, settings: dict[str, Any]) -> None:
         self._root = root
@@ -296,12 +296,11 @@ class Store:
         last : bool, optional
             Whether no worker writes any more.
         """
-        if self.is_sharded:
-            self._merger.merge(last=last)
+        self.chunks.merge(last=last)
 
     def merge_if_due(self) -> None:
         """Merge where there is much to merge, or something has waited long."""
-        if self.is_sharded and self._merger.is_due():
+        if self.chunks.is_due():
             self.merge()
 
     def require_ours(self) -> None:

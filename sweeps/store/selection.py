@@ -10,12 +10,9 @@ import numpy as np
 from sedyn.errors import InvalidInput
 from sedyn.model.problem import Problem
 from sweeps.plan import key_of
-from sweeps.store import objects
-from sweeps.store.chunks import numbers_of
 from sweeps.store.layout import layouts
 from sweeps.store.lifecycle import Store
 from sweeps.store.places import CELL, TIED, block_of, columns, is_asked, without
-from sweeps.store.shards import clear
 
 __all__ = ["chosen", "drop", "redo"]
 
@@ -81,8 +78,8 @@ def redo(store: Store, where: Mapping[str, Sequence[Any]]) -> tuple[int, int]:
     store.merge(last=True)
     mask = _places(store, chosen(store, where))
     sharing = _sharing(store, mask)
-    _delete(store, ["status/simulation"], mask)
-    _delete(store, ["status/theory"], sharing)
+    _forget(store, ["status/simulation"], mask)
+    _forget(store, ["status/theory"], sharing)
     return int(mask.sum()), int((sharing & ~mask).sum())
 
 
@@ -100,7 +97,7 @@ def solve_with(store: Store, counts: Sequence[tuple[Mapping[str, Any], int]]) ->
         place = store.position(values)
         assert place is not None, "the store has the cell"
         mask[place] = True
-    _delete(store, ["status/theory"], mask)  # first: who is stopped in between solves as before, and judges again
+    _forget(store, ["status/theory"], mask)  # first: who is stopped in between solves as before, and judges again
     store.want_samples(counts)
 
 
@@ -127,7 +124,7 @@ def drop(store: Store, where: Mapping[str, Sequence[Any]]) -> int:
     results = [f"{group}/{name}" for group, arrays in layouts(settings).items() for name in arrays]
     everywhere = np.zeros(mask.shape, bool)
     everywhere[block_of(settings, found)] = True
-    _delete(store, [*kinds, *(path for path in results if path not in kinds)], everywhere)
+    _forget(store, [*kinds, *(path for path in results if path not in kinds)], everywhere)
     return int(mask.sum())
 
 
@@ -157,15 +154,8 @@ def _problem_at(store: Store, place: Sequence[int]) -> Problem:
     return Problem.from_mapping(fields)
 
 
-def _delete(store: Store, paths: Iterable[str], mask: np.ndarray) -> None:
-    """Delete the chunks of some places."""
+def _forget(store: Store, paths: Iterable[str], mask: np.ndarray) -> None:
+    """Let what arrays have at some places read as missing."""
     for path in paths:
         group, _, name = path.partition("/")
-        array = store.array(group, name)
-        if array.shards is not None:
-            clear(store.objects, array, mask, store.require_ours)
-            continue
-        for key in objects.list_names(store.objects, array.path):
-            numbers = numbers_of(array, key)
-            if numbers is not None and mask[numbers[: mask.ndim]]:
-                objects.delete(store.objects, f"{array.path}/{key}")
+        store.chunks.forget(store.array(group, name), mask)

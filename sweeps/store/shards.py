@@ -16,9 +16,9 @@ import zarr
 from zarr.abc.store import Store as ZarrStore
 
 from sweeps.store import objects
-from sweeps.store.chunks import CHECKSUM_BYTES, checksum_of, content_of, decoded, encoded, numbers_of, place_of
+from sweeps.store.chunks import CHECKSUM_BYTES, checksum_of, content_of, decoded, encoded, form_of, place_of
 
-__all__ = ["clear", "damaged_chunks", "index_bytes", "pack", "revise", "unpack"]
+__all__ = ["damaged_chunks", "index_bytes", "pack", "revise", "unpack"]
 
 TRIES = 8  # to replace a shard: what was written without an answer that arrived is found changed
 _MISSING = 2**64 - 1  # in the place of an offset and a size
@@ -90,13 +90,13 @@ def pack(array: zarr.Array, values: np.ndarray) -> bytes:
     -------
     bytes
     """
-    parts: list[bytes] = []
+    form, parts = form_of(array), list[bytes]()
     offset, counts = 0, _counts(array)
     index = np.full((math.prod(counts), 2), _MISSING, "<u8")
     for number, numbers in enumerate(np.ndindex(*counts)):
         chunk = values[place_of(numbers, array.chunks)]
         if not _is_empty(chunk, array.fill_value):
-            parts.append(encoded(array, chunk))
+            parts.append(encoded(form, chunk))
             index[number] = offset, len(parts[-1])
             offset += len(parts[-1])
     return b"".join([*parts, index.tobytes(), checksum_of(index.tobytes())])
@@ -140,30 +140,6 @@ def revise(
             return
     require()
     raise OSError(f"{key} changed {TRIES} times while it was replaced")
-
-
-def clear(store: ZarrStore, array: zarr.Array, which: np.ndarray, require: Callable[[], None]) -> None:
-    """Take values out of the shards of an array; they read as missing.
-
-    Parameters
-    ----------
-    store : zarr store
-    array : zarr.Array, of any shape
-        Sharded.
-    which : ndarray of bool, shape of the array along its first dimensions
-    require : callable
-        As for `revise`.
-    """
-
-    def forget(values: np.ndarray) -> None:
-        values[tuple(slice(size) for size in mine.shape)][mine] = array.fill_value
-
-    for name in objects.list_names(store, array.path):
-        if (numbers := numbers_of(array, name)) is None:
-            continue
-        mine = which[place_of(numbers, _shape(array))[: which.ndim]]
-        if mine.any():
-            revise(store, array, numbers, require, forget)
 
 
 def index_bytes(chunks: int) -> int:

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import zarr
 
 from sedyn.errors import InvalidInput
 from sweeps.plan import Cell, SimulationTask, SweepSpec, TheoryTask
-from sweeps.store import objects
-from sweeps.store.chunks import numbers_of, place_of, values_of
 from sweeps.store.layout import DONE, FAILED, PENDING, facts_of, predicted
 from sweeps.store.lifecycle import SOLVED_WITH, Store
-from sweeps.store.shards import unpack
 
 if TYPE_CHECKING:
     import xarray as xr
 
 __all__ = [
-    "READ_TOGETHER",
     "Lacking",
     "Missing",
     "facts",
@@ -36,9 +29,6 @@ __all__ = [
     "states",
     "theory_lacking",
 ]
-
-
-READ_TOGETHER = 256  # chunks
 
 
 class Lacking(NamedTuple):
@@ -194,37 +184,9 @@ def intact(store: Store, group: str, name: str) -> np.ndarray:
     """
     array = store.array(group, name)
     found = np.full(array.shape, array.fill_value, array.dtype)
-    for place, values, _ in _stored(store, array):
+    for place, values, _ in store.chunks.read(array):
         found[place] = values
     return found
-
-
-def _stored(store: Store, array: zarr.Array) -> Iterator[tuple[tuple[slice, ...], np.ndarray, bool]]:
-    """Read what there is of an array of numbers: where it is, the fill value for what is damaged, whether all is whole.
-
-    Chunks, or shards, that exist are read instead of asking for each that might: a large grid is empty at first.
-    """
-    sizes = array.shards or array.chunks
-    names = {key: numbers_of(array, key) for key in objects.list_names(store.objects, array.path)}
-    places = [(f"{array.path}/{key}", numbers) for key, numbers in names.items() if numbers is not None]
-    together = max(1, READ_TOGETHER * math.prod(array.chunks) // math.prod(sizes))
-    for start in range(0, len(places), together):
-        keys, several = zip(*places[start : start + together], strict=True)
-        for numbers, data in zip(several, objects.read(store.objects, keys), strict=True):
-            if data is None:  # deleted meanwhile
-                continue
-            values, damaged = (
-                (values_of(array, data), []) if array.shards is None else unpack(array, data) or (None, [])
-            )
-            place = tuple(
-                slice(part.start, min(part.stop, size))
-                for part, size in zip(place_of(numbers, sizes), array.shape, strict=True)
-            )
-            shape = [part.stop - part.start for part in place]
-            if values is None:
-                yield place, np.full(shape, array.fill_value, array.dtype), False
-            else:
-                yield place, values[tuple(map(slice, shape))], not damaged
 
 
 def facts(store: Store, kind: str, name: str) -> np.ndarray:
@@ -249,7 +211,7 @@ def facts(store: Store, kind: str, name: str) -> np.ndarray:
     """
     array, column = store.array("status", f"{kind}_facts"), list(facts_of(store.settings)).index(name)
     found = np.full(array.shape[:-1], np.nan)
-    for place, values, whole in _stored(store, array):
+    for place, values, whole in store.chunks.read(array):
         if not whole:
             raise _damaged(store, array.path, "a chunk is not what was written")
         found[place[:-1]] = values[..., column]
