@@ -28,6 +28,7 @@ __all__ = [
     "judge",
     "lacking",
     "lacking_sign",
+    "refuted",
     "together",
     "within",
 ]
@@ -45,6 +46,8 @@ HOLDING = 1.3
 verdicts looks after every round and ends where all claims hold: of 22 looks at a number, each with at least
 `sweeps.verdict.APART` times the replicates of the one before, the 2.55 standard errors that an end of this interval is
 away are exceeded at one or more with a probability of 5 %, the 1.96 of the stated one with 17 %."""
+IMPROBABLE = 0.01
+"""Probability of residuals below which a fit does not describe the sizes."""
 UNSETTLED = 4.0
 """Times as many replicates where a number is too far from a claim to hold, and its interval has the claim inside: where
 it will be nobody knows yet."""
@@ -187,10 +190,9 @@ def judge(
 ) -> tuple[Verdict, str]:
     """Compare an exponent of n with the exponent claimed (docs/theory.md#exponent).
 
-    It fails if two fits put it on the same side of the claim, however near: that of the larger half of the sizes, and,
-    by a wider interval, that of all sizes with a correction of order 1/n. What small sizes add to a power that is
-    reached at large ones is in neither. It holds if no fit speaks against the claim and one that has it inside its
-    interval is so precise that it would have told a power off by `margin` (`within`).
+    It fails if the fits of `refuted` put it on the same side of the claim, however near. What small sizes add to a
+    power that is reached at large ones is in none of them. It holds if no fit speaks against the claim and one that has
+    it inside its interval is so precise that it would have told a power off by `margin` (`within`).
 
     Parameters
     ----------
@@ -210,13 +212,13 @@ def judge(
     verdict : {'holds', 'fails', 'undecided'}
     sentence : str
     """
-    whole, larger, corrected = exponents
+    whole, larger, corrected = exponents[:3]
     power = power_text(claim)
     if not np.isfinite(whole).all():
         return "undecided", "no exponent: too little data"
     side, late = whole.side(claim), larger.side(claim)
     words = {1: f"slower than {power}", -1: f"faster than {power}", 0: f"consistent with {power}"}
-    if late and late == corrected.wider(widths.certain).side(claim):
+    if refuted(exponents, claim, widths):
         return "fails", f"{words[late]}, from n = {larger_from:,.0f} on as well" if side == late else (
             f"{words[late]} from n = {larger_from:,.0f} on"
         )
@@ -234,6 +236,39 @@ def judge(
     return "undecided", f"{over}; larger n decide"
 
 
+def refuted(exponents: Exponents, claim: float, widths: Widths = ALONE) -> int:
+    """Tell whether an exponent of n is another than the one claimed.
+
+    The larger half of the sizes excludes the claim, and so do all sizes with a correction on the same side, whether it
+    is of relative order 1/n, by the interval for what is certain, or n^-1/2. Where the exponent is seen to near the
+    claim as sizes grow, by how much the largest are still off is a matter of more than the first correction: then the
+    fit with both is to exclude it for certain, and to describe the sizes. An exponent that stays, or goes away from the
+    claim, needs no correction to be explained.
+
+    Parameters
+    ----------
+    exponents, claim, widths
+        As for `judge`.
+
+    Returns
+    -------
+    int
+        1 if it is above the claim, -1 below; 0 if nothing is refuted.
+    """
+    side = exponents.larger.side(claim)
+    fits = [exponents.corrected.wider(widths.certain), exponents.rooted.wider(widths.holding)]
+    if _nears(exponents, claim, widths.holding):
+        if exponents.misfit < IMPROBABLE:
+            return 0
+        fits.append(exponents.twice.wider(widths.certain))
+    return side if all(fit.side(claim) == side for fit in fits) else 0
+
+
+def _nears(exponents: Exponents, claim: float, wider: float) -> bool:
+    """Whether the exponent is seen to near the claim as sizes grow, by an interval so many times as wide as stated."""
+    return exponents.approach.wider(wider).side(0.0) * exponents.larger.side(claim) < 0
+
+
 def lacking(
     exponents: Exponents,
     claim: float,
@@ -245,7 +280,8 @@ def lacking(
 
     A fit can let the claim hold if its interval has it inside and its number is nearer to it than to what must not pass
     for it: that over all sizes, or, where this one excludes the claim, one of the two others. One that is farther, and
-    not as far as that, needs `UNSETTLED` times as many to be known. These together can refute it.
+    not as far as that, needs `UNSETTLED` times as many to be known. Those of `refuted` together can refute it, unless
+    the exponent nears the claim: then larger sizes decide.
 
     Parameters
     ----------
@@ -259,20 +295,21 @@ def lacking(
     Lack
         Of 1 or more; NaN where more of the same does not decide, or there is no interval.
     """
-    half = [(each.high - each.low) / 2 for each in exponents]
-    off = [abs(each.value - claim) for each in exponents]
-    larger, corrected = exponents.larger, exponents.corrected
+    fits = exponents[:4]
+    half = [(each.high - each.low) / 2 for each in fits]
+    off = [abs(each.value - claim) for each in fits]
     ways: list[tuple[float, int]] = []  # times as many, and the fit that decides
-    if not larger.wider(widths.certain).side(claim):
+    if not exponents.larger.wider(widths.certain).side(claim):
         outside = exponents.whole.side(claim) != 0
         inside = [fit for fit in ((1, 2) if outside else (0,)) if off[fit] <= half[fit] and off[fit] < margin]
         ways += [
             (widths.holding * half[fit] / (margin - off[fit]) if off[fit] < margin / 2 else UNSETTLED**0.5, fit)
             for fit in inside
         ]
-    if off[1] > 0 and off[2] > 0 and (larger.value > claim) == (corrected.value > claim):
-        late, wide = half[1] / off[1], widths.certain * half[2] / off[2]
-        ways.append((max(late, wide), 2 if wide > late else 1))
+    beyond = {1: 1.0, 2: widths.certain, 3: widths.holding}
+    sides = {np.sign(exponents[fit].value - claim) for fit in beyond}
+    if len(sides) == 1 and 0 not in sides and not _nears(exponents, claim, 1.0):
+        ways.append(max((width * half[fit] / off[fit], fit) for fit, width in beyond.items()))
     ways = [way for way in ways if np.isfinite(way[0])]
     if not ways:
         return Lack()

@@ -71,7 +71,7 @@ def batches(simulation: xr.Dataset, theory: xr.Dataset, *, draws: int = 1000, se
         steps): ``gap``, the root-mean-square difference over an epoch of theory's test error from its reference:
         from the online limit for one pass, from the theory of twice as many steps for others; its ``_stderr``; and
         whether it is ``resolved``. On (batching,) the exponent of the steps in the gaps that are, ``gap_exponent``
-        with its interval, NaN for fewer than 3, in the three ways of `analysis.statistics.power_law.Exponents`; the
+        with its interval, NaN for fewer than 3, in the ways of `analysis.statistics.power_law.Exponents`; the
         larger half of the steps begins at ``gap_larger_from``. On (observable, batching, steps) the ``run_distance``,
         and the ``final`` errors of theory and runs with their standard errors; and ``online``, NaN without one pass.
     """
@@ -142,12 +142,19 @@ def _law(steps: list[int], gaps: dict[int, tuple[float, float]]) -> xr.Dataset:
     resolved = gap > RESOLVED * error
     number, spread = np.array(steps, float)[resolved], error[resolved] / gap[resolved]
     late = np.arange(len(number)) >= larger_half(len(number))
-    line, bend = np.stack([np.log(number), np.ones(len(number))], 1), 1 / number[:, None]
-    exponents = Exponents(
-        _slope(line, gap[resolved], spread),
-        _slope(line[late], gap[resolved][late], spread[late]),
-        _slope(np.concatenate([line, bend], 1), gap[resolved], spread),
+    line = np.stack([np.log(number), np.ones(len(number))], 1)
+    once, root, both = (
+        np.column_stack([line, *(number**power for power in powers)]) for powers in ([-1.0], [-0.5], [-1.0, -0.5])
     )
+    every = np.ones(len(number), bool)
+    fits = ((line, every), (line, late), (once, every), (root, every), (both, every))
+    whole, larger, corrected, rooted, twice = (
+        _slope(columns[used], gap[resolved][used], spread[used]) for columns, used in fits
+    )
+    # What a line misses is in its interval already; between two fits to the same numbers it is their difference.
+    moved = corrected.value - whole.value
+    reach = np.sqrt(max((corrected.high - corrected.value) ** 2 - (whole.high - whole.value) ** 2, 0.0))
+    exponents = Exponents(whole, larger, corrected, rooted, twice, Interval(moved, moved - reach, moved + reach), 1.0)
     return xr.Dataset(
         {"gap": ("steps", gap), "gap_stderr": ("steps", error), "resolved": ("steps", resolved)},
         coords={"steps": steps},
@@ -156,7 +163,7 @@ def _law(steps: list[int], gaps: dict[int, tuple[float, float]]) -> xr.Dataset:
 
 def _slope(columns: np.ndarray, gap: np.ndarray, spread: np.ndarray) -> Interval:
     """First coefficient of a weighted fit to the logarithm; NaN with fewer points than have an exponent."""
-    if len(gap) < LEAST_RESOLVED:
+    if len(gap) < max(LEAST_RESOLVED, columns.shape[1]):
         return Interval(np.nan, np.nan, np.nan)
     weighted, y = columns / spread[:, None], np.log(gap) / spread
     covariance = np.linalg.inv(weighted.T @ weighted)

@@ -10,9 +10,8 @@ import xarray as xr
 from analysis.statistics.arguments import measure
 from analysis.statistics.datasets import in_both
 from analysis.statistics.generalization_estimate import generalization_estimate
-from analysis.statistics.intervals import Interval
 from analysis.statistics.large import large
-from analysis.statistics.power_law import FITS, Exponents
+from analysis.statistics.power_law import Exponents
 from analysis.statistics.rates_along import rates_along
 
 __all__ = ["AXIS", "OBSERVABLES", "SCORES", "by_classes", "classes"]
@@ -49,7 +48,7 @@ def classes(simulation: xr.Dataset, theory: xr.Dataset, *, draws: int = 1000, se
         Of `analysis.statistics.rates_along` for every number of classes, of each of `OBSERVABLES`. Of
         `analysis.statistics.large` at the largest n, on (observable, outputs): ``worst`` and ``limit``. Of
         `analysis.statistics.generalization_estimate`, on (score, outputs): ``estimate_exponent`` with interval, in
-        the three ways of `analysis.statistics.power_law.Exponents`; on
+        the ways of `analysis.statistics.power_law.Exponents`; on
         (score, outputs, n): ``estimate_rms``, over iterations after the first, and ``estimate_relative_rms``.
     """
     simulation, theory = (by_classes(group) for group in (simulation, theory))
@@ -66,5 +65,5 @@ def _estimate(measured: xr.Dataset) -> xr.Dataset:
     """What is kept of `generalization_estimate`, by the names it has here."""
     later = measured[["rms", "relative_rms"]].isel(iteration=slice(1, None))
     sizes = ((later**2).mean("iteration") ** 0.5).rename(rms="estimate_rms", relative_rms="estimate_relative_rms")
-    exponents = Exponents(*(Interval.of(measured, f"{fit}exponent") for fit in FITS))
+    exponents = Exponents.of(measured, "exponent")
     return sizes.assign(exponents.variables("estimate_exponent", *measured.exponent.dims))

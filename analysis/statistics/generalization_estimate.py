@@ -6,7 +6,6 @@ Source: docs/theory.md#estimated-test-error.
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from itertools import product
 
 import numpy as np
 import xarray as xr
@@ -16,9 +15,9 @@ from analysis.statistics.bootstrap import Bootstrap, means
 from analysis.statistics.datasets import LEAST_SIZES, grid_axes, larger_half, worded
 from analysis.statistics.divergence import without_diverged
 from analysis.statistics.fluctuations import DIFFERENCE, predicted_variance
-from analysis.statistics.intervals import ENDS, spread, student
+from analysis.statistics.intervals import spread
 from analysis.statistics.loglog import half_log, weights
-from analysis.statistics.power_law import FITS, Exponents, three_fits
+from analysis.statistics.power_law import Exponents, fit_powers
 from sedyn.errors import InvalidInput
 
 __all__ = ["generalization_estimate", "with_predicted"]
@@ -97,9 +96,8 @@ def generalization_estimate(
     words = dict(_WORDS)
     for axis in axes:
         each = [_slopes(later.sel({axis: [value]}), axes, bootstrap, level) for value in deviation[axis].values]
-        for fit, end in product(FITS, ENDS):
-            values = [float(one[f"overall_{fit}exponent{end}"]) for one in each]
-            result[f"{fit}exponent_by_{axis}{end}"] = (axis, values)
+        found = [Exponents.of(one, "overall_exponent").variables(f"exponent_by_{axis}") for one in each]
+        result = result.assign({name: (axis, [float(one[name][1]) for one in found]) for name in found[0]})
         words[f"exponent_by_{axis}"] = f"exponent of all cells with this {axis}"
     return worded(result, words, draws=draws, level=level, bootstrap_seed=seed)
 
@@ -128,13 +126,14 @@ def _slopes(square: xr.DataArray, axes: Sequence[Hashable], bootstrap: Bootstrap
     valid = (runs > 1) & (mean[0] > 0)
     valid &= valid.sum(0) >= LEAST_SIZES
     relative = np.divide(mean[1:].std(0), 2 * mean[0], out=np.ones_like(mean[0]), where=valid)
-    fits = three_fits(square["n"].values, half_log(mean), weights(relative**2, valid))
+    n = square["n"].values
+    fits = fit_powers(n, half_log(mean), weights(relative**2, valid))
     fewest = int(runs[valid].min()) if valid.any() else 0
     shape = tuple(square.sizes[axis] for axis in axes)
     result = xr.Dataset(coords={axis: square[axis] for axis in axes if axis in square.coords})
-    grouped = [fit.reshape((cells, steps)).common_slope.reshape(-1, *shape) for fit in fits]
-    for name, dims, slopes in (("exponent", axes, grouped), ("overall_exponent", (), [f.common_slope for f in fits])):
-        found = Exponents(*(student(each, fewest, level) for each in slopes)).variables(name, *dims)
-        result = result.assign(found).assign({f"{name}_stderr": (dims, np.asarray(spread(slopes[0], fewest)))})
-    result["larger_from"] = square["n"].values[larger_half(sizes)]
+    for name, dims, each in (("exponent", axes, fits.reshape((*shape, steps))), ("overall_exponent", (), fits)):
+        stderr = np.asarray(spread(each.whole.common_slope, fewest))
+        result = result.assign(each.exponents(n, fewest, level).variables(name, *dims))
+        result = result.assign({f"{name}_stderr": (dims, stderr)})
+    result["larger_from"] = n[larger_half(sizes)]
     return result

@@ -23,7 +23,7 @@ from analysis.statistics.halves import halves_bias
 from analysis.statistics.intervals import spread, student
 from analysis.statistics.loglog import half_log, weights
 from analysis.statistics.moments import ROUNDING, Moments, moments
-from analysis.statistics.power_law import three_fits
+from analysis.statistics.power_law import fit_powers
 from analysis.statistics.stack import Stack, stack
 from sedyn.errors import InvalidInput
 from sedyn.model.observables import HALVES
@@ -109,10 +109,10 @@ def rates(
         ``solver_ratio`` (largest solver error over distance), ``solver_negligible``.
         On (observable, part, grid axes): ``cell_exponent`` with error and interval.
         On (observable, part): ``overall_exponent`` likewise, ``overall_larger_exponent`` over the larger half of the
-        sizes, those from ``larger_from`` on, and ``overall_corrected_exponent`` with a correction of relative order 1/n
-        (`analysis.statistics.power_law.Exponents`); ``overall_reason``; on (observable,)
-        ``overall_solver_ratio`` (root mean square over the fits pooled), ``overall_solver_negligible``; on
-        (observable, n) ``bias_share``, squared bias over squared distance, averaged over the fits pooled.
+        sizes, those from ``larger_from`` on, and the others of `analysis.statistics.power_law.Exponents`;
+        ``overall_reason``; on (observable,) ``overall_solver_ratio`` (root mean square over the fits pooled),
+        ``overall_solver_negligible``; on (observable, n) ``bias_share``, squared bias over squared distance, averaged
+        over the fits pooled.
         Of the bias by itself (`analysis.statistics.bias`), on (observable,): ``bias_exponent`` with interval,
         ``bias_p_value``, ``bias_bound``; on (observable, n): ``mean_bias_squared`` with interval, ``mean_noise``,
         ``mean_fluctuation``, over the entries of all fits.
@@ -278,19 +278,17 @@ def _exponents(data: Stack, squares: Moments, pooled: np.ndarray, level: float) 
         variance = _smoothed_variance(drawn[0], stderr, squares, usable)
         weight = weights(variance, usable).transpose(1, 0, 2).reshape(sizes, -1)
         y = half_log(drawn).transpose(0, 2, 1, 3).reshape(len(drawn), sizes, -1)
-        fit, larger, corrected = three_fits(data.n, y, weight)
-        by_cell = fit.reshape((cells, steps))
-        for name, slopes in (
-            ("exponent", by_cell.slope),
-            ("cell_exponent", by_cell.common_slope),
-            ("overall_exponent", fit.common_slope),
-            ("overall_larger_exponent", larger.common_slope),
-            ("overall_corrected_exponent", corrected.common_slope),
-        ):
-            interval = student(slopes, fewest, level)
-            for end, array in zip(("", "_low", "_high", "_stderr"), (*interval, spread(slopes, fewest)), strict=True):
-                found.setdefault(f"{name}{end}", []).append(array)
-        found.setdefault("prefactor", []).append(np.exp(by_cell.intercept[0]))
+        fits = fit_powers(data.n, y, weight)
+        by_cell = fits.whole.reshape((cells, steps))
+        slopes = {"exponent": by_cell.slope, "cell_exponent": by_cell.common_slope}
+        named = fits.exponents(data.n, fewest, level).variables("overall_exponent")
+        for name, slope in slopes.items():
+            named |= student(slope, fewest, level).variables(name)
+        for name, slope in (slopes | {"overall_exponent": fits.whole.common_slope}).items():
+            named[f"{name}_stderr"] = ((), spread(slope, fewest))
+        named["prefactor"] = ((), np.exp(by_cell.intercept[0]))
+        for name, (_, array) in named.items():
+            found.setdefault(name, []).append(array)
     dims = ("part", "cell", "iteration")
     stacked = {name: np.stack(parts) for name, parts in found.items()}
     return {
@@ -330,6 +328,10 @@ _WORDS = {
     "overall_exponent": "exponent of n, all cells and iterations together",
     "overall_larger_exponent": "exponent of n over the larger half of the sizes, all cells and iterations together",
     "overall_corrected_exponent": "exponent of n beside a correction of order 1/n, all cells and iterations together",
+    "overall_rooted_exponent": "exponent of n beside a correction of order n^-1/2, all cells and iterations together",
+    "overall_approach_exponent": "what the correction of order 1/n adds to the exponent, all cells and iterations",
+    "overall_twice_exponent": "exponent of n beside corrections of both orders, all cells and iterations together",
+    "overall_misfit": "probability of residuals like those of the fit with corrections of both orders",
     "larger_from": "smallest n of the larger half",
     "prefactor": "fitted line at n = 1",
     "reason": "why there is an exponent or none",

@@ -10,11 +10,12 @@ from analysis.answers.finding import (
     judge,
     lacking,
     lacking_sign,
+    refuted,
     together,
     within,
 )
 from analysis.statistics.intervals import Interval, student_reach
-from analysis.statistics.power_law import Exponents, leverages, three_fits
+from analysis.statistics.power_law import Exponents, fit_powers, leverages
 from sweeps.verdict import APART
 
 
@@ -31,9 +32,20 @@ def test_a_finding_names_its_claim():
 
 
 def alike(low, high):
-    """Three fits that agree."""
+    """Fits that agree."""
     one = Interval(low / 2 + high / 2, low, high)
-    return Exponents(one, one, one)
+    return fits(one, one, one)
+
+
+def fits(whole, larger, corrected, rooted=None, twice=None, misfit=1.0):
+    """Fits of which those with other corrections say what the one with a correction of order 1/n says, unless given."""
+    added = corrected.value - whole.value
+    approach = around(added, 0.005)
+    return Exponents(whole, larger, corrected, rooted or corrected, twice or corrected, approach, misfit)
+
+
+def around(value, half):
+    return Interval(value, value - half, value + half)
 
 
 @pytest.mark.parametrize(
@@ -68,10 +80,57 @@ def test_an_exponent_is_judged_by_its_interval(low, high, verdict, words):
     ],
 )
 def test_the_larger_half_and_a_correction_decide_together(whole, larger, corrected, verdict, words):
-    each = Exponents(*(Interval(value, value - 0.03, value + 0.03) for value in (whole, larger, corrected)))
+    each = fits(*(around(value, 0.03) for value in (whole, larger, corrected)))
     kind, sentence = judge(each, -0.5, 64)
     assert kind == verdict
     assert sentence.startswith(words)
+
+
+WHOLE, LARGER, CORRECTED = around(-0.47, 0.003), around(-0.48, 0.006), around(-0.482, 0.007)
+"""Of sizes whose exponent nears -1/2 as they grow; both fits exclude it."""
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize(
+    ("rooted", "twice", "misfit", "fails"),
+    [
+        (-0.46, -0.45, 1.0, True),
+        (-0.489, -0.45, 1.0, False),  # the first has the claim inside
+        (-0.52, -0.45, 1.0, False),  # or on its other side
+        (-0.46, -0.48, 1.0, False),  # the second excludes it, and not for certain
+        (-0.46, -0.53, 1.0, False),
+        (-0.46, -0.45, 0.005, False),  # no correction describes the sizes
+        (-0.46, -0.45, 0.02, True),
+    ],
+)
+def test_what_nears_the_claim_is_refuted_by_every_correction_or_not_at_all(rooted, twice, misfit, fails, sign):
+    each = fits(WHOLE, LARGER, CORRECTED, around(rooted, 0.012), around(twice, 0.012), misfit)
+    if sign < 0:  # faster than claimed, and nearing it from there
+        mirrored = (Interval(-1 - one.value, -1 - one.high, -1 - one.low) for one in each[:5])
+        added = each.approach
+        each = Exponents(*mirrored, Interval(-added.value, -added.high, -added.low), misfit)
+    assert refuted(each, -0.5) == (sign if fails else 0)
+    assert judge(each, -0.5, 800)[0] == ("fails" if fails else "undecided")
+
+
+def test_what_goes_away_from_the_claim_is_refuted_by_what_no_correction_describes():
+    """The farther from a power, the larger n: no correction that fades as n grows makes an exponent do so."""
+    whole, larger, corrected = around(-0.4, 0.003), around(-0.2, 0.006), around(-0.1, 0.007)
+    assert refuted(fits(whole, larger, corrected, misfit=1e-9), -0.5) == 1
+    nearing = fits(larger, whole, around(-0.42, 0.007), misfit=1e-9)
+    assert refuted(nearing, -0.5) == 0
+    assert refuted(nearing._replace(misfit=1.0), -0.5) == 1
+
+
+def test_larger_sizes_and_not_replicates_decide_what_nears_the_claim():
+    n = np.array([200, 400, 800, 1600, 3200])
+    rooted = around(-0.489, 0.012)
+    nearing = fits(WHOLE, LARGER, CORRECTED, rooted)
+    assert np.isnan(lacking(nearing, -0.5, n).runs)
+    barely = nearing._replace(approach=around(-0.012, 0.011))  # with more runs it is seen for certain
+    assert np.isnan(lacking(barely, -0.5, n).runs)
+    staying = fits(LARGER, LARGER, LARGER, rooted, around(-0.5, 0.1))
+    np.testing.assert_allclose(lacking(staying, -0.5, n).runs, (1.3 * 0.012 / 0.011) ** 2)
 
 
 def test_what_is_off_by_the_margin_does_not_hold_unless_its_interval_misses():
@@ -133,7 +192,7 @@ def test_powers_have_names():
 def test_replicates_that_would_decide(exponent, half, expected):
     """Intervals shrink like one over their root: until inside the margin, or clear of the claim at twice the width."""
     one = Interval(exponent, exponent - half, exponent + half)
-    lack = lacking(Exponents(one, one, one), -0.5, np.array([64, 128, 256, 512]))
+    lack = lacking(fits(one, one, one), -0.5, np.array([64, 128, 256, 512]))
     np.testing.assert_allclose(lack.runs, expected)
     assert lack.leverage.keys() == ({64, 128, 256, 512} if np.isfinite(expected) else set())
 
@@ -141,7 +200,7 @@ def test_replicates_that_would_decide(exponent, half, expected):
 def test_leverage_is_what_sizes_have_to_do_with_a_slope():
     """Against the slopes of fits to unit vectors."""
     n = np.array([64, 128, 256, 512, 2048])
-    for fit, found in zip(three_fits(n, np.eye(5)[:, :, None], np.ones((5, 1))), leverages(n), strict=True):
+    for fit, found in zip(fit_powers(n, np.eye(5)[:, :, None], np.ones((5, 1))), leverages(n), strict=True):
         np.testing.assert_allclose(found, fit.slope[:, 0] ** 2, atol=1e-12)
     assert (leverages(n)[1][:2] == 0).all()
 
@@ -151,10 +210,10 @@ def test_a_fit_that_excludes_the_claim_is_not_waited_for():
     whole, larger = Interval(-0.53, -0.54, -0.52), Interval(-0.53, -0.54, -0.52)
     n = np.array([64, 128, 256, 512])
     corrected = Interval(-0.51, -0.63, -0.39)
-    lack = lacking(Exponents(whole, Interval(-0.5, -0.62, -0.38), corrected), -0.5, n)
+    lack = lacking(fits(whole, Interval(-0.5, -0.62, -0.38), corrected), -0.5, n)
     np.testing.assert_allclose(lack.runs, (1.3 * 1.2) ** 2)  # the larger half, which has the claim in its middle
     assert lack.leverage[64] == 0
-    assert np.isnan(lacking(Exponents(whole, larger, Interval(-0.49, -0.6, -0.38)), -0.5, n).runs)
+    assert np.isnan(lacking(fits(whole, larger, Interval(-0.49, -0.6, -0.38)), -0.5, n).runs)
 
 
 def test_runs_that_tell_a_number_from_zero():

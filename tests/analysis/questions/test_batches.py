@@ -75,7 +75,9 @@ def test_what_the_solver_cannot_see_is_undecided(online):
 
 
 def test_a_wide_interval_is_undecided():
-    verdict, sentence = limit_verdict(Exponents(*3 * [Interval(-0.9, -1.3, -0.5)]), "shuffle", 4)
+    verdict, sentence = limit_verdict(
+        Exponents(*5 * [Interval(-0.9, -1.3, -0.5)], Interval(0, -0.1, 0.1), 1.0), "shuffle", 4
+    )
     assert (verdict, "half the batch" in sentence) == ("undecided", True)
 
 
