@@ -2,7 +2,7 @@
 
 ``python benchmarks/generalization.py`` measures the cost. Named parts measure the rest, in minutes each::
 
-    python benchmarks/generalization.py cost consistency holdout tuning real
+    python benchmarks/generalization.py cost fits consistency holdout tuning real
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
+from unittest import mock
 
 import numpy as np
 import xarray as xr
@@ -68,6 +69,32 @@ def cost(repeats: int = 3) -> None:
         model = sedyn.NetworkRegressor(steps=30, spectrum=spectrum, random_state=0)
         seconds = _seconds(partial(model.fit, X, y))
         print(f"NetworkRegressor.fit, n = d = 2000, 30 steps, spectrum={spectrum}: {seconds:.2f} s", flush=True)
+
+
+def cost_of_fits(repeats: int = 7) -> None:
+    """Processor time of the estimate that fits have by default, in descents without it, which take turns with it."""
+    print("n      width  depth  T    descent    estimate   in descents")
+    cells = [(500, 8, 2, steps) for steps in (50, 100, 200, 400)]
+    cells += [(n, width, 2, 200) for n in (200, 500, 2000) for width in (2, 4, 8) if (n, width) != (500, 8)]
+    cells += [(n, width, 3, 200) for n in (200, 500, 2000) for width in (2, 4, 8) if n == 500 or width == 8]
+    for n, width, depth, steps in cells:
+        rng = np.random.default_rng(0)
+        X = rng.standard_normal((n, n // 5))
+        y = np.tanh(1.5 * X[:, 0]) + 0.5 * rng.standard_normal(n)
+        options = {"width": width, "depth": depth, "steps": steps, "weight_decay": 0.0, "early_stopping": False}
+        found: dict[bool, list[float]] = {False: [], True: []}
+        for _ in range(repeats):
+            for estimate in (False, True):
+                model = sedyn.NetworkRegressor(estimate=estimate, random_state=0, **options)
+                # Not exact leave-one-out, which small tables would have.
+                with mock.patch("sedyn.estimators.base.AFFORDABLE_SECONDS", 0.0), warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    start = time.process_time()
+                    model.fit(X, y)
+                found[estimate].append(time.process_time() - start)
+        alone, both = min(found[False]), min(found[True])
+        print(f"{n:<6d} {width:<6d} {depth:<6d} {steps:<4d} {1e3 * alone:6.0f} ms  {1e3 * (both - alone):6.0f} ms "
+              f"{both / alone - 1:8.2f}", flush=True)  # fmt: skip
 
 
 def _run(problem: sedyn.Problem, data: Data, estimate: bool) -> None:
@@ -368,6 +395,7 @@ def _scale(model: Any, table: RealTable) -> float:
 
 PARTS: dict[str, Callable[[], None]] = {
     "cost": cost,
+    "fits": cost_of_fits,
     "consistency": consistent,
     "holdout": holdout,
     "tuning": tuned,
