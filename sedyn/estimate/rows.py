@@ -12,7 +12,8 @@ from sedyn.arrays.shapes import Float, Integer
 __all__ = ["MODES", "RowModes", "equal_rows", "modes_and_spectrum", "row_modes", "row_scales"]
 
 # Modes of a sample that are kept apart: they give the first 2 * MODES - 1 powers of the features' Gram matrix exactly.
-# Over 200 steps estimates differ by at most 1e-3 of themselves from those with all modes.
+# From a linear start, over 200 steps, estimates differ by at most 1e-3 of themselves from those with forty modes; from
+# zero, on twelve tables, in the median by 3e-7, and on one by a fifth, where training is far past its best iteration.
 MODES = 8
 # Numbers that the Lanczos process works with at a time.
 NUMBERS_AT_A_TIME = 2**24
