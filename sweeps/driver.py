@@ -34,6 +34,7 @@ class TaskSource(Protocol):
     announced: int  # tasks that will be given out, as far as is known
     tasks: Sequence[Task]  # those of them that are known at the start
     reads_results: bool  # whether what comes next depends on results
+    planning: float  # seconds that the driver takes to find what comes next, when all that was given out has ended
 
     @property
     def note(self) -> str:
@@ -72,6 +73,7 @@ class FixedTasks:
 
     note = reached = ""
     reads_results = False
+    planning = 0.0
 
     def __init__(self, tasks: Sequence[Task]) -> None:
         self.tasks = tasks
@@ -211,7 +213,7 @@ def run_tasks(
                 store.merge()
             progress.add(source.finish(task, failed=bool(error)))
         store.merge_if_due()
-        progress.workers = executor.workers()
+        progress.workers, progress.planning = executor.workers(), source.planning
         note = executor.hindrance() or source.note
         progress.tick(note)
         if lease is not None and time.monotonic() - remarked >= REMARK_SECONDS:

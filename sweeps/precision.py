@@ -86,6 +86,7 @@ class PreciseTasks:
     """
 
     reads_results = True
+    planning = 0.0
 
     def __init__(self, store: Store, spec: SweepSpec, target: Target, device: str) -> None:
         self._store, self._spec, self._target, self._device = store, store.spelled(spec), target, device

@@ -32,12 +32,14 @@ class Progress:
     ----------
     workers : int
         That compute now.
+    planning : float
+        Seconds that the driver alone takes when these tasks have ended, before others follow or nothing does.
     """
 
     def __init__(self, tasks: Sequence[Task] = ()) -> None:
         self.count, self.finished, self.failed = 0, 0, 0
         self.total = self.completed = 0.0
-        self.workers = 1
+        self.workers, self.planning = 1, 0.0
         self._pace = Pace()
         self.add(tasks)
 
@@ -101,7 +103,7 @@ class Progress:
         if self.finished == self.count:
             parts.append("finished")
         elif left is not None:
-            parts.append(f"{clock(left)} left")
+            parts.append(f"{clock(left + self.planning)} left")
         if self.failed:
             parts.append(f"{self.failed} failed")
         return ", ".join(parts)

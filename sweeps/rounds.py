@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
@@ -21,6 +22,8 @@ class RoundTasks(ABC):
         Tasks of all rounds so far.
     failed : bool
         Whether a task has no result.
+    planning : float
+        Seconds that the last round took to plan, findings to be judged included.
     """
 
     reads_results = True
@@ -52,7 +55,9 @@ class RoundTasks(ABC):
         """
 
     def _begin(self, *, first: bool) -> Sequence[Task]:
+        start = time.monotonic()
         tasks = self._plan(first=first)
+        self.planning = time.monotonic() - start
         self._waiting, self._running = list(reversed(tasks)), len(tasks)
         self.announced += len(tasks)
         return tasks

@@ -45,7 +45,7 @@ class Arrays(Protocol):
     replicates: int
 
     def array(self, group: str, name: str) -> zarr.Array:
-        """Reach one of them, as it is now."""
+        """Reach one of them, as it is now; see `Store.array`."""
 
     def require_ours(self) -> None:
         """Raise `StoreTaken` where the store is another driver's."""
@@ -95,9 +95,8 @@ class Keeping(Protocol):
         Parameters
         ----------
         task : SimulationTask or TheoryTask
-        steps : sequence of mapping of str to ndarray
-            By the path of the array, for the task's replicates where they have these; each step is there before the
-            next.
+        steps : sequence of mapping of str to ndarray, shape (replicates of the task, inner dimensions) or the latter
+            By the path of the array; each step is there before the next.
 
         Raises
         ------

@@ -38,7 +38,7 @@ class ShardedChunks:
         return self._log.together()
 
     def write(self, task: SimulationTask | TheoryTask, steps: Sequence[Mapping[str, np.ndarray]]) -> None:
-        """Log what a task has, as one record."""
+        """Log what a task has, as one record; see `Keeping.write`."""
         replicates = task.replicates if isinstance(task, SimulationTask) else ()
         positions, rows = np.array(task.positions), np.zeros(len(task.positions), int)
         values = {path: each[None] for step in steps for path, each in step.items()}
@@ -49,7 +49,7 @@ class ShardedChunks:
         return parts_of(self._store.objects, array, _decode)
 
     def survey(self, array: zarr.Array, wanted: np.ndarray, sums: np.ndarray | None, *, content: bool) -> Survey:
-        """Look at the shards that are there.
+        """Look at the shards that are there; see `Keeping.survey`.
 
         A shard is written whole, by one writer, and its index has a checksum: what it does not have was never there.
         """
@@ -87,7 +87,7 @@ class ShardedChunks:
         return found
 
     def forget(self, array: zarr.Array, which: np.ndarray) -> None:
-        """Take values out of the shards that have them."""
+        """Take values out of the shards that have them; see `Keeping.forget`."""
 
         def clear(values: np.ndarray) -> None:
             values[tuple(slice(size) for size in mine.shape)][mine] = array.fill_value
@@ -100,7 +100,7 @@ class ShardedChunks:
                     revise(self._store.objects, array, numbers, self._store.require_ours, clear)
 
     def repair(self, array: zarr.Array, numbers: Numbers) -> None:
-        """Write a shard without what cannot be read; delete one beyond the end."""
+        """Write a shard without what cannot be read; delete one beyond the end; see `Keeping.repair`."""
         key = array.metadata.encode_chunk_key(numbers)
         if numbers_of(array, key) is None:
             objects.delete(self._store.objects, f"{array.path}/{key}")

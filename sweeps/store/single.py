@@ -47,7 +47,7 @@ class SingleChunks:
         return nullcontext()
 
     def write(self, task: SimulationTask | TheoryTask, steps: Sequence[Mapping[str, np.ndarray]]) -> None:
-        """Write the chunks that a task owns, whole, so that repeating it writes the same."""
+        """Write the chunks that a task owns, whole, so that repeating it writes the same; see `Keeping.write`."""
         self._store.require_ours()
         owned = _blocks_of(task, self._store.block, self._store.replicates)
         for step in steps:
@@ -64,7 +64,7 @@ class SingleChunks:
         return parts_of(self._store.objects, array, _decode)
 
     def survey(self, array: zarr.Array, wanted: np.ndarray, sums: np.ndarray | None, *, content: bool) -> Survey:
-        """Look at the chunks that are there; where they are read, add results up."""
+        """Look at the chunks that are there; where they are read, add results up; see `Keeping.survey`."""
         leading, shape = wanted.ndim, wanted.shape
         found = Survey(np.asarray(~wanted), [])  # else a scalar, where a store has no axis
         if 0 in array.shape:
@@ -91,14 +91,14 @@ class SingleChunks:
         return found
 
     def forget(self, array: zarr.Array, which: np.ndarray) -> None:
-        """Delete the chunks of some values."""
+        """Delete the chunks of some values; see `Keeping.forget`."""
         for key in objects.list_names(self._store.objects, array.path):
             numbers = numbers_of(array, key)
             if numbers is not None and which[place_of(numbers, array.chunks)[: which.ndim]].any():
                 objects.delete(self._store.objects, f"{array.path}/{key}")
 
     def repair(self, array: zarr.Array, numbers: Numbers) -> None:
-        """Delete a chunk; what it held reads as missing."""
+        """Delete a chunk; what it held reads as missing; see `Keeping.repair`."""
         objects.delete(self._store.objects, f"{array.path}/{array.metadata.encode_chunk_key(numbers)}")
 
     def merge(self, *, last: bool) -> None:

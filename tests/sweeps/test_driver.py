@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from contextlib import closing
+from types import SimpleNamespace
 
 import pytest
 import ray
@@ -16,6 +18,7 @@ from sweeps.driver import ATTEMPTS, FixedTasks, run_tasks
 from sweeps.executors import InlineExecutor, RayExecutor
 from sweeps.plan import SweepSpec
 from sweeps.progress import Progress, make_progress
+from sweeps.rounds import RoundTasks
 from sweeps.schedule import missing_tasks
 from sweeps.store import Store, facts
 from sweeps.worker import WorkerSetup
@@ -47,6 +50,43 @@ def test_a_task_whose_worker_is_lost_is_tried_again_but_not_for_ever(tmp_path, m
     assert (summary.done, len(summary.failures)) == ((0, 2) if lost else (2, 0))
     attempts = [facts(store, kind, "attempt").max() for kind in ("simulation", "theory")]
     assert max(attempts) == (ATTEMPTS if lost else 2)
+
+
+class Judged(RoundTasks):
+    """Two rounds of two tasks; what follows a round is known after a minute."""
+
+    def __init__(self, tasks, seconds):
+        self._rounds, self._seconds = [tasks[:2], tasks[2:], ()], seconds
+        super().__init__()
+
+    def _plan(self, *, first):
+        self._seconds[0] += 0.0 if first else 60.0
+        return self._rounds.pop(0)
+
+
+class Told(Progress):
+    """Keeps what is said while there is something to do, by how many tasks had finished."""
+
+    def __init__(self, tasks):
+        super().__init__(tasks)
+        self.lines = {}
+
+    def tick(self, note=""):
+        self.lines[self.finished] = self.line(note)
+
+
+def test_the_time_left_counts_what_the_driver_takes_between_rounds(tmp_path, monkeypatch):
+    seconds = [0.0]
+    monkeypatch.setattr("sweeps.rounds.time", SimpleNamespace(monotonic=lambda: seconds[0]))
+    spec = SweepSpec({"n": 40, "d": 20, "steps": 2}, replicates=4, block=1, samples=64, randomizations=2)
+    store = Store.prepare(str(tmp_path / "stores" / "a.zarr"), spec)
+    source = Judged([task for task in missing_tasks(store, spec) if task.group == "simulation"], seconds)
+    progress = Told(source.tasks)
+    run_tasks(source, store, InlineExecutor(WorkerSetup(store.location, "cpu")), progress)
+    left = {count: re.search(r"(\d+):(\d+) left", line) for count, line in progress.lines.items()}
+    assert int(left[1][1]) == 0  # nobody knows yet
+    assert int(left[2][1]) == int(left[3][1]) == 1
+    assert progress.lines[4] == "4/4 tasks, 100%, finished"
 
 
 class Announcing(Progress):
