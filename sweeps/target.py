@@ -83,7 +83,8 @@ class Target:
     max_seconds: float = field(
         None,
         optional(POSITIVE),
-        "Computing time, of all cores together, after which findings stay open; None where there is no limit.",
+        "Computing time, of all cores together, judging included, after which findings stay open; None where there is "
+        "no limit.",
     )
 
     def __post_init__(self) -> None:

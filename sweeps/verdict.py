@@ -3,7 +3,7 @@
 They come in rounds. When one is complete, all findings on the store are judged anew, and those that are open say where
 more replicates, or more samples of theory, would decide them. The next round follows from that and from nothing else,
 and the store keeps what it asks for; so a sweep that was stopped goes on with the same round, whatever ran where. Time
-alone may end it earlier: by what the store says its results took.
+alone may end it earlier: by what the store says its results took, and what judging them took.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
+from time import process_time
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -57,6 +58,8 @@ class Round(NamedTuple):
         What these take, of all cores together.
     spent : float
         What the store's results took.
+    judging : float
+        What judging them took, of the driver's core, since the sweep was begun or went on.
     """
 
     standing: Standing
@@ -65,6 +68,7 @@ class Round(NamedTuple):
     added: int
     seconds: float
     spent: float
+    judging: float
 
 
 def least_costly(variance: np.ndarray, seconds: np.ndarray, counts: np.ndarray, most: int, factor: float) -> np.ndarray:
@@ -138,7 +142,7 @@ class _Cells(NamedTuple):
         return np.array([max(least, store.wanted(values)) for values in self.values])
 
 
-def next_round(store: Store, spec: SweepSpec, target: Target, judge: Judge) -> Round:
+def next_round(store: Store, spec: SweepSpec, target: Target, judge: Judge, judging: float = 0.0) -> Round:
     """Judge a store whose rounds are complete, and plan what comes next.
 
     Findings that are decided at the least cost come first, as many as the time that is left allows.
@@ -150,6 +154,8 @@ def next_round(store: Store, spec: SweepSpec, target: Target, judge: Judge) -> R
         With every axis of the store.
     target : Target
     judge : callable
+    judging : float
+        Seconds of a core that judging took before.
 
     Returns
     -------
@@ -157,14 +163,16 @@ def next_round(store: Store, spec: SweepSpec, target: Target, judge: Judge) -> R
     """
     cells, known = _Cells.of(store, spec), states(store, "simulation")
     counts = cells.counts(store, spec.replicates)
+    begun = process_time()
     standing = judge(store.location)
+    judging += process_time() - begun
     done = np.array([(known[place] == DONE).sum() for place in cells.positions])
     measured = facts(store, "simulation", "seconds")
     spent = float(np.nansum(measured) + np.nansum(facts(store, "theory", "seconds")))
     taken = np.array([np.nansum(measured[place]) for place in cells.positions])
     # A round is planned by predicted times, which are the same everywhere; only time itself is as it was measured.
     each = np.where(done > 0, taken / np.maximum(done, 1), cells.predicted)
-    left = math.inf if target.max_seconds is None else target.max_seconds - spent
+    left = math.inf if target.max_seconds is None else target.max_seconds - spent - judging
     have = np.maximum(counts, done)
 
     samples, solving = _samples(store, spec, cells, standing.open, left)
@@ -192,7 +200,7 @@ def next_round(store: Store, spec: SweepSpec, target: Target, judge: Judge) -> R
         following = more
     asked = dict(zip(cells.positions, following.tolist(), strict=True))
     added = int(np.maximum(following - have, 0).sum())
-    return Round(standing, asked, samples, added, cost(following) + solving, spent)
+    return Round(standing, asked, samples, added, cost(following) + solving, spent, judging)
 
 
 def _samples(
@@ -258,6 +266,8 @@ class VerdictTasks(RoundTasks):
     ----------
     standing : Standing or None
         As last judged; None while the first round runs.
+    judging : float
+        Seconds of a core that judging took.
     """
 
     def __init__(self, store: Store, spec: SweepSpec, target: Target, judge: Judge, device: str) -> None:
@@ -265,6 +275,7 @@ class VerdictTasks(RoundTasks):
         self._judge, self._device = judge, device
         self._cells = _Cells.of(store, self._spec)
         self.standing: Standing | None = None
+        self.judging = 0.0
         super().__init__()
 
     @property
@@ -286,8 +297,8 @@ class VerdictTasks(RoundTasks):
             return ()
         cells = self._cells
         while not (tasks := sorted(self._lacking(), key=seconds_of)):
-            found = next_round(self._store, self._spec, self._target, self._judge)
-            self.standing = found.standing
+            found = next_round(self._store, self._spec, self._target, self._judge, self.judging)
+            self.standing, self.judging = found.standing, found.judging
             if not (found.added or found.samples):
                 break
             each = list(zip(cells.values, cells.positions, strict=True))

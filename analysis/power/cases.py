@@ -174,6 +174,15 @@ _BIAS = {
     "n^-1/2, a bias n^-1/4": Truth(bias=0.2, bias_exponent=-0.25),
 }
 _SEEN = next(iter(_BIAS))
+
+
+def _late(missing: float) -> Truth:
+    """A scatter that reaches n^-1/2 as slowly as that: so much of it is missing at the smallest n."""
+    return Truth(scale=lambda cell, n: 1 - missing * (n[0] / n) ** 0.5)
+
+
+_LATE = {"n^-1/2 (1 - 0.3 u), u like n^-1/2": _late(0.3), "n^-1/2 (1 + 0.3 u), u like n^-1/2": _late(-0.3)}
+"""Where u is 1 at the smallest n."""
 _MIDDLE = (256, 512, 1024, 2048, 4096)
 _SMALL: dict[str, Any] = {"sizes": (128, 256, 512, 1024, 2048), "replicates": 32}
 """The sizes of quickstart."""
@@ -209,12 +218,13 @@ def _wide(power: float) -> Truth:
 
 
 def _cases() -> Iterator[Case]:
-    yield from _each("rate of an observable", _POWERS | _OFF | _BIAS, _rates, ("n^-1/2", _SEEN), axes=_GRID)
+    full = _POWERS | _LATE | _OFF | _BIAS
+    yield from _each("rate of an observable", full, _rates, ("n^-1/2", *_LATE, _SEEN), axes=_GRID)
     yield from _each("rate, sizes of quickstart", _POWERS | _OFF, _rates, ("n^-1/2",), axes=_GRID, **_SMALL)
     looks: dict[str, Any] = {"first": _SMALL["replicates"], **_ROUNDS}
     biased = {"n^-1/2, a bias 1/n": Truth(bias=1.0)}
-    every = _POWERS | _OFF | biased
-    yield from _each("rate, judged after every round", every, _rates, ("n^-1/2", *biased), **looks)
+    every = _POWERS | _LATE | _OFF | biased
+    yield from _each("rate, judged after every round", every, _rates, ("n^-1/2", *_LATE, *biased), **looks)
     yield from _each("bias falls faster", _BIAS | _OFF, _biases, (_SEEN,), axes=_GRID)
     small = {f"{words}, a quarter": replace(truth, bias=truth.bias / 4) for words, truth in _BIAS.items()}
     yield from _each("bias falls faster, by halves", small, _biases, tuple(small)[:1], made_up_halves, axes=_GRID)

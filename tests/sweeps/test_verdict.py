@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from functools import cache
+from time import process_time
 
 import numpy as np
 import pytest
@@ -136,6 +137,39 @@ def test_time_ends_it(tmp_path):
     found = next_round(store, spec, target, never)
     assert found.added == 8
     np.testing.assert_allclose([found.spent, found.seconds], [spent, 2 * seconds])
+
+
+def test_judging_takes_of_the_time(tmp_path):
+    spec, location = spec_of(replicates=4), str(tmp_path / "stores" / "a.zarr")
+    drive(location, spec, never, target=Target(verdict=True, max_seconds=1e-9))
+    store = Store.open(location)
+    seconds = float(np.nansum(facts(store, "simulation", "seconds")))
+    spent = seconds + float(np.nansum(facts(store, "theory", "seconds")))
+    target = Target(verdict=True, max_replicates=1000, max_seconds=spent + 2.1 * seconds)
+
+    def slow(path: str) -> Standing:
+        """Take more of a core than there is time for what is wanted."""
+        until = process_time() + 0.2 * seconds
+        while process_time() < until:
+            pass
+        return never(path)
+
+    assert next_round(store, spec, target, never, judging=0.2 * seconds).added == 0
+    found = next_round(store, spec, target, slow, judging=0.1)
+    assert found.added == 0
+    assert found.judging > 0.1 + 0.2 * seconds
+    # Rounds add up what each of their looks took.
+    looks = []
+
+    def twice(path: str) -> Standing:
+        looks.append(path)
+        return slow(path) if len(looks) == 1 else Standing(1, [])
+
+    source = VerdictTasks(store, spec, Target(verdict=True, max_replicates=26), twice, "cpu")
+    assert source.tasks
+    run_out_of_order(source, location, 0, None)
+    assert len(looks) == 2
+    assert source.judging > 0.2 * seconds
 
 
 def test_what_costs_least_comes_first(tmp_path):

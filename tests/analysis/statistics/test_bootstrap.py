@@ -21,6 +21,13 @@ def test_a_draw_takes_as_many_replicates_as_there_are_and_none_that_is_missing()
     assert (Bootstrap(3).counts(np.zeros(4, dtype=bool)) == 0).all()
 
 
+def test_draws_are_of_as_many_replicates_wherever_these_are():
+    """The first ones, which are written at once, are drawn as any others are."""
+    first, apart = Bootstrap(50).counts(PRESENT[[0, 1, 3, 4, 5, 2]]), Bootstrap(50).counts(PRESENT)
+    np.testing.assert_array_equal(first[:, :5], apart[:, PRESENT])
+    assert (first[:, 5] == 0).all()
+
+
 def test_draws_depend_on_the_seed_and_the_place_alone():
     one = Bootstrap(50, seed=3)
     np.testing.assert_array_equal(one.counts(PRESENT, 2, 1), one.counts(PRESENT, 2, 1))
