@@ -13,15 +13,18 @@ export RAY_USAGE_STATS_ENABLED := 0
 QUICK := $(sort $(notdir $(basename $(wildcard conf/experiment/quick/*.yaml))))
 PAGE  ?= stores/quick/report.html
 
-.PHONY: sweep experiments findings examples test test-slow lint docs lock bench install clean
+.PHONY: sweep stores experiments findings examples test test-slow lint docs lock bench install clean
 
 sweep: $(READY)
 	$(BIN)/python -m sweeps experiment=quickstart
 
-experiments: $(READY)
+# The stores of these experiments; what is finished stays.
+stores: $(READY)
 	@set -- $(QUICK); i=0; for name; do i=$$((i + 1)); echo "experiment $$i of $$#: $$name"; \
 	  $(BIN)/python -m sweeps experiment=quick/$$name report=null \
 	  || { echo "stopped at $$name; once that is mended, make experiments goes on from there" >&2; exit 1; }; done
+
+experiments: stores
 	$(BIN)/python -m analysis.report $(QUICK:%=stores/quick/%.zarr) --output $(PAGE)
 
 # What we found, from the full experiments. STORES=stores/quick goes by those of `make experiments`.
@@ -36,11 +39,12 @@ ifeq ($(STORES),stores)
 endif
 	$(BIN)/python -m analysis.report.found $(QUICK:%=$(STORES)/%.zarr) --output docs/findings.md
 
-# The pages of the documentation that are made from the quick experiments, which run where that is needed.
+# The pages of the documentation that are made from the quick experiments, which run where that is needed. Stores are
+# measured once for both.
 examples: PAGE := docs/examples/experiments.html
-examples: experiments
+examples: stores
+	$(BIN)/python -m analysis.report.found $(QUICK:%=stores/quick/%.zarr) --output docs/findings.md --page $(PAGE)
 	sed -i.named 's/\(&#34;host&#34;: &#34;\)[^&]*/\1example/g' $(PAGE) && rm $(PAGE).named
-	$(MAKE) findings STORES=stores/quick
 
 # Two processes of one thread each; the tests of a file stay together, and so share what its fixtures make.
 test: lint docs

@@ -248,7 +248,7 @@ def _cases() -> Iterator[Case]:
     yield from _each("distance of a law", _POWERS, partial(_laws, covariance=False), ("n^-1/2",), made_up_laws)
     # It varies so much from run to run that a power off by 0.05 takes as many runs as the full experiment has.
     rows_vary = partial(_laws, covariance=True)
-    yield from _each(COVARIANCE, _POWERS, rows_vary, ("n^-1/2",), made_up_laws, replicates=704)
+    yield from _each(COVARIANCE, _POWERS, rows_vary, ("n^-1/2",), made_up_laws, replicates=1536)
     rows = partial(_bands, parts=coverage.LAWS)
     yield from _each("band for rows, pre-activations", {"as predicted": Truth()}, rows, ("as predicted",), made_up_laws)
     yield from _each("band for rows, pre-activations", {"10 % wider": Truth()}, rows, (), made_up_laws, wider=1.1)

@@ -1,6 +1,7 @@
 """The page of the documentation that says what was found, written anew from stores.
 
 Run as ``python -m analysis.report.found PATH [PATH ...] --output docs/findings.md``. What is above the mark is kept.
+With ``--page FILE`` the report of the stores is made as well, and these are measured once for both.
 """
 
 from __future__ import annotations
@@ -11,9 +12,12 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from rich.console import Console
+
 from analysis.report.chapter import Chapter, read_chapter
 from analysis.report.claims import claim_lines, duration, what_decides
 from analysis.report.sections import SECTIONS
+from analysis.report.writing import write
 from sedyn.errors import InvalidInput
 from sweeps.terminal import say
 
@@ -95,10 +99,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m analysis.report.found", description=__doc__)
     parser.add_argument("paths", metavar="PATH", nargs="+", help="a Zarr store that a sweep wrote")
     parser.add_argument("--output", metavar="FILE", required=True, help="a page with the mark, below which it is made")
+    parser.add_argument("--page", metavar="FILE", help="where the page of the report goes, if it is to be made as well")
     words = parser.parse_args(arguments)
     page = Path(words.output)
     try:
-        text = found([read_chapter(path, SECTIONS) for path in words.paths])
+        chapters = [read_chapter(path, SECTIONS) for path in words.paths]
+        if words.page:
+            write(words.paths, chapters, words.page, Console())
         kept, mark, _ = page.read_text(encoding="utf-8").partition(MARK)
     except InvalidInput as error:
         say(error, error=True)
@@ -109,7 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not mark:
         say(InvalidInput("output", words.output, f"has no line {MARK}"), error=True)
         return 2
-    page.write_text(f"{kept}{mark}\n\n{text}", encoding="utf-8")
+    page.write_text(f"{kept}{mark}\n\n{found(chapters)}", encoding="utf-8")
     say(f"findings: {page}")
     return 0
 

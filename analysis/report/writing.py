@@ -29,7 +29,7 @@ from sweeps.application.command import parser_of
 from sweeps.interruption import stoppable
 from sweeps.terminal import say, visible
 
-__all__ = ["main", "report", "terminal_table"]
+__all__ = ["main", "report", "terminal_table", "write"]
 
 
 def _paths(field: str, value: Any) -> tuple[str, ...]:
@@ -69,8 +69,33 @@ def report(*paths: str | Path, output: str | Path | None = None, console: Consol
     """
     if output is not None and not Path(output).absolute().parent.is_dir():
         raise InvalidInput("output", output, "there is no such folder; make it, or name another")
-    console = console or Console()
-    chapters = [read_chapter(store, SECTIONS) for store in paths]
+    return write(paths, [read_chapter(store, SECTIONS) for store in paths], output, console or Console())
+
+
+def write(
+    paths: Sequence[str | Path], chapters: Sequence[Chapter], output: str | Path | None, console: Console
+) -> list[Path]:
+    """Print, draw and write what stores were found to say.
+
+    Parameters
+    ----------
+    paths : sequence of path or URL
+        Of the stores.
+    chapters : sequence of Chapter
+        What they say, in this order.
+    output, console
+        As for `report`.
+
+    Returns
+    -------
+    list of Path
+        The files written, the page last.
+
+    Raises
+    ------
+    InvalidInput
+        If a file cannot be written.
+    """
     written: list[Path] = []
     images: dict[tuple[str, str], bytes] = {}
     for store, chapter in zip(paths, chapters, strict=True):

@@ -3,6 +3,7 @@ import pytest
 from analysis.report.chapter import read_chapter
 from analysis.report.found import MARK, found, main
 from analysis.report.sections import SECTIONS
+from analysis.report.writing import report
 from tests.analysis.synthetic import store
 
 
@@ -43,3 +44,15 @@ def test_the_page_is_made_anew_below_its_mark(path, tmp_path, capsys):
     assert page.read_text() == "no mark"
     assert main([str(path), "--output", str(tmp_path / "gone.md")]) == 2
     assert main([str(tmp_path / "gone.zarr"), "--output", str(page)]) == 2
+
+
+def test_both_pages_are_made_of_what_is_measured_once(path, tmp_path, monkeypatch):
+    page, html, alone = tmp_path / "findings.md", tmp_path / "report.html", tmp_path / "alone.html"
+    page.write_text(f"{MARK}\n")
+    read = []
+    monkeypatch.setattr("analysis.report.found.read_chapter", lambda *where: read.append(where) or read_chapter(*where))
+    assert main([str(path), "--output", str(page), "--page", str(html)]) == 0
+    assert [where[0] for where in read] == [str(path)]
+    assert page.read_text().removeprefix(f"{MARK}\n\n") == found([read_chapter(path, SECTIONS)])
+    report(path, output=alone)
+    assert html.read_bytes() == alone.read_bytes()
