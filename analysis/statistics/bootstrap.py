@@ -114,6 +114,9 @@ def means(counts: np.ndarray, values: np.ndarray) -> np.ndarray:
         NaN where no replicate has a value. A draw that happens to take none of those that have one stands at the
         estimate.
     """
+    # Replicates that are missing are mostly the last ones: what no draw takes is not multiplied.
+    drawn = int(np.flatnonzero(counts[0]).max(initial=-1)) + 1
+    counts, values = counts[:, :drawn], values[:drawn]
     finite = np.isfinite(values)
     total = np.tensordot(counts, np.where(finite, values, 0.0), 1)
     if finite.all():
