@@ -14,17 +14,26 @@ NEAR = [
     *((f"{kind}, judged after every round", f"n^-{power}") for kind in ("rate", "estimate") for power in (0.45, 0.4)),
     *(("variance, judged after every round", f"n^-{power}") for power in (0.9, 0.8)),
 ]
+# Scatters that near their power like n^-1/2: about half of their findings stay open, for larger n to decide.
+SLOW = [case for case in CASES if "u like" in case.truth]
 
 
 def named(case):
     return f"{case.kind}: {case.truth}"
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if not case.false], ids=named)
+@pytest.mark.parametrize("case", [case for case in CASES if not (case.false or case in SLOW)], ids=named)
 def test_what_is_true_is_not_refuted(case):
     verdicts, refused = tried(case, 2)
     assert refused == 0
     assert verdicts["holds"] > verdicts.total() / 2
+
+
+@pytest.mark.parametrize("case", SLOW, ids=named)
+def test_what_nears_its_power_slowly_is_hardly_ever_refuted(case):
+    verdicts, _ = tried(case, 10 if case.first is None else 2)
+    assert verdicts["fails"] <= 1  # of 40 or of 8, if one in a hundred is; more has a probability of 6 % or less
+    assert verdicts["holds"] > verdicts.total() / 4
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.false and case[:2] not in NEAR], ids=named)
@@ -44,9 +53,11 @@ def test_a_power_that_is_off_by_the_margin_does_not_hold_at_small_sizes():
 @pytest.mark.parametrize("case", [case for case in CASES if case[:2] not in NEAR], ids=named)
 def test_power_and_level(case):
     stores = 100
-    _, refused = tried(case, stores, first=10_000)
+    verdicts, refused = tried(case, stores, first=10_000)
     if case.false:
         assert refused >= 0.95 * stores
+    elif case in SLOW:
+        assert verdicts["fails"] <= 10  # of 400 findings, if one in a hundred is; more has a probability below 0.4%
     else:
         assert refused <= 4  # of a hundred, if one in a hundred is; more has a probability below 0.4%
 
