@@ -85,10 +85,13 @@ def _measure(data: Stack, bootstrap: Bootstrap, level: float) -> xr.Dataset:
     drawn = np.empty((1 + bootstrap.draws, laws, sizes, *ends))
     yardsticks = np.empty((1 + bootstrap.draws, sizes))
     for place in np.ndindex(laws, sizes):
-        counts = bootstrap.counts(np.isfinite(deviation[place]).any((1, 2)), *place)
+        present = np.isfinite(deviation[place]).any((1, 2))
+        counts = bootstrap.counts(present, *place)
         drawn[:, *place] = medians(counts, deviation[place])
         if place[0] == control:
-            yardsticks[:, place[1]] = np.sqrt(means(counts, np.nanmean(deviation[place] ** 2, axis=(1, 2))))
+            squares = np.full(replicates, np.nan)
+            squares[present] = np.nanmean(deviation[place][present] ** 2, axis=(1, 2))
+            yardsticks[:, place[1]] = np.sqrt(means(counts, squares))
     error = np.hypot(drawn[1:].std(0), solver)
     # One draw of the solver's error for all: the laws share a theory.
     again = drawn + bootstrap.shifts(ends[-1], data.freedom)[:, None, None, None] * solver

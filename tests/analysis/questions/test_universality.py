@@ -42,6 +42,16 @@ def test_exponents_of_the_shift(measured):
     assert measured.exponent.sel(features="gaussian").isnull().all()
 
 
+@pytest.mark.filterwarnings("error")
+def test_sizes_may_have_unlike_numbers_of_replicates():
+    runs, theory = groups({"features": ["gaussian", "rademacher"]})
+    fewer = runs.where((runs.replicate < 20) | (runs.n > runs.n.min()))
+    found = universality(fewer, theory, draws=60)
+    alone = universality(runs.sel(replicate=slice(19)), theory, draws=60)
+    first = {"n": int(runs.n.min())}
+    np.testing.assert_allclose(found.yardstick.sel(first), alone.yardstick.sel(first), rtol=1e-12)
+
+
 def test_no_shift_is_one_standard_error_and_seldom_found():
     units, found = [], 0
     for seed in range(12):
