@@ -36,7 +36,7 @@ from sweeps.schedule import missing_tasks
 from sweeps.store import DONE, Store, facts, states
 from sweeps.worker import WorkerSetup
 
-OVERHEAD_GOAL_MS, SHARE_GOAL, PLAN_GOALS = 3.0, 0.9, {5_000: 2.0, 100_000: 30.0}
+OVERHEAD_GOAL_MS, SHARE_GOAL, PLAN_GOALS = 1.0, 0.9, {5_000: 2.0, 100_000: 30.0}
 SMALL_TASKS = 200
 
 

@@ -38,7 +38,8 @@ from sweeps.executors import RayExecutor
 from sweeps.plan import SweepSpec
 from sweeps.worker import WorkerSetup
 
-WORKERS, TASKS, ROUNDS = 2, 100, 3
+WORKERS, TASKS, ROUNDS = 2, 1000, 3
+JOBS = 50  # of Hydra, each of which takes a tenth of a second
 LONG_TASKS, SHARE_GOAL = 42, 0.99
 WORKED = "processor_seconds"
 BASE = {"n": 128, "d": 64, "width": 2, "depth": 2, "steps": 5}
@@ -97,15 +98,15 @@ def by_joblib(folder: str, count: int) -> float:
         return _kept(parallel(map(joblib.delayed(simulate), noises(count))), folder, "joblib", start)
 
 
-def by_hydra(folder: str, count: int) -> float:
-    """A job of Hydra's multirun for each; its time is that of a run less that of one job alone."""
+def by_hydra(folder: str, _: int) -> float:
+    """`JOBS` jobs of Hydra's multirun; their time is that of a run less that of one job alone."""
 
     def seconds(jobs: int) -> float:
         start = time.perf_counter()
         run_hydra(folder, jobs)
         return time.perf_counter() - start
 
-    return (count - 1) / (seconds(count) - seconds(1))
+    return (JOBS - 1) / (seconds(JOBS) - seconds(1))
 
 
 def run_hydra(folder: str, jobs: int) -> None:
@@ -151,8 +152,8 @@ def alone() -> None:
         spent = {"joblib": _beside(lambda: _by_joblib_alone(folder))}
         if importlib.util.find_spec("xyzpy") is not None:
             spent["xyzpy"] = _beside(lambda: float(harvest(folder, TASKS)[WORKED].sum()))
-        one, all_of_them = (_of_hydra(folder, jobs) for jobs in (1, TASKS))
-        spent["Hydra multirun"] = 1e3 * (all_of_them - one) / (TASKS - 1)
+        one, all_of_them = (_of_hydra(folder, jobs) for jobs in (1, JOBS))
+        spent["Hydra multirun"] = 1e3 * (all_of_them - one) / (JOBS - 1)
     for name, milliseconds in spent.items():
         print(f"{name}: {milliseconds:.2f} ms of the processor a task beside its work")
 
