@@ -247,8 +247,8 @@ def fit_network(
 
     shares = table.weights / table.weights.sum()
 
-    def error(outputs: Float[np.ndarray, "C n"]) -> float:
-        return float(2 * (shares @ losses(loss, outputs, table.labels)))
+    def error(of_samples: Float[np.ndarray, " n"]) -> float:
+        return float(2 * (shares @ of_samples))
 
     def clearly_lower(than: Float[np.ndarray, " n"], found: Float[np.ndarray, " n"]) -> bool:
         gained = than - found
@@ -263,7 +263,7 @@ def fit_network(
     best, lowest, least, diverged, told = 0, np.inf, np.inf, False, time.monotonic()
     with np.errstate(over="ignore", invalid="ignore"):
         for state in states(dynamics, problem, data, updates):
-            trained = float(2 * (shares @ state.losses))
+            trained = error(state.losses)
             if not np.isfinite(trained):
                 diverged = True
                 break
@@ -271,7 +271,7 @@ def fit_network(
             if exact or (state.estimate is not None and not (last_only and state.iteration < problem.steps)):
                 fresh = _fresh(state, next(left_out, None), layers)
                 own_losses, each = losses_with_doubt(loss, fresh, table.labels)
-                estimated, doubtful = 2 * float(shares @ own_losses), float(shares @ each)
+                estimated, doubtful = error(own_losses), float(shares @ each)
                 start = start if estimates else each
                 sums.append(resamples.sums(each))
             lower = doubtful < least and (linear is None or clearly_lower(start, each))
@@ -290,7 +290,8 @@ def fit_network(
     if isinstance(chosen.estimate, SelfConsistent):
         some, *both = chosen.estimate.some_both_ways(chosen.trained)
         own, other = (losses(loss, forward(h, chosen.deep_weights, layers), table.labels[:, some]) for h in both)
-        second = error(kept) + float(2 * np.average(other - own, weights=table.weights[some]))
+        moved = float(2 * np.average(other - own, weights=table.weights[some]))
+        second = error(losses(loss, kept, table.labels)) + moved
     gained = np.zeros(1) if linear is None else linear.model.gained
     if early_stopping and sums:
         gained = _gained(np.array(sums), chosen.iteration, resamples, None if linear is None else gained)

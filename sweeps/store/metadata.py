@@ -119,9 +119,7 @@ def read_document(store: ZarrStore, path: str = "") -> dict[str, Any]:
         Of the array or group; the root's by default.
     """
     (document,) = read_documents(store, [path])
-    if document is None:
-        raise OSError(f"{_key(path)} is gone or damaged")
-    return document
+    return _required(path, document)
 
 
 def read_documents(store: ZarrStore, paths: list[str]) -> list[dict[str, Any] | None]:
@@ -329,9 +327,13 @@ def _key(path: str) -> str:
 def _root(store: ZarrStore) -> tuple[Any, dict[str, Any]]:
     """Read the root's document, and its version, to replace it."""
     version, data = objects.read_version(store, _key(""))
-    if (root := _parsed(data)) is None:
-        raise OSError(f"{_key('')} is gone or damaged")
-    return version, root
+    return version, _required("", _parsed(data))
+
+
+def _required(path: str, document: dict[str, Any] | None) -> dict[str, Any]:
+    if document is None:
+        raise OSError(f"{_key(path)} is gone or damaged")
+    return document
 
 
 def _own_root(store: ZarrStore, settings: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:

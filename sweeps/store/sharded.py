@@ -55,7 +55,7 @@ class ShardedChunks:
         """
         leading, axes = wanted.ndim, len(self._store.axes)
         assert array.shards is not None, "this store has shards"
-        there, found = np.zeros(wanted.shape, bool), Survey(np.asarray(~wanted), [])
+        found = Survey(np.asarray(~wanted), [])
         if 0 in array.shape:
             found.there[...] = True
             return found
@@ -71,7 +71,7 @@ class ShardedChunks:
                 damaged.append(place_of(shard[:leading], sides))
                 continue
             if not any(shard[leading:]):  # further ones come from growth; cells that were there before have none
-                there[place_of(shard[:leading], sides)] = True
+                found.there[place_of(shard[:leading], sides)] = True
             if read[1]:
                 found.cut.append(shard)
             for chunk in read[1]:
@@ -79,9 +79,6 @@ class ShardedChunks:
                 steps = [1 if k == axes else size for k, size in enumerate(array.chunks[:leading])]
                 local = zip(starts, chunk, steps, strict=False)
                 damaged.append(tuple(slice(start + k * step, start + (k + 1) * step) for start, k, step in local))
-        for place in damaged:
-            there[place] = False
-        found.there[...] |= there
         for place in damaged:  # also where it is not needed, since nobody knows what it was
             found.there[place] = False
         return found

@@ -32,6 +32,7 @@ __all__ = [
     "follow",
     "push_and_bend",
     "rotate",
+    "turn",
 ]
 
 # Bytes of a vector, and rows of a tile: its sums fit in 32 registers, or in 16 where vectors have 32 bytes. What is
@@ -519,15 +520,10 @@ def follow(
     """
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        names, flag = (
-            ("drives", "own", "behind", "shares", "numbers", "nesterov", "moved", "after", "kept"),
-            arguments[5],
-        )
-        each = {
-            name: _Entries(context, builder, kind, value)
-            for name, kind, value in zip(names, signature.args, arguments, strict=True)
-            if value is not flag
-        }
+        names = ("drives", "own", "behind", "shares", "numbers", "nesterov", "moved", "after", "kept")
+        given = dict(zip(names, zip(signature.args, arguments, strict=True), strict=True))
+        _, flag = given.pop("nesterov")
+        each = {name: _Entries(context, builder, kind, value) for name, (kind, value) in given.items()}
         code = _Writer(builder, context.get_data_type(own.dtype), own.dtype)
 
         def of_unit(a: ir.Value) -> None:
@@ -537,8 +533,8 @@ def follow(
                 left, momentum = both
 
                 def move(i: ir.Value) -> None:
-                    given = ("drives", "own", "behind", "kept")
-                    drive, there, before, total = (each[name].load(a, i, lanes) for name in given)
+                    read = ("drives", "own", "behind", "kept")
+                    drive, there, before, total = (each[name].load(a, i, lanes) for name in read)
                     rated, share = (each["shares"].load(k, i, lanes) for k in range(2))
                     base = code.multiply_add(rated, drive, code.multiply(left, there))
                     ahead = builder.select(flag, base, there)
