@@ -383,11 +383,10 @@ class Beside:
 
 def _outer(tangents: Float[Array, "... units q N"], weights: Float[Array, "... units N"]) -> Float[Array, "... q q N"]:
     """Sum over units of the outer products of their tangents, times a weight for each unit and sample."""
-    total = None
-    for unit in range(weights.shape[-2]):
-        row = tangents[..., unit, :, :]
-        total = _sum(total, row[..., :, None, :] * (row * weights[..., unit, None, :])[..., None, :, :])
-    return total
+    xp = array_namespace(weights)
+    of_samples = xp.moveaxis(tangents, -1, -3)
+    weighted = xp.moveaxis(tangents * weights[..., None, :], -1, -3)
+    return xp.moveaxis(xp.matmul(xp.matrix_transpose(of_samples), weighted), -3, -1)
 
 
 def _sum(first: Array | None, second: Array | None) -> Array | None:
