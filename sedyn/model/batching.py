@@ -83,7 +83,9 @@ def limit_dimensions(problem: Problem) -> int:
     return -(-problem.steps // problem.batches_per_epoch) if problem.batching == "shuffle" else 1
 
 
-def limit_weights(problem: Problem, t: int, uniforms: Float[Array, "draws N"]) -> Float[Array, " N"] | None:
+def limit_weights(
+    problem: Problem, t: int, uniforms: Float[Array, "*replicates draws N"]
+) -> Float[Array, "*replicates N"] | None:
     """Weights s^t of independent representative samples, in the limit of many samples.
 
     Parameters
@@ -91,22 +93,22 @@ def limit_weights(problem: Problem, t: int, uniforms: Float[Array, "draws N"]) -
     problem : Problem
     t : int
         Step.
-    uniforms : array, shape (draws, N)
+    uniforms : array, shape (..., draws, N)
         As many draws of batches as `limit_dimensions` says.
 
     Returns
     -------
-    array, shape (N,), or None
+    array, shape (..., N), or None
         Bernoulli(b)/b for each step, or one uniformly drawn part of each epoch, or of one pass; None for a full batch.
     """
     if problem.full_batch:
         return None
     xp = array_namespace(uniforms)
     if problem.batching == "without_replacement":
-        chosen = uniforms[t, :] < problem.batch_share
+        chosen = uniforms[..., t, :] < problem.batch_share
     elif problem.batching == "one_pass":
-        chosen = xp.floor(uniforms[0, :] / problem.batch_share) == t
+        chosen = xp.floor(uniforms[..., 0, :] / problem.batch_share) == t
     else:
         parts = problem.batches_per_epoch
-        chosen = xp.floor(uniforms[t // parts, :] * parts) == t % parts
+        chosen = xp.floor(uniforms[..., t // parts, :] * parts) == t % parts
     return xp.astype(chosen, uniforms.dtype) / problem.batch_share

@@ -10,7 +10,7 @@ from sedyn.model.label_laws import LabelLaw
 from sedyn.model.network import DeepWeights, forward
 from sedyn.model.problem import Problem
 
-__all__ = ["mean_scores", "sample_scores", "score_names", "scores_of_outputs", "silent_scores"]
+__all__ = ["mean_scores", "sample_scores", "score_names", "scores_of_outputs", "silent_scores", "silent_weights"]
 
 # Scores whose variance is below this share of their mean square differ by rounding alone.
 NEGLIGIBLE_VARIANCE = 1e-12
@@ -72,7 +72,7 @@ def mean_scores(
     h: Float[Array, "*replicates q N"],
     labels: LabelLaw,
     deep: DeepWeights,
-    silent: float | None = None,
+    weights: Float[Array, "*replicates N"] | None = None,
 ) -> Float[Array, "scores ..."]:
     """Means over samples of `sample_scores`, one for each replicate.
 
@@ -80,26 +80,52 @@ def mean_scores(
     ----------
     problem, h, labels, deep
         As for `sample_scores`.
-    silent : float, optional
-        What the first score is on average for a network that says 0, where it is known (`silent_score`). As far as the
-        scores go along with those of that network, what these samples get wrong about it is then taken out
-        (docs/theory.md#silent-control).
+    weights : array, shape (..., N), optional
+        Of the first score of each sample, see `silent_weights`; otherwise all count alike.
 
     Returns
     -------
     array, shape (scores, ...)
     """
     xp, scores = array_namespace(h), sample_scores(problem, h, labels, deep)
-    means = xp.mean(scores, axis=-1)
+    if weights is None:
+        return xp.mean(scores, axis=-1)
+    first = xp.sum(weights * scores[0, ...], axis=-1)[None, ...]
+    others = scores[1:, ...]
+    return xp.concat([first, xp.mean(others, axis=-1)], axis=0) if others.shape[0] else first
+
+
+def silent_weights(
+    problem: Problem, labels: LabelLaw, silent: float | None, like: Float[Array, "*replicates N"]
+) -> Float[Array, "*replicates N"] | None:
+    """Weights of samples for the mean of the first score, which know what a network that says 0 scores.
+
+    As far as scores go along with those of that network, what these samples get wrong about it is taken out
+    (docs/theory.md#silent-control): that is linear in the scores, and the same for every network.
+
+    Parameters
+    ----------
+    problem : Problem
+    labels : LabelLaw
+    silent : float or None
+        What the first score is on average for a network that says 0, where it is known (`silent_score`).
+    like : array, shape (..., N)
+        Gives the samples, library and device.
+
+    Returns
+    -------
+    array, shape (..., N), or None
+        With sum 1; None where nothing is known.
+    """
     if silent is None:
-        return means
-    control = silent_scores(problem, labels, scores[0, ...])
-    off = control - xp.mean(control, axis=-1, keepdims=True)
-    alike, own = xp.mean(off * scores[0, ...], axis=-1), xp.mean(off * off, axis=-1)
-    varies = own > NEGLIGIBLE_VARIANCE * xp.mean(control * control, axis=-1)
-    share = xp.where(varies, alike / xp.where(varies, own, 1.0), 0.0)
-    corrected = means[0, ...] - share * (xp.mean(control, axis=-1) - silent)
-    return xp.concat([corrected[None, ...], means[1:, ...]], axis=0)
+        return None
+    xp, control = array_namespace(like), silent_scores(problem, labels, like)
+    mean = xp.mean(control, axis=-1, keepdims=True)
+    off = control - mean
+    own = xp.mean(off * off, axis=-1, keepdims=True)
+    varies = own > NEGLIGIBLE_VARIANCE * xp.mean(control * control, axis=-1, keepdims=True)
+    share = xp.where(varies, (mean - silent) / xp.where(varies, own, 1.0), 0.0)
+    return (1 - share * off) / like.shape[-1]
 
 
 def silent_scores(problem: Problem, labels: LabelLaw, like: Float[Array, "*replicates N"]) -> Float[Array, "... N"]:

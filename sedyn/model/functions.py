@@ -404,7 +404,7 @@ def loss_named(text: str) -> Loss:
         If the name is unknown, or its number is missing, unwanted or out of range.
     """
     _, family, numbers = read_law(text, LOSSES)
-    return replace(family, numbers=numbers)
+    return family if numbers == family.numbers else replace(family, numbers=numbers)
 
 
 @checked(name=identifier, jet=function_of(3), binary=FLAG)

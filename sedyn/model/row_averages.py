@@ -105,29 +105,32 @@ def row_moments(
 
 
 def normal_averages(
-    coefficients: Float[np.ndarray, "q qk"], overlaps: Float[np.ndarray, "qk qk"], noise: Float[np.ndarray, "q q"]
-) -> Float[np.ndarray, "functions q"]:
+    coefficients: Float[np.ndarray, "*leading q qk"],
+    overlaps: Float[np.ndarray, "... qk qk"],
+    noise: Float[np.ndarray, "*leading q q"],
+) -> Float[np.ndarray, "*leading functions q"]:
     """Average every test function over rows with their predicted law (docs/theory.md#law-of-rows), at one eigenvalue.
 
     Parameters
     ----------
-    coefficients : ndarray, shape (q, q + k)
-        [P_t, m_t].
-    overlaps : ndarray, shape (q + k, q + k)
+    coefficients : ndarray, shape (..., q, q + k)
+        [P_t, m_t]; laws may stand side by side in the axes in front, as those at several eigenvalues do.
+    overlaps : ndarray, shape (..., q + k, q + k)
         Gram matrix of [W0, mu] over d.
-    noise : ndarray, shape (q, q)
+    noise : ndarray, shape (..., q, q)
         Conditional covariance of a row.
 
     Returns
     -------
-    ndarray, shape (functions, q)
+    ndarray, shape (..., functions, q)
     """
-    width, columns = coefficients.shape
+    width, columns = coefficients.shape[-2:]
+    own = np.diagonal(noise, axis1=-2, axis2=-1)
     averages = []
     for function in ROW_FUNCTIONS.values():
         reference = function.reference(width)
         # Taken off before squaring: the distance to the initialization must begin at exactly zero.
         carried = coefficients if reference is None else coefficients - np.eye(columns)[reference]
-        variance = np.einsum("ai,ij,aj->a", carried, overlaps, carried) + np.diagonal(noise)
-        averages.append(function.normal_average(variance.clip(0)))
-    return np.stack(averages)
+        variance = np.sum((carried @ overlaps) * carried, axis=-1) + own
+        averages.append(function.normal_average(np.maximum(variance, 0.0)))
+    return np.stack(averages, axis=-2)

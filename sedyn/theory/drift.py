@@ -7,11 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sedyn.arrays import backend
 from sedyn.model.problem import Problem
 from sedyn.model.seeds import randomization_seeds
 from sedyn.model.update import updates_of
-from sedyn.theory.inputs import draw, least_samples
+from sedyn.theory.inputs import draw_points, draws_of_points, least_samples
 from sedyn.theory.run import run
 
 __all__ = ["NOTICED", "SpectrumDrift", "drift_solutions", "spectrum_drift"]
@@ -42,7 +41,7 @@ class SpectrumDrift(NamedTuple):
 
 
 def drift_solutions(problem: Problem) -> tuple[int, int]:
-    """Count what `spectrum_drift` solves beside the theory of a problem, one after another and on the CPU.
+    """Count what `spectrum_drift` solves beside the theory of a problem, on the CPU.
 
     Parameters
     ----------
@@ -51,11 +50,12 @@ def drift_solutions(problem: Problem) -> tuple[int, int]:
     Returns
     -------
     solutions, samples : int
-        How many, each of one randomization, and the samples of each; none where the spectrum is the same for every d.
+        How many solutions, one after another, and the samples of each, of all its randomizations side by side; none
+        where the spectrum is the same for every d.
     """
     if not problem.spectrum_law.changes_with_d:
         return 0, 0
-    return 2 * RANDOMIZATIONS, max(SAMPLES, least_samples(problem))
+    return 2, RANDOMIZATIONS * max(SAMPLES, least_samples(problem))
 
 
 def spectrum_drift(problem: Problem, seed: int = 0) -> SpectrumDrift:
@@ -82,18 +82,12 @@ def spectrum_drift(problem: Problem, seed: int = 0) -> SpectrumDrift:
         return SpectrumDrift(0.0, 0.0)
     batch_size = None if problem.batch_size is None else 2 * problem.batch_size  # the same share
     larger = replace(problem, n=2 * problem.n, d=2 * problem.d, batch_size=batch_size)
-    with backend.use_device("cpu"):
-        found = [
-            [
-                run(one, draw(one, samples, stream), updates_of(one))
-                for stream in randomization_seeds(problem, seed, RANDOMIZATIONS)
-            ]
-            for one in (problem, larger)
-        ]
+    points = draw_points(problem, samples // RANDOMIZATIONS, randomization_seeds(problem, seed, RANDOMIZATIONS))
+    found = [run(one, draws_of_points(one, points, copy=True), updates_of(one)) for one in (problem, larger)]
     worst = SpectrumDrift(0.0, 0.0)
     with np.errstate(over="ignore", invalid="ignore"):
         for name in ERRORS:
-            here, there = (np.stack([solution[name] for solution in each]) for each in found)
+            here, there = (solutions[name] for solutions in found)
             change = (there - here) / here.mean(0)
             if not np.isfinite(change).all():
                 return SpectrumDrift(np.inf, 0.0)

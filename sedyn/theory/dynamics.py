@@ -1,7 +1,9 @@
 """State evolution, the deterministic limit of gradient descent, by iteration (docs/theory.md#trained-pre-activations).
 
 `State`, `init`, `step` and `observe` mirror those of `sedyn.descent.dynamics`, which do to a data set what these do to
-a representative sample and a representative first-layer row.
+a representative sample and a representative first-layer row. Draws of several randomizations are solved side by side:
+all arrays then have their axis first. Each has products and sums of its own, so that its numbers do not depend on those
+beside it, and one that is no longer finite goes on as NaN.
 """
 
 from __future__ import annotations
@@ -25,12 +27,11 @@ from sedyn.model.network import DeepWeights, Network, has_kink
 from sedyn.model.observables import pad_deep_weights, quantiles
 from sedyn.model.problem import Problem
 from sedyn.model.quadrature import gauss_quadrature
-from sedyn.model.row_averages import normal_averages
+from sedyn.model.row_averages import ROW_FUNCTIONS, normal_averages
 from sedyn.model.update import Update
 from sedyn.theory.inputs import Draws, index_factor
 from sedyn.theory.response import gradient_moments
 from sedyn.theory.sampling import CausalFactor
-from sedyn.theory.silence import silent_score
 from sedyn.theory.weight_side import (
     EffectiveSignal,
     Pushes,
@@ -41,7 +42,6 @@ from sedyn.theory.weight_side import (
     init_weight_response,
     row_covariances,
     spectral_nodes,
-    start_covariance,
     step_effective_signal,
     step_weight_response,
 )
@@ -56,9 +56,9 @@ class State(NamedTuple):
     ----------
     iteration : int
         t.
-    trained : array, shape (q, N)
+    trained : array, shape (..., q, N)
         h^t, the pre-activations of training samples.
-    fresh : array, shape (q, N)
+    fresh : array, shape (..., q, N)
         z^t, the pre-activations of fresh samples.
     deep_weights, previous_deep_weights : tuple of array
         V^t, and what its momentum is the difference from: V^{t-1}, or in Nesterov's form from where V^t looks ahead.
@@ -66,28 +66,28 @@ class State(NamedTuple):
         P and m up to t.
     weight_response : WeightResponse
         R_w up to t.
-    fresh_covariance : ndarray, shape (q, q)
+    fresh_covariance : ndarray, shape (..., q, q)
         Cov(z^t, z^t), the Gram matrix of the weights.
     factor : CausalFactor
         Of the covariance of z_*, z^0..z^t.
-    gradients : History, shape (t, q, N)
+    gradients : History, shape (..., t, q, N)
         g^s for s < t.
-    curvatures : History, shape (t, q, q, N), or None
+    curvatures : History, shape (..., t, q, q, N), or None
         D^s for s < t; None where responses come from Stein's identity.
     pushes : Pushes
         C_u(a, b), and gradient noise, at the steps before t.
-    gradient_response : History, shape (t, T, q, q)
+    gradient_response : History, shape (..., t, T, q, q)
         R_g(a, b) for b <= a; zero elsewhere.
     """
 
     iteration: int
-    trained: Float[Array, "q N"]
-    fresh: Float[Array, "q N"]
+    trained: Float[Array, "... q N"]
+    fresh: Float[Array, "... q N"]
     deep_weights: DeepWeights
     previous_deep_weights: DeepWeights
     effective_signal: EffectiveSignal
     weight_response: WeightResponse
-    fresh_covariance: Float[np.ndarray, "q q"]
+    fresh_covariance: Float[np.ndarray, "... q q"]
     factor: CausalFactor
     gradients: History
     curvatures: History | None
@@ -107,13 +107,18 @@ def init(problem: Problem, inputs: Draws) -> State:
     -------
     State
     """
-    q, steps, like, samples = problem.units, problem.steps, inputs.innovations, inputs.labels.shape[-1]
+    q, steps, like = problem.units, problem.steps, inputs.innovations
+    *axes, _, samples = like.shape
+    leading, xp = tuple(axes), array_namespace(like)
     measure = gauss_quadrature(problem.eigenvalues, spectral_nodes(steps))
     overlaps = initial_overlaps(problem)
-    deep_weights = tuple(asarray_like(weights, like) for weights in initial_deep_weights(problem))
-    effective_signal = init_effective_signal(measure, steps, overlaps, q)
-    weight_response = init_weight_response(measure, steps, q, overlaps)
-    pushes = Pushes.none(q)
+    deep_weights = tuple(
+        xp.broadcast_to(asarray_like(weights, like), (*leading, *weights.shape))
+        for weights in initial_deep_weights(problem)
+    )
+    effective_signal = init_effective_signal(measure, steps, overlaps, q, leading)
+    weight_response = init_weight_response(measure, steps, q, np.empty((*leading, q, q)))
+    pushes = Pushes.none(leading)
     covariances = fresh_covariances(effective_signal, weight_response, pushes)
     factor = index_factor(problem).append(covariances)
     fresh = _fresh(inputs, factor)
@@ -125,12 +130,12 @@ def init(problem: Problem, inputs: Draws) -> State:
         previous_deep_weights=deep_weights,
         effective_signal=effective_signal,
         weight_response=weight_response,
-        fresh_covariance=covariances[-1],
+        fresh_covariance=covariances[..., -q:],
         factor=factor,
-        gradients=History.empty(steps, (q, samples), like),
-        curvatures=None if has_kink(problem) else History.empty(steps, (q, q, samples), like),
+        gradients=History.empty(steps, (q, samples), like, leading),
+        curvatures=None if has_kink(problem) else History.empty(steps, (q, q, samples), like, leading),
         pushes=pushes,
-        gradient_response=History.empty(steps, (steps, q, q), overlaps),
+        gradient_response=History.empty(steps, (steps, q, q), overlaps, leading),
     )
 
 
@@ -155,8 +160,6 @@ def step(problem: Problem, inputs: Draws, state: State, update: Update) -> State
     ------
     ValueError
         If t = T.
-    numpy.linalg.LinAlgError
-        If a covariance is no longer finite.
     """
     require_step(problem, state)
     t, delta = state.iteration, float(problem.aspect_ratio)
@@ -190,7 +193,7 @@ def step(problem: Problem, inputs: Draws, state: State, update: Update) -> State
     covariances = fresh_covariances(effective_signal, weight_response, pushes)
     factor = factor.append(covariances)
     fresh = _fresh(inputs, factor)
-    answers = asarray_like(weight_response.mean.values[t + 1, : t + 1], fresh)
+    answers = asarray_like(weight_response.mean.values[..., t + 1, : t + 1, :, :], fresh)
     return State(
         iteration=t + 1,
         trained=fresh + onsager_term(answers, gradients.values),
@@ -199,7 +202,7 @@ def step(problem: Problem, inputs: Draws, state: State, update: Update) -> State
         previous_deep_weights=previous_deep_weights,
         effective_signal=effective_signal,
         weight_response=weight_response,
-        fresh_covariance=covariances[-1],
+        fresh_covariance=covariances[..., -problem.units :],
         factor=factor,
         gradients=gradients,
         curvatures=curvatures,
@@ -222,23 +225,23 @@ def observe(problem: Problem, inputs: Draws, state: State) -> dict[str, Float[Ar
     dict of str to array
         What `sedyn.model.observables.predicted` names, without the iteration axis, standard errors apart; and
         the law of first-layer rows at each spectral node, `row_coefficients` and `row_covariances` of
-        `sedyn.model.observables.INCLUDED`.
+        `sedyn.model.observables.INCLUDED`. Each has the axes of the draws in front.
     """
     q = problem.units
     effective_signal, weight_response = state.effective_signal, state.weight_response
-    coefficients = effective_signal.coefficients.values[-1]
+    coefficients = effective_signal.coefficients.values[..., -1, :, :, :]
     carried = averaged(effective_signal.spectrum, coefficients)
-    overlap = start_covariance(effective_signal)[-1]
+    overlap = effective_signal.with_start.values[..., -1, :, :]
     covariances = row_covariances(weight_response, state.pushes)
     return {
         **scores(problem, inputs, state),
-        "initial_overlap": overlap[:, :q],
-        "signal_overlap": overlap[:, q:],
+        "initial_overlap": overlap[..., :q],
+        "signal_overlap": overlap[..., q:],
         "weight_gram": state.fresh_covariance,
         "row_average": _row_averages(problem, effective_signal, covariances),
         **pad_deep_weights(problem, state.deep_weights, state.trained),
-        "init_coefficient": carried[:, :q],
-        "signal_coefficient": carried[:, q:],
+        "init_coefficient": carried[..., :q],
+        "signal_coefficient": carried[..., q:],
         "noise_covariance": averaged(weight_response.spectrum, covariances),
         "pre_activation_quantiles": quantiles(state.trained),
         "row_coefficients": coefficients,
@@ -246,7 +249,7 @@ def observe(problem: Problem, inputs: Draws, state: State) -> dict[str, Float[Ar
     }
 
 
-def scores(problem: Problem, inputs: Draws, state: State) -> dict[str, Float[Array, ""]]:
+def scores(problem: Problem, inputs: Draws, state: State) -> dict[str, Float[Array, "..."]]:
     """Scores on training samples and on fresh ones at the state's iteration (docs/theory.md#predicted-errors).
 
     Parameters
@@ -257,33 +260,36 @@ def scores(problem: Problem, inputs: Draws, state: State) -> dict[str, Float[Arr
 
     Returns
     -------
-    dict of str to array, shape ()
+    dict of str to array, shape (...)
         ``train_`` and ``test_`` before each of `sedyn.model.evaluation.score_names`.
     """
     found: dict[str, Array] = {}
-    kinds = ("train", state.trained, DrawnLabels(inputs.labels)), ("test", state.fresh, inputs.fresh_labels)
-    for kind, h, labels in kinds:
-        means = mean_scores(problem, h, labels, state.deep_weights, silent_score(problem))
+    kinds = (
+        ("train", state.trained, DrawnLabels(inputs.labels), inputs.weights),
+        ("test", state.fresh, inputs.fresh_labels, inputs.fresh_weights),
+    )
+    for kind, h, labels, weights in kinds:
+        means = mean_scores(problem, h, labels, state.deep_weights, weights)
         found |= {f"{kind}_{name}": means[i, ...] for i, name in enumerate(score_names(problem))}
     return found
 
 
-def _fresh(inputs: Draws, factor: CausalFactor) -> Float[Array, "q N"]:
+def _fresh(inputs: Draws, factor: CausalFactor) -> Float[Array, "... q N"]:
     """z^t conditionally on z_*, z^0, ..., z^{t-1}, by the last rows of the factor."""
     rows = asarray_like(factor.rows[-1], inputs.innovations)
-    return array_namespace(rows).matmul(rows, inputs.innovations[: rows.shape[1], :])
+    return array_namespace(rows).matmul(rows, inputs.innovations[..., : rows.shape[-1], :])
 
 
 def _row_averages(
-    problem: Problem, effective_signal: EffectiveSignal, covariances: Float[np.ndarray, "B q q"]
-) -> Float[np.ndarray, "functions q"]:
+    problem: Problem, effective_signal: EffectiveSignal, covariances: Float[np.ndarray, "*leading B q q"]
+) -> Float[np.ndarray, "*leading functions q"]:
     """Averages of test functions over first-layer rows (docs/theory.md#row-averages).
 
     NaN where the spectrum changes with d: rows with few neighbours of their eigenvalue start as no normal vectors, see
     `sedyn.model.initialization.initial_weights_and_signals`.
     """
-    nodes, weights = effective_signal.spectrum
-    overlaps = effective_signal.overlaps / nodes[:, None, None]
-    laws = zip(effective_signal.coefficients.values[-1], overlaps, covariances, strict=True)
-    averages = np.einsum("n,nfa->fa", weights, np.stack([normal_averages(*law) for law in laws]))
-    return np.full_like(averages, np.nan) if problem.spectrum_law.changes_with_d else averages
+    if problem.spectrum_law.changes_with_d:
+        return np.full((*covariances.shape[:-3], len(ROW_FUNCTIONS), covariances.shape[-1]), np.nan)
+    overlaps = effective_signal.overlaps / effective_signal.spectrum.nodes[:, None, None]
+    averages = normal_averages(effective_signal.coefficients.values[..., -1, :, :, :], overlaps, covariances)
+    return averaged(effective_signal.spectrum, averages)

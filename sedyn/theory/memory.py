@@ -30,7 +30,7 @@ def theory_memory(
     samples : int
         Of each randomization.
     randomizations : int, optional
-        They are put together as far as `sedyn.theory.inputs.randomizations_together` says.
+        They are side by side, and then put together, as far as `sedyn.theory.inputs.randomizations_together` says.
     device : {'cpu', 'gpu'}, optional
     keep_samples : bool, optional
         Whether the draws themselves are wanted, as for comparing laws.
@@ -50,7 +50,7 @@ def theory_memory(
     each = max(kept, 3 * drawn)
     if device == "gpu":
         return DOUBLE * (together * each + samples * apart) + adjoint_memory(problem, together)
-    _, of_drift = drift_solutions(problem)  # after the theory itself, which is small by then
+    _, of_drift = drift_solutions(problem)  # one after another, and after the theory itself, which is small by then
     return DOUBLE * max(together * each + samples * apart, of_drift * each)
 
 

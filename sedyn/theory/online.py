@@ -18,7 +18,7 @@ from sedyn.checks import SEED, checked, whole
 from sedyn.errors import InvalidInput, require_whole
 from sedyn.kernels.dispatch import differentiate
 from sedyn.model.architecture import initial_deep_weights
-from sedyn.model.evaluation import mean_scores, score_names
+from sedyn.model.evaluation import mean_scores, score_names, silent_weights
 from sedyn.model.initialization import initial_overlaps
 from sedyn.model.label_laws import label_law
 from sedyn.model.labels import label_noise, labels_of
@@ -207,7 +207,8 @@ def _observe(
     q, overlaps = problem.units, averaged(spectrum, point.overlaps)
     projections, _, _ = _fresh(problem, draws, spectrum, point)
     h, labels = projections[:q, :], label_law(problem, projections[q:, :], draws.normals)
-    means = mean_scores(problem, h, labels, point.deep_weights, silent_score(problem))
+    weights = silent_weights(problem, labels, silent_score(problem), h[0, :])
+    means = mean_scores(problem, h, labels, point.deep_weights, weights)
     scores = zip(score_names(problem), means, strict=True)
     return {
         **{f"test_{name}": score for name, score in scores},

@@ -12,7 +12,7 @@ from sedyn.arrays.shapes import Float
 from sedyn.kernels.dispatch import mean_response
 from sedyn.model.problem import Problem
 from sedyn.theory.sampling import CausalFactor
-from sedyn.theory.weight_side import EffectiveSignal, WeightResponse, start_covariance
+from sedyn.theory.weight_side import EffectiveSignal, WeightResponse
 
 __all__ = ["GradientMoments", "gradient_moments"]
 
@@ -22,23 +22,23 @@ class GradientMoments(NamedTuple):
 
     Attributes
     ----------
-    covariance : ndarray, shape (t + 1, q, q)
-        C_u(t, s) for s = 0..t (docs/theory.md#gradient-covariance).
-    response : ndarray, shape (t + 1, q, q)
+    covariance : ndarray, shape (..., q, (t + 1) q)
+        C_u(t, s) for s = 0..t, one beside the other (docs/theory.md#gradient-covariance).
+    response : ndarray, shape (..., t + 1, q, q)
         R_g(t, s) for s = 0..t (Onsager; docs/theory.md#gradient-response).
-    signal_response : ndarray, shape (q, k)
+    signal_response : ndarray, shape (..., q, k)
         R_g(t, *) (docs/theory.md#signal-response).
     """
 
-    covariance: Float[np.ndarray, "t+1 q q"]
-    response: Float[np.ndarray, "t+1 q q"]
-    signal_response: Float[np.ndarray, "q k"]
+    covariance: Float[np.ndarray, "... q (t+1)*q"]
+    response: Float[np.ndarray, "... t+1 q q"]
+    signal_response: Float[np.ndarray, "... q k"]
 
 
 def gradient_moments(
     problem: Problem,
-    innovations: Float[Array, "innovations N"],
-    gradient: Float[Array, "q N"],
+    innovations: Float[Array, "*randomizations innovations N"],
+    gradient: Float[Array, "*randomizations q N"],
     gradients: History,
     curvatures: History | None,
     weight_response: WeightResponse,
@@ -54,13 +54,13 @@ def gradient_moments(
     Parameters
     ----------
     problem : Problem
-    innovations : array, shape (k + q (T + 1), N)
+    innovations : array, shape (..., k + q (T + 1), N)
         See `sedyn.theory.inputs.Draws`.
-    gradient : array, shape (q, N)
+    gradient : array, shape (..., q, N)
         g^t.
-    gradients : History, shape (t + 1, q, N)
+    gradients : History, shape (..., t + 1, q, N)
         g^0..g^t.
-    curvatures : History, shape (t + 1, q, q, N), or None
+    curvatures : History, shape (..., t + 1, q, q, N), or None
         D^0..D^t; None where the activation has a kink.
     weight_response, effective_signal : WeightResponse, EffectiveSignal
         Up to t.
@@ -72,28 +72,32 @@ def gradient_moments(
     GradientMoments
     """
     t, k, delta = len(gradients) - 1, problem.signals, float(problem.aspect_ratio)
-    means = {"covariance": _mean_products(gradient, gradients.values)}
+    xp, past, q = array_namespace(gradient), gradients.values, problem.units
+    *leading, _, _, samples = past.shape
+    means = {"covariance": _mean_products(gradient, xp.reshape(past, (*leading, (t + 1) * q, samples)))}
     if curvatures is None:
-        k += problem.units * (t + 1)
+        k += q * (t + 1)
     else:
-        known = asarray_like(weight_response.mean.values[:, : t + 1], gradient)
+        known = asarray_like(weight_response.mean.values[..., : t + 1, :, :], gradient)
         means["response"] = mean_response(curvatures.values, known)
-    means["innovations"] = _mean_products(gradient, innovations[None, :k, :])[0, ...]
+    means["innovations"] = _mean_products(gradient, innovations[..., :k, :])
     found = {name: delta * mean for name, mean in to_host(means).items()}
     if curvatures is None:
-        signal_response, *fresh = factor.solve(found["innovations"])
-        return GradientMoments(found["covariance"], np.stack(fresh), signal_response)
+        solved = factor.solve(found["innovations"])
+        fresh = np.reshape(solved[..., problem.signals :], (*leading, q, t + 1, q))
+        return GradientMoments(found["covariance"], np.swapaxes(fresh, -3, -2), solved[..., : problem.signals])
     indices = factor.rows[0]
-    with_signal = start_covariance(effective_signal)[:, :, problem.units :]
-    through_fresh = np.einsum("sab,sbk->ak", found["response"], with_signal)
+    with_signal = effective_signal.with_start.values[..., q:]  # (..., s, b, k)
+    response = np.reshape(np.swapaxes(found["response"], -3, -2), (*leading, q, (t + 1) * q))
+    through_fresh = response @ np.reshape(with_signal, (*leading, (t + 1) * q, -1))
     with_indices = found["innovations"] @ indices.T
-    signal_response = np.linalg.solve(indices @ indices.T, (with_indices - through_fresh).T).T
-    return GradientMoments(found["covariance"], found["response"], signal_response)
+    signal_response = np.linalg.solve(indices @ indices.T, np.swapaxes(with_indices - through_fresh, -1, -2))
+    return GradientMoments(found["covariance"], found["response"], np.swapaxes(signal_response, -1, -2))
 
 
-def _mean_products(left: Float[Array, "q N"], right: Float[Array, "s p N"]) -> Float[Array, "s q p"]:
-    """Mean over samples of left right_s^T for each s."""
+def _mean_products(
+    left: Float[Array, "*randomizations q N"], right: Float[Array, "*randomizations m N"]
+) -> Float[Array, "*randomizations q m"]:
+    """Mean over samples of left right^T."""
     xp = array_namespace(left)
-    flat = xp.reshape(right, (-1, right.shape[-1]))
-    products = xp.matmul(left, flat.T) / left.shape[-1]
-    return xp.moveaxis(xp.reshape(products, (left.shape[0], right.shape[0], right.shape[1])), 0, 1)
+    return xp.matmul(left, xp.matrix_transpose(right)) / left.shape[-1]

@@ -1,9 +1,8 @@
-"""State evolution over all iterations, on one set of draws."""
+"""State evolution over all iterations, on one set of draws or on those of several randomizations side by side."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import suppress
 
 import numpy as np
 
@@ -31,29 +30,37 @@ def run(
     updates : iterable of Update
         One for each step.
     keep_samples : bool, optional
-        Whether the draws of (h^t, y) themselves are wanted.
+        Whether the draws of (h^t, y) themselves are wanted, those of the first randomization.
 
     Returns
     -------
     dict of str to ndarray
-        What `sedyn.theory.dynamics.observe` finds, and both responses R_w and R_g, along a leading axis of iterations;
-        NaN from a divergence on.
+        What `sedyn.theory.dynamics.observe` finds, and both responses R_w and R_g, along an axis of iterations, before
+        which is that of randomizations if the draws have it; NaN from a divergence on. `pre_activation_samples` and
+        `response_samples`, if they are wanted.
     """
     records: list[dict[str, Array]] = []
-    # A covariance that is no longer finite has no factor.
-    with np.errstate(over="ignore", invalid="ignore"), suppress(np.linalg.LinAlgError):
+    randomizations = inputs.labels.ndim - 2
+    first = (0,) * randomizations
+    with np.errstate(over="ignore", invalid="ignore"):  # what has diverged goes on beside what has not
         for state in states(dynamics, problem, inputs, updates):
+            if not np.isfinite(state.fresh_covariance).all(axis=(-2, -1)).any():
+                break
             record = dynamics.observe(problem, inputs, state)
             if keep_samples:
-                record["pre_activation_samples"] = state.trained
+                record["pre_activation_samples"] = state.trained[(*first, ...)]
             records.append(record)
-    kept = {"response_samples": inputs.labels[0, :]} if keep_samples else {}
+    kept = {"response_samples": inputs.labels[(*first, 0, ...)]} if keep_samples else {}
     found = to_host(stack_records(records) | kept)
-    samples = {name: found.pop(name) for name in kept}
-    count = len(records)
-    found["weight_response"] = state.weight_response.mean.values[:count]
+    count, axes = len(records), [(0, 0)] * randomizations
+    found["weight_response"] = np.moveaxis(state.weight_response.mean.values, randomizations, 0)[:count]
     # From the last iteration no step is taken, which would ask for it.
-    gradient_response = np.pad(state.gradient_response.values, ((0, 1), (0, 1), (0, 0), (0, 0)))
-    found["gradient_response"] = gradient_response[:count]
+    asked = np.moveaxis(state.gradient_response.values, randomizations, 0)
+    found["gradient_response"] = np.pad(asked, ((0, 1), *axes, (0, 1), (0, 0), (0, 0)))[:count]
+    samples = {name: found.pop(name) for name in ("pre_activation_samples", *kept) if name in found}
     arrays = {name: stack_iterations(problem, values) for name, values in until_divergence(found).items()}
-    return arrays | samples
+    if keep_samples:
+        alive = np.isfinite(arrays["train_error"][(slice(None), *first)])
+        drawn = stack_iterations(problem, samples["pre_activation_samples"])
+        samples["pre_activation_samples"] = np.where(alive[:, None, None], drawn, np.nan)
+    return {name: np.moveaxis(values, 0, randomizations) for name, values in arrays.items()} | samples

@@ -19,6 +19,7 @@ from sedyn.kernels import dispatch
 __all__ = [
     "CausalFactor",
     "causal_root",
+    "matched_moments",
     "matched_normals",
     "psd_root",
     "shifted_points",
@@ -111,7 +112,22 @@ def matched_normals(
     -------
     array, shape (..., dimensions, samples)
     """
-    return _matched(backend.ndtri(uniforms), 1 / uniforms.shape[-1])
+    return matched_moments(backend.ndtri(uniforms))
+
+
+def matched_moments(normals: Float[Array, "*leading dimensions samples"]) -> Float[Array, "*leading dimensions samples"]:
+    """Give normal points mean exactly 0 and covariance exactly the identity.
+
+    Parameters
+    ----------
+    normals : array, shape (..., dimensions, samples)
+        More points than dimensions; they are used up.
+
+    Returns
+    -------
+    array, shape (..., dimensions, samples)
+    """
+    return _matched(normals, 1 / normals.shape[-1])
 
 
 def stretched_normals(
@@ -206,7 +222,7 @@ def causal_root(covariance: Float[Array, "*leading q q"]) -> Float[Array, "*lead
 
 
 def psd_root(
-    covariance: Float[Array, "*leading q q"], scale: float | None = None
+    covariance: Float[Array, "*leading q q"], scale: Float[Array, "*leading 1"] | None = None
 ) -> tuple[Float[Array, "*leading q q"], Float[Array, "*leading q q"]]:
     """Symmetric square root of a covariance and its pseudo-inverse, with negligible directions left out.
 
@@ -217,7 +233,7 @@ def psd_root(
     ----------
     covariance : array, shape (..., q, q)
         Symmetric; negative eigenvalues are taken for rounding.
-    scale : float, optional
+    scale : array, shape (..., 1), optional
         The variance that others are negligible against; by default the largest on the diagonal.
 
     Returns
@@ -248,60 +264,64 @@ class CausalFactor(NamedTuple):
     Attributes
     ----------
     rows : tuple of ndarray
-        Of L: those of z_t have shape (size of z_t, innovations of z_0..z_t).
+        Of L: those of z_t have shape (..., size of z_t, innovations of z_0..z_t).
     inverses : tuple of ndarray
         Pseudo-inverses of the blocks on the diagonal.
     """
 
-    rows: tuple[Float[np.ndarray, "_ _"], ...] = ()
-    inverses: tuple[Float[np.ndarray, "_ _"], ...] = ()
+    rows: tuple[Float[np.ndarray, "... _ _"], ...] = ()
+    inverses: tuple[Float[np.ndarray, "... _ _"], ...] = ()
 
-    def append(self, covariances: list[Float[np.ndarray, "q _"]]) -> CausalFactor:
+    def append(self, covariances: Float[np.ndarray, "... q _"]) -> CausalFactor:
         """Add a block from its covariances with the earlier blocks and, last, with itself.
 
         Parameters
         ----------
-        covariances : list of ndarray
-            Cov(z_t, z_s) for s = 0..t, each (size of z_t, size of z_s).
+        covariances : ndarray, shape (..., size of z_t, variables of z_0..z_t)
+            Cov(z_t, z_s) for s = 0..t, one beside the other.
 
         Returns
         -------
         CausalFactor
-            One block longer; its last rows are the new ones.
+            One block longer; its last rows are the new ones. What is not finite makes a block of NaN.
         """
-        *past, own = covariances
-        offsets = self._offsets()
-        coefficients = np.empty((own.shape[0], offsets[-1]))
-        for s, covariance in enumerate(past):
-            start, stop = offsets[s], offsets[s + 1]
-            known = coefficients[:, :start] @ self.rows[s][:, :start].T
-            coefficients[:, start:stop] = (covariance - known) @ self.inverses[s].T
-        scale = float(np.max(np.diagonal(own), initial=0.0))
-        root, inverse = psd_root(own - coefficients @ coefficients.T, scale)
-        row = np.concatenate([coefficients, root], axis=1)
+        known = covariances.shape[-1] - covariances.shape[-2]
+        row, own = np.empty(covariances.shape), covariances[..., known:]
+        for (start, stop), factor, inverse in zip(self._places(), self.rows, self.inverses, strict=True):
+            left = covariances[..., start:stop]
+            if start:
+                left = left - row[..., :start] @ np.swapaxes(factor[..., :start], -1, -2)
+            np.matmul(left, np.swapaxes(inverse, -1, -2), out=row[..., start:stop])
+        coefficients = row[..., :known]
+        scale = np.max(np.diagonal(own, axis1=-2, axis2=-1), axis=-1, keepdims=True, initial=0.0)
+        new = own - coefficients @ np.swapaxes(coefficients, -1, -2)
+        # What is not finite has no root, and those beside it are not to know.
+        finite = np.isfinite(new + np.swapaxes(new, -1, -2)).all(axis=(-2, -1), keepdims=True)
+        root, inverse = (np.where(finite, each, np.nan) for each in psd_root(np.where(finite, new, 0.0), scale))
+        row[..., known:] = root
         return CausalFactor((*self.rows, row), (*self.inverses, inverse))
 
-    def solve(self, moments: Float[np.ndarray, "q innovations"]) -> list[Float[np.ndarray, "q _"]]:
-        """Solve R L = `moments` for the blocks of R, taking no part in directions that were left out.
+    def solve(self, moments: Float[np.ndarray, "... q innovations"]) -> Float[np.ndarray, "... q innovations"]:
+        """Solve R L = `moments` for R, taking no part in directions that were left out.
 
         Parameters
         ----------
-        moments : ndarray, shape (q, number of innovations)
+        moments : ndarray, shape (..., q, number of innovations)
 
         Returns
         -------
-        list of ndarray
-            One block of R for each block of rows, (q, size of z_s) each.
+        ndarray, of the same shape
+            One block of columns of R for each block of rows, (..., q, size of z_s) each.
         """
-        offsets = self._offsets()
-        remainder = moments.copy()
-        blocks: list[np.ndarray] = []
-        for s in reversed(range(len(self.rows))):
-            start, stop = offsets[s], offsets[s + 1]
-            blocks.insert(0, remainder[:, start:stop] @ self.inverses[s])
-            remainder[:, :start] -= blocks[0] @ self.rows[s][:, :start]
-        return blocks
+        found, remainder = np.empty_like(moments), moments.copy()
+        for (start, stop), row, inverse in zip(
+            reversed(self._places()), reversed(self.rows), reversed(self.inverses), strict=True
+        ):
+            np.matmul(remainder[..., start:stop], inverse, out=found[..., start:stop])
+            remainder[..., :start] -= found[..., start:stop] @ row[..., :start]
+        return found
 
-    def _offsets(self) -> list[int]:
-        """Where the innovations of each block begin, and where those of the last one end."""
-        return [0, *(row.shape[1] for row in self.rows)]
+    def _places(self) -> list[tuple[int, int]]:
+        """Where the innovations of each block begin and end."""
+        ends = [row.shape[-1] for row in self.rows]
+        return list(zip([0, *ends], ends, strict=False))

@@ -17,7 +17,13 @@ from sedyn.model.problem import A_PROBLEM, Problem
 from sedyn.model.seeds import randomization_seeds
 from sedyn.model.update import updates_of
 from sedyn.theory.drift import spectrum_drift
-from sedyn.theory.inputs import RANDOMIZATIONS, draw, randomizations_together, require_samples
+from sedyn.theory.inputs import (
+    RANDOMIZATIONS,
+    draw_points,
+    draws_of_points,
+    randomizations_together,
+    require_samples,
+)
 from sedyn.theory.memory import require_theory_memory, samples_that_fit
 from sedyn.theory.run import run
 from sedyn.versions import versions
@@ -140,29 +146,32 @@ def _randomized(
 ) -> dict[str, np.ndarray]:
     """Solutions of randomizations put together, and their whole standard error (docs/theory.md#standard-error).
 
-    Samples, if wanted, are of the first randomization.
+    All randomizations that there is room for are solved side by side, and then as one, of the same points. Samples, if wanted, are of the first randomization.
     """
     seeds, updates = randomization_seeds(problem, seed, randomizations), updates_of(problem)
     groups = math.ceil(randomizations / randomizations_together(samples, randomizations))
     parts = [part.tolist() for part in np.array_split(np.arange(randomizations), groups)]
+    apart: list[dict[str, np.ndarray]] = []
+    together: list[dict[str, np.ndarray]] = []
     with backend.use_device(device):
-        apart = [
-            run(problem, draw(problem, samples, own, device=device), updates, keep_samples=keep_samples and i == 0)
-            for i, own in enumerate(seeds)
-        ]
-        together = [
-            run(problem, draw(problem, samples, *(seeds[r] for r in part), device=device), updates)
-            if len(part) > 1
-            else apart[part[0]]
-            for part in parts
-        ]
+        for part in parts:
+            points = draw_points(problem, samples, [seeds[r] for r in part], device)
+            draws = draws_of_points(problem, points, copy=True)
+            apart.append(run(problem, draws, updates, keep_samples=keep_samples and not apart))
+            del draws  # there is room for one
+            if len(part) == 1:
+                together.append({name: values[0] for name, values in apart[-1].items()})
+            else:
+                points = points.together()
+                together.append(run(problem, draws_of_points(problem, points), updates))
     shares = np.array([len(part) for part in parts]) / randomizations
     arrays: dict[str, np.ndarray] = {}
     with np.errstate(over="ignore", invalid="ignore"):  # the last finite values before a divergence are huge
-        for name in apart[-1]:
-            each = np.stack([solution[name] for solution in apart])
+        for name in together[0]:
+            each = np.concatenate([solutions[name] for solutions in apart])
             arrays[name] = np.tensordot(shares, np.stack([solution[name] for solution in together]), axes=1)
             spread = each.std(axis=0, ddof=1) / math.sqrt(randomizations)
             bias = (each.mean(axis=0) - arrays[name]) * groups / (randomizations - groups)
             arrays[name + "_stderr"] = np.hypot(spread, bias)
-    return {**apart[0], **arrays}
+    drawn = {name: values for name, values in apart[0].items() if name not in together[0]}
+    return drawn | arrays

@@ -1,7 +1,8 @@
 """The weight side of state evolution: what first-layer rows carry, in closed form (docs/theory.md#init-coefficient).
 
-Everything here is linear and small: matrices of the width, for each iteration and spectral node. The weight response
-R_w is of any array library and may have further axes in front, replicates that are run together: the data-driven
+Everything here is linear and small: matrices of the width, for each iteration and spectral node. Arrays may have
+further axes in front, randomizations or replicates that are run together; each has matrix products of its own, so that
+its rounding does not depend on what runs beside it. The weight response R_w is of any array library: the data-driven
 estimate keeps it where its samples are. What only state evolution has lives on the host as numpy, whatever device the
 draws are on.
 """
@@ -30,7 +31,6 @@ __all__ = [
     "noise_covariance",
     "row_covariances",
     "spectral_nodes",
-    "start_covariance",
     "step_effective_signal",
     "step_weight_response",
 ]
@@ -65,18 +65,34 @@ class EffectiveSignal(NamedTuple):
     ----------
     spectrum : SpectralMeasure
         B nodes and weights.
-    coefficients : History, shape (t + 1, B, q, q + k)
+    coefficients : History, shape (..., t + 1, B, q, q + k)
         [P_s, m_s] at each node: a first-layer row at s has mean P_s w^0 + m_s mu.
+    with_start : History, shape (..., t + 1, q, q + k)
+        Overlaps of the rows at s with where they started. The first q columns belong to the initialization,
+        P_s S00 + m_s S0*^T, and the last k to the signals: there P_s S0* + m_s sigma_*^2 = Cov(z^s, z_*)
+        (docs/theory.md#index-covariance).
     overlaps : ndarray, shape (B, q + k, q + k)
         Gram matrix of [w~^0, mu~] at each node.
-    previous : ndarray, shape (B, q, q + k)
+    previous : ndarray, shape (..., B, q, q + k)
         What the momentum of [P_t, m_t] is the difference from; see `sedyn.model.update.Update`.
     """
 
     spectrum: SpectralMeasure
     coefficients: History
+    with_start: History
     overlaps: Float[np.ndarray, "B q+k q+k"]
-    previous: Float[np.ndarray, "B q q+k"]
+    previous: Float[np.ndarray, "... B q q+k"]
+
+    def append(
+        self, coefficients: Float[np.ndarray, "... B q qk"], previous: Float[np.ndarray, "... B q qk"]
+    ) -> EffectiveSignal:
+        """Add [P, m] of the next iteration, and what its momentum is the difference from."""
+        with_start = averaged(self.spectrum, coefficients @ self.overlaps)
+        return self._replace(
+            coefficients=self.coefficients.append(coefficients),
+            with_start=self.with_start.append(with_start),
+            previous=previous,
+        )
 
 
 class Pushes(NamedTuple):
@@ -84,28 +100,38 @@ class Pushes(NamedTuple):
 
     Attributes
     ----------
-    gradients : ndarray, shape (t, t, q, q)
-        C_u(a, b) (docs/theory.md#gradient-covariance).
+    gradients : ndarray, shape (..., t q, t q)
+        C_u(a, b) (docs/theory.md#gradient-covariance), the blocks of one matrix.
     noise : ndarray, shape (t,)
         Of the gradient noise at each step, as a variance of gradients at eigenvalue 1
         (docs/theory.md#gradient-noise-covariance).
     """
 
-    gradients: Float[np.ndarray, "t t q q"]
+    gradients: Float[np.ndarray, "... t*q t*q"]
     noise: Float[np.ndarray, " t"]
 
     @classmethod
-    def none(cls, width: int) -> Pushes:
-        """Before the first step."""
-        return cls(np.empty((0, 0, width, width)), np.empty(0))
+    def none(cls, leading: tuple[int, ...] = ()) -> Pushes:
+        """Before the first step.
 
-    def append(self, latest: Float[np.ndarray, "_ q q"], update: Update, delta: float) -> Pushes:
+        Parameters
+        ----------
+        leading : tuple of int, optional
+            Sizes of the axes in front.
+
+        Returns
+        -------
+        Pushes
+        """
+        return cls(np.empty((*leading, 0, 0)), np.empty(0))
+
+    def append(self, latest: Float[np.ndarray, "... q _"], update: Update, delta: float) -> Pushes:
         """Add those of step t.
 
         Parameters
         ----------
-        latest : ndarray, shape (t + 1, q, q)
-            C_u(t, s) for s = 0..t.
+        latest : ndarray, shape (..., q, (t + 1) q)
+            C_u(t, s) for s = 0..t, one beside the other.
         update : Update
             Of step t.
         delta : float
@@ -115,8 +141,11 @@ class Pushes(NamedTuple):
         -------
         Pushes
         """
-        gradients = np.pad(self.gradients, ((0, 1), (0, 1), (0, 0), (0, 0)))
-        gradients[-1], gradients[:, -1] = latest, np.swapaxes(latest, 1, 2)
+        *leading, width, size = latest.shape
+        gradients = np.empty((*leading, size, size))
+        gradients[..., :-width, :-width] = self.gradients
+        gradients[..., -width:, :] = latest
+        gradients[..., :, -width:] = np.swapaxes(latest, -1, -2)
         # A step of no length has no noise: what it would be divided by below is a response that is zero.
         rate = update.learning_rate
         noise = 2 * update.temperature * delta**2 / rate if rate else 0.0
@@ -162,7 +191,11 @@ def init_weight_response(
 
 
 def init_effective_signal(
-    spectrum: SpectralMeasure, steps: int, overlaps: Float[np.ndarray, "qk qk"], width: int
+    spectrum: SpectralMeasure,
+    steps: int,
+    overlaps: Float[np.ndarray, "qk qk"],
+    width: int,
+    leading: tuple[int, ...] = (),
 ) -> EffectiveSignal:
     """Effective signal before the first step: P_0 = I, m_0 = 0.
 
@@ -174,15 +207,23 @@ def init_effective_signal(
         Gram matrix of [W0, mu] over d, the same all along the spectrum.
     width : int
         q.
+    leading : tuple of int, optional
+        Sizes of the axes in front.
 
     Returns
     -------
     EffectiveSignal
     """
-    nodes = spectrum.nodes
-    coefficients = History.empty(steps + 1, (nodes.size, width, overlaps.shape[0]), overlaps)
-    start = np.broadcast_to(np.eye(width, overlaps.shape[0]), (nodes.size, width, overlaps.shape[0]))
-    return EffectiveSignal(spectrum, coefficients.append(start), nodes[:, None, None] * overlaps, start)
+    nodes, columns = spectrum.nodes, overlaps.shape[0]
+    start = np.broadcast_to(np.eye(width, columns), (*leading, nodes.size, width, columns))
+    nothing = EffectiveSignal(
+        spectrum,
+        History.empty(steps + 1, (nodes.size, width, columns), overlaps, leading),
+        History.empty(steps + 1, (width, columns), overlaps, leading),
+        nodes[:, None, None] * overlaps,
+        start,
+    )
+    return nothing.append(start, start)
 
 
 def _drive(spectrum: SpectralMeasure, gradient: Array, delta: float) -> Array:
@@ -229,8 +270,8 @@ def step_weight_response(
 
 def step_effective_signal(
     effective_signal: EffectiveSignal,
-    gradient_response: Float[np.ndarray, "s q q"],
-    signal_response: Float[np.ndarray, "q k"],
+    gradient_response: Float[np.ndarray, "... s q q"],
+    signal_response: Float[np.ndarray, "... q k"],
     update: Update,
     delta: float,
 ) -> EffectiveSignal:
@@ -240,9 +281,9 @@ def step_effective_signal(
     ----------
     effective_signal : EffectiveSignal
         Up to t.
-    gradient_response : ndarray, shape (t + 1, q, q)
+    gradient_response : ndarray, shape (..., t + 1, q, q)
         R_g(t, s) for s = 0..t.
-    signal_response : ndarray, shape (q, k)
+    signal_response : ndarray, shape (..., q, k)
         R_g(t, *).
     update : Update
         Of step t.
@@ -255,11 +296,13 @@ def step_effective_signal(
         Up to t + 1.
     """
     history = effective_signal.coefficients.values
-    gradient = np.einsum("sab,snbc->nac", gradient_response, history, optimize=True)
-    gradient[:, :, gradient_response.shape[1] :] += signal_response
+    *leading, steps, nodes, q, columns = history.shape
+    known = np.reshape(np.swapaxes(history, -3, -2), (*leading, steps * q, nodes * columns))  # (s, b), (node, c)
+    gradient = np.reshape(_beside(gradient_response) @ known, (*leading, q, nodes, columns))
+    gradient = np.swapaxes(gradient, -3, -2)
+    gradient[..., q:] += signal_response[..., None, :, :]
     drive = _drive(effective_signal.spectrum, gradient, delta)
-    following, previous = update(history[-1], effective_signal.previous, drive)
-    return effective_signal._replace(coefficients=effective_signal.coefficients.append(following), previous=previous)
+    return effective_signal.append(*update(history[..., -1, :, :, :], effective_signal.previous, drive))
 
 
 def averaged(spectrum: SpectralMeasure, values: Float[Array, "*leading B a b"]) -> Float[Array, "*leading a b"]:
@@ -277,23 +320,14 @@ def averaged(spectrum: SpectralMeasure, values: Float[Array, "*leading B a b"]) 
     return array_namespace(values).sum(spectrum.weights[:, None, None] * values, axis=-3)
 
 
-def start_covariance(effective_signal: EffectiveSignal) -> Float[np.ndarray, "s q qk"]:
-    """Overlaps of the rows at s = 0..t with where they started, shape (t + 1, q, q + k).
-
-    The first q columns belong to the initialization, P_s S00 + m_s S0*^T, and the last k to the signals: there
-    P_s S0* + m_s sigma_*^2 = Cov(z^s, z_*) (docs/theory.md#index-covariance).
-    """
-    return averaged(effective_signal.spectrum, effective_signal.coefficients.values @ effective_signal.overlaps)
+def carried_covariance(effective_signal: EffectiveSignal) -> Float[np.ndarray, "... q _"]:
+    """The part of Cov(z^t, z^s) that initialization and signal carry, for s = 0..t, shape (..., q, (t + 1) q)."""
+    history, spectrum = effective_signal.coefficients.values, effective_signal.spectrum
+    present = spectrum.weights[:, None, None] * (history[..., -1, :, :, :] @ effective_signal.overlaps)
+    return _with_history(present, history)
 
 
-def carried_covariance(effective_signal: EffectiveSignal) -> Float[np.ndarray, "s q q"]:
-    """The part of Cov(z^t, z^s) that initialization and signal carry, for s = 0..t, shape (t + 1, q, q)."""
-    history = effective_signal.coefficients.values
-    present = history[-1] @ effective_signal.overlaps
-    return averaged(effective_signal.spectrum, present @ np.swapaxes(history, -1, -2))
-
-
-def noise_covariance(weight_response: WeightResponse, pushes: Pushes) -> Float[np.ndarray, "_ q q"]:
+def noise_covariance(weight_response: WeightResponse, pushes: Pushes) -> Float[np.ndarray, "... q _"]:
     """Sum over a < t, b < s of R_w(t, a) C_u(a, b) R_w(s, b)^T for s = 0..t, averaged over the spectrum.
 
     With what gradient noise adds to C_u (docs/theory.md#gradient-noise-covariance).
@@ -307,18 +341,19 @@ def noise_covariance(weight_response: WeightResponse, pushes: Pushes) -> Float[n
 
     Returns
     -------
-    ndarray, shape (t + 1, q, q)
+    ndarray, shape (..., q, (t + 1) q)
+        For one s beside another.
     """
-    history = weight_response.at_nodes.values[:, : len(pushes.noise)]
-    half = _with_pushes(weight_response, pushes)
-    return np.einsum("n,bnik,sbnlk->sil", weight_response.spectrum.weights, half, history, optimize=True)
+    history = _pushed(weight_response, slice(None), len(pushes.noise))
+    half = weight_response.spectrum.weights[:, None, None] * _with_pushes(weight_response, pushes)
+    return _with_history(half, history)
 
 
 def fresh_covariances(
     effective_signal: EffectiveSignal,
     weight_response: WeightResponse,
     pushes: Pushes,
-) -> list[Float[np.ndarray, "q _"]]:
+) -> Float[np.ndarray, "... q _"]:
     """Covariances of z^t with z_*, z^0, ..., z^t (docs/theory.md#index-covariance, docs/theory.md#fresh-covariance).
 
     Parameters
@@ -330,15 +365,15 @@ def fresh_covariances(
 
     Returns
     -------
-    list of ndarray
-        The first of shape (q, k), and t + 1 of shape (q, q).
+    ndarray, shape (..., q, k + (t + 1) q)
+        One beside the other.
     """
     with_fresh = carried_covariance(effective_signal) + noise_covariance(weight_response, pushes)
-    with_indices = start_covariance(effective_signal)[-1][:, with_fresh.shape[-1] :]
-    return [with_indices, *with_fresh]
+    with_indices = effective_signal.with_start.values[..., -1, :, with_fresh.shape[-2] :]
+    return np.concatenate([with_indices, with_fresh], axis=-1)
 
 
-def row_covariances(weight_response: WeightResponse, pushes: Pushes) -> Float[np.ndarray, "B q q"]:
+def row_covariances(weight_response: WeightResponse, pushes: Pushes) -> Float[np.ndarray, "... B q q"]:
     """Conditional covariance of a first-layer row w at t, for each node (docs/theory.md#law-of-rows).
 
     Gradients push w~ = Lambda^(1/2) w, of which w is the eigenvalue's root less.
@@ -352,18 +387,41 @@ def row_covariances(weight_response: WeightResponse, pushes: Pushes) -> Float[np
 
     Returns
     -------
-    ndarray, shape (B, q, q)
+    ndarray, shape (..., B, q, q)
     """
-    present = weight_response.at_nodes.values[-1, : len(pushes.noise)]
-    half = _with_pushes(weight_response, pushes)
-    products = np.einsum("bnik,bnlk->nil", half, present, optimize=True)
+    present = _pushed(weight_response, slice(-1, None), len(pushes.noise))[..., 0, :, :, :]
+    products = _with_pushes(weight_response, pushes) @ np.swapaxes(present, -1, -2)
     return products / weight_response.spectrum.nodes[:, None, None]
 
 
-def _with_pushes(weight_response: WeightResponse, pushes: Pushes) -> np.ndarray:
-    """Sum over a < t of r(t, a) times the covariance of pushes at a and b, at each node, for b < t."""
-    present = weight_response.at_nodes.values[-1, : len(pushes.noise)]
-    half = np.einsum("anij,abjk->bnik", present, pushes.gradients, optimize=True)
+def _beside(blocks: Float[np.ndarray, "... s a b"]) -> Float[np.ndarray, "... a _"]:
+    """Blocks one beside the other in one matrix."""
+    *leading, count, rows, columns = blocks.shape
+    return np.reshape(np.swapaxes(blocks, -3, -2), (*leading, rows, count * columns))
+
+
+def _with_history(
+    present: Float[np.ndarray, "... B q m"], history: Float[np.ndarray, "... s B q m"]
+) -> Float[np.ndarray, "... q _"]:
+    """Sum over nodes of the products of what is at t with what is at each s, transposed, one beside the other."""
+    *leading, steps, nodes, q, columns = history.shape
+    known = np.reshape(np.swapaxes(history, -3, -2), (*leading, steps * q, nodes * columns))
+    return _beside(present) @ np.swapaxes(known, -1, -2)
+
+
+def _pushed(weight_response: WeightResponse, iterations: slice, steps: int) -> Float[np.ndarray, "... s B q _"]:
+    """r(s, b) at each node for some iterations s, those for b = 0, 1, ... before `steps` one beside the other."""
+    values = weight_response.at_nodes.values[..., iterations, :steps, :, :, :]
+    *leading, steps, nodes, q, _ = values.shape
+    return np.reshape(np.moveaxis(values, -4, -2), (*leading, nodes, q, steps * q))
+
+
+def _with_pushes(weight_response: WeightResponse, pushes: Pushes) -> Float[np.ndarray, "... B q _"]:
+    """Sum over a < t of r(t, a) times the covariance of pushes at a and b, at each node, for one b beside another."""
+    present = _pushed(weight_response, slice(-1, None), len(pushes.noise))[..., 0, :, :, :]
+    *leading, nodes, q, pushing = present.shape
+    half = np.reshape(np.reshape(present, (*leading, nodes * q, pushing)) @ pushes.gradients, present.shape)
     if pushes.noise.any():
-        half += (pushes.noise[:, None] / weight_response.spectrum.nodes)[..., None, None] * present
+        own = np.repeat(pushes.noise, q) / weight_response.spectrum.nodes[:, None]
+        half += own[:, None, :] * present
     return half

@@ -43,42 +43,64 @@ def mean_response(
     """
     *leading, iterations, q, _, samples = curvatures.shape
     replicates = math.prod(leading)
-    stacked = np.ascontiguousarray(curvatures).reshape(replicates, *curvatures.shape[-4:])
+    rows, apart = _rows_of(curvatures)
     # R_w(r, s)[c, b] at (s, b, r q + c): factors of the products with all that is known at s.
     moved = np.moveaxis(weight_response.reshape(replicates, *weight_response.shape[-4:]), (1, 2, 3, 4), (3, 1, 4, 2))
     couplings = np.ascontiguousarray(moved).reshape(replicates, iterations, q, iterations * q)
     parts = parts_of(replicates, samples, SAMPLES)
     sums = np.empty((len(parts), iterations, q, q))
 
-    run_each(lambda own: add_adjoints_each(stacked, parts[own], couplings, sums[own]), shares(len(parts)))
+    run_each(lambda own: add_adjoints_each(rows, apart, parts[own], couplings, sums[own]), shares(len(parts)))
     sums = sums.reshape(replicates, -1, iterations, q, q)
     total = sums.sum(axis=1).reshape(*leading, iterations, q, q)
     return np.swapaxes(total, -1, -2) / samples
 
 
+def _rows_of(curvatures: Float[np.ndarray, "*replicates t q q N"]) -> tuple[Float[np.ndarray, "rows N"], int]:
+    """All entries of curvatures as rows, and how many rows each replicate is after the one before.
+
+    Iterations that are the first of those that there is room for have gaps between replicates, which are not copied.
+    """
+    *leading, iterations, q, _, samples = curvatures.shape
+    own, size = iterations * q * q, samples * curvatures.itemsize
+    whole = curvatures.reshape(-1, own, samples)
+    each = whole[:1].flags.c_contiguous and (len(whole) == 1 or whole.strides[0] % size == 0)
+    if not each:
+        whole = np.ascontiguousarray(whole)
+    apart = whole.strides[0] // size if len(whole) > 1 else own
+    shape = (apart * (len(whole) - 1) + own, samples)
+    return np.lib.stride_tricks.as_strided(whole, shape, (size, whole.itemsize)), apart
+
+
 @_compiled
-def add_adjoints_each(curvatures: np.ndarray, parts: np.ndarray, couplings: np.ndarray, sums: np.ndarray) -> None:
+def add_adjoints_each(
+    rows: np.ndarray, apart: int, parts: np.ndarray, couplings: np.ndarray, sums: np.ndarray
+) -> None:
     """Set the sums of some parts of the samples of several replicates of transposed adjoints.
 
     Parameters
     ----------
-    curvatures, couplings : ndarray, shapes (R, t + 1, q, q, N) and (R, t + 1, q, (t + 1) q)
-        Couplings as for `add_adjoints`, with an axis of replicates in front.
+    rows : ndarray, shape (_, N)
+        The (t + 1) q q rows of curvatures of each replicate.
+    apart : int
+        How many rows after those of the replicate before they begin.
     parts : ndarray of int, shape (m, 3)
         Of each part the replicate, the first sample, and the one after the last.
+    couplings : ndarray, shape (R, t + 1, q, (t + 1) q)
+        As for `add_adjoints`, with an axis of replicates in front.
     sums : ndarray, shape (m, t + 1, q, q)
         Set.
     """
     widest_vectors()
-    iterations, q = curvatures.shape[1], curvatures.shape[2]
+    iterations, q = couplings.shape[1], couplings.shape[2]
     adjoints, partial = np.empty((iterations * q * q, TOGETHER)), np.empty((iterations * q, q * LANES))
     filled = np.empty((iterations * q * q, TOGETHER))
     for number in range(parts.shape[0]):
         r, last = parts[number, 0], parts[number, 2]
-        rows = curvatures[r].reshape(iterations * q * q, curvatures.shape[4])
+        own = rows[r * apart : r * apart + iterations * q * q]
         clear(partial)
         for start in range(parts[number, 1], last, TOGETHER):
-            some = rows[:, start : min(start + TOGETHER, last)]
+            some = own[:, start : min(start + TOGETHER, last)]
             if some.shape[1] < TOGETHER:
                 copy(some, filled)
                 some = filled[:, :TOGETHER]
