@@ -10,7 +10,15 @@ from sedyn.model.label_laws import LabelLaw
 from sedyn.model.network import DeepWeights, forward
 from sedyn.model.problem import Problem
 
-__all__ = ["mean_scores", "sample_scores", "score_names", "scores_of_outputs", "silent_scores", "silent_weights"]
+__all__ = [
+    "mean_scores",
+    "means_of_outputs",
+    "sample_scores",
+    "score_names",
+    "scores_of_outputs",
+    "silent_scores",
+    "silent_weights",
+]
 
 # Scores whose variance is below this share of their mean square differ by rounding alone.
 NEGLIGIBLE_VARIANCE = 1e-12
@@ -87,7 +95,28 @@ def mean_scores(
     -------
     array, shape (scores, ...)
     """
-    xp, scores = array_namespace(h), sample_scores(problem, h, labels, deep)
+    return means_of_outputs(problem, forward(h, deep, layers_of(problem)), labels, weights)
+
+
+def means_of_outputs(
+    problem: Problem,
+    outputs: Float[Array, "*replicates C N"],
+    labels: LabelLaw,
+    weights: Float[Array, "*replicates N"] | None = None,
+) -> Float[Array, "scores ..."]:
+    """Means over samples of the scores of the network's outputs, one for each replicate.
+
+    Parameters
+    ----------
+    problem, labels, weights
+        As for `mean_scores`.
+    outputs : array, shape (..., C, N)
+
+    Returns
+    -------
+    array, shape (scores, ...)
+    """
+    xp, scores = array_namespace(outputs), scores_of_outputs(problem, outputs, labels)
     if weights is None:
         return xp.mean(scores, axis=-1)
     first = xp.sum(weights * scores[0, ...], axis=-1)[None, ...]

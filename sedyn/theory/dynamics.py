@@ -15,12 +15,12 @@ import numpy as np
 from sedyn.arrays.backend import Array, array_namespace, asarray_like
 from sedyn.arrays.history import History
 from sedyn.arrays.shapes import Float
-from sedyn.kernels.dispatch import differentiate
+from sedyn.kernels.dispatch import differentiate, forward
 from sedyn.model.adjoint import onsager_term
 from sedyn.model.algorithm import require_step, step_deep_weights
-from sedyn.model.architecture import initial_deep_weights
+from sedyn.model.architecture import initial_deep_weights, layers_of
 from sedyn.model.batching import limit_weights
-from sedyn.model.evaluation import mean_scores, score_names
+from sedyn.model.evaluation import means_of_outputs, score_names
 from sedyn.model.initialization import initial_overlaps
 from sedyn.model.label_laws import DrawnLabels
 from sedyn.model.network import DeepWeights, Network, has_kink
@@ -269,7 +269,8 @@ def scores(problem: Problem, inputs: Draws, state: State) -> dict[str, Float[Arr
         ("test", state.fresh, inputs.fresh_labels, inputs.fresh_weights),
     )
     for kind, h, labels, weights in kinds:
-        means = mean_scores(problem, h, labels, state.deep_weights, weights)
+        outputs = forward(h, state.deep_weights, layers_of(problem))
+        means = means_of_outputs(problem, outputs, labels, weights)
         found |= {f"{kind}_{name}": means[i, ...] for i, name in enumerate(score_names(problem))}
     return found
 

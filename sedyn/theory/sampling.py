@@ -41,6 +41,10 @@ def sobol_uniforms(
 ) -> Float[np.ndarray, "{dimensions} {samples}"]:
     """Scrambled Sobol points in the open unit cube, coordinates first.
 
+    The scramble is that of `scipy.stats.qmc.Sobol`, number by number: of each coordinate the digits are multiplied by a
+    random lower triangular matrix, and some are turned over (Matousek 1998). Points are sums of a few directions, of
+    which alone the product is taken here.
+
     Parameters
     ----------
     seed : SeedSequence
@@ -54,13 +58,35 @@ def sobol_uniforms(
     -------
     ndarray, shape (dimensions, samples)
     """
+    rng = np.random.default_rng(np.random.SeedSequence(seed.entropy, spawn_key=seed.spawn_key).spawn(1)[0])
+    turned = rng.integers(2, size=(dimensions, BITS), dtype=np.uint64)
+    matrices = np.tril(rng.integers(2, size=(dimensions, BITS, BITS), dtype=np.uint64), -1).astype(float)
+    matrices[:, range(BITS), range(BITS)] = 1
+    digits = (matrices @ _directions(dimensions, samples.bit_length() - 1)) % 2
+    directions = (2.0 ** np.arange(BITS - 1, -1, -1) @ digits).astype(np.uint64)  # exact: of fewer digits than floats
+    points = np.empty((dimensions, samples), np.uint64)
+    points[:, 0] = turned @ (1 << np.arange(BITS, dtype=np.uint64))
+    for j in range(directions.shape[1]):  # the second half goes back through the first, a direction further
+        half = 1 << j
+        np.bitwise_xor(points[:, half - 1 :: -1], directions[:, j, None], out=points[:, half : 2 * half])
+    return (points * 2.0**-BITS).clip(2.0**-53, 1 - 2.0**-53)
+
+
+@lru_cache(maxsize=16)
+def _directions(dimensions: int, count: int) -> Float[np.ndarray, "{dimensions} digits {count}"]:
+    """Digits, the largest first, of the directions that Sobol points are sums of."""
     from scipy.stats import qmc  # as slow to load as all of sedyn
 
-    # The engine spawns from what it is given, which is to give the same points another time.
-    own = np.random.SeedSequence(seed.entropy, spawn_key=seed.spawn_key)
-    engine = qmc.Sobol(dimensions, scramble=True, rng=np.random.default_rng(own), bits=BITS)
-    points = engine.random_base2(samples.bit_length() - 1)
-    return np.ascontiguousarray(points.T).clip(2.0**-53, 1 - 2.0**-53)
+    engine, points = qmc.Sobol(dimensions, scramble=False, bits=BITS), np.empty((dimensions, count))
+    engine.random(1)
+    for j in range(count):
+        # In Gray's order the last point before the next power of two is one direction alone.
+        for _ in range(max(1, 2**j // 2**12)):
+            latest = engine.random(min(2**j, 2**12))
+        points[:, j] = latest[-1]
+    numbers = (points * 2.0**BITS).astype(np.uint64)
+    places = np.arange(BITS - 1, -1, -1, dtype=np.uint64)
+    return ((numbers[:, None, :] >> places[:, None]) & np.uint64(1)).astype(float)
 
 
 def shifted_points(

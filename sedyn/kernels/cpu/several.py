@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -160,6 +161,7 @@ def forward(program: Program, h: Float[np.ndarray, "... q N"], deep: DeepWeights
     return outputs.reshape(*leading, -1, samples)
 
 
+@lru_cache(maxsize=64)
 def parts_of(replicates: int, samples: int, most: int) -> Integer[np.ndarray, "parts 3"]:
     """Cut the samples of each replicate into parts.
 
@@ -173,7 +175,7 @@ def parts_of(replicates: int, samples: int, most: int) -> Integer[np.ndarray, "p
     Returns
     -------
     ndarray of int, shape (parts, 3)
-        Of each part the replicate, the first sample, and the one after the last.
+        Of each part the replicate, the first sample, and the one after the last; not to be written to.
     """
     starts = np.arange(0, samples, most)
     each = np.stack([starts, np.minimum(starts + most, samples)], axis=1)
