@@ -49,7 +49,7 @@ def test_the_peak_is_predicted(name, include):
 
 def test_few_samples_take_at_least_what_the_drift_of_a_spectrum_takes():
     drifting, flat = (Problem(covariance=name, width=2, steps=12) for name in ("power_law(0.3)", "two_level(5, 0.25)"))
-    assert theory_memory(drifting, 2**6) == theory_memory(drifting, 2**8) == theory_memory(flat, 2**9)
+    assert theory_memory(drifting, 2**6) == theory_memory(drifting, 2**10) == theory_memory(flat, 2**11)
     assert theory_memory(drifting, 2**12) == theory_memory(flat, 2**12)
 
 

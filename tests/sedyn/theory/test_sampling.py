@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from scipy import special
+from scipy.stats import qmc
 
 from sedyn.kernels import dispatch
 from sedyn.kernels.cpu.points import quantile
@@ -25,8 +26,7 @@ def random_covariance(size, rank, seed=0):
 def blocks_of(covariance, sizes):
     edges = np.cumsum([0, *sizes])
     for t in range(len(sizes)):
-        rows = covariance[edges[t] : edges[t + 1]]
-        yield [rows[:, edges[s] : edges[s + 1]] for s in range(t + 1)]
+        yield covariance[..., edges[t] : edges[t + 1], : edges[t + 1]]
 
 
 def assembled(factor):
@@ -95,6 +95,17 @@ def test_sobol_points_are_open_even_and_scrambled_independently():
     assert not np.array_equal(one, two)
 
 
+@pytest.mark.parametrize(("dimensions", "samples"), [(1, 1), (3, 2), (40, 1024), (1200, 16)])
+def test_scrambles_are_those_of_scipy(dimensions, samples):
+    seed = np.random.SeedSequence(5, spawn_key=(2, 1))
+    rng = np.random.default_rng(np.random.SeedSequence(5, spawn_key=(2, 1)))
+    points = qmc.Sobol(dimensions, bits=52, rng=rng).random_base2(samples.bit_length() - 1).T
+    np.testing.assert_array_equal(
+        sobol_uniforms(seed, dimensions, samples), points.clip(2.0**-53, 1 - 2.0**-53)
+    )
+    assert seed.n_children_spawned == 0
+
+
 def test_a_seed_gives_the_same_points_again():
     seed = np.random.SeedSequence(1)
     np.testing.assert_array_equal(sobol_uniforms(seed, 3, 64), sobol_uniforms(seed, 3, 64))
@@ -132,10 +143,30 @@ def test_causal_factor_solves_where_directions_exist(rank):
         factor = factor.append(blocks)
     full = assembled(factor)
     wanted = np.random.default_rng(1).standard_normal((2, 9))
-    found = np.concatenate(factor.solve(wanted @ full), axis=1)
+    found = factor.solve(wanted @ full)
     np.testing.assert_allclose(found @ covariance, wanted @ covariance, atol=1e-6)
     if rank == 9:
         np.testing.assert_allclose(found, wanted, atol=1e-6)
+
+
+def test_causal_factors_side_by_side_know_nothing_of_each_other():
+    sizes = [2, 3, 1, 3]
+    covariances = np.stack([random_covariance(9, rank, seed) for seed, rank in enumerate((9, 4, 9, 9))])
+    covariances[1, 5:, 5:] = np.inf  # as of a solution that has diverged
+    together, wanted = CausalFactor(), np.random.default_rng(1).standard_normal((4, 2, 9))
+    with np.errstate(invalid="ignore"):
+        for blocks in blocks_of(covariances, sizes):
+            together = together.append(blocks)
+        solved = together.solve(wanted)
+        assert np.isfinite(together.rows[1][1]).all()
+        assert np.isnan(together.rows[-1][1]).any()
+        for r in (0, 2, 3):
+            alone = CausalFactor()
+            for blocks in blocks_of(covariances[r], sizes):
+                alone = alone.append(blocks)
+            for found, expected in zip(together.rows, alone.rows, strict=True):
+                np.testing.assert_array_equal(found[r], expected)
+            np.testing.assert_array_equal(solved[r], alone.solve(wanted[r]))
 
 
 def test_psd_root_leaves_negligible_directions_out():

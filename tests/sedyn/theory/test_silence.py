@@ -51,7 +51,7 @@ def test_nothing_is_known_where_a_link_jumps_or_indices_are_many():
 def test_the_error_of_a_cubic_link_is_known_far_better(link, factor, monkeypatch):
     problem = Problem(**{**SMALL, "link": link, "learning_rate": 0.3, "init_overlap": 0.3})
     known = sedyn.state_evolution(problem, samples=2**11)
-    monkeypatch.setattr("sedyn.theory.dynamics.silent_score", lambda problem: None)
+    monkeypatch.setattr("sedyn.theory.inputs.silent_score", lambda problem: None)
     unknown = sedyn.state_evolution(problem, samples=2**11)
     for name in ("train_error", "test_error"):
         stated = known[name + "_stderr"], unknown[name + "_stderr"]
