@@ -113,9 +113,7 @@ def draw(problem: Problem, samples: int, *seeds: np.random.SeedSequence, device:
     return draws_of_points(problem, draw_points(problem, samples, seeds, device).together())
 
 
-def draw_points(
-    problem: Problem, samples: int, seeds: Sequence[np.random.SeedSequence], device: str = "cpu"
-) -> Points:
+def draw_points(problem: Problem, samples: int, seeds: Sequence[np.random.SeedSequence], device: str = "cpu") -> Points:
     """Draw the scrambled Sobol points of some randomizations.
 
     Parameters

@@ -141,7 +141,9 @@ def matched_normals(
     return matched_moments(backend.ndtri(uniforms))
 
 
-def matched_moments(normals: Float[Array, "*leading dimensions samples"]) -> Float[Array, "*leading dimensions samples"]:
+def matched_moments(
+    normals: Float[Array, "*leading dimensions samples"],
+) -> Float[Array, "*leading dimensions samples"]:
     """Give normal points mean exactly 0 and covariance exactly the identity.
 
     Parameters

@@ -146,7 +146,8 @@ def _randomized(
 ) -> dict[str, np.ndarray]:
     """Solutions of randomizations put together, and their whole standard error (docs/theory.md#standard-error).
 
-    All randomizations that there is room for are solved side by side, and then as one, of the same points. Samples, if wanted, are of the first randomization.
+    All randomizations that there is room for are solved side by side, and then as one, of the same points. Samples, if
+    wanted, are of the first randomization.
     """
     seeds, updates = randomization_seeds(problem, seed, randomizations), updates_of(problem)
     groups = math.ceil(randomizations / randomizations_together(samples, randomizations))

@@ -61,7 +61,7 @@ def _rows_of(curvatures: Float[np.ndarray, "*replicates t q q N"]) -> tuple[Floa
 
     Iterations that are the first of those that there is room for have gaps between replicates, which are not copied.
     """
-    *leading, iterations, q, _, samples = curvatures.shape
+    iterations, q, _, samples = curvatures.shape[-4:]
     own, size = iterations * q * q, samples * curvatures.itemsize
     whole = curvatures.reshape(-1, own, samples)
     each = whole[:1].flags.c_contiguous and (len(whole) == 1 or whole.strides[0] % size == 0)
@@ -73,9 +73,7 @@ def _rows_of(curvatures: Float[np.ndarray, "*replicates t q q N"]) -> tuple[Floa
 
 
 @_compiled
-def add_adjoints_each(
-    rows: np.ndarray, apart: int, parts: np.ndarray, couplings: np.ndarray, sums: np.ndarray
-) -> None:
+def add_adjoints_each(rows: np.ndarray, apart: int, parts: np.ndarray, couplings: np.ndarray, sums: np.ndarray) -> None:
     """Set the sums of some parts of the samples of several replicates of transposed adjoints.
 
     Parameters

@@ -63,7 +63,7 @@ def test_twice_as_many_features_have_as_many_batches(monkeypatch):
     settings = {"n": 64, "d": 32, "steps": 2, "covariance": "power_law(0.4)"}
     by_size = spectrum_drift(sedyn.Problem(**settings, batch_size=16))
     assert {(problem.n, problem.batch_size) for problem in solved} == {(64, 16), (128, 32)}
-    assert drift.drift_solutions(sedyn.Problem(**settings)) == (len(solved), drift.SAMPLES)
+    assert drift.drift_solutions(sedyn.Problem(**settings)) == (len(solved), drift.RANDOMIZATIONS * drift.SAMPLES)
     assert by_size == spectrum_drift(sedyn.Problem(**settings, batch_fraction=0.25))
 
 

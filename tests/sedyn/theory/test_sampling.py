@@ -100,9 +100,7 @@ def test_scrambles_are_those_of_scipy(dimensions, samples):
     seed = np.random.SeedSequence(5, spawn_key=(2, 1))
     rng = np.random.default_rng(np.random.SeedSequence(5, spawn_key=(2, 1)))
     points = qmc.Sobol(dimensions, bits=52, rng=rng).random_base2(samples.bit_length() - 1).T
-    np.testing.assert_array_equal(
-        sobol_uniforms(seed, dimensions, samples), points.clip(2.0**-53, 1 - 2.0**-53)
-    )
+    np.testing.assert_array_equal(sobol_uniforms(seed, dimensions, samples), points.clip(2.0**-53, 1 - 2.0**-53))
     assert seed.n_children_spawned == 0
 
 

@@ -19,20 +19,23 @@ def test_automatic_blocks_are_alike_and_shorter_for_longer_problems():
     assert 1 < block_of(large) < 16
 
 
-def test_a_theory_takes_its_calls_for_each_randomization():
+def test_randomizations_of_a_theory_share_their_calls():
     problem = Problem(**LONG)
     calls, work = theory_work(problem, 1024, 2)
-    # And once more for those that are put together: two and one calls become four and one.
-    assert theory_work(problem, 512, 4) == (pytest.approx(5 / 3 * calls), pytest.approx(work))
+    more_calls, same_work = theory_work(problem, 512, 4)
+    assert same_work == pytest.approx(work)
+    assert calls < more_calls < 1.1 * calls  # what is drawn for each
+    # Where two groups are put together, each is solved by itself.
+    assert theory_work(problem, 2**16, 4)[0] == pytest.approx(2 * calls)
     kinked = theory_work(Problem(**LONG, activation="relu"), 1024, 2)
     assert kinked[0] == calls
     assert kinked[1] < work
 
 
-def test_a_spectrum_that_changes_with_d_takes_eight_small_solutions_more():
+def test_a_spectrum_that_changes_with_d_takes_two_small_solutions_more():
     flat, drifting = (Problem(**LONG, covariance=name) for name in ("two_level(5, 0.25)", "power_law(0.3)"))
     (calls, work), (more_calls, more_work) = (theory_work(problem, 1024, 2) for problem in (flat, drifting))
-    assert more_calls == pytest.approx(calls * (3 + 8) / 3)
+    assert 1.9 * calls < more_calls < 2 * calls  # two more of steps, and nothing of drawing
     assert more_work == pytest.approx(work * (4 + 8) / 4)
 
 
