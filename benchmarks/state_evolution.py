@@ -13,7 +13,7 @@ from unittest import mock
 
 import numpy as np
 
-from sedyn import Problem
+from sedyn import Problem, state_evolution
 from sedyn.arrays.threads import thread_count
 from sedyn.kernels.dispatch import mean_response
 from sedyn.model.seeds import seed_sequence
@@ -22,6 +22,7 @@ from sedyn.theory.inputs import draw, draws_of
 from sedyn.theory.run import run
 
 REPEATS = 12
+RANDOMIZATIONS = 8
 
 
 class ForwardJacobians:
@@ -128,6 +129,31 @@ def share_of_peak(iterations: int, width: int, samples: int) -> None:
     )
 
 
+def side_by_side(samples: tuple[int, ...]) -> None:
+    """What randomizations cost that are solved side by side, and then all together, against one alone."""
+    print(f"\n{RANDOMIZATIONS} randomizations, side by side and together (processor seconds, least of 3)")
+    print(f"{'steps':>6} {'samples':>8} {'one':>8} {'all':>8} {'ratio':>6}")
+    for steps in (12, 20):
+        problem = Problem(n=3000, d=2000, width=3, depth=3, steps=steps)
+        for count in samples:
+
+            def solve(seed: int, problem: Problem = problem, count: int = count) -> object:
+                return state_evolution(problem, count, RANDOMIZATIONS, seed)
+
+            one, every = (
+                min(processor_seconds(function, seed) for seed in range(3))
+                for function in (lambda seed, count=count, problem=problem: ours(problem, count, seed), solve)
+            )
+            print(f"{steps:6d} {count:8d} {one:8.3f} {every:8.3f} {every / one:6.1f}")
+
+
+def processor_seconds(function, *arguments) -> float:
+    """Processor time of a call."""
+    start = time.process_time()
+    function(*arguments)
+    return time.process_time() - start
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="small sizes, for a glimpse")
@@ -135,6 +161,8 @@ def main() -> None:
 
     base = {"n": 3000, "d": 2000, "width": 3, "depth": 3, "steps": 12}
     error_against_samples(Problem(**base), range(8, 12) if quick else range(9, 15))
+
+    side_by_side((512, 2048) if quick else (512, 1024, 4096, 16384))
 
     share_of_peak(20, 3, 2**14)
     share_of_peak(100, 4, 2**12 if quick else 2**14)

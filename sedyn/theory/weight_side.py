@@ -86,7 +86,18 @@ class EffectiveSignal(NamedTuple):
     def append(
         self, coefficients: Float[np.ndarray, "... B q qk"], previous: Float[np.ndarray, "... B q qk"]
     ) -> EffectiveSignal:
-        """Add [P, m] of the next iteration, and what its momentum is the difference from."""
+        """Add [P, m] of the next iteration.
+
+        Parameters
+        ----------
+        coefficients : ndarray, shape (..., B, q, q + k)
+        previous : ndarray, shape (..., B, q, q + k)
+            What their momentum is the difference from.
+
+        Returns
+        -------
+        EffectiveSignal
+        """
         with_start = averaged(self.spectrum, coefficients @ self.overlaps)
         return self._replace(
             coefficients=self.coefficients.append(coefficients),

@@ -112,8 +112,8 @@ def theory_work(problem: Problem, samples: int, randomizations: int) -> Work:
     of_drift, samples_each = drift_solutions(problem)
     # Every sample twice: with its randomization alone, and with those that are put together.
     met = 2 * samples * randomizations + of_drift * samples_each
-    calls = 1.5e-3 * steps * (2 * groups + of_drift) + 1e-3 * randomizations
-    return Work(calls, 0.8 * met * of_a_sample)
+    calls = 2e-3 * steps * (2 * groups + of_drift) + 1.5e-3 * randomizations
+    return Work(calls, 0.9 * met * of_a_sample)
 
 
 def fluctuations_work(problem: Problem, samples: int, randomizations: int) -> Work:

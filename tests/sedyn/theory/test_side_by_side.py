@@ -13,6 +13,7 @@ from sedyn.model.update import updates_of
 from sedyn.theory import state_evolution as solver
 from sedyn.theory.inputs import draw, draw_points, draws_of_points
 from sedyn.theory.run import run
+from tests.sedyn.pretend_gpu import count_launches
 
 BASE = {"n": 600, "d": 400, "width": 3, "depth": 3, "steps": 5}
 PROBLEMS = {
@@ -120,3 +121,14 @@ def test_threads_change_no_bit(fields):
         expected = numbers(problem)
     with threadpool_limits(2):
         assert_same(numbers(problem), expected)
+
+
+@pytest.mark.usefixtures("pretend_gpu")
+@pytest.mark.parametrize("fields", [{}, {"activation": "relu"}], ids=["adjoint", "stein"])
+def test_a_gpu_launches_as_much_for_eight_as_for_two(fields, monkeypatch):
+    launches, counts = count_launches(monkeypatch), []
+    for randomizations in (2, 8):
+        launches.clear()
+        sedyn.state_evolution(Problem(**{**BASE, "steps": 2, **fields}), 256, randomizations, device="gpu")
+        counts.append(len(launches))
+    assert counts[0] == counts[1] > 0
