@@ -136,14 +136,8 @@ def side_by_side(samples: tuple[int, ...]) -> None:
     for steps in (12, 20):
         problem = Problem(n=3000, d=2000, width=3, depth=3, steps=steps)
         for count in samples:
-
-            def solve(seed: int, problem: Problem = problem, count: int = count) -> object:
-                return state_evolution(problem, count, RANDOMIZATIONS, seed)
-
-            one, every = (
-                min(processor_seconds(function, seed) for seed in range(3))
-                for function in (lambda seed, count=count, problem=problem: ours(problem, count, seed), solve)
-            )
+            one = min(processor_seconds(ours, problem, count, seed) for seed in range(3))
+            every = min(processor_seconds(state_evolution, problem, count, RANDOMIZATIONS, seed) for seed in range(3))
             print(f"{steps:6d} {count:8d} {one:8.3f} {every:8.3f} {every / one:6.1f}")
 
 
