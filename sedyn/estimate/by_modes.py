@@ -7,6 +7,7 @@ linear in the number of steps.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from sedyn.arrays.backend import Array, array_namespace
@@ -67,29 +68,38 @@ class ByModes(NamedTuple):
         """Take in the derivatives at iteration t; see `Estimate.step`."""
         xp = array_namespace(self.carried)
         curvature = xp.matmul(derivatives.curvature, self.row_scales) / self.row_scales.shape[0]
-        return self.move(derivatives.gradient, curvature, update)
+        return self.move(derivatives.gradient[None], curvature[None], [update])[0]
 
-    def move(self, gradient: Float[Array, "... q n"], curvature: Float[Array, "... q q"], update: Update) -> ByModes:
-        """Take in gradients, and one curvature for all samples.
+    def move(
+        self,
+        gradients: Float[Array, "steps *replicates q n"],
+        curvatures: Float[Array, "steps *replicates q q"],
+        updates: Sequence[Update],
+    ) -> tuple[ByModes, Float[Array, "steps *replicates q n"]]:
+        """Take in the gradients of some steps, and one curvature for all samples at each.
 
         The mode that centring took out is what biases learn, and has none of the units' decay.
 
         Parameters
         ----------
-        gradient : array, shape (..., q, n)
-        curvature : array, shape (..., q, q)
-        update : Update
-            Of step t.
+        gradients : array, shape (S, ..., q, n)
+            At iterations t to t + S - 1.
+        curvatures : array, shape (S, ..., q, q)
+        updates : sequence of Update
+            Of these steps.
 
         Returns
         -------
-        ByModes
-            Up to t + 1.
+        estimate : ByModes
+            Up to t + S.
+        kept : array, shape (S, ..., q, n)
+            At iterations t + 1 to t + S.
         """
         nodes, weights, centred = self.modes
         known = self.carried, self.previous, self.kept
-        moved = move_modes(nodes, weights, nodes.shape[0] - centred, *known, gradient, curvature, update)
-        return self._replace(**dict(zip(("carried", "previous", "kept"), moved, strict=True)))
+        given = nodes, weights, nodes.shape[0] - centred, *known, gradients, curvatures, updates
+        carried, previous, kept = move_modes(*given)
+        return self._replace(carried=carried, previous=previous, kept=kept[-1, ...]), kept
 
     def fresh_like(self, trained: Float[Array, "*replicates q n"]) -> Float[Array, "*replicates q n"]:
         """h^t less each sample's shares of what its modes carry; see `Estimate.fresh_like`."""

@@ -8,6 +8,7 @@ import numpy as np
 
 from sedyn.arrays.backend import Array
 from sedyn.arrays.shapes import Float, Integer
+from sedyn.kernels.dispatch import quadratures
 
 __all__ = ["MODES", "RowModes", "equal_rows", "modes_and_spectrum", "row_modes", "row_scales"]
 
@@ -128,37 +129,10 @@ def modes_and_spectrum(
         nodes, found = np.repeat(eigenvalues[:, None], n, axis=1), shares.T
     else:
         size = max(1, NUMBERS_AT_A_TIME // (count * eigenvalues.size))
-        parts = [_gauss(eigenvalues, shares[start : start + size], count) for start in range(0, n, size)]
+        parts = [quadratures(eigenvalues, shares[start : start + size], count) for start in range(0, n, size)]
         nodes, found = (np.concatenate(part).T for part in zip(*parts, strict=True))
     if centred:
         own = np.ones(n) if weights is None else weights
         nodes = np.concatenate([nodes, np.full((1, n), eigenvalues.sum() / (n - 1))])
         found = np.concatenate([found, own[None] / n])
     return RowModes(np.ascontiguousarray(nodes), np.ascontiguousarray(found), centred), eigenvalues
-
-
-def _gauss(eigenvalues: np.ndarray, weights: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Gauss quadratures of measures with common nodes, (rows, count) each, by the Lanczos process for all at once.
-
-    Where a measure has fewer nodes the process ends, and the others get weight 0.
-    """
-    rows, scale = weights.shape[0], float(eigenvalues.max())
-    total = weights.sum(axis=1)
-    vector = np.sqrt(weights / total[:, None])
-    basis = np.empty((rows, count, eigenvalues.size))
-    matrix = np.zeros((rows, count, count))
-    for k in range(count):
-        basis[:, k] = vector
-        vector = eigenvalues * vector
-        matrix[:, k, k] = np.einsum("rm,rm->r", vector, basis[:, k])
-        if k + 1 == count:
-            break
-        for _ in range(2):  # twice is enough to keep the basis orthogonal to rounding
-            known = np.matmul(basis[:, : k + 1], vector[:, :, None])
-            vector = vector - np.matmul(np.swapaxes(known, 1, 2), basis[:, : k + 1])[:, 0]
-        norm = np.linalg.norm(vector, axis=1)
-        norm[norm < 1e-12 * scale] = 0
-        matrix[:, k + 1, k] = matrix[:, k, k + 1] = norm
-        vector = vector / np.where(norm, norm, np.inf)[:, None]
-    nodes, vectors = np.linalg.eigh(matrix)
-    return nodes.clip(0), total[:, None] * vectors[:, 0] ** 2

@@ -6,11 +6,16 @@ own memory, and less in that of the others. The curvature that is taken makes bo
 the parts that are not negative, since a static limit has memories of these alone, and the others add their mean; where
 it falls below zero and below the mean's lowest eigenvalue, memories would grow without end, and it is held there.
 Samples have weights.
+
+What samples keep is asked for of several iterations together, and only then are the modes moved: a few samples go
+through all these steps while what they carry is in cache.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -29,6 +34,8 @@ __all__ = ["Begun", "SelfConsistent", "effective_curvature", "work_of"]
 REFRESHED = 0.2
 # Samples that it is found from, and the mean one is followed for, at least, where there are so many.
 ENOUGH_SAMPLES = 128
+TOGETHER = 8
+"""Steps that modes take together, once it is asked what samples keep."""
 # Eigenvalues of matrices to be inverted are held above this.
 LEAST_LEFT = 0.01
 # Nodes for the eigenvalues.
@@ -65,15 +72,73 @@ class Begun(NamedTuple):
     weight_decay: float
 
 
+class _Taken(NamedTuple):
+    """What a step tells the modes: gradients without the weights, effective and mean curvature, and the update."""
+
+    gradient: Float[np.ndarray, "q n"]
+    effective: Float[np.ndarray, "q q"]
+    mean: Float[np.ndarray, "q q"]
+    update: Update
+
+
+class _Stretch:
+    """Steps that modes go through together, not before somebody asks what has come of them.
+
+    Parameters
+    ----------
+    estimate : ByModes
+        Of features times the roots of the weights, before these steps.
+    by_mean : ByModes
+        Of some of the samples, with the mean curvature, likewise.
+    taken : sequence of _Taken
+    """
+
+    def __init__(self, estimate: ByModes, by_mean: ByModes, taken: Sequence[_Taken] = ()) -> None:
+        self.estimate, self.by_mean, self.taken = estimate, by_mean, taken
+
+    def longer(self, one: _Taken) -> _Stretch:
+        """Steps with one more; of so many as go together none is left, and they are the start of others."""
+        if len(self.taken) < TOGETHER:
+            return _Stretch(self.estimate, self.by_mean, (*self.taken, one))
+        return _Stretch(self._moved[0], self.by_mean_after, (one,))
+
+    @cached_property
+    def _moved(self) -> tuple[ByModes, Float[np.ndarray, "iterations q n"]]:
+        if not self.taken:
+            return self.estimate, self.estimate.kept[None]
+        estimate, kept = self.estimate.move(self._gradients, *self._each("effective", "update"))
+        return estimate, np.concatenate([self.estimate.kept[None], kept])
+
+    @cached_property
+    def by_mean_after(self) -> ByModes:
+        """Of some samples, with the mean curvature, after the last step."""
+        if not self.taken:
+            return self.by_mean
+        gradients = np.ascontiguousarray(self._gradients[..., _some(self._gradients.shape[-1])])
+        return self.by_mean.move(gradients, *self._each("mean", "update"))[0]
+
+    @property
+    def kept(self) -> Float[np.ndarray, "iterations q n"]:
+        """What samples keep before the first step and after each."""
+        return self._moved[1]
+
+    @cached_property
+    def _gradients(self) -> Float[np.ndarray, "steps q n"]:
+        return np.stack([one.gradient for one in self.taken])
+
+    def _each(self, curvature: str, update: str) -> tuple[np.ndarray, list[Update]]:
+        return np.stack([getattr(one, curvature) for one in self.taken]), [getattr(one, update) for one in self.taken]
+
+
 class SelfConsistent(NamedTuple):
     """An estimate by modes, what a push of every sample does to the others, and the curvature that both agree on.
 
     Attributes
     ----------
-    estimate : ByModes
-        Of features times the roots of the weights, with the effective curvature.
-    by_mean : ByModes
-        Of some of the samples, with the mean curvature.
+    stretch : _Stretch
+        The modes, and steps that they have not taken yet.
+    row_scales : ndarray, shape (n,)
+        tau_i, see `sedyn.estimate.rows.row_scales`.
     weights : ndarray, shape (n,)
         Of the samples, with mean 1.
     spectrum : SpectralMeasure
@@ -90,8 +155,8 @@ class SelfConsistent(NamedTuple):
         The same of some of the samples, where it is the mean curvature.
     """
 
-    estimate: ByModes
-    by_mean: ByModes
+    stretch: _Stretch
+    row_scales: Float[np.ndarray, " n"]
     weights: Float[np.ndarray, " n"]
     spectrum: SpectralMeasure
     answers: Float[np.ndarray, "m q q"]
@@ -141,14 +206,15 @@ class SelfConsistent(NamedTuple):
         by_mean = ByModes.begin(own, scales[some], like)
         spectrum = SpectralMeasure(nodes, shares * (eigenvalues.size / n))
         beyond = estimate.kept, by_mean.kept
-        whole = cls(estimate, by_mean, weights, spectrum, nothing, nothing, nothing[0], 0, 0, *beyond)
+        stretch = _Stretch(estimate, by_mean)
+        whole = cls(stretch, scales, weights, spectrum, nothing, nothing, nothing[0], 0, 0, *beyond)
         return whole if begun is None else whole._after(begun)
 
     def _after(self, begun: Begun) -> SelfConsistent:
         """The same at the fixed point of its own recursion, and what the fixed point does not know of."""
         units, kept, gradients, curvatures, decay = begun
-        mean = effective = (curvatures * self.estimate.row_scales).mean(axis=-1)
-        identity, modes = np.eye(len(mean)), self.estimate.modes
+        mean = effective = (curvatures * self.row_scales).mean(axis=-1)
+        identity, modes = np.eye(len(mean)), self.stretch.estimate.modes
         nodes, shares = self.spectrum
 
         def answers_to(eigenvalues: np.ndarray, decays: float | np.ndarray, curvature: np.ndarray) -> np.ndarray:
@@ -176,44 +242,62 @@ class SelfConsistent(NamedTuple):
             beyond[units] = kept[:, own] - known[units]
             return estimate._replace(carried=carried, previous=carried, kept=known), beyond
 
-        estimate, beyond = placed(self.estimate, effective, slice(None))
-        by_mean, beyond_mean = placed(self.by_mean, mean, _some(self.weights.size))
-        known = self._replace(answers=answers, previous=answers, lowered=lowered)
-        return known._replace(estimate=estimate, by_mean=by_mean, beyond=beyond, beyond_mean=beyond_mean)
+        estimate, beyond = placed(self.stretch.estimate, effective, slice(None))
+        by_mean, beyond_mean = placed(self.stretch.by_mean, mean, _some(self.weights.size))
+        known = self._replace(stretch=_Stretch(estimate, by_mean), answers=answers, previous=answers, lowered=lowered)
+        return known._replace(beyond=beyond, beyond_mean=beyond_mean)
 
     def _lowered(self, own: np.ndarray, kept: np.ndarray, start: np.ndarray) -> np.ndarray:
         """Find what the effective curvature is lower by than the mean, from the curvatures of some of the samples."""
-        shares = self.estimate.row_scales[_some(self.weights.size)]
+        shares = self.row_scales[_some(self.weights.size)]
         shares = shares / shares.mean()
         return own @ shares / shares.size - effective_curvature(own, shares, kept, start)
 
     def step(self, derivatives: Derivatives, update: Update) -> SelfConsistent:
         """Take in the derivatives at iteration t; see `Estimate.step`."""
         assert derivatives.curvature is not None  # wherever there is an estimate
-        n, lowered, t, refreshed_at = self.weights.size, self.lowered, self.iteration, self.refreshed_at
-        mean = derivatives.curvature @ (self.estimate.row_scales / (n * self.weights))
+        lowered, t, refreshed_at = self.lowered, self.iteration, self.refreshed_at
+        mean = derivatives.curvature @ (self.row_scales / (self.weights.size * self.weights))
         if t >= self.refreshed_at * (1 + REFRESHED) and t > 0:
             kept = -np.tensordot(self.spectrum.weights, self.answers, 1)
             with suppress(np.linalg.LinAlgError):  # of a run that diverges
                 start = _held(mean - lowered, mean)
-                some = _some(n)
+                some = _some(self.weights.size)
                 own = np.ascontiguousarray(derivatives.curvature[..., some])
                 lowered = self._lowered(own / self.weights[some], kept, start)
             refreshed_at = t
         effective = mean - lowered
         with suppress(np.linalg.LinAlgError):  # likewise
             effective = _held(effective, mean)
-        push = np.eye(len(effective)) + effective @ self.answers
+        push = np.matmul(effective, self.answers)
+        push[:, *np.diag_indices(len(effective))] += 1
         answers, previous = update(self.answers, self.previous, self.spectrum.nodes[:, None, None] * push)
-        gradient = derivatives.gradient / self.weights
-        estimate = self.estimate.move(gradient, effective, update)
-        by_mean = self.by_mean.move(gradient[:, _some(n)], mean, update)
-        known = self._replace(estimate=estimate, by_mean=by_mean, answers=answers, previous=previous, lowered=lowered)
+        stretch = self.stretch.longer(_Taken(derivatives.gradient / self.weights, effective, mean, update))
+        known = self._replace(stretch=stretch, answers=answers, previous=previous, lowered=lowered)
         return known._replace(iteration=t + 1, refreshed_at=refreshed_at)
 
     def fresh_like(self, trained: Float[np.ndarray, "q n"]) -> Float[np.ndarray, "q n"]:
         """Pre-activations without what they keep of their own gradients; see `Estimate.fresh_like`."""
-        return trained - self.estimate.kept - self.beyond
+        return self.fresh_like_up_to_here([trained])[0]
+
+    def fresh_like_up_to_here(self, trained: Sequence[Float[np.ndarray, "q n"]]) -> Float[np.ndarray, "iterations q n"]:
+        """Do so for the last iterations, together.
+
+        Parameters
+        ----------
+        trained : sequence of ndarray, shape (q, n)
+            h of as many iterations, of which t is the last, since it `is_caught_up` before.
+
+        Returns
+        -------
+        ndarray, shape (iterations, q, n)
+        """
+        return np.stack(trained) - self.stretch.kept[-len(trained) :] - self.beyond
+
+    @property
+    def is_caught_up(self) -> bool:
+        """Whether modes have taken all steps, once they are asked for; those of a next one are taken together later."""
+        return len(self.stretch.taken) in (0, TOGETHER)
 
     def some_both_ways(
         self, trained: Float[np.ndarray, "q n"]
@@ -230,7 +314,8 @@ class SelfConsistent(NamedTuple):
         own, by_mean : ndarray, shape (q, samples)
         """
         some = _some(self.weights.size)
-        return some, self.fresh_like(trained)[:, some], trained[:, some] - self.by_mean.kept - self.beyond_mean
+        by_mean = trained[:, some] - self.stretch.by_mean_after.kept - self.beyond_mean
+        return some, self.fresh_like(trained)[:, some], by_mean
 
 
 def work_of(n: int, units: int, steps: int) -> float:
@@ -295,6 +380,9 @@ def _symmetric(matrix: np.ndarray) -> np.ndarray:
 
 def _held(effective: Float[np.ndarray, "q q"], mean: Float[np.ndarray, "q q"]) -> Float[np.ndarray, "q q"]:
     """Curvature with eigenvalues held above the lowest of the mean, or above zero if that is less."""
+    with suppress(np.linalg.LinAlgError):
+        np.linalg.cholesky(effective)  # of which no eigenvalue is negative: a fraction of the price of finding them
+        return effective
     values, vectors = np.linalg.eigh(effective)
     if values[0] >= 0 or values[0] >= (least := min(0.0, float(np.linalg.eigvalsh(mean)[0]))):
         return effective

@@ -5,6 +5,7 @@ The choice is made again on samples of the samples, and judged on those that wer
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -50,8 +51,7 @@ class Resamples(NamedTuple):
         Resamples
         """
         shares, groups = weights / weights.sum(), min(weights.size, MOST_GROUPS)
-        counts = np.random.default_rng(0).multinomial(groups, np.full(groups, 1 / groups), RESAMPLED)
-        return cls(counts, shares, _grouped(shares, groups))
+        return cls(_counts(groups), shares, _grouped(shares, groups))
 
     def sums(self, losses: Float[np.ndarray, " n"]) -> Float[np.ndarray, " G"]:
         """Add up what each group contributes to the mean of all samples.
@@ -117,6 +117,14 @@ class Resamples(NamedTuple):
         """
         others = self.counts == 0
         return (others * sums).sum(axis=1) / np.maximum(others @ self.sizes, np.finfo(float).tiny)
+
+
+@lru_cache(maxsize=4)
+def _counts(groups: int) -> Integer[np.ndarray, "R G"]:
+    """How often each of so many groups was drawn."""
+    counts = np.random.default_rng(0).multinomial(groups, np.full(groups, 1 / groups), RESAMPLED)
+    counts.flags.writeable = False
+    return counts
 
 
 def _grouped(values: Float[np.ndarray, " n"], groups: int) -> Float[np.ndarray, " G"]:

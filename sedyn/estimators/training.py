@@ -19,13 +19,14 @@ from sedyn.estimators.choosing import Resamples
 from sedyn.estimators.linear import LinearModel, Modes, solve
 from sedyn.estimators.rates import hidden_units
 from sedyn.estimators.scores import losses_with_doubt, stderr_of_mean
+from sedyn.kernels.dispatch import forward
 from sedyn.model.algorithm import states
 from sedyn.model.architecture import initial_deep_weights, layers_of
 from sedyn.model.batching import Batches, batch_weights
 from sedyn.model.functions import loss_named
 from sedyn.model.gradient_noise import GradientNoise
 from sedyn.model.layers import Stack
-from sedyn.model.network import DeepWeights, forward, losses
+from sedyn.model.network import DeepWeights, losses
 from sedyn.model.problem import Problem
 from sedyn.model.seeds import Stream, single_streams
 from sedyn.model.update import Update
@@ -257,37 +258,43 @@ def fit_network(
     resamples, sums = Resamples.of(table.weights), []
     train: list[float] = []
     estimates: list[float] = []
-    chosen = dynamics.init(problem, data)  # what is kept if not even the start is finite
-    fresh = kept = forward(chosen.trained, deep, layers)
+    chosen: dynamics.State | None = None
+    kept: Float[np.ndarray, "C n"] | None = None
     each = start = np.full(problem.n, np.nan)
-    best, lowest, least, diverged, told = 0, np.inf, np.inf, False, time.monotonic()
+    best, lowest, least, diverged, ended, told = 0, np.inf, np.inf, False, False, time.monotonic()
     with np.errstate(over="ignore", invalid="ignore"):
-        for state in states(dynamics, problem, data, updates):
-            trained = error(state.losses)
-            if not np.isfinite(trained):
-                diverged = True
+        run = states(dynamics, problem, data, updates)
+        for some in _together(run, error, wanted_each=not last_only):
+            wanted = exact or (estimate is not None and not (last_only and some[-1][0].iteration < problem.steps))
+            freshly = _fresh([state for state, _ in some], left_out, layers) if wanted else [None] * len(some)
+            for (state, trained), fresh in zip(some, freshly, strict=True):
+                chosen = chosen or state  # what is kept if not even the start is finite
+                if not np.isfinite(trained):
+                    diverged = True
+                    break
+                estimated = doubtful = np.nan
+                if fresh is not None:
+                    own_losses, each = losses_with_doubt(loss, fresh, table.labels)
+                    estimated, doubtful = error(own_losses), float(shares @ each)
+                    start = start if estimates else each
+                    sums.append(resamples.sums(each))
+                lower = doubtful < least and (linear is None or clearly_lower(start, each))
+                if not early_stopping or not estimates or lower:
+                    chosen, kept, least = state, fresh, doubtful
+                train.append(trained)
+                estimates.append(estimated)
+                if doubtful < lowest * (1 - LOWER):
+                    best, lowest = state.iteration, doubtful
+                if tell and time.monotonic() - told > SECONDS_BETWEEN_LINES:
+                    told = time.monotonic()
+                    tell(f"iteration {state.iteration}: training error {trained:.4g}, estimated {estimated:.4g}")
+                if ended := patience.ends(state.iteration, best):
+                    break
+            if diverged or ended:
                 break
-            estimated = doubtful = np.nan
-            if exact or (state.estimate is not None and not (last_only and state.iteration < problem.steps)):
-                fresh = _fresh(state, next(left_out, None), layers)
-                own_losses, each = losses_with_doubt(loss, fresh, table.labels)
-                estimated, doubtful = error(own_losses), float(shares @ each)
-                start = start if estimates else each
-                sums.append(resamples.sums(each))
-            lower = doubtful < least and (linear is None or clearly_lower(start, each))
-            if not early_stopping or not estimates or lower:
-                chosen, kept, least = state, fresh, doubtful
-            train.append(trained)
-            estimates.append(estimated)
-            if doubtful < lowest * (1 - LOWER):
-                best, lowest = state.iteration, doubtful
-            if tell and time.monotonic() - told > SECONDS_BETWEEN_LINES:
-                told = time.monotonic()
-                tell(f"iteration {state.iteration}: training error {trained:.4g}, estimated {estimated:.4g}")
-            if patience.ends(state.iteration, best):
-                break
-    known, second = kept if exact or estimate is not None else None, np.nan
-    if isinstance(chosen.estimate, SelfConsistent):
+    assert chosen is not None  # a run has a start
+    second = np.nan
+    if kept is not None and isinstance(chosen.estimate, SelfConsistent):
         some, *both = chosen.estimate.some_both_ways(chosen.trained)
         own, other = (losses(loss, forward(h, chosen.deep_weights, layers), table.labels[:, some]) for h in both)
         moved = float(2 * np.average(other - own, weights=table.weights[some]))
@@ -297,7 +304,7 @@ def fit_network(
         gained = _gained(np.array(sums), chosen.iteration, resamples, None if linear is None else gained)
     weights = chosen.first_weights, chosen.deep_weights
     outputs = forward(chosen.trained, chosen.deep_weights, layers)
-    return Fit(train, estimates, chosen.iteration, *weights, outputs, known, max(0.0, gained.mean()), second, diverged)
+    return Fit(train, estimates, chosen.iteration, *weights, outputs, kept, max(0.0, gained.mean()), second, diverged)
 
 
 def _gained(
@@ -320,12 +327,48 @@ def _gained(
     return gained if by_penalty is None else gained + (own == 0) * by_penalty
 
 
-def _fresh(state: dynamics.State, left_out: Float[np.ndarray, "C n"] | None, layers: Stack) -> Float[np.ndarray, "C n"]:
+def _together(
+    run: Iterable[dynamics.State], error: Callable[[Float[np.ndarray, " n"]], float], *, wanted_each: bool
+) -> Iterator[list[tuple[dynamics.State, float]]]:
+    """Hand out the states of a run, each with its training error, so many at a time as modes take steps together.
+
+    Without derivatives, which the next state has used. After a training error that is not finite there are no more.
+
+    Parameters
+    ----------
+    run : iterable of State
+    error : callable
+        Of losses, the mean error.
+    wanted_each : bool
+        Whether each state is asked for its estimate.
+    """
+    some: list[tuple[dynamics.State, float]] = []
+    for state in run:
+        some.append((state._replace(derivatives=None, drive=None), error(state.losses)))
+        finite, estimate = np.isfinite(some[-1][1]), state.estimate
+        if not (wanted_each and finite and isinstance(estimate, SelfConsistent)) or estimate.is_caught_up:
+            yield some
+            some = []
+        if not finite:
+            return
+    if some:
+        yield some
+
+
+def _fresh(
+    some: list[dynamics.State], left_out: Iterator[Float[np.ndarray, "C n"]], layers: Stack
+) -> Iterable[Float[np.ndarray, "C n"]]:
     """Outputs for samples as if they were fresh: of the networks without them, or else without what they keep."""
-    if left_out is not None:
-        return left_out
-    assert state.estimate is not None
-    return forward(state.estimate.fresh_like(state.trained), state.deep_weights, layers)
+    estimate = some[-1].estimate
+    if estimate is None:
+        return [next(left_out) for _ in some]
+    trained = [state.trained for state in some]
+    if isinstance(estimate, SelfConsistent):
+        h = estimate.fresh_like_up_to_here(trained)
+    else:
+        h = np.stack([estimate.fresh_like(trained[-1])])
+    deep = tuple(np.stack(each) for each in zip(*(state.deep_weights for state in some), strict=True))
+    return forward(h, deep, layers)
 
 
 def _with_linear(

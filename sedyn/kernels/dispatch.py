@@ -39,6 +39,7 @@ __all__ = [
     "mean_answer",
     "mean_response",
     "move_modes",
+    "quadratures",
     "remove_own_gradients",
     "require_form",
     "revealing_product",
@@ -279,6 +280,7 @@ stretched_points = Operation(_no_points)
 row_moments = Operation(row_averages.row_moments)
 move_modes = Operation(own_modes.move_modes)
 mean_answer = Operation(own_modes.mean_answer)
+quadratures = Operation(own_modes.quadratures)
 revealing_product = Operation(revealing.revealing_product)
 stored_samples = Operation(_no_stored_samples)
 

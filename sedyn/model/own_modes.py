@@ -1,16 +1,23 @@
 """What samples keep of their own gradients from step to step, mode by mode, and how they answer to what they keep.
 
-What is here defines both (docs/theory.md#row-modes, docs/theory.md#effective-curvature); callers take them from
-`sedyn.kernels.dispatch`, which may know a faster way.
+What is here defines both (docs/theory.md#row-modes, docs/theory.md#effective-curvature), and the few modes that stand
+for a sample's many; callers take them from `sedyn.kernels.dispatch`, which may know a faster way.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
 
 from sedyn.arrays.backend import Array, array_namespace
 from sedyn.arrays.shapes import Float
 from sedyn.model.update import Update
 
-__all__ = ["mean_answer", "move_modes"]
+__all__ = ["NO_MORE", "mean_answer", "move_modes", "quadratures"]
+
+# Share of the largest eigenvalue below which the Lanczos process has no further direction.
+NO_MORE = 1e-12
 
 
 def move_modes(
@@ -20,11 +27,11 @@ def move_modes(
     carried: Float[Array, "*replicates q B n"],
     previous: Float[Array, "*replicates q B n"],
     kept: Float[Array, "*replicates q n"],
-    gradient: Float[Array, "*replicates q n"],
-    curvature: Float[Array, "*replicates q q"],
-    update: Update,
-) -> tuple[Float[Array, "*replicates q B n"], Float[Array, "*replicates q B n"], Float[Array, "*replicates q n"]]:
-    """Carry each sample's own gradients on by one step.
+    gradients: Float[Array, "steps *replicates q n"],
+    curvatures: Float[Array, "steps *replicates q q"],
+    updates: Sequence[Update],
+) -> tuple[Float[Array, "*replicates q B n"], Float[Array, "*replicates q B n"], Float[Array, "steps *replicates q n"]]:
+    """Carry each sample's own gradients on by some steps.
 
     A mode is pushed by the sample's gradient, and answers with the curvature to what it carries, less what the sample
     itself has of that: the others', without the sample.
@@ -41,27 +48,77 @@ def move_modes(
         What its momentum is the difference from, see `sedyn.model.update.Update`.
     kept : array, shape (..., q, n)
         The samples' shares of what is carried.
-    gradient : array, shape (..., q, n)
-    curvature : array, shape (..., q, q)
-        One for all samples.
-    update : Update
+    gradients : array, shape (S, ..., q, n)
+        At each step.
+    curvatures : array, shape (S, ..., q, q)
+        One for all samples, at each step.
+    updates : sequence of Update
+        One for each step.
 
     Returns
     -------
-    carried, previous, kept : array
-        After the step, of the same shapes.
+    carried, previous : array
+        After the last step, of the same shapes.
+    kept : array, shape (S, ..., q, n)
+        After each step.
     """
-    xp = array_namespace(carried)
+    xp, shares = array_namespace(carried), []
     *leading, q, modes, n = carried.shape
-    drive = xp.matmul(curvature, xp.reshape(carried, (*leading, q, modes * n)))
-    drive = xp.reshape(drive, carried.shape)
-    drive += (gradient - xp.matmul(curvature, kept))[..., None, :]
-    drive *= nodes
-    if update.unit_decay is not None:
-        some = (..., slice(None, decaying), slice(None))
-        drive[some] += update.unit_decay[..., None] * carried[some]
-    carried, previous = update._replace(unit_decay=None)(carried, previous, drive)
-    return carried, previous, xp.sum(weights * carried, axis=-2)
+    for s, update in enumerate(updates):
+        curvature = curvatures[s, ...]
+        drive = xp.matmul(curvature, xp.reshape(carried, (*leading, q, modes * n)))
+        drive = xp.reshape(drive, carried.shape)
+        drive += (gradients[s, ...] - xp.matmul(curvature, kept))[..., None, :]
+        drive *= nodes
+        if update.unit_decay is not None:
+            some = (..., slice(None, decaying), slice(None))
+            drive[some] += update.unit_decay[..., None] * carried[some]
+        carried, previous = update._replace(unit_decay=None)(carried, previous, drive)
+        kept = xp.sum(weights * carried, axis=-2)
+        shares.append(kept)
+    return carried, previous, xp.stack(shares)
+
+
+def quadratures(
+    eigenvalues: Float[np.ndarray, " m"], shares: Float[np.ndarray, "n m"], count: int
+) -> tuple[Float[np.ndarray, "n B"], Float[np.ndarray, "n B"]]:
+    """Gauss quadratures of measures with common nodes, by the Lanczos process for all at once.
+
+    Where a measure has fewer nodes the process ends, and the others get weight 0.
+
+    Parameters
+    ----------
+    eigenvalues : ndarray, shape (m,)
+        The common nodes.
+    shares : ndarray, shape (n, m)
+        Of each measure, not negative.
+    count : int
+        B < m nodes of each quadrature.
+
+    Returns
+    -------
+    nodes, weights : ndarray, shape (n, B)
+    """
+    rows, scale = shares.shape[0], float(eigenvalues.max())
+    total = shares.sum(axis=1)
+    vector = np.sqrt(shares / np.where(total > 0, total, 1)[:, None])
+    basis = np.empty((rows, count, eigenvalues.size))
+    matrix = np.zeros((rows, count, count))
+    for k in range(count):
+        basis[:, k] = vector
+        vector = eigenvalues * vector
+        matrix[:, k, k] = np.einsum("rm,rm->r", vector, basis[:, k])
+        if k + 1 == count:
+            break
+        for _ in range(2):  # twice is enough to keep the basis orthogonal to rounding
+            known = np.matmul(basis[:, : k + 1], vector[:, :, None])
+            vector = vector - np.matmul(np.swapaxes(known, 1, 2), basis[:, : k + 1])[:, 0]
+        norm = np.linalg.norm(vector, axis=1)
+        norm[norm < NO_MORE * scale] = 0
+        matrix[:, k + 1, k] = matrix[:, k, k + 1] = norm
+        vector = vector / np.where(norm, norm, np.inf)[:, None]
+    nodes, vectors = np.linalg.eigh(matrix)
+    return nodes.clip(0), total[:, None] * vectors[:, 0] ** 2
 
 
 def mean_answer(

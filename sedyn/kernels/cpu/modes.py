@@ -6,18 +6,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
 from sedyn.arrays.compiling import compiled, widest_vectors
 from sedyn.arrays.shapes import Float
 from sedyn.kernels.cpu.tiles import TOGETHER, UNITS, add_backward, add_multiple, add_product, follow, rotate, turn
+from sedyn.model.own_modes import NO_MORE
 from sedyn.model.update import Update
 
-__all__ = ["mean_answer", "move_modes"]
+__all__ = ["mean_answer", "move_modes", "quadratures"]
 
-# Samples that go through the modes together.
-SAMPLES = 256
+# Samples that go through the modes together: what they carry of 9 units fits into the second-level cache thrice.
+SAMPLES = 64
 # Off the diagonal of what is rotated, the square of all that is left, over that of the whole; and turns at most.
 ROTATED_AWAY, MOST_TURNS = 1e-28, 60
 
@@ -32,31 +34,41 @@ def move_modes(
     carried: Float[np.ndarray, "*replicates q B n"],
     previous: Float[np.ndarray, "*replicates q B n"],
     kept: Float[np.ndarray, "*replicates q n"],
-    gradient: Float[np.ndarray, "*replicates q n"],
-    curvature: Float[np.ndarray, "*replicates q q"],
-    update: Update,
+    gradients: Float[np.ndarray, "steps *replicates q n"],
+    curvatures: Float[np.ndarray, "steps *replicates q q"],
+    updates: Sequence[Update],
 ) -> tuple[
-    Float[np.ndarray, "*replicates q B n"], Float[np.ndarray, "*replicates q B n"], Float[np.ndarray, "*replicates q n"]
+    Float[np.ndarray, "*replicates q B n"],
+    Float[np.ndarray, "*replicates q B n"],
+    Float[np.ndarray, "steps *replicates q n"],
 ]:
-    """Take modes one step on, for arrays of numpy in double precision.
+    """Take modes some steps on, for arrays of numpy in double precision.
 
     Parameters
     ----------
-    nodes, weights, decaying, carried, previous, kept, gradient, curvature, update
+    nodes, weights, decaying, carried, previous, kept, gradients, curvatures, updates
         Of the shapes that `sedyn.model.own_modes.move_modes` takes.
     """
     *leading, q, count, n = carried.shape
-    replicates, decay = math.prod(leading), np.full((q, count), float(update.weight_decay))
-    if update.unit_decay is not None:
-        decay[:, :decaying] += update.unit_decay
-    (moved, after), kept_now = np.empty((2, replicates, q, count, n)), np.empty((replicates, q, n))
+    replicates, steps = math.prod(leading), len(updates)
+    numbers, decay = np.empty((steps, 2)), np.empty((steps, q, count))
+    for s, update in enumerate(updates):
+        numbers[s] = update.learning_rate, update.momentum
+        decay[s] = update.weight_decay
+        if update.unit_decay is not None:
+            decay[s, :, :decaying] += update.unit_decay
+    nesterov = np.array([update.nesterov for update in updates])
     flat = [
         np.ascontiguousarray(each).reshape(replicates, *each.shape[len(leading) :])
-        for each in (carried, previous, kept, gradient, curvature)
+        for each in (carried, previous, kept)
     ]
-    numbers = float(update.learning_rate), float(update.momentum), update.nesterov
-    move_each(nodes, weights, decay, *numbers, *flat, moved, after, kept_now)
-    return moved.reshape(carried.shape), after.reshape(carried.shape), kept_now.reshape(kept.shape)
+    taken = [
+        np.ascontiguousarray(each).reshape(steps, replicates, *each.shape[1 + len(leading) :])
+        for each in (gradients, curvatures)
+    ]
+    (moved, after), kept_each = np.empty((2, replicates, q, count, n)), np.empty((steps, replicates, q, n))
+    move_each(nodes, weights, decay, numbers, nesterov, *flat, *taken, moved, after, kept_each)
+    return moved.reshape(carried.shape), after.reshape(carried.shape), kept_each.reshape(gradients.shape)
 
 
 @_compiled
@@ -64,72 +76,169 @@ def move_each(
     nodes: np.ndarray,
     weights: np.ndarray,
     decay: np.ndarray,
-    rate: float,
-    momentum: float,
-    nesterov: bool,
+    numbers: np.ndarray,
+    nesterov: np.ndarray,
     carried: np.ndarray,
     previous: np.ndarray,
     kept: np.ndarray,
-    gradient: np.ndarray,
-    curvature: np.ndarray,
+    gradients: np.ndarray,
+    curvatures: np.ndarray,
     moved: np.ndarray,
     after: np.ndarray,
-    kept_now: np.ndarray,
+    kept_each: np.ndarray,
 ) -> None:
-    """Set what modes carry after a step, what its momentum is the difference from, and the samples' shares of it.
+    """Set what modes carry after some steps, what its momentum is the difference from, and the samples' shares of it.
+
+    A few samples go through all steps, one after another, while what they carry is in cache.
 
     Parameters
     ----------
     nodes, weights : ndarray, shape (B, n)
-    decay : ndarray, shape (q, B)
-        Of each unit in each mode.
-    rate, momentum, nesterov
-        Of the update.
+    decay : ndarray, shape (S, q, B)
+        At each step of each unit in each mode.
+    numbers : ndarray, shape (S, 2)
+        Learning rate and momentum of each step.
+    nesterov : ndarray of bool, shape (S,)
     carried, previous : ndarray, shape (R, q, B, n)
-    kept, gradient : ndarray, shape (R, q, n)
-    curvature : ndarray, shape (R, q, q)
+    kept : ndarray, shape (R, q, n)
+    gradients : ndarray, shape (S, R, q, n)
+    curvatures : ndarray, shape (S, R, q, q)
     moved, after : ndarray, shape (R, q, B, n)
         Set.
-    kept_now : ndarray, shape (R, q, n)
-        Set.
+    kept_each : ndarray, shape (S, R, q, n)
+        Set: the shares after each step.
     """
     widest_vectors()
     replicates, q, count, n = carried.shape
     units = -(-q // UNITS) * UNITS
+    all_own, all_behind, all_kept = np.empty((q, count, SAMPLES)), np.empty((q, count, SAMPLES)), np.empty((q, SAMPLES))
     pushes, drives = np.zeros((units, SAMPLES)), np.zeros((units, SAMPLES))
-    factors, shares, numbers = np.zeros((units, q)), np.empty((2, SAMPLES)), np.empty((q, 2))
+    factors, shares, of_units = np.zeros((units, q)), np.empty((2, SAMPLES)), np.empty((q, 2))
     for r in range(replicates):
         for start in range(0, n, SAMPLES):
-            stop = min(start + SAMPLES, n)
-            m = stop - start
-            push, drive, share = pushes[:, :m], drives[:, :m], shares[:, :m]
-            now = kept_now[r, :, start:stop]
+            m = min(SAMPLES, n - start)
+            push, drive, share, now = pushes[:, :m], drives[:, :m], shares[:, :m], all_kept[:, :m]
             for a in range(q):
                 for i in range(m):
-                    push[a, i] = gradient[r, a, start + i]
-                for i in range(m):
-                    now[a, i] = 0
-                for c in range(q):
-                    factors[a, c] = -curvature[r, a, c]
-            for a in range(0, q, UNITS):
-                add_backward(kept[r, :, start:stop], factors, a, push, None)
-            for a in range(q):
-                for c in range(q):
-                    factors[a, c] = curvature[r, a, c]
-            for b in range(count):
-                for i in range(m):
-                    share[0, i] = -rate * nodes[b, start + i]
-                    share[1, i] = weights[b, start + i]
-                for a in range(q):
-                    numbers[a, 0], numbers[a, 1] = 1 - rate * decay[a, b], momentum
+                    now[a, i] = kept[r, a, start + i]
+                for b in range(count):
                     for i in range(m):
-                        drive[a, i] = push[a, i]
-                own = carried[r, :, b, start:stop]
+                        all_own[a, b, i] = carried[r, a, b, start + i]
+                        all_behind[a, b, i] = previous[r, a, b, start + i]
+            for s in range(gradients.shape[0]):
+                rate, momentum = numbers[s, 0], numbers[s, 1]
+                for a in range(q):
+                    for i in range(m):
+                        push[a, i] = gradients[s, r, a, start + i]
+                    for c in range(q):
+                        factors[a, c] = -curvatures[s, r, a, c]
                 for a in range(0, q, UNITS):
-                    add_backward(own, factors, a, drive, None)
-                behind = previous[r, :, b, start:stop]
-                then = moved[r, :, b, start:stop], after[r, :, b, start:stop]
-                follow(drive, own, behind, share, numbers, nesterov, then[0], then[1], now)
+                    add_backward(now, factors, a, push, None)
+                for a in range(q):
+                    for i in range(m):
+                        now[a, i] = 0
+                    for c in range(q):
+                        factors[a, c] = curvatures[s, r, a, c]
+                for b in range(count):
+                    for i in range(m):
+                        share[0, i] = -rate * nodes[b, start + i]
+                        share[1, i] = weights[b, start + i]
+                    for a in range(q):
+                        of_units[a, 0], of_units[a, 1] = 1 - rate * decay[s, a, b], momentum
+                        for i in range(m):
+                            drive[a, i] = push[a, i]
+                    own, behind = all_own[:, b, :m], all_behind[:, b, :m]
+                    for a in range(0, q, UNITS):
+                        add_backward(own, factors, a, drive, None)
+                    follow(drive, own, behind, share, of_units, nesterov[s], own, behind, now)
+                for a in range(q):
+                    for i in range(m):
+                        kept_each[s, r, a, start + i] = now[a, i]
+            for a in range(q):
+                for b in range(count):
+                    for i in range(m):
+                        moved[r, a, b, start + i] = all_own[a, b, i]
+                        after[r, a, b, start + i] = all_behind[a, b, i]
+
+
+def quadratures(
+    eigenvalues: Float[np.ndarray, " m"], shares: Float[np.ndarray, "n m"], count: int
+) -> tuple[Float[np.ndarray, "n B"], Float[np.ndarray, "n B"]]:
+    """Gauss quadratures of measures with common nodes, for arrays of numpy.
+
+    Parameters
+    ----------
+    eigenvalues, shares, count
+        As `sedyn.model.own_modes.quadratures` takes them.
+    """
+    nodes, weights = np.empty((2, len(shares), count))
+    set_quadratures(np.ascontiguousarray(eigenvalues), np.ascontiguousarray(shares), nodes, weights)
+    return nodes, weights
+
+
+@_compiled
+def set_quadratures(eigenvalues: np.ndarray, shares: np.ndarray, nodes: np.ndarray, weights: np.ndarray) -> None:
+    """Set nodes and weights, one measure after another by the Lanczos process, whose vectors stay in cache.
+
+    Parameters
+    ----------
+    eigenvalues : ndarray, shape (m,)
+    shares : ndarray, shape (n, m)
+    nodes, weights : ndarray, shape (n, B)
+        Set.
+    """
+    widest_vectors()
+    (n, m), count = shares.shape, nodes.shape[1]
+    size, scale = count * count, 0.0
+    for k in range(m):
+        scale = max(scale, eigenvalues[k])
+    basis, vector, totals = np.empty((count, m)), np.empty(m), np.empty(TOGETHER)
+    # Matrices one after another: of each process, and of their eigenvectors.
+    rows = np.empty((2 * size + 2, TOGETHER))
+    for start in range(0, n, TOGETHER):
+        some = min(TOGETHER, n - start)
+        rows[:] = 0
+        for a in range(count):
+            rows[size + a * count + a] = 1
+        for i in range(some):
+            own, total = shares[start + i], 0.0
+            for j in range(m):
+                total += own[j]
+            totals[i] = total
+            if total <= 0:  # a sample without features
+                continue
+            for j in range(m):
+                vector[j] = math.sqrt(own[j] / total)
+            for k in range(count):
+                along = 0.0
+                for j in range(m):
+                    basis[k, j] = vector[j]
+                    vector[j] *= eigenvalues[j]
+                    along += vector[j] * basis[k, j]
+                rows[k * count + k, i] = along
+                if k + 1 == count:
+                    break
+                for _ in range(2):  # twice is enough to keep the basis orthogonal to rounding
+                    for known in range(k + 1):
+                        shared = 0.0
+                        for j in range(m):
+                            shared += basis[known, j] * vector[j]
+                        for j in range(m):
+                            vector[j] -= shared * basis[known, j]
+                squares = 0.0
+                for j in range(m):
+                    squares += vector[j] * vector[j]
+                norm = math.sqrt(squares)
+                if norm < NO_MORE * scale:
+                    break
+                rows[(k + 1) * count + k, i] = norm
+                for j in range(m):
+                    vector[j] /= norm
+        diagonalize(rows, count, 2 * size, 2 * size + 1)
+        for i in range(some):
+            for a in range(count):
+                nodes[start + i, a] = max(rows[a * count + a, i], 0.0)
+                weights[start + i, a] = totals[i] * rows[size + a * count, i] ** 2
 
 
 def mean_answer(

@@ -98,11 +98,11 @@ def _moves(
     carried: Array,
     previous: Array,
     kept: Array,
-    gradient: Array,
-    curvature: Array,
-    update: Update,
+    gradients: Array,
+    curvatures: Array,
+    updates: Sequence[Update],
 ) -> bool:
-    one_rate_for_all = not isinstance(update.learning_rate, np.ndarray)
+    one_rate_for_all = not any(isinstance(update.learning_rate, np.ndarray) for update in updates)
     return _in_numbers(carried) and one_rate_for_all and carried.shape[-3] <= MOST_UNITS["cpu"]
 
 
@@ -113,13 +113,13 @@ def _move_modes(
     carried: Array,
     previous: Array,
     kept: Array,
-    gradient: Array,
-    curvature: Array,
-    update: Update,
+    gradients: Array,
+    curvatures: Array,
+    updates: Sequence[Update],
 ) -> tuple[Array, Array, Array]:
     from sedyn.kernels.cpu import modes
 
-    return modes.move_modes(nodes, weights, decaying, carried, previous, kept, gradient, curvature, update)
+    return modes.move_modes(nodes, weights, decaying, carried, previous, kept, gradients, curvatures, updates)
 
 
 def _answers(curvatures: Array, shares: Array, kept: Array) -> bool:
@@ -130,6 +130,12 @@ def _mean_answer(curvatures: Array, shares: Array, kept: Array) -> tuple[Array, 
     from sedyn.kernels.cpu import modes
 
     return modes.mean_answer(curvatures, shares, kept)
+
+
+def _quadratures(eigenvalues: np.ndarray, shares: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    from sedyn.kernels.cpu import modes
+
+    return modes.quadratures(eigenvalues, shares, count)
 
 
 def _has_form(h: Array, network: Network, *, curvature: bool = True) -> bool:
@@ -171,3 +177,4 @@ dispatch.revealing_product.register(lambda vectors, own, other: isinstance(vecto
 dispatch.stored_samples.register(lambda matrix, dtype: isinstance(matrix, np.ndarray), _stored_samples)
 dispatch.move_modes.register(_moves, _move_modes)
 dispatch.mean_answer.register(_answers, _mean_answer)
+dispatch.quadratures.register(lambda eigenvalues, shares, count: _in_numbers(shares), _quadratures)
