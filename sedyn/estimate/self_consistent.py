@@ -72,12 +72,41 @@ class Begun(NamedTuple):
     weight_decay: float
 
 
+class _Modes(NamedTuple):
+    """What is carried from step to step.
+
+    Attributes
+    ----------
+    own : ByModes
+        Of features times the roots of the weights, with the effective curvature.
+    by_mean : ByModes
+        Of some of the samples, with the mean curvature.
+    constant : ByModes
+        Of pushes that stay the same, of each of q units for each of m nodes, q m of them, with the effective curvature.
+    """
+
+    own: ByModes
+    by_mean: ByModes
+    constant: ByModes
+
+    @property
+    def answers(self) -> Float[np.ndarray, "m q q"]:
+        """What a constant push of a mode has left in it."""
+        carried = self.constant.carried
+        return np.moveaxis(carried.reshape(len(carried), -1, len(carried)), 1, 0)
+
+    def with_answers(self, answers: Float[np.ndarray, "m q q"]) -> _Modes:
+        """The same with other answers, which have been there before."""
+        carried = np.ascontiguousarray(np.moveaxis(answers, 0, 1)).reshape(self.constant.carried.shape)
+        return self._replace(constant=self.constant._replace(carried=carried, previous=carried))
+
+
 class _Taken(NamedTuple):
-    """What a step tells the modes: gradients without the weights, effective and mean curvature, and the update."""
+    """What a step tells the modes: gradients, mean curvature and what the effective one is lower by, and the update."""
 
     gradient: Float[np.ndarray, "q n"]
-    effective: Float[np.ndarray, "q q"]
     mean: Float[np.ndarray, "q q"]
+    lowered: Float[np.ndarray, "q q"]
     update: Update
 
 
@@ -86,48 +115,72 @@ class _Stretch:
 
     Parameters
     ----------
-    estimate : ByModes
-        Of features times the roots of the weights, before these steps.
-    by_mean : ByModes
-        Of some of the samples, with the mean curvature, likewise.
+    modes : _Modes
+        Before these steps.
+    weights : ndarray, shape (n,)
+        Of the samples, by which gradients have been multiplied.
     taken : sequence of _Taken
     """
 
-    def __init__(self, estimate: ByModes, by_mean: ByModes, taken: Sequence[_Taken] = ()) -> None:
-        self.estimate, self.by_mean, self.taken = estimate, by_mean, taken
+    def __init__(self, modes: _Modes, weights: Float[np.ndarray, " n"], taken: Sequence[_Taken] = ()) -> None:
+        self.modes, self.weights, self.taken = modes, weights, taken
 
     def longer(self, one: _Taken) -> _Stretch:
         """Steps with one more; of so many as go together none is left, and they are the start of others."""
         if len(self.taken) < TOGETHER:
-            return _Stretch(self.estimate, self.by_mean, (*self.taken, one))
-        return _Stretch(self._moved[0], self.by_mean_after, (one,))
-
-    @cached_property
-    def _moved(self) -> tuple[ByModes, Float[np.ndarray, "iterations q n"]]:
-        if not self.taken:
-            return self.estimate, self.estimate.kept[None]
-        estimate, kept = self.estimate.move(self._gradients, *self._each("effective", "update"))
-        return estimate, np.concatenate([self.estimate.kept[None], kept])
-
-    @cached_property
-    def by_mean_after(self) -> ByModes:
-        """Of some samples, with the mean curvature, after the last step."""
-        if not self.taken:
-            return self.by_mean
-        gradients = np.ascontiguousarray(self._gradients[..., _some(self._gradients.shape[-1])])
-        return self.by_mean.move(gradients, *self._each("mean", "update"))[0]
+            return _Stretch(self.modes, self.weights, (*self.taken, one))
+        return _Stretch(_Modes(self._own[0], self.by_mean, self._constant), self.weights, (one,))
 
     @property
     def kept(self) -> Float[np.ndarray, "iterations q n"]:
         """What samples keep before the first step and after each."""
-        return self._moved[1]
+        return self._own[1]
+
+    @property
+    def answers(self) -> Float[np.ndarray, "m q q"]:
+        """What a constant push of a mode has left in it after the last step."""
+        return self.modes._replace(constant=self._constant).answers
+
+    @cached_property
+    def _own(self) -> tuple[ByModes, Float[np.ndarray, "iterations q n"]]:
+        before = self.modes.own
+        if not self.taken:
+            return before, before.kept[None]
+        after, kept = before.move(self._gradients, self._effective, self._updates)
+        return after, np.concatenate([before.kept[None], kept])
+
+    @cached_property
+    def by_mean(self) -> ByModes:
+        """Of some samples, with the mean curvature, after the last step."""
+        if not self.taken:
+            return self.modes.by_mean
+        gradients = np.ascontiguousarray(self._gradients[..., _some(self.weights.size)])
+        return self.modes.by_mean.move(gradients, self._means, self._updates)[0]
+
+    @cached_property
+    def _constant(self) -> ByModes:
+        before = self.modes.constant
+        if not self.taken:
+            return before
+        q, pushes = before.kept.shape
+        gradients = np.broadcast_to(np.tile(np.eye(q), pushes // q), (len(self.taken), q, pushes))
+        return before.move(gradients, self._effective, self._updates)[0]
+
+    @cached_property
+    def _effective(self) -> Float[np.ndarray, "steps q q"]:
+        return _held(self._means - np.stack([one.lowered for one in self.taken]), self._means)
 
     @cached_property
     def _gradients(self) -> Float[np.ndarray, "steps q n"]:
-        return np.stack([one.gradient for one in self.taken])
+        return np.stack([one.gradient for one in self.taken]) / self.weights
 
-    def _each(self, curvature: str, update: str) -> tuple[np.ndarray, list[Update]]:
-        return np.stack([getattr(one, curvature) for one in self.taken]), [getattr(one, update) for one in self.taken]
+    @cached_property
+    def _means(self) -> Float[np.ndarray, "steps q q"]:
+        return np.stack([one.mean for one in self.taken])
+
+    @property
+    def _updates(self) -> list[Update]:
+        return [one.update for one in self.taken]
 
 
 class SelfConsistent(NamedTuple):
@@ -143,8 +196,6 @@ class SelfConsistent(NamedTuple):
         Of the samples, with mean 1.
     spectrum : SpectralMeasure
         Nodes for the eigenvalues of the same features' Gram matrix over n; the weights add up to their number over n.
-    answers, previous : ndarray, shape (m, q, q)
-        What a constant push of a mode has left in it, and what its momentum is the difference from.
     lowered : ndarray, shape (q, q)
         The mean curvature less the effective one.
     iteration, refreshed_at : int
@@ -159,8 +210,6 @@ class SelfConsistent(NamedTuple):
     row_scales: Float[np.ndarray, " n"]
     weights: Float[np.ndarray, " n"]
     spectrum: SpectralMeasure
-    answers: Float[np.ndarray, "m q q"]
-    previous: Float[np.ndarray, "m q q"]
     lowered: Float[np.ndarray, "q q"]
     iteration: int
     refreshed_at: int
@@ -199,22 +248,22 @@ class SelfConsistent(NamedTuple):
         n, d = weighted.shape
         modes, eigenvalues = modes_and_spectrum(weighted, centred=centred, weights=weights)
         nodes, shares = gauss_quadrature(eigenvalues, NODES)
-        nothing = np.zeros((nodes.size, units, units))
         scales, like, some = row_scales(weighted), np.empty((units, d)), _some(n)
         estimate = ByModes.begin(modes, scales, like)
         own = RowModes(modes.nodes[:, some].copy(), modes.weights[:, some].copy(), modes.centred)
         by_mean = ByModes.begin(own, scales[some], like)
+        pushes = np.repeat(nodes, units)
+        constant = ByModes.begin(RowModes(pushes[None], np.zeros((1, pushes.size))), np.ones(pushes.size), like)
         spectrum = SpectralMeasure(nodes, shares * (eigenvalues.size / n))
-        beyond = estimate.kept, by_mean.kept
-        stretch = _Stretch(estimate, by_mean)
-        whole = cls(stretch, scales, weights, spectrum, nothing, nothing, nothing[0], 0, 0, *beyond)
+        stretch, lowered = _Stretch(_Modes(estimate, by_mean, constant), weights), np.zeros((units, units))
+        whole = cls(stretch, scales, weights, spectrum, lowered, 0, 0, estimate.kept, by_mean.kept)
         return whole if begun is None else whole._after(begun)
 
     def _after(self, begun: Begun) -> SelfConsistent:
         """The same at the fixed point of its own recursion, and what the fixed point does not know of."""
         units, kept, gradients, curvatures, decay = begun
         mean = effective = (curvatures * self.row_scales).mean(axis=-1)
-        identity, modes = np.eye(len(mean)), self.stretch.estimate.modes
+        identity, before = np.eye(len(mean)), self.stretch.modes
         nodes, shares = self.spectrum
 
         def answers_to(eigenvalues: np.ndarray, decays: float | np.ndarray, curvature: np.ndarray) -> np.ndarray:
@@ -224,11 +273,11 @@ class SelfConsistent(NamedTuple):
         for _ in range(ROUNDS_AT_START):
             total = np.tensordot(shares, answers_to(nodes, decay, effective), 1)
             effective = mean - self._lowered(curvatures[..., _some(self.weights.size)], total, effective)
-        answers, lowered = self.answers.copy(), self.lowered.copy()
+        answers, lowered = before.answers.copy(), self.lowered.copy()
         answers[:, units, units] = -answers_to(nodes, decay, effective)
         lowered[units, units] = mean - effective
-        decays = np.full(modes.nodes.shape, decay)
-        if modes.centred:
+        decays = np.full(before.own.modes.nodes.shape, decay)
+        if before.own.modes.centred:
             decays[-1] = NEXT_TO_NO_DECAY
 
         def placed(estimate: ByModes, curvature: np.ndarray, own: slice) -> tuple[ByModes, np.ndarray]:
@@ -242,9 +291,10 @@ class SelfConsistent(NamedTuple):
             beyond[units] = kept[:, own] - known[units]
             return estimate._replace(carried=carried, previous=carried, kept=known), beyond
 
-        estimate, beyond = placed(self.stretch.estimate, effective, slice(None))
-        by_mean, beyond_mean = placed(self.stretch.by_mean, mean, _some(self.weights.size))
-        known = self._replace(stretch=_Stretch(estimate, by_mean), answers=answers, previous=answers, lowered=lowered)
+        estimate, beyond = placed(before.own, effective, slice(None))
+        by_mean, beyond_mean = placed(before.by_mean, mean, _some(self.weights.size))
+        modes = before._replace(own=estimate, by_mean=by_mean).with_answers(answers)
+        known = self._replace(stretch=_Stretch(modes, self.weights), lowered=lowered)
         return known._replace(beyond=beyond, beyond_mean=beyond_mean)
 
     def _lowered(self, own: np.ndarray, kept: np.ndarray, start: np.ndarray) -> np.ndarray:
@@ -259,22 +309,14 @@ class SelfConsistent(NamedTuple):
         lowered, t, refreshed_at = self.lowered, self.iteration, self.refreshed_at
         mean = derivatives.curvature @ (self.row_scales / (self.weights.size * self.weights))
         if t >= self.refreshed_at * (1 + REFRESHED) and t > 0:
-            kept = -np.tensordot(self.spectrum.weights, self.answers, 1)
+            kept = -np.tensordot(self.spectrum.weights, self.stretch.answers, 1)
             with suppress(np.linalg.LinAlgError):  # of a run that diverges
-                start = _held(mean - lowered, mean)
                 some = _some(self.weights.size)
                 own = np.ascontiguousarray(derivatives.curvature[..., some])
-                lowered = self._lowered(own / self.weights[some], kept, start)
+                lowered = self._lowered(own / self.weights[some], kept, _held(mean - lowered, mean))
             refreshed_at = t
-        effective = mean - lowered
-        with suppress(np.linalg.LinAlgError):  # likewise
-            effective = _held(effective, mean)
-        push = np.matmul(effective, self.answers)
-        push[:, *np.diag_indices(len(effective))] += 1
-        answers, previous = update(self.answers, self.previous, self.spectrum.nodes[:, None, None] * push)
-        stretch = self.stretch.longer(_Taken(derivatives.gradient / self.weights, effective, mean, update))
-        known = self._replace(stretch=stretch, answers=answers, previous=previous, lowered=lowered)
-        return known._replace(iteration=t + 1, refreshed_at=refreshed_at)
+        stretch = self.stretch.longer(_Taken(derivatives.gradient, mean, lowered, update))
+        return self._replace(stretch=stretch, lowered=lowered, iteration=t + 1, refreshed_at=refreshed_at)
 
     def fresh_like(self, trained: Float[np.ndarray, "q n"]) -> Float[np.ndarray, "q n"]:
         """Pre-activations without what they keep of their own gradients; see `Estimate.fresh_like`."""
@@ -314,7 +356,7 @@ class SelfConsistent(NamedTuple):
         own, by_mean : ndarray, shape (q, samples)
         """
         some = _some(self.weights.size)
-        by_mean = trained[:, some] - self.stretch.by_mean_after.kept - self.beyond_mean
+        by_mean = trained[:, some] - self.stretch.by_mean.kept - self.beyond_mean
         return some, self.fresh_like(trained)[:, some], by_mean
 
 
@@ -378,15 +420,20 @@ def _symmetric(matrix: np.ndarray) -> np.ndarray:
     return (matrix + np.swapaxes(matrix, -1, -2)) / 2
 
 
-def _held(effective: Float[np.ndarray, "q q"], mean: Float[np.ndarray, "q q"]) -> Float[np.ndarray, "q q"]:
-    """Curvature with eigenvalues held above the lowest of the mean, or above zero if that is less."""
-    with suppress(np.linalg.LinAlgError):
-        np.linalg.cholesky(effective)  # of which no eigenvalue is negative: a fraction of the price of finding them
+def _held(effective: Float[np.ndarray, "... q q"], mean: Float[np.ndarray, "... q q"]) -> Float[np.ndarray, "... q q"]:
+    """Curvature with eigenvalues held above the lowest of the mean, or above zero if that is less.
+
+    Where either is not finite, of a run that diverges, nothing is held.
+    """
+    finite = np.isfinite(effective).all(axis=(-2, -1), keepdims=True) & np.isfinite(mean).all((-2, -1), keepdims=True)
+    try:
+        values, vectors = np.linalg.eigh(np.where(finite, effective, 0.0))
+        lowest = np.linalg.eigvalsh(np.where(finite, mean, 0.0))[..., :1]
+    except np.linalg.LinAlgError:
         return effective
-    values, vectors = np.linalg.eigh(effective)
-    if values[0] >= 0 or values[0] >= (least := min(0.0, float(np.linalg.eigvalsh(mean)[0]))):
-        return effective
-    return (vectors * values.clip(least)) @ vectors.T
+    least = np.minimum(0.0, lowest)
+    held = np.matmul(vectors * np.maximum(values, least)[..., None, :], np.swapaxes(vectors, -1, -2))
+    return np.where(finite & (values[..., :1] < least)[..., None], held, effective)
 
 
 def _root(matrix: Float[np.ndarray, "q q"]) -> Float[np.ndarray, "q q"]:

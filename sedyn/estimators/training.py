@@ -295,9 +295,9 @@ def fit_network(
     assert chosen is not None  # a run has a start
     second = np.nan
     if kept is not None and isinstance(chosen.estimate, SelfConsistent):
-        some, *both = chosen.estimate.some_both_ways(chosen.trained)
-        own, other = (losses(loss, forward(h, chosen.deep_weights, layers), table.labels[:, some]) for h in both)
-        moved = float(2 * np.average(other - own, weights=table.weights[some]))
+        few, *both = chosen.estimate.some_both_ways(chosen.trained)
+        own, other = (losses(loss, forward(h, chosen.deep_weights, layers), table.labels[:, few]) for h in both)
+        moved = float(2 * np.average(other - own, weights=table.weights[few]))
         second = error(losses(loss, kept, table.labels)) + moved
     gained = np.zeros(1) if linear is None else linear.model.gained
     if early_stopping and sums:
