@@ -120,16 +120,25 @@ class _Stretch:
     weights : ndarray, shape (n,)
         Of the samples, by which gradients have been multiplied.
     taken : sequence of _Taken
+    shorter : _Stretch, optional
+        Its steps are the first of these, and of it somebody has asked already what constant pushes leave.
     """
 
-    def __init__(self, modes: _Modes, weights: Float[np.ndarray, " n"], taken: Sequence[_Taken] = ()) -> None:
-        self.modes, self.weights, self.taken = modes, weights, taken
+    def __init__(
+        self,
+        modes: _Modes,
+        weights: Float[np.ndarray, " n"],
+        taken: Sequence[_Taken] = (),
+        shorter: _Stretch | None = None,
+    ) -> None:
+        self.modes, self.weights, self.taken, self.shorter = modes, weights, taken, shorter
 
     def longer(self, one: _Taken) -> _Stretch:
         """Steps with one more; of so many as go together none is left, and they are the start of others."""
-        if len(self.taken) < TOGETHER:
-            return _Stretch(self.modes, self.weights, (*self.taken, one))
-        return _Stretch(_Modes(self._own[0], self.by_mean, self._constant), self.weights, (one,))
+        if len(self.taken) == TOGETHER:
+            return _Stretch(_Modes(self._own[0], self.by_mean, self._answered[1]), self.weights, (one,))
+        shorter = self if "_answered" in vars(self) else self.shorter
+        return _Stretch(self.modes, self.weights, (*self.taken, one), shorter)
 
     @property
     def kept(self) -> Float[np.ndarray, "iterations q n"]:
@@ -139,15 +148,7 @@ class _Stretch:
     @property
     def answers(self) -> Float[np.ndarray, "m q q"]:
         """What a constant push of a mode has left in it after the last step."""
-        return self.modes._replace(constant=self._constant).answers
-
-    @cached_property
-    def _own(self) -> tuple[ByModes, Float[np.ndarray, "iterations q n"]]:
-        before = self.modes.own
-        if not self.taken:
-            return before, before.kept[None]
-        after, kept = before.move(self._gradients, self._effective, self._updates)
-        return after, np.concatenate([before.kept[None], kept])
+        return self.modes._replace(constant=self._answered[1]).answers
 
     @cached_property
     def by_mean(self) -> ByModes:
@@ -155,28 +156,34 @@ class _Stretch:
         if not self.taken:
             return self.modes.by_mean
         gradients = np.ascontiguousarray(self._gradients[..., _some(self.weights.size)])
-        return self.modes.by_mean.move(gradients, self._means, self._updates)[0]
+        return self.modes.by_mean.move(gradients, np.stack([one.mean for one in self.taken]), self._updates)[0]
 
     @cached_property
-    def _constant(self) -> ByModes:
-        before = self.modes.constant
+    def _own(self) -> tuple[ByModes, Float[np.ndarray, "iterations q n"]]:
+        before = self.modes.own
         if not self.taken:
-            return before
-        q, pushes = before.kept.shape
-        gradients = np.broadcast_to(np.tile(np.eye(q), pushes // q), (len(self.taken), q, pushes))
-        return before.move(gradients, self._effective, self._updates)[0]
+            return before, before.kept[None]
+        after, kept = before.move(self._gradients, self._answered[0], self._updates)
+        return after, np.concatenate([before.kept[None], kept])
 
     @cached_property
-    def _effective(self) -> Float[np.ndarray, "steps q q"]:
-        return _held(self._means - np.stack([one.lowered for one in self.taken]), self._means)
+    def _answered(self) -> tuple[Float[np.ndarray, "steps q q"], ByModes]:
+        """The effective curvature of each step, and what constant pushes leave after the last."""
+        before = self.modes.constant
+        q, pushes = before.kept.shape
+        known, before = (np.empty((0, q, q)), before) if self.shorter is None else self.shorter._answered
+        others = self.taken[len(known) :]
+        if not others:
+            return known, before
+        means = np.stack([one.mean for one in others])
+        effective = _held(means - np.stack([one.lowered for one in others]), means)
+        gradients = np.broadcast_to(np.tile(np.eye(q), pushes // q), (len(others), q, pushes))
+        after, _ = before.move(gradients, effective, [one.update for one in others])
+        return np.concatenate([known, effective]), after
 
     @cached_property
     def _gradients(self) -> Float[np.ndarray, "steps q n"]:
         return np.stack([one.gradient for one in self.taken]) / self.weights
-
-    @cached_property
-    def _means(self) -> Float[np.ndarray, "steps q q"]:
-        return np.stack([one.mean for one in self.taken])
 
     @property
     def _updates(self) -> list[Update]:
