@@ -113,6 +113,38 @@ def test_of_equal_curvatures_there_is_one_estimate(monkeypatch):
     assert model.history_.attrs["second_estimate"] == pytest.approx(model.estimated_test_error_, rel=1e-9)
 
 
+def test_curvatures_of_several_steps_are_held_one_by_one():
+    """Those that are not finite, of a run that diverges, move no other."""
+    rng = np.random.default_rng(0)
+    effective, mean = (each + np.swapaxes(each, -1, -2) for each in rng.standard_normal((2, 6, 3, 3)))
+    expected = np.array([_held(*both) for both in zip(effective, mean, strict=True)])
+    assert 0 < (expected != effective).any(axis=(1, 2)).sum() < 6
+    np.testing.assert_allclose(_held(effective, mean), expected, atol=1e-14)
+    effective[2], mean[4] = np.nan, np.inf
+    found = _held(effective, mean)
+    np.testing.assert_allclose(np.delete(found, [2, 4], 0), np.delete(expected, [2, 4], 0), atol=1e-14)
+    np.testing.assert_array_equal(found[4], effective[4])
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_estimates_are_the_same_however_many_steps_modes_take_together(weighted, monkeypatch):
+    rng = np.random.default_rng(1)
+    X, weights = rng.standard_normal((150, 30)), rng.uniform(0.5, 1.5, 150) if weighted else None
+    y = np.tanh(1.5 * X[:, 0]) + 0.5 * rng.standard_normal(150)
+    monkeypatch.setattr("sedyn.estimators.base.AFFORDABLE_SECONDS", 0.0)
+    options = {"width": 3, "random_state": 0, "weight_decay": 0.0, "patience": 6}
+    found = []
+    for together in (1, 8):
+        monkeypatch.setattr("sedyn.estimate.self_consistent.TOGETHER", together)
+        found.append(NetworkRegressor(**options).fit(X, y, sample_weight=weights))
+    one, other = found
+    assert len(one.history_.iteration) % 8 != 1  # training has ended on the way
+    np.testing.assert_allclose(other.history_.estimated_test_error, one.history_.estimated_test_error, rtol=1e-11)
+    assert one.best_iteration_ == other.best_iteration_
+    assert one.estimated_test_error_stderr_ == pytest.approx(other.estimated_test_error_stderr_, rel=1e-11)
+    np.testing.assert_array_equal(one.first_weights_, other.first_weights_)
+
+
 def test_eigenvalues_are_held_above_a_number_where_they_are_not():
     rng = np.random.default_rng(0)
     vectors = np.linalg.qr(rng.standard_normal((3, 4, 4)))[0]

@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from sedyn.kernels.cpu import modes
-from sedyn.kernels.dispatch import mean_answer, move_modes
+from sedyn.kernels.dispatch import mean_answer, move_modes, quadratures
 from sedyn.kernels.program import MOST_UNITS
 from sedyn.model.update import Update
 
@@ -14,21 +13,21 @@ UPDATES = {
 WIDEST = MOST_UNITS["cpu"]
 
 
-@pytest.mark.parametrize("update", UPDATES.values(), ids=UPDATES)
+@pytest.mark.parametrize("updates", [*([each] for each in UPDATES.values()), [*UPDATES.values()] * 2], ids=str)
 @pytest.mark.parametrize(
     ("leading", "units", "samples"), [((), 1, 1), ((), 9, 7), ((2,), 4, 300), ((2, 1), 3, 40)], ids=str
 )
-def test_modes_move_as_they_are_defined_to(update, leading, units, samples, monkeypatch):
-    monkeypatch.setattr(modes, "SAMPLES", 64)
+def test_modes_move_as_they_are_defined_to(updates, leading, units, samples):
     rng = np.random.default_rng(0)
     count = 5
     nodes, weights = rng.exponential(size=(2, count, samples))
     carried, previous = rng.standard_normal((2, *leading, units, count, samples))
-    kept, gradient = rng.standard_normal((2, *leading, units, samples))
-    curvature = rng.standard_normal((*leading, units, units))
-    if update.unit_decay is not None:
-        update = update._replace(unit_decay=rng.exponential(size=(units, 1)))
-    given = nodes, weights, count - 1, carried, previous, kept, gradient, curvature, update
+    kept = rng.standard_normal((*leading, units, samples))
+    gradients = rng.standard_normal((len(updates), *leading, units, samples))
+    curvatures = rng.standard_normal((len(updates), *leading, units, units))
+    decay = rng.exponential(size=(units, 1))
+    updates = [each if each.unit_decay is None else each._replace(unit_decay=decay) for each in updates]
+    given = nodes, weights, count - 1, carried, previous, kept, gradients, curvatures, updates
     before = [each.copy() for each in given[3:8]]
     found = move_modes(*given)
     assert move_modes.chosen(*given) is not move_modes.definition
@@ -36,6 +35,45 @@ def test_modes_move_as_they_are_defined_to(update, leading, units, samples, monk
         np.testing.assert_allclose(own, expected, atol=1e-14 * np.abs(expected).max(), rtol=0)
     for own, expected in zip(given[3:8], before, strict=True):
         np.testing.assert_array_equal(own, expected)
+
+
+def test_steps_together_are_steps_one_by_one():
+    """To the last bit: a sum does not depend on how many steps were asked for."""
+    rng = np.random.default_rng(0)
+    nodes, weights = rng.exponential(size=(2, 4, 90))
+    carried, previous = rng.standard_normal((2, 3, 4, 90))
+    kept, gradients, curvatures = (rng.standard_normal(shape) for shape in ((3, 90), (5, 3, 90), (5, 3, 3)))
+    update = UPDATES["momentum and decay"]
+    together = move_modes(nodes, weights, 4, carried, previous, kept, gradients, curvatures, [update] * 5)
+    for t in range(5):
+        given = nodes, weights, 4, carried, previous, kept, gradients[t : t + 1], curvatures[t : t + 1], [update]
+        carried, previous, (kept,) = move_modes(*given)
+        np.testing.assert_array_equal(together[2][t], kept)
+    np.testing.assert_array_equal(together[0], carried)
+    np.testing.assert_array_equal(together[1], previous)
+
+
+@pytest.mark.parametrize(("samples", "many", "count"), [(1, 9, 8), (70, 30, 6), (33, 400, 8)])
+def test_quadratures_are_as_they_are_defined(samples, many, count):
+    """Nodes and weights of each, whose first 2 B moments are those of the measure."""
+    rng = np.random.default_rng(0)
+    eigenvalues, shares = np.geomspace(0.01, 2, many), rng.exponential(size=(samples, many))
+    assert quadratures.chosen(eigenvalues, shares, count) is not quadratures.definition
+    nodes, weights = quadratures(eigenvalues, shares, count)
+    expected = quadratures.definition(eigenvalues, shares, count)
+    order = nodes.argsort(axis=1)
+    np.testing.assert_allclose(np.take_along_axis(nodes, order, 1), expected[0], atol=1e-12)
+    np.testing.assert_allclose(np.take_along_axis(weights, order, 1), expected[1], atol=1e-11 * shares.sum())
+    for k in range(2 * count):
+        np.testing.assert_allclose((weights * nodes**k).sum(axis=1), shares @ eigenvalues**k, rtol=1e-10)
+
+
+@pytest.mark.parametrize("found", [quadratures, quadratures.definition], ids=["chosen", "definition"])
+def test_measures_of_few_nodes_or_none_have_quadratures(found):
+    shares = np.array([[0, 0, 0, 0, 0.0], [0, 2, 0, 0, 0], [0.5, 0, 0, 0.25, 0]])
+    nodes, weights = found(np.array([1.0, 2, 3, 4, 5]), shares, 3)
+    np.testing.assert_allclose(weights.sum(axis=1), shares.sum(axis=1), atol=1e-14)
+    np.testing.assert_allclose((weights * nodes**3).sum(axis=1), shares @ np.arange(1, 6) ** 3, atol=1e-12)
 
 
 def curvatures_of(units, samples, rng):
@@ -79,10 +117,10 @@ def test_a_run_that_has_diverged_has_no_answer():
 def test_replicates_with_a_rate_each_are_left_to_array_operations():
     rng = np.random.default_rng(0)
     carried, kept = rng.standard_normal((2, 3, 4, 5)), rng.standard_normal((2, 3, 5))
-    given = *np.ones((2, 4, 5)), 4, carried, carried, kept, kept, np.ones((2, 3, 3))
-    each = move_modes(*given, Update(np.array([0.1, 0.3]), np.zeros(2), np.zeros(2), np.zeros(2), np.zeros(2)))[0]
+    given = *np.ones((2, 4, 5)), 4, carried, carried, kept, kept[None], np.ones((1, 2, 3, 3))
+    each = move_modes(*given, [Update(np.array([0.1, 0.3]), np.zeros(2), np.zeros(2), np.zeros(2), np.zeros(2))])[0]
     for r, rate in enumerate((0.1, 0.3)):
-        own = move_modes(*given, Update(rate, 0.0, 0.0, 0.0, 0.0))[0]
+        own = move_modes(*given, [Update(rate, 0.0, 0.0, 0.0, 0.0)])[0]
         np.testing.assert_allclose(each[r], own[r], atol=1e-14)
 
 
@@ -90,7 +128,7 @@ def test_wide_networks_are_left_to_array_operations():
     for units in (WIDEST, WIDEST + 1):
         carried = np.zeros((units, 1, 1))
         square, row = np.zeros((units, units)), np.zeros((units, 1))
-        given = np.ones((1, 1)), np.ones((1, 1)), 1, carried, carried, row, row, square, UPDATES["plain"]
+        given = *np.ones((2, 1, 1)), 1, carried, carried, row, row[None], square[None], [UPDATES["plain"]]
         assert (move_modes.chosen(*given) is move_modes.definition) == (units > WIDEST)
         given = square[:, :, None], np.ones(1), square
         assert (mean_answer.chosen(*given) is mean_answer.definition) == (units > WIDEST)
