@@ -3,7 +3,7 @@
 ``python -m benchmarks.estimate [--splits 3] [--first 0] [--out results.json]`` runs what is missing in the file of
 results, table by table, and prints the tables of `benchmarks/README.md`. The panel is `benchmarks/tables.py`. With
 ``--comparison`` it does the same with published ways to know a test error beside ours, see
-`benchmarks.estimators.comparison`.
+`benchmarks.estimators.comparison`; with ``--panel`` at other rates, widths and depths, see `benchmarks.estimators.panel`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 import sedyn
-from benchmarks.estimators import comparison, report
+from benchmarks.estimators import comparison, panel, panel_report, report
 from benchmarks.scores import error_of, errors_of
 from benchmarks.tables import TABLES, Split, Table, split
 
@@ -144,11 +144,15 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--splits", type=int, default=3)
     parser.add_argument("--first", type=int, default=0, help="number of the first split; without --comparison")
+    parser.add_argument("--panel", action="store_true", help="other rates, widths, depths and shapes of a table")
     parser.add_argument("--comparison", action="store_true", help="published estimators beside ours")
     parser.add_argument("--again", action="store_true", help="in it, only what our own estimate makes is measured anew")
-    parser.add_argument("--out", type=Path, help="file of results; estimate.json or comparison.json if not given")
+    parser.add_argument("--out", type=Path, help="file of results; {estimate,comparison,panel}.json if not given")
     given = parser.parse_args()
+    splits = range(given.first, given.first + given.splits)
     if given.comparison:
         report.show(comparison.run(given.out or Path("comparison.json"), given.splits, again=given.again))
+    elif given.panel:
+        panel_report.show(panel.run(given.out or Path("panel.json"), splits))
     else:
-        show(run(given.out or Path("estimate.json"), range(given.first, given.first + given.splits)))
+        show(run(given.out or Path("estimate.json"), splits))

@@ -165,9 +165,17 @@ class NetworkEstimator(FreshLike, Options, BaseEstimator):
         found = []
         if wanted:
             rests_on_few = surprise > self.estimated_test_error_
+            relative = self.estimated_test_error_stderr_ / max(self.estimated_test_error_, TINY)
             starts = {"begun": begun is not None, "warm": warm is not None, "exact": exact}
             found = doubts_about(
-                problem, fit, samples, largest, most_steps=most_steps, rests_on_few=rests_on_few, **starts
+                problem,
+                fit,
+                samples,
+                largest,
+                most_steps=most_steps,
+                stderr=relative,
+                rests_on_few=rests_on_few,
+                **starts,
             )
         self.history_ = self._history(problem, fit, labels.scale**2, reason, found, exact=exact)
         for doubt in found:

@@ -19,6 +19,8 @@ DISAGREEMENT = 0.2
 """Logarithm of the ratio of two estimates from which on it is spoken of."""
 EDGE = 0.8
 """Share of the largest stable learning rate beyond which it is spoken of."""
+LAST_SHARE, FEW_STEPS = 0.1, 20
+"""Share of the steps that tells how fast the estimate still falls, and below how many steps nothing does."""
 TINY = np.finfo(float).tiny
 
 
@@ -49,6 +51,7 @@ def doubts_about(
     largest: float,
     *,
     most_steps: int,
+    stderr: float,
     rests_on_few: bool,
     begun: bool,
     warm: bool,
@@ -65,6 +68,8 @@ def doubts_about(
         Curvature of a linear model's mean loss in its steepest direction.
     most_steps : int
         How many steps there may have been.
+    stderr : float
+        Standard error of the estimate, as a share of it.
     rests_on_few : bool
         Whether one sample in n + 1 that looks like another class would more than double the estimate.
     begun : bool
@@ -89,7 +94,8 @@ def doubts_about(
         "large; use a smaller learning_rate": best == 0 and not begun,
         f"the estimate was still falling at the last step, {last}; use more steps, or a larger learning_rate": best
         == last
-        == most_steps,
+        == most_steps
+        and _falls(estimates, stderr),
         f"two ways to estimate disagree, the other gives {other / max(kept, TINY):.2f} of it; use fewer steps, a "
         "smaller width, or estimate='exact'": apart,
         "classes are told apart so well that one sample more could double the estimate; see its standard error, or "
@@ -104,3 +110,14 @@ def doubts_about(
         "same; set warm_start=False for an estimate": warm,
     }
     return [Doubt(message) for message, holds in reasons.items() if holds]
+
+
+def _falls(estimates: np.ndarray, stderr: float) -> bool:
+    """Whether as many steps more, were they as good as the last ones, would lower an estimate by more than its error.
+
+    A fall by less is no reason to doubt it, and slow descents end in one more often than not.
+    """
+    last = len(estimates) - 1
+    some = max(1, round(LAST_SHARE * last))
+    fallen = (estimates[-1 - some] - estimates[-1]) / estimates[-1]
+    return last < FEW_STEPS or not fallen * last / some < stderr

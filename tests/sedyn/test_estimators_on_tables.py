@@ -319,6 +319,17 @@ def test_steps_left_open_may_be_too_few(diabetes):
         NetworkRegressor(max_steps=3, random_state=0).fit(X, y)
 
 
+def test_a_fall_by_less_than_the_standard_error_is_not_warned_of(diabetes):
+    X, _, y, _ = diabetes
+    for steps, warned in ((30, True), (80, False)):
+        model = NetworkRegressor(learning_rate=0.02, steps=steps, random_state=0).fit(X, y)
+        estimates = model.history_.estimated_test_error.values
+        assert model.best_iteration_ == estimates.argmin() == steps
+        more = 10 * (estimates[-1 - steps // 10] - estimates[-1])  # were ten tenths as good as the last
+        assert (more > model.estimated_test_error_stderr_) == warned
+        assert any("still falling" in line for line in model.history_.attrs["warnings"]) == warned
+
+
 def test_too_few_samples_and_useless_features_are_warned_of(fitted):
     rng = np.random.default_rng(0)
     with pytest.warns(EstimateWarning, match="fewer than half of d=90"):
