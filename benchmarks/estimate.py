@@ -3,7 +3,8 @@
 ``python -m benchmarks.estimate [--splits 3] [--first 0] [--out results.json]`` runs what is missing in the file of
 results, table by table, and prints the tables of `benchmarks/README.md`. The panel is `benchmarks/tables.py`. With
 ``--comparison`` it does the same with published ways to know a test error beside ours, see
-`benchmarks.estimators.comparison`; with ``--panel`` at other rates, widths and depths, see `benchmarks.estimators.panel`.
+`benchmarks.estimators.comparison`; with ``--panel`` at other rates, widths and depths, see
+`benchmarks.estimators.panel`.
 """
 
 from __future__ import annotations

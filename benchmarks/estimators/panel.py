@@ -1,11 +1,11 @@
-"""The panel: is the estimate right at other rates, widths, depths and shapes of a table than those of the defaults?
+"""The panel: estimates at other rates, widths, depths and shapes of a table than those of the defaults.
 
-A split of a table is fitted at three learning rates by one network of four, for a fixed number of steps; which network, and
-how many samples there are for each feature, changes from split to split, so that four splits of all tables have every network
-on every table. Features and samples are drawn at random to make the shape, 300 samples at most.
+A split of a table is fitted at three learning rates by one network of four, for a fixed number of steps; which network,
+and how many samples there are for each feature, changes from split to split, so that four splits of all tables have
+every network on every table. Features and samples are drawn at random to make the shape, 300 samples at most.
 
-Exact leave-one-out sees the same samples: what an estimate is off from it is the estimate's own error. The truth is known on
-finitely many fresh samples, and leave-one-out itself is off from it by the chance of those that train.
+Exact leave-one-out sees the same samples: what an estimate is off from it is the estimate's own error. The truth is
+known on finitely many fresh samples, and leave-one-out itself is off from it by the chance of those that train.
 """
 
 from __future__ import annotations
