@@ -6,10 +6,12 @@ numba compiles what a function calls into it, yet asks only of the function's ow
 from __future__ import annotations
 
 import hashlib
+import importlib
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 from types import CellType, FunctionType
-from typing import Any
+from typing import Any, NamedTuple
 
 import llvmlite.binding
 from numba import njit, types
@@ -51,7 +53,8 @@ def compiled(fastmath: set[str], **options: Any) -> Callable[[Any], Any]:
 
     One that compiled code calls, and that is neither `linked` nor small, is to be compiled with ``forceinline=True``:
     a copy for each caller under one name would be optimized in each caller's company, and which of the copies a process
-    takes, which round differently, depends on the order in which it compiles or loads them.
+    takes, which round differently, depends on the order in which it compiles or loads them. What is always taken in is
+    not kept on disk by itself, and Python cannot call it.
 
     Parameters
     ----------
@@ -72,10 +75,14 @@ def compiled(fastmath: set[str], **options: Any) -> Callable[[Any], Any]:
         )
         known.__doc__, known.__qualname__ = function.__doc__, function.__qualname__
         known.__module__, known.__annotations__ = function.__module__, function.__annotations__
+        # Each way in that nobody uses would be another copy of all that is taken in.
+        given = {"nogil": True, "fastmath": fastmath, "no_cfunc_wrapper": True, **options}
+        if options.get("forceinline"):
+            return njit(no_cpython_wrapper=True, **given)(known)
         try:
-            return njit(nogil=True, cache=True, fastmath=fastmath, **options)(known)
+            return njit(cache=True, **given)(known)
         except RuntimeError:  # neither the checkout nor the user's folder can be written: each process compiles anew
-            return njit(nogil=True, fastmath=fastmath, **options)(known)
+            return njit(**given)(known)
 
     return decorate
 
@@ -118,45 +125,78 @@ def calling(signature: Any) -> Any:
         def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
             kind = context.call_conv.get_function_type(signature.return_type, signature.args)
             function = builder.inttoptr(arguments[0], kind.as_pointer())
-            return _call(context, builder, signature, function, given, arguments[1])
+            values = cgutils.unpack_tuple(builder, arguments[1], len(given))
+            return _call(context, builder, signature, function, given, values)
 
         return signature.return_type(types.int64, given), generate
 
     return call
 
 
-def linked(function: Any, signature: Any) -> Any:
-    """Make a function of compiled code that calls a function where it is: ``call((first, second, ...))``.
+def linked(function: Any, signature: Any = None) -> Any:
+    """Make a function of compiled code that calls a function where it is, with the same arguments.
 
-    Its own code, compiled or taken from disk now, is known to the linker by a name.
+    Its own code, compiled or taken from disk when the first of its callers is, is known to the linker by a name.
 
     Parameters
     ----------
     function : object
-        That `compiled` has made.
-    signature : numba signature
+        That `compiled` has made, at the top of a module; it returns nothing.
+    signature : numba signature, optional
+        Types to which arguments are brought. By default it is compiled for the types that it is given, but for arrays,
+        which are of any layout, so that there is one of it for all.
 
     Returns
     -------
     object
     """
-    name = f"{function.__module__}.{function.__name__}.{_SOURCE}"
-    llvmlite.binding.add_symbol(name, address_of(function, signature))
 
-    @intrinsic
-    def call(_typing: Any, given: Any) -> Any:
+    def call(_typing: Any, *given: Any) -> Any:
+        own = signature or types.void(*map(_of_any_layout, given))
+        place = _Place(function.__module__, function.__name__, own.args)
+        place()
+
         def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-            kind = context.call_conv.get_function_type(signature.return_type, signature.args)
-            there = cgutils.get_or_insert_function(builder.module, kind, name)
-            return _call(context, builder, signature, there, given, arguments[0])
+            # Whoever loads the caller from disk is to have this first.
+            context.active_code_library._reload_init.add(place)
+            kind = context.call_conv.get_function_type(own.return_type, own.args)
+            there = cgutils.get_or_insert_function(builder.module, kind, place.name)
+            return _call(context, builder, own, there, given, arguments)
 
-        return signature.return_type(given), generate
+        return own.return_type(*given), generate
 
-    return call
+    parameters = inspect.signature(function.py_func).parameters.values()
+    named = [each.replace(default=each.empty, annotation=each.empty) for each in parameters]
+    first = inspect.Parameter("_typing", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    call.__signature__ = inspect.Signature([first, *named])  # type: ignore[attr-defined]
+    return intrinsic(call)
 
 
-def _call(context: Any, builder: Any, signature: Any, function: Any, given: Any, packed: Any) -> Any:
-    values = cgutils.unpack_tuple(builder, packed, len(given))
+class _Place(NamedTuple):
+    """A compiled function for arguments of some types, which the linker is to know; called, it sees to that."""
+
+    module: str
+    function: str
+    arguments: tuple[Any, ...]
+
+    @property
+    def name(self) -> str:
+        """How the linker knows it."""
+        types_of_arguments = hashlib.sha256(str(self.arguments).encode()).hexdigest()
+        return f"{self.module}.{self.function}.{types_of_arguments[:16]}.{_SOURCE}"
+
+    def __call__(self) -> None:
+        if llvmlite.binding.address_of_symbol(self.name) is None:
+            function = getattr(importlib.import_module(self.module), self.function)
+            llvmlite.binding.add_symbol(self.name, address_of(function, types.void(*self.arguments)))
+
+
+def _of_any_layout(given: Any) -> Any:
+    own = types.unliteral(given)
+    return own.copy(layout="A") if isinstance(own, types.Array) else own
+
+
+def _call(context: Any, builder: Any, signature: Any, function: Any, given: Any, values: Any) -> Any:
     own = [context.cast(builder, *each) for each in zip(values, given, signature.args, strict=True)]
     _, found = context.call_conv.call_function(builder, function, signature.return_type, signature.args, own)
     return found

@@ -361,7 +361,7 @@ def curve(
             for u in range(target, target + units):
                 for k in range(q * count):
                     side_by_side[u, k] = 0
-            call_combine((parameters, place, (units, 1), (source, given), side_by_side, (target, units), side_by_side))
+            call_combine(parameters, place, (units, 1), (source, given), side_by_side, (target, units), side_by_side)
         elif kind == Kind.activate:
             if addresses[place, 1]:
                 whole = True
@@ -375,7 +375,7 @@ def curve(
                         for i in range(count):
                             bent[u, a, i] = row[i] * tangents[s, a, i]
                 if whole:
-                    call_add_outer((bent, 0, tangents, source, units, start, curvatures))
+                    call_add_outer(bent, 0, tangents, source, units, start, curvatures)
                 else:
                     add_reached(bent, tangents, source, units, reached, start, curvatures)
             for u in range(units):
@@ -394,7 +394,7 @@ def curve(
                 for a in range(q):
                     for i in range(count):
                         bent[0, a, i] = bends[c, e, i] * tangents[outputs + c, a, i]
-                call_add_outer((bent, 0, tangents, outputs + e, 1, start, curvatures))
+                call_add_outer(bent, 0, tangents, outputs + e, 1, start, curvatures)
     for a in range(q):
         for b in range(a):
             lower, upper = curvatures[a, b, start:], curvatures[b, a, start:]
@@ -434,7 +434,7 @@ def forward(
             for b in range(units):
                 for i in range(count):
                     signals[target + b, i] = 0
-            call_combine((parameters, place, (units, 1), (source, given), signals, (target, units), signals))
+            call_combine(parameters, place, (units, 1), (source, given), signals, (target, units), signals)
         elif kind == Kind.add:
             for a in range(units):
                 for i in range(count):
@@ -482,7 +482,7 @@ def backward(
                     total += pulls[target + a, i]
                 deep_gradient[place + a] += total
         elif kind == Kind.dense:
-            call_combine((parameters, place, (1, units), (target, units), pulls, (source, given), pulls))
+            call_combine(parameters, place, (1, units), (target, units), pulls, (source, given), pulls)
             add_dots(signals, source, given, pulls, target, units, place, deep_gradient)
         elif kind == Kind.add:
             for a in range(units):
@@ -526,7 +526,7 @@ def differentiate_samples(
         given = pre_activations[a, start:]
         for i in range(count):
             signals[a, i] = given[i]
-    call_forward((operations, addresses, parameters, signals, slopes))
+    call_forward(operations, addresses, parameters, signals, slopes)
     lose(of_loss[0], (loss_numbers, signals, outputs, labels, start, losses, pulls))
     if gradients.shape[0] == 0:
         return
@@ -547,7 +547,7 @@ def differentiate_samples(
                         bends[c, e, i] *= weights[i]
     backward(operations, parameters, signals, slopes, pulls, deep_gradient)
     if curved:
-        call_curve((network, start, signals, slopes, pulls, bends, curvatures))
+        call_curve(network, start, signals, slopes, pulls, bends, curvatures)
     for a in range(q):
         found = gradients[a, start:]
         for i in range(count):
@@ -610,7 +610,7 @@ def differentiate_parts(
         for start in range(first, last, together):
             some = (start, min(start + together, last))
             found = pre_activations[r], losses[r], gradients[r], sums[number], curvatures[r]
-            call_differentiate_samples((own, some, *found))
+            call_differentiate_samples(own, some, *found)
 
 
 @_compiled
@@ -650,7 +650,7 @@ def forward_parts(
                 given = pre_activations[r, a, start:]
                 for i in range(count):
                     signals[a, i] = given[i]
-            call_forward((operations, addresses, parameters[r], signals, slopes))
+            call_forward(operations, addresses, parameters[r], signals, slopes)
             for c in range(outputs.shape[1]):
                 found = outputs[r, c, start:]
                 for i in range(count):

@@ -15,7 +15,7 @@ from numba import types
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
 
-from sedyn.arrays.compiling import compiled, widest_vectors
+from sedyn.arrays.compiling import compiled, linked, widest_vectors
 from sedyn.arrays.memory import aligned_empty
 from sedyn.arrays.shapes import Float
 from sedyn.kernels.cpu.network import CompiledNetwork, call_differentiate_samples
@@ -25,6 +25,8 @@ __all__ = [
     "ROWS",
     "UNITS",
     "add_products",
+    "call_add_products",
+    "call_products",
     "clear",
     "count_up",
     "counted",
@@ -82,10 +84,9 @@ def padded_each(vectors: Float[np.ndarray, "R q m"], dtype: np.dtype, scale: flo
 
 
 _compiled = compiled({"reassoc", "contract", "nsz"})
-_taken_in = compiled({"reassoc", "contract", "nsz"}, forceinline=True)
 
 
-@_taken_in
+@_compiled
 def products(matrix: np.ndarray, start: int, weights: np.ndarray, out: np.ndarray, ahead: int = LINES_AHEAD) -> None:
     """Set ``out = weights @ matrix[:, start : start + d].T``.
 
@@ -100,6 +101,7 @@ def products(matrix: np.ndarray, start: int, weights: np.ndarray, out: np.ndarra
     ahead : int, optional
         Distance in bytes at which memory is asked for before it is read.
     """
+    widest_vectors()
     (q, d), lanes, columns = weights.shape, VECTOR // weights.itemsize, CHUNK // weights.itemsize
     room = -(-GROUP // lanes) * lanes
     sums, totals = np.empty((q, room * lanes), weights.dtype), np.empty((1, room), weights.dtype)
@@ -116,7 +118,7 @@ def products(matrix: np.ndarray, start: int, weights: np.ndarray, out: np.ndarra
                 out[a, i + k] = totals[0, k]
 
 
-@_taken_in
+@_compiled
 def add_products(
     matrix: np.ndarray, start: int, gradients: np.ndarray, out: np.ndarray, ahead: int = LINES_AHEAD
 ) -> None:
@@ -134,6 +136,7 @@ def add_products(
     ahead : int, optional
         As in `products`.
     """
+    widest_vectors()
     (q, d), columns = out.shape, CHUNK // out.itemsize
     for i in range(0, matrix.shape[0], GROUP):
         group, factors = matrix[i : i + GROUP], gradients[:, i : i + GROUP]
@@ -141,6 +144,10 @@ def add_products(
             after = min(first + columns, d)
             for a in range(0, q, UNITS):
                 add_backward(group[:, start + first : start + after], factors, a, out[:, first:after], ahead)
+
+
+# What compiled code calls: one of each for all that has rows without gaps.
+call_products, call_add_products = linked(products), linked(add_products)
 
 
 # Loops, here as everywhere in compiled code: statements on whole arrays take seconds to compile.
@@ -290,16 +297,16 @@ def descend(
             upcoming = stop if stop < end else starts[min(following, parts.shape[0])]
             ahead = (upcoming - start) * matrix.strides[0]
             samples, count = matrix[start:stop], stop - start
-            products(samples, 0, weights, forward, ahead)
+            call_products(samples, 0, weights, forward, ahead)
             for a in range(q):
                 for i in range(count):
                     trained[a, start + i] = forward[a, i]
             found = trained, losses, gradients, deep_parts[place], curvatures
-            call_differentiate_samples((network, (start, stop), *found))
+            call_differentiate_samples(network, (start, stop), *found)
             for a in range(q):
                 for i in range(count):
                     backward[a, i] = gradients[a, start + i]
-            add_products(samples, 0, backward, parts[place], ahead)
+            call_add_products(samples, 0, backward, parts[place], ahead)
             start = stop
         # Add to it what goes together with it, as long as that is there already.
         places[block], distance, alone = place, 1, False
@@ -384,15 +391,15 @@ def descend_each(
         for start in range(0, samples, samples_together):
             stop = min(start + samples_together, samples)
             some = matrices[r, start:stop]
-            products(some, 0, weights[r], forward)
+            call_products(some, 0, weights[r], forward, LINES_AHEAD)
             for a in range(q):
                 for i in range(stop - start):
                     trained[r, a, start + i] = forward[a, i]
             found = trained[r], losses[r], gradients[r], deep[0], curvatures[r]
-            call_differentiate_samples((own, (start, stop), *found))
+            call_differentiate_samples(own, (start, stop), *found)
             for a in range(q):
                 for i in range(stop - start):
                     backward[a, i] = gradients[r, a, start + i]
-            add_products(some, 0, backward, total)
+            call_add_products(some, 0, backward, total, LINES_AHEAD)
         _set_scaled(total, scale, drives[r])
         _set_scaled(deep, 1 / samples, deep_gradients[r : r + 1])

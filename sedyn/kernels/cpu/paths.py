@@ -13,8 +13,8 @@ import numpy as np
 from sedyn.arrays.compiling import calling, compiled, widest_vectors
 from sedyn.kernels.cpu.functions import LOSE
 from sedyn.kernels.cpu.network import CompiledNetwork, call_combine, call_differentiate_samples, call_forward
-from sedyn.kernels.cpu.passes import UNITS, add_products, clear, products
-from sedyn.kernels.cpu.response import LANES, add_adjoints, copy, totals_of
+from sedyn.kernels.cpu.passes import UNITS, call_add_products, call_products, clear
+from sedyn.kernels.cpu.response import LANES, call_add_adjoints, copy, totals_of
 from sedyn.kernels.cpu.tiles import TOGETHER
 
 __all__ = ["average_scores", "descend_paths", "remove_own_gradients"]
@@ -156,17 +156,17 @@ def descend_paths(
             for start in range(0, samples, samples_together):
                 stop = min(start + samples_together, samples)
                 some = matrices[r, start:stop]
-                products(some, 0, weights, forward, None)
+                call_products(some, 0, weights, forward, None)
                 for a in range(q):
                     for i in range(stop - start):
                         trained[r, t, a, start + i] = forward[a, i]
                 found = trained[r, t], losses[r, t], gradient, deep[0], curvature
-                call_differentiate_samples((own, (start, stop), *found))
+                call_differentiate_samples(own, (start, stop), *found)
                 if not last:
                     for a in range(q):
                         for i in range(stop - start):
                             backward[a, i] = gradient[a, start + i]
-                    add_products(some, 0, backward, total, None)
+                    call_add_products(some, 0, backward, total, None)
             if last:
                 continue
             for a in range(q):
@@ -239,7 +239,7 @@ def remove_own_gradients(
             known = (t + 1) * q
             clear(partial[:known])
             for block in range(blocks.shape[0]):
-                add_adjoints(blocks[block], couplings[: t + 1, :, :known], adjoints, partial)
+                call_add_adjoints(blocks[block], couplings[: t + 1, :, :known], adjoints, partial)
             totals_of(partial, total[: t + 1])
             for a in range(q):
                 for k in range(t * size * q, (t + 1) * size * q):
@@ -251,7 +251,7 @@ def remove_own_gradients(
             columns = (t + 1) * size * q
             clear(pushed[:, :columns])
             answered = answers[: t + 1].reshape(known, steps * size * q)
-            add_products(answered[:, :columns], 0, responses[:, :known], pushed[:, :columns], None)
+            call_add_products(answered[:, :columns], 0, responses[:, :known], pushed[:, :columns], None)
             for a in range(q):
                 for b in range(size):
                     pushed[a, (t * size + b) * q + a] += 1
@@ -274,7 +274,7 @@ def remove_own_gradients(
             for a in range(units):
                 for i in range(samples):
                     part[a, i] = trained[r, t + 1, a, i] if a < q else 0.0
-            add_products(gradients[r, : t + 1].reshape(known, samples), 0, factors[:, :known], part, None)
+            call_add_products(gradients[r, : t + 1].reshape(known, samples), 0, factors[:, :known], part, None)
             for a in range(q):
                 for i in range(samples):
                     fresh[r, t + 1, a, i] = part[a, i]
@@ -346,8 +346,8 @@ def average_scores(
                         for i in range(together):
                             signals[a, i] = 0
                     root = roots[r, t].reshape(q * given)
-                    call_combine((root, 0, (1, given), (0, given), points, (0, q), signals))
-                    call_forward((operations, addresses, parameters[r, t], signals, slopes))
+                    call_combine(root, 0, (1, given), (0, given), points, (0, q), signals)
+                    call_forward(operations, addresses, parameters[r, t], signals, slopes)
                     for m in range(choices):
                         of_loss = addresses[addresses.shape[0] - 1, 0]
                         lose(of_loss, (loss_numbers, signals, first_output, y[m], 0, values, pulls))

@@ -16,7 +16,7 @@ from sedyn.arrays.shapes import Float, Integer
 from sedyn.arrays.threads import run_each
 from sedyn.kernels.cpu.functions import exp, log
 from sedyn.kernels.cpu.network import call_combine
-from sedyn.kernels.cpu.passes import UNITS, products
+from sedyn.kernels.cpu.passes import UNITS, call_products
 from sedyn.kernels.cpu.several import shares
 
 __all__ = ["quantile", "stretched_points"]
@@ -132,7 +132,7 @@ def fill_points(
                     points[a, i] -= mean
                     weighted[a, i] = of_points[i] * points[a, i]
             # Moments are matched causally, each coordinate by those before it: by the inverse of a triangular root.
-            products(points, 0, weighted, moments, None)
+            call_products(points, 0, weighted, moments, None)
             for a in range(dimensions):
                 for b in range(a + 1):
                     entry = moments[a, b]
@@ -148,7 +148,7 @@ def fill_points(
                 for i in range(count):
                     matched[a, i] = 0
             rows = inverse.reshape(dimensions * dimensions)
-            call_combine((rows, 0, (1, dimensions), (0, dimensions), points, (0, dimensions), matched))
+            call_combine(rows, 0, (1, dimensions), (0, dimensions), points, (0, dimensions), matched)
             for a in range(dimensions):
                 for i in range(count):
                     normals[r, a, shift, i] = matched[a, i]

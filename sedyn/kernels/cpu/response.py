@@ -9,14 +9,14 @@ import math
 
 import numpy as np
 
-from sedyn.arrays.compiling import compiled, widest_vectors
+from sedyn.arrays.compiling import compiled, linked, widest_vectors
 from sedyn.arrays.shapes import Float
 from sedyn.arrays.threads import run_each
 from sedyn.kernels.cpu.passes import clear
 from sedyn.kernels.cpu.several import parts_of, shares
 from sedyn.kernels.cpu.tiles import TOGETHER, VECTOR, push_and_bend
 
-__all__ = ["LANES", "add_adjoints", "copy", "mean_response", "totals_of"]
+__all__ = ["LANES", "call_add_adjoints", "copy", "mean_response", "totals_of"]
 
 # Samples that are a thread's work.
 SAMPLES, LANES = 512, VECTOR // 8
@@ -102,7 +102,7 @@ def add_adjoints_each(rows: np.ndarray, apart: int, parts: np.ndarray, couplings
             if some.shape[1] < TOGETHER:
                 copy(some, filled)
                 some = filled[:, :TOGETHER]
-            add_adjoints(some, couplings[r], adjoints, partial)
+            call_add_adjoints(some, couplings[r], adjoints, partial)
         totals_of(partial, sums[number])
 
 
@@ -123,7 +123,7 @@ def copy(curvatures: np.ndarray, out: np.ndarray) -> None:
             out[row, i] = 0
 
 
-@_taken_in
+@_compiled
 def add_adjoints(curvatures: np.ndarray, couplings: np.ndarray, adjoints: np.ndarray, partial: np.ndarray) -> None:
     """Add the transposed adjoints of some samples.
 
@@ -142,6 +142,9 @@ def add_adjoints(curvatures: np.ndarray, couplings: np.ndarray, adjoints: np.nda
     q = couplings.shape[1]
     for s in range(couplings.shape[0] - 1, -1, -1):
         push_and_bend(curvatures, s * q, couplings[s], adjoints, partial)
+
+
+call_add_adjoints = linked(add_adjoints)
 
 
 @_taken_in

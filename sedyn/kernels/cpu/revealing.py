@@ -16,7 +16,15 @@ from sedyn.arrays.memory import aligned_empty
 from sedyn.arrays.revealing import NEGLIGIBLE_SHARE, Side
 from sedyn.arrays.shapes import Float
 from sedyn.arrays.threads import run_together, thread_count
-from sedyn.kernels.cpu.passes import UNITS, add_products, clear, count_up, counted, products
+from sedyn.kernels.cpu.passes import (
+    LINES_AHEAD,
+    UNITS,
+    call_add_products,
+    call_products,
+    clear,
+    count_up,
+    counted,
+)
 
 __all__ = ["COLUMNS", "revealing_product"]
 
@@ -125,7 +133,7 @@ def _multiply(
     while block < own_blocks:
         start, stop = _columns(block, m)
         _load(vectors, start, work[:, start:stop])
-        products(known, start, work[:, start:stop], parts[0, block])
+        call_products(known, start, work[:, start:stop], parts[0, block], LINES_AHEAD)
         for a in range(q):
             parts[0, block, a, count] = _product(work, a, a, start, stop)
         block = _next(counters, step)
@@ -151,7 +159,7 @@ def _multiply(
     block = _taken(counters, step)
     while block < own_blocks:
         start, stop = _columns(block, m)
-        add_products(known, start, factors, work[:, start:stop])
+        call_add_products(known, start, factors, work[:, start:stop], LINES_AHEAD)
         block = _next(counters, step)
     _wait(counters, step, own_blocks)
 
@@ -181,7 +189,7 @@ def _multiply(
         for a in range(q):
             for j in range(start, stop):
                 work[a, j] *= scales[a]
-        products(known, start, work[:, start:stop], parts[1, block])
+        call_products(known, start, work[:, start:stop], parts[1, block], LINES_AHEAD)
         block = _next(counters, step)
     _add_up(parts[1], counters, step, own_blocks, q, count, sums)
     for a in range(q):
@@ -191,8 +199,8 @@ def _multiply(
     block = _taken(counters, step)
     while block < own_blocks:
         start, stop = _columns(block, m)
-        add_products(known, start, factors, work[:, start:stop])
-        products(work[:q], start, work[:, start:stop], parts[2, block])
+        call_add_products(known, start, factors, work[:, start:stop], LINES_AHEAD)
+        call_products(work[:q], start, work[:, start:stop], parts[2, block], LINES_AHEAD)
         block = _next(counters, step)
     _add_up(parts[2], counters, step, own_blocks, q, q, sums)
     mixing = np.zeros((units, q))
@@ -205,12 +213,12 @@ def _multiply(
         start, stop = _columns(block, m)
         directions = buffer[:, : stop - start]
         clear(directions)
-        add_products(work[:q], start, mixing, directions)
+        call_add_products(work[:q], start, mixing, directions, LINES_AHEAD)
         for a in range(q):
             for j in range(stop - start):
                 basis[count + a, start + j] = directions[a, j]
-        products(other_images[:other_count], start, directions, parts[3, block])
-        products(vectors, start, directions, parts[3, block, :, other_count:])
+        call_products(other_images[:other_count], start, directions, parts[3, block], LINES_AHEAD)
+        call_products(vectors, start, directions, parts[3, block, :, other_count:], LINES_AHEAD)
         block = _next(counters, step)
     _add_up(parts[3], counters, step, own_blocks, q, other_count + q, sums)
     fixed = np.zeros((units, other_count))
@@ -230,7 +238,7 @@ def _multiply(
             if scales[a] == 0:
                 images[count + a, start:stop] = 0
         _load(images[count : count + q], start, free)
-        products(other_known, start, free, parts[4, block])
+        call_products(other_known, start, free, parts[4, block], LINES_AHEAD)
         block = _next(counters, step)
     _add_up(parts[4], counters, step, other_blocks, q, other_count, sums)
     for a in range(q):
@@ -242,12 +250,12 @@ def _multiply(
         start, stop = _columns(block, out.shape[1])
         part = buffer[:, : stop - start]
         _load(images[count : count + q], start, part)
-        add_products(other_known, start, fixed, part)
+        call_add_products(other_known, start, fixed, part, LINES_AHEAD)
         for a in range(q):
             for j in range(stop - start):
                 images[count + a, start + j] = part[a, j]
         clear(part)
-        add_products(images[: count + q], start, coefficients, part)
+        call_add_products(images[: count + q], start, coefficients, part, LINES_AHEAD)
         for a in range(q):
             for j in range(stop - start):
                 out[a, start + j] = part[a, j]

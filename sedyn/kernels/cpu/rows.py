@@ -9,7 +9,7 @@ import numpy as np
 from sedyn.arrays.compiling import compiled, widest_vectors
 from sedyn.arrays.shapes import Float
 from sedyn.kernels.cpu.functions import exp
-from sedyn.kernels.cpu.passes import UNITS, products
+from sedyn.kernels.cpu.passes import UNITS, call_products
 
 __all__ = ["row_moments"]
 
@@ -45,7 +45,7 @@ def fill_moments(weights: np.ndarray, start: np.ndarray, scales: np.ndarray, fou
         for a in range(known):
             for j in range(d):
                 rows[q + a, j] = beside[a, j] * scales[j]
-        products(rows, 0, scaled, moments, None)
+        call_products(rows, 0, scaled, moments, None)
         for a in range(q):
             for b in range(q + known):
                 found[m, a, b] = moments[a, b]
