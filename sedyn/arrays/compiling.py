@@ -18,7 +18,19 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-__all__ = ["CUBE", "MATRIX", "SOURCES", "VECTOR", "address_of", "calling", "compiled", "linked", "widest_vectors"]
+__all__ = [
+    "CUBE",
+    "MATRIX",
+    "SOURCE",
+    "SOURCES",
+    "VECTOR",
+    "address_of",
+    "calling",
+    "compiled",
+    "linked",
+    "only_compile",
+    "widest_vectors",
+]
 
 VECTOR, MATRIX, CUBE = (types.Array(types.float64, dimensions, "C") for dimensions in (1, 2, 3))
 
@@ -33,6 +45,7 @@ SOURCES = (
         "kernels/cpu/passes.py",
         "kernels/cpu/paths.py",
         "kernels/cpu/points.py",
+        "kernels/cpu/ready.py",
         "kernels/cpu/response.py",
         "kernels/cpu/revealing.py",
         "kernels/cpu/rows.py",
@@ -45,7 +58,9 @@ def _digest() -> str:
     return hashlib.sha256(b"".join((PACKAGE / source).read_bytes() for source in SOURCES)).hexdigest()
 
 
-_SOURCE = _digest()
+SOURCE = _digest()
+# Where a function is that another calls, in a process that compiles and calls nothing; None in all others.
+_nowhere: int | None = None
 
 
 def compiled(fastmath: set[str], **options: Any) -> Callable[[Any], Any]:
@@ -71,7 +86,7 @@ def compiled(fastmath: set[str], **options: Any) -> Callable[[Any], Any]:
             function.__globals__,
             function.__name__,
             function.__defaults__,
-            (*(function.__closure__ or ()), CellType(_SOURCE)),
+            (*(function.__closure__ or ()), CellType(SOURCE)),
         )
         known.__doc__, known.__qualname__ = function.__doc__, function.__qualname__
         known.__module__, known.__annotations__ = function.__module__, function.__annotations__
@@ -85,6 +100,12 @@ def compiled(fastmath: set[str], **options: Any) -> Callable[[Any], Any]:
             return njit(**given)(known)
 
     return decorate
+
+
+def only_compile() -> None:
+    """Call no compiled function from now on in this process: one is then compiled without those that are `linked`."""
+    global _nowhere
+    _nowhere = llvmlite.binding.address_of_symbol("malloc")
 
 
 # What a function calls the compiler takes into it and compiles there once more. One that is large and called from
@@ -183,12 +204,15 @@ class _Place(NamedTuple):
     def name(self) -> str:
         """How the linker knows it."""
         types_of_arguments = hashlib.sha256(str(self.arguments).encode()).hexdigest()
-        return f"{self.module}.{self.function}.{types_of_arguments[:16]}.{_SOURCE}"
+        return f"{self.module}.{self.function}.{types_of_arguments[:16]}.{SOURCE}"
 
     def __call__(self) -> None:
         if llvmlite.binding.address_of_symbol(self.name) is None:
-            function = getattr(importlib.import_module(self.module), self.function)
-            llvmlite.binding.add_symbol(self.name, address_of(function, types.void(*self.arguments)))
+            llvmlite.binding.add_symbol(self.name, _nowhere or self._address())
+
+    def _address(self) -> int:
+        function = getattr(importlib.import_module(self.module), self.function)
+        return address_of(function, types.void(*self.arguments))
 
 
 def _of_any_layout(given: Any) -> Any:

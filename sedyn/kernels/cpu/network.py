@@ -21,6 +21,14 @@ from sedyn.kernels.cpu.tiles import VECTOR as VECTOR_BYTES
 from sedyn.kernels.program import Kind, Program
 
 __all__ = [
+    "ADD_OUTER",
+    "COMBINE",
+    "CURVE",
+    "DIFFERENTIATE",
+    "FORWARD",
+    "INT",
+    "NETWORK",
+    "WHOLE_NUMBERS",
     "CompiledNetwork",
     "addresses_of",
     "call_combine",
@@ -35,6 +43,7 @@ __all__ = [
 
 _compiled = compiled({"reassoc", "contract", "nsz"}, error_model="numpy")
 _taken_in = compiled({"reassoc", "contract", "nsz"}, error_model="numpy", forceinline=True)
+_linked = compiled({"reassoc", "contract", "nsz"}, error_model="numpy", no_cpython_wrapper=True)
 activate, bend, lose, bend_loss = map(calling, (ACTIVATE, BEND, LOSE, BEND_LOSS))
 
 
@@ -124,7 +133,7 @@ def addresses_of(program: Program, loss: str | None = None) -> Integer[np.ndarra
     return np.array([*found, (0, 0) if loss is None else loss_addresses(loss)], np.int64)
 
 
-@_compiled
+@_linked
 def combine(
     weights: np.ndarray,
     place: int,
@@ -182,7 +191,8 @@ def combine(
 
 
 _PAIR = types.UniTuple(INT, 2)
-call_combine = linked(combine, types.void(VECTOR, INT, _PAIR, _PAIR, MATRIX, _PAIR, MATRIX))
+COMBINE = types.void(VECTOR, INT, _PAIR, _PAIR, MATRIX, _PAIR, MATRIX)
+call_combine = linked(combine, COMBINE)
 
 
 @_taken_in
@@ -245,7 +255,7 @@ def add_dots(
             out[place + a * units + b] += p
 
 
-@_compiled
+@_linked
 def add_outer(
     left: np.ndarray, one: int, right: np.ndarray, other: int, count: int, start: int, curvatures: np.ndarray
 ) -> None:
@@ -275,7 +285,8 @@ def add_outer(
                     found[i] += left[one + u, a, i] * right[other + u, b, i]
 
 
-call_add_outer = linked(add_outer, types.void(CUBE, INT, CUBE, INT, INT, INT, CUBE))
+ADD_OUTER = types.void(CUBE, INT, CUBE, INT, INT, INT, CUBE)
+call_add_outer = linked(add_outer, ADD_OUTER)
 
 
 @_taken_in
@@ -313,7 +324,7 @@ def add_reached(
                         found[i] += left[u, a, i] * right[s, b, i]
 
 
-@_compiled
+@_linked
 def curve(
     network: CompiledNetwork,
     start: int,
@@ -402,11 +413,11 @@ def curve(
                 upper[i] = lower[i]
 
 
-_CURVE = types.void(NETWORK, INT, MATRIX, MATRIX, MATRIX, CUBE, CUBE)
-call_curve = linked(curve, _CURVE)
+CURVE = types.void(NETWORK, INT, MATRIX, MATRIX, MATRIX, CUBE, CUBE)
+call_curve = linked(curve, CURVE)
 
 
-@_compiled
+@_linked
 def forward(
     operations: np.ndarray, addresses: np.ndarray, parameters: np.ndarray, signals: np.ndarray, slopes: np.ndarray
 ) -> None:
@@ -441,7 +452,8 @@ def forward(
                     signals[target + a, i] = signals[source + a, i] + signals[place + a, i]
 
 
-call_forward = linked(forward, types.void(WHOLE_NUMBERS, WHOLE_NUMBERS, VECTOR, MATRIX, MATRIX))
+FORWARD = types.void(WHOLE_NUMBERS, WHOLE_NUMBERS, VECTOR, MATRIX, MATRIX)
+call_forward = linked(forward, FORWARD)
 
 
 @_taken_in
@@ -491,7 +503,7 @@ def backward(
                     pulls[place + a, i] += pulls[target + a, i]
 
 
-@_compiled
+@_linked
 def differentiate_samples(
     network: CompiledNetwork,
     samples: tuple[int, int],
@@ -554,8 +566,8 @@ def differentiate_samples(
             found[i] = pulls[a, i]
 
 
-_DIFFERENTIATE = types.void(NETWORK, _PAIR, MATRIX, VECTOR, MATRIX, VECTOR, CUBE)
-call_differentiate_samples = linked(differentiate_samples, _DIFFERENTIATE)
+DIFFERENTIATE = types.void(NETWORK, _PAIR, MATRIX, VECTOR, MATRIX, VECTOR, CUBE)
+call_differentiate_samples = linked(differentiate_samples, DIFFERENTIATE)
 
 
 @_compiled

@@ -33,7 +33,7 @@ def test_another_source_is_compiled_again(tmp_path, monkeypatch):
     path.write_text(MODULE)
 
     def misses(source):
-        monkeypatch.setattr(compiling, "_SOURCE", source)
+        monkeypatch.setattr(compiling, "SOURCE", source)
         spec = importlib.util.spec_from_file_location("doubling", path)
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
