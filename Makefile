@@ -66,6 +66,7 @@ docs: $(READY)
 bench: $(READY)
 	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
 
+# What runs need is compiled here once, half a minute of one core, so that the first of them starts at once.
 $(READY): requirements/installer.lock requirements/environment.lock pyproject.toml setup.py
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
 	  || { echo "$(PYTHON) is not Python 3.11 to 3.13; name one that is: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
@@ -73,6 +74,7 @@ $(READY): requirements/installer.lock requirements/environment.lock pyproject.to
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/installer.lock
 	$(BIN)/uv pip sync --quiet --python $(BIN)/python --compile-bytecode --require-hashes requirements/environment.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m sweeps.doctor --compile || echo "nothing is compiled yet; the first run does that"
 	touch $@
 
 install: $(READY)

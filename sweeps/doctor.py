@@ -23,6 +23,7 @@ from sedyn.arrays import backend
 from sedyn.arrays.machine import available_cores, memory_limit
 from sedyn.checks import COUNT
 from sedyn.errors import InvalidInput
+from sedyn.kernels.cpu.ready import folder_of_compiled, make_ready
 from sedyn.selfcheck import check_kernels
 from sweeps.application.command import parser_of
 from sweeps.compute import Compute
@@ -215,13 +216,31 @@ def _size(word: str) -> int:
     return COUNT("--size", int(word))
 
 
+def compiling() -> str:
+    """Compile what runs on a CPU need, side by side, and say so; where that cannot be, runs compile for themselves."""
+    start, cores = time.perf_counter(), available_cores()
+    folder = folder_of_compiled()
+    if folder is None:
+        return "compiled code cannot be kept on this machine: each process compiles what it calls"
+    count = make_ready(cores)
+    if count is None:
+        return f"what runs need is compiled already, in {folder.parent}"
+    return (
+        f"compiled {count} functions in {time.perf_counter() - start:.0f} s on {cores} cores, kept in {folder.parent}"
+    )
+
+
 @stoppable("what was found stands above")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print all that matters on a new machine; exit status 0 if all that is there works, 1 otherwise."""
     parser = parser_of("doctor")
     parser.add_argument("--store", default="stores", help="folder or URL that stores shall go to (stores)")
     parser.add_argument("--size", type=_size, default=SAMPLES_OF_PROBLEMS, help="samples of the problems timed (3000)")
+    parser.add_argument("--compile", action="store_true", help="only compile what runs need, on all cores")
     options = parser.parse_args(arguments)
+    if options.compile:
+        say(compiling())
+        return 0
     sections: dict[str, Callable[[], Iterator[Line]]] = {
         "libraries": libraries,
         "machine": machine,

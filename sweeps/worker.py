@@ -16,7 +16,9 @@ import xarray as xr
 
 import sedyn
 from sedyn.arrays import backend
+from sedyn.arrays.machine import available_cores
 from sedyn.errors import InvalidInput
+from sedyn.kernels.cpu.ready import make_ready
 from sedyn.model.observables import beside_theory, parts_of
 from sweeps.plan import Bundle, JoinedTask, SimulationTask, Task, TheoryTask
 from sweeps.provenance import Environment, environment, peak_memory, reset_peak_memory
@@ -238,6 +240,8 @@ class Worker:
         self._where = environment(setup.device, setup.commit, code.digest)
         self._theories = Theories(setup.device)
         self._threads = threadpoolctl.ThreadpoolController()
+        if setup.device == "cpu":
+            make_ready(available_cores())  # for all workers of the machine, who wait for the first one
 
     def run(self, task: Task, attempt: int) -> Outcome:
         """Execute one task on a single BLAS thread, so that every worker anywhere rounds alike.

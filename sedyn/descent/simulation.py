@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from sedyn.arrays import backend
+from sedyn.arrays.threads import thread_count
 from sedyn.checks import DEVICE, FLAG, SEED, checked, dataset, listed, one_of, optional, whole
 from sedyn.descent.engines import DTYPES, ENGINES, Choice, choose_engine, replicates_together, require_results_memory
 from sedyn.descent.halves import half_of
@@ -215,6 +216,10 @@ def simulate_together(
     for number, cell in enumerate(resolved):
         alike.setdefault((cell.problem.stack_key, cell.laws is None), []).append(number)
     arrays: dict[int, dict[str, np.ndarray]] = {}
+    if device == "cpu" and thread_count() > 1:
+        from sedyn.kernels.cpu.ready import make_ready  # loads a compiler
+
+        make_ready(thread_count())
     with backend.use_device(device):
         for numbers in alike.values():
             found = _run_together([resolved[number] for number in numbers], seed, device, dtype)

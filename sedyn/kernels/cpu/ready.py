@@ -16,6 +16,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from types import ModuleType
@@ -30,7 +31,7 @@ from sedyn.arrays.compiling import CUBE, MATRIX, VECTOR
 from sedyn.kernels.cpu import functions, network, passes, paths, points, response, rows
 from sedyn.kernels.cpu.network import INT, NETWORK, WHOLE_NUMBERS
 
-__all__ = ["Compiled", "compile_before", "functions_of_runs", "make_ready"]
+__all__ = ["Compiled", "compile_before", "folder_of_compiled", "functions_of_runs", "make_ready"]
 
 # Processes beyond which the dearest function is all that is waited for.
 MOST_PROCESSES = 8
@@ -149,10 +150,10 @@ def make_ready(processes: int) -> int | None:
     Returns
     -------
     int or None
-        How many functions have been compiled; None if nobody was to.
+        How many functions are on disk now; None if it has been tried before, or nothing can be kept.
     """
     with contextlib.suppress(OSError):
-        folder = _folder()
+        folder = folder_of_compiled()
         if folder is None or (done := folder / _mark()).exists():
             return None
         folder.mkdir(parents=True, exist_ok=True)
@@ -193,28 +194,20 @@ def _drain(waiting: SimpleQueue[int]) -> int:
     count = 0
     # Whatever folder the interpreter was started in, it finds what this one has found.
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(each for each in sys.path if each)}
-    with subprocess.Popen(
-        [sys.executable, "-m", __name__],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env=environment,
-        text=True,
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        with contextlib.suppress(Empty, BrokenPipeError):
-            while True:
-                process.stdin.write(f"{waiting.get_nowait()}\n")
-                process.stdin.flush()
-                if not process.stdout.readline():
-                    break  # it is gone
-                count += 1
+    process = partial(subprocess.Popen, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    command = [sys.executable, "-m", __name__]
+    with contextlib.suppress(Empty, OSError), process(command, env=environment, text=True) as compiler:
+        while True:
+            compiler.stdin.write(f"{waiting.get_nowait()}\n")
+            compiler.stdin.flush()
+            if not compiler.stdout.readline():
+                break  # it is gone
+            count += 1
     return count
 
 
-def _folder() -> Path | None:
-    """Where compiled functions of this machine are kept; None where they are not."""
+def folder_of_compiled() -> Path | None:
+    """Where compiled functions are kept on this machine; None where nothing can be written."""
     kept = getattr(passes.products._cache, "cache_path", None)
     return None if kept is None else Path(kept)
 

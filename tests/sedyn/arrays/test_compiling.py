@@ -18,6 +18,11 @@ def double(x: float, times: int = 2) -> float:
 """
 
 
+@compiling.compiled(set())
+def multiplied(x, times):
+    return x * times
+
+
 def test_sources_are_the_modules_with_compiled_code():
     package = Path(sedyn.__file__).parent
     sources = {
@@ -46,11 +51,10 @@ def test_another_source_is_compiled_again(tmp_path, monkeypatch):
 
 
 def test_code_is_called_where_it_is():
-    double = compiling.compiled(set())(lambda x, times: x * times)
     signature = types.float64(types.float64, types.int64)
-    at, by_name = compiling.calling(signature), compiling.linked(double, signature)
-    both = compiling.compiled(set())(lambda address, x: (at(address, (x, 3)), by_name((x, 5))))
-    assert both(compiling.address_of(double, signature), 1.5) == (4.5, 7.5)
+    at, by_name = compiling.calling(signature), compiling.linked(multiplied, signature)
+    both = compiling.compiled(set())(lambda address, x: (at(address, (x, 3)), by_name(x, 5)))
+    assert both(compiling.address_of(multiplied, signature), 1.5) == (4.5, 7.5)
 
 
 def test_where_nothing_can_be_written_each_process_compiles(monkeypatch):
