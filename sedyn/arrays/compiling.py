@@ -45,7 +45,6 @@ SOURCES = (
         "kernels/cpu/passes.py",
         "kernels/cpu/paths.py",
         "kernels/cpu/points.py",
-        "kernels/cpu/ready.py",
         "kernels/cpu/response.py",
         "kernels/cpu/revealing.py",
         "kernels/cpu/rows.py",

@@ -195,8 +195,10 @@ def _drain(waiting: SimpleQueue[int]) -> int:
     # Whatever folder the interpreter was started in, it finds what this one has found.
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(each for each in sys.path if each)}
     process = partial(subprocess.Popen, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    command = [sys.executable, "-m", __name__]
+    command = [sys.executable, "-P", "-m", __name__]  # nothing of the folder that this process happens to be in
     with contextlib.suppress(Empty, OSError), process(command, env=environment, text=True) as compiler:
+        assert compiler.stdin is not None
+        assert compiler.stdout is not None
         while True:
             compiler.stdin.write(f"{waiting.get_nowait()}\n")
             compiler.stdin.flush()
@@ -215,7 +217,15 @@ def folder_of_compiled() -> Path | None:
 def _mark() -> str:
     """Name of a file that says that functions of this source have been compiled, for this processor."""
     processor = llvmlite.binding.get_host_cpu_name(), llvmlite.binding.get_host_cpu_features().flatten()
-    known = compiling.SOURCE, numba.__version__, platform.python_version(), os.environ.get("NUMBA_CPU_NAME"), processor
+    listed = [(each.name, str(each.signatures)) for each in functions_of_runs()]
+    known = (
+        compiling.SOURCE,
+        listed,
+        numba.__version__,
+        platform.python_version(),
+        os.environ.get("NUMBA_CPU_NAME"),
+        processor,
+    )
     return f"sedyn-{hashlib.sha256(repr(known).encode()).hexdigest()[:16]}"
 
 
