@@ -16,7 +16,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from types import ModuleType
@@ -154,10 +154,10 @@ def make_ready(processes: int) -> int | None:
     """
     with contextlib.suppress(OSError):
         folder = folder_of_compiled()
-        if folder is None or (done := folder / _mark()).exists():
+        if folder is None or (done := folder / _mark(compiling.SOURCE)).exists():
             return None
         folder.mkdir(parents=True, exist_ok=True)
-        with open(folder / f"{_mark()}.lock", "w") as lock:
+        with open(folder / f"{_mark(compiling.SOURCE)}.lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if done.exists():
                 return None
@@ -214,18 +214,12 @@ def folder_of_compiled() -> Path | None:
     return None if kept is None else Path(kept)
 
 
-def _mark() -> str:
-    """Name of a file that says that functions of this source have been compiled, for this processor."""
+@cache
+def _mark(source: str) -> str:
+    """Name of a file that says that functions of a source have been compiled, for this processor."""
     processor = llvmlite.binding.get_host_cpu_name(), llvmlite.binding.get_host_cpu_features().flatten()
     listed = [(each.name, str(each.signatures)) for each in functions_of_runs()]
-    known = (
-        compiling.SOURCE,
-        listed,
-        numba.__version__,
-        platform.python_version(),
-        os.environ.get("NUMBA_CPU_NAME"),
-        processor,
-    )
+    known = source, listed, processor, os.environ.get("NUMBA_CPU_NAME"), numba.__version__, platform.python_version()
     return f"sedyn-{hashlib.sha256(repr(known).encode()).hexdigest()[:16]}"
 
 
