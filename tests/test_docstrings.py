@@ -15,7 +15,7 @@ FILES = sorted(path for package in ("sedyn", "sweeps", "analysis") for path in (
 ARRAY = re.compile(r"\b(Array|np\.ndarray)\b")
 SHAPED = re.compile(r"\b(Float|Integer|Shaped)\[[\w.]+, '[^']*'\]")
 # Their compilers read annotations of their own.
-COMPILED = {"_compiled", "_taken_in", "_exact"}
+COMPILED = {"_compiled", "_linked", "_taken_in", "_exact"}
 
 
 def public_functions(path):

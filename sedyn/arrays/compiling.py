@@ -90,13 +90,14 @@ def compiled(fastmath: set[str], **options: Any) -> Callable[[Any], Any]:
         known.__doc__, known.__qualname__ = function.__doc__, function.__qualname__
         known.__module__, known.__annotations__ = function.__module__, function.__annotations__
         # Each way in that nobody uses would be another copy of all that is taken in.
+        numba_compiles: Any = njit  # whose types leave some of its options out
         given = {"nogil": True, "fastmath": fastmath, "no_cfunc_wrapper": True, **options}
         if options.get("forceinline"):
-            return njit(no_cpython_wrapper=True, **given)(known)
+            return numba_compiles(no_cpython_wrapper=True, **given)(known)
         try:
-            return njit(cache=True, **given)(known)
+            return numba_compiles(cache=True, **given)(known)
         except RuntimeError:  # neither the checkout nor the user's folder can be written: each process compiles anew
-            return njit(**given)(known)
+            return numba_compiles(**given)(known)
 
     return decorate
 

@@ -59,7 +59,7 @@ class Compiled(NamedTuple):
         return getattr(self.module, self.name)
 
 
-def _reals(dimensions: int, layout: str = "C") -> Any:
+def _reals(dimensions: int, layout: Any = "C") -> Any:
     return types.Array(REAL, dimensions, layout)
 
 
