@@ -113,7 +113,7 @@ def functions_of_runs() -> list[Compiled]:
             ((NETWORK, MATRIX, CUBE, MATRIX, WHOLE_NUMBERS, INT, CUBE, MATRIX, CUBE, MATRIX, four),),
         ),
         Compiled(network, "combine", (network.COMBINE.args,)),
-        Compiled(response, "add_adjoints_each", ((five, WHOLE_NUMBERS, four, four),)),
+        Compiled(response, "add_adjoints_each", ((MATRIX, INT, WHOLE_NUMBERS, four, four),)),
         Compiled(rows, "fill_moments", ((CUBE, CUBE, VECTOR, CUBE),)),
         Compiled(network, "add_outer", (network.ADD_OUTER.args,)),
         Compiled(network, "forward", (network.FORWARD.args,)),
