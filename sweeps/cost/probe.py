@@ -12,7 +12,7 @@ from typing import Any
 import threadpoolctl
 
 import sedyn
-from sedyn.descent.engines import ENGINES
+from sedyn.descent.engines import ENGINES, replicates_together
 from sedyn.model.problem import Problem
 from sedyn.theory.inputs import least_samples
 from sweeps.cost.work import Work, simulation_work, theory_work, work_of
@@ -37,16 +37,19 @@ class CostModel:
         For each engine, and for the theory, how much longer calls and arithmetic take than `Work` says.
     resident : int
         Bytes of a worker process that computes nothing.
+    device : {'cpu', 'gpu'}, optional
+        Whose work `Work` is.
     """
 
     factors: dict[str, tuple[float, float]]
     resident: int
+    device: str = "cpu"
 
     def seconds(self, task: Task) -> float:
         """Predict how long a task takes."""
         first = kind_of(task)
         for_calls, for_arithmetic = self.factors[THEORY if isinstance(first, TheoryTask) else first.engine]
-        calls, arithmetic = work_of(task)
+        calls, arithmetic = work_of(task, self.device)
         return for_calls * calls + for_arithmetic * arithmetic
 
     def durations(self, tasks: Iterable[Task], workers: int) -> list[float]:
@@ -100,25 +103,36 @@ def calibrate(spec: SweepSpec) -> CostModel:
         for engine in ENGINES:
             problems = [cell.problem for cell in spec.table.kinds if cell.engine == engine]
             if problems:
-                largest = max(problems, key=lambda problem: sum(simulation_work(problem, engine)))
+                largest = max(problems, key=lambda problem: sum(simulation_work(problem, engine, device=spec.device)))
                 factors[engine] = _fit_simulation(largest, engine, spec)
         problems = [cell.problem for cell in spec.table.kinds]
         largest = max(problems, key=lambda problem: theory_work(problem, 1, 1).arithmetic)
         factors[THEORY] = _fit_theory(largest, spec.samples, spec.device)
-    return CostModel(factors, peak_memory())
+    return CostModel(factors, peak_memory(), spec.device)
 
 
 def _fit_simulation(problem: Problem, engine: str, spec: SweepSpec) -> tuple[float, float]:
-    how: dict[str, Any] = {"dtype": spec.dtype, "estimate": spec.estimate}
+    how: dict[str, Any] = {"dtype": spec.dtype, "estimate": spec.estimate, "device": spec.device}
     small = shrunk(problem, 1e-9, engine, **how)
     medium = shrunk(problem, PROBE_SECONDS, engine, **how)
+    many = _replicates_to_probe(medium, engine, **how)
 
-    def run(probe: Problem) -> float:
-        return _seconds(lambda: sedyn.simulate(probe, 1, engine=engine, device=spec.device, **how), spec.device)
+    def run(probe: Problem, replicates: int) -> float:
+        return _seconds(lambda: sedyn.simulate(probe, replicates, engine=engine, **how), spec.device)
 
-    run(small)  # compiles and loads what the first call needs
-    of_small, of_medium = (simulation_work(probe, engine, **how) for probe in (small, medium))
-    return _solve(of_small, run(small), of_medium, run(medium))
+    run(small, 1)  # compiles and loads what the first call needs
+    if spec.device == "gpu":
+        run(medium, many)  # kernels are compiled for sizes
+    of_small, of_medium = (simulation_work(probe, engine, r, **how) for probe, r in ((small, 1), (medium, many)))
+    return _solve(of_small, run(small, 1), of_medium, run(medium, many))
+
+
+def _replicates_to_probe(problem: Problem, engine: str, **how: Any) -> int:
+    """One on a core; on a GPU, where one is all calls, as many side by side as it takes to see what they compute."""
+    if how["device"] != "gpu":
+        return 1
+    room = replicates_together(problem, engine, how["device"], how["dtype"], estimate=how["estimate"])
+    return max(1, min(room, int(PROBE_SECONDS / simulation_work(problem, engine, 1, **how).arithmetic)))
 
 
 def _fit_theory(problem: Problem, samples: int, device: str) -> tuple[float, float]:

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from sedyn import Problem
+from sedyn.arrays import backend
 from sweeps.cost import probe
 from sweeps.cost.probe import THEORY_PROBE_SECONDS, calibrate, shrunk
-from sweeps.cost.work import theory_work
+from sweeps.cost.work import simulation_work, theory_work
 from tests.sweeps.stores import spec_of
 
 LONG = {"n": 400, "d": 200, "steps": 36, "width": 2, "depth": 2}
@@ -47,3 +48,22 @@ def test_of_many_samples_the_probe_sees_arithmetic_more_than_calls(machine):
 def test_probes_shrink_below_what_a_spectrum_allows():
     small = shrunk(Problem(**LONG, covariance="two_level(3, 0.1)"), 1e-9, "dense")
     assert (small.n, small.d) == (6, 3)
+
+
+@pytest.mark.usefixtures("machine")
+def test_on_a_gpu_replicates_side_by_side_are_probed_and_share_their_calls(monkeypatch):
+    monkeypatch.setattr(backend, "gpu_memory", lambda: (2**36, 2**36))
+    probed = []
+
+    def simulate(problem, replicates, *, engine, **how):
+        probed.append(replicates)
+        calls, moved = simulation_work(problem, engine, replicates, **how)
+        return 3.0 * calls + 0.5 * moved
+
+    monkeypatch.setattr(probe.sedyn, "simulate", simulate)
+    spec = spec_of(base={"n": 2048, "d": 1024, "steps": 15}, device="gpu")
+    model = calibrate(spec)
+    np.testing.assert_allclose(model.factors["dense"], (3.0, 0.5))
+    assert max(probed) > 100
+    few, many = (model.seconds(spec.simulation_task(spec.cells[0], (), tuple(range(count)))) for count in (1, 64))
+    assert few < many < 2 * few
