@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,6 +27,8 @@ __all__ = [
     "array_namespace",
     "asarray",
     "asarray_like",
+    "constant",
+    "constant_like",
     "contiguous",
     "cuda_kernel",
     "cuda_source",
@@ -60,6 +62,10 @@ __all__ = [
 
 # Of a GPU's memory, what a process may keep between calls.
 KEPT_SHARE = 1 / 16
+# Entries that are brought to the host for one that is asked for, at most, to bring views of one array together.
+MOST_BESIDE = 16
+# Devices that have computed for this process: to ask a GPU whether it works is to wait for it.
+_seen_working: set[str] = set()
 
 Array = Any  # an array of any library that keeps the array API standard
 
@@ -102,7 +108,9 @@ def resolve_device(device: str) -> str:
     require_one_of("device", device, ("auto", "cpu", "gpu"))
     if device == "cpu":
         return "cpu"
-    reason = gpu_unusable_because()
+    reason = None if _seen_working else gpu_unusable_because()
+    if reason is None:
+        _seen_working.add("gpu")
     if device == "gpu" and reason:
         raise InvalidInput("device", device, f"{reason}; use device=cpu or device=auto")
     return "cpu" if reason else "gpu"
@@ -126,6 +134,44 @@ def asarray(array: Shaped[np.ndarray, "*shape"], device: str) -> Shaped[Array, "
     import cupy
 
     return cupy.asarray(array)
+
+
+def constant(array: Shaped[np.ndarray, "*shape"], device: str) -> Shaped[Array, "*shape"]:
+    """Move a small numpy array to a resolved device, where the same numbers are sent once and kept for the next call.
+
+    Parameters
+    ----------
+    array : ndarray, any shape
+    device : {'cpu', 'gpu'}
+
+    Returns
+    -------
+    array
+        Of the same shape, not to be written to; the same array on a CPU.
+    """
+    return array if device == "cpu" else _sent(array.tobytes(), array.shape, array.dtype.str, device, asarray)
+
+
+def constant_like(array: Shaped[np.ndarray, "*shape"], like: Shaped[Array, "..."]) -> Shaped[Array, "*shape"]:
+    """Move a small numpy array to where another one is, on a GPU as `constant` does.
+
+    Parameters
+    ----------
+    array : ndarray, any shape
+    like : array, any shape
+        Of the same dtype; gives library and device.
+
+    Returns
+    -------
+    array
+        Of the shape of the first, not to be written to.
+    """
+    return constant(array, "gpu") if on_cuda(like) else asarray_like(array, like)
+
+
+@lru_cache(maxsize=128)
+def _sent(content: bytes, shape: tuple[int, ...], dtype: str, device: str, send: Callable[..., Array]) -> Array:
+    return send(np.frombuffer(content, dtype).reshape(shape), device)
 
 
 def asarray_like(array: Shaped[np.ndarray, "*shape"], like: Shaped[Array, "..."]) -> Shaped[Array, "*shape"]:
@@ -210,9 +256,17 @@ def free_device_memory(device: str, beyond: float = 0.0) -> None:
     if device == "gpu":
         import cupy
 
-        pool, (_, total) = cupy.get_default_memory_pool(), cupy.cuda.runtime.memGetInfo()
-        if pool.free_bytes() > beyond * total:
+        pool = cupy.get_default_memory_pool()
+        if pool.free_bytes() > beyond * _gpu_bytes():
             pool.free_all_blocks()
+
+
+@cache
+def _gpu_bytes() -> int:
+    """Of the present GPU in all; to ask is to wait for the driver."""
+    import cupy
+
+    return cupy.cuda.runtime.memGetInfo()[1]
 
 
 @contextmanager
@@ -276,15 +330,35 @@ def to_numpy(array: Shaped[Array, "*shape"]) -> Shaped[np.ndarray, "*shape"]:
 
 
 def to_host(arrays: Mapping[str, Shaped[Array, "..."]]) -> dict[str, Shaped[Array, "..."]]:
-    """Bring named arrays of double precision to the host as numpy, those of a device in one transfer."""
+    """Bring named arrays of double precision to the host as numpy, those of a device in one transfer.
+
+    What several of them are views of goes there once, and they are views of it again.
+    """
     away = {name: array for name, array in arrays.items() if not isinstance(array, np.ndarray | np.generic)}
     if not away:
         return dict(arrays)
     xp = array_namespace(*away.values())
-    flat = to_numpy(xp.concat([xp.reshape(array, (-1,)) for array in away.values()]))
-    parts = np.split(flat, np.cumsum([array.size for array in away.values()])[:-1])
-    found = {name: np.reshape(part, away[name].shape) for name, part in zip(away, parts, strict=True)}
-    return {**arrays, **found}
+    owners = {name: _owner(array) for name, array in away.items()}
+    whole = {id(owner): owner for owner in owners.values()}
+    flat = to_numpy(xp.concat([xp.reshape(owner, (-1,)) for owner in whole.values()]))
+    parts = dict(zip(whole, np.split(flat, np.cumsum([own.size for own in whole.values()])[:-1]), strict=True))
+    return {**arrays, **{name: _same_view(away[name], own, parts[id(own)]) for name, own in owners.items()}}
+
+
+def _owner(array: Shaped[Array, "..."]) -> Shaped[Array, "..."]:
+    """What an array of cupy is a view of, or itself if that has entries much beyond it."""
+    base = getattr(array, "base", None)
+    if base is None or base.dtype != array.dtype or not is_contiguous(base) or base.size > MOST_BESIDE * array.size:
+        return array
+    return base
+
+
+def _same_view(view: Array, owner: Array, here: Float[np.ndarray, " N"]) -> Float[np.ndarray, "..."]:
+    """Take of what an array's owner has, brought to the host in a row, what the array is a view of."""
+    if view is owner:
+        return np.reshape(here, view.shape)
+    first = (view.data.ptr - owner.data.ptr) // view.itemsize
+    return np.lib.stride_tricks.as_strided(here[first:], view.shape, view.strides)
 
 
 def device_description(device: str) -> str:

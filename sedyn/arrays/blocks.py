@@ -74,4 +74,5 @@ def summed(part: Callable[[slice], Float[Array, "..."]], like: Float[Array, "...
     """
     parts: dict[int, Array] = {}
     for_each_block(lambda columns: parts.__setitem__(columns.start, part(columns)), like)
-    return sum(parts[start] for start in sorted(parts))
+    first, *others = (parts[start] for start in sorted(parts))
+    return sum(others, first)

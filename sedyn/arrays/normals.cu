@@ -25,24 +25,25 @@ __device__ double uniform(unsigned low, unsigned high) {
     return (double)((((unsigned long long)high << 32) | low) >> 11) * 0x1p-53;
 }
 
-// One thread a counter, a row of blocks a replicate.
+// One thread a counter, a row of blocks a replicate; `streams` has the key of each, and then the place of each in what is
+// not common to all.
 extern "C" __global__ void random_words(
-    const unsigned long long* keys, const unsigned long long* places, long long count, unsigned long long* out) {
+    const unsigned long long* streams, unsigned long long common, long long count, unsigned long long* out) {
     long long counter = (long long)blockIdx.x * blockDim.x + threadIdx.x;
     if (2 * counter >= count) return;
     unsigned words[4];
-    philox(keys[blockIdx.y], places[blockIdx.y], (unsigned long long)counter, words);
+    philox(streams[blockIdx.y], streams[gridDim.y + blockIdx.y] ^ common, (unsigned long long)counter, words);
     unsigned long long* own = out + blockIdx.y * count + 2 * counter;
     own[0] = (unsigned long long)words[1] << 32 | words[0];
     if (2 * counter + 1 < count) own[1] = (unsigned long long)words[3] << 32 | words[2];
 }
 
 extern "C" __global__ void standard_normals(
-    const unsigned long long* keys, const unsigned long long* places, long long count, NUMBER* out) {
+    const unsigned long long* streams, unsigned long long common, long long count, NUMBER* out) {
     long long counter = (long long)blockIdx.x * blockDim.x + threadIdx.x;
     if (2 * counter >= count) return;
     unsigned words[4];
-    philox(keys[blockIdx.y], places[blockIdx.y], (unsigned long long)counter, words);
+    philox(streams[blockIdx.y], streams[gridDim.y + blockIdx.y] ^ common, (unsigned long long)counter, words);
     double radius = sqrt(-2 * log(1 - uniform(words[0], words[1]))), sine, cosine;
     sincospi(2 * uniform(words[2], words[3]) - 1, &sine, &cosine);
     NUMBER* own = out + blockIdx.y * count + 2 * counter;

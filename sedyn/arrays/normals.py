@@ -106,10 +106,11 @@ def _by_kernel(
     name: str, keys: np.ndarray, places: np.ndarray, count: int, device: str, dtype: str | np.dtype
 ) -> Array:
     """What a kernel of ``normals.cu`` draws."""
-    found = backend.empty((keys.size, count), device, dtype)
-    on_device = (backend.asarray(each, device) for each in (keys, places))
+    found, common = backend.empty((keys.size, count), device, dtype), places[0]
+    # Places of all purposes differ in what all replicates share, so that these are sent once for all.
+    streams = backend.constant(np.stack([keys, places ^ common]), device)
     kernel = backend.cuda_kernel(CUDA, name, NUMBER="float" if found.dtype == np.float32 else "double")
-    kernel((-(-count // (2 * CUDA_BLOCK)), keys.size), (CUDA_BLOCK,), (*on_device, np.int64(count), found))
+    kernel((-(-count // (2 * CUDA_BLOCK)), keys.size), (CUDA_BLOCK,), (streams, common, np.int64(count), found))
     return found
 
 

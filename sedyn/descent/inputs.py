@@ -18,10 +18,10 @@ from sedyn.designs.protocol import Design
 from sedyn.designs.stacked import SingleDesign, stacked_design
 from sedyn.estimate.by_spectrum import BySpectrum
 from sedyn.estimate.protocol import Estimate
+from sedyn.kernels.dispatch import initial_weights_and_signals
 from sedyn.model.architecture import initial_deep_weights
 from sedyn.model.batching import Batches, batch_weights
 from sedyn.model.gradient_noise import GradientNoise
-from sedyn.model.initialization import initial_weights_and_signals
 from sedyn.model.labels import label_noise, labels_of
 from sedyn.model.network import DeepWeights
 from sedyn.model.problem import Problem, runs_of
@@ -108,12 +108,12 @@ def draw(
         return (array_namespace(*parts).concat(parts, axis=0) for parts in zip(*each, strict=True))
 
     eigenvalues = problem.eigenvalues
-    scales = backend.asarray(np.sqrt(eigenvalues), device)
+    scales = backend.constant(np.sqrt(eigenvalues), device)
     rows = problem.units + problem.signals
     start = of_each(initial_weights_and_signals, streams.start.normals(rows, problem.d, device=device))
     counts = [some.stop - some.start for _, some in runs]
     deep_weights = tuple(
-        backend.asarray(np.repeat(np.stack(layer), counts, axis=0), device)
+        backend.constant(np.repeat(np.stack(layer), counts, axis=0), device)
         for layer in zip(*(initial_deep_weights(own) for own, _ in runs), strict=True)
     )
     design = _design(problem, engine, streams.features, device, dtype)

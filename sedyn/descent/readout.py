@@ -15,7 +15,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from sedyn.arrays.backend import Array, array_namespace, asarray_like
+from sedyn.arrays.backend import Array, array_namespace, constant_like
 from sedyn.arrays.shapes import Float, Integer, Shaped
 from sedyn.designs.dense import dense_design
 from sedyn.kernels import dispatch
@@ -26,7 +26,7 @@ from sedyn.model.label_laws import LabelLaw, label_law, noise_variables
 from sedyn.model.network import DeepWeights
 from sedyn.model.problem import Problem
 from sedyn.model.seeds import Stream
-from sedyn.theory.sampling import causal_root, psd_root, stretched_points
+from sedyn.theory.sampling import NEGLIGIBLE_VARIANCE, causal_root, psd_root, stretched_points
 
 __all__ = [
     "Control",
@@ -139,19 +139,22 @@ class GaussianReadout:
 
     def meet(self, weights: Weights) -> None:
         """Keep what the quadrature sees of the weights; see `Readout.meet`."""
-        xp, overlap = array_namespace(self.of_signals), weights.signal_overlap
-        shape = (*overlap.shape[:2], *self.of_signals.shape[1:])
-        of_signals = xp.broadcast_to(self.of_signals[:, None, ...], shape)
-        above = xp.concat([of_signals, xp.matrix_transpose(overlap)], axis=-1)
-        below = xp.concat([overlap, weights.weight_gram], axis=-1)
-        self.met.append((xp.concat([above, below], axis=-2), weights.deep_weights))
+        xp, overlap, k = array_namespace(self.of_signals), weights.signal_overlap, self.problem.signals
+        rows = k + overlap.shape[-2]
+        overlaps = xp.empty((*overlap.shape[:2], rows, rows), dtype=overlap.dtype, device=overlap.device)
+        overlaps[..., :k, :k] = self.of_signals[:, None, ...]
+        overlaps[..., :k, k:] = xp.matrix_transpose(overlap)
+        overlaps[..., k:, :k], overlaps[..., k:, k:] = overlap, weights.weight_gram
+        self.met.append((overlaps, weights.deep_weights))
 
     def scores(self) -> dict[str, Float[Array, "iterations R"]]:
         """Test scores and their standard errors; see `Readout.scores`."""
-        of_each, layers = zip(*self.met, strict=True)
-        xp = array_namespace(self.of_signals)
-        overlaps = xp.concat(of_each, axis=1)
-        deep = tuple(xp.concat(layer, axis=1) for layer in zip(*layers, strict=True))
+        overlaps, deep = self.met[0]
+        if len(self.met) > 1:
+            of_each, layers = zip(*self.met, strict=True)
+            xp = array_namespace(self.of_signals)
+            overlaps = xp.concat(of_each, axis=1)
+            deep = tuple(xp.concat(layer, axis=1) for layer in zip(*layers, strict=True))
         given = self.problem, self.points, self.labels
         at_once = path_scores(*given, overlaps, deep)
         if at_once is not None:
@@ -303,7 +306,7 @@ def labels_of_points(problems: Sequence[Problem], points: Quadrature, of_signals
     """
     xp, k = array_namespace(of_signals), problems[0].signals
     indices = xp.matmul(causal_root(of_signals), points.normals[:, :k, :])
-    deviations = asarray_like(np.array([[[problem.noise]] for problem in problems]), of_signals)
+    deviations = constant_like(np.array([[[problem.noise]] for problem in problems]), of_signals)
     return label_law(problems[0], indices, points.noise, deviations)
 
 
@@ -333,7 +336,7 @@ def quadrature_scores(
     outputs = dispatch.forward(xp.matmul(root, points.normals), deep_weights, layers_of(problem))
     scores = scores_of_outputs(problem, outputs, labels)
     of_shifts = xp.sum(xp.reshape(scores, (-1, *points.weights.shape)) * points.weights, axis=-1)
-    return _over_shifts(xp.where(finite[:, None], of_shifts, xp.nan))
+    return _over_shifts(of_shifts if finite is None else xp.where(finite[:, None], of_shifts, xp.nan))
 
 
 def path_scores(
@@ -368,15 +371,24 @@ def path_scores(
     losses = dispatch.average_scores(*given, some, points.weights)
     if losses is None:
         return None
-    of_shifts = 2 * (losses + xp.reshape(xp.asarray(more), (-1, 1, 1)))
-    scores, standard_errors = _over_shifts(xp.where(finite[:, :, None], of_shifts, xp.nan))
+    found = dispatch.over_shifts(losses, more) if finite is None else None
+    if found is None:
+        of_shifts = 2 * (losses + xp.reshape(xp.asarray(more), (-1, 1, 1)))
+        found = _over_shifts(of_shifts if finite is None else xp.where(finite[:, :, None], of_shifts, xp.nan))
+    scores, standard_errors = found
     return xp.matrix_transpose(scores)[None, ...], xp.matrix_transpose(standard_errors)[None, ...]
 
 
 def _roots(
     problem: Problem, overlaps: Float[Array, "... kq kq"]
-) -> tuple[Float[Array, "... q kq"], Shaped[Array, "..."]]:
-    """What takes standard normals to pre-activations, and whether overlaps are finite; zero where they are not."""
+) -> tuple[Float[Array, "... q kq"], Shaped[Array, "..."] | None]:
+    """What takes standard normals to pre-activations, and whether overlaps are finite; zero where they are not.
+
+    A kernel leaves roots that are no numbers where overlaps are not, and so are all scores there.
+    """
+    found = dispatch.causal_root(overlaps, NEGLIGIBLE_VARIANCE)
+    if found is not None:
+        return found[..., problem.signals :, :], None
     xp = array_namespace(overlaps)
     finite = xp.all(xp.isfinite(overlaps), axis=(-2, -1))
     root = causal_root(xp.where(finite[..., None, None], overlaps, 0.0))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -24,7 +24,7 @@ __all__ = ["run"]
 
 
 def run(
-    problem: Problem, inputs: Data, updates: Iterable[Update], readout: Readout, laws: Sequence[Laws] = ()
+    problem: Problem, inputs: Data, updates: Sequence[Update], readout: Readout, laws: Sequence[Laws] = ()
 ) -> dict[str, Float[np.ndarray, "..."]]:
     """Run gradient descent for all iterations.
 
@@ -36,7 +36,7 @@ def run(
         For all in which the R replicates agree.
     inputs : Data
         With a leading axis R.
-    updates : iterable of Update
+    updates : sequence of Update
         One for each step.
     readout : Readout
         Finds the test errors.
@@ -49,11 +49,10 @@ def run(
         What `sedyn.model.observables.simulated` names, and ``COMPARED`` where there is something to compare with, along
         leading axes (R, iterations); NaN from a divergence on.
     """
-    steps = list(updates)
     with np.errstate(over="ignore", invalid="ignore"):
-        whole = _whole_path(problem, inputs, steps)
+        whole = _whole_path(problem, inputs, updates)
         if whole is None:
-            found = _step_by_step(problem, inputs, steps, readout, laws)
+            found = _step_by_step(problem, inputs, updates, readout, laws)
         else:
             found = _at_once(problem, inputs, whole, readout, laws)
         observed = to_host(found | readout.scores())

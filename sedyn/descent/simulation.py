@@ -293,7 +293,9 @@ def _run_together(cells: Sequence[_Cell], seed: int, device: str, dtype: str) ->
         _run(replicates[start : start + together], seed, engine, estimate, device, dtype, halves)
         for start in range(0, len(replicates), together)
     ]
-    whole = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    whole = parts[0]
+    if len(parts) > 1:
+        whole = {name: np.concatenate([part[name] for part in parts]) for name in whole}
     ends = np.cumsum([len(cell.indices) for cell in cells])
     return [
         {name: values[end - len(cell.indices) : end] for name, values in whole.items()}

@@ -20,7 +20,7 @@ from sedyn.arrays import revealing
 from sedyn.arrays.backend import Array
 from sedyn.arrays.shapes import Float, Integer
 from sedyn.errors import InvalidInput
-from sedyn.model import adjoint, network, own_modes, row_averages
+from sedyn.model import adjoint, initialization, network, own_modes, row_averages
 from sedyn.model.algorithm import Descent, Path
 from sedyn.model.functions import Loss
 from sedyn.model.label_laws import SomeLabels
@@ -31,15 +31,18 @@ from sedyn.model.update import Update
 __all__ = [
     "Operation",
     "average_scores",
+    "causal_root",
     "definitions_only",
     "descend_each",
     "descend_path",
     "differentiate",
     "forward",
+    "initial_weights_and_signals",
     "mean_answer",
     "mean_response",
     "move_modes",
     "quadratures",
+    "over_shifts",
     "remove_own_gradients",
     "require_form",
     "revealing_product",
@@ -242,6 +245,25 @@ def _no_average(
     return None
 
 
+def _no_mean(
+    losses: Float[Array, "R iterations shifts"], more: float | Float[Array, " R"]
+) -> tuple[Float[Array, "R iterations"], Float[Array, "R iterations"]] | None:
+    """Scores from the mean losses of shifts, twice these and some number more, and standard errors.
+
+    Parameters
+    ----------
+    losses : array, shape (R, T + 1, shifts)
+    more : float or array, shape (R,)
+        What losses are more than said, of each replicate.
+
+    Returns
+    -------
+    tuple or None
+        Means over shifts and standard errors; array operations serve where this is None.
+    """
+    return None
+
+
 def _no_points(
     words: Integer[Array, "R shifts dimensions"],
     bits: int,
@@ -269,6 +291,23 @@ def _no_points(
     return None
 
 
+def _no_root(covariance: Float[Array, "*leading q q"], negligible: float) -> Float[Array, "*leading q q"] | None:
+    """Lower triangular roots of covariances, see `sedyn.theory.sampling.causal_root`; None where there is no kernel.
+
+    Parameters
+    ----------
+    covariance : array, shape (..., q, q)
+    negligible : float
+        The share by which each variance is raised.
+
+    Returns
+    -------
+    array, shape (..., q, q), or None
+        Array operations serve where this is None.
+    """
+    return None
+
+
 forward = Operation(network.forward)
 differentiate = Operation(network.differentiate)
 mean_response = Operation(adjoint.mean_response)
@@ -276,8 +315,11 @@ descend_each = Operation(_no_pass)
 descend_path = Operation(_no_path)
 remove_own_gradients = Operation(_no_removal)
 average_scores = Operation(_no_average)
+over_shifts = Operation(_no_mean)
 stretched_points = Operation(_no_points)
+causal_root = Operation(_no_root)
 row_moments = Operation(row_averages.row_moments)
+initial_weights_and_signals = Operation(initialization.initial_weights_and_signals)
 move_modes = Operation(own_modes.move_modes)
 mean_answer = Operation(own_modes.mean_answer)
 quadratures = Operation(own_modes.quadratures)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -395,6 +396,7 @@ LOSSES: Registry[Loss] = Registry(
 )
 
 
+@cache
 def loss_named(text: str) -> Loss:
     """Find the loss that a text names, as ``squared`` or ``huber(0.5)`` (docs/theory.md#loss).
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from functools import lru_cache
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from sedyn.arrays.backend import Array, array_namespace, asarray_like
 from sedyn.arrays.shapes import Float
 from sedyn.model.problem import Problem
 
-__all__ = ["initial_overlaps", "initial_weights_and_signals", "mixing_of"]
+__all__ = ["bounds_of_groups", "initial_overlaps", "initial_weights_and_signals", "mixing_of"]
 
 # Features with neighbouring eigenvalues among which rows are made orthogonal, in units of the number of rows.
 FEATURES_PER_ROW = 8
@@ -70,15 +71,27 @@ def initial_weights_and_signals(problem: Problem, normals: Float[Array, "... qk 
     array, shape (..., q + k, d)
         W0^T above mu^T.
     """
-    xp, rows = array_namespace(normals), problem.units + problem.signals
+    xp = array_namespace(normals)
     if problem.initialization == "exact":
-        ends = [*np.flatnonzero(np.diff(problem.eigenvalues)) + 1, problem.d]
-        if min(np.diff([0, *ends])) < rows:
-            pieces = max(1, problem.d // (FEATURES_PER_ROW * rows))
-            ends = np.cumsum([len(each) for each in np.array_split(np.arange(problem.d), pieces)]).tolist()
-        groups = [normals[..., start:stop] for start, stop in itertools.pairwise([0, *ends])]
+        groups = [normals[..., start:stop] for start, stop in itertools.pairwise(bounds_of_groups(problem))]
         normals = xp.concat([_orthogonal_rows(group) for group in groups], axis=-1)
     return xp.matmul(asarray_like(mixing_of(problem).T, normals), normals)
+
+
+@lru_cache(maxsize=256)
+def bounds_of_groups(problem: Problem) -> tuple[int, ...]:
+    """Where groups of features begin among which rows are made orthogonal, and where the last one ends.
+
+    Parameters
+    ----------
+    problem : Problem
+    """
+    rows = problem.units + problem.signals
+    ends = [*np.flatnonzero(np.diff(problem.eigenvalues)) + 1, problem.d]
+    if min(np.diff([0, *ends])) < rows:
+        pieces = max(1, problem.d // (FEATURES_PER_ROW * rows))
+        ends = np.cumsum([len(each) for each in np.array_split(np.arange(problem.d), pieces)]).tolist()
+    return (0, *map(int, ends))
 
 
 def _orthogonal_rows(normals: Array) -> Array:

@@ -44,6 +44,8 @@ def clean_labels(problem: Problem, indices: Float[Array, "*replicates k N"]) -> 
         rows = range(problem.outputs) if k > 1 else [0] * problem.outputs
         return xp.stack([link.f(indices[..., row, :]) for link, row in zip(links, rows, strict=True)], axis=-2)
     values = links[0].f(indices)
+    if k == 1:
+        return values
     if problem.combine == "product":
         return xp.prod(values, axis=-2, keepdims=True)
     return xp.sum(values, axis=-2, keepdims=True) / math.sqrt(problem.signals)

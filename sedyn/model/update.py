@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, overload
 
 import numpy as np
 
-from sedyn.arrays.backend import Array, array_namespace
+from sedyn.arrays.backend import Array, array_namespace, constant_like
 from sedyn.arrays.shapes import Float
 from sedyn.model.problem import Problem, runs_of
 
-__all__ = ["Update", "numbers_of", "update_of", "updates_of", "updates_together"]
+__all__ = ["Update", "UpdatesTogether", "numbers_of", "update_of", "updates_of", "updates_together"]
 
 NUMBERS = 5
 """How many fields of an update, the first, are numbers that replicates may each have."""
@@ -91,6 +91,37 @@ class Update(NamedTuple):
         return change, current
 
 
+class UpdatesTogether(Sequence[Update]):
+    """The update of every step of several replicates, whose numbers are in one array.
+
+    Parameters
+    ----------
+    numbers : array, shape (R, T, 5)
+        In the order of the fields of `Update`.
+    nesterov : bool
+        Whether momentum has Nesterov's form.
+    """
+
+    def __init__(self, numbers: Float[Array, "R steps 5"], nesterov: bool) -> None:
+        self.numbers, self.nesterov = numbers, nesterov
+
+    def __len__(self) -> int:
+        return self.numbers.shape[1]
+
+    @overload
+    def __getitem__(self, t: int) -> Update: ...
+    @overload
+    def __getitem__(self, t: slice) -> UpdatesTogether: ...
+    def __getitem__(self, t: int | slice) -> Update | UpdatesTogether:
+        """The update of a step, or those of some."""
+        if isinstance(t, slice):
+            return UpdatesTogether(self.numbers[:, t, :], self.nesterov)
+        if not -len(self) <= t < len(self):
+            raise IndexError(t)
+        rate, momentum, decay, deep_rate, temperature = (self.numbers[:, t, k] for k in range(NUMBERS))
+        return Update(rate, momentum, decay, deep_rate, temperature, self.nesterov)
+
+
 def numbers_of(updates: Sequence[Update], like: Float[Array, "R ..."]) -> Float[Array, "R steps 5"] | None:
     """Bring updates to one array, as kernels of all steps take them.
 
@@ -106,6 +137,8 @@ def numbers_of(updates: Sequence[Update], like: Float[Array, "R ..."]) -> Float[
     array, shape (R, T, 5), or None
         The numbers in the order of the fields; None where units decay each at a rate of its own, which they do not say.
     """
+    if isinstance(updates, UpdatesTogether):
+        return updates.numbers
     if any(own.unit_decay is not None for own in updates):
         return None
     xp, replicates = array_namespace(like), like.shape[0]
@@ -162,7 +195,7 @@ def updates_of(problem: Problem) -> list[Update]:
     return [update_of(problem, t) for t in range(problem.steps)]
 
 
-def updates_together(problems: Sequence[Problem], like: Float[Array, "..."]) -> list[Update]:
+def updates_together(problems: Sequence[Problem], like: Float[Array, "..."]) -> UpdatesTogether:
     """Build the update of every step for replicates of several problems, which may differ in its numbers.
 
     Parameters
@@ -174,14 +207,9 @@ def updates_together(problems: Sequence[Problem], like: Float[Array, "..."]) -> 
 
     Returns
     -------
-    list of Update
+    UpdatesTogether
         With one number for each replicate, shape (R,).
     """
     each, counts = zip(*((updates_of(own), some.stop - some.start) for own, some in runs_of(problems)), strict=True)
-    numbers = np.transpose([[update[:NUMBERS] for update in own] for own in each], (1, 2, 0))  # (step, number, problem)
-    numbers = np.repeat(numbers, counts, axis=-1)
-    moved = array_namespace(like).asarray(numbers, dtype=like.dtype, device=like.device)
-    return [
-        first._replace(**{name: moved[t, k, :] for k, name in enumerate(Update._fields[:NUMBERS])})
-        for t, first in enumerate(each[0])
-    ]
+    numbers = np.repeat(np.array([[update[:NUMBERS] for update in own] for own in each]), counts, axis=0)
+    return UpdatesTogether(constant_like(numbers, like), problems[0].momentum_form == "nesterov")

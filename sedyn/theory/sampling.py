@@ -240,6 +240,9 @@ def causal_root(covariance: Float[Array, "*leading q q"]) -> Float[Array, "*lead
         Root of the covariance with each variance raised by the share `NEGLIGIBLE_VARIANCE`, so that rounding leaves no
         variance negative.
     """
+    found = dispatch.causal_root(covariance, NEGLIGIBLE_VARIANCE)
+    if found is not None:
+        return found
     xp = array_namespace(covariance)
     deviations = xp.sqrt(xp.maximum(xp.linalg.diagonal(covariance), 0.0))
     divisors = xp.where(deviations > 0, deviations, 1.0)

@@ -18,18 +18,21 @@ struct Update {
     double rate, momentum, decay, strength;
 };
 
-// The next value; `previous` becomes what its momentum is the difference from.
-__device__ inline double advanced(Update own, double current, double* previous, double drive, double kick) {
+// Set the next value, which is `all` behind the present one. Momentum is the difference from the value before it, or in
+// Nesterov's form from `ahead`, and at iteration 0 from the value itself.
+__device__ inline void
+step_from(Update own, double* value, long long all, double* ahead, long long iteration, double drive, double kick) {
+    const double current = *value;
     double change = own.strength * kick - own.rate * drive - own.rate * own.decay * current;
 #if NESTEROV
+    const double previous = iteration > 0 ? *ahead : current;
     change += current;
-    const double following = change + own.momentum * (change - *previous);
-    *previous = change;
+    value[all] = change + own.momentum * (change - previous);
+    *ahead = change;
 #else
-    const double following = change + own.momentum * (current - *previous) + current;
-    *previous = current;
+    const double previous = iteration > 0 ? value[-all] : current;
+    value[all] = change + own.momentum * (current - previous) + current;
 #endif
-    return following;
 }
 
 extern "C" __global__ void advance_weights(
@@ -38,36 +41,35 @@ extern "C" __global__ void advance_weights(
     long long parts,
     long long samples,
     long long features,
+    long long iteration,  // from which the step leads to the next
+    long long steps,
     const double* scales,      // (features), of the weights before they meet a matrix
-    const double* gains,       // (features), of the sums before they drive the weights
-    const double* numbers,     // (replicates, 5): learning rate, momentum, weight decay, deep learning rate, temperature
-    const double* kicks,       // (replicates, INPUTS, features), read if KICKED
-    const double* deep_kicks,  // (replicates, PARAMETERS), likewise
-    const double* here,        // (replicates, INPUTS, features)
-    double* previous,          // of the same shape, also read
-    double* following,         // of the same shape
-    double* scaled,            // the same times `scales`
-    const double* parameters,  // (replicates, PARAMETERS)
-    double* deep_previous,     // of the same shape, also read
-    double* deep_following     // of the same shape
+    double gain,               // of the sums, beside the scales, before they drive the weights
+    const double* numbers,     // (replicates, steps, 5): learning rate, momentum, weight decay, deep learning rate, temperature
+    const double* kicks,       // (steps, replicates, INPUTS, features), read if KICKED
+    const double* deep_kicks,  // (steps, replicates, PARAMETERS), likewise
+    double* first,             // (steps + 1, replicates, INPUTS, features), read up to the iteration
+    double* ahead,             // (replicates, INPUTS, features), in Nesterov's form from where the weights look ahead
+    double* parameters,        // (steps + 1, replicates, PARAMETERS), as `first`
+    double* deep_ahead         // (replicates, PARAMETERS), as `ahead`
 ) {
     const long long place = (long long)blockIdx.x * blockDim.x + threadIdx.x, replicate = blockIdx.y;
     const long long size = INPUTS * features, parameter = place - size;
-    numbers += replicate * 5;
+    numbers += (replicate * steps + iteration) * 5;
     if (place < size) {
-        const long long own = replicate * size + place, feature = place % features;
+        const long long own = replicate * size + place, all = gridDim.y * size, here = iteration * all + own;
+        const double factor = scales[place % features] * gain;
         const double total = added_up(sums + replicate * parts * size + place, parts, size);
         const Update update = {numbers[0], numbers[1], numbers[2], sqrt(2 * numbers[0] * numbers[4])};
-        const double found =
-            advanced(update, here[own], previous + own, total * gains[feature], KICKED ? kicks[own] : 0);
-        following[own] = found;
-        scaled[own] = found * scales[feature];
+        step_from(update, first + here, all, ahead + own, iteration, total * factor, KICKED ? kicks[here] : 0);
     } else if (parameter < PARAMETERS) {
-        const long long own = replicate * PARAMETERS + parameter;
+        const long long own = replicate * PARAMETERS + parameter, all = gridDim.y * PARAMETERS, here = iteration * all + own;
         const double total = added_up(deep + replicate * parts * PARAMETERS + parameter, parts, PARAMETERS);
         const Update update = {numbers[3], numbers[1], numbers[2], sqrt(2 * numbers[3] * numbers[4])};
-        deep_following[own] = LEARNS ? advanced(update, parameters[own], deep_previous + own, total / (double)samples,
-                                                KICKED ? deep_kicks[own] : 0)
-                                     : parameters[own];
+        if (LEARNS)
+            step_from(update, parameters + here, all, deep_ahead + own, iteration, total / (double)samples,
+                      KICKED ? deep_kicks[here] : 0);
+        else
+            parameters[here + all] = parameters[here];
     }
 }

@@ -25,6 +25,7 @@
 //   STAGES    tiles in shared memory, more than LAG
 //   LAG       tiles between forward and backward; 0 if there are no NETWORKS
 //   CLUSTER   blocks that share the features of a sample
+//   SCALED    1 if features have scales of their own
 // The first index of a block counts parts of the samples and, fastest, the blocks of a cluster; the second replicates.
 
 #include "network.cu"
@@ -198,24 +199,29 @@ struct Replicate {
 
 extern "C" __global__ void __launch_bounds__((WARPS + NETWORKS) * WARP, RESIDENT) IN_CLUSTERS descend(
     const NUMBER* __restrict__ matrices,    // (replicates, samples, features)
-    const double* __restrict__ weights,     // (replicates, INPUTS, features)
+    const double* __restrict__ weights,     // (iterations, replicates, INPUTS, features)
+    const double* __restrict__ scales,      // (features), of the weights before they meet a matrix, read if SCALED
     double scale,                           // each X is this times its matrix
     const double* __restrict__ y,           // (replicates, OUTPUTS, samples)
-    const double* __restrict__ batch,       // (replicates, samples), read if WEIGHTED
-    const double* __restrict__ parameters,  // (replicates, PARAMETERS)
+    const double* __restrict__ batch,       // (steps, replicates, samples), read if WEIGHTED
+    const double* __restrict__ parameters,  // (iterations, replicates, PARAMETERS)
+    long long iteration,                    // of what has an axis of iterations
+    long long kept,                         // the same of gradients and curvatures
+    long long step,                         // the same of the batches
     long long samples,
     long long features,
     long long part_rows,             // samples of a part
-    double* __restrict__ trained,    // (replicates, INPUTS, samples)
-    double* __restrict__ loss,       // (replicates, samples)
-    double* __restrict__ gradient,   // (replicates, INPUTS, samples)
-    double* __restrict__ curvature,  // (replicates, INPUTS, INPUTS, samples), written if CURVATURE
+    double* __restrict__ trained,    // (iterations, replicates, INPUTS, samples)
+    double* __restrict__ loss,       // (iterations, replicates, samples)
+    double* __restrict__ gradient,   // (iterations, replicates, INPUTS, samples)
+    double* __restrict__ curvature,  // (iterations, replicates, INPUTS, INPUTS, samples), written if CURVATURE
     NUMBER* __restrict__ sums,       // (replicates, parts, INPUTS, features), of the samples of each part
     double* __restrict__ deep        // (replicates, parts, PARAMETERS)
 ) {
     const int thread = threadIdx.x, warp = thread / WARP, lane = thread % WARP;
     const unsigned member = blockIdx.x % CLUSTER;
     const long long part = blockIdx.x / CLUSTER, parts = gridDim.x / CLUSTER, replicate = blockIdx.y;
+    const long long now_here = iteration * gridDim.y + replicate, kept_here = kept * gridDim.y + replicate;
     // Features of this block: rows of shared memory begin at multiples of 16 bytes.
     const int pitch = FULL ? STEP * CHUNKS : (int)((features + CLUSTER - 1) / CLUSTER + 3) / 4 * 4;
     const long long first_column = member * (long long)pitch, left = features - first_column;
@@ -227,8 +233,9 @@ extern "C" __global__ void __launch_bounds__((WARPS + NETWORKS) * WARP, RESIDENT
     const int tiles = rows > 0 ? (rows + STREAMS * TILE - 1) / (STREAMS * TILE) : 0;
 
     matrices += replicate * samples * features + first_column;
-    weights += replicate * INPUTS * features + first_column;
-    parameters += replicate * PARAMETERS;
+    weights += now_here * INPUTS * features + first_column;
+    scales += first_column;
+    parameters += now_here * PARAMETERS;
     sums += (replicate * parts + part) * INPUTS * features + first_column;
     deep += (replicate * parts + part) * PARAMETERS;
 
@@ -268,7 +275,10 @@ extern "C" __global__ void __launch_bounds__((WARPS + NETWORKS) * WARP, RESIDENT
             for (int i = 0; i < VECTOR; ++i)
 #pragma unroll
                 for (int a = 0; a < INPUTS; ++a) {
-                    own.weights[k][i][a] = own.has(k) ? (NUMBER)(weights[a * features + own.first + k * STEP + i] * scale) : 0;
+                    const long long column = own.first + k * STEP + i;
+                    double weight = own.has(k) ? weights[a * features + column] : 0;
+                    if (SCALED && own.has(k)) weight *= scales[column];
+                    own.weights[k][i][a] = (NUMBER)(weight * scale);
                     own.found[k][i][a] = 0;
                 }
     }
@@ -279,13 +289,13 @@ extern "C" __global__ void __launch_bounds__((WARPS + NETWORKS) * WARP, RESIDENT
 
     const Replicate here = {
         y + replicate * OUTPUTS * samples,
-        batch + replicate * samples,
+        batch + (step * gridDim.y + replicate) * samples,
         own_parameters,
         samples,
-        trained + replicate * INPUTS * samples,
-        loss + replicate * samples,
-        gradient + replicate * INPUTS * samples,
-        curvature + replicate * INPUTS * INPUTS * samples,
+        trained + now_here * INPUTS * samples,
+        loss + now_here * samples,
+        gradient + kept_here * INPUTS * samples,
+        curvature + kept_here * INPUTS * INPUTS * samples,
         member == 0
     };
     // Sums of the deeper parameters' derivatives: a lane has its own, in registers where it has all to itself.

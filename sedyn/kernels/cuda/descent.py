@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -283,8 +284,9 @@ def descend(
     second = xp.empty((replicates, width, width, samples), **like) if curvature else None
     deep_gradient = xp.empty((replicates, program.parameters), **like)
     y = rows(network.labels, (replicates, *network.labels.shape[-2:]), replicates)
-    own.launch(
+    own.ready(
         rows(weights, weights.shape, replicates),
+        None,
         y,
         None if batch is None else rows(batch, (replicates, samples), replicates),
         packed(network.deep, program, (replicates,), y),
@@ -292,7 +294,7 @@ def descend(
         value,
         gradient,
         second,
-    )
+    )(0, 0, 0)
     own.gather(products, deep_gradient)
     return trained, Derivatives(value, gradient, program.unpacked(deep_gradient), second), products
 
@@ -309,7 +311,7 @@ class Pass(NamedTuple):
     chosen : dict
         What kernels of ``descend.cu`` are compiled for.
     sums : array, shape (R, parts, q, d)
-        X^T g of the samples of each part, over the scale; set by `launch`.
+        X^T g of the samples of each part, over the scale; set by what `ready` gives.
     deep : array, shape (R, parts, P)
         Sums over these samples of the derivatives in the parameters; likewise.
     """
@@ -321,55 +323,70 @@ class Pass(NamedTuple):
     sums: Float[Array, "R parts q d"]
     deep: Float[Array, "R parts P"]
 
-    def launch(
+    def ready(
         self,
-        weights: Float[Array, "R ..."],
+        weights: Float[Array, "..."],
+        scales: Float[Array, " d"] | None,
         labels: Float[Array, "R _"],
-        batch: Float[Array, "R n"] | None,
-        parameters: Float[Array, "R _"],
-        trained: Float[Array, "R q n"],
-        losses: Float[Array, "R n"],
-        gradient: Float[Array, "R q n"],
-        curvature: Float[Array, "R q q n"] | None,
-    ) -> None:
-        """Go through the samples; all arrays without gaps.
+        batch: Float[Array, "..."] | None,
+        parameters: Float[Array, "..."],
+        trained: Float[Array, "..."],
+        losses: Float[Array, "..."],
+        gradient: Float[Array, "..."],
+        curvature: Float[Array, "..."] | None,
+    ) -> Callable[[int, int, int], None]:
+        """Make ready to go through the samples; all arrays without gaps, and what has iterations has them in front.
 
         Parameters
         ----------
-        weights : array, shape (R, q, d) or (R, q d)
+        weights : array, shape (iterations, R, q, d)
+        scales : array, shape (d,), or None
+            What weights are multiplied by before they meet a matrix; given if the pass was made for scales.
         labels : array, shape (R, C n)
-        batch : array, shape (R, n), or None
+        batch : array, shape (steps, R, n), or None
             Weights of samples; not read where the pass was made for none.
-        parameters : array, shape (R, P)
-        trained, losses, gradient : array, shapes (R, q, n), (R, n) and (R, q, n)
+        parameters : array, shape (iterations, R, P)
+        trained, losses, gradient : array, shapes (iterations, R, q, n), (iterations, R, n) and (iterations, R, q, n)
             Set.
-        curvature : array, shape (R, q, q, n), or None
+        curvature : array, shape (iterations, R, q, q, n), or None
             Set where the pass was made for it.
+
+        Returns
+        -------
+        callable
+            Goes through the samples once: of an iteration, of the one that gradients and curvatures are kept for, and
+            of a step of the batches.
         """
         replicates, samples, features = self.matrices.shape
         kernel = backend.cuda_kernel(DESCEND, "descend", shared_memory=self.cut.shared_memory, **self.chosen)
-        kernel(
-            (self.sums.shape[1] * self.cut.cluster, replicates),
-            ((self.cut.warps + self.cut.networks) * WARP,),
-            (
-                self.matrices,
-                weights,
-                np.float64(self.scale),
-                labels,
-                labels if batch is None else batch,  # then not read
-                parameters,
-                *map(np.int64, (samples, features, self.cut.part_rows)),
-                trained,
-                losses,
-                gradient,
-                gradient if curvature is None else curvature,  # then not written
-                self.sums,
-                self.deep,
-            ),
+        grid = self.sums.shape[1] * self.cut.cluster, replicates
+        block = ((self.cut.warps + self.cut.networks) * WARP,)
+        before = (
+            self.matrices,
+            weights,
+            weights if scales is None else scales,  # then not read, as below
+            np.float64(self.scale),
+            labels,
+            labels if batch is None else batch,
+            parameters,
+        )
+        after = (
+            *map(np.int64, (samples, features, self.cut.part_rows)),
+            trained,
+            losses,
+            gradient,
+            gradient if curvature is None else curvature,
+            self.sums,
+            self.deep,
         )
 
+        def go(iteration: int, kept: int, step: int) -> None:
+            kernel(grid, block, (*before, np.int64(iteration), np.int64(kept), np.int64(step), *after))
+
+        return go
+
     def gather(self, products: Float[Array, "R q d"], deep_gradient: Float[Array, "R P"]) -> None:
-        """Set X^T g, and means over samples of the derivatives in the parameters, from what `launch` has left.
+        """Set X^T g, and means over samples of the derivatives in the parameters, from what a pass has left.
 
         Parameters
         ----------
@@ -387,7 +404,13 @@ class Pass(NamedTuple):
 
 
 def pass_over(
-    matrices: Float[Array, "R n d"], scale: float, program: Program, network: Network, *, curvature: bool
+    matrices: Float[Array, "R n d"],
+    scale: float,
+    program: Program,
+    network: Network,
+    *,
+    curvature: bool,
+    scaled: bool = False,
 ) -> Pass | None:
     """Make a pass over designs ready.
 
@@ -403,6 +426,8 @@ def pass_over(
         Gives the loss, whether samples are weighted, and library and device.
     curvature : bool
         Whether D is wanted.
+    scaled : bool, optional
+        Whether features have scales, which weights are multiplied by.
 
     Returns
     -------
@@ -418,6 +443,7 @@ def pass_over(
     deep = xp.empty((replicates, parts, program.parameters), dtype=y.dtype, device=y.device)
     chosen = macros(program, network.loss, weighted=network.sample_weights is not None, curvature=curvature) | {
         "NUMBER": {8: "double", 4: "float"}[matrices.itemsize],
+        "SCALED": int(scaled),
         **own.macros,
     }
     return Pass(matrices, scale, own, chosen, sums, deep)

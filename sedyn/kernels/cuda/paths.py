@@ -1,7 +1,7 @@
 """All iterations of replicates side by side on a GPU: two launches a step, and one for the test errors of all of them.
 
-Nothing is asked of the host between steps, and nothing but pointers goes there. Arrays have their iterations in front,
-so that each launch meets those of one iteration without gaps.
+Nothing is asked of the host between steps, and nothing goes there but the number of the iteration, from which kernels
+know their place. Arrays have their iterations in front, so that each launch meets those of one iteration without gaps.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from sedyn.model.layers import Stack
 from sedyn.model.network import DeepWeights
 from sedyn.model.update import numbers_of
 
-__all__ = ["average_scores", "descend_path"]
+__all__ = ["average_scores", "descend_path", "over_shifts"]
 
-ADVANCE, SCORES = (File(__file__).with_name(name) for name in ("advance.cu", "scores.cu"))
+ADVANCE, SCORES, SPREAD = (File(__file__).with_name(name) for name in ("advance.cu", "scores.cu", "spread.cu"))
 ADVANCE_BLOCK, SCORES_BLOCK = 256, 128
 
 
@@ -38,10 +38,10 @@ def descend_path(matrices: Float[Array, "R n d"], scale: float, descent: Descent
     ======================================  ================================================================
     `sedyn.descent.dynamics`                ``descend.cu`` and ``advance.cu``
     ======================================  ================================================================
-    ``first_weights[0] * inputs.scales``    ``scaled``, set by the step before
+    ``first_weights[0] * inputs.scales``    ``weight *= scales[column]``
     ``inputs.design.descend``               ``descend``; its sums over parts are added up by ``added_up``
-    ``drive *= scales / aspect_ratio``      ``gains``
-    ``update(...)``, ``of_deep_weights``    ``advanced``
+    ``drive *= scales / aspect_ratio``      ``factor``
+    ``update(...)``, ``of_deep_weights``    ``step_from``
     ======================================  ================================================================
 
     Parameters
@@ -63,7 +63,7 @@ def descend_path(matrices: Float[Array, "R n d"], scale: float, descent: Descent
     if program is None or numbers is None or not in_double_precision([start, network.labels, *network.deep]):
         return None
     weighted = network if sample_weights is None else network._replace(sample_weights=sample_weights[:, 0, :])
-    own = pass_over(matrices, scale, program, weighted, curvature=curvature)
+    own = pass_over(matrices, scale, program, weighted, curvature=curvature, scaled=True)
     if own is None:
         return None
     xp, like = array_namespace(start), {"dtype": start.dtype, "device": start.device}
@@ -80,48 +80,31 @@ def descend_path(matrices: Float[Array, "R n d"], scale: float, descent: Descent
     first[0, ...] = start
     if program.parameters:
         parameters[0, ...] = packed(network.deep, program, (replicates,), y)
-    previous, deep_previous = (xp.asarray(array[0, ...], copy=True) for array in (first, parameters))
-    scaled = first[0, ...] * scales
+    nesterov = bool(updates and updates[0].nesterov)
+    ahead, deep_ahead = (room(1, *each.shape[2:]) if nesterov else each for each in (first, parameters))
     batches = None if sample_weights is None else _iterations_first(sample_weights)
     noise = (
         None if kicks is None else (_iterations_first(kicks[0]), _deep_kicks(kicks[1], program, replicates, steps, y))
     )
-    gains, numbers = scales * (scale * d / n), _iterations_first(numbers)
     advance = backend.cuda_kernel(
         ADVANCE,
         "advance_weights",
         NUMBER=own.chosen["NUMBER"],
         INPUTS=width,
         PARAMETERS=program.parameters,
-        NESTEROV=int(bool(updates and updates[0].nesterov)),
+        NESTEROV=int(nesterov),
         LEARNS=int(all_layers),
         KICKED=int(kicks is not None),
     )
     grid = -(-(width * d + program.parameters) // ADVANCE_BLOCK), replicates
-    sizes = tuple(map(np.int64, (own.sums.shape[1], n, d)))
+    before = (own.sums, own.deep, *map(np.int64, (own.sums.shape[1], n, d)))
+    of_noise = (first, parameters) if noise is None else noise  # the former are not read
+    after = scales, np.float64(scale * d / n), numbers, *of_noise, first, ahead, parameters, deep_ahead
+    pass_through = own.ready(first, scales, y, batches, parameters, trained, losses, gradients, curvatures)
     for t in range(steps + 1):
-        at, step = min(t, kept - 1), min(t, steps - 1)
-        own.launch(
-            scaled,
-            y,
-            None if batches is None else batches[step],
-            parameters[t],
-            trained[t],
-            losses[t],
-            gradients[at],
-            None if curvatures is None else curvatures[at],
-        )
-        if t == steps:
-            break
-        here, following = first[t], first[t + 1]
-        of_noise = (here, parameters[t]) if noise is None else (noise[0][t], noise[1][t])  # the former are not read
-        of_first = here, previous, following, scaled
-        of_deep = parameters[t], deep_previous, parameters[t + 1]
-        advance(
-            grid,
-            (ADVANCE_BLOCK,),
-            (own.sums, own.deep, *sizes, scales, gains, numbers[t], *of_noise, *of_first, *of_deep),
-        )
+        pass_through(t, min(t, kept - 1), min(t, steps - 1))
+        if t < steps:
+            advance(grid, (ADVANCE_BLOCK,), (*before, np.int64(t), np.int64(steps), *after))
 
     def replicates_first(array: Array) -> Array:
         return xp.moveaxis(array, 0, 1)
@@ -201,6 +184,30 @@ def average_scores(
     return found
 
 
+def over_shifts(
+    losses: Float[Array, "R iterations shifts"], more: float | Float[Array, " R"]
+) -> tuple[Float[Array, "R iterations"], Float[Array, "R iterations"]]:
+    """Scores and standard errors from the mean losses of shifts, by one launch of ``spread.cu``.
+
+    Parameters
+    ----------
+    losses : array, shape (R, T + 1, shifts)
+    more : float or array, shape (R,)
+
+    Returns
+    -------
+    scores, standard_errors : array, shape (R, T + 1)
+    """
+    (replicates, iterations, shifts), xp = losses.shape, array_namespace(losses)
+    found = xp.empty((2, replicates, iterations), dtype=losses.dtype, device=losses.device)
+    each = backend.constant(np.full(replicates, more), "gpu") if isinstance(more, float) else more
+    each = backend.contiguous(xp.broadcast_to(each, (replicates,)))
+    kernel = backend.cuda_kernel(SPREAD, "over_shifts", THREADS=SCORES_BLOCK)
+    arguments = losses, each, *map(np.int64, (replicates, iterations, shifts)), found
+    kernel((-(-replicates * iterations // SCORES_BLOCK), 1), (SCORES_BLOCK,), arguments)
+    return found[0, ...], found[1, ...]
+
+
 def _iterations_first(array: Float[Array, "R steps *shape"]) -> Float[Array, "steps R *shape"]:
     return backend.contiguous(array_namespace(array).moveaxis(array, 1, 0))
 
@@ -208,13 +215,13 @@ def _iterations_first(array: Float[Array, "R steps *shape"]) -> Float[Array, "st
 def _deep_kicks(
     kicks: DeepWeights, program: Program, replicates: int, steps: int, otherwise: Float[Array, "_ _"]
 ) -> Float[Array, "..."]:
-    """Gradient noise of the layers above, shape (T, R, P)."""
-    xp = array_namespace(otherwise)
-    if not program.parameters:
-        return xp.broadcast_to(otherwise[None, ...], (steps, *otherwise.shape))
+    """Gradient noise of the layers above, shape (T, R, P); where there are none what is not read."""
     each = packed(kicks, program, (replicates, steps), otherwise)
-    return _iterations_first(xp.reshape(each, (replicates, steps, program.parameters)))
+    if not program.parameters:
+        return each
+    return _iterations_first(array_namespace(each).reshape(each, (replicates, steps, program.parameters)))
 
 
 dispatch.descend_path.register(lambda matrices, *_: reads(matrices), descend_path)
+dispatch.over_shifts.register(lambda losses, more: in_double_precision([losses]), over_shifts)
 dispatch.average_scores.register(lambda layers, loss, roots, *_: in_double_precision([roots]), average_scores)

@@ -34,7 +34,9 @@ def host_library(runtime, source, name, macros):
         return ctypes.CDLL(str(library)).run
 
 
-SCALARS = {np.int64: ctypes.c_longlong, np.float64: ctypes.c_double}
+# Kernels that are told the strides of what they are given.
+TAKE_STRIDES = "adjoints", "row_moments"
+SCALARS = {np.int64: ctypes.c_longlong, np.uint64: ctypes.c_ulonglong, np.float64: ctypes.c_double}
 
 
 def host_kernel(runtime, source, name, *, shared_memory=0, **macros):
@@ -45,8 +47,8 @@ def host_kernel(runtime, source, name, *, shared_memory=0, **macros):
         values = []
         for argument in arguments:
             if isinstance(argument, np.ndarray):
-                assert argument.dtype in (np.float64, np.float32, np.uint64)
-                assert argument.flags.c_contiguous or argument.ndim == 5
+                assert argument.dtype in (np.float64, np.float32, np.uint64, np.int64)
+                assert argument.flags.c_contiguous or name in TAKE_STRIDES
                 values.append(ctypes.c_void_p(argument.ctypes.data))
             else:
                 values.append(SCALARS[type(argument)](argument))

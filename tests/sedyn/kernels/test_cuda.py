@@ -10,7 +10,7 @@ import pytest
 
 import sedyn
 from sedyn.arrays import backend, normals
-from sedyn.kernels.cuda import descent, launch
+from sedyn.kernels.cuda import descent, launch, paths, points, rows
 from sedyn.kernels.dispatch import definitions_only, differentiate, mean_response
 from sedyn.kernels.program import MOST_UNITS, program_of
 from sedyn.model.functions import ACTIVATIONS, LOSSES, Activation
@@ -32,9 +32,10 @@ def descent_macros(structure, number, warps, networks, columns, vector, tile, cl
     """What the source of a pass over designs is compiled for."""
     lag = int(networks > 0)
     own = descent.Cut(cluster, warps, networks, 1, side, columns, vector, full, tile, 1 + 2 * lag, lag, 1, 1)
-    return network_macros(structure) | {"NUMBER": number} | own.macros
+    return network_macros(structure) | {"NUMBER": number, "SCALED": full} | own.macros
 
 
+ADVANCE = {"NUMBER": "float", "INPUTS": 3, "PARAMETERS": 12, "NESTEROV": 0, "LEARNS": 1, "KICKED": 0}
 SOURCES = {
     "network": (launch.NETWORK, network_macros({"activations": ("gelu",)})),
     "network, one layer": (launch.NETWORK, network_macros({"depth": 1}, "huber", weighted=False, curvature=False)),
@@ -42,6 +43,13 @@ SOURCES = {
     "network, everything": (launch.NETWORK, network_macros(EVERYTHING, "softmax")),
     "normals": (normals.CUDA, {"NUMBER": "float"}),
     "response": (launch.RESPONSE, {"WIDTH": 4, "ITERATIONS": 4}),
+    "rows": (rows.ROWS, {"UNITS": 3, "SIGNALS": 1, "THREADS": 256}),
+    "rows, wide": (rows.ROWS, {"UNITS": 8, "SIGNALS": 4, "THREADS": 32}),
+    "points": (points.POINTS, {"DIMENSIONS": 4, "THREADS": points.POINTS_THREADS}),
+    "points, of many dimensions": (points.POINTS, {"DIMENSIONS": 16, "THREADS": points.POINTS_THREADS}),
+    "scores of shifts": (paths.SPREAD, {"THREADS": paths.SCORES_BLOCK}),
+    "advance": (paths.ADVANCE, ADVANCE),
+    "advance, with everything": (paths.ADVANCE, ADVANCE | {"NESTEROV": 1, "KICKED": 1, "NUMBER": "double"}),
     "descent": (descent.DESCEND, descent_macros({"depth": 3}, "float", 4, 4, 8, 4, 4)),
     "descent, of few features": (descent.DESCEND, descent_macros({"depth": 3}, "double", 4, 0, 2, 2, 32, side=2)),
     "descent, wide": (descent.DESCEND, descent_macros({"width": 8, "depth": 3}, "double", 16, 4, 2, 1, 2)),
