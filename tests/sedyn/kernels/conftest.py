@@ -1,5 +1,6 @@
 import shutil
 
+import numpy as np
 import pytest
 
 from sedyn.arrays import backend
@@ -39,6 +40,8 @@ def on_host(monkeypatch, request):
             patch.setattr(backend, "on_cuda", lambda x: True)
             patch.setattr(backend, "cuda_kernel", counted)
             patch.setattr(backend, "gpu_card", lambda: card)
+            patch.setattr(backend, "asarray", lambda array, device: np.array(array))
+            patch.setattr(backend, "empty", lambda shape, device, dtype="float64": np.full(shape, np.nan, dtype))
             for operation in (dispatch.descend_path, dispatch.remove_own_gradients, dispatch.average_scores):
                 # Those of a CPU would take the host's arrays.
                 kept = [each for each in operation._kernels if each[1].__module__.startswith("sedyn.kernels.cuda")]
