@@ -41,7 +41,7 @@ def on_host(monkeypatch, request):
             patch.setattr(backend, "cuda_kernel", counted)
             patch.setattr(backend, "gpu_card", lambda: card)
             patch.setattr(backend, "asarray", lambda array, device: np.array(array))
-            patch.setattr(backend, "empty", lambda shape, device, dtype="float64": np.full(shape, np.nan, dtype))
+            patch.setattr(backend, "empty", lambda shape, device, dtype="float64": np.zeros(shape, dtype))
             for operation in (dispatch.descend_path, dispatch.remove_own_gradients, dispatch.average_scores):
                 # Those of a CPU would take the host's arrays.
                 kept = [each for each in operation._kernels if each[1].__module__.startswith("sedyn.kernels.cuda")]
