@@ -49,10 +49,13 @@ __all__ = [
 # Independent shifts of the quadrature; their spread is its standard error.
 SHIFTS = 2
 # Points of one shift at n = 128 for each dimension, so that the error of the average is about a tenth of the scatter of
-# runs (measured); it falls faster with their number than the scatter with n, whose root they follow.
-POINTS_PER_DIMENSION, MOST_POINTS = 40, 2**14
+# runs (measured, benchmarks/README.md). Where many are needed it falls like their number to the power -5/8, and the
+# scatter like the root of n. Fewer than the least are too coarse in any dimension but one.
+POINTS_PER_DIMENSION, GROWTH, LEAST_POINTS, MOST_POINTS = 28, 0.8, 2**7, 2**14
 # How much further than its law reaches the points of a single index do; those of several share it.
 STRETCH = 0.5
+# Points of one shift for each product of two coordinates that a control is fitted with.
+POINTS_PER_PRODUCT = 4
 # Fresh samples: as many as training samples within these bounds.
 LEAST_SAMPLES, MOST_SAMPLES = 2**12, 2**16
 # Features of fresh samples held in memory at a time.
@@ -236,9 +239,15 @@ def readout_dimensions(problem: Problem) -> int:
 
 def readout_points(problem: Problem) -> int:
     """Points of one shift, a power of two; the same for all problems with one `Problem.stack_key`."""
-    growth = math.sqrt(problem.outputs * max(problem.n, 128) / 128)
+    growth = (problem.outputs * problem.n / 128) ** GROWTH
     wanted = math.ceil(POINTS_PER_DIMENSION * readout_dimensions(problem) * growth)
-    return min(1 << (wanted - 1).bit_length(), MOST_POINTS)
+    return min(max(1 << (wanted - 1).bit_length(), LEAST_POINTS), MOST_POINTS)
+
+
+def control_points(problem: Problem) -> int:
+    """Points of one shift that a control is fitted on, a power of two: some for each of its coefficients."""
+    wanted = POINTS_PER_PRODUCT * readout_dimensions(problem) ** 2
+    return max(readout_points(problem), 1 << (wanted - 1).bit_length())
 
 
 def fresh_samples(problem: Problem) -> int:
@@ -266,7 +275,9 @@ def readout_words(problem: Problem, stream: Stream, device: str = "cpu") -> Inte
     return array_namespace(words).reshape(words, (-1, SHIFTS, dimensions))
 
 
-def draw_quadrature(problems: Sequence[Problem], words: Integer[Array, "R shifts dimensions"]) -> Quadrature:
+def draw_quadrature(
+    problems: Sequence[Problem], words: Integer[Array, "R shifts dimensions"], points: int | None = None
+) -> Quadrature:
     """Draw the quadratures of the test errors of replicates, of one set of points (docs/theory.md#stretched-points).
 
     Parameters
@@ -275,6 +286,8 @@ def draw_quadrature(problems: Sequence[Problem], words: Integer[Array, "R shifts
         One for each replicate, see `Problem.stack_key`.
     words : array of uint64, shape (R, shifts, dimensions)
         Random, see `readout_words`.
+    points : int, optional
+        Of one shift, a power of two; by default `readout_points`.
 
     Returns
     -------
@@ -282,7 +295,7 @@ def draw_quadrature(problems: Sequence[Problem], words: Integer[Array, "R shifts
     """
     problem, xp = problems[0], array_namespace(words)
     k, noise = problem.signals, noise_variables(problem)
-    normals, weights = stretched_points(words, readout_points(problem), k, 1 + STRETCH / k)
+    normals, weights = stretched_points(words, points or readout_points(problem), k, 1 + STRETCH / k)
     normals = xp.reshape(xp.moveaxis(normals, 1, 2), (words.shape[0], words.shape[2], -1))
     # The noise comes second, so that its coordinates are among the evenest.
     drawn, rest = normals[:, k : k + noise, :], [normals[:, :k, :], normals[:, k + noise :, :]]
@@ -432,7 +445,7 @@ def fresh_sample_scores(
     k, d = signals.shape
     samples, q, drawn = fresh_samples(problem), problem.units, noise_variables(problem)
     directions = xp.concat([signals, *first_weights], axis=0)
-    points = draw_quadrature([problem], readout_words(problem, stream, device))
+    points = draw_quadrature([problem], readout_words(problem, stream, device), control_points(problem))
     labels = labels_of_points([problem], points, xp.matmul(signals, signals.T)[None, ...] / d)
     controls = [
         fit_control(problem, points, labels, xp.concat([signals, first], axis=0), deep)

@@ -15,7 +15,7 @@ from sedyn.model.observables import PARTS
 from sweeps.plan import PROBLEM_FIELDS, key_of
 from sweeps.store.layout import arrays_of, constants_of, document, indexes_of, predicted, simulated
 from sweeps.store.places import ASKED, CELL, DIMENSIONS, TIED, columns, indexed
-from sweeps.store.settings import SHARDED_FORMAT, SHARDS, SOLVED_WITH, TARGET, WANTED
+from sweeps.store.settings import SHARDED_FORMATS, SHARDS, SOLVED_WITH, TARGET, WANTED
 
 __all__ = ["contradicted", "require_consistent"]
 
@@ -75,7 +75,7 @@ def _among_settings(settings: Mapping[str, Any]) -> Iterator[str]:
         sizes = varying["n"][1] if "n" in varying else [constants.get("n")]
         yield from (f"d has no value for n={n}" for n in sizes if str(n) not in settings["d"])
     yield from _cells_named(settings, varying)
-    if (settings["format"] >= SHARDED_FORMAT) != (SHARDS in settings):
+    if (settings["format"] in SHARDED_FORMATS) != (SHARDS in settings):
         yield f"format is {settings['format']}, and {SHARDS} {'are' if SHARDS in settings else 'are not'} there"
     for axis, (chunk, shard) in settings.get(SHARDS, {}).items():
         if axis not in axes or shard % chunk:

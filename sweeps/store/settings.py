@@ -19,6 +19,7 @@ __all__ = [
     "FORMAT",
     "NEWEST_FORMAT",
     "SHARDED_FORMAT",
+    "SHARDED_FORMATS",
     "SHARDS",
     "SOLVED_WITH",
     "TARGET",
@@ -38,11 +39,16 @@ __all__ = [
 TARGET = "sought"  # among the settings: what further replicates were for, and how many the first round had
 WANTED = "wanted"  # among the settings: replicates of single cells, where a target needed more
 SOLVED_WITH = "solved_with"  # among the settings: samples that theories of single cells are solved with, likewise
-FORMAT = 6  # of a new store of few cells
-SHARDED_FORMAT = 7  # of one of many: their chunks lie in shards, and come there by logs
-NEWEST_FORMAT = 7
-COUNTED_FORMAT = 6  # the first whose replicates draw from counted streams; older ones do not grow
+FORMAT = 8  # of a new store of few cells
+SHARDED_FORMAT = 9  # of one of many: their chunks lie in shards, and come there by logs
+SHARDED_FORMATS = (7, SHARDED_FORMAT)  # of all that have shards
+NEWEST_FORMAT = 9
 CHECKED_FORMAT = 5  # the first in which documents, chunks and results have checksums
+# What replicates were before a format; such stores do not grow.
+_OTHER_REPLICATES = {
+    6: "whose replicates drew from other random streams than this version's",
+    8: "whose test errors are averages over other points than this version's",
+}
 _OLDEST_FORMAT = 4  # that opens and validates
 _FILES_NAMED = 3
 _MOST = 2**32  # of anything that a store counts
@@ -272,15 +278,12 @@ def require_same(location: str, known: Mapping[str, Any], asked: Mapping[str, An
     Raises
     ------
     InvalidInput
-        Naming every difference; or if the store is of a format whose replicates drew other random numbers.
+        Naming every difference; or if the store is of a format whose replicates had other numbers.
     """
-    if known["format"] < COUNTED_FORMAT:
-        raise InvalidInput(
-            "store",
-            location,
-            f"has format {known['format']}, whose replicates drew from other random streams than this version's: "
-            "it can be read and validated, and takes no more; name another store",
-        )
+    for form, otherwise in _OTHER_REPLICATES.items():
+        if known["format"] < form:
+            reason = f"has format {known['format']}, {otherwise}: it can be read and validated, and takes no more"
+            raise InvalidInput("store", location, f"{reason}; name another store")
     old, new = _must_agree(known), _must_agree(asked)
     differences = [
         f"{name} was {old.get(name)!r} and is now {new.get(name)!r}"

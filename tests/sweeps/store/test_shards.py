@@ -16,6 +16,7 @@ import pytest
 import xarray as xr
 
 import sedyn
+from sedyn.errors import InvalidInput
 from sweeps import status, validate
 from sweeps.application.sweep import main
 from sweeps.plan import cells as plan_cells
@@ -111,7 +112,7 @@ def sharded(finished, location, small_shards):
 
 def test_shards_hold_what_chunks_would_in_fewer_files(sharded, finished):
     store = Store.open(sharded)
-    assert store.settings["format"] == 7
+    assert store.settings["format"] == 9
     assert store.array("simulation", "train_error").shards[:3] == (1, 4, 5)
     assert store.array("simulation", "train_error").chunks[:3] == (1, 2, 5)
     assert_same(sharded, finished["plain"])
@@ -128,10 +129,19 @@ def test_shards_hold_what_chunks_would_in_fewer_files(sharded, finished):
         assert size.bytes == pytest.approx(sum(-(-file.st_size // 4096) * 4096 for file in files), rel=0.1)
 
 
+def test_a_store_of_shards_of_other_points_opens_and_validates_and_takes_no_more(sharded, finished):
+    """Format 7, which lies as this version's do."""
+    write_settings(Path(sharded), {**settings_in(Path(sharded)), "format": 7})
+    assert validate.main([sharded]) == 0
+    assert_same(sharded, finished["plain"])
+    with pytest.raises(InvalidInput, match="has format 7, whose test errors are averages over other points"):
+        finish(sharded, spec_of_shards(replicates=7))
+
+
 def test_a_store_of_few_cells_is_what_it_was_and_stays_it_when_it_grows(plain, small_shards):
-    assert Store.open(plain).settings["format"] == 6
+    assert Store.open(plain).settings["format"] == 8
     finish(plain, spec_of_shards(AXES | {"width": (1, 2, 3)}))
-    assert Store.open(plain).settings["format"] == 6
+    assert Store.open(plain).settings["format"] == 8
     assert "shards" not in settings_for(spec_of_shards(), Store.open(plain).settings)
     assert "shards" in settings_for(spec_of_shards())
     assert not Path(plain, FOLDER).exists()
@@ -482,7 +492,7 @@ def test_without_conditions_a_new_store_of_many_cells_has_single_chunks(
     finish(old, spec)
     monkeypatch.setattr(conditions, "_kind_of", lambda files: None)
     done(old, spec)
-    assert Store.open(old).settings["format"] == 7
+    assert Store.open(old).settings["format"] == 9
     assert_same(old, finished["sharded"])
     assert not may_have_shards(new)
     words = ["problem.n=40", "problem.d=20", "problem.steps=3", "theory.samples=64", "theory.randomizations=2"]
@@ -491,7 +501,7 @@ def test_without_conditions_a_new_store_of_many_cells_has_single_chunks(
     files = re.search(r"MiB in (\d+) files", capsys.readouterr().out)
     assert main(words) == 0
     store = Store.open(new)
-    assert store.settings["format"] == 6
+    assert store.settings["format"] == 8
     there = fsspec.filesystem("memory").find(new)
     assert int(files[1]) == len(there)
     assert validate.main([new]) == 0
