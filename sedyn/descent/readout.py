@@ -50,8 +50,8 @@ __all__ = [
 SHIFTS = 2
 # Points of one shift at n = 128 for each dimension, so that the error of the average is about a tenth of the scatter of
 # runs (measured, benchmarks/README.md). Where many are needed it falls like their number to the power -5/8, and the
-# scatter like the root of n. Fewer than the least are too coarse in any dimension but one.
-POINTS_PER_DIMENSION, GROWTH, LEAST_POINTS, MOST_POINTS = 28, 0.8, 2**7, 2**14
+# scatter like the root of n. Fewer than the least are too coarse for links and starts that few points see badly.
+POINTS_PER_DIMENSION, GROWTH, LEAST_POINTS, MOST_POINTS = 28, 0.8, 2**8, 2**14
 # How much further than its law reaches the points of a single index do; those of several share it.
 STRETCH = 0.5
 # Points of one shift for each product of two coordinates that a control is fitted with.

@@ -123,10 +123,10 @@ def test_points_follow_dimensions_and_samples():
         for width in (1, 3, 8, 16)
     ]
     assert counts == [
-        [128, 128, 128, 256, 512, 2**14],
-        [128, 128, 128, 512, 2048, 2**14],
-        [128, 128, 256, 1024, 4096, 2**14],
-        [128, 256, 512, 2048, 8192, 2**14],
+        [256, 256, 256, 256, 512, 2**14],
+        [256, 256, 256, 512, 2048, 2**14],
+        [256, 256, 256, 1024, 4096, 2**14],
+        [256, 256, 512, 2048, 8192, 2**14],
     ]
     wide = Problem(n=2, d=2, width=32)
     assert readout.readout_points(wide) > readout.readout_dimensions(wide)
