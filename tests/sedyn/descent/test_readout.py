@@ -88,13 +88,13 @@ def test_the_readout_is_precise_beside_the_scatter_of_runs(fields):
 @pytest.mark.parametrize(
     "fields",
     [
-        {},
+        {"width": 8},
         {"n": 32, "d": 16, "width": 16},
         {"width": 1, "depth": 2, "activation": "relu"},
-        {"link": "hermite2", "activation": "gelu"},
-        {"labels": "binary", "loss": "logistic"},
-        {"labels": "classes", "loss": "softmax", "outputs": 3, "signals": 3, "link": "identity"},
-        {"features": "rademacher", "width": 8},
+        {"width": 6, "link": "hermite2", "activation": "gelu", "learning_rate": 0.3},
+        {"width": 6, "labels": "binary", "loss": "logistic"},
+        {"n": 32, "d": 16, "labels": "classes", "loss": "softmax", "outputs": 3, "signals": 3, "link": "identity"},
+        {"features": "rademacher", "width": 16},
     ],
 )
 def test_other_numbers_of_points_are_other_errors_of_the_same_mean(fields, monkeypatch):
@@ -104,38 +104,39 @@ def test_other_numbers_of_points_are_other_errors_of_the_same_mean(fields, monke
         growth = np.sqrt(problem.outputs * max(problem.n, 128) / 128)
         return 1 << (int(np.ceil(40 * readout.readout_dimensions(problem) * growth)) - 1).bit_length()
 
-    problem = Problem(**{"n": 128, "d": 64, "width": 3, "depth": 3, "steps": 6, **fields})
+    shared = {"n": 128, "d": 64, "width": 3, "depth": 3, "steps": 6, "initialization": "random"}
+    problem = Problem(**{**shared, **fields})
     now = sedyn.simulate(problem, 64, estimate=False)
     monkeypatch.setattr(readout, "readout_points", earlier)
     monkeypatch.setattr(readout, "control_points", earlier)
     before = sedyn.simulate(problem, 64, estimate=False)
     apart = now.test_error - before.test_error
     assert_within_se(apart.mean("replicate"), 0, mean_and_se(apart)[1], multiple=4)
-    moved = float(apart.std("replicate")[1:].max())
-    assert 0 < moved < 0.25 * float(now.test_error.std("replicate")[1:].min())
+    moved = (apart.std("replicate") / now.test_error.std("replicate"))[1:].median()
+    assert 0 < float(moved) < 0.2 * np.sqrt(2)  # two readouts, each as precise as above
     np.testing.assert_array_equal(now.train_error, before.train_error)
 
 
 def test_points_follow_dimensions_and_samples():
     """Few where few serve, more than dimensions always, and more of them with n."""
     counts = [
-        [readout.readout_points(Problem(n=n, d=n, width=width)) for n in (2, 32, 128, 512, 2048, 2**20)]
+        [readout.readout_points(Problem(n=n, d=64, width=width)) for n in (2, 32, 128, 512, 2048, 2**20)]
         for width in (1, 3, 8, 16)
     ]
     assert counts == [
-        [256, 256, 256, 256, 512, 2**14],
+        [256, 256, 256, 256, 1024, 2**14],
         [256, 256, 256, 512, 2048, 2**14],
         [256, 256, 256, 1024, 4096, 2**14],
         [256, 256, 512, 2048, 8192, 2**14],
     ]
-    wide = Problem(n=2, d=2, width=32)
+    wide = Problem(n=2, d=64, width=32)
     assert readout.readout_points(wide) > readout.readout_dimensions(wide)
 
 
 def test_a_control_has_points_for_each_of_its_coefficients():
     """With the few points of a quadrature it would add more noise than it takes away."""
     for width in (1, 3, 8, 16, 32):
-        problem = Problem(n=32, d=16, width=width, features="rademacher")
+        problem = Problem(n=32, d=64, width=width, features="rademacher")
         size = readout.readout_dimensions(problem)
         assert 2 * readout.control_points(problem) >= 12 * (size * (size + 1) // 2)
 
