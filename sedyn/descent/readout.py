@@ -23,7 +23,7 @@ from sedyn.model.architecture import layers_of
 from sedyn.model.evaluation import sample_scores, score_names, scores_of_outputs
 from sedyn.model.functions import loss_named
 from sedyn.model.label_laws import LabelLaw, label_law, noise_variables
-from sedyn.model.network import DeepWeights
+from sedyn.model.network import DeepWeights, has_kink
 from sedyn.model.problem import Problem
 from sedyn.model.seeds import Stream
 from sedyn.theory.sampling import NEGLIGIBLE_VARIANCE, causal_root, psd_root, stretched_points
@@ -52,6 +52,8 @@ SHIFTS = 2
 # runs (measured, benchmarks/README.md). Where many are needed it falls like their number to the power -5/8, and the
 # scatter like the root of n. Fewer than the least are too coarse for links and starts that few points see badly.
 POINTS_PER_DIMENSION, GROWTH, LEAST_POINTS, MOST_POINTS = 28, 0.8, 2**8, 2**14
+# How many times as many a network with kinks takes, whose errors points average less well.
+POINTS_FOR_KINKS = 2
 # How much further than its law reaches the points of a single index do; those of several share it.
 STRETCH = 0.5
 # Points of one shift for each product of two coordinates that a control is fitted with.
@@ -240,7 +242,8 @@ def readout_dimensions(problem: Problem) -> int:
 def readout_points(problem: Problem) -> int:
     """Points of one shift, a power of two; the same for all problems with one `Problem.stack_key`."""
     growth = (problem.outputs * problem.n / 128) ** GROWTH
-    wanted = math.ceil(POINTS_PER_DIMENSION * readout_dimensions(problem) * growth)
+    each = POINTS_PER_DIMENSION * (POINTS_FOR_KINKS if has_kink(problem) else 1)
+    wanted = math.ceil(each * readout_dimensions(problem) * growth)
     return min(max(1 << (wanted - 1).bit_length(), LEAST_POINTS), MOST_POINTS)
 
 

@@ -129,6 +129,8 @@ def test_points_follow_dimensions_and_samples():
         [256, 256, 256, 1024, 4096, 2**14],
         [256, 256, 512, 2048, 8192, 2**14],
     ]
+    kinked = [readout.readout_points(Problem(n=n, d=64, width=8, activation="relu")) for n in (32, 128, 512)]
+    assert kinked == [256, 512, 2048]
     wide = Problem(n=2, d=64, width=32)
     assert readout.readout_points(wide) > readout.readout_dimensions(wide)
 
