@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from sedyn.arrays.backend import Array, to_host
+from sedyn.arrays.backend import Array, array_namespace, to_host
 from sedyn.arrays.shapes import Float
 from sedyn.model.algorithm import states
 from sedyn.model.observables import stack_iterations, stack_records, until_divergence
@@ -48,7 +48,9 @@ def run(
                 break
             record = dynamics.observe(problem, inputs, state)
             if keep_samples:
-                record["pre_activation_samples"] = state.trained[(*first, ...)]
+                own = state.trained[(*first, ...)]
+                # A view would keep those of all randomizations.
+                record["pre_activation_samples"] = array_namespace(own).asarray(own, copy=True)
             records.append(record)
     kept = {"response_samples": inputs.labels[(*first, 0, ...)]} if keep_samples else {}
     found = to_host(stack_records(records) | kept)
