@@ -66,7 +66,7 @@ docs: $(READY)
 bench: $(READY)
 	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
 
-# What runs need is compiled here once, half a minute of one core, so that the first of them starts at once.
+# What runs need is compiled here once, about a minute of work that cores share, so that the first of them starts at once.
 $(READY): requirements/installer.lock requirements/environment.lock pyproject.toml setup.py
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
 	  || { echo "$(PYTHON) is not Python 3.11 to 3.13; name one that is: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }

@@ -10,8 +10,8 @@ import numpy as np
 from sedyn.model.problem import Problem
 from sedyn.model.seeds import randomization_seeds
 from sedyn.model.update import updates_of
-from sedyn.theory.inputs import draw_points, draws_of_points, least_samples
-from sedyn.theory.run import run
+from sedyn.theory.inputs import draw_points, least_samples
+from sedyn.theory.run import run_each
 
 __all__ = ["NOTICED", "SpectrumDrift", "drift_solutions", "spectrum_drift"]
 
@@ -83,7 +83,7 @@ def spectrum_drift(problem: Problem, seed: int = 0) -> SpectrumDrift:
     batch_size = None if problem.batch_size is None else 2 * problem.batch_size  # the same share
     larger = replace(problem, n=2 * problem.n, d=2 * problem.d, batch_size=batch_size)
     points = draw_points(problem, samples // RANDOMIZATIONS, randomization_seeds(problem, seed, RANDOMIZATIONS))
-    found = [run(one, draws_of_points(one, points, copy=True), updates_of(one)) for one in (problem, larger)]
+    found = [run_each(one, points, updates_of(one)) for one in (problem, larger)]
     worst = SpectrumDrift(0.0, 0.0)
     with np.errstate(over="ignore", invalid="ignore"):
         for name in ERRORS:

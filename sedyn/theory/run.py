@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -13,9 +13,13 @@ from sedyn.model.observables import stack_iterations, stack_records, until_diver
 from sedyn.model.problem import Problem
 from sedyn.model.update import Update
 from sedyn.theory import dynamics
-from sedyn.theory.inputs import Draws
+from sedyn.theory.inputs import Draws, Points, draws_of_points
+from sedyn.theory.weight_side import spectral_nodes
 
-__all__ = ["run"]
+__all__ = ["run", "run_each"]
+
+# Entries of the weight response at all spectral nodes that randomizations side by side may have, if they are several.
+MOST_RESPONSES = 2**22
 
 
 def run(
@@ -66,3 +70,39 @@ def run(
         drawn = stack_iterations(problem, samples["pre_activation_samples"])
         samples["pre_activation_samples"] = np.where(alive[:, None, None], drawn, np.nan)
     return {name: np.moveaxis(values, 0, randomizations) for name, values in arrays.items()} | samples
+
+
+def run_each(
+    problem: Problem, points: Points, updates: Sequence[Update], *, keep_samples: bool = False
+) -> dict[str, Float[np.ndarray, "..."]]:
+    """Solve state evolution for each randomization, as many side by side as their weight responses have room.
+
+    Which are side by side changes no number.
+
+    Parameters
+    ----------
+    problem : Problem
+    points : Points
+        Of randomizations side by side; they are left as they are.
+    updates : sequence of Update
+        One for each step.
+    keep_samples : bool, optional
+        As for `run`.
+
+    Returns
+    -------
+    dict of str to ndarray
+        As of `run`.
+    """
+    nodes = min(spectral_nodes(problem.steps), np.unique(problem.eigenvalues).size)
+    together = max(1, MOST_RESPONSES // (nodes * ((problem.steps + 1) * problem.units) ** 2))
+    found: list[dict[str, np.ndarray]] = []
+    count = points.normals.shape[0]
+    for start in range(0, count, together):
+        some = Points(*(each[start : min(start + together, count), ...] for each in points))
+        draws = draws_of_points(problem, some, copy=True)
+        found.append(run(problem, draws, updates, keep_samples=keep_samples and not found))
+        del draws  # there is room for one
+    if len(found) == 1:
+        return found[0]
+    return {**found[0], **{name: np.concatenate([each[name] for each in found]) for name in found[-1]}}

@@ -25,7 +25,7 @@ from sedyn.theory.inputs import (
     require_samples,
 )
 from sedyn.theory.memory import require_theory_memory, samples_that_fit
-from sedyn.theory.run import run
+from sedyn.theory.run import run, run_each
 from sedyn.versions import versions
 
 if TYPE_CHECKING:
@@ -157,9 +157,7 @@ def _randomized(
     with backend.use_device(device):
         for part in parts:
             points = draw_points(problem, samples, [seeds[r] for r in part], device)
-            draws = draws_of_points(problem, points, copy=True)
-            apart.append(run(problem, draws, updates, keep_samples=keep_samples and not apart))
-            del draws  # there is room for one
+            apart.append(run_each(problem, points, updates, keep_samples=keep_samples and not apart))
             if len(part) == 1:
                 together.append({name: values[0] for name, values in apart[-1].items()})
             else:

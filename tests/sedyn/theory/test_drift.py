@@ -58,8 +58,8 @@ def test_theory_warns_where_runs_are_off_and_only_there():
 
 def test_twice_as_many_features_have_as_many_batches(monkeypatch):
     solved = []
-    run = drift.run
-    monkeypatch.setattr(drift, "run", lambda problem, *args: solved.append(problem) or run(problem, *args))
+    known = drift.run_each
+    monkeypatch.setattr(drift, "run_each", lambda problem, *args: solved.append(problem) or known(problem, *args))
     settings = {"n": 64, "d": 32, "steps": 2, "covariance": "power_law(0.4)"}
     by_size = spectrum_drift(sedyn.Problem(**settings, batch_size=16))
     assert {(problem.n, problem.batch_size) for problem in solved} == {(64, 16), (128, 32)}

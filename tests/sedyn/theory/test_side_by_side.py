@@ -54,6 +54,15 @@ def test_each_is_as_alone(fields):
     assert not np.array_equal(together["test_error"][0], together["test_error"][1])
 
 
+@pytest.mark.parametrize("responses", [1, 2 * 10 * (6 * 3) ** 2])
+def test_long_runs_are_side_by_side_as_far_as_there_is_room_and_give_the_same(responses, monkeypatch):
+    problem = Problem(**BASE, covariance="power_law(0.3)")
+    given = problem, 256, 5
+    expected = sedyn.state_evolution(*given, include=("responses", "samples"))
+    monkeypatch.setattr("sedyn.theory.run.MOST_RESPONSES", responses)
+    assert sedyn.state_evolution(*given, include=("responses", "samples")).identical(expected)
+
+
 def test_by_definitions_alone_each_is_as_alone_to_rounding():
     problem = Problem(**BASE)
     seeds = randomization_seeds(problem, 0, 3)
@@ -105,13 +114,13 @@ def test_blocks_of_randomizations_change_no_standard_error_beyond_what_is_put_to
     """Where fewer are side by side, fewer samples are put together, and that alone changes: draws are as they were."""
     problem, before = Problem(**BASE), []
     apart = solved(problem, randomization_seeds(problem, 0, 5))
-    monkeypatch.setattr(solver, "run", lambda *args, **kwargs: before.append(run(*args, **kwargs)) or before[-1])
+    known = solver.run_each
+    monkeypatch.setattr(solver, "run_each", lambda *args, **kwargs: before.append(known(*args, **kwargs)) or before[-1])
     monkeypatch.setattr("sedyn.theory.inputs.MOST_TOGETHER", 2 * 256)
     sedyn.state_evolution(problem, samples=256, randomizations=5)
-    side_by_side = [solution for solution in before if solution["test_error"].ndim == 2]
-    assert [len(solution["test_error"]) for solution in side_by_side] == [2, 2, 1]
+    assert [len(solution["test_error"]) for solution in before] == [2, 2, 1]
     for name, values in apart.items():
-        np.testing.assert_array_equal(np.concatenate([each[name] for each in side_by_side]), values, err_msg=name)
+        np.testing.assert_array_equal(np.concatenate([each[name] for each in before]), values, err_msg=name)
 
 
 @pytest.mark.parametrize("fields", [{}, {"activation": "relu"}], ids=["adjoint", "stein"])
