@@ -115,7 +115,8 @@ class UpdatesTogether(Sequence[Update]):
     def __getitem__(self, t: int | slice) -> Update | UpdatesTogether:
         """The update of a step, or those of some."""
         if isinstance(t, slice):
-            return UpdatesTogether(self.numbers[:, t, :], self.nesterov)
+            some = self.numbers[:, t, :]  # a copy, since kernels take numbers without gaps
+            return UpdatesTogether(array_namespace(some).asarray(some, copy=True), self.nesterov)
         if not -len(self) <= t < len(self):
             raise IndexError(t)
         rate, momentum, decay, deep_rate, temperature = (self.numbers[:, t, k] for k in range(NUMBERS))

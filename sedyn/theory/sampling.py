@@ -72,7 +72,7 @@ def sobol_uniforms(
     return (points * 2.0**-BITS).clip(2.0**-53, 1 - 2.0**-53)
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=4)
 def _directions(dimensions: int, count: int) -> Float[np.ndarray, "{dimensions} digits {count}"]:
     """Digits, the largest first, of the directions that Sobol points are sums of."""
     from scipy.stats import qmc  # as slow to load as all of sedyn

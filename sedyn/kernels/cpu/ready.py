@@ -152,7 +152,7 @@ def make_ready(processes: int) -> int | None:
     int or None
         How many functions are on disk now; None if it has been tried before, or nothing can be kept.
     """
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, RuntimeError):  # of a disk, or of a machine that has no room for a process
         folder = folder_of_compiled()
         if folder is None or (done := folder / _mark(compiling.SOURCE)).exists():
             return None
@@ -162,7 +162,8 @@ def make_ready(processes: int) -> int | None:
             if done.exists():
                 return None
             count = compile_before(range(len(functions_of_runs())), processes)
-            done.touch()
+            if count:
+                done.touch()
             return count
     return None
 
