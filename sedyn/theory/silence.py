@@ -37,7 +37,8 @@ def silent_score(problem: Problem) -> float | None:
     spacing = SPACING.get(problem.signals + noise_variables(problem))
     if spacing is None:
         return None
-    rough, fine = (_by_nodes(problem, each) for each in (spacing, spacing / 2))
+    with np.errstate(over="ignore", invalid="ignore"):  # a start that is not finite has no score
+        rough, fine = (_by_nodes(problem, each) for each in (spacing, spacing / 2))
     return fine if abs(rough - fine) <= AGREEMENT * abs(fine) else None
 
 

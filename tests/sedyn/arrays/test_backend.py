@@ -153,7 +153,7 @@ def test_what_control_flow_needs_leaves_the_device_too(steps, monkeypatch):
     """Moments for the theory's small matrices, once a step."""
     problem, ways = Problem(n=60, d=40, steps=steps), count_transfers(monkeypatch)
     sedyn.state_evolution(problem, 128, 2, include=("samples",), device="gpu")
-    assert ways == ["get"] * 3 * (steps + 1)  # of two randomizations, and of both together
+    assert ways == ["get"] * 2 * (steps + 1)  # of two randomizations side by side, and of both together
 
 
 @pytest.mark.usefixtures("pretend_gpu")

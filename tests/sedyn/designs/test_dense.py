@@ -70,6 +70,9 @@ def test_a_pass_is_two_products(law, dtype, tolerance, curvature):
     weights = np.random.default_rng(0).standard_normal((5, SHAPE[1]))
     exact = Design.descend(DenseDesign(full(design)), weights, network, curvature=curvature)
     assert (exact[1].curvature is not None) == curvature
+    if curvature and dtype == "float32":
+        # Sums of 3003 single numbers are off by 2e-6, and curvatures of this network change up to 193 times as much.
+        tolerance = 2e-6 * 193
     assert_same_pass(design.descend(weights, network, curvature=curvature), exact, atol=tolerance)
 
 
