@@ -64,8 +64,8 @@ __all__ = [
 KEPT_SHARE = 1 / 16
 # Entries that are brought to the host for one that is asked for, at most, to bring views of one array together.
 MOST_BESIDE = 16
-# Devices that have computed for this process: to ask a GPU whether it works is to wait for it.
-_seen_working: set[str] = set()
+# What has said for this process that a GPU works: to ask is to wait for it.
+_found_working: set[Callable[[], str | None]] = set()
 
 Array = Any  # an array of any library that keeps the array API standard
 
@@ -108,9 +108,9 @@ def resolve_device(device: str) -> str:
     require_one_of("device", device, ("auto", "cpu", "gpu"))
     if device == "cpu":
         return "cpu"
-    reason = None if _seen_working else gpu_unusable_because()
+    reason = None if gpu_unusable_because in _found_working else gpu_unusable_because()
     if reason is None:
-        _seen_working.add("gpu")
+        _found_working.add(gpu_unusable_because)
     if device == "gpu" and reason:
         raise InvalidInput("device", device, f"{reason}; use device=cpu or device=auto")
     return "cpu" if reason else "gpu"

@@ -261,36 +261,35 @@ def fit_network(
     chosen: dynamics.State | None = None
     kept: Float[np.ndarray, "C n"] | None = None
     each = start = np.full(problem.n, np.nan)
-    best, lowest, least, diverged, ended, told = 0, np.inf, np.inf, False, False, time.monotonic()
+    best, lowest, least, diverged, told = 0, np.inf, np.inf, False, time.monotonic()
+
+    def fresh_of(some: list[dynamics.State]) -> Iterable[Float[np.ndarray, "C n"] | None]:
+        wanted = exact or (estimate is not None and not (last_only and some[-1].iteration < problem.steps))
+        return _fresh(some, left_out, layers) if wanted else [None] * len(some)
+
     with np.errstate(over="ignore", invalid="ignore"):
         run = states(dynamics, problem, data, updates)
-        for some in _together(run, error, wanted_each=not last_only):
-            wanted = exact or (estimate is not None and not (last_only and some[-1][0].iteration < problem.steps))
-            freshly = _fresh([state for state, _ in some], left_out, layers) if wanted else [None] * len(some)
-            for (state, trained), fresh in zip(some, freshly, strict=True):
-                chosen = chosen or state  # what is kept if not even the start is finite
-                if not np.isfinite(trained):
-                    diverged = True
-                    break
-                estimated = doubtful = np.nan
-                if fresh is not None:
-                    own_losses, each = losses_with_doubt(loss, fresh, table.labels)
-                    estimated, doubtful = error(own_losses), float(shares @ each)
-                    start = start if estimates else each
-                    sums.append(resamples.sums(each))
-                lower = doubtful < least and (linear is None or clearly_lower(start, each))
-                if not early_stopping or not estimates or lower:
-                    chosen, kept, least = state, fresh, doubtful
-                train.append(trained)
-                estimates.append(estimated)
-                if doubtful < lowest * (1 - LOWER):
-                    best, lowest = state.iteration, doubtful
-                if tell and time.monotonic() - told > SECONDS_BETWEEN_LINES:
-                    told = time.monotonic()
-                    tell(f"iteration {state.iteration}: training error {trained:.4g}, estimated {estimated:.4g}")
-                if ended := patience.ends(state.iteration, best):
-                    break
-            if diverged or ended:
+        for state, trained, fresh in _told(run, error, fresh_of, wanted_each=not last_only):
+            chosen = chosen or state  # what is kept if not even the start is finite
+            if diverged := not np.isfinite(trained):
+                break
+            estimated = doubtful = np.nan
+            if fresh is not None:
+                own_losses, each = losses_with_doubt(loss, fresh, table.labels)
+                estimated, doubtful = error(own_losses), float(shares @ each)
+                start = start if estimates else each
+                sums.append(resamples.sums(each))
+            lower = doubtful < least and (linear is None or clearly_lower(start, each))
+            if not early_stopping or not estimates or lower:
+                chosen, kept, least = state, fresh, doubtful
+            train.append(trained)
+            estimates.append(estimated)
+            if doubtful < lowest * (1 - LOWER):
+                best, lowest = state.iteration, doubtful
+            if tell and time.monotonic() - told > SECONDS_BETWEEN_LINES:
+                told = time.monotonic()
+                tell(f"iteration {state.iteration}: training error {trained:.4g}, estimated {estimated:.4g}")
+            if patience.ends(state.iteration, best):
                 break
     assert chosen is not None  # a run has a start
     second = np.nan
@@ -327,32 +326,42 @@ def _gained(
     return gained if by_penalty is None else gained + (own == 0) * by_penalty
 
 
-def _together(
-    run: Iterable[dynamics.State], error: Callable[[Float[np.ndarray, " n"]], float], *, wanted_each: bool
-) -> Iterator[list[tuple[dynamics.State, float]]]:
-    """Hand out the states of a run, each with its training error, so many at a time as modes take steps together.
+def _told(
+    run: Iterable[dynamics.State],
+    error: Callable[[Float[np.ndarray, " n"]], float],
+    fresh_of: Callable[[list[dynamics.State]], Iterable[Float[np.ndarray, "C n"] | None]],
+    *,
+    wanted_each: bool,
+) -> Iterator[tuple[dynamics.State, float, Float[np.ndarray, "C n"] | None]]:
+    """Hand out the states of a run, each with its training error and its outputs for samples as if they were fresh.
 
-    Without derivatives, which the next state has used. After a training error that is not finite there are no more.
+    Outputs are asked for so many states at a time as modes take steps together, so that a run may be some states ahead
+    of what is handed out. States have no derivatives any more, which the next one has used. After a training error that
+    is not finite there are no more.
 
     Parameters
     ----------
     run : iterable of State
     error : callable
         Of losses, the mean error.
+    fresh_of : callable
+        Outputs of some states that follow each other, or None for each.
     wanted_each : bool
         Whether each state is asked for its estimate.
     """
-    some: list[tuple[dynamics.State, float]] = []
+    some: list[dynamics.State] = []
+    errors: list[float] = []
     for state in run:
-        some.append((state._replace(derivatives=None, drive=None), error(state.losses)))
-        finite, estimate = np.isfinite(some[-1][1]), state.estimate
+        some.append(state._replace(derivatives=None, drive=None))
+        errors.append(error(state.losses))
+        finite, estimate = np.isfinite(errors[-1]), state.estimate
         if not (wanted_each and finite and isinstance(estimate, SelfConsistent)) or estimate.is_caught_up:
-            yield some
-            some = []
+            yield from zip(some, errors, fresh_of(some), strict=True)
+            some, errors = [], []
         if not finite:
             return
     if some:
-        yield some
+        yield from zip(some, errors, fresh_of(some), strict=True)
 
 
 def _fresh(

@@ -41,12 +41,8 @@ def stretched_points(
 
     Parameters
     ----------
-    words : array of uint64, shape (R, shifts, D)
-    bits : int
-        Binary digits of a point.
-    digits : ndarray of uint64, shape (D, N)
-    stretched : int
-    factor : float
+    words, bits, digits, stretched, factor
+        Of the shapes that `sedyn.kernels.dispatch.stretched_points` takes.
 
     Returns
     -------
