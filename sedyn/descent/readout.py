@@ -26,7 +26,7 @@ from sedyn.model.label_laws import LabelLaw, label_law, noise_variables
 from sedyn.model.network import DeepWeights, has_kink
 from sedyn.model.problem import Problem
 from sedyn.model.seeds import Stream
-from sedyn.theory.sampling import NEGLIGIBLE_VARIANCE, causal_root, psd_root, stretched_points
+from sedyn.theory.sampling import causal_root, psd_root, stretched_points
 
 __all__ = [
     "Control",
@@ -345,14 +345,13 @@ def quadrature_scores(
     Returns
     -------
     scores, standard_errors : array, shape (scores, R)
-        NaN where an overlap is not finite.
+        They say nothing where an overlap is not finite: such a replicate has diverged.
     """
     xp = array_namespace(overlaps)
-    root, finite = _roots(problem, overlaps)
+    root = causal_root(overlaps)[..., problem.signals :, :]
     outputs = dispatch.forward(xp.matmul(root, points.normals), deep_weights, layers_of(problem))
     scores = scores_of_outputs(problem, outputs, labels)
-    of_shifts = xp.sum(xp.reshape(scores, (-1, *points.weights.shape)) * points.weights, axis=-1)
-    return _over_shifts(of_shifts if finite is None else xp.where(finite[:, None], of_shifts, xp.nan))
+    return _over_shifts(xp.sum(xp.reshape(scores, (-1, *points.weights.shape)) * points.weights, axis=-1))
 
 
 def path_scores(
@@ -382,33 +381,16 @@ def path_scores(
     if known is None or score_names(problem) != ("error",):
         return None
     (some, more), xp = known, array_namespace(overlaps)
-    roots, finite = _roots(problem, overlaps)
+    roots = causal_root(overlaps)[..., problem.signals :, :]
     given = layers_of(problem), loss_named(problem.loss), roots, deep_weights, points.normals
     losses = dispatch.average_scores(*given, some, points.weights)
     if losses is None:
         return None
-    found = dispatch.over_shifts(losses, more) if finite is None else None
+    found = dispatch.over_shifts(losses, more)
     if found is None:
-        of_shifts = 2 * (losses + xp.reshape(xp.asarray(more), (-1, 1, 1)))
-        found = _over_shifts(of_shifts if finite is None else xp.where(finite[:, :, None], of_shifts, xp.nan))
+        found = _over_shifts(2 * (losses + xp.reshape(xp.asarray(more), (-1, 1, 1))))
     scores, standard_errors = found
     return xp.matrix_transpose(scores)[None, ...], xp.matrix_transpose(standard_errors)[None, ...]
-
-
-def _roots(
-    problem: Problem, overlaps: Float[Array, "... kq kq"]
-) -> tuple[Float[Array, "... q kq"], Shaped[Array, "..."] | None]:
-    """What takes standard normals to pre-activations, and whether overlaps are finite; zero where they are not.
-
-    A kernel leaves roots that are no numbers where overlaps are not, and so are all scores there.
-    """
-    found = dispatch.causal_root(overlaps, NEGLIGIBLE_VARIANCE)
-    if found is not None:
-        return found[..., problem.signals :, :], None
-    xp = array_namespace(overlaps)
-    finite = xp.all(xp.isfinite(overlaps), axis=(-2, -1))
-    root = causal_root(xp.where(finite[..., None, None], overlaps, 0.0))
-    return root[..., problem.signals :, :], finite
 
 
 def _over_shifts(of_shifts: Float[Array, "... shifts"]) -> tuple[Float[Array, "..."], Float[Array, "..."]]:

@@ -459,7 +459,7 @@ def stack_records(records: Sequence[Mapping[str, Float[Array, "..."]]]) -> dict[
 
 
 def until_divergence(found: Mapping[str, Float[np.ndarray, "..."]]) -> dict[str, Float[np.ndarray, "..."]]:
-    """Put NaN from the first iteration on at which an error or the Gram matrix of the weights is not finite.
+    """Put NaN from the first iteration on at which an error or an overlap of the weights is not finite.
 
     A replicate that has diverged goes on beside the others, and what it gives is of no use.
 
@@ -467,7 +467,7 @@ def until_divergence(found: Mapping[str, Float[np.ndarray, "..."]]) -> dict[str,
     ----------
     found : mapping of str to ndarray
         Observables, each of shape (iterations, ...), with axes of replicates next if `train_error` has them; among
-        them `train_error`, `test_error` and `weight_gram`.
+        them `train_error`, `test_error`, `signal_overlap` and `weight_gram`.
 
     Returns
     -------
@@ -475,7 +475,9 @@ def until_divergence(found: Mapping[str, Float[np.ndarray, "..."]]) -> dict[str,
         Of the same shapes.
     """
     finite = np.isfinite(found["train_error"]) & np.isfinite(found["test_error"])
-    alive = np.logical_and.accumulate(finite & np.isfinite(found["weight_gram"]).all(axis=(-2, -1)))
+    for name in ("signal_overlap", "weight_gram"):
+        finite &= np.isfinite(found[name]).all(axis=(-2, -1))
+    alive = np.logical_and.accumulate(finite)
     if alive.all():
         return dict(found)
     return {

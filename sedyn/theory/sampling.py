@@ -232,18 +232,20 @@ def causal_root(covariance: Float[Array, "*leading q q"]) -> Float[Array, "*lead
     Parameters
     ----------
     covariance : array, shape (..., q, q)
-        Symmetric and finite; it may be singular.
+        Symmetric; it may be singular.
 
     Returns
     -------
     array, shape (..., q, q)
         Root of the covariance with each variance raised by the share `NEGLIGIBLE_VARIANCE`, so that rounding leaves no
-        variance negative.
+        variance negative. It says nothing where the covariance is not finite.
     """
     found = dispatch.causal_root(covariance, NEGLIGIBLE_VARIANCE)
     if found is not None:
         return found
     xp = array_namespace(covariance)
+    finite = xp.all(xp.isfinite(covariance), axis=(-2, -1), keepdims=True)
+    covariance = xp.where(finite, covariance, 0.0)  # of others a factorization would raise
     deviations = xp.sqrt(xp.maximum(xp.linalg.diagonal(covariance), 0.0))
     divisors = xp.where(deviations > 0, deviations, 1.0)
     correlation = covariance / divisors[..., :, None] / divisors[..., None, :]

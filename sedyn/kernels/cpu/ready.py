@@ -19,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
+from threading import Timer
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -35,6 +36,9 @@ __all__ = ["Compiled", "compile_before", "folder_of_compiled", "functions_of_run
 
 # Processes beyond which the dearest function is all that is waited for.
 MOST_PROCESSES = 8
+# Seconds of one function, after which the process that compiles it is taken to hang: all of them together take a minute
+# of a core.
+MOST_SECONDS = 600.0
 REAL, FLAG, WORDS = types.float64, types.boolean, types.uint64
 
 
@@ -140,7 +144,7 @@ def make_ready(processes: int) -> int | None:
     """Compile what plain runs need, unless that has been tried on this machine before, and keep it on disk.
 
     One process of a machine does it, and others that ask wait. Whatever hinders it, such as a disk that cannot be
-    written, nothing is raised: each process then compiles what it calls.
+    written or a compiler that hangs, nothing is raised: each process then compiles what it calls.
 
     Parameters
     ----------
@@ -203,7 +207,11 @@ def _drain(waiting: SimpleQueue[int]) -> int:
         while True:
             compiler.stdin.write(f"{waiting.get_nowait()}\n")
             compiler.stdin.flush()
-            if not compiler.stdout.readline():
+            patience = Timer(MOST_SECONDS, compiler.kill)
+            patience.start()
+            answer = compiler.stdout.readline()
+            patience.cancel()
+            if not answer:
                 break  # it is gone
             count += 1
     return count

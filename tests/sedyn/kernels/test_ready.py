@@ -104,3 +104,12 @@ def test_what_is_tried_once_or_cannot_be_kept_starts_nothing(monkeypatch, tmp_pa
 def test_a_process_that_goes_away_is_no_error(monkeypatch):
     monkeypatch.setattr(sys, "executable", "/bin/false")
     assert ready.compile_before([0, 1], 2) == 0
+
+
+def test_nobody_waits_for_a_process_that_hangs(monkeypatch, tmp_path):
+    hanging = tmp_path / "python"
+    hanging.write_text("#!/bin/sh\nexec sleep 1000\n")
+    hanging.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(hanging))
+    monkeypatch.setattr(ready, "MOST_SECONDS", 0.1)
+    assert ready.compile_before([0, 1], 2) == 0
