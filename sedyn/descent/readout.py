@@ -16,7 +16,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from sedyn.arrays.backend import Array, array_namespace, constant_like
-from sedyn.arrays.shapes import Float, Integer, Shaped
+from sedyn.arrays.shapes import Float, Integer
 from sedyn.designs.dense import dense_design
 from sedyn.kernels import dispatch
 from sedyn.model.architecture import layers_of
