@@ -24,6 +24,7 @@ import numpy as np
 
 from sedyn import Problem
 from sedyn.arrays.backend import Card
+from sedyn.arrays.points import matched_normals, sobol_uniforms
 from sedyn.descent.readout import draw_quadrature, labels_of_points, quadrature_scores, readout_words
 from sedyn.designs.deferred import BLOCKS, LAUNCHES, LAUNCHES_EACH, READINGS, DeferredDesign
 from sedyn.designs.dense import DenseDesign, dense_design
@@ -36,7 +37,6 @@ from sedyn.model.architecture import initial_deep_weights
 from sedyn.model.features import feature_law
 from sedyn.model.network import Network, differentiate
 from sedyn.model.seeds import seed_sequence, single_streams
-from sedyn.theory.sampling import matched_normals, sobol_uniforms
 
 PAGE = Path(__file__).with_name("ROOFLINE.md")
 DOUBLE, SINGLE = 8, 4

@@ -19,6 +19,7 @@ import threadpoolctl
 
 from sedyn.arrays import backend
 from sedyn.arrays.backend import Array, to_host, to_numpy
+from sedyn.arrays.points import matched_normals, sobol_uniforms
 from sedyn.arrays.shapes import Float
 from sedyn.descent import dynamics
 from sedyn.descent.inputs import Data
@@ -40,7 +41,6 @@ from sedyn.model.seeds import single_streams
 from sedyn.model.update import updates_of
 from sedyn.theory.inputs import draw
 from sedyn.theory.run import run as run_theory
-from sedyn.theory.sampling import matched_normals, sobol_uniforms
 
 __all__ = ["TOLERANCE", "Check", "check_kernels", "kernels"]
 

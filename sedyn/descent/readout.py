@@ -16,17 +16,17 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from sedyn.arrays.backend import Array, array_namespace, constant_like
+from sedyn.arrays.roots import psd_root
 from sedyn.arrays.shapes import Float, Integer
 from sedyn.designs.dense import dense_design
 from sedyn.kernels import dispatch
 from sedyn.model.architecture import layers_of
-from sedyn.model.evaluation import sample_scores, score_names, scores_of_outputs
+from sedyn.model.evaluation import mean_over_shifts, sample_scores, score_names, scores_of_outputs
 from sedyn.model.functions import loss_named
 from sedyn.model.label_laws import LabelLaw, label_law, noise_variables
 from sedyn.model.network import DeepWeights, has_kink
 from sedyn.model.problem import Problem
 from sedyn.model.seeds import Stream
-from sedyn.theory.sampling import causal_root, psd_root, stretched_points
 
 __all__ = [
     "Control",
@@ -298,7 +298,7 @@ def draw_quadrature(
     """
     problem, xp = problems[0], array_namespace(words)
     k, noise = problem.signals, noise_variables(problem)
-    normals, weights = stretched_points(words, points or readout_points(problem), k, 1 + STRETCH / k)
+    normals, weights = dispatch.stretched_points(words, points or readout_points(problem), k, 1 + STRETCH / k)
     normals = xp.reshape(xp.moveaxis(normals, 1, 2), (words.shape[0], words.shape[2], -1))
     # The noise comes second, so that its coordinates are among the evenest.
     drawn, rest = normals[:, k : k + noise, :], [normals[:, :k, :], normals[:, k + noise :, :]]
@@ -321,7 +321,7 @@ def labels_of_points(problems: Sequence[Problem], points: Quadrature, of_signals
     LabelLaw
     """
     xp, k = array_namespace(of_signals), problems[0].signals
-    indices = xp.matmul(causal_root(of_signals), points.normals[:, :k, :])
+    indices = xp.matmul(dispatch.causal_root(of_signals), points.normals[:, :k, :])
     deviations = constant_like(np.array([[[problem.noise]] for problem in problems]), of_signals)
     return label_law(problems[0], indices, points.noise, deviations)
 
@@ -348,10 +348,10 @@ def quadrature_scores(
         They say nothing where an overlap is not finite: such a replicate has diverged.
     """
     xp = array_namespace(overlaps)
-    root = causal_root(overlaps)[..., problem.signals :, :]
+    root = dispatch.causal_root(overlaps)[..., problem.signals :, :]
     outputs = dispatch.forward(xp.matmul(root, points.normals), deep_weights, layers_of(problem))
     scores = scores_of_outputs(problem, outputs, labels)
-    return _over_shifts(xp.sum(xp.reshape(scores, (-1, *points.weights.shape)) * points.weights, axis=-1))
+    return mean_over_shifts(xp.sum(xp.reshape(scores, (-1, *points.weights.shape)) * points.weights, axis=-1))
 
 
 def path_scores(
@@ -381,22 +381,13 @@ def path_scores(
     if known is None or score_names(problem) != ("error",):
         return None
     (some, more), xp = known, array_namespace(overlaps)
-    roots = causal_root(overlaps)[..., problem.signals :, :]
+    roots = dispatch.causal_root(overlaps)[..., problem.signals :, :]
     given = layers_of(problem), loss_named(problem.loss), roots, deep_weights, points.normals
     losses = dispatch.average_scores(*given, some, points.weights)
     if losses is None:
         return None
-    found = dispatch.over_shifts(losses, more)
-    if found is None:
-        found = _over_shifts(2 * (losses + xp.reshape(xp.asarray(more), (-1, 1, 1))))
-    scores, standard_errors = found
+    scores, standard_errors = dispatch.error_over_shifts(losses, more)
     return xp.matrix_transpose(scores)[None, ...], xp.matrix_transpose(standard_errors)[None, ...]
-
-
-def _over_shifts(of_shifts: Float[Array, "... shifts"]) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
-    """Mean over shifts, and its standard error."""
-    xp = array_namespace(of_shifts)
-    return xp.mean(of_shifts, axis=-1), xp.std(of_shifts, axis=-1, correction=1) / math.sqrt(SHIFTS)
 
 
 def fresh_sample_scores(
@@ -513,7 +504,7 @@ def fit_control(
     xp, k = array_namespace(directions), problem.signals
     gram = xp.matmul(directions, directions.T) / directions.shape[1]
     gram = xp.where(xp.all(xp.isfinite(gram)), gram, 0.0)  # of a diverged run, which has no scores either
-    root = causal_root(gram)
+    root = dispatch.causal_root(gram)
     deep = tuple(layer[None, ...] for layer in deep_weights)
     projections = xp.matmul(root, points.normals[0, ...])
     scores = sample_scores(problem, projections[None, k:, :], labels, deep)[:, 0, :]

@@ -6,12 +6,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sedyn.arrays.points import matched_normals, sobol_uniforms
 from sedyn.arrays.shapes import Float, Shaped
 from sedyn.model.problem import Problem
 from sedyn.model.quadrature import gauss_quadrature
 from sedyn.model.seeds import substream
 from sedyn.theory.inputs import Draws, draw
-from sedyn.theory.sampling import matched_normals, sobol_uniforms
 from sedyn.theory.weight_side import spectral_nodes
 
 __all__ = ["Innovations", "draw_innovations", "features_of_each_level"]

@@ -16,11 +16,11 @@ from typing import Any, Generic, ParamSpec, TypeVar
 
 import numpy as np
 
-from sedyn.arrays import revealing
+from sedyn.arrays import points, revealing, roots
 from sedyn.arrays.backend import Array
-from sedyn.arrays.shapes import Float, Integer
+from sedyn.arrays.shapes import Float
 from sedyn.errors import InvalidInput
-from sedyn.model import adjoint, initialization, network, own_modes, row_averages
+from sedyn.model import adjoint, evaluation, initialization, network, own_modes, row_averages
 from sedyn.model.algorithm import Descent, Path
 from sedyn.model.functions import Loss
 from sedyn.model.label_laws import SomeLabels
@@ -36,12 +36,12 @@ __all__ = [
     "descend_each",
     "descend_path",
     "differentiate",
+    "error_over_shifts",
     "forward",
     "initial_weights_and_signals",
     "mean_answer",
     "mean_response",
     "move_modes",
-    "over_shifts",
     "quadratures",
     "remove_own_gradients",
     "require_form",
@@ -245,69 +245,6 @@ def _no_average(
     return None
 
 
-def _no_mean(
-    losses: Float[Array, "R iterations shifts"], more: float | Float[Array, " R"]
-) -> tuple[Float[Array, "R iterations"], Float[Array, "R iterations"]] | None:
-    """Scores from the mean losses of shifts, twice these and some number more, and standard errors.
-
-    Parameters
-    ----------
-    losses : array, shape (R, T + 1, shifts)
-    more : float or array, shape (R,)
-        What losses are more than said, of each replicate.
-
-    Returns
-    -------
-    tuple or None
-        Means over shifts and standard errors; array operations serve where this is None.
-    """
-    return None
-
-
-def _no_points(
-    words: Integer[Array, "R shifts dimensions"],
-    bits: int,
-    digits: Integer[np.ndarray, "dimensions samples"],
-    stretched: int,
-    factor: float,
-) -> tuple[Float[Array, "R shifts dimensions samples"], Float[Array, "R shifts samples"]] | None:
-    """Shift and stretch points, see `sedyn.theory.sampling.stretched_points`; None where there is no kernel.
-
-    Parameters
-    ----------
-    words : array of uint64, shape (R, shifts, dimensions)
-    bits : int
-        Binary digits of a point.
-    digits : ndarray of uint64, shape (dimensions, samples)
-        Those of the points before any shift.
-    stretched : int
-    factor : float
-
-    Returns
-    -------
-    tuple or None
-        Normals and weights; array operations serve where this is None.
-    """
-    return None
-
-
-def _no_root(covariance: Float[Array, "*leading q q"], negligible: float) -> Float[Array, "*leading q q"] | None:
-    """Lower triangular roots of covariances, see `sedyn.theory.sampling.causal_root`; None where there is no kernel.
-
-    Parameters
-    ----------
-    covariance : array, shape (..., q, q)
-    negligible : float
-        The share by which each variance is raised.
-
-    Returns
-    -------
-    array, shape (..., q, q), or None
-        Array operations serve where this is None.
-    """
-    return None
-
-
 forward = Operation(network.forward)
 differentiate = Operation(network.differentiate)
 mean_response = Operation(adjoint.mean_response)
@@ -315,9 +252,9 @@ descend_each = Operation(_no_pass)
 descend_path = Operation(_no_path)
 remove_own_gradients = Operation(_no_removal)
 average_scores = Operation(_no_average)
-over_shifts = Operation(_no_mean)
-stretched_points = Operation(_no_points)
-causal_root = Operation(_no_root)
+error_over_shifts = Operation(evaluation.error_over_shifts)
+stretched_points = Operation(points.stretched_points)
+causal_root = Operation(roots.causal_root)
 row_moments = Operation(row_averages.row_moments)
 initial_weights_and_signals = Operation(initialization.initial_weights_and_signals)
 move_modes = Operation(own_modes.move_modes)

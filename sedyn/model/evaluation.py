@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from sedyn.arrays.backend import Array, array_namespace
 from sedyn.arrays.shapes import Float
 from sedyn.model.architecture import layers_of
@@ -11,6 +13,8 @@ from sedyn.model.network import DeepWeights, forward
 from sedyn.model.problem import Problem
 
 __all__ = [
+    "error_over_shifts",
+    "mean_over_shifts",
     "mean_scores",
     "means_of_outputs",
     "sample_scores",
@@ -175,3 +179,41 @@ def silent_scores(problem: Problem, labels: LabelLaw, like: Float[Array, "*repli
     shape = (*like.shape[:-1], problem.outputs, like.shape[-1])
     nothing = xp.zeros(shape, dtype=like.dtype, device=like.device)
     return 2 * labels.mean_losses(loss_named(problem.loss), nothing)
+
+
+def mean_over_shifts(
+    of_shifts: Float[Array, "*leading shifts"],
+) -> tuple[Float[Array, "*leading"], Float[Array, "*leading"]]:
+    """Find the mean of independent randomizations of a quadrature.
+
+    Parameters
+    ----------
+    of_shifts : array, shape (..., shifts)
+        At least two.
+
+    Returns
+    -------
+    means, standard_errors : array, shape (...)
+    """
+    xp = array_namespace(of_shifts)
+    spread = xp.std(of_shifts, axis=-1, correction=1)
+    return xp.mean(of_shifts, axis=-1), spread / math.sqrt(of_shifts.shape[-1])
+
+
+def error_over_shifts(
+    losses: Float[Array, "R iterations shifts"], more: float | Float[Array, " R"]
+) -> tuple[Float[Array, "R iterations"], Float[Array, "R iterations"]]:
+    """Find test errors, twice the mean losses, from those of each shift of a quadrature.
+
+    Parameters
+    ----------
+    losses : array, shape (R, iterations, shifts)
+    more : float or array, shape (R,)
+        What losses are more than said, of each replicate.
+
+    Returns
+    -------
+    errors, standard_errors : array, shape (R, iterations)
+    """
+    xp = array_namespace(losses)
+    return mean_over_shifts(2 * (losses + xp.reshape(xp.asarray(more), (-1, 1, 1))))

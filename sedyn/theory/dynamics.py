@@ -29,9 +29,9 @@ from sedyn.model.problem import Problem
 from sedyn.model.quadrature import gauss_quadrature
 from sedyn.model.row_averages import ROW_FUNCTIONS, normal_averages
 from sedyn.model.update import Update
+from sedyn.theory.causal_factor import CausalFactor
 from sedyn.theory.inputs import Draws, index_factor
 from sedyn.theory.response import gradient_moments
-from sedyn.theory.sampling import CausalFactor
 from sedyn.theory.weight_side import (
     EffectiveSignal,
     Pushes,

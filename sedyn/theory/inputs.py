@@ -12,6 +12,7 @@ import numpy as np
 
 from sedyn.arrays import backend
 from sedyn.arrays.backend import Array, array_namespace
+from sedyn.arrays.points import MOST_DIMENSIONS, matched_moments, sobol_uniforms
 from sedyn.arrays.shapes import Float
 from sedyn.checks import whole
 from sedyn.errors import InvalidInput, require_whole
@@ -21,7 +22,7 @@ from sedyn.model.initialization import initial_overlaps
 from sedyn.model.label_laws import DrawnLabels, LabelLaw, label_law
 from sedyn.model.labels import label_noise, labels_of
 from sedyn.model.problem import Problem
-from sedyn.theory.sampling import MOST_DIMENSIONS, CausalFactor, matched_moments, sobol_uniforms
+from sedyn.theory.causal_factor import CausalFactor
 from sedyn.theory.silence import silent_score
 
 __all__ = [

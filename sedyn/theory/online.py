@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from sedyn.arrays.backend import Array
+from sedyn.arrays.points import matched_normals, sobol_uniforms
+from sedyn.arrays.roots import psd_root
 from sedyn.arrays.shapes import Float
 from sedyn.checks import SEED, checked, whole
 from sedyn.errors import InvalidInput, require_whole
@@ -29,7 +31,6 @@ from sedyn.model.quadrature import SpectralMeasure, gauss_quadrature
 from sedyn.model.seeds import randomization_seeds
 from sedyn.model.update import Update, updates_of
 from sedyn.theory.inputs import RANDOMIZATIONS
-from sedyn.theory.sampling import matched_normals, psd_root, sobol_uniforms
 from sedyn.theory.silence import silent_score
 from sedyn.theory.weight_side import averaged
 from sedyn.versions import versions

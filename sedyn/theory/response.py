@@ -11,7 +11,7 @@ from sedyn.arrays.history import History
 from sedyn.arrays.shapes import Float
 from sedyn.kernels.dispatch import mean_response
 from sedyn.model.problem import Problem
-from sedyn.theory.sampling import CausalFactor
+from sedyn.theory.causal_factor import CausalFactor
 from sedyn.theory.weight_side import EffectiveSignal, WeightResponse
 
 __all__ = ["GradientMoments", "gradient_moments"]

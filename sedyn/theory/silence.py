@@ -6,11 +6,11 @@ from functools import lru_cache
 
 import numpy as np
 
+from sedyn.arrays.roots import causal_root
 from sedyn.model.evaluation import silent_scores
 from sedyn.model.initialization import initial_overlaps
 from sedyn.model.label_laws import label_law, noise_variables
 from sedyn.model.problem import Problem
-from sedyn.theory.sampling import causal_root
 
 __all__ = ["silent_score"]
 

@@ -169,7 +169,7 @@ def test_folders_have_the_same_files():
             "state_evolution.py",
             "weight_side.py",
             "response.py",
-            "sampling.py",
+            "causal_factor.py",
             "silence.py",
             "laws.py",
             "distances.py",

@@ -1,4 +1,4 @@
-"""Points of the readouts of replicates, compiled: `sedyn.theory.sampling.stretched_points`.
+"""Points of the readouts of replicates, compiled: `sedyn.arrays.points.stretched_points`.
 
 Quantiles are those of Wichura (1988, AS 241), to a few units of the last place: rational functions of the distance to
 the median, or of the root of the logarithm of what is left in the tail, whose coefficients are chosen number by number,
@@ -12,6 +12,7 @@ import math
 import numpy as np
 
 from sedyn.arrays.compiling import compiled, widest_vectors
+from sedyn.arrays.points import BITS, point_digits
 from sedyn.arrays.shapes import Float, Integer
 from sedyn.arrays.threads import run_each
 from sedyn.kernels.cpu.functions import exp, log
@@ -155,34 +156,29 @@ def fill_points(
 
 
 def stretched_points(
-    words: Integer[np.ndarray, "R shifts dimensions"],
-    bits: int,
-    digits: Integer[np.ndarray, "dimensions samples"],
-    stretched: int,
-    factor: float,
+    words: Integer[np.ndarray, "R shifts dimensions"], samples: int, stretched: int, factor: float
 ) -> tuple[Float[np.ndarray, "R shifts dimensions samples"], Float[np.ndarray, "R shifts samples"]]:
-    """Shift and stretch points, see `sedyn.theory.sampling.stretched_points`.
+    """Shift and stretch points, see `sedyn.arrays.points.stretched_points`.
 
     Parameters
     ----------
     words : ndarray of uint64, shape (R, shifts, D)
-    bits : int
-        Binary digits of a point.
-    digits : ndarray of uint64, shape (D, N)
+    samples : int
+        A power of two.
     stretched : int
     factor : float
 
     Returns
     -------
-    normals : ndarray, shape (R, shifts, D, N)
-    weights : ndarray, shape (R, shifts, N)
+    normals : ndarray, shape (R, shifts, D, samples)
+    weights : ndarray, shape (R, shifts, samples)
     """
-    (replicates, shifts, dimensions), count = words.shape, digits.shape[1]
-    normals, weights = np.empty((replicates, dimensions, shifts, count)), np.empty((replicates, shifts, count))
-    words = np.ascontiguousarray(words)
+    replicates, shifts, dimensions = words.shape
+    normals, weights = np.empty((replicates, dimensions, shifts, samples)), np.empty((replicates, shifts, samples))
+    words, digits = np.ascontiguousarray(words), point_digits(dimensions, samples)
 
     def fill(some: slice) -> None:
-        fill_points(words[some], 64 - bits, digits, stretched, factor, normals[some], weights[some])
+        fill_points(words[some], 64 - BITS, digits, stretched, factor, normals[some], weights[some])
 
     run_each(fill, shares(replicates))
     return np.moveaxis(normals, 1, 2), weights

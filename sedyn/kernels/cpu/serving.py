@@ -77,12 +77,10 @@ def _average_scores(
     return replicates.average_scores(layers, loss, roots, deep, normals, labels, weights)
 
 
-def _stretched_points(
-    words: Array, bits: int, digits: np.ndarray, stretched: int, factor: float
-) -> tuple[Array, Array]:
+def _stretched_points(words: Array, samples: int, stretched: int, factor: float) -> tuple[Array, Array]:
     from sedyn.kernels.cpu import points
 
-    return points.stretched_points(words, bits, digits, stretched, factor)
+    return points.stretched_points(words, samples, stretched, factor)
 
 
 def _row_moments(weights: Array, start: Array, scales: Array) -> Array:

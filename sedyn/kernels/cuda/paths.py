@@ -24,7 +24,7 @@ from sedyn.model.layers import Stack
 from sedyn.model.network import DeepWeights
 from sedyn.model.update import numbers_of
 
-__all__ = ["average_scores", "descend_path", "over_shifts"]
+__all__ = ["average_scores", "descend_path", "error_over_shifts"]
 
 ADVANCE, SCORES, SPREAD = (File(__file__).with_name(name) for name in ("advance.cu", "scores.cu", "spread.cu"))
 ADVANCE_BLOCK, SCORES_BLOCK = 256, 128
@@ -184,7 +184,7 @@ def average_scores(
     return found
 
 
-def over_shifts(
+def error_over_shifts(
     losses: Float[Array, "R iterations shifts"], more: float | Float[Array, " R"]
 ) -> tuple[Float[Array, "R iterations"], Float[Array, "R iterations"]]:
     """Scores and standard errors from the mean losses of shifts, by one launch of ``spread.cu``.
@@ -202,7 +202,7 @@ def over_shifts(
     found = xp.empty((2, replicates, iterations), dtype=losses.dtype, device=losses.device)
     each = backend.constant(np.full(replicates, more), "gpu") if isinstance(more, float) else more
     each = backend.contiguous(xp.broadcast_to(each, (replicates,)))
-    kernel = backend.cuda_kernel(SPREAD, "over_shifts", THREADS=SCORES_BLOCK)
+    kernel = backend.cuda_kernel(SPREAD, "error_over_shifts", THREADS=SCORES_BLOCK)
     arguments = losses, each, *map(np.int64, (replicates, iterations, shifts)), found
     kernel((-(-replicates * iterations // SCORES_BLOCK), 1), (SCORES_BLOCK,), arguments)
     return found[0, ...], found[1, ...]
@@ -223,5 +223,5 @@ def _deep_kicks(
 
 
 dispatch.descend_path.register(lambda matrices, *_: reads(matrices), descend_path)
-dispatch.over_shifts.register(lambda losses, more: in_double_precision([losses]), over_shifts)
+dispatch.error_over_shifts.register(lambda losses, more: in_double_precision([losses]), error_over_shifts)
 dispatch.average_scores.register(lambda layers, loss, roots, *_: in_double_precision([roots]), average_scores)

@@ -1,5 +1,5 @@
-// Points of the readouts of replicates, and roots of small covariances. `sedyn.theory.sampling` defines the results;
-// `sedyn.kernels.cuda.points` launches this.
+// Points of the readouts of replicates, and roots of small covariances. `sedyn.arrays.points` and
+// `sedyn.arrays.roots` define the results; `sedyn.kernels.cuda.points` launches this.
 //
 // Compiled by macros, beside those of sums.cu:
 //   DIMENSIONS  of a point, or of a covariance

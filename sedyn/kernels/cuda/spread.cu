@@ -6,7 +6,7 @@
 //   THREADS  of a block
 // One thread an iteration of a replicate.
 
-extern "C" __global__ void __launch_bounds__(THREADS) over_shifts(
+extern "C" __global__ void __launch_bounds__(THREADS) error_over_shifts(
     const double* losses,  // (replicates, iterations, shifts)
     const double* more,    // (replicates), what losses are more than said
     long long replicates,

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from sedyn import Problem
-from sedyn.arrays import backend
+from sedyn.arrays import backend, roots
+from sedyn.arrays import points as definitions
 from sedyn.kernels import dispatch
 from sedyn.kernels.cuda import points, rows
 from sedyn.model import row_averages
 from sedyn.model.initialization import bounds_of_groups, initial_overlaps, initial_weights_and_signals
-from sedyn.theory import sampling
 
 
 @pytest.fixture
@@ -69,9 +69,9 @@ def test_points(on_host, dimensions, samples, stretched):
     words = np.random.default_rng(samples).integers(0, 2**64, (3, 2, dimensions), np.uint64)
     words[0, 0] = 2**64 - 1
     words[0, 1] = 0
-    found = on_host(lambda: dispatched_points(words, samples, stretched))
+    found = on_host(points.stretched_points, words, samples, stretched, 1.5)
     assert on_host.launches == ["stretched_points"]
-    expected = sampling.stretched_normals(sampling.shifted_points(words, samples), stretched, 1.5)
+    expected = definitions.stretched_points(words, samples, stretched, 1.5)
     for own, same in zip(found, expected, strict=True):
         np.testing.assert_allclose(own, same, rtol=1e-11, atol=1e-11 * np.abs(same).max())
     normals, weights = found
@@ -79,11 +79,6 @@ def test_points(on_host, dimensions, samples, stretched):
     np.testing.assert_allclose(np.sum(weights[:, :, None] * normals, axis=-1), 0, atol=1e-13)
     gram = (weights[:, :, None] * normals) @ normals.swapaxes(-1, -2)
     np.testing.assert_allclose(gram, np.broadcast_to(np.eye(dimensions), gram.shape), atol=1e-12)
-
-
-def dispatched_points(words, samples, stretched):
-    digits = sampling._point_digits(words.shape[-1], samples)
-    return points.stretched_points(words, sampling.BITS, digits, stretched, 1.5)
 
 
 @pytest.mark.parametrize(("size", "leading"), [(1, (3,)), (4, (5, 40)), (9, (70,)), (16, ())])
@@ -94,23 +89,17 @@ def test_causal_roots(on_host, size, leading):
         covariances[0] = 0  # nothing varies
         covariances[1] = np.ones((size, size))  # all is the same, to rounding
         covariances[1, ..., 0, 1] += 1e-15
-    found = on_host(points.causal_root, covariances, sampling.NEGLIGIBLE_VARIANCE)
+    found = on_host(points.causal_root, covariances)
     assert on_host.launches == ["causal_root"]
-    expected = sampling.causal_root(covariances)
+    expected = roots.causal_root(covariances)
     if size > 1 and leading:
         # What is left of a variance there is the share it was raised by, to rounding: its root is 1e-6 +- 1e-10.
-        bound = size * np.finfo(float).eps / np.sqrt(sampling.NEGLIGIBLE_VARIANCE)
+        bound = size * np.finfo(float).eps / np.sqrt(roots.NEGLIGIBLE_VARIANCE)
         np.testing.assert_allclose(found[1], expected[1], rtol=0, atol=bound)
         found[1], expected[1], covariances[1] = 0, 0, 0
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12 * np.sqrt(np.abs(covariances).max()))
     product = found @ found.swapaxes(-1, -2)
     np.testing.assert_allclose(product, covariances, rtol=0, atol=1e-11 * np.abs(covariances).max())
-
-
-def test_roots_of_what_is_not_finite_are_not_either(on_host):
-    covariances = np.stack([np.eye(3), np.full((3, 3), np.inf), np.diag([1, np.nan, 1])])
-    found = on_host(points.causal_root, covariances, sampling.NEGLIGIBLE_VARIANCE)
-    assert np.isfinite(found).all(axis=(1, 2)).tolist() == [True, False, False]
 
 
 def test_they_leave_alone_what_they_do_not_have(monkeypatch):
@@ -125,7 +114,10 @@ def test_they_leave_alone_what_they_do_not_have(monkeypatch):
     ):
         chosen = operation.chosen(Problem(n=400, d=array.shape[-1], **fields), array)
         assert (chosen is rows.initial_weights_and_signals) == served
-    assert points.causal_root(np.zeros((17, 17)), 0.0) is None
-    assert points.stretched_points(np.zeros((1, 1, 17), np.uint64), 52, np.zeros((17, 8), np.uint64), 1, 1.5) is None
+    for q, served in ((16, True), (17, False)):
+        root, spread = dispatch.causal_root, dispatch.stretched_points
+        assert (root.chosen(np.zeros((q, q))) is points.causal_root) == served
+        words = np.zeros((1, 1, q), np.uint64)
+        assert (spread.chosen(words, 8, 1, 1.5) is points.stretched_points) == served
     weights, scales = np.zeros((2, 9, 30)), np.ones(30)
     assert dispatch.row_moments.chosen(weights, np.zeros((2, 10, 30)), scales) is not rows.row_moments

@@ -1,4 +1,4 @@
-"""Points to average over: scrambled Sobol normals with exact first and second moments, and correlated draws.
+"""Points to average over: scrambled or shifted Sobol normals with exact first and second moments.
 
 Independent scrambles, or shifts, are independent randomizations of the same quadrature, so their spread is its standard
 error (Owen 1997); matching moments makes every average of a quadratic function exact.
@@ -7,29 +7,23 @@ error (Owen 1997); matching moments makes every average of a quadratic function 
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import NamedTuple
 
 import numpy as np
 
 from sedyn.arrays import backend
 from sedyn.arrays.backend import Array, array_namespace, asarray_like
 from sedyn.arrays.shapes import Float, Integer
-from sedyn.kernels import dispatch
 
 __all__ = [
-    "CausalFactor",
-    "causal_root",
     "matched_moments",
     "matched_normals",
-    "psd_root",
+    "point_digits",
     "shifted_points",
     "sobol_uniforms",
     "stretched_normals",
     "stretched_points",
 ]
 
-# Directions whose variance is below this share of the largest are rounding, not randomness.
-NEGLIGIBLE_VARIANCE = 1e-12
 # Binary digits of a point.
 BITS = 52
 # Of Sobol points, for which direction numbers are known.
@@ -110,14 +104,26 @@ def shifted_points(
     array, shape (..., dimensions, samples)
     """
     xp = array_namespace(words)
-    digits = asarray_like(_point_digits(words.shape[-1], samples), words)
+    digits = asarray_like(point_digits(words.shape[-1], samples), words)
     shifts = words[..., None] >> (64 - BITS)
     return xp.astype(digits ^ shifts, xp.float64) * 2.0**-BITS + 2.0 ** -(BITS + 1)
 
 
 @lru_cache(maxsize=16)
-def _point_digits(dimensions: int, samples: int) -> np.ndarray:
-    """Binary digits of Sobol points as whole numbers, shape (dimensions, samples)."""
+def point_digits(dimensions: int, samples: int) -> Integer[np.ndarray, "{dimensions} {samples}"]:
+    """Binary digits of Sobol points as they are, before any shift.
+
+    Parameters
+    ----------
+    dimensions : int
+    samples : int
+        A power of two.
+
+    Returns
+    -------
+    ndarray of uint64, shape (dimensions, samples)
+        Whole numbers of `BITS` digits, not to be written to.
+    """
     from scipy.stats import qmc
 
     points = qmc.Sobol(dimensions, scramble=False, bits=BITS).random_base2(samples.bit_length() - 1)
@@ -209,9 +215,7 @@ def stretched_points(
     normals : array, shape (R, shifts, dimensions, samples)
     weights : array, shape (R, shifts, samples)
     """
-    digits = _point_digits(words.shape[-1], samples)
-    found = dispatch.stretched_points(words, BITS, digits, stretched, factor)
-    return stretched_normals(shifted_points(words, samples), stretched, factor) if found is None else found
+    return stretched_normals(shifted_points(words, samples), stretched, factor)
 
 
 def _matched(normals: Float[Array, "... dimensions N"], weights: Float[Array, "... 1 N"] | float) -> Array:
@@ -224,137 +228,3 @@ def _matched(normals: Float[Array, "... dimensions N"], weights: Float[Array, ".
     covariance = xp.matmul(weights * normals, xp.matrix_transpose(normals))
     # Near the identity, so that nothing is lost by inverting its factor.
     return xp.matmul(xp.linalg.inv(xp.linalg.cholesky(covariance)), normals)
-
-
-def causal_root(covariance: Float[Array, "*leading q q"]) -> Float[Array, "*leading q q"]:
-    """Lower triangular root of a covariance, of which the first rows are those of the first variables' own.
-
-    Parameters
-    ----------
-    covariance : array, shape (..., q, q)
-        Symmetric; it may be singular.
-
-    Returns
-    -------
-    array, shape (..., q, q)
-        Root of the covariance with each variance raised by the share `NEGLIGIBLE_VARIANCE`, so that rounding leaves no
-        variance negative. It says nothing where the covariance is not finite.
-    """
-    found = dispatch.causal_root(covariance, NEGLIGIBLE_VARIANCE)
-    if found is not None:
-        return found
-    xp = array_namespace(covariance)
-    finite = xp.all(xp.isfinite(covariance), axis=(-2, -1), keepdims=True)
-    covariance = xp.where(finite, covariance, 0.0)  # of others a factorization would raise
-    deviations = xp.sqrt(xp.maximum(xp.linalg.diagonal(covariance), 0.0))
-    divisors = xp.where(deviations > 0, deviations, 1.0)
-    correlation = covariance / divisors[..., :, None] / divisors[..., None, :]
-    one = xp.eye(covariance.shape[-1], dtype=covariance.dtype, device=covariance.device)
-    correlation = xp.where(one > 0, 1 + NEGLIGIBLE_VARIANCE, xp.minimum(xp.maximum(correlation, -1.0), 1.0))
-    return deviations[..., :, None] * xp.linalg.cholesky(correlation)
-
-
-def psd_root(
-    covariance: Float[Array, "*leading q q"], scale: Float[Array, "*leading 1"] | None = None
-) -> tuple[Float[Array, "*leading q q"], Float[Array, "*leading q q"]]:
-    """Symmetric square root of a covariance and its pseudo-inverse, with negligible directions left out.
-
-    The symmetric one does not turn when eigenvalues meet: what is computed with it changes little when rounding does
-    (docs/theory.md#symmetric-root).
-
-    Parameters
-    ----------
-    covariance : array, shape (..., q, q)
-        Symmetric; negative eigenvalues are taken for rounding.
-    scale : array, shape (..., 1), optional
-        The variance that others are negligible against; by default the largest on the diagonal.
-
-    Returns
-    -------
-    root, inverse : array, shape (..., q, q)
-    """
-    xp = array_namespace(covariance)
-    largest = xp.max(xp.linalg.diagonal(covariance), axis=-1, keepdims=True) if scale is None else scale
-    values, vectors = xp.linalg.eigh((covariance + xp.matrix_transpose(covariance)) / 2)
-    kept = (values > NEGLIGIBLE_VARIANCE * largest) & (values > 0)
-    deviation = xp.sqrt(xp.where(kept, values, 1.0))
-    transposed = xp.matrix_transpose(vectors)
-    root, inverse = (
-        xp.matmul(vectors * xp.where(kept, factor, 0.0)[..., None, :], transposed)
-        for factor in (deviation, 1 / deviation)
-    )
-    return root, inverse
-
-
-class CausalFactor(NamedTuple):
-    """A block Cholesky factor L that grows by one block of rows at a time (docs/theory.md#conditional-draw).
-
-    With independent normal innovations eps_0, eps_1, ..., the draws ``[z_0, z_1, ...] = L [eps_0, eps_1, ...]`` have
-    the covariance whose rows were given, and each z_t is drawn conditionally on the earlier ones. Where a block
-    brings (almost) no new variance its innovation is left out, which keeps the factor usable when weights
-    hardly move.
-
-    Attributes
-    ----------
-    rows : tuple of ndarray
-        Of L: those of z_t have shape (..., size of z_t, innovations of z_0..z_t).
-    inverses : tuple of ndarray
-        Pseudo-inverses of the blocks on the diagonal.
-    """
-
-    rows: tuple[Float[np.ndarray, "... _ _"], ...] = ()
-    inverses: tuple[Float[np.ndarray, "... _ _"], ...] = ()
-
-    def append(self, covariances: Float[np.ndarray, "... q _"]) -> CausalFactor:
-        """Add a block from its covariances with the earlier blocks and, last, with itself.
-
-        Parameters
-        ----------
-        covariances : ndarray, shape (..., size of z_t, variables of z_0..z_t)
-            Cov(z_t, z_s) for s = 0..t, one beside the other.
-
-        Returns
-        -------
-        CausalFactor
-            One block longer; its last rows are the new ones. What is not finite makes a block of NaN.
-        """
-        known = covariances.shape[-1] - covariances.shape[-2]
-        row, own = np.empty(covariances.shape), covariances[..., known:]
-        for (start, stop), factor, inverse in zip(self._places(), self.rows, self.inverses, strict=True):
-            left = covariances[..., start:stop]
-            if start:
-                left = left - row[..., :start] @ np.swapaxes(factor[..., :start], -1, -2)
-            np.matmul(left, np.swapaxes(inverse, -1, -2), out=row[..., start:stop])
-        coefficients = row[..., :known]
-        scale = np.max(np.diagonal(own, axis1=-2, axis2=-1), axis=-1, keepdims=True, initial=0.0)
-        new = own - coefficients @ np.swapaxes(coefficients, -1, -2)
-        # What is not finite has no root, and those beside it are not to know.
-        finite = np.isfinite(new + np.swapaxes(new, -1, -2)).all(axis=(-2, -1), keepdims=True)
-        root, inverse = (np.where(finite, each, np.nan) for each in psd_root(np.where(finite, new, 0.0), scale))
-        row[..., known:] = root
-        return CausalFactor((*self.rows, row), (*self.inverses, inverse))
-
-    def solve(self, moments: Float[np.ndarray, "... q innovations"]) -> Float[np.ndarray, "... q innovations"]:
-        """Solve R L = `moments` for R, taking no part in directions that were left out.
-
-        Parameters
-        ----------
-        moments : ndarray, shape (..., q, number of innovations)
-
-        Returns
-        -------
-        ndarray, of the same shape
-            One block of columns of R for each block of rows, (..., q, size of z_s) each.
-        """
-        found, remainder = np.empty_like(moments), moments.copy()
-        for (start, stop), row, inverse in zip(
-            reversed(self._places()), reversed(self.rows), reversed(self.inverses), strict=True
-        ):
-            np.matmul(remainder[..., start:stop], inverse, out=found[..., start:stop])
-            remainder[..., :start] -= found[..., start:stop] @ row[..., :start]
-        return found
-
-    def _places(self) -> list[tuple[int, int]]:
-        """Where the innovations of each block begin and end."""
-        ends = [row.shape[-1] for row in self.rows]
-        return list(zip([0, *ends], ends, strict=False))
