@@ -26,6 +26,15 @@ def test_importing_sedyn_and_stating_a_problem_loads_numpy_alone():
     assert {"scipy", "xarray"} <= loaded_by(f"{stated}; {solved}")
 
 
+def test_runs_and_theories_load_no_statistics_of_scipys():
+    code = """
+import sys, sedyn
+problem = sedyn.Problem(n=30, d=20, depth=2, width=2, steps=2)
+sedyn.simulate(problem), sedyn.state_evolution(problem, samples=64)
+assert "scipy" in sys.modules and "scipy.stats" not in sys.modules"""
+    loaded_by(code)
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -13,6 +13,7 @@ import numpy as np
 from sedyn.arrays import backend
 from sedyn.arrays.backend import Array, array_namespace, asarray_like
 from sedyn.arrays.shapes import Float, Integer
+from sedyn.arrays.sobol import BITS, sobol_directions, sobol_points
 
 __all__ = [
     "matched_moments",
@@ -23,11 +24,6 @@ __all__ = [
     "stretched_normals",
     "stretched_points",
 ]
-
-# Binary digits of a point.
-BITS = 52
-# Of Sobol points, for which direction numbers are known.
-MOST_DIMENSIONS = 21201
 
 
 def sobol_uniforms(
@@ -56,31 +52,13 @@ def sobol_uniforms(
     turned = rng.integers(2, size=(dimensions, BITS), dtype=np.uint64)
     matrices = np.tril(rng.integers(2, size=(dimensions, BITS, BITS), dtype=np.uint64), -1).astype(float)
     matrices[:, range(BITS), range(BITS)] = 1
-    digits = (matrices @ _directions(dimensions, samples.bit_length() - 1)) % 2
-    directions = (2.0 ** np.arange(BITS - 1, -1, -1) @ digits).astype(np.uint64)  # exact: of fewer digits than floats
-    points = np.empty((dimensions, samples), np.uint64)
-    points[:, 0] = turned @ (1 << np.arange(BITS, dtype=np.uint64))
-    for j in range(directions.shape[1]):  # the second half goes back through the first, a direction further
-        half = 1 << j
-        np.bitwise_xor(points[:, half - 1 :: -1], directions[:, j, None], out=points[:, half : 2 * half])
-    return (points * 2.0**-BITS).clip(2.0**-53, 1 - 2.0**-53)
-
-
-@lru_cache(maxsize=4)
-def _directions(dimensions: int, count: int) -> Float[np.ndarray, "{dimensions} digits {count}"]:
-    """Digits, the largest first, of the directions that Sobol points are sums of."""
-    from scipy.stats import qmc  # as slow to load as all of sedyn
-
-    engine, points = qmc.Sobol(dimensions, scramble=False, bits=BITS), np.empty((dimensions, count))
-    engine.random(1)
-    for j in range(count):
-        # In Gray's order the last point before the next power of two is one direction alone.
-        for _ in range(max(1, 2**j // 2**12)):
-            latest = engine.random(min(2**j, 2**12))
-        points[:, j] = latest[-1]
-    numbers = (points * 2.0**BITS).astype(np.uint64)
+    count = samples.bit_length() - 1
     places = np.arange(BITS - 1, -1, -1, dtype=np.uint64)
-    return ((numbers[:, None, :] >> places[:, None]) & np.uint64(1)).astype(float)
+    unscrambled = (sobol_directions(dimensions, count)[:, None, :] >> places[:, None]) & np.uint64(1)
+    digits = (matrices @ unscrambled.astype(float)) % 2
+    directions = (2.0 ** np.arange(BITS - 1, -1, -1) @ digits).astype(np.uint64)  # exact: of fewer digits than floats
+    points = sobol_points(turned @ (1 << np.arange(BITS, dtype=np.uint64)), directions)
+    return (points * 2.0**-BITS).clip(2.0**-53, 1 - 2.0**-53)
 
 
 def shifted_points(
@@ -124,10 +102,8 @@ def point_digits(dimensions: int, samples: int) -> Integer[np.ndarray, "{dimensi
     ndarray of uint64, shape (dimensions, samples)
         Whole numbers of `BITS` digits, not to be written to.
     """
-    from scipy.stats import qmc
-
-    points = qmc.Sobol(dimensions, scramble=False, bits=BITS).random_base2(samples.bit_length() - 1)
-    return (points.T * 2.0**BITS).astype(np.uint64)
+    points = sobol_points(np.zeros(dimensions, np.uint64), sobol_directions(dimensions, samples.bit_length() - 1))
+    return np.asfortranarray(points)  # point by point, as kernels take them
 
 
 def matched_normals(

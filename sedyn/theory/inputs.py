@@ -12,8 +12,9 @@ import numpy as np
 
 from sedyn.arrays import backend
 from sedyn.arrays.backend import Array, array_namespace
-from sedyn.arrays.points import MOST_DIMENSIONS, matched_moments, sobol_uniforms
+from sedyn.arrays.points import matched_moments, sobol_uniforms
 from sedyn.arrays.shapes import Float
+from sedyn.arrays.sobol import MOST_DIMENSIONS
 from sedyn.checks import whole
 from sedyn.errors import InvalidInput, require_whole
 from sedyn.model.batching import limit_dimensions

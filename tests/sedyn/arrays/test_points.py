@@ -3,6 +3,7 @@ import pytest
 from scipy import special
 from scipy.stats import qmc
 
+from sedyn.arrays import sobol
 from sedyn.arrays.compiling import compiled
 from sedyn.arrays.points import (
     matched_normals,
@@ -70,6 +71,24 @@ def test_scrambles_are_those_of_scipy(dimensions, samples):
     points = qmc.Sobol(dimensions, bits=52, rng=rng).random_base2(samples.bit_length() - 1).T
     np.testing.assert_array_equal(sobol_uniforms(seed, dimensions, samples), points.clip(2.0**-53, 1 - 2.0**-53))
     assert seed.n_children_spawned == 0
+
+
+@pytest.mark.parametrize(("dimensions", "digits"), [(1, 1), (2, 2), (7, 12), (40, 5), (1200, 4)])
+def test_points_are_those_of_scipy_by_either_way_to_directions(dimensions, digits, monkeypatch):
+    points = qmc.Sobol(dimensions, scramble=False, bits=sobol.BITS).random_base2(digits).T
+    found = []
+    for table in (sobol._TABLE, "elsewhere.npz"):
+        monkeypatch.setattr(sobol, "_TABLE", table)
+        directions = sobol.sobol_directions.__wrapped__(dimensions, digits)
+        found.append(directions)
+        drawn = sobol.sobol_points(np.zeros(dimensions, np.uint64), directions)
+        np.testing.assert_array_equal(drawn, (points * 2.0**sobol.BITS).astype(np.uint64))
+    np.testing.assert_array_equal(*found)
+
+
+def test_all_digits_of_all_coordinates_are_those_of_scipys_engine():
+    engine = qmc.Sobol(sobol.MOST_DIMENSIONS, scramble=False, bits=sobol.BITS)
+    np.testing.assert_array_equal(sobol.sobol_directions(sobol.MOST_DIMENSIONS, sobol.BITS), engine._sv)
 
 
 def test_a_seed_gives_the_same_points_again():
