@@ -6,10 +6,10 @@ from collections.abc import Hashable, Mapping
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from scipy import stats
 
 from analysis.answers.words import interval_text, number_text, power_text
 from analysis.statistics.intervals import Interval
+from analysis.statistics.laws import normal_quantile
 from analysis.statistics.power_law import Exponents, leverages
 
 __all__ = [
@@ -87,7 +87,7 @@ def together(count: int, level: float = 0.95) -> Widths:
     Widths
         Ends as many standard errors away as of `ALONE`, or of the interval itself if that is more.
     """
-    alone, each = stats.norm.ppf((1 + level) / 2), stats.norm.ppf(1 - (1 - level) / 2 / count)
+    alone, each = normal_quantile((1 + level) / 2), normal_quantile(1 - (1 - level) / 2 / count)
     return Widths(*(max(width * float(alone / each), 1.0) for width in ALONE))
 
 

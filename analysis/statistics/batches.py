@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
-from scipy import stats
 
 from analysis.statistics.arguments import measure
 from analysis.statistics.datasets import features_of, larger_half, worded
 from analysis.statistics.intervals import Interval
+from analysis.statistics.laws import normal_quantile
 from analysis.statistics.power_law import Exponents
 from analysis.statistics.rates_along import rates_along
 from sedyn import Problem, online_limit
@@ -170,7 +170,7 @@ def _slope(columns: np.ndarray, gap: np.ndarray, spread: np.ndarray) -> Interval
     found = covariance @ weighted.T @ y
     misfit = np.sum((y - weighted @ found) ** 2) / max(len(gap) - columns.shape[1], 1)
     # The line is one of small batches only: what it misses elsewhere is an error too.
-    reach = stats.norm.ppf(0.975) * np.sqrt(max(misfit, 1.0) * covariance[0, 0])
+    reach = normal_quantile(0.975) * np.sqrt(max(misfit, 1.0) * covariance[0, 0])
     return Interval(found[0], found[0] - reach, found[0] + reach)
 
 

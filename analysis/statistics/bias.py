@@ -10,12 +10,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
-from scipy.interpolate import CubicSpline
 
 from analysis.statistics.bootstrap import Bootstrap, means
 from analysis.statistics.datasets import LEAST_SIZES
 from analysis.statistics.intervals import Interval, student_reach
+from analysis.statistics.laws import normal_quantile
 from analysis.statistics.moments import ROUNDING
 from analysis.statistics.stack import Stack
 
@@ -112,7 +111,7 @@ def bias_law(
     fewest = entries.replicates
     explained, again, null = _explained(entries, data.n, fewest / (fewest - 3))
     best = int(explained.argmax())
-    student = student_reach(fewest, level) / stats.norm.ppf((1 + level) / 2)
+    student = student_reach(fewest, level) / normal_quantile((1 + level) / 2)
     rise = np.quantile(again.max(0) - again[best], level) * student**2 * fewest / (fewest - 1)
     inside = np.flatnonzero(explained[best] - explained <= rise)
     low = -np.inf if inside[0] == 0 else float(FINE[inside[0]])
@@ -135,6 +134,8 @@ def _explained(entries: _Entries, n: np.ndarray, doubt: float) -> tuple[np.ndarr
 
     `doubt` is the factor by which the square of a mean over its estimated variance exceeds that over the true one.
     """
+    from scipy.interpolate import CubicSpline
+
     precision = _precision(entries)
     x = np.log(n / np.exp(np.log(n).mean()))
     explained, again, null = [], [], []
@@ -167,7 +168,7 @@ def _levels(entries: _Entries, level: float) -> tuple[Interval, np.ndarray, np.n
     known = np.where(count > 0, 1.0, np.nan)
     noise = (share * (entries.sampling + entries.solver**2)).sum(0) * known
     square = (share * entries.mean**2).sum(0) - noise
-    reach = stats.norm.ppf((1 + level) / 2) * np.einsum("ben,en->bn", entries.drawn**2, share).std(0)
+    reach = normal_quantile((1 + level) / 2) * np.einsum("ben,en->bn", entries.drawn**2, share).std(0)
     fluctuation = np.sqrt((share * entries.variance).sum(0) * known)
     return Interval(square, square - reach, square + reach), np.sqrt(noise), fluctuation
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import wishart
 
 __all__ = ["Apart", "apart", "largest_by_chance"]
 
@@ -42,6 +41,8 @@ def apart(runs: np.ndarray, covariance: np.ndarray, draws: int, rng: np.random.G
     Apart or None
         None where there is no pair, or no more runs than iterations.
     """
+    from scipy.stats import wishart  # of a library that takes longer to load than most measures take
+
     replicates, steps = runs.shape
     if steps < 2 or replicates <= steps:
         return None

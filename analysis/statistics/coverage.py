@@ -14,8 +14,7 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 import xarray as xr
-from scipy import special, stats
-from scipy.interpolate import PchipInterpolator
+from scipy import special
 
 from analysis.statistics.arguments import measure
 from analysis.statistics.bootstrap import Bootstrap, means, variances
@@ -23,6 +22,7 @@ from analysis.statistics.datasets import diagonal, features_of, grid_axes, large
 from analysis.statistics.divergence import without_diverged
 from analysis.statistics.fluctuations import predicted_variance
 from analysis.statistics.intervals import student_reach
+from analysis.statistics.laws import normal_quantile, student_quantile
 from analysis.statistics.solver_error import freedom
 from analysis.statistics.stack import Stack, stack
 
@@ -162,6 +162,8 @@ def _scores(quantiles: np.ndarray, law: np.ndarray, probability: np.ndarray) -> 
     """Put quantiles on the scale on which a law, known by its own quantiles, is standard normal."""
     if not np.isfinite(law).all():
         return np.full(quantiles.shape, np.nan)
+    from scipy.interpolate import PchipInterpolator
+
     return PchipInterpolator(law, special.ndtri(probability))(np.clip(quantiles, law[0], law[-1]))
 
 
@@ -169,7 +171,7 @@ def _shares(name: str, runs: xr.Dataset, predicted: xr.Dataset, lower: np.ndarra
     """Share of a run's draws inside each band, mean over units, and what theory's own error makes of it."""
     probability = runs["probability"].values
     ends = special.ndtri(np.concatenate([lower, 1 - lower]))
-    density = stats.norm.pdf(ends)
+    density = np.exp(-(ends**2) / 2.0) / np.sqrt(2 * np.pi)
     quantiles = runs[f"{name}_quantiles"]
     if name == "row_residual":
         size = features_of(runs)
@@ -264,7 +266,7 @@ def _predicted(
             doubt = np.nan_to_num(solver[cell, size])
             wide = np.sqrt(own / data.n[size] + readout[cell, size] + doubt**2)
             away = abs(simulated[cell, size] - (predicted[cell, size] + shift * doubt)[:, None]) / wide[:, None]
-            for k, quantile in enumerate(stats.t.ppf((1 + nominal[:, None]) / 2, degrees)):
+            for k, quantile in enumerate(student_quantile((1 + nominal[:, None]) / 2, degrees)):
                 inside = np.where(np.isfinite(away), away <= quantile, np.nan)
                 drawn[:, cell, size, :, k] = _means_of_each(counts[size], inside)
     return drawn
@@ -283,5 +285,5 @@ def _reach(whole: xr.DataArray, replicates: int, level: float) -> xr.DataArray:
     estimate, drawn = whole.isel(draw=0), whole.isel(draw=slice(1, None))
     spread = drawn.std("draw")
     largest = (abs(drawn - estimate) / spread.where(spread > 0)).max("nominal").fillna(0.0)
-    student = student_reach(replicates, level) / stats.norm.ppf((1 + level) / 2)
+    student = student_reach(replicates, level) / normal_quantile((1 + level) / 2)
     return largest.quantile(level, "draw").drop_vars("quantile") * student * np.sqrt(replicates / (replicates - 1))

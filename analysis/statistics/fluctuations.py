@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
-from scipy.stats import binomtest, kstest, norm
 
 from analysis.statistics.arguments import measure
 from analysis.statistics.bootstrap import Bootstrap, variances
@@ -19,6 +18,7 @@ from analysis.statistics.correlations import apart, largest_by_chance
 from analysis.statistics.datasets import ENTRY_DIMS, LEAST_SIZES, by_observable, grid_axes, worded
 from analysis.statistics.divergence import without_diverged
 from analysis.statistics.intervals import Interval, student
+from analysis.statistics.laws import normal_quantile
 from analysis.statistics.loglog import line_fit
 from analysis.statistics.single_runs import NEGLIGIBLE_VARIANCE, single_runs
 from sedyn.errors import InvalidInput
@@ -321,9 +321,11 @@ def _single(name: str, runs: xr.Dataset, predicted: xr.Dataset) -> xr.Dataset:
     finite = [values[np.isfinite(values)] for values in sizes]
     shares = [_share(values < ALPHA) for values in finite]
     result = result.assign(Interval(*map(np.array, zip(*shares, strict=True))).variables("refused", "n"))
+    from scipy.stats import kstest  # of a library that takes longer to load than most measures take
+
     result["uniform"] = ("n", [kstest(values, "uniform").pvalue if values.size > 1 else np.nan for values in finite])
     away = abs(result["z"])
-    inside = [(away <= norm.ppf((1 + nominal) / 2)).where(away.notnull()) for nominal in LEVELS]
+    inside = [(away <= normal_quantile((1 + nominal) / 2)).where(away.notnull()) for nominal in LEVELS]
     others = [dim for dim in away.dims if dim != "n"]
     result["coverage"] = xr.concat([one.mean(others) for one in inside], "nominal").transpose("n", "nominal")
     return result.assign_coords(nominal=list(LEVELS))
@@ -333,5 +335,7 @@ def _share(refused: np.ndarray) -> Interval:
     """The share of what is true, with Wilson's interval at 95 %."""
     if not refused.size:
         return Interval(np.nan, np.nan, np.nan)
+    from scipy.stats import binomtest
+
     found = binomtest(int(refused.sum()), refused.size)
     return Interval(found.statistic, *found.proportion_ci(method="wilson"))

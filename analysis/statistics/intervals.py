@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
-from scipy import stats
+
+from analysis.statistics.laws import student_quantile
 
 __all__ = ["ENDS", "Interval", "spread", "student", "student_reach"]
 
@@ -106,7 +107,7 @@ def student_reach(replicates: int, level: float) -> float:
     float
         Student's quantile with one degree of freedom less than replicates; NaN for a single one.
     """
-    return float(stats.t.ppf((1 + level) / 2, replicates - 1)) if replicates > 1 else np.nan
+    return float(student_quantile((1 + level) / 2, replicates - 1)) if replicates > 1 else np.nan
 
 
 def student(drawn: np.ndarray, replicates: int, level: float) -> Interval:

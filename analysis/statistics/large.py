@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 import xarray as xr
-from scipy import stats
 
 from analysis.statistics.arguments import measure
 from analysis.statistics.bootstrap import Bootstrap
 from analysis.statistics.datasets import by_observable, in_both, worded
 from analysis.statistics.divergence import without_diverged
+from analysis.statistics.laws import student_quantile
 from analysis.statistics.moments import moments
 from analysis.statistics.solver_error import combined_freedom
 from analysis.statistics.stack import stack
@@ -69,7 +69,7 @@ def _measure(name: str, simulation: xr.Dataset, theory: xr.Dataset, level: float
         degrees = combined_freedom(spread, count, known, data.freedom)
     tail = (1 - level) / 2 / np.maximum(used.sum((2, 3), keepdims=True), 1)
     limits, refuting = (
-        np.where(used, stats.t.isf(share * tail, np.where(used, degrees, 1.0)), np.nan)
+        np.where(used, -student_quantile(share * tail, np.where(used, degrees, 1.0)), np.nan)
         for share in (1.0, (1 - REFUTING) / (1 - level))
     )
     beyond = np.where(np.isfinite(excess / limits), excess / limits, -np.inf).reshape(*count.shape[:2], -1)

@@ -9,8 +9,7 @@ from functools import cache
 from typing import NamedTuple
 
 import numpy as np
-from scipy import special, stats
-from scipy.integrate import trapezoid
+from scipy import special
 
 __all__ = ["Levels", "kolmogorov", "standardized", "wasserstein_shares"]
 
@@ -68,8 +67,10 @@ def wasserstein_shares(size: int, probabilities: np.ndarray) -> np.ndarray:
     edges = np.concatenate([[-END], nodes[1:-1], [END]])
     z = np.linspace(edges[:-1], edges[1:], 401)
     p = special.ndtr(z)
+    from scipy import integrate, stats  # which take longer to load than most measures take
+
     deviation = 2 * p * (1 - p) * stats.binom.pmf(np.floor(size * p), size - 1, p)
-    return trapezoid(deviation, z, axis=0) / np.diff(nodes)
+    return integrate.trapezoid(deviation, z, axis=0) / np.diff(nodes)
 
 
 @cache
@@ -95,4 +96,6 @@ def standardized(size: int) -> Levels:
     z = np.linspace(-END, END, 361)
     gap = np.mean([np.abs(np.searchsorted(row, z) / drawn - special.ndtr(z)) for row in values], axis=0)
     scale = np.sqrt(drawn / size)
-    return Levels(float(scale * largest), float(scale * trapezoid(gap, z)))
+    from scipy import integrate
+
+    return Levels(float(scale * largest), float(scale * integrate.trapezoid(gap, z)))

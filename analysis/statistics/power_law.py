@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
-from scipy import stats
 
 from analysis.statistics.datasets import LEAST_SIZES, larger_half
 from analysis.statistics.intervals import Interval, student
+from analysis.statistics.laws import f_tail
 from analysis.statistics.loglog import LineFit, line_fit, weights
 
 __all__ = ["Exponents", "Fits", "PowerLaw", "fit_powers", "leverages", "power_law"]
@@ -194,7 +194,7 @@ def lack_of_fit(residual: np.ndarray, columns: np.ndarray, replicates: int) -> n
     shares = np.einsum("...i,...ij->...j", left[0], axes) ** 2 / np.where(seen, variance, np.inf)
     terms, freedom = seen.sum(-1), max(replicates - 1, 1)
     mean_square = shares.sum(-1) * freedom / (freedom + 1) / np.maximum(terms, 1)
-    return np.where(terms > 0, stats.f.sf(mean_square, np.maximum(terms, 1), freedom), 1.0)
+    return np.where(terms > 0, f_tail(mean_square, np.maximum(terms, 1), freedom), 1.0)
 
 
 def leverages(n: np.ndarray) -> tuple[np.ndarray, ...]:

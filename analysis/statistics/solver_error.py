@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import xarray as xr
-from scipy import stats
+
+from analysis.statistics.laws import student_quantile
 
 __all__ = ["combined_freedom", "freedom", "reach", "solver_shifts"]
 
@@ -61,7 +62,7 @@ def reach(freedom: float, level: float = 0.95) -> float:
     -------
     float
     """
-    return float(stats.t.ppf((1 + level) / 2, freedom))
+    return float(student_quantile((1 + level) / 2, freedom))
 
 
 def combined_freedom(runs: np.ndarray, count: np.ndarray, solver: np.ndarray, freedom: float) -> np.ndarray:
