@@ -390,7 +390,7 @@ def quantiles(values: Float[Array, "*leading N"]) -> Float[Array, "*leading prob
     def moved(numbers: np.ndarray) -> Array:
         return xp.asarray(numbers, device=values.device)
 
-    ordered = xp.sort(values, axis=-1)
+    ordered = xp.sort(values, axis=-1, stable=False)  # several times as fast, and numbers that are equal are the same
     low, high = (xp.take(ordered, moved(np.minimum(below + k, values.shape[-1] - 1)), axis=-1) for k in (0, 1))
     # From the nearer end, so that equal ends give exactly their value.
     found = xp.where(moved(parts < 0.5), low + (high - low) * moved(parts), high - (high - low) * moved(1 - parts))
