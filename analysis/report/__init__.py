@@ -1,7 +1,6 @@
 """Stores asked every question, and the answers put on the terminal, into files and on one self-contained page."""
 
-from analysis.report.chapter import NothingToReport
-from analysis.report.judging import standing
-from analysis.report.writing import main, report
+from analysis.report.entry import main, report, standing
+from analysis.report.refusal import NothingToReport
 
 __all__ = ["NothingToReport", "main", "report", "standing"]

@@ -8,21 +8,19 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import xarray as xr
+from threadpoolctl import threadpool_limits
 
 from analysis.answers.finding import Finding
 from analysis.answers.section import Captioned, Section, Tabulated
 from analysis.report.cautions import cautions
 from analysis.report.command import path_word, sweep_command
 from analysis.report.figures import BANDS, CAPTION, learning_curves
+from analysis.report.refusal import NothingToReport
 from analysis.statistics.datasets import grid_axes
 from analysis.store import Seconds, load
 from sedyn.errors import InvalidInput
 
-__all__ = ["Answer", "Chapter", "NothingToReport", "findings_on", "is_url", "read_chapter"]
-
-
-class NothingToReport(InvalidInput):
-    """A store that is missing, is no store of this project, or has nothing finished; the message is one line."""
+__all__ = ["Answer", "Chapter", "findings_on", "is_url", "read_chapter"]
 
 
 class Answer(NamedTuple):
@@ -70,6 +68,7 @@ class Chapter(NamedTuple):
     cautions: Sequence[str] = ()
 
 
+@threadpool_limits.wrap(limits=1)  # products here are small: threads wait for each other
 def read_chapter(path: str | Path, sections: Sequence[Section]) -> Chapter:
     """Open a store and ask it every question.
 
@@ -121,6 +120,7 @@ def _with_asked(measured: xr.Dataset, simulation: xr.Dataset) -> xr.Dataset:
     )
 
 
+@threadpool_limits.wrap(limits=1)
 def findings_on(path: str | Path, sections: Sequence[Section]) -> list[tuple[Section, Finding]]:
     """Ask a store the same questions, and take no more than what they find.
 

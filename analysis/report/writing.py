@@ -1,7 +1,4 @@
-"""The report of stores: on the terminal, as figures and measures beside each store, and as one self-contained page.
-
-Run as ``sedyn report PATH [PATH ...]``, or ``python -m analysis.report``.
-"""
+"""The report of stores: on the terminal, as figures and measures beside each store, and as one self-contained page."""
 
 from __future__ import annotations
 
@@ -9,7 +6,6 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from rich import box
 from rich.console import Console
@@ -23,37 +19,21 @@ from analysis.report.claims import what_decides
 from analysis.report.page import page
 from analysis.report.sections import SECTIONS
 from analysis.store import Seconds
-from sedyn.checks import checked, instance_of, listed, optional, path
 from sedyn.errors import InvalidInput
-from sweeps.application.command import parser_of
-from sweeps.interruption import stoppable
-from sweeps.terminal import say, visible
+from sweeps.terminal import visible
 
-__all__ = ["main", "report", "terminal_table", "write"]
+__all__ = ["terminal_table", "write", "write_report"]
 
 
-def _paths(field: str, value: Any) -> tuple[str, ...]:
-    """Check the paths of stores, of which there must be one at least."""
-    paths = listed(path, "paths or URLs of stores")(field, value)
-    if not paths:
-        raise InvalidInput(field, value, "the path or URL of a store at least")
-    return paths
-
-
-@checked(paths=_paths, output=optional(path), console=optional(instance_of(Console, "a rich.console.Console")))
-def report(*paths: str | Path, output: str | Path | None = None, console: Console | None = None) -> list[Path]:
-    """Measure, print, draw and write the report of stores.
+def write_report(paths: Sequence[str | Path], output: str | Path | None, console: Console | None) -> list[Path]:
+    """Do what `analysis.report.report` says.
 
     Parameters
     ----------
-    *paths : path or URL
-        Zarr stores with the groups ``simulation`` and ``theory``. From ``stores/quickstart.zarr`` come the figures
-        ``stores/quickstart.<figure>.png`` and the measures ``stores/quickstart.<section>.zarr``.
-    output : path, optional
-        Where the page goes: beside the store (``stores/quickstart.report.html``) unless given, and for several
-        stores ``report.html`` beside the first.
-    console : rich.console.Console, optional
-        Where tables and findings are printed; standard output unless given.
+    paths : sequence of path or URL
+        Of the stores.
+    output, console
+        As there.
 
     Returns
     -------
@@ -62,10 +42,8 @@ def report(*paths: str | Path, output: str | Path | None = None, console: Consol
 
     Raises
     ------
-    NothingToReport
-        If a store is missing, is not a sweep's, or has nothing that both simulation and theory know.
-    InvalidInput
-        If an argument is no path, or a file cannot be written.
+    NothingToReport, InvalidInput
+        As there.
     """
     if output is not None and not Path(output).absolute().parent.is_dir():
         raise InvalidInput("output", output, "there is no such folder; make it, or name another")
@@ -177,29 +155,3 @@ def terminal_table(table: Tabulated) -> Table:
 def _beside(path: str | Path) -> Path:
     """Where files about a store go: beside it, or in the working directory if it is not on this machine."""
     return Path(str(path).rstrip("/").rpartition("/")[2]) if is_url(path) else Path(path)
-
-
-@stoppable("what is written is whole")
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Report the stores named on the command line.
-
-    Parameters
-    ----------
-    arguments : sequence of str, optional
-        Words after the program's name.
-
-    Returns
-    -------
-    int
-        Exit status: 0 done, 2 nothing to report.
-    """
-    parser = parser_of("report")
-    parser.add_argument("paths", metavar="PATH", nargs="+", help="a Zarr store that a sweep wrote")
-    parser.add_argument("--output", metavar="FILE", help="where the page goes, instead of beside the first store")
-    words = parser.parse_args(arguments)
-    try:
-        report(*words.paths, output=words.output)
-    except InvalidInput as error:
-        say(error, error=True)
-        return 2
-    return 0

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import threading
 from collections.abc import Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -159,6 +160,7 @@ def _compute(request: Request) -> int:
                     store = Store.prepare(request.location, spec, request.code, lease.owner)
                 if not compute.joins_cluster:
                     executor = stack.enter_context(closing(make_executor(compute, setup, largest_memory(spec))))
+                _prepare_report(request)
                 with make_progress(tasks) as progress:
                     summary = run_tasks(source, store, executor, progress, request.max_failures, lease)
         except Exception as error:
@@ -191,6 +193,19 @@ def _is_of_storage(error: Exception, *, behind_url: bool) -> bool:
     known = ("builtins", "sedyn", "sweeps", "numpy", "zarr", "xarray")
     foreign = type(error).__module__.partition(".")[0] not in known
     return isinstance(error, OSError) or (behind_url and foreign and not isinstance(error, InvalidInput | OutputClosed))
+
+
+def _prepare_report(request: Request) -> None:
+    """Let a report load what it takes while workers start, if it says how; whatever fails, fails when it is called."""
+    prepare = getattr(request.report, "prepare", None)
+    if prepare is None:
+        return
+
+    def load() -> None:
+        with suppress(Exception):
+            prepare()
+
+    threading.Thread(target=load, name="report", daemon=True).start()
 
 
 def _report(request: Request) -> bool:

@@ -1,9 +1,9 @@
 import pytest
 
+from analysis.report import report
 from analysis.report.chapter import read_chapter
 from analysis.report.found import MARK, found, main
 from analysis.report.sections import SECTIONS
-from analysis.report.writing import report
 from tests.analysis.synthetic import store
 
 
