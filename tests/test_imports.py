@@ -65,3 +65,10 @@ def test_the_list_of_commands_does_not_even_load_numpy():
 
 def test_status_loads_nothing_but_the_store():
     assert loaded_by("from sweeps.status import main; assert main(['nowhere.zarr']) == 2") == {"zarr"}
+
+
+def test_a_sweep_finds_its_report_without_loading_what_draws():
+    found = "from sweeps.application.request import _find_function; _find_function('report', 'analysis.report.report')"
+    assert not {"matplotlib", "pandas", "zarr", "scipy"} & loaded_by(found)
+    judged = found.replace("report.report", "report.standing")
+    assert not {"matplotlib", "pandas", "zarr", "scipy"} & loaded_by(judged)

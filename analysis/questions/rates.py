@@ -26,7 +26,7 @@ from analysis.questions.bias import (
 )
 from analysis.statistics.arguments import measure
 from analysis.statistics.datasets import LEAST_SIZES
-from analysis.statistics.intervals import Interval
+from analysis.statistics.intervals import ENDS, Interval
 from analysis.statistics.loglog import power_line
 from analysis.statistics.power_law import Exponents
 from analysis.statistics.rates import REASONS, rates
@@ -217,6 +217,7 @@ def _slice_table(measured: xr.Dataset, axis: str) -> Tabulated:
     """Exponents of each slice, by names that `rates_with_slices` gives."""
     by = f"{BY}{axis}"
     lines = []
+    measured = measured[[variable for variable in measured.data_vars if str(variable).endswith(by)]]
     for name, position in product(measured.observable.values.tolist(), range(measured.sizes[axis])):
         here = measured.sel(observable=name).isel({axis: position})
         if int(here[f"overall_reason{by}"]) == 0:
@@ -233,6 +234,7 @@ def _iterations(window: xr.Dataset) -> str:
 
 def _cell_table(measured: xr.Dataset, axes: Sequence[str]) -> Tabulated:
     lines = []
+    measured = measured[[f"cell_exponent{end}" for end in ENDS]]
     for name, *values in product(measured.observable.values.tolist(), *(measured[a].values.tolist() for a in axes)):
         cell: dict[Hashable, Any] = dict(zip(axes, values, strict=True))
         one = Interval.of(measured.sel(cell | {"observable": name, "part": "distance"}).squeeze(), "cell_exponent")
@@ -280,8 +282,9 @@ def _panel(ax: Axes, one: xr.Dataset, name: str, shown: Sequence[Mapping[Hashabl
     ratio = float(one.overall_solver_ratio)
     n = one.n.values.astype(float)
     levels: list[np.ndarray] = []
+    drawn = one[["reason", "distance", "distance_stderr", "solver_error"]]
     for cell, look in zip(shown, style.styles(len(shown)), strict=True):
-        here = _drawn(one.sel(cell))
+        here = _drawn(drawn.sel(cell))
         distance, error = _over_iterations(here.distance, here.distance_stderr)
         if not np.isfinite(distance).any():
             continue

@@ -86,8 +86,9 @@ def stack(name: str, simulation: xr.Dataset, theory: xr.Dataset) -> Stack:
     Stack
     """
     simulated, predicted = simulation[name], theory[name]
-    solver = theory.get(f"{name}_stderr", xr.full_like(predicted, np.nan))
-    readout = simulation.get(f"{name}_stderr", xr.zeros_like(simulated))
+    known = f"{name}_stderr"
+    solver = theory[known] if known in theory else xr.full_like(predicted, np.nan)
+    readout = simulation[known] if known in simulation else xr.zeros_like(simulated)
     if "n" not in simulated.dims:
         size = simulation.coords["n"].item() if "n" in simulation.coords else simulation.attrs.get("n", 0)
         simulated, readout, predicted, solver = (
