@@ -7,6 +7,7 @@ tells what samples keep, and the penalties are few.
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -206,7 +207,7 @@ class _Diagonal:
     """Curvature of each system, of one that is the same for all samples: a small matrix for each mode."""
 
     def __init__(self, curvature: Float[np.ndarray, "... M C C"]) -> None:
-        self.inverses = np.linalg.inv(curvature)
+        self.inverses = 1 / curvature if curvature.shape[-1] == 1 else np.linalg.inv(curvature)
 
     def solve(self, slope: Float[np.ndarray, "... C M"]) -> Float[np.ndarray, "... C M"]:
         """Multiply with the inverse."""
@@ -214,8 +215,7 @@ class _Diagonal:
 
     def own(self, rows: Float[np.ndarray, "n M"]) -> Float[np.ndarray, "... n C C"]:
         """Each row's quadratic form with the inverse."""
-        flat = self.inverses.reshape(*self.inverses.shape[:-2], -1)
-        return (rows**2 @ flat).reshape(*flat.shape[:-2], len(rows), *self.inverses.shape[-2:])
+        return np.moveaxis(np.tensordot(rows**2, self.inverses, (1, -3)), 0, -3)
 
 
 class _Dense:
@@ -263,7 +263,7 @@ class _Family:
         """Of a system."""
         return self.labels.shape[1] * self.rows.shape[1]
 
-    @property
+    @cached_property
     def parabola(self) -> bool:
         """Whether all curvatures are equal."""
         f = np.linspace(-3, 3, 7) * np.ones((self.shape[0], 1))
@@ -312,11 +312,11 @@ class _Family:
             found.append(minimum(own, start, curvature.solve, EXACTLY).parameters)
         return np.concatenate(found).reshape(len(weights), self.shape[0], -1)
 
-    def by_modes(self, each: Float[np.ndarray, " P"], curvature: Float[np.ndarray, "S C C"]) -> _Diagonal:
+    def by_modes(self, each: Float[np.ndarray, " P"], curvature: Float[np.ndarray, "... S C C"]) -> _Diagonal:
         """The objectives' curvature for each penalty, were that of all samples the same."""
         second_moments = np.ones(self.rows.shape[1])
         second_moments[: self.modes.eigenvalues.size] = self.modes.eigenvalues
-        bent = curvature[:, None] * second_moments[:, None, None]
+        bent = curvature[..., None, :, :] * second_moments[:, None, None]
         return _Diagonal(bent + self.penalties(each)[:, None, :, None, None] * np.eye(curvature.shape[-1]))
 
     def curvature(self, penalty: float, curvatures: Float[np.ndarray, "S C C n"]) -> _Diagonal | _Dense:
@@ -338,15 +338,27 @@ class _Family:
     def kept(
         self,
         curvature: _Diagonal | _Dense,
-        curvatures: Float[np.ndarray, "S C C n"],
-        gradients: Float[np.ndarray, "S C n"],
-    ) -> Float[np.ndarray, "outputs n"]:
+        curvatures: Float[np.ndarray, "... S C C n"],
+        gradients: Float[np.ndarray, "... S C n"],
+    ) -> Float[np.ndarray, "... outputs n"]:
         """What samples keep of their own gradients, if these are answered with everybody's curvature but theirs."""
-        own = curvature.own(self.rows) / self.weights.size
+        own, shape = curvature.own(self.rows) / self.weights.size, (*gradients.shape[:-3], *self.shape)
+        if own.shape[-1] == 1:
+            own = own[..., 0, 0]
+            left = 1 - own * (curvatures[..., 0, 0, :] * self.weights)
+            return -(own * (gradients[..., 0, :] * self.weights) / np.maximum(left, LEAST_LEFT)).reshape(shape)
         left = np.eye(own.shape[-1]) - own @ np.moveaxis(curvatures * self.weights, -1, -3)
         right = own @ np.moveaxis(gradients * self.weights, -1, -2)[..., None]
-        solved = right / np.maximum(left, LEAST_LEFT) if left.shape[-1] == 1 else np.linalg.solve(left, right)
-        return -np.moveaxis(solved[..., 0], -1, -2).reshape(self.shape)
+        return -np.moveaxis(np.linalg.solve(left, right)[..., 0], -1, -2).reshape(shape)
+
+    def left_out(self, each: Float[np.ndarray, " P"], point: Point) -> Float[np.ndarray, "P outputs n"]:
+        """Outputs for samples of the models without them, with each penalty; where they differ, one after another."""
+        known = point.curvatures, point.gradients
+        if self.parabola:
+            kept = self.kept(self.by_modes(each, point.curvatures @ self.weights / self.weights.size), *known)
+        else:
+            kept = np.stack([self.kept(self.curvature(own, *more[:1]), *more) for own, *more in zip(each, *known, strict=True)])
+        return point.outputs.reshape(kept.shape) - kept
 
 
 def _best_penalty(family: _Family, resamples: Resamples) -> tuple[float, Point, Float[np.ndarray, "R G"]]:
@@ -359,11 +371,7 @@ def _best_penalty(family: _Family, resamples: Resamples) -> tuple[float, Point, 
     for first in range(0, count, decade):
         some = penalties[first : first + decade]
         point = family.minima(some, point, ROUGHLY)
-        for penalty, outputs, curvatures, gradients in zip(
-            some, point.outputs, point.curvatures, point.gradients, strict=True
-        ):
-            kept = family.kept(family.curvature(penalty, curvatures), curvatures, gradients)
-            left_out = outputs.reshape(family.shape) - kept
+        for left_out in family.left_out(some, point):
             errors.append(resamples.sums(losses_with_doubt(family.loss, left_out, labels)[1]))
         since = len(errors) - 1 - np.argmin(np.sum(errors, axis=1))
         if not family.parabola and since >= DECADES_OF_PATIENCE * decade:
