@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -177,7 +177,7 @@ class _Stretch:
             return known, before
         means = np.stack([one.mean for one in others])
         effective = _held(means - np.stack([one.lowered for one in others]), means)
-        gradients = np.broadcast_to(np.tile(np.eye(q), pushes // q), (len(others), q, pushes))
+        gradients = np.broadcast_to(_pushes_of_units(q, pushes), (len(others), q, pushes))
         after, _ = before.move(gradients, effective, [one.update for one in others])
         return np.concatenate([known, effective]), after
 
@@ -423,6 +423,14 @@ def effective_curvature(
     return _symmetric(answer) + outer @ left @ outer.T + negative
 
 
+@lru_cache(maxsize=16)
+def _pushes_of_units(units: int, pushes: int) -> Float[np.ndarray, "q pushes"]:
+    """One push of each unit after another, as often as there are nodes."""
+    found = np.tile(np.eye(units), pushes // units)
+    found.flags.writeable = False
+    return found
+
+
 def _symmetric(matrix: np.ndarray) -> np.ndarray:
     return (matrix + np.swapaxes(matrix, -1, -2)) / 2
 
@@ -432,15 +440,19 @@ def _held(effective: Float[np.ndarray, "... q q"], mean: Float[np.ndarray, "... 
 
     Where either is not finite, of a run that diverges, nothing is held.
     """
-    finite = np.isfinite(effective).all(axis=(-2, -1), keepdims=True) & np.isfinite(mean).all((-2, -1), keepdims=True)
+    both = np.stack([effective, mean])
+    finite = np.isfinite(both).all(axis=(0, -2, -1))
+    if not finite.all():
+        both = np.where(finite[..., None, None], both, 0.0)
     try:
-        values, vectors = np.linalg.eigh(np.where(finite, effective, 0.0))
-        lowest = np.linalg.eigvalsh(np.where(finite, mean, 0.0))[..., :1]
+        lowest, least = np.linalg.eigvalsh(both)[..., 0].clip(max=0.0)
+        if not (below := lowest < least).any():
+            return effective
+        values, vectors = np.linalg.eigh(both[0])
     except np.linalg.LinAlgError:
         return effective
-    least = np.minimum(0.0, lowest)
-    held = np.matmul(vectors * np.maximum(values, least)[..., None, :], np.swapaxes(vectors, -1, -2))
-    return np.where(finite & (values[..., :1] < least)[..., None], held, effective)
+    held = np.matmul(vectors * np.maximum(values, least[..., None])[..., None, :], np.swapaxes(vectors, -1, -2))
+    return np.where(below[..., None, None], held, effective)
 
 
 def _root(matrix: Float[np.ndarray, "q q"]) -> Float[np.ndarray, "q q"]:

@@ -357,7 +357,8 @@ class _Family:
         if self.parabola:
             kept = self.kept(self.by_modes(each, point.curvatures @ self.weights / self.weights.size), *known)
         else:
-            kept = np.stack([self.kept(self.curvature(own, *more[:1]), *more) for own, *more in zip(each, *known, strict=True)])
+            models = zip(each, *known, strict=True)
+            kept = np.stack([self.kept(self.curvature(own, bent), bent, pulls) for own, bent, pulls in models])
         return point.outputs.reshape(kept.shape) - kept
 
 
@@ -371,8 +372,9 @@ def _best_penalty(family: _Family, resamples: Resamples) -> tuple[float, Point, 
     for first in range(0, count, decade):
         some = penalties[first : first + decade]
         point = family.minima(some, point, ROUGHLY)
-        for left_out in family.left_out(some, point):
-            errors.append(resamples.sums(losses_with_doubt(family.loss, left_out, labels)[1]))
+        left_out = family.left_out(some, point)
+        each = losses_with_doubt(family.loss, left_out, np.broadcast_to(labels, left_out.shape))[1]
+        errors.extend(map(resamples.sums, each))
         since = len(errors) - 1 - np.argmin(np.sum(errors, axis=1))
         if not family.parabola and since >= DECADES_OF_PATIENCE * decade:
             break

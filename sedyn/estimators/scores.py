@@ -89,26 +89,26 @@ def stderr_of_what_is_learned(
 
 
 def losses_with_doubt(
-    loss: Loss, outputs: Float[np.ndarray, "C n"], labels: Float[np.ndarray, "C n"]
-) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
+    loss: Loss, outputs: Float[np.ndarray, "*models C n"], labels: Float[np.ndarray, "*models C n"]
+) -> tuple[Float[np.ndarray, "*models n"], Float[np.ndarray, "*models n"]]:
     """Losses of fresh-like samples, and those by which one model is preferred to another (docs/theory.md#doubt).
 
     Parameters
     ----------
     loss : Loss
-    outputs, labels : ndarray, shape (C, n)
+    outputs, labels : ndarray, shape (..., C, n)
 
     Returns
     -------
-    own : ndarray, shape (n,)
-    doubted : ndarray, shape (n,)
+    own : ndarray, shape (..., n)
+    doubted : ndarray, shape (..., n)
         Of classes with the chance of another label: where all samples are told apart, their losses alone would prefer
         the model that is surest of itself.
     """
     own, others = losses(loss, outputs, labels), _of_others(loss, outputs, labels)
     if others is None:
         return own, own
-    chance = CONTRADICTING / (own.size + 1)
+    chance = CONTRADICTING / (own.shape[-1] + 1)
     return own, (1 - chance) * own + chance * others
 
 
@@ -133,11 +133,11 @@ def loss_of_one_contradiction(
     return 0.0 if others is None else float(np.average(others, weights=weights)) / (weights.size + 1)
 
 
-def _of_others(loss: Loss, outputs: np.ndarray, labels: np.ndarray) -> Float[np.ndarray, " n"] | None:
+def _of_others(loss: Loss, outputs: np.ndarray, labels: np.ndarray) -> Float[np.ndarray, "*models n"] | None:
     """Losses with another label, the mean over all others; None where labels are no classes."""
     if not (loss.joint or loss.binary):
         return None
-    return losses(loss, outputs, (1 - labels) / (len(labels) - 1) if loss.joint else -labels)
+    return losses(loss, outputs, (1 - labels) / (labels.shape[-2] - 1) if loss.joint else -labels)
 
 
 def weighted_quantiles(

@@ -71,10 +71,8 @@ class Update(NamedTuple):
         following, previous : array, of the same shape
             Value at iteration t + 1, and `previous` for the step from there.
         """
-        rate, momentum, decay, temperature = (
-            _against(current, number)
-            for number in (self.learning_rate, self.momentum, self.weight_decay, self.temperature)
-        )
+        rate, momentum = _against(current, self.learning_rate), _against(current, self.momentum)
+        decay, temperature = _against(current, self.weight_decay), _against(current, self.temperature)
         change = -rate * drive
         if _matters(decay):
             change -= rate * decay * current

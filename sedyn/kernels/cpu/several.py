@@ -22,6 +22,7 @@ from sedyn.kernels.cpu.network import (
     reached_by,
 )
 from sedyn.kernels.program import Program, form_of
+from sedyn.model.functions import Loss
 from sedyn.model.network import DeepWeights, Derivatives, Network
 
 __all__ = ["Networks", "differentiate", "forward", "networks_of", "packed", "parts_of", "samples_together", "shares"]
@@ -68,25 +69,32 @@ def networks_of(network: Network, leading: tuple[int, ...], inputs: int) -> Netw
     Networks or None
         None if the network is wide or has no compiled form.
     """
-    program, loss, weights = form_of(network, inputs, "cpu"), network.loss, network.sample_weights
+    program, weights = form_of(network, inputs, "cpu"), network.sample_weights
     if program is None:
         return None
     parameters = packed(network.deep, program, leading)
     labels = _rows(network.labels, leading, network.labels.shape[-2:])
     own = np.empty((len(labels), 0)) if weights is None else _rows(weights, leading, labels.shape[-1:])
-    shared = CompiledNetwork(
+    shared = _without_samples(program, network.loss)
+    shared = shared._replace(parameters=parameters[0], labels=labels[0], sample_weights=own[0])
+    return Networks(program, shared, parameters, labels, own)
+
+
+@lru_cache(maxsize=256)
+def _without_samples(program: Program, loss: Loss) -> CompiledNetwork:
+    """All of a network but its parameters, labels and weights of samples, which are empty."""
+    return CompiledNetwork(
         operations_of(program),
         addresses_of(program, loss.compiled),
         program.rows,
         program.outputs.start,
-        parameters[0],
+        np.empty(0),
         int(loss.joint),
         np.array(loss.numbers, dtype=np.float64),
-        labels[0],
-        own[0],
+        np.empty((0, 0)),
+        np.empty(0),
         reached_by(program),
     )
-    return Networks(program, shared, parameters, labels, own)
 
 
 def samples_together(program: Program, *, curvature: bool) -> int:
@@ -204,10 +212,14 @@ def packed(deep: DeepWeights, program: Program, leading: tuple[int, ...]) -> Flo
     """
     rows = [_rows(each, leading, shape) for each, shape in zip(deep, program.shapes, strict=True)]
     replicates = math.prod(leading)
-    return np.concatenate([np.empty((replicates, 0)), *(each.reshape(replicates, -1) for each in rows)], axis=1)
+    return np.concatenate([each.reshape(replicates, -1) for each in rows] or [np.empty((replicates, 0))], axis=1)
 
 
 def _rows(array: np.ndarray, leading: tuple[int, ...], shape: tuple[int, ...]) -> Float[np.ndarray, "R ..."]:
     """One array for each replicate, without gaps."""
-    whole = np.broadcast_to(array, (*leading, *shape)).reshape(math.prod(leading), *shape)
+    if array.shape != (*leading, *shape):
+        array = np.broadcast_to(array, (*leading, *shape))
+    whole = array.reshape(math.prod(leading), *shape)
+    if whole.dtype == np.float64 and whole.flags.carray:
+        return whole
     return np.require(whole, np.float64, ["C", "W"])  # for which the code is compiled
