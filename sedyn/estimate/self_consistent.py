@@ -416,11 +416,12 @@ def effective_curvature(
         Of equal curvatures, these.
     """
     root, identity = _root(kept), np.eye(len(kept))
-    memory = _root(root @ _inverse(identity - root @ _symmetric(start) @ root, LEAST_LEFT) @ root)
-    answer, negative = mean_answer(curvatures, shares, memory @ memory)
-    outer = _symmetric(answer) @ memory
-    left = _inverse(identity - memory @ outer, LEAST_LEFT / 2)
-    return _symmetric(answer) + outer @ left @ outer.T + negative
+    memory = root @ _root_of_inverse(identity - root @ _symmetric(start) @ root, LEAST_LEFT)
+    answer, negative = mean_answer(curvatures, shares, memory @ memory.T)
+    answer = _symmetric(answer)
+    outer = answer @ memory
+    outer = outer @ _root_of_inverse(identity - memory.T @ outer, LEAST_LEFT / 2)
+    return answer + outer @ outer.T + negative
 
 
 @lru_cache(maxsize=16)
@@ -461,12 +462,7 @@ def _root(matrix: Float[np.ndarray, "q q"]) -> Float[np.ndarray, "q q"]:
     return (vectors * np.sqrt(values.clip(0))) @ vectors.T
 
 
-def _inverse(matrix: Float[np.ndarray, "... q q"], least: float) -> Float[np.ndarray, "... q q"]:
-    """Inverse of symmetric matrices, eigenvalues held above a number; where all are, nothing is to be held."""
-    matrix = _symmetric(matrix)
-    try:
-        np.linalg.cholesky(matrix - least * np.eye(matrix.shape[-1]))
-    except np.linalg.LinAlgError:
-        values, vectors = np.linalg.eigh(matrix)
-        return (vectors / np.maximum(values, least)[..., None, :]) @ np.swapaxes(vectors, -1, -2)
-    return np.linalg.inv(matrix)
+def _root_of_inverse(matrix: Float[np.ndarray, "q q"], least: float) -> Float[np.ndarray, "q q"]:
+    """What times its transpose is the inverse of a symmetric matrix, eigenvalues held above a number."""
+    values, vectors = np.linalg.eigh(_symmetric(matrix))
+    return vectors / np.sqrt(np.maximum(values, least))

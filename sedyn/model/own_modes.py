@@ -142,10 +142,15 @@ def mean_answer(
     negative : array, shape (q, q)
         Mean of what is left, D_i - P_i.
     """
-    xp = array_namespace(curvatures)
-    each, own = xp.moveaxis(curvatures, -1, 0), shares / shares.shape[0]
-    values, vectors = xp.linalg.eigh(each)
-    positive = xp.matmul(vectors * xp.clip(values, 0)[:, None, :], xp.matrix_transpose(vectors))
-    inner = xp.eye(kept.shape[0], dtype=kept.dtype, device=kept.device) + xp.matmul(positive, kept)
-    answer = xp.linalg.solve(inner, positive)
-    return xp.tensordot(own, answer, axes=1), xp.tensordot(own, each - positive, axes=1)
+    xp, q = array_namespace(curvatures), kept.shape[0]
+    own, answer = shares / shares.shape[0], xp.zeros_like(kept)
+    negative = xp.reshape(xp.matmul(xp.reshape(curvatures, (q * q, -1)), own), (q, q))
+    for i in range(own.shape[0]):  # one after another: each has another number of positive eigenvalues, R
+        values, vectors = xp.linalg.eigh(curvatures[..., i])
+        count = int(xp.sum(xp.astype(values > 0, xp.int64)))
+        root = vectors[:, q - count :] * xp.sqrt(values[q - count :])  # P_i = B B^T, B of R columns
+        across = xp.matrix_transpose(root)
+        inner = xp.eye(count, dtype=kept.dtype, device=kept.device) + xp.matmul(across, xp.matmul(kept, root))
+        answer += own[i] * xp.matmul(root, xp.linalg.solve(inner, across))
+        negative -= own[i] * xp.matmul(root, across)
+    return answer, negative
