@@ -54,11 +54,15 @@ class Forward(NamedTuple):
         Derivatives of the signals in h; None where only first derivatives of the loss are wanted.
     memo : object
         What the layer keeps for the way back.
+    inputs : bool
+        Whether each signal is one of h and a constant, so that tangents are ones and zeros, the same for all samples,
+        and one for each signal.
     """
 
     signals: Float[Array, "... units N"]
     tangents: Float[Array, "... units q N"] | None
     memo: Any = None
+    inputs: bool = False
 
 
 class Backward(NamedTuple):
@@ -169,14 +173,17 @@ class Elementwise:
         """Apply the activation; see `Layer.forward`."""
         signals, *derivatives = self.activation.jet(given.signals, order)
         if given.tangents is None:
-            return Forward(signals, None, (*derivatives[:1], None, None))
+            return Forward(signals, None, (*derivatives[:1], None, None, False))
         slope, bend = derivatives
-        return Forward(signals, slope[..., :, None, :] * given.tangents, (slope, bend, given.tangents))
+        memo = slope, bend, given.tangents, given.inputs
+        return Forward(signals, slope[..., :, None, :] * given.tangents, memo)
 
     def backward(self, parameters: Parameters, memo: Any, pull: Float[Array, "... units N"]) -> Backward:
         """Multiply by the slope; see `Layer.backward`."""
-        slope, bend, tangents = memo
-        return Backward(pull * slope, (), None if tangents is None else _outer(tangents, pull * bend))
+        slope, bend, tangents, inputs = memo
+        if tangents is None:
+            return Backward(pull * slope, ())
+        return Backward(pull * slope, (), (_on_diagonal if inputs else _outer)(tangents, pull * bend))
 
 
 @dataclass(frozen=True)
@@ -252,7 +259,7 @@ class Bias:
 
     def forward(self, parameters: Parameters, given: Forward, order: int) -> Forward:
         """Add the biases; see `Layer.forward`."""
-        return Forward(given.signals + parameters[0][..., :, None], given.tangents)
+        return Forward(given.signals + parameters[0][..., :, None], given.tangents, inputs=given.inputs)
 
     def backward(self, parameters: Parameters, memo: Any, pull: Float[Array, "... units N"]) -> Backward:
         """Let derivatives pass; see `Layer.backward`."""
@@ -368,8 +375,11 @@ class Beside:
 
     def forward(self, parameters: Parameters, given: Forward, order: int) -> Forward:
         """Add the units beside to what the layer within gives; see `Layer.forward`."""
+        tangents = given.tangents
         through, beside = (
-            Forward(given.signals[..., units, :], None if given.tangents is None else given.tangents[..., units, :, :])
+            given._replace(
+                signals=given.signals[..., units, :], tangents=None if tangents is None else tangents[..., units, :, :]
+            )
             for units in (slice(None, self.through), slice(self.through, None))
         )
         found = self.inner.forward(parameters, through, order)
@@ -387,6 +397,13 @@ def _outer(tangents: Float[Array, "... units q N"], weights: Float[Array, "... u
     of_samples = xp.moveaxis(tangents, -1, -3)
     weighted = xp.moveaxis(tangents * weights[..., None, :], -1, -3)
     return xp.moveaxis(xp.matmul(xp.matrix_transpose(of_samples), weighted), -3, -1)
+
+
+def _on_diagonal(tangents: Float[Array, "... units q N"], weights: Float[Array, "... units N"]) -> Array:
+    """Do as `_outer` where each unit is one of the inputs, moved by a constant: matrices are diagonal."""
+    xp, q = array_namespace(weights), tangents.shape[-2]
+    diagonals = xp.matmul(xp.matrix_transpose(tangents[..., 0]), weights)
+    return xp.eye(q, dtype=weights.dtype, device=weights.device)[:, :, None] * diagonals[..., :, None, :]
 
 
 def _sum(first: Array | None, second: Array | None) -> Array | None:

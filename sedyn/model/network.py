@@ -179,7 +179,7 @@ def differentiate(h: Float[Array, "... q N"], network: Network, *, curvature: bo
     """
     layers, loss, deep, labels, sample_weights = network
     tangents = _identity_like(h) if curvature else None
-    outputs, tangents, memo = layers.forward(deep, Forward(h, tangents), 2 if curvature else 1)
+    outputs, tangents, memo, _ = layers.forward(deep, Forward(h, tangents, inputs=True), 2 if curvature else 1)
     value, pull, *bend = loss.jet(outputs, labels, 2 if curvature else 1)
     if sample_weights is not None:
         pull = pull * sample_weights[..., None, :]
@@ -188,7 +188,9 @@ def differentiate(h: Float[Array, "... q N"], network: Network, *, curvature: bo
     if tangents is None:
         return Derivatives(losses, found.pull, found.gradient, None)
     second = _through_outputs(bend[0], tangents, loss, sample_weights)
-    return Derivatives(losses, found.pull, found.gradient, second if found.bend is None else found.bend + second)
+    if found.bend is not None:
+        second += found.bend
+    return Derivatives(losses, found.pull, found.gradient, second)
 
 
 def _over_outputs(values: Float[Array, "... C N"]) -> Float[Array, "... N"]:

@@ -5,7 +5,7 @@ import pytest
 from sklearn.datasets import make_friedman1
 
 from sedyn import NetworkClassifier, NetworkRegressor
-from sedyn.estimate.self_consistent import _held, _inverse, effective_curvature
+from sedyn.estimate.self_consistent import _held, _root_of_inverse, effective_curvature
 from sedyn.estimators import base
 from sedyn.estimators.doubts import EstimateWarning
 
@@ -147,8 +147,8 @@ def test_estimates_are_the_same_however_many_steps_modes_take_together(weighted,
 
 def test_eigenvalues_are_held_above_a_number_where_they_are_not():
     rng = np.random.default_rng(0)
-    vectors = np.linalg.qr(rng.standard_normal((3, 4, 4)))[0]
+    vectors = np.linalg.qr(rng.standard_normal((4, 4)))[0]
     for values in (np.array([0.6, 1, 2, 3.0]), np.array([-1, 0.2, 1, 3.0])):
-        matrices = (vectors * values) @ np.swapaxes(vectors, 1, 2)
-        expected = (vectors / np.maximum(values, 0.5)) @ np.swapaxes(vectors, 1, 2)
-        np.testing.assert_allclose(_inverse(matrices, 0.5), expected, atol=1e-12)
+        root = _root_of_inverse((vectors * values) @ vectors.T, 0.5)
+        expected = (vectors / np.maximum(values, 0.5)) @ vectors.T
+        np.testing.assert_allclose(root @ root.T, expected, atol=1e-12)
