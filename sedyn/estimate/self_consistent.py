@@ -24,11 +24,12 @@ from sedyn.arrays.shapes import Float
 from sedyn.estimate.by_modes import ByModes
 from sedyn.estimate.rows import MODES, RowModes, modes_and_spectrum, row_scales
 from sedyn.kernels.dispatch import mean_answer
+from sedyn.kernels.program import MOST_UNITS
 from sedyn.model.network import Derivatives
 from sedyn.model.quadrature import SpectralMeasure, gauss_quadrature
 from sedyn.model.update import Update
 
-__all__ = ["Begun", "SelfConsistent", "effective_curvature", "work_of"]
+__all__ = ["Begun", "SelfConsistent", "effective_curvature", "seconds_of"]
 
 # The effective curvature is found anew each time the iteration has grown by this share.
 REFRESHED = 0.2
@@ -42,8 +43,6 @@ LEAST_LEFT = 0.01
 NODES = 16
 # Rounds in which a start that has learned and the effective curvature agree.
 ROUNDS_AT_START = 5
-# Multiplications and additions for a sample's share of an effective curvature, times q^3.
-OF_A_SAMPLE = 15
 # Decay of what has none: outputs of classes may be shifted together, which changes nothing.
 NEXT_TO_NO_DECAY = 1e-8
 
@@ -367,22 +366,24 @@ class SelfConsistent(NamedTuple):
         return some, self.fresh_like(trained)[:, some], by_mean
 
 
-def work_of(n: int, units: int, steps: int) -> float:
-    """Count multiplications and additions of an estimate, about.
+def seconds_of(n: int, d: int, units: int, steps: int) -> float:
+    """Seconds that an estimate adds to a descent on one core, about, as benchmarks/README.md says how nearly.
 
     Parameters
     ----------
-    n, units, steps : int
-        n, q and T.
+    n, d, units, steps : int
+        n, d, q and T.
 
     Returns
     -------
     float
     """
-    samples = len(range(n)[_some(n)])
-    found = min(steps, 1 / REFRESHED + np.log(max(1.0, steps * REFRESHED)) / np.log1p(REFRESHED))
-    moved = 2.0 * (MODES + 1) * (n + samples) * units**2 + 4.0 * NODES * units**3
-    return OF_A_SAMPLE * float(found) * samples * units**3 + steps * moved
+    samples, smaller = len(range(n)[_some(n)]), min(n, d)
+    found = float(min(steps, 1 / REFRESHED + np.log(max(1.0, steps * REFRESHED)) / np.log1p(REFRESHED)))
+    compiled = units <= MOST_UNITS["cpu"]
+    answer = 2.4e-9 * units**3 if compiled else 1.5e-7 * units**2 + 3e-10 * units**3  # of a sample
+    step = 4.5e-4 + 1.9e-9 * (MODES + 1) * n * units**2
+    return steps * step + found * samples * answer + 1e-10 * n * smaller**2
 
 
 def _some(n: int) -> slice:

@@ -8,7 +8,7 @@ from sedyn.arrays import machine
 from sedyn.descent.leave_one_out import WORK_IN_A_SECOND
 from sedyn.errors import InvalidInput
 from sedyn.estimate.rows import MODES
-from sedyn.estimate.self_consistent import work_of
+from sedyn.estimate.self_consistent import seconds_of
 from sedyn.model.functions import loss_named
 from sedyn.model.network import numbers_of_further_outputs
 from sedyn.model.problem import Problem
@@ -106,7 +106,7 @@ def tell_price(problem: Problem, likely_steps: int) -> None:
         That a fit takes where it may end sooner.
     """
     steps = min(problem.steps, likely_steps)
-    seconds = work_of(problem.n, problem.units, steps) / WORK_IN_A_SECOND
+    seconds = seconds_of(problem.n, problem.d, problem.units, steps)
     if seconds > LONG_SECONDS:
         message = f"width={problem.width}: {steps} steps with the estimate take about {seconds:.2g} s, more take more"
         warnings.warn(f"{message}; use a smaller width, or estimate=False", UserWarning, stacklevel=5)

@@ -11,8 +11,7 @@ from sklearn.metrics import log_loss, mean_absolute_error
 from sklearn.model_selection import train_test_split
 
 from sedyn import InvalidInput, NetworkClassifier, NetworkRegressor, Problem
-from sedyn.descent.leave_one_out import WORK_IN_A_SECOND
-from sedyn.estimate.self_consistent import work_of
+from sedyn.estimate.self_consistent import seconds_of
 from sedyn.estimators import base, price
 from sedyn.estimators.doubts import EstimateWarning
 from sedyn.estimators.rates import curvature_bound, largest_eigenvalue
@@ -457,5 +456,5 @@ def test_a_long_estimate_is_said_before(monkeypatch):
     monkeypatch.setattr(price, "LONG_SECONDS", 0.0)
     with pytest.warns(UserWarning, match="width=3: 10 steps with the estimate take about .* s"):
         NetworkRegressor(**options).fit(X, X[:, 0])
-    assert work_of(60, 1025, 5) / WORK_IN_A_SECOND > 60  # a minute was over long before that fit was
-    assert work_of(500, 9, 200) / WORK_IN_A_SECOND < 1
+    assert seconds_of(60, 5, 1025, 5) > 60  # a minute was over long before that fit was
+    assert seconds_of(500, 100, 9, 200) < 1
