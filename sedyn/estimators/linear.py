@@ -368,7 +368,8 @@ def _best_penalty(family: _Family, resamples: Resamples) -> tuple[float, Point, 
     largest = curvature_bound(family.loss, family.shape[0]) * family.modes.eigenvalues.max()
     count = 1 + round(decade * np.log10(LARGEST_SHARE / SMALLEST_SHARE))
     penalties = LARGEST_SHARE * largest * 10 ** (-np.arange(count) / decade)
-    labels, point, errors = family.labels.reshape(family.shape), family.at_zero(), []
+    labels, point = family.labels.reshape(family.shape), family.at_zero()
+    errors: list[np.ndarray] = []
     for first in range(0, count, decade):
         some = penalties[first : first + decade]
         point = family.minima(some, point, ROUGHLY)
