@@ -1,8 +1,10 @@
 """The panel: estimates at other rates, widths, depths and shapes of a table than those of the defaults.
 
-A split of a table is fitted at three learning rates by one network of four, for a fixed number of steps; which network,
-and how many samples there are for each feature, changes from split to split, so that four splits of all tables have
-every network on every table. Features and samples are drawn at random to make the shape, 300 samples at most.
+A split of a table is fitted at three learning rates by one network of four, until the estimate has turned, as the
+defaults do; which network, and how many samples there are for each feature, changes from split to split, so that four
+splits of all tables have every network on every table. Features and samples are drawn at random to make the shape, 300
+samples at most. A cell is judged twice: where the estimate is least, which is what a user gets, and at the last step that
+was tried, which is 150 or more beyond it unless steps ran out.
 
 Exact leave-one-out sees the same samples: what an estimate is off from it is the estimate's own error. The truth is
 known on finitely many fresh samples, and leave-one-out itself is off from it by the chance of those that train.
@@ -31,7 +33,8 @@ from sedyn.estimators import base
 
 __all__ = ["NETWORKS", "RATES", "Cell", "cells_of", "data_of", "measure", "run"]
 
-STEPS = 100
+OPTIONS: dict[str, Any] = {"random_state": 0}
+"""Of every network; all else, steps too, is as the defaults have it."""
 RATES = {"auto": 1.0, "auto / 3": 1 / 3, "auto x 2": 2.0}
 NETWORKS = ({"width": 2, "depth": 2}, {"width": 8, "depth": 3}, {"width": 8, "depth": 2}, {"width": 2, "depth": 3})
 ASPECT_RATIOS = (0.5, 1.0, 2.0, 4.0, 8.0)
@@ -39,7 +42,7 @@ FEWEST, MOST = 40, 300
 """Samples that train."""
 MOST_FRESH = 2000
 FOLDS = 5
-AFFORDABLE_SECONDS = 4.0
+AFFORDABLE_SECONDS = 8.0
 """What exact leave-one-out may take, as it is predicted, to be run beside an estimate that does without."""
 
 
@@ -123,29 +126,30 @@ def measure(table: Table, data: Split, network: dict[str, int], rate: float | st
     rate : float or 'auto'
     """
     kind = sedyn.NetworkRegressor if table.kind == "regression" else sedyn.NetworkClassifier
-    model = kind(**network, learning_rate=rate, steps=STEPS, random_state=0)
-    plain = _Fitted.of(model, data, estimate=False, early_stopping=False)
-    problem, path, exact = plain.model.problem_, None, None
+    model = kind(**network, **OPTIONS, learning_rate=rate)
+    ways = {"one run": _Fitted.of(model, data, one_run=True)}
+    ways["ours"] = _Fitted.of(model, data) if _takes_exact(model, data) else ways["one run"]
+    problem, steps = max(
+        ((one.model.problem_, one.model.problem_.steps) for one in ways.values()), key=lambda one: one[1]
+    )
+    through = {"steps": steps, "early_stopping": False}
+    plain = _Fitted.of(model, data, estimate=False, **through)
+    ends, exact, path = {"one run": _Fitted.of(model, data, one_run=True, **through)}, None, None
     if seconds_for(problem) < AFFORDABLE_SECONDS:
-        exact = _Fitted.of(model, data, estimate="exact", early_stopping=False)
+        exact = _Fitted.of(model, data, estimate="exact", **through)
         path = exact.model.history_.estimated_test_error.values
-    found: dict[str, Any] = {"n": problem.n, "d": problem.d, "seconds": plain.seconds}
-    for name, stops in (("stop", True), ("end", False)):
-        one_run = _Fitted.of(model, data, one_run=True, early_stopping=stops)
-        ours = one_run
-        if base_takes_exact(model, data):
-            ours = _Fitted.of(model, data, early_stopping=stops) if stops or exact is None else exact
-        folds, seconds = _folds(table, data, ours.model)
-        found[name] = {
-            "one run": one_run.said(data, table.kind, path),
-            "ours": ours.said(data, table.kind, path),
-            "folds": folds,
-            "folds_seconds": seconds,
-        }
+    ends["ours"] = ends["one run"]
+    if ways["ours"] is not ways["one run"]:
+        ends["ours"] = exact or _Fitted.of(model, data, **through)
+    found: dict[str, Any] = {"n": problem.n, "d": problem.d, "seconds": plain.seconds, "steps": steps}
+    for where, fitted in (("stop", ways), ("end", ends)):
+        folds, seconds = _folds(table, data, fitted["ours"].model)
+        found[where] = {name: one.said(data, table.kind, path) for name, one in fitted.items()}
+        found[where] |= {"folds": folds, "folds_seconds": seconds}
     return found, problem.learning_rate
 
 
-def base_takes_exact(model: Any, data: Split) -> bool:
+def _takes_exact(model: Any, data: Split) -> bool:
     """Whether the estimator with its defaults would run leave-one-out here."""
     few = clone(model).set_params(max_steps=1, steps=1, early_stopping=False)
     return few.fit(data.X, data.y).history_.attrs["estimate"] == "exact"
@@ -162,7 +166,7 @@ def _folds(table: Table, data: Split, model: Any) -> tuple[float, float]:
     return total / len(data.y), time.process_time() - start
 
 
-def run(out: Path, splits: range) -> dict[str, dict[str, Any]]:
+def run(out: Path, splits: range, below: float = np.inf) -> dict[str, dict[str, Any]]:
     """All that is missing in the file of results, which is written after each split of a table.
 
     Parameters
@@ -170,6 +174,8 @@ def run(out: Path, splits: range) -> dict[str, dict[str, Any]]:
     out : Path
     splits : range
         Of each table.
+    below : float, optional
+        Ratio n/d that a split of a table has less than, or is left out.
     """
     known = json.loads(out.read_text()) if out.exists() else {}
     with warnings.catch_warnings(), threadpool_limits(1):
@@ -180,6 +186,8 @@ def run(out: Path, splits: range) -> dict[str, dict[str, Any]]:
                 if all(key in known for key in cells):
                     continue
                 data, automatic = data_of(table, number, seed), float("nan")
+                if len(data.X) >= below * data.X.shape[1]:
+                    continue
                 for key, cell in cells.items():
                     rate = "auto" if cell.rate == "auto" else automatic * RATES[cell.rate]
                     known[key], taken = measure(table, data, cell.network, rate)

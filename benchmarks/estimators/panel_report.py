@@ -14,6 +14,11 @@ __all__ = ["AgainstLeftOut", "AgainstTruth", "Said", "all_said", "show"]
 GOOD, BAD = np.log(1.15), np.log(1.25)
 NORMAL = {90: 1.645, 95: 1.96}
 ASPECT_CLASSES = ((0.0, 0.9), (0.9, 3.0), (3.0, np.inf))
+SPEAKS_OF = (
+    "lowest before the first step", "still falling at the last step", "two ways to estimate disagree",
+    "classes are told apart", "near or beyond the largest stable one", "repeat others", "fewer than half of",
+)  # fmt: skip
+"""Words that tell a warning from the others."""
 Known = dict[str, dict[str, Any]]
 
 
@@ -28,6 +33,7 @@ class Said(NamedTuple):
     of : dict
         As `benchmarks.estimators.panel` keeps it.
     folds, folds_seconds, descent_seconds : float
+        The last of a descent to the end.
     """
 
     table: str
@@ -42,6 +48,11 @@ class Said(NamedTuple):
     def warned(self) -> bool:
         """Of anything."""
         return bool(self.of["warnings"])
+
+    @property
+    def off(self) -> float:
+        """Logarithm of found / leave-one-out, without what is added for choosing; NaN where that was not run."""
+        return _log((self.of["found"] - self.of["gained"]) / self.of["left_out"])
 
 
 def all_said(known: Known, where: str, way: str) -> list[Said]:
@@ -80,8 +91,8 @@ class AgainstLeftOut(NamedTuple):
     @classmethod
     def of(cls, said: list[Said]) -> AgainstLeftOut:
         """Sum up."""
-        there = [one for one in said if np.isfinite(one.of["left_out"])]
-        off = np.array([abs(_log((one.of["found"] - one.of["gained"]) / one.of["left_out"])) for one in there])
+        there = _judged(said)
+        off = np.array([abs(one.off) for one in there])
         warned, good = np.array([one.warned for one in there], bool), off < GOOD
         return cls(len(there), *(float(x) for x in (np.median(off), good.mean(), np.mean((off > BAD) & ~warned))),
                    float(warned[good].mean()))  # fmt: skip
@@ -97,6 +108,8 @@ class AgainstTruth(NamedTuple):
         How often 90 and 95 % intervals cover, the fresh samples' scatter added to the stated error.
     rms, rms_folds : float
         Of log(found / true).
+    rms_left_out, rms_there : float
+        Of exact leave-one-out at the same iterations, where that was run, and of ours there.
     excess, excess_stderr : float
         Mean square of ours less that of five folds, and its standard error over tables.
     good, good_folds : float
@@ -109,6 +122,8 @@ class AgainstTruth(NamedTuple):
     covered: tuple[float, ...]
     rms: float
     rms_folds: float
+    rms_left_out: float
+    rms_there: float
     excess: float
     excess_stderr: float
     good: float
@@ -124,14 +139,15 @@ class AgainstTruth(NamedTuple):
         error = np.hypot(stderr, scatter)
         off = np.array([_log(one.of["found"] / one.of["true"]) for one in said])
         other = np.array([_log(one.folds / one.of["true"]) for one in said])
+        left_out = np.array([_log(one.of["left_out"] / one.of["true"]) for one in said])
+        there = np.isfinite(left_out)
         tables = np.array([one.table for one in said])
         each = [np.mean((off**2 - other**2)[tables == name]) for name in np.unique(tables)]
         chances = np.random.default_rng(0).standard_normal((1000, 1)) * error / true
         return cls(
             len(said),
             tuple(float(np.mean(abs(found - true) < normal * error)) for normal in NORMAL.values()),
-            float(np.sqrt(np.mean(off**2))),
-            float(np.sqrt(np.mean(other**2))),
+            *(_rms(each) for each in (off, other, left_out[there], off[there])),
             float(np.mean(off**2 - other**2)),
             float(np.std(each, ddof=1) / np.sqrt(len(each))) if len(each) > 1 else np.nan,
             float(np.mean(abs(off) < GOOD)),
@@ -155,34 +171,62 @@ def groups(said: list[Said]) -> Iterator[tuple[str, list[Said]]]:
             yield name, own
 
 
+def by_kind(said: list[Said]) -> Iterator[tuple[str, tuple[int, int, int]]]:
+    """Count cells within 15 % of leave-one-out, between, and off by more than 25 %: all, and by what is warned of."""
+    choices: dict[str, Callable[[list[str]], bool]] = {"all cells": lambda lines: True, "any warning": bool}
+    for words in SPEAKS_OF:
+        choices[words] = lambda lines, words=words: any(words in line for line in lines)
+    choices["anything else"] = lambda lines: any(not any(words in line for words in SPEAKS_OF) for line in lines)
+    for name, choice in choices.items():
+        off = np.array([abs(one.off) for one in _judged(said) if choice(one.of["warnings"])])
+        good, bad = int(np.sum(off < GOOD)), int(np.sum(off > BAD))
+        yield name, (good, off.size - good - bad, bad)
+
+
 def show(known: Known) -> None:
-    """Print the tables."""
-    print("| cells | where | way | number | median off leave-one-out | within 15 % | off by 25 %, not warned | "
-          "warnings, of good ones |\n|---|---|---|---:|---:|---:|---:|---:|")  # fmt: skip
-    for where in ("stop", "end"):
-        for way in ("ours", "one run"):
-            for name, own in groups(all_said(known, where, way)):
-                if any(np.isfinite(one.of["left_out"]) for one in own) and (way == "one run" or name == "all"):
-                    found = AgainstLeftOut.of(own)
-                    print(f"| {name} | {where} | {way} | {found.cells} | {found.median:.3f} | {found.good:.3f} "
-                          f"| {found.silent:.3f} | {found.alarms:.3f} |")  # fmt: skip
-    print("\n| cells | where | number | covered at 90 % | at 95 % | rms of log(found / true) | 5-fold | "
-          "difference of squares | within 15 % | 5-fold | by its stated error |")  # fmt: skip
-    print("|---|---|" + "---:|" * 9)
-    for where in ("stop", "end"):
+    """Print the tables: a cell has what is so at the stop, and at the end."""
+    stop, end = "stop", "end"
+    print("| cells | way | number | median off leave-one-out, stop; end | within 15 % | off by 25 %, not warned | "
+          "warnings, of good ones |\n|---|---|---:|---:|---:|---:|---:|")  # fmt: skip
+    for way in ("ours", "one run"):
+        for (name, at_stop), (_, at_end) in zip(*(groups(all_said(known, one, way)) for one in (stop, end)), strict=True):
+            if not _judged(at_stop):
+                continue
+            both = AgainstLeftOut.of(at_stop), AgainstLeftOut.of(at_end)
+            columns = ("; ".join(f"{value:.3f}" for value in pair) for pair in list(zip(*both, strict=True))[1:])
+            print(f"| {name} | {way} | {both[0].cells} | {' | '.join(columns)} |")
+    print("\n| warnings | way | stop: good, between, bad | end: good, between, bad |\n|---|---|---:|---:|")
+    for way in ("ours", "one run"):
+        for (name, at_stop), (_, at_end) in zip(*(by_kind(all_said(known, one, way)) for one in (stop, end)), strict=True):
+            if sum(at_stop) + sum(at_end):
+                print(f"| {name} | {way} | {', '.join(map(str, at_stop))} | {', '.join(map(str, at_end))} |")
+    print("\n| cells | where | number | covered at 90 % | at 95 % | rms of log(found / true) | 5-fold | leave-one-out | "
+          "ours there | difference of squares | within 15 % | 5-fold | by its stated error |")  # fmt: skip
+    print("|---|---|" + "---:|" * 11)
+    for where in (stop, end):
         for name, own in groups(all_said(known, where, "ours")):
             of = AgainstTruth.of(own)
             covered = " | ".join(f"{share:.3f}" for share in of.covered)
             print(f"| {name} | {where} | {of.cells} | {covered} | {of.rms:.2f} | {of.rms_folds:.2f} "
-                  f"| {of.excess:.3f} ± {of.excess_stderr:.3f} | {of.good:.2f} | {of.good_folds:.2f} "
-                  f"| {of.expected:.2f} |")  # fmt: skip
+                  f"| {of.rms_left_out:.2f} | {of.rms_there:.2f} | {of.excess:.3f} ± {of.excess_stderr:.3f} "
+                  f"| {of.good:.2f} | {of.good_folds:.2f} | {of.expected:.2f} |")  # fmt: skip
     print()
     for way in ("ours", "one run"):
-        said = [one for where in ("stop", "end") for one in all_said(known, where, way)]
+        said = all_said(known, end, way)
         more = np.median([(one.of["seconds"] - one.descent_seconds) / one.folds_seconds for one in said])
-        print(f"{way}: knowing costs {more:.2f} of what five folds cost, in the median")
+        print(f"{way}: knowing costs {more:.2f} of what five folds of as many steps cost, in the median")
+
+
+def _judged(said: list[Said]) -> list[Said]:
+    """Those beside which leave-one-out was run."""
+    return [one for one in said if np.isfinite(one.off)]
+
+
+def _rms(values: np.ndarray) -> float:
+    """NaN of nothing."""
+    return float(np.sqrt(np.mean(values**2))) if values.size else np.nan
 
 
 def _log(ratio: float) -> float:
     """Of what is not positive: as if a thousandth."""
-    return float(np.log(max(ratio, 1e-3)))
+    return float(np.log(np.maximum(ratio, 1e-3)))

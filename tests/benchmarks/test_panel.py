@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.estimators import panel
 from benchmarks.estimators.panel import ASPECT_RATIOS, FEWEST, MOST, NETWORKS, RATES, cells_of, data_of, measure, run
-from benchmarks.estimators.panel_report import AgainstLeftOut, AgainstTruth, all_said, groups, show
+from benchmarks.estimators.panel_report import AgainstLeftOut, AgainstTruth, all_said, by_kind, groups, show
 from benchmarks.tables import Split, Table
 
 
@@ -44,7 +44,7 @@ def test_data_have_the_shape_that_is_sought_where_the_table_has_the_rows(seed):
 
 @pytest.mark.parametrize("kind", ["regression", "classes"])
 def test_a_cell_is_judged_by_all_where_it_stops_and_at_its_end(kind, monkeypatch):
-    monkeypatch.setattr(panel, "STEPS", 12)
+    monkeypatch.setattr(panel, "OPTIONS", {"random_state": 0, "patience": 10, "max_steps": 60})
     one = table(kind)
     data = data_of(one, 0, 3)
     found, rate = measure(one, data, NETWORKS[0], "auto")
@@ -58,13 +58,15 @@ def test_a_cell_is_judged_by_all_where_it_stops_and_at_its_end(kind, monkeypatch
         assert own["one run"]["found"] != own["ours"]["found"]
         assert 0.3 < own["folds"] / own["ours"]["true"] < 3
         assert own["folds_seconds"] > 0
-    assert found["end"]["one run"]["iteration"] == 12
+    assert {found["end"][way]["iteration"] for way in ("ours", "one run")} == {found["steps"]}
+    for way in ("ours", "one run"):  # it was left when nothing lower came
+        assert found["stop"][way]["iteration"] <= found["steps"] - 10 <= 50
     slower, _ = measure(one, data, NETWORKS[0], rate / 3)
     assert slower["end"]["ours"]["true"] != found["end"]["ours"]["true"]
 
 
 def test_a_run_takes_up_where_it_was_left(tmp_path, monkeypatch):
-    monkeypatch.setattr(panel, "STEPS", 3)
+    monkeypatch.setattr(panel, "OPTIONS", {"random_state": 0, "max_steps": 3})
     monkeypatch.setattr(panel, "TABLES", {"made": table()})
     out = tmp_path / "found.json"
     first = run(out, range(1))
@@ -75,6 +77,8 @@ def test_a_run_takes_up_where_it_was_left(tmp_path, monkeypatch):
     out.write_text(json.dumps(kept))
     second = run(out, range(2))
     assert [one["n"] == -1 for one in second.values()] == [True] * 3 + [False] * 3
+    few = run(tmp_path / "few.json", range(5), below=3.0)
+    assert {key.split("|")[1] for key in few} == set()
 
 
 def made_up(off, warned=(), left_out=1.0, true=1.0, stderr=0.1):
@@ -90,7 +94,7 @@ def test_summaries_of_made_up_cells(capsys):
     known = {
         f"a|0|auto, {network}": made_up(0.1),
         f"a|0|auto / 3, {network}": made_up(-0.3),
-        f"b|0|auto, {network}": made_up(0.5, ["something"], true=2.0),
+        f"b|0|auto, {network}": made_up(0.5, ["the estimate was still falling at the last step, 9"], true=2.0),
         f"b|0|auto / 3, {network}": made_up(0.0, ["something"], stderr=0.6),
         f"b|0|auto x 2, {network}": made_up(0.02, left_out=float("nan")),
     }
@@ -99,6 +103,8 @@ def test_summaries_of_made_up_cells(capsys):
     assert of.cells == 4
     assert of.median == pytest.approx(0.2)
     assert (of.good, of.silent, of.alarms) == (0.5, 0.25, 0.5)
+    kinds = {"all cells": (2, 0, 2), "any warning": (1, 0, 1), "still falling at the last step": (0, 0, 1)}
+    assert {name: counts for name, counts in by_kind(said) if any(counts)} == kinds | {"anything else": (1, 0, 0)}
     truth = AgainstTruth.of(said)
     off = np.log([(math.exp(0.1) + 0.5), math.exp(-0.3) + 0.5, (math.exp(0.5) + 0.5) / 2, 1.5, math.exp(0.02) + 0.5])
     folds = np.log([1.5, 1.5, 0.75, 1.5, 1.5])
@@ -106,6 +112,9 @@ def test_summaries_of_made_up_cells(capsys):
     assert truth.rms == pytest.approx(np.sqrt(np.mean(off**2)))
     assert truth.rms_folds == pytest.approx(np.sqrt(np.mean(folds**2)))
     each = np.array([np.mean((off**2 - folds**2)[:2]), np.mean((off**2 - folds**2)[2:])])
+    left_out = np.log([1, 1, 0.5, 1])
+    assert truth.rms_left_out == pytest.approx(np.sqrt(np.mean(left_out**2)))
+    assert truth.rms_there == pytest.approx(np.sqrt(np.mean(off[:4] ** 2)))
     assert truth.excess_stderr == pytest.approx(each.std(ddof=1) / np.sqrt(2))
     assert truth.covered == (0.4, 0.4)  # off by 0.6, 0.24, 0.15, 0.5, 0.52 with errors of 0.1, 0.1, 0.1, 0.6, 0.1
     assert [name for name, _ in groups(said)] == [
@@ -113,5 +122,6 @@ def test_summaries_of_made_up_cells(capsys):
     ]  # fmt: skip
     show(known)
     printed = capsys.readouterr().out
-    assert "| all | stop | ours | 4 | 0.200 | 0.500 | 0.250 | 0.500 |" in printed
-    assert "knowing costs 0.50 of what five folds cost" in printed
+    assert "| all | ours | 4 | 0.200; 0.200 | 0.500; 0.500 | 0.250; 0.250 | 0.500; 0.500 |" in printed
+    assert "| any warning | one run | 1, 0, 1 | 1, 0, 1 |" in printed
+    assert "knowing costs 0.50 of what five folds of as many steps cost" in printed
