@@ -113,11 +113,16 @@ def doubts_about(
 
 
 def _falls(estimates: np.ndarray, stderr: float) -> bool:
-    """Whether as many steps more, were they as good as the last ones, would lower an estimate by more than its error.
+    """Whether as many steps more would lower an estimate by more than its error.
 
-    A fall by less is no reason to doubt it, and slow descents end in one more often than not.
+    A fall by less is no reason to doubt it, and slow descents end in one more often than not. Directions of the
+    features are learned one after the other, each at its own rate, so that errors fall like a power of the steps: what
+    the last tenth of them gained says which, and as many steps more gain that power of two. The same fall in each
+    further step would be twice what there is.
     """
     last = len(estimates) - 1
-    some = max(1, round(LAST_SHARE * last))
-    fallen = (estimates[-1 - some] - estimates[-1]) / estimates[-1]
-    return last < FEW_STEPS or not fallen * last / some < stderr
+    if last < FEW_STEPS:
+        return True
+    before = last - round(LAST_SHARE * last)
+    power = np.log(estimates[last] / estimates[before]) / np.log(last / before)
+    return not 1 - 2**power < stderr

@@ -13,7 +13,7 @@ from sklearn.model_selection import train_test_split
 from sedyn import InvalidInput, NetworkClassifier, NetworkRegressor, Problem
 from sedyn.estimate.self_consistent import seconds_of
 from sedyn.estimators import base, price
-from sedyn.estimators.doubts import EstimateWarning
+from sedyn.estimators.doubts import EstimateWarning, _falls
 from sedyn.estimators.rates import curvature_bound, largest_eigenvalue
 from sedyn.estimators.scores import stderr_of_mean, weighted_quantiles
 from sedyn.estimators.training import Patience
@@ -320,13 +320,23 @@ def test_steps_left_open_may_be_too_few(diabetes):
 
 def test_a_fall_by_less_than_the_standard_error_is_not_warned_of(diabetes):
     X, _, y, _ = diabetes
-    for steps, warned in ((30, True), (80, False)):
+    twice = NetworkRegressor(learning_rate=0.02, steps=160, early_stopping=False, random_state=0).fit(X, y)
+    then = twice.history_.estimated_test_error.values
+    for steps, warned in ((20, True), (80, False)):
         model = NetworkRegressor(learning_rate=0.02, steps=steps, random_state=0).fit(X, y)
         estimates = model.history_.estimated_test_error.values
         assert model.best_iteration_ == estimates.argmin() == steps
-        more = 10 * (estimates[-1 - steps // 10] - estimates[-1])  # were ten tenths as good as the last
-        assert (more > model.estimated_test_error_stderr_) == warned
+        assert (estimates[steps] - then[2 * steps] > model.estimated_test_error_stderr_) == warned
         assert any("still falling" in line for line in model.history_.attrs["warnings"]) == warned
+
+
+@pytest.mark.parametrize("power", [0.1, 0.7])
+def test_a_fall_like_a_power_of_the_steps_goes_on_like_it(power):
+    estimates = np.arange(1, 202.0) ** -power
+    estimates[1:] = estimates[:-1]  # iteration t has t^-power
+    gained = 1 - estimates[200] / estimates[100]
+    assert _falls(estimates[:101], 0.99 * gained)
+    assert not _falls(estimates[:101], 1.01 * gained)
 
 
 def test_too_few_samples_and_useless_features_are_warned_of(fitted):
