@@ -146,7 +146,9 @@ if __name__ == "__main__":
     parser.add_argument("--splits", type=int, default=3)
     parser.add_argument("--first", type=int, default=0, help="number of the first split; without --comparison")
     parser.add_argument("--panel", action="store_true", help="other rates, widths, depths and shapes of a table")
-    parser.add_argument("--below", type=float, default=np.inf, help="in it, only splits with a ratio n/d less than this")
+    parser.add_argument(
+        "--below", type=float, default=np.inf, help="in it, only splits with a ratio n/d less than this"
+    )
     parser.add_argument("--comparison", action="store_true", help="published estimators beside ours")
     parser.add_argument("--again", action="store_true", help="in it, only what our own estimate makes is measured anew")
     parser.add_argument("--out", type=Path, help="file of results; {estimate,comparison,panel}.json if not given")

@@ -3,8 +3,8 @@
 A split of a table is fitted at three learning rates by one network of four, until the estimate has turned, as the
 defaults do; which network, and how many samples there are for each feature, changes from split to split, so that four
 splits of all tables have every network on every table. Features and samples are drawn at random to make the shape, 300
-samples at most. A cell is judged twice: where the estimate is least, which is what a user gets, and at the last step that
-was tried, which is 150 or more beyond it unless steps ran out.
+samples at most. A cell is judged twice: where the estimate is least, which is what a user gets, and at the last step
+that was tried, which is 150 or more beyond it unless steps ran out.
 
 Exact leave-one-out sees the same samples: what an estimate is off from it is the estimate's own error. The truth is
 known on finitely many fresh samples, and leave-one-out itself is off from it by the chance of those that train.

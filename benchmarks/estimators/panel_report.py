@@ -189,7 +189,8 @@ def show(known: Known) -> None:
     print("| cells | way | number | median off leave-one-out, stop; end | within 15 % | off by 25 %, not warned | "
           "warnings, of good ones |\n|---|---|---:|---:|---:|---:|---:|")  # fmt: skip
     for way in ("ours", "one run"):
-        for (name, at_stop), (_, at_end) in zip(*(groups(all_said(known, one, way)) for one in (stop, end)), strict=True):
+        at_both = (groups(all_said(known, where, way)) for where in (stop, end))
+        for (name, at_stop), (_, at_end) in zip(*at_both, strict=True):
             if not _judged(at_stop):
                 continue
             both = AgainstLeftOut.of(at_stop), AgainstLeftOut.of(at_end)
@@ -197,11 +198,12 @@ def show(known: Known) -> None:
             print(f"| {name} | {way} | {both[0].cells} | {' | '.join(columns)} |")
     print("\n| warnings | way | stop: good, between, bad | end: good, between, bad |\n|---|---|---:|---:|")
     for way in ("ours", "one run"):
-        for (name, at_stop), (_, at_end) in zip(*(by_kind(all_said(known, one, way)) for one in (stop, end)), strict=True):
+        counts = (by_kind(all_said(known, where, way)) for where in (stop, end))
+        for (name, at_stop), (_, at_end) in zip(*counts, strict=True):
             if sum(at_stop) + sum(at_end):
                 print(f"| {name} | {way} | {', '.join(map(str, at_stop))} | {', '.join(map(str, at_end))} |")
-    print("\n| cells | where | number | covered at 90 % | at 95 % | rms of log(found / true) | 5-fold | leave-one-out | "
-          "ours there | difference of squares | within 15 % | 5-fold | by its stated error |")  # fmt: skip
+    print("\n| cells | where | number | covered at 90 % | at 95 % | rms of log(found / true) | 5-fold | leave-one-out "
+          "| ours there | difference of squares | within 15 % | 5-fold | by its stated error |")  # fmt: skip
     print("|---|---|" + "---:|" * 11)
     for where in (stop, end):
         for name, own in groups(all_said(known, where, "ours")):
