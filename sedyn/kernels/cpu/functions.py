@@ -87,6 +87,8 @@ bends : ndarray, shape (m,)
 LOG_2_HIGH, LOG_2_LOW = 0.6931467056274414, 4.7493250390316726e-07
 SHIFTER = 1.5 * 2.0**52
 EXPONENT_BIAS, FRACTION_BITS = 1023, 52
+# Samples of a quarter, whose numbers meet constants together with those of three others: some whole vectors.
+QUARTER = 16
 ROOT_OF_HALF = int(np.float64(math.sqrt(0.5)).view(np.int64))  # as bits
 
 
@@ -258,10 +260,22 @@ def _activate_identity(signals: np.ndarray, slopes: np.ndarray, source: int, tar
 
 @_compiled
 def _activate_tanh(signals: np.ndarray, slopes: np.ndarray, source: int, target: int, units: int) -> None:
+    count = signals.shape[1]
+    whole = count - count % (4 * QUARTER)
     for a in range(units):
-        for i in range(signals.shape[1]):
-            value = _tanh(signals[source + a, i])
-            signals[target + a, i], slopes[target + a, i] = value, 1 - value * value
+        given, found, slope = signals[source + a], signals[target + a], slopes[target + a]
+        for start in range(0, whole, 4 * QUARTER):
+            # All four in one turn: a turn reads each constant from memory once.
+            for i in range(start, start + QUARTER):
+                j, k, m = i + QUARTER, i + 2 * QUARTER, i + 3 * QUARTER
+                first, second, third, fourth = _tanh(given[i]), _tanh(given[j]), _tanh(given[k]), _tanh(given[m])
+                found[i], slope[i] = first, 1 - first * first
+                found[j], slope[j] = second, 1 - second * second
+                found[k], slope[k] = third, 1 - third * third
+                found[m], slope[m] = fourth, 1 - fourth * fourth
+        for i in range(whole, count):
+            value = _tanh(given[i])
+            found[i], slope[i] = value, 1 - value * value
 
 
 @_compiled
