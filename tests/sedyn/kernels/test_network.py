@@ -33,6 +33,15 @@ def test_activations_everywhere(activation):
     np.testing.assert_allclose(slope, derivative, rtol=1e-12, atol=1e-14)
 
 
+@pytest.mark.parametrize("activation", ACTIVATIONS.built_in)
+def test_numbers_do_not_depend_on_where_a_sample_stands(activation):
+    # Vectors, several of them in one turn, and what is left over: the same bits for the same sample.
+    x = np.random.default_rng(5).normal(scale=3, size=200)
+    value, slope = activated(activation, x)
+    for start, stop in [(0, 1), (0, 63), (1, 65), (7, 136), (64, 200), (130, 199)]:
+        np.testing.assert_array_equal(activated(activation, x[start:stop]), [value[start:stop], slope[start:stop]])
+
+
 def test_error_function_and_logarithm_to_the_last_places():
     # Both to 1.5 units of the last place; the C library, which is the reference, to 1.
     x = np.concatenate([np.geomspace(5e-324, 1e300, 20_000), np.linspace(0, 7, 200_001), [np.inf]])
