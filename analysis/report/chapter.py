@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import xarray as xr
-from threadpoolctl import threadpool_limits
 
 from analysis.answers.finding import Finding
 from analysis.answers.section import Captioned, Section, Tabulated
@@ -18,6 +17,7 @@ from analysis.report.figures import BANDS, CAPTION, learning_curves
 from analysis.report.refusal import NothingToReport
 from analysis.statistics.datasets import grid_axes
 from analysis.store import Seconds, load
+from sedyn.arrays.threads import one_blas_thread
 from sedyn.errors import InvalidInput
 
 __all__ = ["Answer", "Chapter", "findings_on", "is_url", "read_chapter"]
@@ -68,7 +68,6 @@ class Chapter(NamedTuple):
     cautions: Sequence[str] = ()
 
 
-@threadpool_limits.wrap(limits=1)  # products here are small: threads wait for each other
 def read_chapter(path: str | Path, sections: Sequence[Section]) -> Chapter:
     """Open a store and ask it every question.
 
@@ -91,22 +90,30 @@ def read_chapter(path: str | Path, sections: Sequence[Section]) -> Chapter:
     simulation, theory, settings, seconds = _read(path)
     name = _name(path)
     answers, unanswered = [], []
-    for section, reason in _asked(sections, name, simulation):
-        if reason is not None:
-            unanswered.append((section.name, reason))
-            continue
-        measured = _with_asked(section.measure(simulation, theory), simulation)
-        measured.attrs["store"] = f"{name}.zarr"
-        figures = section.figures(simulation, theory, measured)
-        answers.append(Answer(section, measured, section.findings(measured), figures, section.tables(measured)))
+    with one_blas_thread():  # products here are small: threads would wait for each other
+        for section, reason in _asked(sections, name, simulation):
+            if reason is not None:
+                unanswered.append((section.name, reason))
+                continue
+            measured = _with_asked(section.measure(simulation, theory), simulation)
+            measured.attrs["store"] = f"{name}.zarr"
+            figures = section.figures(simulation, theory, measured)
+            answers.append(Answer(section, measured, section.findings(measured), figures, section.tables(measured)))
+        curves = learning_curves(simulation, theory)
+    caption = CAPTION + BANDS * ("test_error_covariance" in theory)
     attributes = {**theory.attrs, **simulation.attrs, **settings}
-    curves = Captioned(
-        "learning_curves", learning_curves(simulation, theory), CAPTION + BANDS * ("test_error_covariance" in theory)
-    )
     here = str(path) if is_url(path) or not Path(path).is_absolute() else f"stores/{name}.zarr"
     commands = [*([sweep_command(settings, name)] if settings else []), f"python -m analysis.report {path_word(here)}"]
     return Chapter(
-        name, _lead(simulation), answers, unanswered, curves, attributes, commands, seconds, cautions(simulation)
+        name,
+        _lead(simulation),
+        answers,
+        unanswered,
+        Captioned("learning_curves", curves, caption),
+        attributes,
+        commands,
+        seconds,
+        cautions(simulation),
     )
 
 
@@ -120,7 +127,6 @@ def _with_asked(measured: xr.Dataset, simulation: xr.Dataset) -> xr.Dataset:
     )
 
 
-@threadpool_limits.wrap(limits=1)
 def findings_on(path: str | Path, sections: Sequence[Section]) -> list[tuple[Section, Finding]]:
     """Ask a store the same questions, and take no more than what they find.
 
@@ -140,10 +146,12 @@ def findings_on(path: str | Path, sections: Sequence[Section]) -> list[tuple[Sec
     """
     simulation, theory, _, _ = _read(path)
     asked = [section for section, reason in _asked(sections, _name(path), simulation) if reason is None]
-    measures = [(section, section.judged or section.measure) for section in asked]
-    return [
-        (section, found) for section, measure in measures for found in section.findings(measure(simulation, theory))
-    ]
+    with one_blas_thread():
+        return [
+            (section, found)
+            for section in asked
+            for found in section.findings((section.judged or section.measure)(simulation, theory))
+        ]
 
 
 def _name(path: str | Path) -> str:

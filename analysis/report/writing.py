@@ -26,14 +26,16 @@ __all__ = ["terminal_table", "write", "write_report"]
 
 
 def write_report(paths: Sequence[str | Path], output: str | Path | None, console: Console | None) -> list[Path]:
-    """Do what `analysis.report.report` says.
+    """Measure, print, draw and write the report of stores, whose arguments `analysis.report.report` has checked.
 
     Parameters
     ----------
     paths : sequence of path or URL
         Of the stores.
-    output, console
-        As there.
+    output : path or None
+        Where the page goes; None for beside the first store.
+    console : rich.console.Console or None
+        Where tables and findings are printed; None for standard output.
 
     Returns
     -------
@@ -42,8 +44,10 @@ def write_report(paths: Sequence[str | Path], output: str | Path | None, console
 
     Raises
     ------
-    NothingToReport, InvalidInput
-        As there.
+    NothingToReport
+        If a store is missing, is not a sweep's, or has nothing that both simulation and theory know.
+    InvalidInput
+        If the page's folder is missing, or a file cannot be written.
     """
     if output is not None and not Path(output).absolute().parent.is_dir():
         raise InvalidInput("output", output, "there is no such folder; make it, or name another")

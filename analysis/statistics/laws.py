@@ -11,7 +11,17 @@ __all__ = ["f_tail", "normal_quantile", "student_quantile"]
 
 
 def normal_quantile(probability: Any) -> Any:
-    """Quantile of the standard normal law, of any shape."""
+    """Quantile of the standard normal law.
+
+    Parameters
+    ----------
+    probability : array-like
+
+    Returns
+    -------
+    float or ndarray
+        Of the same shape.
+    """
     return special.ndtri(probability)
 
 

@@ -40,7 +40,7 @@ def sobol_uniforms(
     seed : SeedSequence
         Of the scramble.
     dimensions : int
-        At most `MOST_DIMENSIONS`.
+        At most `sedyn.arrays.sobol.MOST_DIMENSIONS`.
     samples : int
         A power of two.
 
@@ -100,7 +100,7 @@ def point_digits(dimensions: int, samples: int) -> Integer[np.ndarray, "{dimensi
     Returns
     -------
     ndarray of uint64, shape (dimensions, samples)
-        Whole numbers of `BITS` digits, not to be written to.
+        Whole numbers of `BITS` digits, not to be written to (nothing holds it: compiled code takes arrays that can be).
     """
     points = sobol_points(np.zeros(dimensions, np.uint64), sobol_directions(dimensions, samples.bit_length() - 1))
     return np.asfortranarray(points)  # point by point, as kernels take them

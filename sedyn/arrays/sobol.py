@@ -40,10 +40,20 @@ def sobol_directions(dimensions: int, digits: int) -> Integer[np.ndarray, "{dime
     -------
     ndarray of uint64, shape (dimensions, digits)
         Whole numbers of `BITS` binary digits. Not to be written to.
+
+    Raises
+    ------
+    ValueError
+        If there are no direction numbers of so many coordinates.
     """
+    if dimensions > MOST_DIMENSIONS:
+        raise ValueError(f"dimensions={dimensions}: Sobol points have at most {MOST_DIMENSIONS}")
     package = find_spec("scipy")
     table = Path(package.origin if package is not None and package.origin else "").parent / "stats" / _TABLE
-    found = (_by_recurrence if table.is_file() else _by_points)(table, dimensions, digits)
+    try:
+        found = _by_recurrence(table, dimensions, digits)
+    except (OSError, KeyError, ValueError):  # another scipy
+        found = _by_points(dimensions, digits)
     found.flags.writeable = False
     return found
 
@@ -67,7 +77,7 @@ def _by_recurrence(table: Path, dimensions: int, digits: int) -> np.ndarray:
     return found << np.arange(BITS - 1, BITS - 1 - digits, -1).astype(np.uint64)
 
 
-def _by_points(_table: Path, dimensions: int, digits: int) -> np.ndarray:
+def _by_points(dimensions: int, digits: int) -> np.ndarray:
     """In Gray's order the last point before the next power of two is one direction alone."""
     from scipy.stats import qmc  # as slow to load as all of sedyn
 

@@ -117,12 +117,12 @@ def _falls(estimates: np.ndarray, stderr: float) -> bool:
 
     A fall by less is no reason to doubt it, and slow descents end in one more often than not. Directions of the
     features are learned one after the other, each at its own rate, so that errors fall like a power of the steps: what
-    the last tenth of them gained says which, and as many steps more gain that power of two. The same fall in each
-    further step would be twice what there is.
+    the last tenth of them gained says which, and as many steps more gain that power of two (benchmarks/README.md).
     """
     last = len(estimates) - 1
-    if last < FEW_STEPS:
-        return True
     before = last - round(LAST_SHARE * last)
-    power = np.log(estimates[last] / estimates[before]) / np.log(last / before)
+    if last < FEW_STEPS or not np.isfinite(estimates[before]):
+        return True
+    ratio = max(estimates[last], TINY) / max(estimates[before], TINY)
+    power = np.log(ratio) / np.log(last / before)
     return not 1 - 2**power < stderr

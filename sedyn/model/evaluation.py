@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 # Scores whose variance is below this share of their mean square differ by rounding alone.
-NEGLIGIBLE_VARIANCE = 1e-12
+NEGLIGIBLE_SPREAD = 1e-12
 
 
 def score_names(problem: Problem) -> tuple[str, ...]:
@@ -156,7 +156,7 @@ def silent_weights(
     mean = xp.mean(control, axis=-1, keepdims=True)
     off = control - mean
     own = xp.mean(off * off, axis=-1, keepdims=True)
-    varies = own > NEGLIGIBLE_VARIANCE * xp.mean(control * control, axis=-1, keepdims=True)
+    varies = own > NEGLIGIBLE_SPREAD * xp.mean(control * control, axis=-1, keepdims=True)
     share = xp.where(varies, (mean - silent) / xp.where(varies, own, 1.0), 0.0)
     return (1 - share * off) / like.shape[-1]
 

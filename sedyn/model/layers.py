@@ -56,7 +56,7 @@ class Forward(NamedTuple):
         What the layer keeps for the way back.
     inputs : bool
         Whether each signal is one of h and a constant, so that tangents are ones and zeros, the same for all samples,
-        and one for each signal.
+        and one for each signal. A layer that makes anything else of its signals does not hand it on.
     """
 
     signals: Float[Array, "... units N"]

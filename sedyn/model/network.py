@@ -189,7 +189,7 @@ def differentiate(h: Float[Array, "... q N"], network: Network, *, curvature: bo
         return Derivatives(losses, found.pull, found.gradient, None)
     second = _through_outputs(bend[0], tangents, loss, sample_weights)
     if found.bend is not None:
-        second += found.bend
+        second = second + found.bend
     return Derivatives(losses, found.pull, found.gradient, second)
 
 

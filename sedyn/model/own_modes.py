@@ -140,9 +140,11 @@ def mean_answer(
     answer : array, shape (q, q)
         Mean of P_i (1 + K P_i)^-1 with P_i the part of D_i that has its positive eigenvalues.
     negative : array, shape (q, q)
-        Mean of what is left, D_i - P_i.
+        Mean of what is left, D_i - P_i. NaN, as the answer, where a curvature is not finite.
     """
     xp, q = array_namespace(curvatures), kept.shape[0]
+    if not xp.all(xp.isfinite(curvatures)):  # there are no eigenvalues
+        return xp.full_like(kept, xp.nan), xp.full_like(kept, xp.nan)
     own, answer = shares / shares.shape[0], xp.zeros_like(kept)
     negative = xp.reshape(xp.matmul(xp.reshape(curvatures, (q * q, -1)), own), (q, q))
     for i in range(own.shape[0]):  # one after another: each has another number of positive eigenvalues, R

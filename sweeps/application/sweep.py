@@ -160,7 +160,8 @@ def _compute(request: Request) -> int:
                     store = Store.prepare(request.location, spec, request.code, lease.owner)
                 if not compute.joins_cluster:
                     executor = stack.enter_context(closing(make_executor(compute, setup, largest_memory(spec))))
-                _prepare_report(request)
+                if compute.executor != "inline":
+                    _prepare_report(request)
                 with make_progress(tasks) as progress:
                     summary = run_tasks(source, store, executor, progress, request.max_failures, lease)
         except Exception as error:
@@ -196,7 +197,10 @@ def _is_of_storage(error: Exception, *, behind_url: bool) -> bool:
 
 
 def _prepare_report(request: Request) -> None:
-    """Let a report load what it takes while workers start, if it says how; whatever fails, fails when it is called."""
+    """Have a report load what it takes while workers start, by its attribute `prepare` if it has one.
+
+    Whatever fails there fails again when the report is called.
+    """
     prepare = getattr(request.report, "prepare", None)
     if prepare is None:
         return

@@ -169,7 +169,7 @@ dispatch.descend_each.register(lambda matrices, *_, curvature: isinstance(matric
 dispatch.descend_path.register(lambda matrices, *_: isinstance(matrices, np.ndarray), _descend_path)
 dispatch.remove_own_gradients.register(lambda path, *_: _in_numbers(path.trained), _remove_own_gradients)
 dispatch.average_scores.register(lambda layers, loss, roots, *_: _in_numbers(roots), _average_scores)
-dispatch.stretched_points.register(lambda words, *_: isinstance(words, np.ndarray), _stretched_points)
+dispatch.stretched_points.register(lambda words, *_, **__: isinstance(words, np.ndarray), _stretched_points)
 dispatch.row_moments.register(lambda weights, *_: _in_numbers(weights), _row_moments)
 dispatch.revealing_product.register(lambda vectors, own, other: isinstance(vectors, np.ndarray), _revealing_product)
 dispatch.stored_samples.register(lambda matrix, dtype: isinstance(matrix, np.ndarray), _stored_samples)

@@ -84,7 +84,7 @@ def causal_root(covariance: Float[Array, "*leading q q"]) -> Float[Array, "*lead
 
 
 dispatch.stretched_points.register(
-    lambda words, *_: backend.on_cuda(words) and words.shape[-1] <= MOST_DIMENSIONS, stretched_points
+    lambda words, *_, **__: backend.on_cuda(words) and words.shape[-1] <= MOST_DIMENSIONS, stretched_points
 )
 dispatch.causal_root.register(
     lambda covariance: in_double_precision([covariance]) and covariance.shape[-1] <= MOST_DIMENSIONS, causal_root

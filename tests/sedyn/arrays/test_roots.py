@@ -33,3 +33,9 @@ def test_psd_root_does_not_turn_where_eigenvalues_meet():
     rng = np.random.default_rng(0)
     square = np.eye(4) + 1e-9 * rng.standard_normal((4, 4))
     np.testing.assert_allclose(psd_root(square @ square.T)[0], np.eye(4), atol=1e-8)
+
+
+def test_a_causal_root_of_what_is_not_finite_raises_nothing_and_leaves_others_alone():
+    covariances = np.stack([np.eye(3), np.full((3, 3), np.inf), np.diag([1, np.nan, 1]), 4 * np.eye(3)])
+    found = causal_root(covariances)
+    np.testing.assert_array_equal(found[[0, 3]], causal_root(covariances[[0, 3]]))

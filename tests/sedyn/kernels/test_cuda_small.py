@@ -7,8 +7,9 @@ from sedyn import Problem
 from sedyn.arrays import backend, roots
 from sedyn.arrays import points as definitions
 from sedyn.kernels import dispatch
-from sedyn.kernels.cuda import points, rows
+from sedyn.kernels.cuda import paths, points, rows
 from sedyn.model import row_averages
+from sedyn.model.evaluation import error_over_shifts
 from sedyn.model.initialization import bounds_of_groups, initial_overlaps, initial_weights_and_signals
 
 
@@ -100,6 +101,18 @@ def test_causal_roots(on_host, size, leading):
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12 * np.sqrt(np.abs(covariances).max()))
     product = found @ found.swapaxes(-1, -2)
     np.testing.assert_allclose(product, covariances, rtol=0, atol=1e-11 * np.abs(covariances).max())
+
+
+@pytest.mark.parametrize("more", [0.25, np.array([0.0, 0.5, 2.0])], ids=["of all", "of each"])
+def test_errors_over_shifts(on_host, more):
+    losses = np.random.default_rng(0).exponential(size=(3, 100, 2))
+    found = on_host(paths.error_over_shifts, losses, more)
+    assert on_host.launches == ["error_over_shifts"]
+    expected = error_over_shifts(losses, more)
+    each = 2 * (losses + np.reshape(more, (-1, 1, 1)))
+    np.testing.assert_allclose(expected[1], np.abs(each[..., 0] - each[..., 1]) / 2, rtol=1e-12)
+    for own, same in zip(found, expected, strict=True):
+        np.testing.assert_allclose(own, same, rtol=1e-13)
 
 
 def test_they_leave_alone_what_they_do_not_have(monkeypatch):

@@ -109,9 +109,12 @@ def test_how_samples_answer_that_share_their_vectors_is_known(answer):
         np.testing.assert_allclose(own, (vectors * each) @ vectors.T, atol=1e-14)
 
 
-def test_a_run_that_has_diverged_has_no_answer():
-    curvatures = np.full((3, 3, 5), np.nan)
-    assert np.isnan(mean_answer(curvatures, np.ones(5), np.eye(3))[0]).all()
+@pytest.mark.parametrize("units", [3, WIDEST + 1])
+@pytest.mark.parametrize("answer", [mean_answer, mean_answer.definition], ids=["chosen", "definition"])
+def test_a_run_that_has_diverged_has_no_answer(answer, units):
+    curvatures = np.full((units, units, 5), np.nan)
+    for found in answer(curvatures, np.ones(5), np.eye(units)):
+        assert np.isnan(found).all()
 
 
 def test_replicates_with_a_rate_each_are_left_to_array_operations():

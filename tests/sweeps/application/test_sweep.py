@@ -258,6 +258,20 @@ def test_the_report_is_called_with_the_store(sweep, tmp_path, monkeypatch):
     assert sweep("replicates=1", "report=my_report.show") == 0
 
 
+@pytest.mark.parametrize(("compute", "prepared"), [("inline", False), ("local", True)])
+def test_a_report_gets_ready_while_workers_start(sweep, tmp_path, monkeypatch, ray_session, compute, prepared):
+    (tmp_path / "stores").mkdir()
+    (tmp_path / "stores" / f"slow_report_{compute}.py").write_text(
+        "def show(path):\n    pass\n\nready = []\n\n"
+        "def get_ready():\n    ready.append(1)\n    raise OSError('this is seen when the report is called')\n\n"
+        "show.prepare = get_ready\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path / "stores")
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    assert sweep("replicates=1", f"report=slow_report_{compute}.show", f"compute={compute}") == 0
+    assert bool(sys.modules[f"slow_report_{compute}"].ready) == prepared
+
+
 def test_functions_that_a_user_registered_work_in_workers(sweep, read, tmp_path, monkeypatch, ray_session):
     (tmp_path / "stores").mkdir()
     (tmp_path / "stores" / "users_functions.py").write_text(
