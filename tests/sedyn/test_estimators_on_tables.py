@@ -462,9 +462,9 @@ def test_a_long_estimate_is_said_before(monkeypatch):
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         NetworkRegressor(**options).fit(X, X[:, 0])
-    assert not any("steps with the estimate" in str(each.message) for each in told)
+    assert not any("the estimate of" in str(each.message) for each in told)
     monkeypatch.setattr(price, "LONG_SECONDS", 0.0)
-    with pytest.warns(UserWarning, match="width=3: 10 steps with the estimate take about .* s"):
+    with pytest.warns(UserWarning, match="width=3: the estimate of 10 steps adds about .* s"):
         NetworkRegressor(**options).fit(X, X[:, 0])
     assert seconds_of(60, 5, 1025, 5) > 60  # a minute was over long before that fit was
     assert seconds_of(500, 100, 9, 200) < 1
