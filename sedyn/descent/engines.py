@@ -41,9 +41,10 @@ DTYPES = ("float64", "float32")  # that a dense design is stored in
 # an entry of a dense design; for one pass over it forward and backward, for each tile of four units (in single
 # precision half of that); and with the deferred design, for each of n + d rows and each tile, for each direction known
 # and for each step.
-DRAWN, PASSED, KNOWN, FRESH = 5.5, 0.4, 3.0, 15.0
-# Seconds of a step that do not depend on its size, a replicate's among others.
-STEP = {"dense": 0.012e-3, "deferred": 0.026e-3}
+DRAWN, PASSED, KNOWN, FRESH = 5.5, 0.4, 3.0, 8.0
+# Seconds of a step that do not depend on its size, a replicate's among others. The last number and the one before were
+# chosen so that the faster engine is, on a processor with AVX2 too (benchmarks/README.md, `gradient_descent.py`).
+STEP = {"dense": 0.012e-3, "deferred": 0.075e-3}
 # A GPU's bytes a second, about what passes move on an H200 (benchmarks/README.md, `gpu.py`); and launches, assumed.
 GPU_BYTES, GPU_LAUNCHES = 3e12, 2e5
 # What half a step launches with a dense design, and how often a step reads it: by a kernel of its own, and by products.
@@ -201,8 +202,9 @@ def _seconds_on_a_core(problem: Problem, engine: str, dtype: str) -> float:
 def stacks(problem: Problem, device: str = "cpu", dtype: str = "float64") -> bool:
     """Whether the dense designs of several replicates are multiplied side by side.
 
-    On a CPU those that are small enough; a large one is read once a step by kernels of its own. It depends on nothing
-    that changes from one block of replicates to another, so that a replicate's numbers do not either.
+    On a CPU those that are small enough: each then goes through all steps on one thread, while a large one is read once
+    a step by all threads. It depends on nothing that changes from one block of replicates to another, nor on whether
+    there is an estimate, so that a replicate's numbers do not either.
 
     Parameters
     ----------
@@ -214,7 +216,7 @@ def stacks(problem: Problem, device: str = "cpu", dtype: str = "float64") -> boo
     -------
     bool
     """
-    return device != "cpu" or 2 * _stacked_bytes(problem, "dense", dtype) <= STACK_BYTES
+    return device != "cpu" or 2 * _stacked_bytes(problem, "dense", dtype, estimate=False) <= STACK_BYTES
 
 
 def replicates_together(
@@ -359,7 +361,7 @@ def _path_doubles(problem: Problem, estimate: bool) -> int:
     return (problem.steps + 1) * (problem.units * (kinds * n + problem.d) + n)
 
 
-def _stacked_bytes(problem: Problem, engine: str, dtype: str, estimate: bool = True) -> int:
+def _stacked_bytes(problem: Problem, engine: str, dtype: str, estimate: bool) -> int:
     """What each replicate adds to those it runs beside, features as floats whatever their law."""
     doubles = _working_doubles(problem, estimate)
     if engine == "deferred":

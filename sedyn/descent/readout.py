@@ -240,11 +240,11 @@ def readout_dimensions(problem: Problem) -> int:
 
 
 def readout_points(problem: Problem) -> int:
-    """Points of one shift, a power of two; the same for all problems with one `Problem.stack_key`."""
+    """Points of one shift, the nearest power of two; the same for all problems with one `Problem.stack_key`."""
     growth = (problem.outputs * problem.n / 128) ** GROWTH
     each = POINTS_PER_DIMENSION * (POINTS_FOR_KINKS if has_kink(problem) else 1)
-    wanted = math.ceil(each * readout_dimensions(problem) * growth)
-    return min(max(1 << (wanted - 1).bit_length(), LEAST_POINTS), MOST_POINTS)
+    nearest = round(math.log2(each * readout_dimensions(problem) * growth))
+    return min(max(1 << nearest, LEAST_POINTS), MOST_POINTS)
 
 
 def control_points(problem: Problem) -> int:

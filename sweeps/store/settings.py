@@ -39,15 +39,15 @@ __all__ = [
 TARGET = "sought"  # among the settings: what further replicates were for, and how many the first round had
 WANTED = "wanted"  # among the settings: replicates of single cells, where a target needed more
 SOLVED_WITH = "solved_with"  # among the settings: samples that theories of single cells are solved with, likewise
-FORMAT = 8  # of a new store of few cells
-SHARDED_FORMAT = 9  # of one of many: their chunks lie in shards, and come there by logs
-SHARDED_FORMATS = (7, SHARDED_FORMAT)  # of all that have shards
-NEWEST_FORMAT = 9
+FORMAT = 10  # of a new store of few cells
+SHARDED_FORMAT = 11  # of one of many: their chunks lie in shards, and come there by logs
+SHARDED_FORMATS = (7, 9, SHARDED_FORMAT)  # of all that have shards
+NEWEST_FORMAT = 11
 CHECKED_FORMAT = 5  # the first in which documents, chunks and results have checksums
 # What replicates were before a format; such stores do not grow.
 _OTHER_REPLICATES = {
     6: "whose replicates drew from other random streams than this version's",
-    8: "whose test errors are averages over other points than this version's",
+    10: "whose test errors are averages over other points than this version's",
 }
 _OLDEST_FORMAT = 4  # that opens and validates
 _FILES_NAMED = 3

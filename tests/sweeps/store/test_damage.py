@@ -324,8 +324,8 @@ CONTRADICTIONS = {
     "fluctuations": (True, "is needed, and not there"),
     "parts": (["classes"], "is needed, and not there"),
     "format": (4, "format is 4, whose chunks are encoded otherwise than those of"),
-    "format of many cells": (9, "format is 9, and shards are not there"),
-    "shards": ({"noise": [1, 2]}, "format is 8, and shards are there"),
+    "format of many cells": (11, "format is 11, and shards are not there"),
+    "shards": ({"noise": [1, 2]}, "format is 10, and shards are there"),
     "d": ({"64": 32}, "d has no value for n=40"),
     "tied": (["noise"], "axes.cell and tied go together, and one is missing"),
     "asked": ([{"asked": True, "where": {"noise": [0.3]}}], "asked has noise=0.3, and axes.noise has not"),
@@ -404,13 +404,13 @@ def test_plausible_settings_end_no_command_in_a_trace(how, count, location, caps
 
 def test_a_format_newer_than_ours_is_refused_in_one_line(store, capsys):
     root = json.loads((store / "zarr.json").read_bytes())
-    root["attributes"]["sedyn_sweep"]["format"] = 10
+    root["attributes"]["sedyn_sweep"]["format"] = 12
     root["attributes"]["sedyn_checksum"] = "of a kind that is not known yet"
     (store / "zarr.json").write_text(json.dumps(root))
     for run in (validate.main, status.main, report, lambda where: main([*SWEEP, f"store={where[0]}"])):
         assert run([str(store)]) == 2
         shown = capsys.readouterr().err
-        assert "has format 10, and this version knows none after 9; update sedyn" in shown
+        assert "has format 12, and this version knows none after 11; update sedyn" in shown
         assert shown.count("\n") == 1
 
 
@@ -450,9 +450,10 @@ def test_a_store_of_other_random_streams_opens_and_validates_and_takes_no_more(t
     assert Store.open(location).settings["format"] == 4
 
 
-def test_a_store_of_other_points_opens_and_validates_and_takes_no_more(store, capsys):
-    """Format 6 differs from this version's in nothing but what test errors are averaged over."""
-    write_settings(store, {**settings_in(store), "format": 6})
+@pytest.mark.parametrize("form", [6, 8])
+def test_a_store_of_other_points_opens_and_validates_and_takes_no_more(store, form, capsys):
+    """These formats differ from this version's in nothing but what test errors are averaged over."""
+    write_settings(store, {**settings_in(store), "format": form})
     before = tree_of(str(store))
     assert validate.main([str(store)]) == 0
     assert status.main([str(store)]) == 0
@@ -462,11 +463,11 @@ def test_a_store_of_other_points_opens_and_validates_and_takes_no_more(store, ca
         words = [word for word in SWEEP if not word.startswith("replicates")]
         assert main([*words, f"replicates={replicates}", f"store={store}"]) == 2
         shown = capsys.readouterr().err
-        assert "has format 6, whose test errors are averages over other points than this version's" in shown
+        assert f"has format {form}, whose test errors are averages over other points than this version's" in shown
         assert "takes no more; name another store" in shown
         assert shown.count("\n") == 1
     xr.testing.assert_identical(tree_of(str(store)), before)
-    assert Store.open(str(store)).settings["format"] == 6
+    assert Store.open(str(store)).settings["format"] == form
 
 
 def test_a_place_that_holds_something_else_is_refused(tmp_path):

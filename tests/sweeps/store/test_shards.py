@@ -112,7 +112,7 @@ def sharded(finished, location, small_shards):
 
 def test_shards_hold_what_chunks_would_in_fewer_files(sharded, finished):
     store = Store.open(sharded)
-    assert store.settings["format"] == 9
+    assert store.settings["format"] == 11
     assert store.array("simulation", "train_error").shards[:3] == (1, 4, 5)
     assert store.array("simulation", "train_error").chunks[:3] == (1, 2, 5)
     assert_same(sharded, finished["plain"])
@@ -129,19 +129,20 @@ def test_shards_hold_what_chunks_would_in_fewer_files(sharded, finished):
         assert size.bytes == pytest.approx(sum(-(-file.st_size // 4096) * 4096 for file in files), rel=0.1)
 
 
-def test_a_store_of_shards_of_other_points_opens_and_validates_and_takes_no_more(sharded, finished):
-    """Format 7, which lies as this version's do."""
-    write_settings(Path(sharded), {**settings_in(Path(sharded)), "format": 7})
+@pytest.mark.parametrize("form", [7, 9])
+def test_a_store_of_shards_of_other_points_opens_and_validates_and_takes_no_more(sharded, finished, form):
+    """Formats that lie as this version's do."""
+    write_settings(Path(sharded), {**settings_in(Path(sharded)), "format": form})
     assert validate.main([sharded]) == 0
     assert_same(sharded, finished["plain"])
-    with pytest.raises(InvalidInput, match="has format 7, whose test errors are averages over other points"):
+    with pytest.raises(InvalidInput, match=f"has format {form}, whose test errors are averages over other points"):
         finish(sharded, spec_of_shards(replicates=7))
 
 
 def test_a_store_of_few_cells_is_what_it_was_and_stays_it_when_it_grows(plain, small_shards):
-    assert Store.open(plain).settings["format"] == 8
+    assert Store.open(plain).settings["format"] == 10
     finish(plain, spec_of_shards(AXES | {"width": (1, 2, 3)}))
-    assert Store.open(plain).settings["format"] == 8
+    assert Store.open(plain).settings["format"] == 10
     assert "shards" not in settings_for(spec_of_shards(), Store.open(plain).settings)
     assert "shards" in settings_for(spec_of_shards())
     assert not Path(plain, FOLDER).exists()
@@ -492,7 +493,7 @@ def test_without_conditions_a_new_store_of_many_cells_has_single_chunks(
     finish(old, spec)
     monkeypatch.setattr(conditions, "_kind_of", lambda files: None)
     done(old, spec)
-    assert Store.open(old).settings["format"] == 9
+    assert Store.open(old).settings["format"] == 11
     assert_same(old, finished["sharded"])
     assert not may_have_shards(new)
     words = ["problem.n=40", "problem.d=20", "problem.steps=3", "theory.samples=64", "theory.randomizations=2"]
@@ -501,7 +502,7 @@ def test_without_conditions_a_new_store_of_many_cells_has_single_chunks(
     files = re.search(r"MiB in (\d+) files", capsys.readouterr().out)
     assert main(words) == 0
     store = Store.open(new)
-    assert store.settings["format"] == 8
+    assert store.settings["format"] == 10
     there = fsspec.filesystem("memory").find(new)
     assert int(files[1]) == len(there)
     assert validate.main([new]) == 0
