@@ -8,7 +8,7 @@ from sedyn import InvalidInput, Problem
 from sedyn.model.architecture import initial_deep_weights
 from sedyn.model.functions import ACTIVATIONS, LOSSES, loss_named
 from sedyn.model.labels import labels_of
-from sedyn.model.layers import HIDDEN, Dense, Elementwise, Stack
+from sedyn.model.layers import HIDDEN, Dense, Elementwise, Forward, Stack
 from sedyn.model.network import Network, differentiate, forward, has_kink
 from tests.networks import plain_network
 from tests.sedyn.model.test_losses import MEMBERS
@@ -191,3 +191,17 @@ def test_what_is_no_loss_is_refused(jet):
     with pytest.raises(InvalidInput, match="jet="):
         sedyn.register_loss("no_loss", jet)
     assert "no_loss" not in LOSSES
+
+
+def test_units_that_are_the_inputs_have_the_curvature_of_any_units():
+    """Of each unit its own matrix has one entry, on the diagonal, whatever constant moves it there."""
+    rng, q, samples = np.random.default_rng(5), 3, 7
+    layer, pull = Elementwise(ACTIVATIONS["tanh"]), rng.standard_normal((2, q, samples))
+    signals, moved = rng.standard_normal((2, q, samples)), np.diag(rng.standard_normal(q))
+    tangents = np.broadcast_to(moved[:, :, None], (2, q, q, samples))
+    known, unknown = (
+        layer.backward((), layer.forward((), Forward(signals, tangents, inputs=inputs), 2).memo, pull).bend
+        for inputs in (True, False)
+    )
+    assert np.any(known)
+    np.testing.assert_allclose(known, unknown, rtol=1e-14)
