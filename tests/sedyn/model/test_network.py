@@ -194,11 +194,11 @@ def test_what_is_no_loss_is_refused(jet):
 
 
 def test_units_that_are_the_inputs_have_the_curvature_of_any_units():
-    """Of each unit its own matrix has one entry, on the diagonal, whatever constant moves it there."""
+    """Of each its matrix has one entry, on the diagonal, also where two are the same input."""
     rng, q, samples = np.random.default_rng(5), 3, 7
     layer, pull = Elementwise(ACTIVATIONS["tanh"]), rng.standard_normal((2, q, samples))
-    signals, moved = rng.standard_normal((2, q, samples)), np.diag(rng.standard_normal(q))
-    tangents = np.broadcast_to(moved[:, :, None], (2, q, q, samples))
+    signals, chosen = rng.standard_normal((2, q, samples)), np.eye(q)[[2, 0, 2]]
+    tangents = np.broadcast_to(chosen[:, :, None], (2, q, q, samples))
     known, unknown = (
         layer.backward((), layer.forward((), Forward(signals, tangents, inputs=inputs), 2).memo, pull).bend
         for inputs in (True, False)
