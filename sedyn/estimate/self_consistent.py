@@ -182,7 +182,9 @@ class _Stretch:
 
     @cached_property
     def _gradients(self) -> Float[np.ndarray, "steps q n"]:
-        return np.stack([one.gradient for one in self.taken]) / self.weights
+        found = np.stack([one.gradient for one in self.taken])
+        found /= self.weights
+        return found
 
     @property
     def _updates(self) -> list[Update]:
@@ -340,7 +342,10 @@ class SelfConsistent(NamedTuple):
         -------
         ndarray, shape (iterations, q, n)
         """
-        return np.stack(trained) - self.stretch.kept[-len(trained) :] - self.beyond
+        found = np.stack(trained)
+        found -= self.stretch.kept[-len(trained) :]
+        found -= self.beyond
+        return found
 
     @property
     def is_caught_up(self) -> bool:
@@ -442,19 +447,18 @@ def _held(effective: Float[np.ndarray, "... q q"], mean: Float[np.ndarray, "... 
 
     Where either is not finite, of a run that diverges, nothing is held.
     """
-    both = np.stack([effective, mean])
-    finite = np.isfinite(both).all(axis=(0, -2, -1))
-    if not finite.all():
-        both = np.where(finite[..., None, None], both, 0.0)
+    finite = np.isfinite(effective).all(axis=(-2, -1)) & np.isfinite(mean).all(axis=(-2, -1))
+    own = effective if finite.all() else np.where(finite[..., None, None], effective, 0.0)
     try:
-        lowest, least = np.linalg.eigvalsh(both)[..., 0].clip(max=0.0)
-        if not (below := lowest < least).any():
+        values, vectors = np.linalg.eigh(own)
+        if not (negative := values[..., 0] < 0).any():
             return effective
-        values, vectors = np.linalg.eigh(both[0])
+        least = np.zeros(values.shape[:-1])
+        least[negative] = np.linalg.eigvalsh(mean[negative])[..., 0].clip(max=0.0)
     except np.linalg.LinAlgError:
         return effective
     held = np.matmul(vectors * np.maximum(values, least[..., None])[..., None, :], np.swapaxes(vectors, -1, -2))
-    return np.where(below[..., None, None], held, effective)
+    return np.where((values[..., 0] < least)[..., None, None], held, effective)
 
 
 def _root(matrix: Float[np.ndarray, "q q"]) -> Float[np.ndarray, "q q"]:
