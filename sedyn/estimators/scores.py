@@ -7,6 +7,7 @@ every interval, is taken of them.
 from __future__ import annotations
 
 import copy
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from sedyn.model.network import losses
 __all__ = [
     "COVERAGE",
     "FreshLike",
+    "error_interval",
     "loss_of_one_contradiction",
     "losses_with_doubt",
     "stderr_of_mean",
@@ -34,6 +36,32 @@ CONTRADICTING = 0.1
 COVERAGE = number("in (0, 1)", lambda x: 0 < x < 1)
 GROUPS = 20
 """Parts of the samples that are left out in turn for the standard error of a score."""
+
+
+def error_interval(estimate: float, stderr: float, coverage: float) -> tuple[float, float]:
+    """Interval for a mean of losses, from the logarithm of its estimate (docs/theory.md#error-interval).
+
+    Losses are positive and have long tails: where an estimate is too low its standard error is too small, since both
+    are of the same samples, so that an interval of equal halves misses what is above it.
+
+    Parameters
+    ----------
+    estimate, stderr : float
+        Neither is negative.
+    coverage : float
+        In (0, 1).
+
+    Returns
+    -------
+    low, high : float
+    """
+    if not stderr:
+        return estimate, estimate
+    if not estimate:
+        return 0.0, float("inf")
+    with np.errstate(over="ignore"):
+        factor = float(np.exp(NormalDist().inv_cdf((1 + coverage) / 2) * stderr / estimate))
+    return estimate / factor, estimate * factor
 
 
 def stderr_of_mean(values: Float[np.ndarray, " n"], weights: Float[np.ndarray, " n"]) -> float:
@@ -166,6 +194,8 @@ class FreshLike:
 
     n_features_in_: int
     estimate: bool | str
+    estimated_test_error_: float
+    estimated_test_error_stderr_: float
     _fresh_outputs: Float[np.ndarray, "C n"] | None
 
     def _keep_fresh(
@@ -222,6 +252,32 @@ class FreshLike:
     def estimated_score_(self) -> float:
         """The estimate of what `score` would give on fresh samples: R2, or accuracy."""
         return self._score_of(None, np.arange(self._known_outputs().shape[1]))
+
+    def estimated_test_error_interval(self, coverage: float = 0.9) -> tuple[float, float]:
+        """Interval for the test error, `estimated_test_error_` over and times the same factor.
+
+        Parameters
+        ----------
+        coverage : float, optional
+            How often it holds the error on infinitely many fresh samples, in (0, 1).
+
+        Returns
+        -------
+        low, high : float
+            In the units of `estimated_test_error_`.
+
+        Raises
+        ------
+        InvalidInput
+            If the coverage is out of range, or the fit has no estimate.
+
+        Notes
+        -----
+        Source: docs/theory.md#error-interval.
+        """
+        coverage = COVERAGE("coverage", coverage)
+        self._known_outputs()
+        return error_interval(self.estimated_test_error_, self.estimated_test_error_stderr_, coverage)
 
     def _score_of(self, scorer: Any, rows: np.ndarray) -> float:
         """Score of some training samples, as if they were fresh."""

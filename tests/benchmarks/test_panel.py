@@ -96,7 +96,7 @@ def test_summaries_of_made_up_cells(capsys):
         f"a|0|auto, {network}": made_up(0.1),
         f"a|0|auto / 3, {network}": made_up(-0.3),
         f"b|0|auto, {network}": made_up(0.5, ["the estimate was still falling at the last step, 9"], true=2.0),
-        f"b|0|auto / 3, {network}": made_up(0.0, ["something"], stderr=0.6),
+        f"b|0|auto / 3, {network}": made_up(0.0, ["something"], stderr=0.3),
         f"b|0|auto x 2, {network}": made_up(0.02, left_out=float("nan")),
     }
     said = all_said(known, "stop", "ours")
@@ -117,7 +117,8 @@ def test_summaries_of_made_up_cells(capsys):
     assert truth.rms_left_out == pytest.approx(np.sqrt(np.mean(left_out**2)))
     assert truth.rms_there == pytest.approx(np.sqrt(np.mean(off[:4] ** 2)))
     assert truth.excess_stderr == pytest.approx(each.std(ddof=1) / np.sqrt(2))
-    assert truth.covered == (0.4, 0.4)  # off by 0.6, 0.24, 0.15, 0.5, 0.52 with errors of 0.1, 0.1, 0.1, 0.6, 0.1
+    assert truth.covered_by_halves == (0.2, 0.4)  # off by 0.6, 0.24, 0.15, 0.5, 0.52; errors are 0.1, of the fourth 0.3
+    assert truth.covered == (0.2, 0.2)  # logarithms by 0.47, 0.22, 0.07, 0.41, 0.42 with 0.06, 0.08, 0.05, 0.2, 0.07
     assert [name for name, _ in groups(said)] == [
         "all", "n/d 3 to inf", "rate auto", "rate auto / 3", "rate auto x 2", network,
     ]  # fmt: skip

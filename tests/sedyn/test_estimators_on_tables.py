@@ -15,7 +15,7 @@ from sedyn.estimate.self_consistent import seconds_of
 from sedyn.estimators import base, price
 from sedyn.estimators.doubts import EstimateWarning, _falls
 from sedyn.estimators.rates import curvature_bound, largest_eigenvalue
-from sedyn.estimators.scores import stderr_of_mean, weighted_quantiles
+from sedyn.estimators.scores import error_interval, stderr_of_mean, weighted_quantiles
 from sedyn.estimators.training import Patience
 from sedyn.model.functions import loss_named
 
@@ -233,6 +233,35 @@ def test_standard_error_of_the_estimate_is_that_of_its_mean(diabetes):
     values, weights = rng.standard_normal((2000, 30)), rng.uniform(0, 2, 30)
     means = np.average(values, axis=1, weights=weights)
     assert np.mean([stderr_of_mean(row, weights) for row in values]) == pytest.approx(means.std(), rel=0.06)
+
+
+def test_an_interval_for_the_error_misses_on_both_sides(diabetes):
+    """Means of few squared normal errors: equal halves miss the truth above them, a factor either way hardly more there."""
+    samples, runs = 20, 4000
+    errors = np.random.default_rng(0).standard_normal((runs, samples)) ** 2
+    means, stderrs = errors.mean(axis=1), errors.std(axis=1, ddof=1) / np.sqrt(samples)
+    ends = np.array([error_interval(*both, 0.9) for both in zip(means, stderrs, strict=True)])
+    below, above = np.mean(ends[:, 1] < 1), np.mean(ends[:, 0] > 1)
+    halves = 1.645 * stderrs
+    below_halves, above_halves = np.mean(means + halves < 1), np.mean(means - halves > 1)
+    rough = 3 * np.sqrt(2 * 0.1 * 0.9 / runs)  # of a difference of two such shares
+    assert above_halves + rough < above < 0.05 + rough
+    assert 0.05 - rough < below < below_halves - rough
+
+    X, _, y, _ = diabetes
+    fitted = NetworkRegressor(steps=3, random_state=0).fit(X, y)
+    low, high = fitted.estimated_test_error_interval(0.95)
+    assert np.sqrt(low * high) == pytest.approx(fitted.estimated_test_error_)
+    relative = fitted.estimated_test_error_stderr_ / fitted.estimated_test_error_
+    assert np.log(high / low) == pytest.approx(2 * 1.959964 * relative, rel=1e-6)
+    assert error_interval(0.0, 0.0, 0.9) == (0.0, 0.0)
+    assert error_interval(0.0, 0.1, 0.9) == (0.0, np.inf)
+    assert error_interval(1.0, 1e6, 0.9) == (0.0, np.inf)
+    with pytest.raises(InvalidInput, match="coverage=1"):
+        fitted.estimated_test_error_interval(1)
+    without = NetworkRegressor(activation="relu", early_stopping=False, steps=2).fit(X, y)
+    with pytest.raises(InvalidInput, match="no estimate"):
+        without.estimated_test_error_interval()
 
 
 @pytest.mark.parametrize("coverage", [0.5, 0.9])
