@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmarks.estimators.panel import NETWORKS, RATES
 
-__all__ = ["AgainstLeftOut", "AgainstTruth", "Said", "all_said", "show"]
+__all__ = ["AgainstLeftOut", "AgainstTruth", "Said", "Share", "all_said", "show"]
 
 GOOD, BAD = np.log(1.15), np.log(1.25)
 NORMAL = {90: 1.645, 95: 1.96}
@@ -66,6 +66,35 @@ def all_said(known: Known, where: str, way: str) -> list[Said]:
     return found
 
 
+class Share(NamedTuple):
+    """How often something is so.
+
+    Attributes
+    ----------
+    value : float
+    stderr : float
+        Over tables, all cells of one together; NaN of one table.
+    """
+
+    value: float
+    stderr: float
+
+    @classmethod
+    def of(cls, hits: np.ndarray, tables: np.ndarray) -> Share:
+        """Sum up what each cell says, one true or false for each, by the tables that they are of."""
+        if not hits.size:
+            return cls(np.nan, np.nan)
+        value = float(np.mean(hits))
+        names, places = np.unique(tables, return_inverse=True)
+        away = np.bincount(places.reshape(-1), hits - value)  # of a table's cells, more than there would be at the mean
+        count = len(names)
+        spread = np.sqrt(count / (count - 1) * np.sum(away**2)) / hits.size if count > 1 else np.nan
+        return cls(value, float(spread))
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} ± {self.stderr:.3f}"
+
+
 class AgainstLeftOut(NamedTuple):
     """How far estimates are from exact leave-one-out of the same iteration, where that was run.
 
@@ -74,19 +103,19 @@ class AgainstLeftOut(NamedTuple):
     cells : int
     median : float
         Of abs log(found / leave-one-out), found without what is added for choosing.
-    good : float
-        Share within 15 %.
-    silent : float
-        Share off by more than 25 % of which nothing is said.
-    alarms : float
-        Share of the good ones of which something is said.
+    good : Share
+        Within 15 %.
+    silent : Share
+        Off by more than 25 %, of which nothing is said.
+    alarms : Share
+        Of the good ones, of which something is said.
     """
 
     cells: int
     median: float
-    good: float
-    silent: float
-    alarms: float
+    good: Share
+    silent: Share
+    alarms: Share
 
     @classmethod
     def of(cls, said: list[Said]) -> AgainstLeftOut:
@@ -94,8 +123,9 @@ class AgainstLeftOut(NamedTuple):
         there = _judged(said)
         off = np.array([abs(one.off) for one in there])
         warned, good = np.array([one.warned for one in there], bool), off < GOOD
-        return cls(len(there), *(float(x) for x in (np.median(off), good.mean(), np.mean((off > BAD) & ~warned))),
-                   float(warned[good].mean()))  # fmt: skip
+        tables = np.array([one.table for one in there])
+        shares = Share.of(good, tables), Share.of((off > BAD) & ~warned, tables), Share.of(warned[good], tables[good])
+        return cls(len(there), float(np.median(off)), *shares)
 
 
 class AgainstTruth(NamedTuple):
@@ -104,7 +134,7 @@ class AgainstTruth(NamedTuple):
     Attributes
     ----------
     cells : int
-    covered : tuple of float
+    covered : tuple of Share
         How often 90 and 95 % intervals cover, as fits state them, from the logarithm of the estimate; the fresh
         samples' scatter is added to the stated error.
     covered_by_halves : tuple of float
@@ -122,7 +152,7 @@ class AgainstTruth(NamedTuple):
     """
 
     cells: int
-    covered: tuple[float, ...]
+    covered: tuple[Share, ...]
     covered_by_halves: tuple[float, ...]
     rms: float
     rms_folds: float
@@ -150,7 +180,7 @@ class AgainstTruth(NamedTuple):
         chances = np.random.default_rng(0).standard_normal((1000, 1)) * error / true
         return cls(
             len(said),
-            tuple(float(np.mean(abs(off) < normal * relative)) for normal in NORMAL.values()),
+            tuple(Share.of(abs(off) < normal * relative, tables) for normal in NORMAL.values()),
             tuple(float(np.mean(abs(found - true) < normal * error)) for normal in NORMAL.values()),
             *(_rms(each) for each in (off, other, left_out[there], off[there])),
             float(np.mean(off**2 - other**2)),
@@ -162,8 +192,9 @@ class AgainstTruth(NamedTuple):
 
 
 def groups(said: list[Said]) -> Iterator[tuple[str, list[Said]]]:
-    """All, and by shape, rate and network; those with cells."""
+    """All, those of which no leave-one-out was run by us, and by shape, rate and network; those with cells."""
     choices: dict[str, Callable[[Said], bool]] = {"all": lambda one: True}
+    choices["without leave-one-out"] = lambda one: not one.of["exact"]
     for low, high in ASPECT_CLASSES:
         choices[f"n/d {low:g} to {high:g}"] = lambda one, low=low, high=high: low <= one.aspect_ratio < high
     for rate in RATES:
@@ -199,8 +230,9 @@ def show(known: Known) -> None:
             if not _judged(at_stop):
                 continue
             both = AgainstLeftOut.of(at_stop), AgainstLeftOut.of(at_end)
-            columns = ("; ".join(f"{value:.3f}" for value in pair) for pair in list(zip(*both, strict=True))[1:])
-            print(f"| {name} | {way} | {both[0].cells} | {' | '.join(columns)} |")
+            columns = ("; ".join(map(str, pair)) for pair in list(zip(*both, strict=True))[2:])
+            medians = "; ".join(f"{one.median:.3f}" for one in both)
+            print(f"| {name} | {way} | {both[0].cells} | {medians} | {' | '.join(columns)} |")
     print("\n| warnings | way | stop: good, between, bad | end: good, between, bad |\n|---|---|---:|---:|")
     for way in ("ours", "one run"):
         counts = (by_kind(all_said(known, where, way)) for where in (stop, end))
@@ -208,13 +240,14 @@ def show(known: Known) -> None:
             if sum(at_stop) + sum(at_end):
                 print(f"| {name} | {way} | {', '.join(map(str, at_stop))} | {', '.join(map(str, at_end))} |")
     print("\n| cells | where | number | covered at 90 %; by halves | at 95 %; by halves | rms of log(found / true) "
-          "| 5-fold | leave-one-out | ours there | difference of squares | within 15 % | 5-fold | by its stated error |")  # fmt: skip
+          "| 5-fold | leave-one-out | ours there | difference of squares | within 15 % | 5-fold "
+          "| by its stated error |")  # fmt: skip
     print("|---|---|" + "---:|" * 11)
     for where in (stop, end):
         for name, own in groups(all_said(known, where, "ours")):
             of = AgainstTruth.of(own)
             both = zip(of.covered, of.covered_by_halves, strict=True)
-            covered = " | ".join(f"{share:.3f}; {halves:.3f}" for share, halves in both)
+            covered = " | ".join(f"{share}; {halves:.3f}" for share, halves in both)
             print(f"| {name} | {where} | {of.cells} | {covered} | {of.rms:.2f} | {of.rms_folds:.2f} "
                   f"| {of.rms_left_out:.2f} | {of.rms_there:.2f} | {of.excess:.3f} ± {of.excess_stderr:.3f} "
                   f"| {of.good:.2f} | {of.good_folds:.2f} | {of.expected:.2f} |")  # fmt: skip

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.estimators import panel
 from benchmarks.estimators.panel import ASPECT_RATIOS, FEWEST, MOST, NETWORKS, RATES, cells_of, data_of, measure, run
-from benchmarks.estimators.panel_report import AgainstLeftOut, AgainstTruth, all_said, by_kind, groups, show
+from benchmarks.estimators.panel_report import AgainstLeftOut, AgainstTruth, Share, all_said, by_kind, groups, show
 from benchmarks.tables import Split, Table
 
 
@@ -85,7 +85,7 @@ def test_a_run_takes_up_where_it_was_left(tmp_path, monkeypatch):
 def made_up(off, warned=(), left_out=1.0, true=1.0, stderr=0.1):
     """One cell of which ours says exp(off), and five folds 1.5."""
     said = {"found": math.exp(off) + 0.5, "gained": 0.5, "left_out": left_out, "true": true, "stderr": stderr}
-    said |= {"scatter": 0.0, "warnings": list(warned), "seconds": 3.0}
+    said |= {"exact": False, "scatter": 0.0, "warnings": list(warned), "seconds": 3.0}
     own = {"ours": said, "one run": said, "folds": 1.5, "folds_seconds": 4.0}
     return {"n": 50, "d": 10, "seconds": 1.0, "stop": own, "end": own}
 
@@ -103,7 +103,8 @@ def test_summaries_of_made_up_cells(capsys):
     of = AgainstLeftOut.of(said)
     assert of.cells == 4
     assert of.median == pytest.approx(0.2)
-    assert (of.good, of.silent, of.alarms) == (0.5, 0.25, 0.5)
+    # Of each table one of two cells is good; the bad one of a is silent, and the good one of b is warned of.
+    assert (of.good, of.silent, of.alarms) == ((0.5, 0.0), (0.25, 0.25), (0.5, 0.5))
     kinds = {"all cells": (2, 0, 2), "any warning": (1, 0, 1), "still falling at the last step": (0, 0, 1)}
     assert {name: counts for name, counts in by_kind(said) if any(counts)} == kinds | {"anything else": (1, 0, 0)}
     truth = AgainstTruth.of(said)
@@ -117,13 +118,26 @@ def test_summaries_of_made_up_cells(capsys):
     assert truth.rms_left_out == pytest.approx(np.sqrt(np.mean(left_out**2)))
     assert truth.rms_there == pytest.approx(np.sqrt(np.mean(off[:4] ** 2)))
     assert truth.excess_stderr == pytest.approx(each.std(ddof=1) / np.sqrt(2))
+    assert [share.value for share in truth.covered] == [0.2, 0.2]  # logarithms by 0.47, 0.22, 0.07, 0.41, 0.42
     assert truth.covered_by_halves == (0.2, 0.4)  # off by 0.6, 0.24, 0.15, 0.5, 0.52; errors are 0.1, of the fourth 0.3
-    assert truth.covered == (0.2, 0.2)  # logarithms by 0.47, 0.22, 0.07, 0.41, 0.42 with 0.06, 0.08, 0.05, 0.2, 0.07
     assert [name for name, _ in groups(said)] == [
-        "all", "n/d 3 to inf", "rate auto", "rate auto / 3", "rate auto x 2", network,
+        "all", "without leave-one-out", "n/d 3 to inf", "rate auto", "rate auto / 3", "rate auto x 2", network,
     ]  # fmt: skip
     show(known)
     printed = capsys.readouterr().out
-    assert "| all | ours | 4 | 0.200; 0.200 | 0.500; 0.500 | 0.250; 0.250 | 0.500; 0.500 |" in printed
+    assert "| all | ours | 4 | 0.200; 0.200 | 0.500 ± 0.000; 0.500 ± 0.000 | 0.250 ± 0.250; 0.250 ± 0.250 | " in printed
     assert "| any warning | one run | 1, 0, 1 | 1, 0, 1 |" in printed
     assert "knowing costs 0.50 of what five folds of as many steps cost" in printed
+
+
+def test_a_share_is_known_by_tables_and_not_by_cells():
+    """Where the cells of a table agree, a share is known as well as from one of each."""
+    rng = np.random.default_rng(0)
+    of_tables = rng.random((4000, 30)) < 0.8
+    tables = np.repeat(np.arange(30), 3)
+    shares = [Share.of(np.repeat(hits, 3), tables) for hits in of_tables]
+    spread = np.std([share.value for share in shares])
+    assert np.sqrt(np.mean([share.stderr**2 for share in shares])) == pytest.approx(spread, rel=0.04)
+    assert spread == pytest.approx(np.sqrt(0.8 * 0.2 / 30), rel=0.04)
+    assert np.isnan(Share.of(np.ones(3, bool), np.zeros(3)).stderr)
+    assert np.isnan(Share.of(np.ones(0, bool), np.zeros(0)).value)

@@ -236,7 +236,7 @@ def test_standard_error_of_the_estimate_is_that_of_its_mean(diabetes):
 
 
 def test_an_interval_for_the_error_misses_on_both_sides(diabetes):
-    """Means of few squared normal errors: equal halves miss the truth above them, a factor either way hardly more there."""
+    """Of few squared normal errors equal halves hardly ever lie above the truth, and a factor either way does."""
     samples, runs = 20, 4000
     errors = np.random.default_rng(0).standard_normal((runs, samples)) ** 2
     means, stderrs = errors.mean(axis=1), errors.std(axis=1, ddof=1) / np.sqrt(samples)
