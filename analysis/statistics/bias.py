@@ -7,6 +7,7 @@ its own times one power of n that all entries share (docs/theory.md#finite-size-
 
 from __future__ import annotations
 
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +23,7 @@ __all__ = ["POWERS", "BiasLaw", "bias_law", "root_and_limit"]
 
 LEAST_REPLICATES = 6
 MOST_DRAWS = 400
+AT_ONCE = 16  # entries whose draws are multiplied together: they stay in a processor's cache
 """Bootstrap draws at most: each of them has all entries, not only their mean square."""
 POWERS = np.linspace(-3.0, 0.5, 36)
 """Where the chi-square is computed; it is smooth, and a spline serves between."""
@@ -134,22 +136,47 @@ def _explained(entries: _Entries, n: np.ndarray, doubt: float) -> tuple[np.ndarr
 
     `doubt` is the factor by which the square of a mean over its estimated variance exceeds that over the true one.
     """
-    from scipy.interpolate import CubicSpline
-
     precision = _precision(entries)
     x = np.log(n / np.exp(np.log(n).mean()))
-    explained, again, null = [], [], []
-    for power in POWERS:
-        shape = np.exp(power * x)
-        weighted = precision @ shape
-        norm = (weighted * shape).sum(-1)
-        amplitude = (entries.mean * weighted).sum(-1)
-        drawn = np.einsum("ben,en->be", entries.drawn, weighted)
-        explained.append((amplitude**2 / norm).sum())
-        again.append((drawn**2 / norm).sum(-1))
-        null.append(((drawn - amplitude) ** 2 / norm).sum(-1) * doubt)
-    whole, resampled, silent = (CubicSpline(POWERS, np.array(y), axis=0)(FINE) for y in (explained, again, null))
+    shapes = np.exp(POWERS[:, None] * x)
+    weighted = precision @ shapes.T  # (entry, n, power)
+    norm = np.sqrt((weighted * shapes.T).sum(1))
+    weighted /= norm[:, None]
+    amplitude = (entries.mean[..., None] * weighted).sum(1)
+    again, null = np.zeros((2, len(entries.drawn), len(POWERS)))
+    for some in (slice(start, start + AT_ONCE) for start in range(0, len(norm), AT_ONCE)):
+        drawn = np.ascontiguousarray(entries.drawn[:, some].swapaxes(0, 1)) @ weighted[some]
+        again += np.einsum("ebp,ebp->bp", drawn, drawn)
+        drawn -= amplitude[some, None]
+        null += np.einsum("ebp,ebp->bp", drawn, drawn)
+    between = _between_powers()
+    whole, resampled, silent = (between @ y for y in ((amplitude**2).sum(0), again.T, null.T * doubt))
     return whole, resampled, silent
+
+
+@cache
+def _between_powers() -> np.ndarray:
+    """From values at `POWERS` to those at `FINE` of the cubic spline through them, (fine, power).
+
+    The spline is smooth to the third derivative next to its ends. It is linear in the values, so that one matrix serves
+    all; second derivatives at the powers follow from them by equations of three terms.
+    """
+    count, step = len(POWERS), np.diff(POWERS)
+    inner = np.arange(1, count - 1)
+    terms, sides = np.zeros((2, count, count))
+    terms[inner, inner - 1], terms[inner, inner + 1] = step[:-1], step[1:]
+    terms[inner, inner] = 2 * (step[:-1] + step[1:])
+    sides[inner, inner - 1], sides[inner, inner + 1] = 6 / step[:-1], 6 / step[1:]
+    sides[inner, inner] = -6 / step[:-1] - 6 / step[1:]
+    terms[0, :3] = step[1], -step[0] - step[1], step[0]
+    terms[-1, -3:] = step[-1], -step[-2] - step[-1], step[-2]
+    bends = np.linalg.solve(terms, sides)
+    left = np.clip(np.searchsorted(POWERS, FINE, "right") - 1, 0, count - 2)
+    width = step[left][:, None]
+    after = ((FINE - POWERS[left]) / step[left])[:, None]
+    before, values = 1 - after, np.eye(count)
+    bent = (before**3 - before) * bends[left] + (after**3 - after) * bends[left + 1]
+    return before * values[left] + after * values[left + 1] + width**2 / 6 * bent
 
 
 def _precision(entries: _Entries) -> np.ndarray:

@@ -108,7 +108,7 @@ def worded(result: xr.Dataset, words: Mapping[str, str], **settings: Any) -> xr.
     for name, said in words.items():
         for suffix, prefix in {"": "", **_SUFFIXES}.items():
             if f"{name}{suffix}" in result and (not suffix or f"{name}{suffix}" not in words):
-                result[f"{name}{suffix}"].attrs["long_name"] = f"{prefix}{said}"
+                result.variables[f"{name}{suffix}"].attrs["long_name"] = f"{prefix}{said}"
     result.attrs |= settings
     return result
 

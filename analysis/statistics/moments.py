@@ -124,8 +124,8 @@ def _fill(
     square = means(counts, np.where(finite, squares, np.nan))
     mean = means(counts, np.where(finite[..., None], deviation, np.nan))
     variance = np.maximum(square - np.einsum("bie,ie->bi", mean**2, per_entry), 0.0)
-    less = means(counts, np.where(finite, taken_out, np.nan))
-    pull = 2 * np.einsum("bie,be,ie->bi", mean, shift, solver * per_entry)
+    less = means(counts, np.where(finite, taken_out, np.nan)) if without_readout else np.zeros_like(square)
+    pull = 2 * np.einsum("bie,ie->bi", mean * shift[:, None], solver * per_entry)
     push = np.einsum("be,ie->bi", shift**2, solver**2 * per_entry)
     with np.errstate(invalid="ignore", divide="ignore"):
         unbiased = np.where(total > 1, total / (total - 1), np.nan)
