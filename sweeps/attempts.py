@@ -41,5 +41,8 @@ class Executor(Protocol):
     def workers(self) -> int:
         """Count those that compute side by side now."""
 
+    def end(self) -> None:
+        """Begin to stop whatever the executor started; no attempt runs any more."""
+
     def close(self) -> None:
-        """Stop whatever the executor started."""
+        """Stop whatever the executor started, and wait until it has ended."""

@@ -94,6 +94,11 @@ class Compute:
         return self.executor == "slurm" or (self.executor == "ray" and self.address is not None)
 
     @property
+    def starts_ray(self) -> bool:
+        """Whether a session of Ray is begun on this machine."""
+        return self.executor == "ray" and self.address is None
+
+    @property
     def job_seconds(self) -> int:
         """Time of a job of Slurm's."""
         return _seconds(self.walltime)

@@ -27,7 +27,7 @@ NOTICE_SECONDS = 10.0  # without a worker; then it is said what is missing
 LOOK_SECONDS = 2.0  # between looks at the other sweeps of a cluster
 
 
-def make_executor(compute: Compute, setup: WorkerSetup, memory: int) -> Executor:
+def make_executor(compute: Compute, setup: WorkerSetup, memory: int, session: Session | None = None) -> Executor:
     """Start the executor that `compute` asks for.
 
     Parameters
@@ -38,10 +38,12 @@ def make_executor(compute: Compute, setup: WorkerSetup, memory: int) -> Executor
         What the workers are told; a cluster may change the device, which only it knows.
     memory : int
         Bytes of the device's memory that the largest task needs.
+    session : Session, optional
+        Of Ray, where one has been begun; the executor ends it.
     """
     if compute.executor == "slurm":
         return SlurmExecutor(compute, setup)
-    return InlineExecutor(setup) if compute.executor == "inline" else RayExecutor(compute, setup, memory)
+    return InlineExecutor(setup) if compute.executor == "inline" else RayExecutor(compute, setup, memory, session)
 
 
 class InlineExecutor:
@@ -75,8 +77,10 @@ class InlineExecutor:
         """One, this process."""
         return 1
 
-    def close(self) -> None:
+    def end(self) -> None:
         """Nothing was started."""
+
+    close = end
 
 
 class RayExecutor:
@@ -95,6 +99,8 @@ class RayExecutor:
         What the workers are told.
     memory : int
         Bytes of the device's memory that the largest task needs.
+    session : Session, optional
+        That has been begun; one of its own unless given.
 
     Raises
     ------
@@ -104,11 +110,11 @@ class RayExecutor:
         If Ray does not start.
     """
 
-    def __init__(self, compute: Compute, setup: WorkerSetup, memory: int) -> None:
-        self._session = Session(compute)
-        ray = self._ray = self._session.ray
+    def __init__(self, compute: Compute, setup: WorkerSetup, memory: int, session: Session | None = None) -> None:
+        self._session = Session(compute) if session is None else session
         self._actors: list[Any] = []
         try:
+            ray = self._ray = self._session.ray
             device, count, share = place(resources_of(ray, compute), compute, setup.device, memory)
         except BaseException:
             self.close()
@@ -273,11 +279,17 @@ class RayExecutor:
             self._load[actor] = 0
             self._refusals[actor] = 0
 
-    def close(self) -> None:
-        """End the actors, and the session if it is its own."""
+    def end(self) -> None:
+        """Begin to end the actors, and the session if it is its own."""
         for actor in filter(None, self._actors):
             with contextlib.suppress(Exception):  # of a session that is lost
                 self._ray.kill(actor)
+        self._actors = []
+        self._session.end()
+
+    def close(self) -> None:
+        """End the actors, and the session if it is its own."""
+        self.end()
         self._session.close()
 
 

@@ -15,6 +15,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,9 @@ SILENT_CALLS = 4  # that a head leaves without answer; then it is lost. Ray itse
 SOCKET_PATH = 103
 IN_SESSION = len("/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store")
 ESSENTIAL = ("gcs_server", "raylet")  # processes without which there is no session
+# What starts the others that Ray has on every head: its page, what prints the workers' logs, what asks a cloud for more
+# machines. They serve nobody in a session of this machine's own, and take longer than all the rest of its start.
+SPECTATORS = ("start_api_server", "start_log_monitor", "start_monitor")
 
 _TOKEN = secrets.token_hex(32)
 # Ray reads these when it is imported. A user's own choice stands where nothing depends on it.
@@ -61,34 +65,33 @@ class SessionLost(RuntimeError):
 class Session:
     """Ray, from its start on this machine, or the joining of a cluster, to its end.
 
+    It starts while its maker does other things; whoever asks for `ray` waits until it is there.
+
     Parameters
     ----------
     compute : Compute
         What was asked for.
 
-    Attributes
-    ----------
-    ray : module
-
     Raises
     ------
     InvalidInput
         If no cluster answers, or Ray has no place for its files here.
-    SessionLost
-        If a process of Ray's ends in its start.
     """
 
     def __init__(self, compute: Compute) -> None:
-        self._address = compute.address
+        self._address = self._asked = compute.address
         self._scratch: Path | None = None
         self._others: set[Any] = set()  # processes that are none of its own
         self._processes: dict[int, str] = {}
+        self._orderly = False  # whether its end waits for nothing that is lost
         self._called, self._silent = time.monotonic(), 0
-        self._ready, self._end = threading.Event(), threading.Event()
+        self._imported, self._ready, self._end = threading.Event(), threading.Event(), threading.Event()
+        self._limit = time.monotonic() + (START_SECONDS if compute.address is None else JOIN_SECONDS)
         self._error: BaseException | None = None
         self._owner: threading.Thread | None = None
+        self._ray: Any = None
         if "ray" in sys.modules and sys.modules["ray"].is_initialized():
-            self.ray: Any = sys.modules["ray"]  # of whoever called; it is his to end
+            self._ray = sys.modules["ray"]  # of whoever called; it is his to end
             return
         options = {"log_to_driver": False, "logging_level": "ERROR"}
         for name, value in _ANYWHERE.items():
@@ -104,56 +107,72 @@ class Session:
                 "_temp_dir": str(self._scratch / "r"),
             }
         try:
-            import ray
-
-            self.ray = ray
             if self._scratch is None:
+                import ray
+
                 self._address = _found(ray, compute)
                 options["address"] = compute.address  # for "auto" Ray also takes the token that the cluster left
-            else:
-                _take_environment()
-                import psutil  # Ray's own, which it puts on the path
-
-                self._others = set(psutil.Process().children(recursive=True))
-            # Ray would print what it hears of its processes, twenty lines each; what matters here is said in one.
-            ray._private.worker.listen_error_messages = lambda *arguments: None
             self._owner = threading.Thread(target=self._own, args=(options,), name="ray", daemon=True)
             self._owner.start()
-            self._wait(compute)
         except BaseException:
             self.close()
             raise
 
     def _own(self, options: dict[str, Any]) -> None:
         try:
-            self.ray.init(**options)
+            import ray
+
+            self._ray = ray
+            if self._scratch is not None:
+                _take_environment()
+                import psutil  # Ray's own, which it puts on the path
+
+                self._others = set(psutil.Process().children(recursive=True))
+            # Ray would print what it hears of its processes, twenty lines each; what matters here is said in one.
+            ray._private.worker.listen_error_messages = lambda *arguments: None
+            self._imported.set()
+            if self._end.is_set():
+                return
+            with contextlib.nullcontext() if self._scratch is None else _without_spectators():
+                ray.init(**options)
         except BaseException as error:
             self._error = error
             return
         finally:
+            self._imported.set()
             self._ready.set()
         self._end.wait()
         with contextlib.suppress(Exception):  # of a session that is lost
-            self.ray.shutdown()
+            self._ray.shutdown()
 
-    def _wait(self, compute: Compute) -> None:
-        """Wait until the session is there."""
-        limit = time.monotonic() + (JOIN_SECONDS if compute.address else START_SECONDS)
+    @property
+    def ray(self) -> Any:
+        """Ray, as soon as the session is there.
+
+        Raises
+        ------
+        InvalidInput
+            If a cluster does not answer.
+        SessionLost
+            If Ray does not start, or a process of its ends in its start.
+        """
+        if self._owner is None:
+            return self._ray
         while not self._ready.wait(POLL_SECONDS):
             answer_again()  # Ray's own to SIGTERM is a trace of its C++
             if ended := self._ended():
                 raise SessionLost(f"Ray's process {ended} ended in its start{self._last_words(ended)}")
-            if time.monotonic() > limit:
+            if time.monotonic() > self._limit:
                 self._error = TimeoutError("it does not answer in time")
                 break
         answer_again()
         if self._error is None:
-            return
+            return self._ray
         reason = (str(self._error).strip().splitlines() or [type(self._error).__name__])[0]
-        if compute.address is None:
+        if self._scratch is not None:
             raise SessionLost(f"Ray does not start: {reason}") from None
         remedy = f"no Ray cluster answers ({reason}); start one, or use compute=local"
-        raise InvalidInput("compute.address", compute.address, remedy) from None
+        raise InvalidInput("compute.address", self._asked, remedy) from None
 
     def check(self) -> None:
         """See that the session is still there.
@@ -180,7 +199,7 @@ class Session:
 
     def _ended(self) -> str | None:
         """Name an essential process of a session of this machine's own that has ended."""
-        if self._scratch is None:
+        if self._scratch is None or not self._imported.is_set():
             return None
         import psutil
 
@@ -203,11 +222,18 @@ class Session:
             words = next((line for line in reversed(log.read_text(errors="replace").splitlines()) if line.strip()), "")
         return f": {words.strip()}" if words else " without a word, as if killed for lack of memory"
 
+    def end(self) -> None:
+        """Begin to end the session, or to leave the cluster; `close` waits for that."""
+        if not self._end.is_set():
+            self._orderly = self._ready.is_set() and self.answers()
+            self._end.set()
+
     def close(self) -> None:
         """End the session, or leave the cluster."""
         if self._owner is not None:
-            self._end.set()
-            if self._ready.is_set() and self.answers():
+            self.end()
+            self._imported.wait(CLOSE_SECONDS)  # which nothing can cut short
+            if self._orderly:
                 self._owner.join(CLOSE_SECONDS)
             if self._owner.is_alive():  # it waits for what does not come, and so would the end of this process
                 abandon(self._remove_scratch)
@@ -259,6 +285,24 @@ def _make_scratch() -> Path:
         f"no place for Ray's files ({reason}); name a folder of a short name that can be written, or compute=inline"
     )
     raise InvalidInput("TMPDIR", asked or "/tmp", remedy)
+
+
+@contextlib.contextmanager
+def _without_spectators() -> Iterator[None]:
+    """Let Ray start without `SPECTATORS`, which it has no option for; a Ray without one of them starts as it does."""
+    from ray._private.node import Node
+
+    def start_nothing(node: Any, **options: Any) -> None:
+        node._webui_url = ""  # as where a page is not wanted
+
+    kept = {name: getattr(Node, name) for name in SPECTATORS if hasattr(Node, name)}
+    for name in kept:
+        setattr(Node, name, start_nothing)
+    try:
+        yield
+    finally:
+        for name, start in kept.items():
+            setattr(Node, name, start)
 
 
 def _take_environment() -> None:

@@ -6,10 +6,10 @@ import argparse
 import os
 import sys
 import threading
-from collections.abc import Sequence
-from contextlib import ExitStack, closing, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -21,6 +21,10 @@ from sweeps.application.request import Request, read_request
 from sweeps.interruption import stoppable
 from sweeps.sessions import SessionLost
 from sweeps.terminal import OutputClosed, say, shell_word
+
+if TYPE_CHECKING:
+    from sweeps.attempts import Executor
+    from sweeps.sessions import Session
 
 __all__ = ["main", "run"]
 
@@ -111,6 +115,17 @@ def _plan(request: Request) -> int:
 
 
 def _compute(request: Request) -> int:
+    from sweeps.sessions import Session
+
+    with ExitStack() as places:  # where tasks run: they end while a report is made
+        session = None
+        if request.compute.starts_ray and _is_nothing_at(request.location):
+            # All is missing: Ray starts while what plans and writes is loaded.
+            session = places.enter_context(closing(Session(request.compute)))
+        return _compute_at(request, places, session)
+
+
+def _compute_at(request: Request, places: ExitStack, session: Session | None) -> int:
     from sweeps.bisection import RefinedTasks
     from sweeps.cost import largest_memory
     from sweeps.driver import FixedTasks, Summary, TaskSource, run_tasks
@@ -131,7 +146,8 @@ def _compute(request: Request) -> int:
         setup = WorkerSetup(request.location, device, request.imports, git_commit(), request.code.files, search_path)
         setup = setup._replace(owner=lease.owner, registered=request.code.registered)
         if compute.joins_cluster:  # and may be refused, before there is a store
-            executor = stack.enter_context(closing(make_executor(compute, setup, largest_memory(spec))))
+            executor = make_executor(compute, setup, largest_memory(spec))
+            stack.enter_context(_ending(executor, places))
         try:
             found = Store.look(request.location, spec)
             # Where nothing is missing other code may look and report.
@@ -158,10 +174,11 @@ def _compute(request: Request) -> int:
             if tasks:
                 if whole:  # it seemed so, before the damage was found
                     store = Store.prepare(request.location, spec, request.code, lease.owner)
-                if not compute.joins_cluster:
-                    executor = stack.enter_context(closing(make_executor(compute, setup, largest_memory(spec))))
                 if compute.executor != "inline":
                     _prepare_report(request)
+                if not compute.joins_cluster:
+                    executor = make_executor(compute, setup, largest_memory(spec), session)
+                    stack.enter_context(_ending(executor, places))
                 with make_progress(tasks) as progress:
                     summary = run_tasks(source, store, executor, progress, request.max_failures, lease)
         except Exception as error:
@@ -182,6 +199,24 @@ def _compute(request: Request) -> int:
     say(f"{done}, {len(failures)} failed, {summary.seconds:.1f} s: {request.location}")
     say(f"open it with: {store.opening_line}")
     return DONE if reported and not failures else FAILED
+
+
+def _is_nothing_at(location: str) -> bool:
+    """Whether a location is on this machine and holds nothing, as far as is known without any library of stores."""
+    local = location.removeprefix("file://")
+    return "://" not in local and not os.path.lexists(local)
+
+
+@contextmanager
+def _ending(executor: Executor, later: ExitStack) -> Iterator[None]:
+    """Stop at the end what an executor started, and leave it to `later` to wait until it has ended if all went well."""
+    try:
+        yield
+    except BaseException:
+        executor.close()
+        raise
+    later.callback(executor.close)
+    executor.end()
 
 
 def _some(names: Sequence[str]) -> str:

@@ -114,6 +114,10 @@ class SlurmExecutor:
         """Count the workers of jobs that run."""
         return self._count("RUNNING") * self._compute.cpus_per_task
 
+    def end(self) -> None:
+        """End all jobs, and take the folder away."""
+        self.close()
+
     def close(self) -> None:
         """End all jobs, and take the folder away."""
         if not self._open:
