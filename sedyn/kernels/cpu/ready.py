@@ -29,7 +29,7 @@ from numba import types
 
 from sedyn.arrays import compiling, normals
 from sedyn.arrays.compiling import CUBE, MATRIX, VECTOR
-from sedyn.kernels.cpu import functions, network, passes, paths, points, response, rows
+from sedyn.kernels.cpu import functions, network, passes, paths, points, response, revealing, rows
 from sedyn.kernels.cpu.network import INT, NETWORK, WHOLE_NUMBERS
 
 __all__ = ["Compiled", "compile_before", "folder_of_compiled", "functions_of_runs", "make_ready"]
@@ -73,7 +73,7 @@ def functions_of_runs() -> list[Compiled]:
     Returns
     -------
     list of Compiled
-        What other types of entries, deferred designs and estimators need is compiled when it is first called.
+        What other types of entries and estimators need is compiled when it is first called.
     """
     four, five = _reals(4), _reals(5)
     loose, keys = _reals(2, "A"), types.Array(WORDS, 1, "C")
@@ -85,6 +85,11 @@ def functions_of_runs() -> list[Compiled]:
             paths,
             "descend_paths",
             ((CUBE, INT, REAL, VECTOR, REAL, NETWORK, CUBE, CUBE, CUBE, FLAG, FLAG, four, CUBE, *outcomes),),
+        ),
+        Compiled(
+            revealing,
+            "_multiply_each",
+            ((CUBE, *(INT, CUBE, CUBE) * 2, types.Array(INT, 2, "C"), five, five, CUBE, CUBE),),
         ),
         Compiled(network, "curve", (network.CURVE.args,)),
         Compiled(network, "differentiate_samples", (network.DIFFERENTIATE.args,)),

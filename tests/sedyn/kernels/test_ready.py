@@ -38,6 +38,7 @@ large = sedyn.Problem(n=1500, d=1000, width=3, depth=3, steps=2)
 runs = {
     "small": lambda: sedyn.simulate(small, 3),
     "large": lambda: sedyn.simulate(large, 1, engine="dense", estimate=False),
+    "deferred": lambda: sedyn.simulate(large, 2, engine="deferred"),
     "theory": lambda: sedyn.state_evolution(small, samples=512, randomizations=2),
 }
 found = {name: runs[name]() for name in sys.argv[1].split(",")}
@@ -59,12 +60,12 @@ def numbers_of(words, folder):
 
 @pytest.mark.slow
 def test_numbers_do_not_depend_on_who_has_compiled_what_and_when(tmp_path):
-    expected, compiled = numbers_of(["small,large,theory"], tmp_path / "one")
+    expected, compiled = numbers_of(["small,large,deferred,theory"], tmp_path / "one")
     assert "descend_paths" in compiled
     # The same again, with what is there; in another order; and by processes that do nothing else.
-    assert numbers_of(["small,large,theory"], tmp_path / "one") == (expected, [])
-    assert numbers_of(["theory,large,small"], tmp_path / "other")[0] == expected
-    found, compiled = numbers_of(["small,large,theory", "ready"], tmp_path / "ready")
+    assert numbers_of(["small,large,deferred,theory"], tmp_path / "one") == (expected, [])
+    assert numbers_of(["theory,deferred,large,small"], tmp_path / "other")[0] == expected
+    found, compiled = numbers_of(["small,large,deferred,theory", "ready"], tmp_path / "ready")
     assert found == expected
     assert compiled == []
 
