@@ -64,16 +64,23 @@ def report(*paths: str | Path, output: str | Path | None = None, console: Consol
     NothingToReport
         If a store is missing, is not a sweep's, or has nothing that both simulation and theory know.
     InvalidInput
-        If an argument is no path, or a file cannot be written.
+        If an argument is no path, the page's folder is missing, or a file cannot be written.
     """
-    from analysis.report.writing import write_report
+    if output is not None and not Path(output).absolute().parent.is_dir():
+        raise InvalidInput("output", output, "there is no such folder; make it, or name another")
+    from rich.console import Console
 
-    return write_report(paths, output, console)
+    from analysis.report.chapter import read_chapter
+    from analysis.report.sections import SECTIONS
+    from analysis.report.writing import write
+
+    return write(paths, [read_chapter(store, SECTIONS) for store in paths], output, console or Console())
 
 
 def _prepare() -> None:
     """Load what a report takes, for whoever has something else to wait for."""
-    import_module("analysis.report.writing")
+    for name in ("sections", "writing"):
+        import_module(f"analysis.report.{name}")
 
 
 report.prepare = _prepare  # type: ignore[attr-defined]

@@ -14,44 +14,14 @@ from rich.text import Text
 
 from analysis.answers.section import Tabulated
 from analysis.answers.style import png
-from analysis.report.chapter import Answer, Chapter, is_url, read_chapter
+from analysis.report.chapter import Answer, Chapter, is_url
 from analysis.report.claims import what_decides
 from analysis.report.page import page
-from analysis.report.sections import SECTIONS
 from analysis.store import Seconds
 from sedyn.errors import InvalidInput
 from sweeps.terminal import visible
 
-__all__ = ["terminal_table", "write", "write_report"]
-
-
-def write_report(paths: Sequence[str | Path], output: str | Path | None, console: Console | None) -> list[Path]:
-    """Measure, print, draw and write the report of stores, whose arguments `analysis.report.report` has checked.
-
-    Parameters
-    ----------
-    paths : sequence of path or URL
-        Of the stores.
-    output : path or None
-        Where the page goes; None for beside the first store.
-    console : rich.console.Console or None
-        Where tables and findings are printed; None for standard output.
-
-    Returns
-    -------
-    list of Path
-        The files written, the page last.
-
-    Raises
-    ------
-    NothingToReport
-        If a store is missing, is not a sweep's, or has nothing that both simulation and theory know.
-    InvalidInput
-        If the page's folder is missing, or a file cannot be written.
-    """
-    if output is not None and not Path(output).absolute().parent.is_dir():
-        raise InvalidInput("output", output, "there is no such folder; make it, or name another")
-    return write(paths, [read_chapter(store, SECTIONS) for store in paths], output, console or Console())
+__all__ = ["terminal_table", "write"]
 
 
 def write(

@@ -26,7 +26,7 @@ def path(tree, tmp_path):
 def measured_once(monkeypatch):
     """Measure and draw every store once in a test, however often it is reported."""
     chapters = cache(lambda path: read_chapter(path, SECTIONS))
-    monkeypatch.setattr("analysis.report.writing.read_chapter", lambda path, sections: chapters(str(path)))
+    monkeypatch.setattr("analysis.report.chapter.read_chapter", lambda path, sections: chapters(str(path)))
     monkeypatch.setattr("analysis.report.writing.png", cache(png))
 
 
