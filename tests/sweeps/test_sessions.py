@@ -34,6 +34,8 @@ with closing(Session(Compute(workers=1))) as session:
     ray.get(ray.remote(lambda: None).remote())
     import ray  # noqa: F401 - brings psutil
     import psutil
+    names = {word for p in psutil.Process().children(recursive=True) for word in p.cmdline()[1:3]}
+    assert not any(word.endswith(("dashboard.py", "log_monitor.py", "monitor.py")) for word in names), names
     family = [psutil.Process(), *psutil.Process().children(recursive=True)]
     listening = [list(c.laddr) for p in family for c in p.net_connections() if c.status == "LISTEN"]
     mode = stat.S_IMODE(os.stat(session._scratch).st_mode)
