@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
+from scipy.interpolate import CubicSpline
 
+from analysis.statistics import bias
 from analysis.statistics.bias import bias_law
 from analysis.statistics.bootstrap import Bootstrap
 from analysis.statistics.stack import Stack
@@ -74,3 +76,11 @@ def test_too_few_replicates_or_sizes_have_no_exponent():
     usable = np.ones((1, len(SIZES), 4), dtype=bool)
     usable[:, 2:] = False
     assert np.isnan(bias_law(few, usable, Bootstrap(10), level=0.95).exponent.value)
+
+
+def test_values_between_powers_are_those_of_the_cubic_spline():
+    values = np.random.default_rng(0).normal(size=(len(bias.POWERS), 2))
+    expected = CubicSpline(bias.POWERS, values, axis=0)(bias.FINE)
+    np.testing.assert_allclose(bias._between_powers() @ values, expected, atol=1e-13)
+    cubic = bias.POWERS**3 - 2 * bias.POWERS
+    np.testing.assert_allclose(bias._between_powers() @ cubic, bias.FINE**3 - 2 * bias.FINE, atol=1e-12)
