@@ -27,6 +27,12 @@ def registries_as_they_were() -> Iterator[None]:
     layers_of.cache_clear()  # it keeps what names stood for
 
 
+@pytest.fixture(autouse=True)
+def shapes_are_checked_anew() -> None:
+    """Let no test rely on the calls of another."""
+    shapes.calls.clear()
+
+
 @pytest.fixture(scope="session")
 def ray_session() -> Iterator[None]:
     """Start Ray once for all tests that need it; it takes seconds. Its GPU exists for placement only."""
