@@ -15,6 +15,7 @@ import pytest
 import xarray as xr
 
 import sedyn
+from sedyn.arrays.compiling import SOURCES
 from sweeps import provenance
 
 ROOT = Path(__file__).parents[1]
@@ -35,6 +36,17 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def take_along_what_is_compiled(packages: Path) -> None:
+    """Spare an environment the minutes in which it would compile the same sources again: numba knows them by time."""
+    for source in SOURCES:
+        there, here = packages / "sedyn" / source, ROOT / "sedyn" / source
+        assert there.read_bytes() == here.read_bytes()
+        shutil.copystat(here, there)
+        (there.parent / "__pycache__").mkdir(exist_ok=True)
+        for kept in here.parent.glob(f"__pycache__/{here.stem}.*.nb[ic]"):
+            shutil.copy(kept, there.parent / "__pycache__")
+
+
 @pytest.fixture(scope="module")
 def installed(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Run a command of an environment that has the wheel, and this one's libraries, in a folder."""
@@ -42,11 +54,12 @@ def installed(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     uv, (wheel,) = Path(sys.executable).with_name("uv"), built.glob("*.whl")
     subprocess.run([uv, "venv", "--quiet", "--offline", "--clear", "--python", sys.executable, environment], check=True)
     python = environment / "bin" / "python"
-    install = ["pip", "install", "--quiet", "--offline", "--no-deps", "--python", python, wheel]
+    install = ["pip", "install", "--quiet", "--offline", "--no-deps", "--link-mode", "copy", "--python", python, wheel]
     subprocess.run([uv, *install], check=True)
     # A path in a .pth file is searched for packages, and its own .pth files, such as the checkout's, are not read.
     (packages,) = environment.glob("lib/python*/site-packages")
     (packages / "libraries.pth").write_text(sysconfig.get_path("purelib"))
+    take_along_what_is_compiled(packages)
     variables = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
 
     def run(command: str, *arguments: str | Path, folder: Path) -> subprocess.CompletedProcess:
