@@ -46,9 +46,10 @@ examples: stores
 	$(BIN)/python -m analysis.report.found $(QUICK:%=stores/quick/%.zarr) --output docs/findings.md --page $(PAGE)
 	sed -i.named 's/\(&#34;host&#34;: &#34;\)[^&]*/\1example/g' $(PAGE) && rm $(PAGE).named
 
-# Two processes of one thread each; the tests of a file stay together, and so share what its fixtures make.
+# Two processes of one thread each. Each takes half of the tests in their order, so that files stay together and share what
+# their fixtures make, and at its end half of what the other one has left.
 test: lint docs
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m "slow or not slow" --timeout 3600
