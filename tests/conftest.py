@@ -27,6 +27,14 @@ def registries_as_they_were() -> Iterator[None]:
     layers_of.cache_clear()  # it keeps what names stood for
 
 
+@pytest.fixture(scope="session", autouse=True)
+def the_disk_is_not_waited_for() -> Iterator[None]:
+    """A power cut is not among the tests: those of what one would leave make that themselves."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(os, "fsync", lambda descriptor: None)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def shapes_are_checked_anew() -> None:
     """Let no test rely on the calls of another."""
