@@ -20,8 +20,15 @@ from sedyn import InvalidInput, NetworkClassifier, NetworkRegressor, Problem
 from sedyn.model.problem import TRAINING
 
 
-@parametrize_with_checks([NetworkRegressor(), NetworkClassifier()])
+# Checks are of an estimator's manners, which do not depend on how long it looks on for a lower estimate.
+@parametrize_with_checks([NetworkRegressor(patience=15), NetworkClassifier(patience=15)])
 def test_scikit_learns_own_checks(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.slow
+@parametrize_with_checks([NetworkRegressor(), NetworkClassifier()])
+def test_scikit_learns_own_checks_with_all_defaults(estimator, check):
     check(estimator)
 
 
