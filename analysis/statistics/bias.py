@@ -23,8 +23,9 @@ __all__ = ["POWERS", "BiasLaw", "bias_law", "root_and_limit"]
 
 LEAST_REPLICATES = 6
 MOST_DRAWS = 400
-AT_ONCE = 16  # entries whose draws are multiplied together: they stay in a processor's cache
 """Bootstrap draws at most: each of them has all entries, not only their mean square."""
+AT_ONCE = 16
+"""Entries whose draws are multiplied together: they stay in a processor's cache."""
 POWERS = np.linspace(-3.0, 0.5, 36)
 """Where the chi-square is computed; it is smooth, and a spline serves between."""
 FINE = np.linspace(POWERS[0], POWERS[-1], 351)
