@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from analysis.statistics.arguments import measure
+from analysis.statistics.datasets import stacked
 from analysis.statistics.divergence import without_diverged
 from analysis.statistics.rates import compared, rates
 from sedyn.errors import require_one_of
@@ -52,7 +53,7 @@ def rates_along(simulation: xr.Dataset, theory: xr.Dataset, axes: Sequence[str],
     for values in product(*coordinates):
         here = dict(zip(axes, values, strict=True))
         slices.append(rates(simulation.sel(here, drop=True), theory.sel(here, drop=True), **options))
-    flat = xr.concat(slices, "slice", combine_attrs="override")
+    flat = stacked("slice", slices)
     shape = dict(zip(axes, map(len, coordinates), strict=True))
     return xr.Dataset(
         {
@@ -61,9 +62,9 @@ def rates_along(simulation: xr.Dataset, theory: xr.Dataset, axes: Sequence[str],
                 variable.values.reshape(*shape.values(), *variable.shape[1:]),
                 variable.attrs,
             )
-            for name, variable in flat.transpose("slice", ...).data_vars.items()
+            for name, variable in flat.data_vars.items()
         },
-        coords={**{k: v for k, v in flat.coords.items() if k != "slice"}, **dict(zip(axes, coordinates, strict=True))},
+        coords={**flat.coords, **dict(zip(axes, coordinates, strict=True))},
         attrs=flat.attrs,
     )
 
@@ -94,7 +95,11 @@ def rates_in_windows(
         rates(simulation.isel(iteration=window), theory.isel(iteration=window), **options).drop_dims("iteration")
         for window in windows
     ]
-    return xr.concat(found, "window", combine_attrs="override").assign_coords(_ends(simulation, windows))
+    iteration = simulation.iteration.values
+    return stacked("window", found).assign_coords(
+        begin=("window", [iteration[window[0]] for window in windows]),
+        end=("window", [iteration[window[-1]] for window in windows]),
+    )
 
 
 def doubling_windows(count: int) -> list[np.ndarray]:
@@ -134,31 +139,11 @@ def rates_with_slices(simulation: xr.Dataset, theory: xr.Dataset, **options: Any
     result = rates(simulation, theory, **options)
     options = {"draws": SLICE_DRAWS, **options}
     axes = [str(dim) for dim in result.reason.dims if dim not in ("observable", "iteration") and result.sizes[dim] > 1]
-    options.setdefault("observables", compared(simulation, theory))  # the same in every slice
-    for axis in axes:
-        values = simulation[axis].values.tolist()
-        slices = [[one.sel({axis: value}, drop=True) for one in (simulation, theory)] for value in values]
-        result = result.assign(_exponents_by(axis, [rates(*each, **options) for each in slices]))
+    slices = {axis: rates_along(simulation, theory, [axis], **options) for axis in axes}
     windows = doubling_windows(simulation.sizes["iteration"])
     if len(windows) > 1:
-        finite = [without_diverged(one) for one in (simulation, theory)]  # by the iterations of all windows
-        slices = [[one.isel(iteration=window) for one in finite] for window in windows]
-        result = result.assign(_exponents_by("window", [rates(*each, **options) for each in slices]))
-        result = result.assign_coords(_ends(simulation, windows))
+        slices["window"] = rates_in_windows(simulation, theory, windows, **options)
+    for axis, sliced in slices.items():
+        names = [name for name in sliced.data_vars if str(name).startswith(SLICED)]
+        result = result.assign({f"{name}{BY}{axis}": sliced[name] for name in names})
     return result
-
-
-def _exponents_by(axis: str, slices: Sequence[xr.Dataset]) -> dict[str, xr.Variable]:
-    """Exponents and verdicts of slices along an axis, by their names; all slices are on one grid."""
-    first = slices[0].variables
-    names = [str(name) for name in slices[0].data_vars if str(name).startswith(SLICED)]
-    values = {name: np.stack([each.variables[name].values for each in slices]) for name in names}
-    return {
-        f"{name}{BY}{axis}": xr.Variable((axis, *first[name].dims), values[name], first[name].attrs) for name in names
-    }
-
-
-def _ends(simulation: xr.Dataset, windows: Sequence[np.ndarray]) -> dict[str, Any]:
-    """First and last iteration of each window."""
-    iteration = simulation.iteration.values
-    return {name: ("window", [iteration[window[at]] for window in windows]) for name, at in (("begin", 0), ("end", -1))}
