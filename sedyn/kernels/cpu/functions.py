@@ -273,9 +273,11 @@ def _activate_tanh(signals: np.ndarray, slopes: np.ndarray, source: int, target:
                 found[j], slope[j] = second, 1 - second * second
                 found[k], slope[k] = third, 1 - third * third
                 found[m], slope[m] = fourth, 1 - fourth * fourth
-        for i in range(whole, count):
-            value = _tanh(given[i])
-            found[i], slope[i] = value, 1 - value * value
+        # Rows of what is left: of entries whose index may be negative for all it knows, the compiler makes no vector.
+        rest, found_rest, slope_rest = given[whole:], found[whole:], slope[whole:]
+        for i in range(rest.size):
+            value = _tanh(rest[i])
+            found_rest[i], slope_rest[i] = value, 1 - value * value
 
 
 @_compiled

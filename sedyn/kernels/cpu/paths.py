@@ -345,8 +345,12 @@ def average_scores(
                     for a in range(q):
                         for i in range(together):
                             signals[a, i] = 0
+                    # Roots are triangular: a unit's pre-activation reads the points of those up to it.
                     root = roots[r, t].reshape(q * given)
-                    call_combine(root, 0, (1, given), (0, given), points, (0, q), signals)
+                    for a in range(0, q, UNITS):
+                        units = min(UNITS, q - a)
+                        known = 0, given - q + a + units
+                        call_combine(root, a * given, (1, given), known, points, (a, units), signals)
                     call_forward(operations, addresses, parameters[r, t], signals, slopes)
                     for m in range(choices):
                         of_loss = addresses[addresses.shape[0] - 1, 0]

@@ -20,31 +20,77 @@ from sedyn.kernels.cpu.network import call_combine
 from sedyn.kernels.cpu.passes import UNITS, call_products
 from sedyn.kernels.cpu.several import shares
 
-__all__ = ["quantile", "stretched_points"]
+__all__ = ["fill_quantiles", "stretched_points"]
 
-# Within so much of the median the first set of coefficients serves; below, the second up to a root of so much, then the
-# third. Numerator and denominator of each, highest power first; those of the tails in the root less a number.
+# Within so much of the median the first ratio of polynomials serves; in the tails the second, in the root less a
+# number, up to a root of so much, and beyond it the third, less another number. Highest powers first.
 CENTRE, FAR = 0.425, 5.0
 NEAR_TAIL, FAR_TAIL = 1.6, 5.0
-NUMERATORS = (
-    (2509.0809287301226727, 7.7454501427834140764e-4, 2.01033439929228813265e-7),
-    (33430.575583588128105, 2.27238449892691845833e-2, 2.71155556874348757815e-5),
-    (67265.770927008700853, 2.41780725177450611770e-1, 1.24266094738807843860e-3),
-    (45921.953931549871457, 1.27045825245236838258, 2.65321895265761230930e-2),
-    (13731.693765509461125, 3.64784832476320460504, 2.96560571828504891230e-1),
-    (1971.5909503065514427, 5.76949722146069140550, 1.78482653991729133580),
-    (133.14166789178437745, 4.63033784615654529590, 5.46378491116411436990),
-    (3.3871328727963666080, 1.42343711074968357734, 6.65790464350110377720),
+CENTRAL = (
+    (
+        2509.0809287301226727,
+        33430.575583588128105,
+        67265.770927008700853,
+        45921.953931549871457,
+        13731.693765509461125,
+        1971.5909503065514427,
+        133.14166789178437745,
+        3.3871328727963666080,
+    ),
+    (
+        5226.4952788528545610,
+        28729.085735721942674,
+        39307.895800092710610,
+        21213.794301586595867,
+        5394.1960214247511077,
+        687.18700749205790830,
+        42.313330701600911252,
+        1.0,
+    ),
 )
-DENOMINATORS = (
-    (5226.4952788528545610, 1.05075007164441684324e-9, 2.04426310338993978564e-15),
-    (28729.085735721942674, 5.47593808499534494600e-4, 1.42151175831644588870e-7),
-    (39307.895800092710610, 1.51986665636164571966e-2, 1.84631831751005468180e-5),
-    (21213.794301586595867, 1.48103976427480074590e-1, 7.86869131145613259100e-4),
-    (5394.1960214247511077, 6.89767334985100004550e-1, 1.48753612908506148525e-2),
-    (687.18700749205790830, 1.67638483018380384940, 1.36929880922735805310e-1),
-    (42.313330701600911252, 2.05319162663775882187, 5.99832206555887937690e-1),
-    (1.0, 1.0, 1.0),
+NEAR = (
+    (
+        7.7454501427834140764e-4,
+        2.27238449892691845833e-2,
+        2.41780725177450611770e-1,
+        1.27045825245236838258,
+        3.64784832476320460504,
+        5.76949722146069140550,
+        4.63033784615654529590,
+        1.42343711074968357734,
+    ),
+    (
+        1.05075007164441684324e-9,
+        5.47593808499534494600e-4,
+        1.51986665636164571966e-2,
+        1.48103976427480074590e-1,
+        6.89767334985100004550e-1,
+        1.67638483018380384940,
+        2.05319162663775882187,
+        1.0,
+    ),
+)
+BEYOND = (
+    (
+        2.01033439929228813265e-7,
+        2.71155556874348757815e-5,
+        1.24266094738807843860e-3,
+        2.65321895265761230930e-2,
+        2.96560571828504891230e-1,
+        1.78482653991729133580,
+        5.46378491116411436990,
+        6.65790464350110377720,
+    ),
+    (
+        2.04426310338993978564e-15,
+        1.42151175831644588870e-7,
+        1.84631831751005468180e-5,
+        7.86869131145613259100e-4,
+        1.48753612908506148525e-2,
+        1.36929880922735805310e-1,
+        5.99832206555887937690e-1,
+        1.0,
+    ),
 )
 
 _compiled = compiled({"reassoc", "contract", "nsz"}, error_model="numpy")
@@ -52,31 +98,54 @@ _exact = compiled({"contract"}, error_model="numpy", forceinline=True)
 
 
 @_exact
-def _chosen(coefficients: tuple[tuple[float, ...], ...], central: bool, near: bool, x: float) -> float:
-    """Polynomial of the set of coefficients that serves."""
-    value = 0.0
-    for of_centre, of_near, of_far in coefficients:
-        of_tail = of_near if near else of_far
-        value = value * x + (of_centre if central else of_tail)
-    return value
+def _ratio(polynomials: tuple[tuple[float, ...], tuple[float, ...]], x: float) -> float:
+    """Ratio of two polynomials."""
+    numerator = denominator = 0.0
+    for coefficient in polynomials[0]:
+        numerator = numerator * x + coefficient
+    for coefficient in polynomials[1]:
+        denominator = denominator * x + coefficient
+    return numerator / denominator
 
 
 @_exact
-def quantile(p: float) -> float:
-    """Quantile of the standard normal law, of a probability from 2^-1000 to 1 - 2^-53."""
-    from_median = p - 0.5
-    central = abs(from_median) <= CENTRE
-    root = math.sqrt(-log(p if from_median < 0 else 1 - p))
-    near = root <= FAR
-    x = CENTRE * CENTRE - from_median * from_median if central else root - (NEAR_TAIL if near else FAR_TAIL)
-    ratio = _chosen(NUMERATORS, central, near, x) / _chosen(DENOMINATORS, central, near, x)
-    return ratio * (from_median if central else (-1.0 if from_median < 0 else 1.0))
+def _in_tail(p: float) -> float:
+    """Quantile of a probability so far from 1/2 as `CENTRE`, and farther."""
+    root = math.sqrt(-log(p if p < 0.5 else 1 - p))
+    ratio = _ratio(NEAR, root - NEAR_TAIL) if root <= FAR else _ratio(BEYOND, root - FAR_TAIL)
+    return -ratio if p < 0.5 else ratio
+
+
+@_exact
+def fill_quantiles(least: float, step: float, out: np.ndarray) -> None:
+    """Set quantiles of the standard normal law.
+
+    Parameters
+    ----------
+    least, step : float
+        The first of the probabilities, which are from 2^-1000 to 1 - 2^-53, and what each is above the one before.
+    out : ndarray, shape (N,)
+        Set.
+    """
+    before = after = 0
+    for k in range(out.size):
+        out[k] = least + k * step
+        before += out[k] < 0.5 - CENTRE
+        after += out[k] > 0.5 + CENTRE
+    lower, central, upper = out[:before], out[before : out.size - after], out[out.size - after :]
+    for k in range(central.size):
+        from_median = central[k] - 0.5
+        central[k] = from_median * _ratio(CENTRAL, CENTRE * CENTRE - from_median * from_median)
+    for k in range(lower.size):
+        lower[k] = _in_tail(lower[k])
+    for k in range(upper.size):
+        upper[k] = _in_tail(upper[k])
 
 
 @_compiled
 def fill_points(
     words: np.ndarray,
-    drop: int,
+    beyond: int,
     digits: np.ndarray,
     stretched: int,
     factor: float,
@@ -88,8 +157,8 @@ def fill_points(
     Parameters
     ----------
     words : ndarray of uint64, shape (R, shifts, D)
-    drop : int
-        Binary digits of a word that points do not have.
+    beyond : int
+        Binary digits that points have beyond those that number them.
     digits : ndarray of uint64, shape (D, N)
     stretched : int
     factor : float
@@ -100,7 +169,8 @@ def fill_points(
     """
     widest_vectors()
     dimensions, count = digits.shape
-    units, unit = -(-dimensions // UNITS) * UNITS, 0.5 ** (64 - drop)
+    units, ordered = -(-dimensions // UNITS) * UNITS, np.empty(count)
+    rest, below = np.uint64(beyond), (np.uint64(1) << np.uint64(beyond)) - np.uint64(1)
     points, weighted, matched = np.empty((dimensions, count)), np.zeros((units, count)), np.empty((dimensions, count))
     covariance, inverse = np.empty((dimensions, dimensions)), np.empty((dimensions, dimensions))
     moments = np.empty((units, dimensions))
@@ -108,11 +178,11 @@ def fill_points(
         for shift in range(words.shape[1]):
             of_points = weights[r, shift]
             for a in range(dimensions):
-                own = words[r, shift, a] >> np.uint64(drop)
+                # Of each coordinate the points are equally spaced: quantiles are found in their order.
+                own = words[r, shift, a] >> np.uint64(64 - BITS)
+                fill_quantiles((np.int64(own & below) + 0.5) * 0.5**BITS, 1 / count, ordered)
                 for i in range(count):
-                    points[a, i] = (np.int64(digits[a, i] ^ own) + 0.5) * unit
-                for i in range(count):
-                    points[a, i] = quantile(points[a, i])
+                    points[a, i] = ordered[(digits[a, i] ^ own) >> rest]
             for i in range(count):
                 of_points[i] = 0
             for a in range(stretched):
@@ -149,7 +219,9 @@ def fill_points(
                 for i in range(count):
                     matched[a, i] = 0
             rows = inverse.reshape(dimensions * dimensions)
-            call_combine(rows, 0, (1, dimensions), (0, dimensions), points, (0, dimensions), matched)
+            for a in range(0, dimensions, UNITS):
+                tile = a, min(UNITS, dimensions - a)
+                call_combine(rows, a * dimensions, (1, dimensions), (0, a + tile[1]), points, tile, matched)
             for a in range(dimensions):
                 for i in range(count):
                     normals[r, a, shift, i] = matched[a, i]
@@ -176,9 +248,10 @@ def stretched_points(
     replicates, shifts, dimensions = words.shape
     normals, weights = np.empty((replicates, dimensions, shifts, samples)), np.empty((replicates, shifts, samples))
     words, digits = np.ascontiguousarray(words), point_digits(dimensions, samples)
+    beyond = BITS - (samples.bit_length() - 1)
 
     def fill(some: slice) -> None:
-        fill_points(words[some], 64 - BITS, digits, stretched, factor, normals[some], weights[some])
+        fill_points(words[some], beyond, digits, stretched, factor, normals[some], weights[some])
 
     run_each(fill, shares(replicates))
     return np.moveaxis(normals, 1, 2), weights

@@ -187,8 +187,9 @@ def _multiply(
     while block < own_blocks:
         start, stop = _columns(block, m)
         for a in range(q):
-            for j in range(start, stop):
-                work[a, j] *= scales[a]
+            row = work[a, start:stop]
+            for j in range(row.size):
+                row[j] *= scales[a]
         call_products(known, start, work[:, start:stop], parts[1, block], LINES_AHEAD)
         block = _next(counters, step)
     _add_up(parts[1], counters, step, own_blocks, q, count, sums)
@@ -215,8 +216,9 @@ def _multiply(
         clear(directions)
         call_add_products(work[:q], start, mixing, directions, LINES_AHEAD)
         for a in range(q):
-            for j in range(stop - start):
-                basis[count + a, start + j] = directions[a, j]
+            row = basis[count + a, start:stop]
+            for j in range(row.size):
+                row[j] = directions[a, j]
         call_products(other_images[:other_count], start, directions, parts[3, block], LINES_AHEAD)
         call_products(vectors, start, directions, parts[3, block, :, other_count:], LINES_AHEAD)
         block = _next(counters, step)
@@ -252,13 +254,15 @@ def _multiply(
         _load(images[count : count + q], start, part)
         call_add_products(other_known, start, fixed, part, LINES_AHEAD)
         for a in range(q):
-            for j in range(stop - start):
-                images[count + a, start + j] = part[a, j]
+            row = images[count + a, start:stop]
+            for j in range(row.size):
+                row[j] = part[a, j]
         clear(part)
         call_add_products(images[: count + q], start, coefficients, part, LINES_AHEAD)
         for a in range(q):
-            for j in range(stop - start):
-                out[a, start + j] = part[a, j]
+            row = out[a, start:stop]
+            for j in range(row.size):
+                row[j] = part[a, j]
         block = _next(counters, step)
     _wait(counters, step, other_blocks)
 
@@ -306,20 +310,24 @@ def _columns(block: int, length: int) -> tuple[int, int]:
 @_taken_in
 def _load(vectors: np.ndarray, start: int, block: np.ndarray) -> None:
     """Set a block to columns of vectors, with zeros below."""
-    for a in range(block.shape[0]):
-        for j in range(block.shape[1]):
-            block[a, j] = vectors[a, start + j] if a < vectors.shape[0] else 0.0
+    clear(block[vectors.shape[0] :])
+    for a in range(vectors.shape[0]):
+        row = vectors[a, start : start + block.shape[1]]
+        for j in range(row.size):
+            block[a, j] = row[j]
 
 
 @_compiled
 def _product(matrix: np.ndarray, a: int, b: int, start: int, stop: int) -> float:
-    total = 0.0
-    for j in range(start, stop):
-        total += matrix[a, j] * matrix[b, j]
+    # Rows are taken out first, as everywhere here: the compiler makes no vector of entries whose index may be negative.
+    one, other, total = matrix[a, start:stop], matrix[b, start:stop], 0.0
+    for j in range(one.size):
+        total += one[j] * other[j]
     return total
 
 
 @_taken_in
 def _add_multiple(matrix: np.ndarray, b: int, factor: float, a: int, start: int, stop: int) -> None:
-    for j in range(start, stop):
-        matrix[a, j] += factor * matrix[b, j]
+    one, other = matrix[a, start:stop], matrix[b, start:stop]
+    for j in range(one.size):
+        one[j] += factor * other[j]

@@ -13,7 +13,7 @@ from sedyn.arrays.points import (
     stretched_points,
 )
 from sedyn.kernels import dispatch
-from sedyn.kernels.cpu.points import quantile
+from sedyn.kernels.cpu.points import fill_quantiles
 
 
 def test_matched_normals_have_exact_moments_and_are_causal():
@@ -118,6 +118,16 @@ def test_compiled_points_are_those_of_array_operations(dimensions, stretched):
 def test_compiled_quantiles_are_right_far_into_the_tails():
     digits = np.concatenate([2.0 ** -np.arange(1, 53), np.linspace(0.01, 0.5, 60), 0.075 + np.array([-1e-9, 0, 1e-9])])
     probabilities = np.concatenate([digits, 1 - digits])
-    compiled_quantile = compiled(set())(lambda p: quantile(p))
-    found = np.array([compiled_quantile(p) for p in probabilities])
-    np.testing.assert_allclose(found, special.ndtri(probabilities), rtol=4e-15, atol=1e-16)
+    fill = compiled(set())(lambda least, step, out: fill_quantiles(least, step, out))
+    found = np.empty((probabilities.size, 1))
+    for p, out in zip(probabilities, found, strict=True):
+        fill(p, 0.0, out)
+    np.testing.assert_allclose(found[:, 0], special.ndtri(probabilities), rtol=4e-15, atol=1e-16)
+
+
+@pytest.mark.parametrize(("least", "count"), [(1e-4, 8), (0.25 / 256, 256), (1e-13, 1024), (0.3, 2)])
+def test_compiled_quantiles_of_equally_spaced_probabilities(least, count):
+    fill, found = compiled(set())(lambda least, step, out: fill_quantiles(least, step, out)), np.empty(count)
+    fill(least, 1 / count, found)
+    expected = special.ndtri(least + np.arange(count) / count)
+    np.testing.assert_allclose(found, expected, rtol=4e-15, atol=1e-16)
