@@ -1,7 +1,7 @@
 """The estimators on real tables: the model against linear ones, its estimate against other ways to know a test error.
 
 ``python -m benchmarks.estimate [--splits 3] [--first 0] [--out results.json]`` runs what is missing in the file of
-results, table by table, and prints the tables of `benchmarks/README.md`. The panel is `benchmarks/tables.py`. With
+results, table by table, and prints the tables of `benchmarks/results`. The panel is `benchmarks/tables.py`. With
 ``--comparison`` it does the same with published ways to know a test error beside ours, see
 `benchmarks.estimators.comparison`; with ``--panel`` at other rates, widths and depths, see
 `benchmarks.estimators.panel`.

@@ -2,7 +2,7 @@
 
     python benchmarks/roofline.py [--quick] [--write]
 
-Prints the tables of ROOFLINE.md; ``--write`` puts them there. Bytes and launches of what goes through an array library
+Prints the tables of results/roofline.md; ``--write`` puts them there. Bytes and launches of what goes through an array library
 are counted while it runs, those of compiled kernels come from the arrays they read and write. Times here are processor
 time of one thread, which other work on the machine disturbs least, against bandwidth and speed measured the same way.
 """
@@ -38,7 +38,7 @@ from sedyn.model.features import feature_law
 from sedyn.model.network import Network, differentiate
 from sedyn.model.seeds import seed_sequence, single_streams
 
-PAGE = Path(__file__).with_name("ROOFLINE.md")
+PAGE = Path(__file__).with_name("results") / "roofline.md"
 DOUBLE, SINGLE = 8, 4
 
 
@@ -311,7 +311,7 @@ def table(rows: list[Line], cpu: Machine, repeats: int) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="small sizes, to see that everything runs")
-    parser.add_argument("--write", action="store_true", help="put the tables into ROOFLINE.md")
+    parser.add_argument("--write", action="store_true", help="put the tables into results/roofline.md")
     options = parser.parse_args()
     n, repeats, few = (512, 1, 2**10) if options.quick else (4096, 5, 2**14)
     cpu = this_cpu(repeats)

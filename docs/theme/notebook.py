@@ -19,7 +19,7 @@ BLOCK = re.compile(r"^```(\w+)\n(.*?)^```\n", re.MULTILINE | re.DOTALL)
 OF_A_SITE = (
     (r" \(Eqs?\. \[\]\([^)]*\)(?: and \[\]\([^)]*\))*\)", ""),
     (r"^!\[.*\]\(.*\)\n|^This page \[as a notebook\].*\n", ""),
-    (r"\]\((?!http)([\w-]+\.md)", r"](../\1"),
+    (r"\]\((?!http)((?:\.\./)?[\w/-]+\.md)", r"](../\1"),
 )
 
 

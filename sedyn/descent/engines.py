@@ -43,9 +43,9 @@ DTYPES = ("float64", "float32")  # that a dense design is stored in
 # and for each step.
 DRAWN, PASSED, KNOWN, FRESH = 5.5, 0.4, 3.0, 8.0
 # Seconds of a step that do not depend on its size, a replicate's among others. The last number and the one before were
-# chosen so that the faster engine is, on a processor with AVX2 too (benchmarks/README.md, `gradient_descent.py`).
+# chosen so that the faster engine is, on a processor with AVX2 too (benchmarks/results/replicates.md).
 STEP = {"dense": 0.012e-3, "deferred": 0.075e-3}
-# A GPU's bytes a second, about what passes move on an H200 (benchmarks/README.md, `gpu.py`); and launches, assumed.
+# A GPU's bytes a second, about what passes move on an H200 (benchmarks/results/gpu.md); and launches, assumed.
 GPU_BYTES, GPU_LAUNCHES = 3e12, 2e5
 # What half a step launches with a dense design, and how often a step reads it: by a kernel of its own, and by products.
 BY_KERNEL, BY_PRODUCTS = (1, 1), (4, 2)

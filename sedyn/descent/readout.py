@@ -49,8 +49,9 @@ __all__ = [
 # Independent shifts of the quadrature; their spread is its standard error.
 SHIFTS = 2
 # Points of one shift at n = 128 for each dimension, so that the error of the average is about a tenth of the scatter of
-# runs (measured, benchmarks/README.md). Where many are needed it falls like their number to the power -5/8, and the
-# scatter like the root of n. Fewer than the least are too coarse for links and starts that few points see badly.
+# runs (measured, benchmarks/results/replicates.md). Where many are needed it falls like their number to the power
+# -5/8, and the scatter like the root of n. Fewer than the least are too coarse for links and starts that few points see
+# badly.
 POINTS_PER_DIMENSION, GROWTH, LEAST_POINTS, MOST_POINTS = 28, 0.8, 2**8, 2**14
 # How many times as many a network with kinks takes, whose errors points average less well.
 POINTS_FOR_KINKS = 2

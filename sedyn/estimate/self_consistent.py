@@ -372,7 +372,7 @@ class SelfConsistent(NamedTuple):
 
 
 def seconds_of(n: int, d: int, units: int, steps: int) -> float:
-    """Seconds that an estimate adds to a descent on one core, about; benchmarks/README.md says how nearly.
+    """Seconds that an estimate adds to a descent on one core, about; benchmarks/results/estimate.md says how nearly.
 
     Parameters
     ----------

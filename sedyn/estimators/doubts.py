@@ -117,7 +117,8 @@ def _falls(estimates: np.ndarray, stderr: float) -> bool:
 
     A fall by less is no reason to doubt it, and slow descents end in one more often than not. Directions of the
     features are learned one after the other, each at its own rate, so that errors fall like a power of the steps: what
-    the last tenth of them gained says which, and as many steps more gain that power of two (benchmarks/README.md).
+    the last tenth of them gained says which, and as many steps more gain that power of two
+    (benchmarks/results/estimators.md).
     """
     last = len(estimates) - 1
     before = last - round(LAST_SHARE * last)
