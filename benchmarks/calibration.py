@@ -1,8 +1,9 @@
 """Probabilities of the classifier on real tables, as they come and calibrated, beside those of logistic regression.
 
 ``python -m benchmarks.calibration [--splits 3] [--out calibration.json]`` runs what is missing in the file of results
-and prints the table of `benchmarks/results/estimators.md`: log loss and Brier score on rows that did not train, of tables with two
-classes, and of some whose rarer class is thinned out to a twentieth of the rows. *To the end*: without early stopping.
+and prints the table of `benchmarks/results/estimators.md`: log loss and Brier score on rows that did not train, of
+tables with two classes, and of some whose rarer class is thinned out to a twentieth of the rows. *To the end*: without
+early stopping.
 """
 
 from __future__ import annotations

@@ -2,9 +2,10 @@
 
     python benchmarks/roofline.py [--quick] [--write]
 
-Prints the tables of results/roofline.md; ``--write`` puts them there. Bytes and launches of what goes through an array library
-are counted while it runs, those of compiled kernels come from the arrays they read and write. Times here are processor
-time of one thread, which other work on the machine disturbs least, against bandwidth and speed measured the same way.
+Prints the tables of results/roofline.md; ``--write`` puts them there. Bytes and launches of what goes through an array
+library are counted while it runs, those of compiled kernels come from the arrays they read and write. Times here are
+processor time of one thread, which other work on the machine disturbs least, against bandwidth and speed measured the
+same way.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """CUDA kernels in place of a chain of library calls, where they save launches and memory traffic by a large factor.
 
 On a GPU an elementwise operation is a launch of its own that reads and writes whole arrays; these kernels keep a sample
-in registers from one reading to one writing. benchmarks/results/roofline.md has the counts. Sources are in this folder. They
-serve cupy's arrays in double precision, networks that are not wide, and functions of which the source has a form.
+in registers from one reading to one writing. benchmarks/results/roofline.md has the counts. Sources are in this folder.
+They serve cupy's arrays in double precision, networks that are not wide, and functions of which the source has a form.
 """
 
 from __future__ import annotations
