@@ -220,40 +220,41 @@ def by_kind(said: list[Said]) -> Iterator[tuple[str, tuple[int, int, int]]]:
 
 
 def show(known: Known) -> None:
-    """Print the tables: a cell has what is so at the stop, and at the end."""
-    stop, end = "stop", "end"
-    print("| cells | way | number | median off leave-one-out, stop; end | within 15 % | off by 25 %, not warned | "
-          "warnings, of good ones |\n|---|---|---:|---:|---:|---:|---:|")  # fmt: skip
-    for way in ("ours", "one run"):
-        at_both = (groups(all_said(known, where, way)) for where in (stop, end))
-        for (name, at_stop), (_, at_end) in zip(*at_both, strict=True):
-            if not _judged(at_stop):
-                continue
-            both = AgainstLeftOut.of(at_stop), AgainstLeftOut.of(at_end)
-            columns = ("; ".join(map(str, pair)) for pair in list(zip(*both, strict=True))[2:])
-            medians = "; ".join(f"{one.median:.3f}" for one in both)
-            print(f"| {name} | {way} | {both[0].cells} | {medians} | {' | '.join(columns)} |")
-    print("\n| warnings | way | stop: good, between, bad | end: good, between, bad |\n|---|---|---:|---:|")
-    for way in ("ours", "one run"):
-        counts = (by_kind(all_said(known, where, way)) for where in (stop, end))
+    """Print the tables of `benchmarks/results/estimators.md`."""
+    ways, places = ("ours", "one run"), ("stop", "end")
+    for where in places:
+        print(f"\nAt the {where}:\n\n| cells | way | number | median off by | within 15 % "
+              "| off by 25 % without a warning | warnings, of good ones |\n|---|---|" + "---:|" * 5)  # fmt: skip
+        for way in ways:
+            for name, own in groups(all_said(known, where, way)):
+                if _judged(own):
+                    cells, median, *shares = AgainstLeftOut.of(own)
+                    print(f"| {name} | {way} | {cells} | {median:.3f} | {' | '.join(map(str, shares))} |")
+    print("\n| the warning speaks of | way | stop: within 15 % | between | off by 25 % | end: within 15 % | between "
+          "| off by 25 % |\n|---|---|" + "---:|" * 6)  # fmt: skip
+    for way in ways:
+        counts = (by_kind(all_said(known, where, way)) for where in places)
         for (name, at_stop), (_, at_end) in zip(*counts, strict=True):
             if sum(at_stop) + sum(at_end):
-                print(f"| {name} | {way} | {', '.join(map(str, at_stop))} | {', '.join(map(str, at_end))} |")
-    print("\n| cells | where | number | covered at 90 %; by halves | at 95 %; by halves | rms of log(found / true) "
-          "| 5-fold | leave-one-out | ours there | difference of squares | within 15 % | 5-fold "
-          "| by its stated error |")  # fmt: skip
-    print("|---|---|" + "---:|" * 11)
-    for where in (stop, end):
-        for name, own in groups(all_said(known, where, "ours")):
-            of = AgainstTruth.of(own)
-            both = zip(of.covered, of.covered_by_halves, strict=True)
-            covered = " | ".join(f"{share}; {halves:.3f}" for share, halves in both)
-            print(f"| {name} | {where} | {of.cells} | {covered} | {of.rms:.2f} | {of.rms_folds:.2f} "
-                  f"| {of.rms_left_out:.2f} | {of.rms_there:.2f} | {of.excess:.3f} ± {of.excess_stderr:.3f} "
-                  f"| {of.good:.2f} | {of.good_folds:.2f} | {of.expected:.2f} |")  # fmt: skip
+                print(f"| {name} | {way} | {' | '.join(map(str, at_stop + at_end))} |")
+    summaries = [
+        (f"{where}, {name}", AgainstTruth.of(own))
+        for where in places
+        for name, own in groups(all_said(known, where, "ours"))
+    ]
+    print("\n| cells | number | covered at 90 % | by equal halves | at 95 % | by equal halves |\n|---|" + "---:|" * 5)
+    for name, of in summaries:
+        both = zip(of.covered, of.covered_by_halves, strict=True)
+        print(f"| {name} | {of.cells} | {' | '.join(f'{share} | {halves:.3f}' for share, halves in both)} |")
+    print("\n| cells | number | rms of log(found / true) | 5-fold | leave-one-out | ours there "
+          "| squares less 5-fold's | within 15 % | 5-fold | stated |\n|---|" + "---:|" * 9)  # fmt: skip
+    for name, of in summaries:
+        print(f"| {name} | {of.cells} | {of.rms:.2f} | {of.rms_folds:.2f} | {of.rms_left_out:.2f} "
+              f"| {of.rms_there:.2f} | {of.excess:.3f} ± {of.excess_stderr:.3f} "
+              f"| {of.good:.2f} | {of.good_folds:.2f} | {of.expected:.2f} |")  # fmt: skip
     print()
-    for way in ("ours", "one run"):
-        said = all_said(known, end, way)
+    for way in ways:
+        said = all_said(known, "end", way)
         more = np.median([(one.of["seconds"] - one.descent_seconds) / one.folds_seconds for one in said])
         print(f"{way}: knowing costs {more:.2f} of what five folds of as many steps cost, in the median")
 

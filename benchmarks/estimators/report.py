@@ -141,16 +141,15 @@ def _rows(known: Known) -> Iterable[tuple[str, str]]:
     """Models and ways that judged any data set, those of the network first."""
     for model in ("network", "linear", *OF_ITS_OWN):
         ways = {way: None for one in known.values() if model in one for way in one[model]["ways"]}
-        yield from ((model, way) for way in ways)
+        yield from ((model, way) for way in sorted(ways, key=lambda way: not way.startswith(OURS)))  # ours first
 
 
 def show(known: Known) -> None:
-    """Print a table of each group, and the short one of the README."""
+    """Print a table of each group, as `benchmarks/results/estimate.md` has them, and the short one of the README."""
     parts = {name: own for name, own in groups(known).items() if own}
     for name, own in parts.items():
         print(f"\n{name}\n")
-        print("| model | way | data sets | rms of log(found / true) | of ours there | bias | regret of stopping "
-              "| regret of choosing | error over ours | cost |")  # fmt: skip
+        print("| model | way | sets | rms | ours there | bias | stopping | choosing | error | cost |")
         print("|---|---|---:|---:|---:|---:|---:|---:|---:|---:|")
         for model, way in _rows(own):
             found = summary(own, model, way)

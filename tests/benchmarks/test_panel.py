@@ -125,8 +125,8 @@ def test_summaries_of_made_up_cells(capsys):
     ]  # fmt: skip
     show(known)
     printed = capsys.readouterr().out
-    assert "| all | ours | 4 | 0.200; 0.200 | 0.500 ± 0.000; 0.500 ± 0.000 | 0.250 ± 0.250; 0.250 ± 0.250 | " in printed
-    assert "| any warning | one run | 1, 0, 1 | 1, 0, 1 |" in printed
+    assert printed.count("| all | ours | 4 | 0.200 | 0.500 ± 0.000 | 0.250 ± 0.250 | ") == 2
+    assert "| any warning | one run | 1 | 0 | 1 | 1 | 0 | 1 |" in printed
     assert "knowing costs 0.50 of what five folds of as many steps cost" in printed
 
 
