@@ -18,10 +18,11 @@ LAST_COLUMN = re.compile(r"\[`?([^\]`]+)`?\]\(([^)#]+)(?:#([^)]+))?\) \|$")
 
 
 def headings(page: Path) -> set[str]:
-    """Anchors of a page, as GitHub and the site make them, and labels of its equations."""
+    """Anchors of a page that are the same on the site and on GitHub, and labels of its equations."""
     text = page.read_text()
     titles = re.findall(r"^#+ (.+)$", text, flags=re.MULTILINE)
-    return {slugify(title, "-") for title in titles} | {*re.findall(r'label="([^"]+)"', text)}
+    on_github = {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+    return {slugify(title, "-") for title in titles} & on_github | {*re.findall(r'label="([^"]+)"', text)}
 
 
 def rows() -> list[str]:
