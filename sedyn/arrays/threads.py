@@ -3,6 +3,10 @@
 One limit governs both, so that ``OMP_NUM_THREADS=1`` or `threadpoolctl.threadpool_limits` keeps several processes on
 one machine out of each other's way. Results never depend on it: work is cut into parts by its size alone.
 
+Threads of the BLAS wait for one another several times in each product, and where other processes want the processors
+too, each wait takes as long as a scheduler lets one of them run. So loops of small products keep the BLAS to one thread
+(`one_blas_thread`), and those of our own, which wait once a call, share out what is large.
+
 After a pass over a large matrix the caches hold nothing of the interpreter, and each line of it costs a look in memory:
 handing work to other threads is kept short, shorter than `concurrent.futures` does it.
 """
@@ -11,9 +15,9 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
-from contextvars import copy_context
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar, copy_context
 from functools import cache
 from queue import SimpleQueue
 from threading import Lock, Thread
@@ -25,6 +29,12 @@ from threadpoolctl import ThreadpoolController
 __all__ = ["one_blas_thread", "run_each", "run_together", "thread_count"]
 
 Item = TypeVar("Item")
+
+# Products of so many multiplications take some milliseconds of one thread.
+LARGE_PRODUCT = 2**27
+
+# Threads of our own that may run, where the BLAS is kept to one; None where it is not.
+_ours: ContextVar[int | None] = ContextVar("threads of our own", default=None)
 
 
 class _Job:
@@ -90,13 +100,44 @@ def _blas() -> ThreadpoolController:
 
 def thread_count() -> int:
     """Threads this process may use now: the least limit of its BLAS libraries, and no more than its processors."""
+    ours = _ours.get()
+    if ours is not None:
+        return ours
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min([processors, *(library.num_threads for library in _blas().lib_controllers)])
 
 
-def one_blas_thread() -> AbstractContextManager[object]:
-    """Keep the BLAS to the calling thread, so that its sums do not depend on how many threads it may use."""
-    return _blas().limit(limits=1)
+@contextmanager
+def one_blas_thread(largest: float = 0) -> Iterator[None]:
+    """Keep the BLAS to the calling thread, as long as its products are small; threads of our own stay as many.
+
+    Its sums do not depend then on how many threads it may use.
+
+    Parameters
+    ----------
+    largest : float, optional
+        Multiplications of the largest product within; beyond `LARGE_PRODUCT` nothing is changed.
+    """
+    if largest > LARGE_PRODUCT:
+        yield
+        return
+    with _threads_of_our_own(thread_count()):
+        yield
+
+
+@contextmanager
+def _threads_of_our_own(threads: int) -> Iterator[None]:
+    """Keep the BLAS to the calling thread, and those of our own to a number."""
+    there = _ours.get()
+    token = _ours.set(threads)
+    try:
+        if there is None:
+            with _blas().limit(limits=1):
+                yield
+        else:
+            yield
+    finally:
+        _ours.reset(token)
 
 
 def run_together(work: Callable[[], object], threads: int) -> None:
@@ -160,5 +201,5 @@ def run_each(task: Callable[[Item], object], items: Iterable[Item]) -> None:
                 queue.clear()
                 raise
 
-    with one_blas_thread():
+    with _threads_of_our_own(1):
         run_together(work, min(threads, len(queue)))

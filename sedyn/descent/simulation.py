@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from sedyn.arrays import backend
-from sedyn.arrays.threads import thread_count
+from sedyn.arrays.threads import one_blas_thread, thread_count
 from sedyn.checks import DEVICE, FLAG, SEED, checked, dataset, listed, one_of, optional, whole
 from sedyn.descent.engines import DTYPES, ENGINES, Choice, choose_engine, replicates_together, require_results_memory
 from sedyn.descent.halves import half_of
@@ -220,7 +220,8 @@ def simulate_together(
         from sedyn.kernels.cpu.ready import make_ready  # loads a compiler
 
         make_ready(thread_count())
-    with backend.use_device(device):
+    largest = max(cell.problem.n * cell.problem.d * cell.problem.units for cell in resolved)
+    with backend.use_device(device), one_blas_thread(largest):
         for numbers in alike.values():
             found = _run_together([resolved[number] for number in numbers], seed, device, dtype)
             arrays |= dict(zip(numbers, found, strict=True))

@@ -14,6 +14,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from sedyn.arrays.shapes import Float
+from sedyn.arrays.threads import one_blas_thread
 from sedyn.descent.leave_one_out import seconds_for
 from sedyn.errors import InvalidInput
 from sedyn.estimate.by_spectrum import BySpectrum
@@ -122,35 +123,36 @@ class NetworkEstimator(FreshLike, Options, BaseEstimator):
         self.kept_features_, self.feature_mean_, self.feature_scale_ = standardization
         features = standardization.apply(samples.X)
         table = Table(features, labels.values, weights)
-        begun = None
-        if linear:
-            penalty = self._penalty_before() if warm else None
-            if penalty is None and (begun := self._begun(problem, table)):
-                penalty = begun.model.penalty
-            begun, problem = None if warm else begun, replace(problem, weight_decay=penalty or 0.0)
-        largest = largest_eigenvalue(features, weights) * curvature_bound(loss_named(problem.loss), outputs)
-        problem = self._with_rates(problem, largest)
-        largest += problem.weight_decay
-        estimate = None
+        begun = estimate = None
         self.spectrum_: Float[np.ndarray, " d"] | None = None
-        if wanted and not exact:
-            estimate = self._begin_estimate(problem, table, begun, samples.X.shape[1] - problem.d)
+        with one_blas_thread(features.size * min(features.shape)):
+            if linear:
+                penalty = self._penalty_before() if warm else None
+                if penalty is None and (begun := self._begun(problem, table)):
+                    penalty = begun.model.penalty
+                begun, problem = None if warm else begun, replace(problem, weight_decay=penalty or 0.0)
+            largest = largest_eigenvalue(features, weights) * curvature_bound(loss_named(problem.loss), outputs)
+            problem = self._with_rates(problem, largest)
+            largest += problem.weight_decay
+            if wanted and not exact:
+                estimate = self._begin_estimate(problem, table, begun, samples.X.shape[1] - problem.d)
 
         most_steps, open_ended = problem.steps, self.steps is None and bool(self.early_stopping)
-        fit = fit_network(
-            problem,
-            updates_of_fit(problem, accelerated=self._accelerated, linear_decay=linear),
-            table,
-            estimate,
-            exact=exact,
-            last_only=self.estimate == "last",
-            intercept=labels.intercept if self.fit_intercept and problem.bias_init == 0 else None,
-            linear=begun,
-            warm=warm,
-            early_stopping=bool(self.early_stopping),
-            patience=Patience(self.patience if open_ended else None),
-            tell=print if self.verbose else None,
-        )
+        with one_blas_thread(features.size * problem.units * (n if exact else 1)):
+            fit = fit_network(
+                problem,
+                updates_of_fit(problem, accelerated=self._accelerated, linear_decay=linear),
+                table,
+                estimate,
+                exact=exact,
+                last_only=self.estimate == "last",
+                intercept=labels.intercept if self.fit_intercept and problem.bias_init == 0 else None,
+                linear=begun,
+                warm=warm,
+                early_stopping=bool(self.early_stopping),
+                patience=Patience(self.patience if open_ended else None),
+                tell=print if self.verbose else None,
+            )
         if fit.diverged:
             self._tell_divergence(len(fit.train_error), fit.iteration)
         if open_ended:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sedyn.arrays import backend
+from sedyn.arrays.threads import one_blas_thread
 from sedyn.checks import COUNT, DEVICE, POSITIVE, SEED, checked, listed, one_of, optional, whole
 from sedyn.model.network import has_kink
 from sedyn.model.observables import INCLUDED, parts_of, predicted, to_dataset
@@ -154,7 +155,8 @@ def _randomized(
     parts = [part.tolist() for part in np.array_split(np.arange(randomizations), groups)]
     apart: list[dict[str, np.ndarray]] = []
     together: list[dict[str, np.ndarray]] = []
-    with backend.use_device(device):
+    largest = problem.steps * problem.units**2 * samples * len(parts[0])
+    with backend.use_device(device), one_blas_thread(largest):
         for part in parts:
             points = draw_points(problem, samples, [seeds[r] for r in part], device)
             apart.append(run_each(problem, points, updates, keep_samples=keep_samples and not apart))
