@@ -40,6 +40,7 @@ SOURCES = (
     *("arrays/compiling.py", "arrays/normals.py"),
     *(
         "kernels/cpu/functions.py",
+        "kernels/cpu/largest.py",
         "kernels/cpu/modes.py",
         "kernels/cpu/network.py",
         "kernels/cpu/passes.py",

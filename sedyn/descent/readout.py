@@ -23,7 +23,7 @@ from sedyn.kernels import dispatch
 from sedyn.model.architecture import layers_of
 from sedyn.model.evaluation import mean_over_shifts, sample_scores, score_names, scores_of_outputs
 from sedyn.model.functions import loss_named
-from sedyn.model.label_laws import LabelLaw, label_law, noise_variables
+from sedyn.model.label_laws import LabelLaw, noise_variables
 from sedyn.model.network import DeepWeights, has_kink
 from sedyn.model.problem import Problem
 from sedyn.model.seeds import Stream
@@ -324,7 +324,7 @@ def labels_of_points(problems: Sequence[Problem], points: Quadrature, of_signals
     xp, k = array_namespace(of_signals), problems[0].signals
     indices = xp.matmul(dispatch.causal_root(of_signals), points.normals[:, :k, :])
     deviations = constant_like(np.array([[[problem.noise]] for problem in problems]), of_signals)
-    return label_law(problems[0], indices, points.noise, deviations)
+    return dispatch.label_law(problems[0], indices, points.noise, deviations)
 
 
 def quadrature_scores(
@@ -435,7 +435,7 @@ def fresh_sample_scores(
         of_features, of_noise = stream.below(1 + 2 * block), 2 + 2 * block
         projections = dense_design(count, d, problem.feature_law, of_features, device).matmul(directions)
         normals = stream.normals(drawn, count, part=of_noise, device=device)[0, ...]
-        known = label_law(problem, projections[:k, :], normals)
+        known = dispatch.label_law(problem, projections[:k, :], normals)
         for t, deep in enumerate(deep_weights):
             h = projections[k + t * q : k + (t + 1) * q, :]
             scores = sample_scores(problem, h, known, deep) - controls[t](projections[:k, :], h, normals)

@@ -20,7 +20,7 @@ from sedyn.arrays import points, revealing, roots
 from sedyn.arrays.backend import Array
 from sedyn.arrays.shapes import Float
 from sedyn.errors import InvalidInput
-from sedyn.model import adjoint, evaluation, initialization, network, own_modes, row_averages
+from sedyn.model import adjoint, evaluation, initialization, label_laws, network, own_modes, row_averages
 from sedyn.model.algorithm import Descent, Path
 from sedyn.model.functions import Loss
 from sedyn.model.label_laws import SomeLabels
@@ -39,6 +39,7 @@ __all__ = [
     "error_over_shifts",
     "forward",
     "initial_weights_and_signals",
+    "label_law",
     "mean_answer",
     "mean_response",
     "move_modes",
@@ -252,6 +253,7 @@ descend_each = Operation(_no_pass)
 descend_path = Operation(_no_path)
 remove_own_gradients = Operation(_no_removal)
 average_scores = Operation(_no_average)
+label_law = Operation(label_laws.label_law)
 error_over_shifts = Operation(evaluation.error_over_shifts)
 stretched_points = Operation(points.stretched_points)
 causal_root = Operation(roots.causal_root)

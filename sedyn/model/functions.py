@@ -115,6 +115,8 @@ class Loss(Family):
         ``pieces_of(*numbers)``: of a loss that is quadratic in pieces of the residual, these.
     bends_abruptly : bool, optional
         True if the second derivative jumps, so that there is no third one to average.
+    linear_in_labels : bool, optional
+        True if labels enter linearly, so that the mean loss over several is the loss of their mean.
     compiled, cuda : str, optional
         As for `Activation`.
     """
@@ -124,6 +126,7 @@ class Loss(Family):
     joint: bool = False
     pieces_of: Callable[..., tuple[Piece, ...]] | None = None
     bends_abruptly: bool = False
+    linear_in_labels: bool = False
     compiled: str | None = None
     cuda: str | None = None
 
@@ -391,7 +394,7 @@ LOSSES: Registry[Loss] = Registry(
             valid=lambda width: 0 < width < math.inf,
             condition="a width > 0",
         ),
-        "softmax": Loss(_softmax, joint=True, compiled="softmax", cuda="softmax"),
+        "softmax": Loss(_softmax, joint=True, linear_in_labels=True, compiled="softmax", cuda="softmax"),
     },
 )
 

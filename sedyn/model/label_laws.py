@@ -27,6 +27,8 @@ __all__ = [
     "LabelLaw",
     "SomeLabels",
     "label_law",
+    "labels_of_classes",
+    "means_of_classes",
     "noise_variables",
 ]
 
@@ -127,13 +129,18 @@ class FewLabels(NamedTuple):
         What they can be; of classes the m = C unit vectors.
     probabilities : array, shape (..., m, N)
         Of each, given a sample's indices.
+    mean : array, shape (..., C, N)
+        Of the labels, given these.
     """
 
     values: Float[Array, "m C"]
     probabilities: Float[Array, "... m N"]
+    mean: Float[Array, "... C N"]
 
     def as_some(self, loss: Loss) -> tuple[SomeLabels, float | Float[Array, "..."]] | None:
-        """All of them; see `LabelLaw.as_some`."""
+        """All of them, or their mean if it says all; see `LabelLaw.as_some`."""
+        if loss.linear_in_labels:
+            return DrawnLabels(self.mean).as_some(loss)
         *leading, count, samples = self.probabilities.shape
         shape = (*leading, count, self.values.shape[-1], samples)
         labels = array_namespace(self.values).broadcast_to(self.values[:, :, None], shape)
@@ -141,6 +148,8 @@ class FewLabels(NamedTuple):
 
     def mean_losses(self, loss: Loss, outputs: Float[Array, "... C N"]) -> Float[Array, "... N"]:
         """Losses with every label, by its probability; see `LabelLaw.mean_losses`."""
+        if loss.linear_in_labels:
+            return losses(loss, outputs, self.mean)
         xp, found = array_namespace(outputs), 0.0
         for m in range(self.values.shape[0]):
             labels = xp.broadcast_to(self.values[m, :, None], outputs.shape)
@@ -239,11 +248,12 @@ def label_law(
     LabelLaw
     """
     law, xp = problem.label_noise_law, array_namespace(indices)
-    if deviation is None:
-        deviation = xp.full((1, 1), float(problem.noise), dtype=indices.dtype, device=indices.device)
     if noise_variables(problem):
-        return DrawnLabels(labels_of(problem, indices, label_noise(problem, normals, deviation)))
-    clean, deviation = clean_labels(problem, indices), xp.maximum(deviation, LEAST_NOISE)
+        noise = label_noise(problem, normals, _deviation(problem, indices, deviation))
+        return DrawnLabels(labels_of(problem, indices, noise))
+    if problem.labels == "classes" and not law.flips:
+        return labels_of_classes(law.largest(means_of_classes(problem, indices, deviation)))
+    clean, deviation = clean_labels(problem, indices), _divisor(problem, indices, deviation)
     if problem.labels == "additive":
         return AdditiveLabels(clean, deviation, law)
     if problem.labels == "binary":
@@ -253,11 +263,53 @@ def label_law(
         else:
             positive = 1 - law.moments_below(-clean / deviation).probability
         values = asarray_like(np.array([[1.0], [-1.0]]), clean)
-        return FewLabels(values, xp.concat([positive, 1 - positive], axis=-2))
-    values = asarray_like(np.eye(problem.outputs), clean)
-    if not law.flips:
-        return FewLabels(values, law.largest(clean / deviation))
+        return FewLabels(values, xp.concat([positive, 1 - positive], axis=-2), 2 * positive - 1)
     (probability,) = law.numbers
     of_others = probability / (problem.outputs - 1)
     largest = xp.argmax(clean, axis=-2)[..., None, :] == xp.arange(problem.outputs, device=clean.device)[:, None]
-    return FewLabels(values, of_others + (1 - probability - of_others) * xp.astype(largest, clean.dtype))
+    return labels_of_classes(of_others + (1 - probability - of_others) * xp.astype(largest, clean.dtype))
+
+
+def means_of_classes(
+    problem: Problem,
+    indices: Float[Array, "*replicates k N"],
+    deviation: Float[Array, "*replicates 1 1"] | None = None,
+) -> Float[Array, "*replicates C N"]:
+    """What the largest of decides the class once it has noise, in standard deviations of the noise.
+
+    Parameters
+    ----------
+    problem, indices, deviation
+        As for `label_law`.
+
+    Returns
+    -------
+    array, shape (..., C, N)
+    """
+    return clean_labels(problem, indices) / _divisor(problem, indices, deviation)
+
+
+def _deviation(problem: Problem, indices: Array, given: Array | None) -> Array:
+    if given is not None:
+        return given
+    return array_namespace(indices).full((1, 1), float(problem.noise), dtype=indices.dtype, device=indices.device)
+
+
+def _divisor(problem: Problem, indices: Array, given: Array | None) -> Array:
+    return array_namespace(indices).maximum(_deviation(problem, indices, given), LEAST_NOISE)
+
+
+def labels_of_classes(probabilities: Float[Array, "... C N"]) -> FewLabels:
+    """Labels that are a unit vector for each of C classes.
+
+    Parameters
+    ----------
+    probabilities : array, shape (..., C, N)
+        Of the classes.
+
+    Returns
+    -------
+    FewLabels
+    """
+    values = asarray_like(np.eye(probabilities.shape[-2]), probabilities)
+    return FewLabels(values, probabilities, probabilities)

@@ -21,10 +21,19 @@ from sedyn.checks import checked, elementwise, identifier
 from sedyn.model.families import Family, Law, read_law
 from sedyn.model.registry import Registry
 
-__all__ = ["NOISE_LAWS", "Moments", "NoiseFamily", "NoiseLaw", "noise_law", "register_noise"]
+__all__ = [
+    "NOISE_LAWS",
+    "Moments",
+    "NoiseFamily",
+    "NoiseLaw",
+    "largest_with_normal_noise",
+    "nodes_for_largest",
+    "noise_law",
+    "register_noise",
+]
 
-# Nodes of averages over normal noise, in standard deviations of it: errors of the rule and tails are below rounding.
-NODES = np.arange(-33, 34) / 4
+# How far nodes of averages over normal noise reach, in standard deviations of it: 1e-16 of it is further out.
+REACH = 8.25
 
 
 class Moments(NamedTuple):
@@ -145,11 +154,44 @@ def _student_t_moments(x: Array, df: float) -> Moments:
     return Moments(below, mean, (df - 1) * stdtr(df - 2, x) - (df - 2) * below)
 
 
-def _largest_with_normal_noise(means: Array) -> Array:
+@cache
+def nodes_for_largest(classes: int) -> tuple[np.ndarray, float]:
+    """Equally spaced nodes at which normal noise is averaged for the largest of so many means, and their distance.
+
+    The maximum of many varies less, so nodes are closer: what the rule leaves is at most 2e-16, where two means are
+    equal, and 2e-14 of 1 / C for up to ten thousand (in 40 digits, docs/theory.md#class-probability).
+
+    Parameters
+    ----------
+    classes : int
+
+    Returns
+    -------
+    nodes : ndarray, shape (J,)
+        From the largest mean, in standard deviations of the noise; multiples of 1 / 64, which are exact.
+    distance : float
+    """
+    distance = max(1, math.floor(64 / (1.1 * (1 + math.log(classes))))) / 64
+    beside = math.ceil(REACH / distance)
+    return np.arange(-beside, beside + 1) * distance, distance
+
+
+def largest_with_normal_noise(means: Float[Array, "*leading C N"]) -> Float[Array, "*leading C N"]:
+    """Average over normal noise how likely each mean is the largest, see `NoiseLaw.largest`.
+
+    Parameters
+    ----------
+    means : array, shape (..., C, N)
+
+    Returns
+    -------
+    array, shape (..., C, N)
+    """
     xp, classes = array_namespace(means), means.shape[-2]
+    nodes, distance_of_nodes = nodes_for_largest(classes)
     top, found = xp.max(means, axis=-2, keepdims=True), xp.zeros_like(means)
     behind = top - means
-    for node in NODES.tolist():
+    for node in nodes.tolist():
         distance = behind + node  # from each mean to where the largest of all is
         below, density = ndtr(distance), _normal_density(distance)
         before = [xp.ones_like(top)]
@@ -159,13 +201,13 @@ def _largest_with_normal_noise(means: Array) -> Array:
         for c in reversed(range(classes)):
             found[..., c : c + 1, :] += density[..., c : c + 1, :] * before[c] * after
             after = after * below[..., c : c + 1, :]
-    return found * float(NODES[1] - NODES[0])
+    return found * distance_of_nodes
 
 
 NOISE_LAWS: Registry[NoiseFamily] = Registry(
     "noise_law",
     {
-        "gaussian": NoiseFamily(lambda x: x, moments_below=_gaussian_moments, largest=_largest_with_normal_noise),
+        "gaussian": NoiseFamily(lambda x: x, moments_below=_gaussian_moments, largest=largest_with_normal_noise),
         "student_t": NoiseFamily(
             _student_t,
             moments_below=_student_t_moments,

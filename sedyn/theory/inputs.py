@@ -17,10 +17,11 @@ from sedyn.arrays.shapes import Float
 from sedyn.arrays.sobol import MOST_DIMENSIONS
 from sedyn.checks import whole
 from sedyn.errors import InvalidInput, require_whole
+from sedyn.kernels.dispatch import label_law
 from sedyn.model.batching import limit_dimensions
 from sedyn.model.evaluation import silent_weights
 from sedyn.model.initialization import initial_overlaps
-from sedyn.model.label_laws import DrawnLabels, LabelLaw, label_law
+from sedyn.model.label_laws import DrawnLabels, LabelLaw
 from sedyn.model.labels import label_noise, labels_of
 from sedyn.model.problem import Problem
 from sedyn.theory.causal_factor import CausalFactor

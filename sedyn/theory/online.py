@@ -18,11 +18,10 @@ from sedyn.arrays.roots import psd_root
 from sedyn.arrays.shapes import Float
 from sedyn.checks import SEED, checked, whole
 from sedyn.errors import InvalidInput, require_whole
-from sedyn.kernels.dispatch import differentiate
+from sedyn.kernels.dispatch import differentiate, label_law
 from sedyn.model.architecture import initial_deep_weights
 from sedyn.model.evaluation import mean_scores, score_names, silent_weights
 from sedyn.model.initialization import initial_overlaps
-from sedyn.model.label_laws import label_law
 from sedyn.model.labels import label_noise, labels_of
 from sedyn.model.network import DeepWeights, Network
 from sedyn.model.observables import pad_deep_weights, parts_of, predicted, stack_records, to_dataset

@@ -7,9 +7,10 @@ from functools import lru_cache
 import numpy as np
 
 from sedyn.arrays.roots import causal_root
+from sedyn.kernels.dispatch import label_law
 from sedyn.model.evaluation import silent_scores
 from sedyn.model.initialization import initial_overlaps
-from sedyn.model.label_laws import label_law, noise_variables
+from sedyn.model.label_laws import noise_variables
 from sedyn.model.problem import Problem
 
 __all__ = ["silent_score"]

@@ -18,7 +18,7 @@ from numba import types
 
 from sedyn.arrays.compiling import MATRIX, VECTOR, address_of, compiled
 
-__all__ = ["ACTIVATE", "BEND", "BEND_LOSS", "LOSE", "activation_addresses", "exp", "log", "loss_addresses"]
+__all__ = ["ACTIVATE", "BEND", "BEND_LOSS", "LOSE", "activation_addresses", "exp", "log", "loss_addresses", "normal"]
 
 INT = types.int64
 ACTIVATE = types.void(MATRIX, MATRIX, INT, INT, INT)
@@ -219,6 +219,16 @@ def _erf(x: float) -> tuple[float, float]:
     inside = x + x * _polynomial(ERF_INSIDE, square)
     outside = 1 - bell * _polynomial(ERF_TAIL, 1 / (abs(x) + TAIL_SHIFT))
     return inside if abs(x) < 1 else (-outside if x < 0 else outside), bell
+
+
+@_exact
+def normal(x: float) -> tuple[float, float]:
+    """Distribution function of the standard normal law, to two units of rounding of 1, and exp(-x^2 / 2)."""
+    small = math.sqrt(0.5) * x
+    bell = exp(-0.5 * x * x)
+    inside = 0.5 + 0.5 * (small + small * _polynomial(ERF_INSIDE, small * small))
+    beyond = 0.5 * bell * _polynomial(ERF_TAIL, 1 / (abs(small) + TAIL_SHIFT))
+    return inside if abs(small) < 1 else (beyond if x < 0 else 1 - beyond), bell
 
 
 @_exact

@@ -13,9 +13,11 @@ from sedyn.kernels import dispatch
 from sedyn.kernels.program import MOST_UNITS, form_of, program_with_form
 from sedyn.model.algorithm import Descent, Path
 from sedyn.model.functions import ACTIVATIONS, LOSSES, Loss
-from sedyn.model.label_laws import SomeLabels
+from sedyn.model.label_laws import LabelLaw, SomeLabels
 from sedyn.model.layers import Stack
 from sedyn.model.network import DeepWeights, Derivatives, Network
+from sedyn.model.noise import largest_with_normal_noise
+from sedyn.model.problem import Problem
 from sedyn.model.update import Update
 
 if TYPE_CHECKING:
@@ -81,6 +83,17 @@ def _stretched_points(words: Array, samples: int, stretched: int, factor: float)
     from sedyn.kernels.cpu import points
 
     return points.stretched_points(words, samples, stretched, factor)
+
+
+def _is_of_noisy_classes(problem: Problem, indices: Array, normals: Array, deviation: Array | None = None) -> bool:
+    of_normal_noise = problem.label_noise_law.family.largest is largest_with_normal_noise
+    return problem.labels == "classes" and of_normal_noise and _in_numbers(indices)
+
+
+def _law_of_noisy_classes(problem: Problem, indices: Array, normals: Array, deviation: Array | None = None) -> LabelLaw:
+    from sedyn.kernels.cpu import largest
+
+    return largest.law_of_noisy_classes(problem, indices, normals, deviation)
 
 
 def _row_moments(weights: Array, start: Array, scales: Array) -> Array:
@@ -170,6 +183,7 @@ dispatch.descend_path.register(lambda matrices, *_: isinstance(matrices, np.ndar
 dispatch.remove_own_gradients.register(lambda path, *_: _in_numbers(path.trained), _remove_own_gradients)
 dispatch.average_scores.register(lambda layers, loss, roots, *_: _in_numbers(roots), _average_scores)
 dispatch.stretched_points.register(lambda words, *_, **__: isinstance(words, np.ndarray), _stretched_points)
+dispatch.label_law.register(_is_of_noisy_classes, _law_of_noisy_classes)
 dispatch.row_moments.register(lambda weights, *_: _in_numbers(weights), _row_moments)
 dispatch.revealing_product.register(lambda vectors, own, other: isinstance(vectors, np.ndarray), _revealing_product)
 dispatch.stored_samples.register(lambda matrix, dtype: isinstance(matrix, np.ndarray), _stored_samples)

@@ -37,6 +37,17 @@ def test_every_family_has_a_member_here():
     assert {text.split("(")[0] for text in MEMBERS} == {name for name in LOSSES.built_in if not LOSSES[name].joint}
 
 
+@pytest.mark.parametrize("text", [*MEMBERS, "softmax"])
+def test_the_mean_over_labels_is_the_loss_of_their_mean_where_a_loss_says_so(text):
+    rng = np.random.default_rng(0)
+    f, labels, shares = 3 * rng.standard_normal((3, 50)), np.eye(3)[:, :, None], rng.dirichlet(np.ones(3), 50).T
+    loss = loss_named(text)
+    values = [loss.jet(f, np.broadcast_to(labels[:, c], f.shape), 0)[0] for c in range(3)]
+    mean = sum(share * value for share, value in zip(shares, values, strict=True))
+    (of_mean,) = loss.jet(f, shares, 0)
+    assert np.allclose(of_mean, mean, rtol=1e-13) == loss.linear_in_labels
+
+
 @pytest.mark.parametrize("text", MEMBERS)
 def test_derivatives_are_complex_steps(text):
     f, y = samples()

@@ -6,8 +6,10 @@ from scipy import integrate, stats
 
 import sedyn
 from sedyn import Problem
+from sedyn.kernels.cpu import largest
+from sedyn.kernels.dispatch import definitions_only, label_law
 from sedyn.model.labels import label_noise, labels_of
-from sedyn.model.noise import noise_law
+from sedyn.model.noise import largest_with_normal_noise, noise_law
 
 LAWS = {
     "laplace": stats.laplace(scale=np.sqrt(0.5)),
@@ -55,6 +57,35 @@ def test_the_largest_of_noisy_means(classes):
     np.testing.assert_allclose(found.T[:5].ravel(), expected, atol=1e-8)
     np.testing.assert_allclose(noise_law("gaussian").largest(0 * means), 1 / classes, atol=1e-13)
     np.testing.assert_allclose(noise_law("gaussian").largest(1e100 * means), means == means.max(axis=0))
+
+
+@pytest.mark.parametrize("classes", [2, 3, 5, 10, 30, 100, 300])
+def test_nodes_are_close_enough_for_any_number_of_classes(classes):
+    # Where all means are equal each is the largest equally often, and what is left of the rule is most.
+    found = largest_with_normal_noise(np.zeros((classes, 1)))
+    np.testing.assert_allclose(found, 1 / classes, rtol=2e-14)
+
+
+@pytest.mark.parametrize("shape", [(2, 40), (3, 2, 3, 64), (10, 129), (2, 40, 5)])
+@pytest.mark.parametrize("noise", [1e-100, 0.2, 3.0])
+def test_compiled_chances_are_those_of_array_operations(shape, noise):
+    *leading, classes, samples = shape
+    fields = {"labels": "classes", "loss": "softmax", "outputs": classes, "signals": classes, "link": "identity"}
+    problem = Problem(**fields, width=classes, noise=noise)
+    indices, nothing = np.random.default_rng(0).standard_normal(shape), np.empty((*leading, 0, samples))
+    found = label_law(problem, indices, nothing)
+    with definitions_only():
+        expected = label_law(problem, indices, nothing)
+    np.testing.assert_array_equal(found.values, expected.values)
+    np.testing.assert_allclose(found.probabilities, expected.probabilities, rtol=0, atol=3e-15)
+
+
+def test_compiled_chances_know_no_neighbours():
+    means = np.random.default_rng(0).standard_normal((3, 2, 200))
+    found = largest.largest_with_normal_noise(means)
+    for replicate in range(3):
+        np.testing.assert_array_equal(largest.largest_with_normal_noise(means[replicate]), found[replicate])
+    np.testing.assert_array_equal(largest.largest_with_normal_noise(means[..., :71]), found[..., :71])
 
 
 @pytest.mark.parametrize("text", ["gaussian", "laplace", "student_t(5)", "student_t(30)"])
