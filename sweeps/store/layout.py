@@ -218,17 +218,12 @@ def lay_out(root: zarr.Group, settings: Mapping[str, Any]) -> list[str]:
     """
     constants, indexes = constants_of(settings), indexes_of(settings)
     wanted = {path: (values.shape, layout) for path, (layout, values) in indexes.items()} | arrays_of(settings)
-    known: set[str] = set()
-    for group_name in layouts(settings):
-        group = root.require_group(group_name)
-        group.attrs.put(constants)
-        known |= {f"{group_name}/{name}" for name in objects.list_names(root.store, group_name) if name in group}
-    # What was asked for gains a dimension with the store; its chunks then have other names.
-    other = {path for path in known & indexes.keys() if _dimensions(root, path) != len(wanted[path][0])}
-    new = {path: document(*array) for path, array in wanted.items() if path not in known or path in other}
-    metadata.write_documents(root.store, new, settled=False)
-    for path in known & wanted.keys() - other:
-        _update_array(root, path, *wanted[path])
+    for group in layouts(settings):
+        root.require_group(group).attrs.put(constants)
+    there = dict(zip(wanted, metadata.read_documents(root.store, [*wanted]), strict=True))
+    documents = {path: _document_from(there[path], *array) for path, array in wanted.items()}
+    changed = {path: each for path, each in documents.items() if each != there[path]}
+    metadata.write_documents(root.store, changed, settled=False)
     for path, (_, values) in indexes.items():
         array = root[path]
         assert isinstance(array, zarr.Array)
@@ -441,19 +436,12 @@ def document(shape: tuple[int, ...], layout: Layout) -> dict[str, Any]:
     }
 
 
-def _dimensions(root: zarr.Group, path: str) -> int:
-    array = root[path]
-    assert isinstance(array, zarr.Array)
-    return array.ndim
-
-
-def _update_array(root: zarr.Group, path: str, shape: tuple[int, ...], layout: Layout) -> None:
-    array = root[path]
-    assert isinstance(array, zarr.Array)
-    if array.shape != shape:
-        array.resize(shape)
-    if dict(array.attrs) != layout.attributes:
-        array.attrs.put(layout.attributes)
+def _document_from(there: dict[str, Any] | None, shape: tuple[int, ...], layout: Layout) -> dict[str, Any]:
+    """The document that is there with another shape and other attributes; its chunks stay as they are."""
+    # What was asked for gains a dimension with the store; its chunks then have other names.
+    if there is None or len(there["shape"]) != len(shape):
+        return document(shape, layout)
+    return there | {"shape": list(shape), "attributes": layout.attributes}
 
 
 def _coordinate_layout(name: str, dim: str, values: np.ndarray, checked: bool) -> Layout:
