@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import zarr
+from zarr.storage import StorePath
 
 from sedyn.model import observables
 from sedyn.model.observables import COMPARED, Observable, coordinates_of, fluctuations_beside_theory
@@ -225,9 +226,7 @@ def lay_out(root: zarr.Group, settings: Mapping[str, Any]) -> list[str]:
     changed = {path: each for path, each in documents.items() if each != there[path]}
     metadata.write_documents(root.store, changed, settled=False)
     for path, (_, values) in indexes.items():
-        array = root[path]
-        assert isinstance(array, zarr.Array)
-        write_coordinate(array, values)
+        write_coordinate(zarr.Array.from_dict(StorePath(root.store, path), documents[path]), values)
     return sorted(wanted, key=lambda path: path.partition("/")[0])  # zarr wants what a group has in one piece
 
 
