@@ -30,11 +30,12 @@ from sweeps.compute import Compute
 from sweeps.driver import FixedTasks, run_tasks
 from sweeps.executors import InlineExecutor
 from sweeps.interruption import stoppable
+from sweeps.location import local_path
 from sweeps.plan import SweepSpec
 from sweeps.progress import Progress
 from sweeps.schedule import missing_tasks
 from sweeps.sessions import Session
-from sweeps.store import Store, find_damage, local_path, only_driver
+from sweeps.store import Store, find_damage, only_driver
 from sweeps.terminal import OutputClosed, say
 from sweeps.worker import WorkerSetup
 

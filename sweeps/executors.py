@@ -10,11 +10,11 @@ from typing import Any
 from sedyn.errors import InvalidInput
 from sweeps.attempts import Attempt, Executor, Lost
 from sweeps.compute import Compute
+from sweeps.location import local_path
 from sweeps.placement import place, resources_of
 from sweeps.sessions import Session
 from sweeps.sharing import Sharing
 from sweeps.slurm.executor import SlurmExecutor
-from sweeps.store import local_path
 from sweeps.worker import Outcome, Worker, WorkerSetup
 
 __all__ = ["InlineExecutor", "RayExecutor", "make_executor"]

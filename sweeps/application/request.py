@@ -6,7 +6,6 @@ import os
 import pkgutil
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
@@ -16,6 +15,7 @@ from sedyn.errors import LARGEST, InvalidInput, require_flag, require_known, req
 from sweeps.application.composition import Composed
 from sweeps.application.rows import design, product_of, table, union, zipped
 from sweeps.compute import Compute
+from sweeps.location import local_path
 from sweeps.plan import SweepSpec, require_fields
 from sweeps.refinement import Refinement
 from sweeps.registered import code_with, registered_in, require_for_workers
@@ -289,9 +289,9 @@ def _mapping(config: DictConfig, key: str) -> dict[str, Any]:
 def _store_at(field: str, value: Any) -> str:
     """Check where a store goes: a folder that has a name, on a path that can be, or a URL."""
     location = path(field, value)
-    local = location.removeprefix("file://")
-    if "://" not in local:
-        if Path(local).name in ("", "..") or local.strip() != local:
+    local = local_path(location)
+    if local is not None:
+        if local.name in ("", "..") or str(local).strip() != str(local):
             raise InvalidInput(field, value, "a path that ends in a name, as in stores/NAME.zarr")
         try:
             os.stat(local)

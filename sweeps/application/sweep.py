@@ -19,6 +19,7 @@ from sweeps.application.command import parser_of
 from sweeps.application.composition import compose
 from sweeps.application.request import Request, read_request
 from sweeps.interruption import stoppable
+from sweeps.location import local_path
 from sweeps.sessions import SessionLost
 from sweeps.terminal import OutputClosed, say, shell_word
 
@@ -119,7 +120,8 @@ def _compute(request: Request) -> int:
 
     with ExitStack() as places:  # where tasks run: they end while a report is made
         session = None
-        if request.compute.starts_ray and _is_nothing_at(request.location):
+        path = local_path(request.location)
+        if request.compute.starts_ray and path is not None and not os.path.lexists(path):
             # All is missing: Ray starts while what plans and writes is loaded.
             session = places.enter_context(closing(Session(request.compute)))
         return _compute_at(request, places, session)
@@ -134,7 +136,7 @@ def _compute_at(request: Request, places: ExitStack, session: Session | None) ->
     from sweeps.progress import make_progress
     from sweeps.provenance import git_commit
     from sweeps.schedule import missing_tasks
-    from sweeps.store import Store, find_damage, is_of_code, local_path, mend, only_driver
+    from sweeps.store import Store, find_damage, is_of_code, mend, only_driver
     from sweeps.verdict import VerdictTasks
     from sweeps.worker import WorkerSetup
 
@@ -199,12 +201,6 @@ def _compute_at(request: Request, places: ExitStack, session: Session | None) ->
     say(f"{done}, {len(failures)} failed, {summary.seconds:.1f} s: {request.location}")
     say(f"open it with: {store.opening_line}")
     return DONE if reported and not failures else FAILED
-
-
-def _is_nothing_at(location: str) -> bool:
-    """Whether a location is on this machine and holds nothing, as far as is known without any library of stores."""
-    local = location.removeprefix("file://")
-    return "://" not in local and not os.path.lexists(local)
 
 
 @contextmanager

@@ -14,10 +14,10 @@ from typing import Any
 from sedyn.errors import InvalidInput
 from sweeps.attempts import Attempt, Lost
 from sweeps.compute import Compute, worker_count
+from sweeps.location import local_path
 from sweeps.provenance import Environment
 from sweeps.slurm.jobs import Job, Jobs, Refused, Unreachable
 from sweeps.slurm.queue import Queue, make_folder
-from sweeps.store import local_path
 from sweeps.worker import Outcome, WorkerSetup
 
 __all__ = ["SlurmExecutor"]

@@ -19,7 +19,6 @@ from sweeps.store.description import find_broken, restore
 from sweeps.store.integrity import Damage, Fault, find_damage, mend, starts_not_finite
 from sweeps.store.layout import DONE, FAILED, PENDING, settings_for, stored_size
 from sweeps.store.lifecycle import TARGET, WANTED, Store, may_have_shards, open_root
-from sweeps.store.location import local_path
 from sweeps.store.lock import Lease, is_driven, only_driver, remark_of_driver
 from sweeps.store.merging import damaged_records, waiting_bytes
 from sweeps.store.metadata import SETTINGS
@@ -68,7 +67,6 @@ __all__ = [
     "is_driven",
     "is_of_code",
     "lacking",
-    "local_path",
     "may_have_shards",
     "mend",
     "missing",

@@ -16,6 +16,7 @@ import zarr
 from zarr.abc.store import Store as ZarrStore
 
 from sedyn.errors import InvalidInput
+from sweeps.location import local_path
 from sweeps.plan import ROW, Cell, SimulationTask, SweepSpec, TheoryTask, key_of
 from sweeps.provenance import Environment
 from sweeps.sources import Code
@@ -24,7 +25,6 @@ from sweeps.store.consistency import require_consistent
 from sweeps.store.description import restore
 from sweeps.store.keeping import Keeping
 from sweeps.store.layout import lay_out, layouts, settings_for
-from sweeps.store.location import local_path
 from sweeps.store.migration import add_axes, finish_interrupted
 from sweeps.store.places import CELL, TIED, columns, indexed, place_of_cell, require_room
 from sweeps.store.settings import (

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Protocol
 
 from sedyn.errors import InvalidInput
+from sweeps.location import local_path
 from sweeps.store.claims import Claim, StoreTaken
-from sweeps.store.location import local_path
 
 try:
     import fcntl

@@ -23,7 +23,7 @@ from zarr.core.buffer import Buffer, default_buffer_prototype
 from zarr.core.sync import sync
 from zarr.storage import LocalStore
 
-from sweeps.store.location import local_path
+from sweeps.location import local_path
 from sweeps.store.remote import RemoteStore
 
 __all__ = [

@@ -141,7 +141,9 @@ def test_small_theory_runs_and_fits_keep_the_blas_to_one_thread(two_threads, mon
 
     monkeypatch.setitem(NetworkRegressor._learn.__globals__, "fit_network", watching)
     rng = np.random.default_rng(0)
-    NetworkRegressor(steps=2, early_stopping=False, estimate=False).fit(rng.standard_normal((40, 3)), rng.standard_normal(40))
+    NetworkRegressor(steps=2, early_stopping=False, estimate=False).fit(
+        rng.standard_normal((40, 3)), rng.standard_normal(40)
+    )
     assert found == [1]
 
 

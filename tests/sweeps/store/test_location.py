@@ -8,7 +8,7 @@ import xarray as xr
 from analysis.report import main as report
 from sweeps import status, validate
 from sweeps.application.sweep import main
-from sweeps.store import local_path
+from sweeps.location import local_path
 
 
 def test_a_url_holds_the_same_store(sweep, tmp_path, capsys):
