@@ -208,14 +208,14 @@ def _through_outputs(
     bend: Array, tangents: Float[Array, "... C q N"], loss: Loss, sample_weights: Float[Array, "... N"] | None
 ) -> Float[Array, "... q q N"]:
     """Part of D that the loss's second derivative in the outputs makes, weighted."""
-    if loss.joint:
-        bent = bend[..., :, 0, None, :] * tangents[..., None, 0, :, :]
-        for output in range(1, tangents.shape[-3]):  # one after another, so that less is at work at a time
-            bent = bent + bend[..., :, output, None, :] * tangents[..., None, output, :, :]
-    else:
-        bent = bend[..., :, None, :] * tangents
     if sample_weights is not None:
-        bent = bent * sample_weights[..., None, None, :]
+        bend = bend * (sample_weights[..., None, None, :] if loss.joint else sample_weights[..., None, :])
+    if loss.joint:  # each output with each other one: by products, a sample's at a time
+        xp = array_namespace(tangents)
+        of_samples = xp.moveaxis(tangents, -1, -3)
+        bent = xp.matmul(xp.moveaxis(bend, -1, -3), of_samples)
+        return xp.moveaxis(xp.matmul(xp.matrix_transpose(of_samples), bent), -3, -1)
+    bent = bend[..., :, None, :] * tangents
     total = tangents[..., 0, :, None, :] * bent[..., 0, None, :, :]
     for output in range(1, tangents.shape[-3]):
         total = total + tangents[..., output, :, None, :] * bent[..., output, None, :, :]
