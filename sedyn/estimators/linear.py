@@ -39,10 +39,12 @@ DECADES_OF_PATIENCE = 2
 FITTED_AGAIN = 20
 # What Newton's method leaves to gain, as a share of the objective: where penalties are compared, and of what is kept.
 ROUGHLY, EXACTLY = 1e-6, 1e-16
-# Those of classes may be shifted together, which changes nothing: they need some.
-PENALTY_OF_INTERCEPTS = 1e-8
-# What is left of a curvature without the sample's own part of it, at least.
-LEAST_LEFT = 1e-6
+# Those of classes may be shifted together, which changes nothing: they need some. It stays below that of the weights: a sample
+# would else be told from the mean of the others, which centring has made 0. A parabola needs none.
+PENALTY_OF_INTERCEPTS, SHARE_OF_INTERCEPTS = 1e-8, 1e-3
+# What is left of a curvature without the sample's own part of it, at least: rounding. With more than that a model that fits
+# every sample would have next to no error.
+LEAST_LEFT = 1e-12
 # Numbers that models side by side work with at a time.
 NUMBERS_AT_A_TIME = 2**21
 
@@ -154,10 +156,14 @@ def choose(
     resamples = Resamples.of(weights)
     penalty, near, of_resamples = _best_penalty(family, resamples)
     point = family.minima(np.array([penalty]), near, EXACTLY)
-    curvature = family.curvature(penalty, point.curvatures[0])
-    kept = family.kept(curvature, point.curvatures[0], point.gradients[0])
-    parameters = point.parameters.reshape(len(labels), -1)
-    left_out = point.outputs.reshape(labels.shape) - kept
+    parameters, outputs = point.parameters.reshape(len(labels), -1), point.outputs.reshape(labels.shape)
+    if family.parabola:
+        left_out = family.left_out_of_parabola(np.array([penalty]))[0]
+        kept = outputs - left_out
+    else:
+        curvature = family.curvature(penalty, point.curvatures[0])
+        kept = family.kept(curvature, point.curvatures[0], point.gradients[0])
+        left_out = outputs - kept
     own = resamples.sums(losses_with_doubt(loss, left_out, labels)[1])
     gained = resamples.left_out(of_resamples - own)
     if not family.parabola:
@@ -213,10 +219,6 @@ class _Diagonal:
         """Multiply with the inverse."""
         return np.einsum("...mce,...em->...cm", self.inverses, slope)
 
-    def own(self, rows: Float[np.ndarray, "n M"]) -> Float[np.ndarray, "... n C C"]:
-        """Each row's quadratic form with the inverse."""
-        return np.moveaxis(np.tensordot(rows**2, self.inverses, (1, -3)), 0, -3)
-
 
 class _Dense:
     """The same where curvatures differ: a matrix of all of a system's parameters."""
@@ -269,10 +271,18 @@ class _Family:
         f = np.linspace(-3, 3, 7) * np.ones((self.shape[0], 1))
         return not self.loss.joint and bool(np.ptp(self.loss.jet(f, np.ones_like(f), 2)[2]) == 0)
 
+    @cached_property
+    def second_moments(self) -> Float[np.ndarray, " M"]:
+        """Of the rows, which are orthogonal: of their coordinates, and of the ones of an intercept."""
+        found = np.ones(self.rows.shape[1])
+        found[: self.modes.eigenvalues.size] = self.modes.eigenvalues
+        return found
+
     def penalties(self, each: Float[np.ndarray, " P"]) -> Float[np.ndarray, "P M"]:
-        """Of the parameters: intercepts have next to none."""
+        """Of the parameters: intercepts have none, or next to none."""
         found = np.repeat(each[:, None], self.rows.shape[1], axis=1)
-        found[:, self.modes.eigenvalues.size :] = PENALTY_OF_INTERCEPTS
+        of_intercepts = 0 * each if self.parabola else np.minimum(PENALTY_OF_INTERCEPTS, SHARE_OF_INTERCEPTS * each)
+        found[:, self.modes.eigenvalues.size :] = of_intercepts[:, None]
         return found
 
     def objectives(self, each: Float[np.ndarray, " P"]) -> Objectives:
@@ -314,9 +324,7 @@ class _Family:
 
     def by_modes(self, each: Float[np.ndarray, " P"], curvature: Float[np.ndarray, "... S C C"]) -> _Diagonal:
         """The objectives' curvature for each penalty, were that of all samples the same."""
-        second_moments = np.ones(self.rows.shape[1])
-        second_moments[: self.modes.eigenvalues.size] = self.modes.eigenvalues
-        bent = curvature[..., None, :, :] * second_moments[:, None, None]
+        bent = curvature[..., None, :, :] * self.second_moments[:, None, None]
         return _Diagonal(bent + self.penalties(each)[:, None, :, None, None] * np.eye(curvature.shape[-1]))
 
     def curvature(self, penalty: float, curvatures: Float[np.ndarray, "S C C n"]) -> _Diagonal | _Dense:
@@ -352,14 +360,26 @@ class _Family:
         return -np.moveaxis(np.linalg.solve(left, right)[..., 0], -1, -2).reshape(shape)
 
     def left_out(self, each: Float[np.ndarray, " P"], point: Point) -> Float[np.ndarray, "P outputs n"]:
-        """Outputs for samples of the models without them, with each penalty; where they differ, one after another."""
-        known = point.curvatures, point.gradients
-        if self.parabola:
-            kept = self.kept(self.by_modes(each, point.curvatures @ self.weights / self.weights.size), *known)
-        else:
-            models = zip(each, *known, strict=True)
-            kept = np.stack([self.kept(self.curvature(own, bent), bent, pulls) for own, bent, pulls in models])
+        """Outputs for samples of the models without them, with each penalty, one after another."""
+        models = zip(each, point.curvatures, point.gradients, strict=True)
+        kept = np.stack([self.kept(self.curvature(own, bent), bent, pulls) for own, bent, pulls in models])
         return point.outputs.reshape(kept.shape) - kept
+
+    def left_out_of_parabola(self, each: Float[np.ndarray, " P"]) -> Float[np.ndarray, "P outputs n"]:
+        """The same of a parabola, for all penalties at once and without their models.
+
+        A model that fits every sample leaves gradients and what is left of curvatures as small as its penalty. Both are
+        added up from what each mode leaves of them, since as differences from 1 they would be rounding.
+        """
+        n, zero, penalties = self.weights.size, self.at_zero(), self.penalties(each)
+        curvature = float(zero.curvatures.flat[0])
+        pulls = zero.gradients.reshape(self.shape)
+        learned = (pulls * self.weights) @ self.rows / (n * self.second_moments)
+        shares = self.weights[:, None] * self.rows**2 / (n * self.second_moments)
+        unlearned = penalties / (curvature * self.second_moments + penalties)
+        gradients = pulls - learned @ self.rows.T + (learned * unlearned[:, None]) @ self.rows.T
+        left = (1 - shares.sum(axis=1)).clip(0) + unlearned @ shares.T
+        return (gradients / left[:, None] - pulls) / curvature
 
 
 def _best_penalty(family: _Family, resamples: Resamples) -> tuple[float, Point, Float[np.ndarray, "R G"]]:
@@ -372,8 +392,11 @@ def _best_penalty(family: _Family, resamples: Resamples) -> tuple[float, Point, 
     errors: list[np.ndarray] = []
     for first in range(0, count, decade):
         some = penalties[first : first + decade]
-        point = family.minima(some, point, ROUGHLY)
-        left_out = family.left_out(some, point)
+        if family.parabola:
+            left_out = family.left_out_of_parabola(some)
+        else:
+            point = family.minima(some, point, ROUGHLY)
+            left_out = family.left_out(some, point)
         each = losses_with_doubt(family.loss, left_out, np.broadcast_to(labels, left_out.shape))[1]
         errors.extend(map(resamples.sums, each))
         since = len(errors) - 1 - np.argmin(np.sum(errors, axis=1))

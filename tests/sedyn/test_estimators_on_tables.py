@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 from sklearn.datasets import load_diabetes, load_iris, load_wine
-from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.linear_model import LogisticRegression, Ridge, RidgeCV
 from sklearn.metrics import log_loss, mean_absolute_error
 from sklearn.model_selection import train_test_split
 
@@ -151,6 +151,21 @@ def test_estimate_of_a_weighted_linear_model_is_weighted_leave_one_out():
     residual = y - X @ np.linalg.lstsq(root, np.sqrt(weights) * y)[0]
     expected = np.average((residual / (1 - leverage)) ** 2, weights=weights)
     assert model.estimated_test_error_ == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("d", [110, 200])
+def test_more_features_than_samples_are_no_reason_to_fit_every_sample(d, monkeypatch):
+    """One run: the penalty is that of least leave-one-out error here too, and the estimate is near the truth."""
+    monkeypatch.setattr(base, "AFFORDABLE_SECONDS", 0.0)
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((1100, d))
+    y = X[:, :10].sum(axis=1) / np.sqrt(10) + 0.5 * rng.standard_normal(1100)
+    model = NetworkRegressor(random_state=0).fit(X[:100], y[:100])
+    true = np.mean((model.predict(X[100:]) - y[100:]) ** 2)
+    ridge = RidgeCV(np.logspace(-3, 4, 29)).fit(X[:100], y[:100])
+    assert true < 1.1 * np.mean((ridge.predict(X[100:]) - y[100:]) ** 2) < 1.25
+    low, high = model.estimated_test_error_interval(0.95)
+    assert low < true < high < 3 * low
 
 
 def test_class_weights_are_sample_weights(diabetes):

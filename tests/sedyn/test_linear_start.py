@@ -78,6 +78,37 @@ def test_what_samples_keep_is_what_retraining_without_them_takes_away(name, tole
     assert abs(np.log(error / other)) < 0.1 * tolerance
 
 
+@pytest.mark.parametrize("name", ["squared", "huber"])
+@pytest.mark.parametrize("share", [1e-3, 1e-7, 1e-10])
+def test_a_model_that_fits_every_sample_is_not_told_to_have_no_error(name, share):
+    """With more features than samples what is left of a sample's gradient is as small as the penalty, and is divided by."""
+    X, labels = table(20, 30)
+    weights, loss = np.linspace(0.5, 1.5, 20), loss_named(name)
+    labels = labels - np.average(labels[0], weights=weights)
+    X = X - np.average(X, axis=0, weights=weights)
+    modes = modes_of(X, weights, intercept=True)
+    family = linear._Family(modes, labels, weights, loss)
+    penalty = np.array([share * modes.eigenvalues[-1]])
+    found = (
+        family.left_out_of_parabola(penalty)
+        if name == "squared"
+        else family.left_out(penalty, family.minima(penalty, family.at_zero(), linear.EXACTLY))
+    )[0, 0]
+    expected = []
+    for i in range(20):
+        others = np.arange(20) != i
+        mean = np.average(X[others], axis=0, weights=weights[others])
+        rows = (X[others] - mean) * np.sqrt(weights[others])[:, None]
+        targets = (labels[0, others] - np.average(labels[0, others], weights=weights[others])) * np.sqrt(weights[others])
+        answer = rows.T @ np.linalg.solve(rows @ rows.T + 20 * penalty[0] * np.eye(19), targets)
+        expected.append((X[i] - mean) @ answer + np.average(labels[0, others], weights=weights[others]))
+    assert np.abs(labels[0] - expected).min() > 1e-3
+    if name == "squared":
+        np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
+    else:  # beyond its threshold not a parabola, and known to first order: as large an error, not next to none
+        assert np.mean((found - labels[0]) ** 2) > 0.5 * np.mean((np.array(expected) - labels[0]) ** 2)
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_models_side_by_side_are_each_what_it_is_alone(name):
     X, labels = table(40, 6, CASES[name])
