@@ -27,6 +27,7 @@ __all__ = [
 ]
 
 LARGEST = 2**53  # up to here every whole number is a float too, as predictions of time and memory take it
+MOST_ENTRIES = 8  # of an array, that a message shows one by one
 NEAR_AMONG = 60  # of a name's letters, what the nearest known one is looked for with
 _WRITER = reprlib.Repr()
 _WRITER.maxstring = _WRITER.maxother = 300
@@ -79,8 +80,11 @@ class InvalidInput(ValueError):
 
 
 def _shown(value: object) -> str:
-    """Write a value as in Python, on one line and without end."""
+    """Write a value as in Python, on one line and without end; of arrays and tables with many entries the shape."""
     try:
+        shape = getattr(value, "shape", None)
+        if isinstance(shape, tuple) and math.prod(shape) > MOST_ENTRIES:
+            return f"{type(value).__name__} of shape {shape}"
         return " ".join(_WRITER.repr(value).splitlines())
     except Exception:  # a user's object may fail in any way; a number may have more digits than Python writes
         return f"<{type(value).__name__}>"

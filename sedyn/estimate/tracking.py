@@ -251,7 +251,12 @@ class Tracker:
             raise InvalidInput("h", h, "a tensor of PyTorch, shape (b, units)")
         function_of(1)("losses", losses)
         at = h.detach().requires_grad_(True)
-        (gradient,) = torch.autograd.grad(losses(at).sum(), at, create_graph=True)
+        found = losses(at)
+        if not isinstance(found, torch.Tensor) or found.shape != at.shape[:1] or not found.requires_grad:
+            what = f"gives a tensor of shape {tuple(found.shape)}" if isinstance(found, torch.Tensor) else found
+            words = f"a function of h, differentiable, to a loss for each of {len(at)} rows, no mean: reduction='none'"
+            raise InvalidInput("losses", what, words)
+        (gradient,) = torch.autograd.grad(found.sum(), at, create_graph=True)
         each = [
             torch.autograd.grad(gradient[:, unit].sum(), at, retain_graph=True, allow_unused=True)[0]
             if gradient.requires_grad

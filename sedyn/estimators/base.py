@@ -111,9 +111,8 @@ class NetworkEstimator(FreshLike, Options, BaseEstimator):
         if reason and self.early_stopping:
             raise InvalidInput("early_stopping", True, f"{reason}, or estimate='exact', or early_stopping=False")
         if self.early_stopping and (self.estimate is False or self.estimate == "last"):
-            raise InvalidInput(
-                "early_stopping", True, f"needs an estimate at every iteration; estimate={self.estimate!r}"
-            )
+            remedy = f"needs an estimate at every iteration, where estimate={self.estimate!r}; set early_stopping=False"
+            raise InvalidInput("early_stopping", True, remedy)
         wanted = not reason and self.estimate is not False
         linear = self._begins_linear(problem)
         require_memory(problem, estimate=wanted, history=wanted and not self._by_modes, linear=linear)
@@ -181,7 +180,7 @@ class NetworkEstimator(FreshLike, Options, BaseEstimator):
             )
         self.history_ = self._history(problem, fit, labels.scale**2, reason, found, exact=exact)
         for doubt in found:
-            doubt.tell(stacklevel=4)
+            doubt.tell(stacklevel=3)
 
     @property
     def _by_modes(self) -> bool:

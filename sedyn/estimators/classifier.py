@@ -116,7 +116,7 @@ weight_decay_, kept_features_, feature_mean_, feature_scale_, spectrum_, first_w
         weights = read_weights(sample_weight, X)
         classes, members = np.unique(y, return_inverse=True)
         if (present := np.unique(members[weights > 0])).size < 2:
-            raise InvalidInput("y", y, f"y has one class, {classes[present[0]]!r}; two classes are needed")
+            raise InvalidInput("y", y, f"y has one class, {classes[present].tolist()[0]!r}; two classes are needed")
         self.classes_ = classes
         samples = distinct(X, members, weights * self._weights_of_classes(y, weights)[members])
         self._learn(samples, self._labels(samples.y, samples.weights))

@@ -91,7 +91,7 @@ def doubts_about(
     stable = 2 * (1 + problem.momentum) / largest
     reasons = {
         "the estimate is lowest before the first step: nothing in the features helps, or the learning rate is too "
-        "large; use a smaller learning_rate": best == 0 and not begun,
+        "large; use a smaller learning_rate": best == 0 and not (begun or warm),
         f"the estimate was still falling at the last step, {last}; use more steps, or a larger learning_rate": best
         == last
         == most_steps

@@ -23,6 +23,7 @@ __all__ = [
     "eigenvalues_of",
     "random_state",
     "read_table",
+    "read_targets",
     "require_finite",
     "spectrum",
     "standardization_of",
@@ -32,6 +33,8 @@ SPECTRA = ("modes", "ledoit_wolf", "identity")
 # A column whose spread is rounding next to its size carries nothing that could be standardized.
 CONSTANT = 16 * np.finfo(float).eps
 MOST_FEATURES = 2**31
+# Squares of larger values, added up, may be more than floats can be.
+LARGEST_VALUE = 1e100
 # Columns that a message names one by one.
 NAMED = 10
 
@@ -70,7 +73,58 @@ def read_table(estimator: BaseEstimator, X: Any, **how: Any) -> Any:
         if "feature names" in str(error).lower():
             raise
         kind = _NoNumbers if isinstance(error, TypeError) else InvalidInput
-        raise kind("X, y" if "y" in how else "X", X, str(error)) from None
+        if words := _columns_without_numbers(X):
+            raise kind("X", X, words) from None
+        # scikit-learn quotes arrays, on lines of their own
+        lines = [line for line in str(error).splitlines() if not line.startswith((" ", "[", "array="))]
+        of_targets = "y" in how and lines[0].startswith(("Input y", "y "))
+        fields = ("y", how["y"]) if of_targets else ("X, y" if "y" in how else "X", X)
+        raise kind(*fields, " ".join(lines)) from None
+
+
+def _columns_without_numbers(X: Any) -> str:
+    """Name the columns of a data frame that hold something else, and what helps; nothing of other tables."""
+    if not (hasattr(X, "columns") and hasattr(X, "dtypes")):
+        return ""
+    others = [repr(name) for name in X.columns if not _holds_numbers(X[name])]
+    return f"{_listed(others)}: no numbers; encode them, for example by pandas.get_dummies, or drop them" * bool(others)
+
+
+def _holds_numbers(column: Any) -> bool:
+    try:
+        return np.asarray(column).dtype.kind not in "mM" and np.asarray(column, dtype=np.float64).ndim == 1
+    except (ValueError, TypeError):
+        return False
+
+
+def _listed(names: Sequence[str]) -> str:
+    """The first of the names, and how many there are beside them."""
+    return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
+
+
+def read_targets(y: np.ndarray) -> Float[np.ndarray, "n ..."]:
+    """Take targets as numbers whose spread is one.
+
+    Parameters
+    ----------
+    y : ndarray, shape (n,) or (n, targets)
+
+    Returns
+    -------
+    ndarray, of that shape
+
+    Raises
+    ------
+    InvalidInput
+        If they are no numbers, or their squares are too large for floats.
+    """
+    try:
+        targets = y.astype(np.float64)
+    except (ValueError, TypeError):
+        raise InvalidInput("y", y, "targets are no numbers; of classes use NetworkClassifier") from None
+    if targets.size and np.abs(targets).max() > LARGEST_VALUE:
+        raise InvalidInput("y", y, f"values beyond {LARGEST_VALUE:.0e} have no squares; use other units")
+    return targets
 
 
 def _dense(X: Any) -> np.ndarray:
@@ -171,9 +225,7 @@ def standardization_of(
         raise InvalidInput("X", f"{X.shape[1]} feature(s)", "every column is constant; nothing can be learned")
     if constant.any():
         columns = [name for name, same in zip(names, constant, strict=True) if same]
-        more = f" and {len(columns) - NAMED} more" if len(columns) > NAMED else ""
-        listed = ", ".join(columns[:NAMED]) + more
-        warnings.warn(f"X: constant columns are dropped: {listed}", UserWarning, stacklevel=4)
+        warnings.warn(f"X: constant columns are dropped: {_listed(columns)}", UserWarning, stacklevel=4)
     kept = np.flatnonzero(~constant)
     if not standardize:
         return Standardization(kept, np.zeros(kept.size), np.ones(kept.size))
@@ -224,7 +276,7 @@ def _shrunk(features: np.ndarray, mean: float) -> np.ndarray:
 
 
 def require_finite(X: Float[np.ndarray, "n columns"], names: Sequence[str]) -> None:
-    """Refuse NaN and infinity.
+    """Refuse NaN, infinity, and what has no square.
 
     Parameters
     ----------
@@ -237,8 +289,10 @@ def require_finite(X: Float[np.ndarray, "n columns"], names: Sequence[str]) -> N
     InvalidInput
         Naming where the first one is.
     """
-    finite = np.isfinite(X)
-    if not finite.all():
-        row, column = np.argwhere(~finite)[0]
-        kind = "NaN" if np.isnan(X[row, column]) else "inf"
-        raise InvalidInput("X", X[row, column], f"{kind} in row {row}, column {names[column]}; impute or drop it")
+    fine = np.abs(X) <= LARGEST_VALUE
+    if not fine.all():
+        row, column = np.argwhere(~fine)[0]
+        value = float(X[row, column])
+        kind = "NaN" if np.isnan(value) else "inf" if np.isinf(value) else f"beyond {LARGEST_VALUE:.0e}"
+        remedy = "use other units" if np.isfinite(value) else "impute or drop it"
+        raise InvalidInput("X", value, f"{kind} in row {row}, column {names[column]}; {remedy}")

@@ -39,11 +39,11 @@ DECADES_OF_PATIENCE = 2
 FITTED_AGAIN = 20
 # What Newton's method leaves to gain, as a share of the objective: where penalties are compared, and of what is kept.
 ROUGHLY, EXACTLY = 1e-6, 1e-16
-# Those of classes may be shifted together, which changes nothing: they need some. It stays below that of the weights: a sample
-# would else be told from the mean of the others, which centring has made 0. A parabola needs none.
+# Those of classes may be shifted together, which changes nothing: they need some. It stays below that of the weights: a
+# sample would else be told from the mean of the others, which centring has made 0. A parabola needs none.
 PENALTY_OF_INTERCEPTS, SHARE_OF_INTERCEPTS = 1e-8, 1e-3
-# What is left of a curvature without the sample's own part of it, at least: rounding. With more than that a model that fits
-# every sample would have next to no error.
+# What is left of a curvature without the sample's own part of it, at least: rounding. With more than that a model that
+# fits every sample would have next to no error.
 LEAST_LEFT = 1e-12
 # Numbers that models side by side work with at a time.
 NUMBERS_AT_A_TIME = 2**21
@@ -161,7 +161,7 @@ def choose(
         left_out = family.left_out_of_parabola(np.array([penalty]))[0]
         kept = outputs - left_out
     else:
-        curvature = family.curvature(penalty, point.curvatures[0])
+        curvature = family.dense(penalty, point.curvatures[0])
         kept = family.kept(curvature, point.curvatures[0], point.gradients[0])
         left_out = outputs - kept
     own = resamples.sums(losses_with_doubt(loss, left_out, labels)[1])
@@ -329,9 +329,13 @@ class _Family:
 
     def curvature(self, penalty: float, curvatures: Float[np.ndarray, "S C C n"]) -> _Diagonal | _Dense:
         """The objectives' curvature with one penalty, from the samples' own."""
-        each, n = np.array([penalty]), self.weights.size
         if self.parabola:
-            return self.by_modes(each, curvatures @ self.weights / n)
+            return self.by_modes(np.array([penalty]), curvatures @ self.weights / self.weights.size)
+        return self.dense(penalty, curvatures)
+
+    def dense(self, penalty: float, curvatures: Float[np.ndarray, "S C C n"]) -> _Dense:
+        """The same where the samples' own differ."""
+        each, n = np.array([penalty]), self.weights.size
         systems, outputs, size = *curvatures.shape[:2], self.rows.shape[1]
         whole = np.zeros((systems, outputs, size, outputs, size))
         for s in range(systems):
@@ -345,10 +349,10 @@ class _Family:
 
     def kept(
         self,
-        curvature: _Diagonal | _Dense,
-        curvatures: Float[np.ndarray, "... S C C n"],
-        gradients: Float[np.ndarray, "... S C n"],
-    ) -> Float[np.ndarray, "... outputs n"]:
+        curvature: _Dense,
+        curvatures: Float[np.ndarray, "S C C n"],
+        gradients: Float[np.ndarray, "S C n"],
+    ) -> Float[np.ndarray, "outputs n"]:
         """What samples keep of their own gradients, if these are answered with everybody's curvature but theirs."""
         own, shape = curvature.own(self.rows) / self.weights.size, (*gradients.shape[:-3], *self.shape)
         if own.shape[-1] == 1:
@@ -362,7 +366,7 @@ class _Family:
     def left_out(self, each: Float[np.ndarray, " P"], point: Point) -> Float[np.ndarray, "P outputs n"]:
         """Outputs for samples of the models without them, with each penalty, one after another."""
         models = zip(each, point.curvatures, point.gradients, strict=True)
-        kept = np.stack([self.kept(self.curvature(own, bent), bent, pulls) for own, bent, pulls in models])
+        kept = np.stack([self.kept(self.dense(own, bent), bent, pulls) for own, bent, pulls in models])
         return point.outputs.reshape(kept.shape) - kept
 
     def left_out_of_parabola(self, each: Float[np.ndarray, " P"]) -> Float[np.ndarray, "P outputs n"]:

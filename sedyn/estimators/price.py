@@ -109,4 +109,4 @@ def tell_price(problem: Problem, likely_steps: int) -> None:
     seconds = seconds_of(problem.n, problem.d, problem.units, steps)
     if seconds > LONG_SECONDS:
         message = f"width={problem.width}: the estimate of {steps} steps adds about {seconds:.2g} s, of more steps more"
-        warnings.warn(f"{message}; use a smaller width, or estimate=False", UserWarning, stacklevel=5)
+        warnings.warn(f"{message}; use a smaller width, or estimate=False", UserWarning, stacklevel=4)

@@ -10,7 +10,7 @@ from sklearn.base import RegressorMixin
 from sedyn.arrays.shapes import Float
 from sedyn.errors import InvalidInput
 from sedyn.estimators.base import Labels, NetworkEstimator
-from sedyn.estimators.features import read_table, require_finite
+from sedyn.estimators.features import read_table, read_targets, require_finite
 from sedyn.estimators.samples import distinct, read_weights
 from sedyn.estimators.scores import COVERAGE, weighted_quantiles
 from sedyn.model.fields import documented
@@ -120,7 +120,7 @@ class NetworkRegressor(RegressorMixin, NetworkEstimator):
             raise InvalidInput("loss", self.loss, "is for classes; use NetworkClassifier, or squared or huber")
         X, y = read_table(self, X, y=y, ensure_min_samples=2, y_numeric=True, multi_output=True)
         require_finite(X, self._names())
-        samples = distinct(X, y.astype(np.float64), read_weights(sample_weight, X))
+        samples = distinct(X, read_targets(y), read_weights(sample_weight, X))
         self._several = y.ndim > 1
         targets = samples.y.reshape(len(samples.y), -1)
         mean = np.average(targets, axis=0, weights=samples.weights)

@@ -7,6 +7,7 @@ every interval, is taken of them.
 from __future__ import annotations
 
 import copy
+import warnings
 from statistics import NormalDist
 from typing import Any
 
@@ -240,11 +241,18 @@ class FreshLike:
         if not (scorer is None or callable(scorer)):
             raise InvalidInput("scoring", scoring, "a scorer's name in scikit-learn, or a scorer")
         n = len(self._fresh_y)
-        score = self._score_of(scorer, np.arange(n))
+
+        def score_of(rows: np.ndarray) -> float:
+            fails = "a scorer's name in scikit-learn, or a scorer; this one fails"
+            return tried("scoring", scoring, lambda: self._score_of(scorer, rows), fails)
+
+        score = score_of(np.arange(n))
         if not return_stderr:
             return score
         parts = np.array_split(np.random.default_rng(0).permutation(n), min(GROUPS, n))
-        left_out = np.array([self._score_of(scorer, np.setdiff1d(np.arange(n), part)) for part in parts])
+        with warnings.catch_warnings():  # of all samples it has warned
+            warnings.simplefilter("ignore")
+            left_out = np.array([score_of(np.setdiff1d(np.arange(n), part)) for part in parts])
         spread = np.sum((left_out - left_out.mean()) ** 2)
         return score, float(np.sqrt(spread * (len(parts) - 1) / len(parts)))
 
@@ -288,8 +296,7 @@ class FreshLike:
         plain = {} if np.ptp(weights) == 0 else {"sample_weight": weights}
         if scorer is None:
             return float(likeness.score(X, y, **plain))
-        fails = "a scorer's name in scikit-learn, or a scorer; this one fails"
-        return tried("scoring", scorer, lambda: float(scorer(likeness, X, y, **plain)), fails)
+        return float(scorer(likeness, X, y, **plain))
 
     def _fresh_targets(self) -> Shaped[np.ndarray, "n ..."]:
         """Targets as the user gave them."""

@@ -292,6 +292,49 @@ def test_bad_input_is_one_clear_line(regression):
     refused(fit(NetworkRegressor(loss="logistic")), "loss='logistic'", "NetworkClassifier")
     refused(fit(NetworkRegressor(early_stopping="no")), "early_stopping='no'")
     refused(fit(NetworkRegressor(), X=np.ones((300, 2))), "X", "every column is constant")
+    refused(fit(NetworkRegressor(estimate=False)), "early_stopping=True", "estimate=False", "set early_stopping=False")
+    refused(fit(NetworkRegressor(), X=X[:, 0]), "X, y=ndarray of shape (300,)", "reshape(-1, 1)")
+    refused(fit(NetworkRegressor(), X=X + 1j), "X, y=ndarray of shape (300, 100): Complex data not supported")
+    refused(fit(NetworkRegressor(), y=np.array(["much"] * 300)), "y=ndarray", "no numbers", "NetworkClassifier")
+    refused(fit(NetworkRegressor(), y=y * 1e200), "y=", "other units")
+    refused(fit(NetworkRegressor(), X=changed(X, (4, 7), 1e200)), "X=1e+200", "row 4, column 7", "other units")
+
+
+def test_messages_are_short_whatever_was_given(regression):
+    X, y = regression
+    given = [(X[:, 0], y), (X + 1j, y), (X, np.full(300, np.nan)), (X, np.array(["much"] * 300)), (X[:1], y[:1])]
+    for features, targets in given:
+        with pytest.raises(InvalidInput) as refusal:
+            NetworkRegressor().fit(features, targets)
+        assert len(str(refusal.value)) < 250
+
+
+def test_columns_of_a_frame_that_hold_no_numbers_are_named(regression):
+    X, y = regression
+    frame = pd.DataFrame(X[:, :2], columns=["height", "weight"])
+    frame["sort"], frame["day"] = ["x", "y", "z"] * 100, pd.date_range("2020-01-01", periods=300)
+    refused(lambda: NetworkRegressor().fit(frame, y), "X=DataFrame of shape (300, 4)", "'sort', 'day'", "get_dummies")
+    encoded = pd.get_dummies(frame.drop(columns="day"))
+    model = NetworkRegressor(steps=2, random_state=0).fit(encoded, y)
+    refused(lambda: model.predict(encoded.astype({"sort_x": str}).replace("False", "no")), "'sort_x'", "no numbers")
+
+
+def test_warnings_are_of_the_line_that_fits(tmp_path):
+    """In a process of its own, since checks of shapes put themselves between the caller and what is called."""
+    script = tmp_path / "users.py"
+    script.write_text(
+        "import warnings\nimport numpy as np\nfrom sedyn import NetworkRegressor\n"
+        "warnings.simplefilter('always')\n"
+        "X = np.column_stack([np.random.default_rng(0).standard_normal((60, 5)), np.ones(60)])\n"
+        "y = X @ np.arange(6.0)\n"
+        "NetworkRegressor(steps=1, random_state=0).fit(X, y)\n"
+        "NetworkRegressor(learning_rate=1e6, steps=40, random_state=0).fit(X, y)\n"
+    )
+    told = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True).stderr
+    lines = [line for line in told.splitlines() if "Warning: " in line]
+    for words in ("constant columns", "still falling", "diverged", "near or beyond"):
+        assert any(words in line for line in lines)
+    assert all(line.startswith((f"{script}:7:", f"{script}:8:")) for line in lines)
 
 
 def test_nan_in_a_named_column_is_named_at_prediction_too(regression):

@@ -199,6 +199,9 @@ def test_warm_start_goes_on_from_the_weights_and_doubts_the_estimate(diabetes):
     np.testing.assert_allclose(model.predict(X), whole.predict(X))
     with pytest.raises(InvalidInput, match="warm_start"):
         model.set_params(width=3).fit(X, y)
+    best_before = NetworkRegressor(warm_start=True, random_state=0).fit(X, y).fit(X, y)
+    assert best_before.best_iteration_ == 0
+    assert not any("nothing in the features" in words for words in best_before.history_.attrs["warnings"])
 
 
 def test_verbose_tells_how_far_it_is(diabetes, capsys, monkeypatch):
@@ -225,9 +228,22 @@ def test_scores_are_of_fresh_like_samples(diabetes, fitted):
     assert fitted.estimated_score_ == fitted.estimated_score() == pytest.approx(1 - kept / y.var())
     with pytest.raises(InvalidInput, match="scoring='accurate'"):
         fitted.estimated_score("accurate")
+    with pytest.raises(InvalidInput, match=r"scoring='accuracy'.*this one fails"):
+        fitted.estimated_score("accuracy")
     without = NetworkRegressor(activation="relu", early_stopping=False, steps=2).fit(X, y)
     with pytest.raises(InvalidInput, match="no estimate"):
         without.estimated_score()
+
+
+def test_a_scorer_that_warns_does_so_once(fitted):
+    def scorer(model, X, y):
+        warnings.warn("of this score", UserWarning, stacklevel=1)
+        return -mean_absolute_error(y, model.predict(X))
+
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        fitted.estimated_score(scorer, return_stderr=True)
+    assert [str(one.message) for one in told] == ["of this score"]
 
 
 def test_standard_error_of_the_estimate_is_that_of_its_mean(diabetes):

@@ -81,10 +81,9 @@ def test_what_samples_keep_is_what_retraining_without_them_takes_away(name, tole
 @pytest.mark.parametrize("name", ["squared", "huber"])
 @pytest.mark.parametrize("share", [1e-3, 1e-7, 1e-10])
 def test_a_model_that_fits_every_sample_is_not_told_to_have_no_error(name, share):
-    """With more features than samples what is left of a sample's gradient is as small as the penalty, and is divided by."""
+    """With more features than samples a gradient and what is left of a curvature are both as small as the penalty."""
     X, labels = table(20, 30)
     weights, loss = np.linspace(0.5, 1.5, 20), loss_named(name)
-    labels = labels - np.average(labels[0], weights=weights)
     X = X - np.average(X, axis=0, weights=weights)
     modes = modes_of(X, weights, intercept=True)
     family = linear._Family(modes, labels, weights, loss)
@@ -97,11 +96,11 @@ def test_a_model_that_fits_every_sample_is_not_told_to_have_no_error(name, share
     expected = []
     for i in range(20):
         others = np.arange(20) != i
-        mean = np.average(X[others], axis=0, weights=weights[others])
-        rows = (X[others] - mean) * np.sqrt(weights[others])[:, None]
-        targets = (labels[0, others] - np.average(labels[0, others], weights=weights[others])) * np.sqrt(weights[others])
+        own, roots = weights[others], np.sqrt(weights[others])
+        mean, middle = np.average(X[others], axis=0, weights=own), np.average(labels[0, others], weights=own)
+        rows, targets = (X[others] - mean) * roots[:, None], (labels[0, others] - middle) * roots
         answer = rows.T @ np.linalg.solve(rows @ rows.T + 20 * penalty[0] * np.eye(19), targets)
-        expected.append((X[i] - mean) @ answer + np.average(labels[0, others], weights=weights[others]))
+        expected.append((X[i] - mean) @ answer + middle)
     assert np.abs(labels[0] - expected).min() > 1e-3
     if name == "squared":
         np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)

@@ -111,6 +111,14 @@ def test_rows_of_a_batch_are_whole_numbers():
         tracker.step(np.zeros((2, 2)), np.zeros((2, 2, 2)), batch=[1, 2.5])
 
 
+def test_pytorch_is_given_a_loss_for_each_row_and_no_mean_of_them():
+    torch = pytest.importorskip("torch", reason="PyTorch is optional: pip install torch")
+    h = torch.ones((6, 2), dtype=torch.float64)
+    for losses in (lambda h: (h**2).mean(), lambda h: h**2, lambda h: h.detach()[:, 0], lambda h: 3.0):
+        with pytest.raises(InvalidInput, match=r"losses=.*reduction='none'"):
+            sedyn.track(RNG.standard_normal((6, 3)), 0.1).step_through(h, losses)
+
+
 def test_pytorch_differentiates_what_sedyn_does():
     torch = pytest.importorskip("torch", reason="PyTorch is optional: pip install torch")
     problem = Problem(n=30, d=10, width=3, depth=2, steps=5, learning_rate=0.3, momentum=0.5)
