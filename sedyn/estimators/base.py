@@ -111,7 +111,7 @@ class NetworkEstimator(FreshLike, Options, BaseEstimator):
         if reason and self.early_stopping:
             raise InvalidInput("early_stopping", True, f"{reason}, or estimate='exact', or early_stopping=False")
         if self.early_stopping and (self.estimate is False or self.estimate == "last"):
-            remedy = f"needs an estimate at every iteration, where estimate={self.estimate!r}; set early_stopping=False"
+            remedy = f"needs an estimate at every iteration; estimate={self.estimate!r} needs early_stopping=False"
             raise InvalidInput("early_stopping", True, remedy)
         wanted = not reason and self.estimate is not False
         linear = self._begins_linear(problem)

@@ -14,7 +14,7 @@ from sklearn.covariance import ledoit_wolf_shrinkage
 from sklearn.utils.validation import validate_data
 
 from sedyn.arrays import machine
-from sedyn.arrays.shapes import Float, Integer
+from sedyn.arrays.shapes import Float, Integer, Shaped
 from sedyn.checks import listed, number
 from sedyn.errors import InvalidInput, require_one_of, require_whole
 
@@ -102,7 +102,7 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
 
 
-def read_targets(y: np.ndarray) -> Float[np.ndarray, "n ..."]:
+def read_targets(y: Shaped[np.ndarray, "n ..."]) -> Float[np.ndarray, "n ..."]:
     """Take targets as numbers whose spread is one.
 
     Parameters

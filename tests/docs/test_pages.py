@@ -34,7 +34,7 @@ def test_first_study(folder):
 
 
 def test_your_own_data():
-    assert run_page(blocks("own-data"), {}, tolerance=TOLERANCE) == 4
+    assert run_page(blocks("own-data"), {}, tolerance=TOLERANCE) == 5
 
 
 def test_beat_your_holdout(folder):

@@ -292,7 +292,7 @@ def test_bad_input_is_one_clear_line(regression):
     refused(fit(NetworkRegressor(loss="logistic")), "loss='logistic'", "NetworkClassifier")
     refused(fit(NetworkRegressor(early_stopping="no")), "early_stopping='no'")
     refused(fit(NetworkRegressor(), X=np.ones((300, 2))), "X", "every column is constant")
-    refused(fit(NetworkRegressor(estimate=False)), "early_stopping=True", "estimate=False", "set early_stopping=False")
+    refused(fit(NetworkRegressor(estimate=False)), "early_stopping=True", "estimate=False needs early_stopping=False")
     refused(fit(NetworkRegressor(), X=X[:, 0]), "X, y=ndarray of shape (300,)", "reshape(-1, 1)")
     refused(fit(NetworkRegressor(), X=X + 1j), "X, y=ndarray of shape (300, 100): Complex data not supported")
     refused(fit(NetworkRegressor(), y=np.array(["much"] * 300)), "y=ndarray", "no numbers", "NetworkClassifier")
