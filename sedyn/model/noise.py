@@ -155,7 +155,7 @@ def _student_t_moments(x: Array, df: float) -> Moments:
 
 
 @cache
-def nodes_for_largest(classes: int) -> tuple[np.ndarray, float]:
+def nodes_for_largest(classes: int) -> tuple[Float[np.ndarray, " J"], float]:
     """Equally spaced nodes at which normal noise is averaged for the largest of so many means, and their distance.
 
     The maximum of many varies less, so nodes are closer: what the rule leaves is at most 2e-16, where two means are
