@@ -32,7 +32,7 @@ def rows() -> list[str]:
 
 def test_the_scorecard_is_a_page_that_leads_to_every_other():
     text = SCORECARD.read_text()
-    assert len(text.splitlines()) <= 130
+    assert len(text.splitlines()) <= 140
     assert {f"results/{page.name}" for page in RESULTS} <= {*re.findall(r"\]\(([^)#]+)", text)}
 
 
