@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from sedyn.arrays.threads import one_blas_thread
 from sedyn.checks import FLAG, NOT_NEGATIVE, POSITIVE, checked, function_of, number, optional, tried
 from sedyn.errors import InvalidInput
 from sedyn.estimate.by_modes import ByModes
@@ -222,7 +223,8 @@ class Tracker:
             estimate = estimate._replace(previous=estimate.carried - gone)
             self._update = self._update._replace(learning_rate=rate)
         derivatives = Derivatives(all_gradients[0], all_gradients, (), all_curvatures)
-        self._estimate = estimate.step(derivatives, self._update)
+        with one_blas_thread():
+            self._estimate = estimate.step(derivatives, self._update)
 
     def step_through(
         self,
