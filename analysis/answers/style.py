@@ -88,16 +88,20 @@ class Panels:
         axes = self.figure.subplots(lines, columns, sharex=sharex, sharey=sharey, squeeze=False)
         for ax in axes.flat[count:]:
             ax.set_visible(False)
-        for column in range(columns):  # a panel above an empty place shows the labels of the shared axis itself
-            used = [line for line in range(lines) if line * columns + column < count]
-            if used and used[-1] < lines - 1:
-                axes[used[-1], column].tick_params(labelbottom=True)
         self.rows = [list(axes[line, : min(columns, count - line * columns)]) for line in range(lines)]
+        for ax in self.lowest:  # above an empty place too, where a shared axis would have no labels
+            ax.tick_params(labelbottom=True)
 
     @property
     def axes(self) -> list[Axes]:
         """The panels in use, one after another."""
         return [ax for row in self.rows for ax in row]
+
+    @property
+    def lowest(self) -> list[Axes]:
+        """The last panel of each column."""
+        columns = range(len(self.rows[0]))
+        return [[row[column] for row in self.rows if column < len(row)][-1] for column in columns]
 
     def finish(
         self, title: str, x: str, y: str, handles: Sequence[Artist], *, columns: int, left_out: int = 0
@@ -121,7 +125,7 @@ class Panels:
         -------
         Figure
         """
-        for ax in self.rows[-1]:
+        for ax in self.lowest:
             ax.set_xlabel(x)
         for row in self.rows:
             row[0].set_ylabel(y)
