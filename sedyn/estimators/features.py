@@ -87,7 +87,9 @@ def _columns_without_numbers(X: Any) -> str:
     if not (hasattr(X, "columns") and hasattr(X, "dtypes")):
         return ""
     others = [repr(name) for name in X.columns if not _holds_numbers(X[name])]
-    return f"{_listed(others)}: no numbers; encode them, for example by pandas.get_dummies, or drop them" * bool(others)
+    if not others:
+        return ""
+    return f"{_listed(others)}: no numbers; encode them, for example by pandas.get_dummies, or drop them"
 
 
 def _holds_numbers(column: Any) -> bool:
@@ -103,7 +105,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def read_targets(y: Shaped[np.ndarray, "n ..."]) -> Float[np.ndarray, "n ..."]:
-    """Take targets as numbers whose spread is one.
+    """Take targets as numbers, of a size that has a square.
 
     Parameters
     ----------

@@ -354,14 +354,14 @@ class _Family:
         gradients: Float[np.ndarray, "S C n"],
     ) -> Float[np.ndarray, "outputs n"]:
         """What samples keep of their own gradients, if these are answered with everybody's curvature but theirs."""
-        own, shape = curvature.own(self.rows) / self.weights.size, (*gradients.shape[:-3], *self.shape)
+        own = curvature.own(self.rows) / self.weights.size
         if own.shape[-1] == 1:
             own = own[..., 0, 0]
             left = 1 - own * (curvatures[..., 0, 0, :] * self.weights)
-            return -(own * (gradients[..., 0, :] * self.weights) / np.maximum(left, LEAST_LEFT)).reshape(shape)
+            return -(own * (gradients[..., 0, :] * self.weights) / np.maximum(left, LEAST_LEFT)).reshape(self.shape)
         left = np.eye(own.shape[-1]) - own @ np.moveaxis(curvatures * self.weights, -1, -3)
         right = own @ np.moveaxis(gradients * self.weights, -1, -2)[..., None]
-        return -np.moveaxis(np.linalg.solve(left, right)[..., 0], -1, -2).reshape(shape)
+        return -np.moveaxis(np.linalg.solve(left, right)[..., 0], -1, -2).reshape(self.shape)
 
     def left_out(self, each: Float[np.ndarray, " P"], point: Point) -> Float[np.ndarray, "P outputs n"]:
         """Outputs for samples of the models without them, with each penalty, one after another."""

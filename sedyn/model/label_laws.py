@@ -129,13 +129,16 @@ class FewLabels(NamedTuple):
         What they can be; of classes the m = C unit vectors.
     probabilities : array, shape (..., m, N)
         Of each, given a sample's indices.
-    mean : array, shape (..., C, N)
-        Of the labels, given these.
     """
 
     values: Float[Array, "m C"]
     probabilities: Float[Array, "... m N"]
-    mean: Float[Array, "... C N"]
+
+    @property
+    def mean(self) -> Float[Array, "... C N"]:
+        """Of the labels, given a sample's indices."""
+        xp = array_namespace(self.values)
+        return xp.matmul(xp.matrix_transpose(self.values), self.probabilities)
 
     def as_some(self, loss: Loss) -> tuple[SomeLabels, float | Float[Array, "..."]] | None:
         """All of them, or their mean if it says all; see `LabelLaw.as_some`."""
@@ -263,7 +266,7 @@ def label_law(
         else:
             positive = 1 - law.moments_below(-clean / deviation).probability
         values = asarray_like(np.array([[1.0], [-1.0]]), clean)
-        return FewLabels(values, xp.concat([positive, 1 - positive], axis=-2), 2 * positive - 1)
+        return FewLabels(values, xp.concat([positive, 1 - positive], axis=-2))
     (probability,) = law.numbers
     of_others = probability / (problem.outputs - 1)
     largest = xp.argmax(clean, axis=-2)[..., None, :] == xp.arange(problem.outputs, device=clean.device)[:, None]
@@ -312,4 +315,4 @@ def labels_of_classes(probabilities: Float[Array, "... C N"]) -> FewLabels:
     FewLabels
     """
     values = asarray_like(np.eye(probabilities.shape[-2]), probabilities)
-    return FewLabels(values, probabilities, probabilities)
+    return FewLabels(values, probabilities)
